@@ -1,0 +1,1 @@
+//! Flash communication on RTMFP (RFC 7425 §5).

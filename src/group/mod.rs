@@ -1,0 +1,1 @@
+//! NetGroup without sockets.

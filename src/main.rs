@@ -1,0 +1,3 @@
+//! The `rtmfp` command.
+
+fn main() {}

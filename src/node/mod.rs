@@ -1,0 +1,1 @@
+//! One endpoint with its NetConnection and groups, without sockets.

@@ -1,0 +1,1 @@
+//! Async API of a group member.

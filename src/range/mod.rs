@@ -1,0 +1,1 @@
+//! Sets of indices kept as ranges.

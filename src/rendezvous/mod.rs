@@ -1,0 +1,1 @@
+//! The rendezvous server's logic, without sockets.

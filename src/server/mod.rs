@@ -1,0 +1,1 @@
+//! The rendezvous server as a process.

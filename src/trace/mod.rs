@@ -1,0 +1,1 @@
+//! Packet captures in, decoded packets out.

@@ -1,0 +1,1 @@
+//! Sessions and flows (RFC 7016 §3), without sockets.

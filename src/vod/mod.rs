@@ -1,0 +1,1 @@
+//! Files through groups by object replication.
