@@ -24,6 +24,7 @@ mod error;
 mod fingerprint;
 mod identity;
 mod keying;
+mod mac;
 mod modp;
 mod negotiation;
 mod packet;
@@ -38,6 +39,7 @@ pub use epd::{Epd, MAX_EPD};
 pub use error::CryptoError;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityConfig, KeyStyle};
+pub(crate) use mac::mac16;
 pub use keying::{Initiate, Initiated, KeyingRandom, Respond, SessionKeys};
 pub use negotiation::{
     Direction, HmacPolicy, Negotiated, Negotiation, SendPolicy, SseqPolicy, Verification,
