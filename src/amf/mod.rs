@@ -22,7 +22,7 @@
 //! | size with every reference written out | [`MAX_EXPANDED`] beyond 16 times the input | [`AmfError::TooLarge`] |
 //! | declared number of elements | what the bytes left can hold | [`AmfError::TooMany`] |
 //!
-//! Memory in use stays proportional to the input (some 150 bytes a byte where the input is nothing
+//! Memory in use stays proportional to the input (some 100 bytes a byte where the input is nothing
 //! but empty objects, else far less): strings are stored once, byte arrays are slices of the input,
 //! and nothing is allocated from a declared count alone. Whoever walks over a decoded
 //! value without a thought for sharing is safe too, in stack and in time.

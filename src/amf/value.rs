@@ -13,8 +13,9 @@ pub type Member = (Arc<str>, Value);
 /// the second one is written as a reference, and a Flash player gets one object in two places.
 ///
 /// `Display` and `Debug` print an ActionScript-like literal of bounded length; a precision sets the
-/// bound (`format!("{value:.80}")`). Equality compares content, also through cycles; as in
-/// ActionScript, NaN equals nothing.
+/// bound (`format!("{value:.80}")`). Equality compares content, and cycles by where they lead to
+/// in what is compared; one that leads out of it equals only itself. As in ActionScript, NaN equals
+/// nothing.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Value {
