@@ -1,6 +1,6 @@
 //! Files through groups by object replication: video on demand among Flash players.
 //!
-//! A file is cut into chunks of 64 KB. Object 0 of the group is a [descriptor](descriptor), the
+//! A file is cut into chunks of 64 KB. Object 0 of the group is a [`descriptor`], the
 //! objects 1 to N are the chunks. The provider adds 0 to N to what it has; a receiver wants object 0,
 //! reads from it how many chunks there are, wants all of them, and offers each chunk to the others
 //! as soon as it holds it (`protocol-notes/object-replication.md`).

@@ -326,10 +326,11 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         };
         self.place(index, data, from, is_verified);
         // Another chunk may have shown where the last one belongs.
-        if self.stage == Stage::Chunks && self.layout.chunk_size().is_some() {
-            if let Some((data, from)) = self.unplaced.take() {
-                self.place(self.layout.chunks(), data, from, is_verified);
-            }
+        if self.stage == Stage::Chunks
+            && self.layout.chunk_size().is_some()
+            && let Some((data, from)) = self.unplaced.take()
+        {
+            self.place(self.layout.chunks(), data, from, is_verified);
         }
     }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::chunker::Chunker;
 use super::super::hash::{ChunkHashes, chunk_hash};
-use super::super::store::{ChunkStore, MemoryStore, SourceFile};
+use super::super::store::{ChunkStore, MemoryStore, PartialFile, SourceFile, Target};
 use super::*;
 
 const CHUNK: u32 = 10;
@@ -540,6 +540,43 @@ fn a_file_travels_through_a_relay() {
     last.assert_complete();
     assert_eq!(last.replica.stats().bytes_from_peers, 45);
     assert_eq!(last.replica.stats().bytes_from_provider, 0);
+}
+
+/// The whole way of a file, broken off in the middle and taken up again from the disk.
+#[test]
+fn an_interrupted_download_is_finished_by_a_second_run() {
+    for (integrity, object) in [(by_descriptor(), object_form()), (by_file(), number_form())] {
+        let dir = tempfile::tempdir().unwrap();
+        let target = || Target::new(dir.path().join("film.mp4"), Digest256::of(b"this one"));
+        let run = |indices: &[u64]| {
+            let mut replica: Replica<char, u32> = Replica::receiver(integrity, None);
+            replica.object_fetched(0, object.clone(), PROVIDER);
+            let descriptor = Arc::clone(replica.descriptor().unwrap());
+            let store = PartialFile::open(target(), &descriptor, |_| {}).unwrap();
+            replica.store_opened(store.held(), store.layout());
+            let (group, notices) = (Vec::new(), Vec::new());
+            let store = Box::new(store);
+            let mut party = Party { replica, store, group, notices, completed: None, failed: None };
+            // The news of the descriptor has been dealt with above.
+            party
+                .replica
+                .actions
+                .retain(|action| !matches!(action, Action::Notice(Notice::DescriptorKnown(_))));
+            party.work();
+            party.fetched_chunks(indices, PROVIDER);
+            party
+        };
+        let first = run(&[5, 2, 1]);
+        assert_eq!(first.completed, None);
+        drop(first);
+        let mut second = run(&[]);
+        assert_eq!(second.replica.stats().chunks_resumed, 3);
+        assert_eq!(second.said().last(), Some(&AddWant(3..=4)));
+        second.fetched_chunks(&[4, 3], PROVIDER);
+        second.assert_complete();
+        assert_eq!(std::fs::read(dir.path().join("film.mp4")).unwrap(), content());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }
 
 proptest! {
