@@ -222,13 +222,11 @@ mod tests {
         bytes.resize(MAX_COMMAND_LEN + 1, 0x05);
         let error = FlashError::CommandTooLong(MAX_COMMAND_LEN + 1);
         assert_eq!(Command::parse(&bytes.into()), Err(error));
-        let array_of_4g = Bytes::from_static(b"\x02\0\x01x\0\0\0\0\0\0\0\0\0\x05\x0a\xff\xff\xff\xff");
+        let array_of_4g =
+            Bytes::from_static(b"\x02\0\x01x\0\0\0\0\0\0\0\0\0\x05\x0a\xff\xff\xff\xff");
         assert!(matches!(Command::parse(&array_of_4g), Err(FlashError::Amf(_))));
         let long = Command::new("x", 0.0, vec!["a".repeat(MAX_COMMAND_LEN).into()]);
-        assert!(matches!(
-            long.encode(ObjectEncoding::Amf3),
-            Err(FlashError::CommandTooLong(_))
-        ));
+        assert!(matches!(long.encode(ObjectEncoding::Amf3), Err(FlashError::CommandTooLong(_))));
         let many = Command::new("x", 0.0, vec![Value::Null; MAX_ARGS + 1]);
         assert_eq!(many.encode(ObjectEncoding::Amf3), Err(FlashError::TooManyArguments));
     }

@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn flash_rejects_these_and_so_do_we() {
-        for metadata in [&b""[..], b"T", b"TC", b"TC\x00", b"TC\x00\x00", b"metadata", b"GR", b"GCx"] {
+        for metadata in
+            [&b""[..], b"T", b"TC", b"TC\x00", b"TC\x00\x00", b"metadata", b"GR", b"GCx"]
+        {
             assert_eq!(FlowKind::parse(metadata), None, "{metadata:02x?}");
         }
     }

@@ -73,7 +73,10 @@ enum State {
     /// Waiting for `connect`.
     Idle,
     /// Waiting for the owner's decision; what the client sends meanwhile.
-    Requested { encoding: ObjectEncoding, early: Vec<(FlowId, Bytes)> },
+    Requested {
+        encoding: ObjectEncoding,
+        early: Vec<(FlowId, Bytes)>,
+    },
     Accepted,
     /// `_error` has been sent; the owner closes.
     Rejected,
@@ -154,7 +157,8 @@ impl ServerConnection {
         let State::Requested { encoding, .. } = &self.state else {
             return Err(FlashError::NothingToAnswer);
         };
-        let answer = request::acceptance(&self.config, *encoding, extra).encode(ObjectEncoding::Amf0)?;
+        let answer =
+            request::acceptance(&self.config, *encoding, extra).encode(ObjectEncoding::Amf0)?;
         self.control.encoding = *encoding;
         self.control.open_control_flow(self.canonical);
         self.control.send(now, answer);
@@ -404,11 +408,16 @@ impl ServerConnection {
     }
 
     fn handle_stream_command(&mut self, now: Time, flow: FlowId, stream: u32, command: &Command) {
+        let Some(client) = self.canonical else {
+            return;
+        };
         match &*command.name {
-            "play" => self.streams.refuse_play(&mut self.control, now, flow, stream),
+            "play" => self.streams.refuse_play(&mut self.control, now, client, stream),
             "publish" => {
-                self.streams.refuse_publish(&mut self.control, now, flow, stream);
+                self.streams.refuse_publish(&mut self.control, now, client, stream);
+                // Media would follow.
                 self.flows.remove(&flow);
+                self.control.push(Action::RejectFlow { flow, code: 0 });
             }
             "closeStream" => self.streams.stop(&mut self.control, stream),
             _ => {}

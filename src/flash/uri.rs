@@ -59,13 +59,17 @@ pub enum UriError {
     #[error("the URI does not begin with rtmfp:; write rtmfp://host/app")]
     Scheme,
     /// Something else than `//` after `rtmfp:`.
-    #[error("two slashes are missing after rtmfp:; write rtmfp://host/app, or rtmfp: alone to work without a server")]
+    #[error(
+        "two slashes are missing after rtmfp:; write rtmfp://host/app, or rtmfp: alone to work without a server"
+    )]
     NoAuthority,
     /// A user name or password.
     #[error("user:password@ in the URI is not supported; give credentials as arguments of connect")]
     UserInfo,
     /// No host.
-    #[error("the URI names no host; write rtmfp://host/app, or rtmfp: alone to work without a server")]
+    #[error(
+        "the URI names no host; write rtmfp://host/app, or rtmfp: alone to work without a server"
+    )]
     NoHost,
     /// A character that no host name contains.
     #[error("the host name contains {0:?}")]

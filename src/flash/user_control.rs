@@ -91,9 +91,7 @@ impl UserControl {
             PING_REQUEST => Self::PingRequest(field(0)?),
             PING_RESPONSE => Self::PingResponse(field(0)?),
             FLOW_SYNC => Self::FlowSync { id: field(0)?, count: field(1)? },
-            SET_KEEPALIVE => {
-                Self::SetKeepalive(Keepalive { server: period(0)?, peer: period(1)? })
-            }
+            SET_KEEPALIVE => Self::SetKeepalive(Keepalive { server: period(0)?, peer: period(1)? }),
             event => Self::Other { event, data: payload.slice(2..) },
         })
     }
@@ -149,10 +147,7 @@ mod tests {
                 b"\0\x29\0\0\x4e\x20\0\0\x27\x10",
                 UserControl::SetKeepalive(keepalive(20_000, 10_000)),
             ),
-            (
-                b"\0\x63abc",
-                UserControl::Other { event: 99, data: Bytes::from_static(b"abc") },
-            ),
+            (b"\0\x63abc", UserControl::Other { event: 99, data: Bytes::from_static(b"abc") }),
         ];
         for (bytes, event) in cases {
             assert_eq!(UserControl::parse(&Bytes::from_static(bytes)), Ok(event.clone()));

@@ -15,7 +15,7 @@ use crate::transport::{FlowId, Time};
 /// The most streams that a client may have; then `createStream` fails.
 pub const MAX_STREAMS: usize = 16;
 
-/// The streams, each with the return flow that its status goes over, if there has been any.
+/// The streams, each with our flow that its status goes over, if there has been any.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     last: u32,
@@ -49,50 +49,51 @@ impl Streams {
         }
     }
 
-    /// A return flow is gone.
+    /// One of our flows is gone.
     pub(super) fn forget_flow(&mut self, token: FlowToken) {
         for flow in self.open.values_mut().filter(|flow| **flow == Some(token)) {
             *flow = None;
         }
     }
 
+    /// Answers `play` of a client with this control flow.
     pub(super) fn refuse_play(
         &mut self,
         control: &mut Control,
         now: Time,
-        flow: FlowId,
+        client: FlowId,
         stream: u32,
     ) {
         let status = info("error", "NetStream.Play.Failed", "this server relays no streams");
-        self.report(control, now, flow, stream, status);
+        self.report(control, now, client, stream, status);
     }
 
-    /// Also rejects the flow, as media would follow.
+    /// Answers `publish` of a client with this control flow.
     pub(super) fn refuse_publish(
         &mut self,
         control: &mut Control,
         now: Time,
-        flow: FlowId,
+        client: FlowId,
         stream: u32,
     ) {
         let status = info("error", "NetStream.Publish.Denied", "this server relays no streams");
-        self.report(control, now, flow, stream, status);
-        control.push(Action::RejectFlow { flow, code: 0 });
+        self.report(control, now, client, stream, status);
     }
 
-    /// Sends `onStatus` on the stream's return flow, which is associated with the client's flow.
+    /// Sends `onStatus` on a flow of the stream, associated with the client's control flow
+    /// (RFC 7425 §5.3.5.2).
     fn report(
         &mut self,
         control: &mut Control,
         now: Time,
-        flow: FlowId,
+        client: FlowId,
         stream: u32,
         status: Value,
     ) {
-        let Some(returning) = self.open.get_mut(&stream) else {
+        let Some(ours) = self.open.get_mut(&stream) else {
             return;
         };
-        let token = *returning.get_or_insert_with(|| control.open_flow(stream, Some(flow)));
+        let token = *ours.get_or_insert_with(|| control.open_flow(stream, Some(client)));
         match Command::new("onStatus", 0.0, vec![status]).encode(control.encoding) {
             Ok(body) => control.send_on(token, now, body),
             Err(error) => tracing::debug!(%error, "a status has no encoding"),
