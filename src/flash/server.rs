@@ -29,6 +29,9 @@ pub const MAX_FLOWS: usize = 64;
 /// closed.
 pub const MAX_EARLY: usize = 32;
 
+/// The most bytes in those messages; with more the connection is closed.
+pub const MAX_EARLY_BYTES: usize = 64 * 1024;
+
 const FIRST_CALL: u32 = 1;
 
 /// How a server answers.
@@ -285,7 +288,7 @@ impl ServerConnection {
                     tracing::debug!(%flow, %error, "message from a client ignored");
                 }
             }
-            State::Requested { early, .. } if early.len() < MAX_EARLY => {
+            State::Requested { early, .. } if has_room(early, message) => {
                 early.push((flow, message.clone()));
             }
             State::Requested { .. } => self.end(),
@@ -447,4 +450,10 @@ impl ServerConnection {
             self.events.push(ServerEvent::Closed);
         }
     }
+}
+
+/// Whether one more message may wait for the decision.
+fn has_room(early: &[(FlowId, Bytes)], message: &Bytes) -> bool {
+    let waiting: usize = early.iter().map(|(_, message)| message.len()).sum();
+    early.len() < MAX_EARLY && waiting + message.len() <= MAX_EARLY_BYTES
 }

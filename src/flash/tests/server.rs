@@ -1,7 +1,7 @@
 //! The server's end.
 
 use super::*;
-use crate::flash::{FlashError, Methods, Rejection, server};
+use crate::flash::{FlashError, Keepalive, Methods, Rejection, server};
 
 fn open(
     server: &mut ServerConnection,
@@ -72,7 +72,7 @@ fn play_gets_an_answer() {
     assert!(text(message).contains(r#"code: "NetStream.Play.Failed""#));
 
     server.on_message(Time::ZERO, FlowId(3), &play);
-    assert_eq!(server.poll_action().is_some(), true);
+    assert!(server.poll_action().is_some());
     assert_eq!(server.poll_action(), None, "no second return flow");
     server.on_message(Time::ZERO, FlowId(3), &call("closeStream", 0.0, vec![]));
     assert_eq!(server.poll_action(), Some(Action::FinishFlow { token: *token }));
@@ -160,6 +160,18 @@ fn hostile_flood_before_the_decision() {
 }
 
 #[test]
+fn hostile_megabytes_before_the_decision() {
+    let mut server = idle_server(quiet_config());
+    server.on_message(Time::ZERO, CONTROL, &connect(Value::object([("app", "a")])));
+    let large = Bytes::from(vec![0x14; server::MAX_EARLY_BYTES / 2]);
+    server.on_message(Time::ZERO, CONTROL, &large);
+    server.on_message(Time::ZERO, CONTROL, &large);
+    assert_eq!(server.poll_action(), None);
+    server.on_message(Time::ZERO, CONTROL, &Bytes::from_static(b"x"));
+    assert_eq!(server.poll_action(), Some(Action::CloseSession));
+}
+
+#[test]
 fn a_second_connect_fails_and_changes_nothing() {
     let (mut server, _) = accepted_server(quiet_config(), 3.0);
     server.on_message(Time::ZERO, CONTROL, &connect(Value::object([("app", "other")])));
@@ -218,4 +230,13 @@ fn a_relay_is_a_method_and_a_notification() {
     let relayed = [&[header], &call.args[1..]].concat();
     server.notify(Time::ZERO, "onRelay", relayed).unwrap();
     assert_eq!(sent(&mut server), [r#"onRelay 0 null {sender: "me"} "text" 5.0"#]);
+}
+
+#[test]
+fn keepalive_advice_is_never_below_the_minimum() {
+    let (mut server, _) = accepted_server(quiet_config(), 3.0);
+    let period = std::time::Duration::from_secs;
+    server.set_keepalive(Time::ZERO, Keepalive { server: period(1), peer: period(30) });
+    let Some(Action::Send { message, .. }) = server.poll_action() else { panic!() };
+    assert_eq!(message[..], hex("04 00000000 0029 00001388 00007530"));
 }
