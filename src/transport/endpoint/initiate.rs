@@ -98,8 +98,7 @@ impl Endpoint {
         }
         let mut tag = [0; TAG_LEN];
         self.random.fill_bytes(&mut tag);
-        let attempt =
-            Attempt { epd, tag, started: now, candidates: Vec::new(), keying: None };
+        let attempt = Attempt { epd, tag, started: now, candidates: Vec::new(), keying: None };
         self.attempts.insert(id, attempt);
         self.by_tag.insert(tag.to_vec(), id);
         for &address in addresses {
@@ -136,12 +135,8 @@ impl Endpoint {
         let elapsed = now.since(attempt.started);
         if elapsed >= self.config.open_timeout {
             let error = match &attempt.keying {
-                Some(keying) => {
-                    OpenError::NoKeying { address: keying.path.remote, after: elapsed }
-                }
-                None => {
-                    OpenError::NoAnswer { attempts: attempt.candidates.len(), after: elapsed }
-                }
+                Some(keying) => OpenError::NoKeying { address: keying.path.remote, after: elapsed },
+                None => OpenError::NoAnswer { attempts: attempt.candidates.len(), after: elapsed },
             };
             return self.fail(id, error);
         }
@@ -186,12 +181,7 @@ impl Endpoint {
         self.send_startup(path, 0, &Chunk::InitiatorKeying(chunk));
     }
 
-    pub(super) fn on_responder_hello(
-        &mut self,
-        now: Time,
-        path: Path,
-        hello: &ResponderHello<'_>,
-    ) {
+    pub(super) fn on_responder_hello(&mut self, now: Time, path: Path, hello: &ResponderHello<'_>) {
         let Some(&id) = self.by_tag.get(hello.tag_echo) else { return };
         let Some(attempt) = self.attempts.get(&id).filter(|a| a.keying.is_none()) else { return };
         let Ok(far) = Certificate::parse(hello.certificate) else { return };
@@ -379,9 +369,8 @@ impl Endpoint {
     pub(super) fn new_session_id(&mut self) -> u32 {
         loop {
             let id = self.random.next_u32();
-            let taken = id == 0
-                || self.table.contains(SessionId(id))
-                || self.keying_ids.contains_key(&id);
+            let taken =
+                id == 0 || self.table.contains(SessionId(id)) || self.keying_ids.contains_key(&id);
             if !taken {
                 return id;
             }
