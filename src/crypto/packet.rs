@@ -1,0 +1,285 @@
+//! Packet encryption and verification (RFC 7425 §4.7).
+//!
+//! A datagram is
+//!
+//! ```text
+//! scrambled session ID (4) | AES-CBC of: [SSEQ] [checksum] plain packet, padding | [HMAC]
+//! ```
+//!
+//! with the checksum if and only if there is no HMAC. [`Sealer::begin`] and [`Sealer::finish`]
+//! build it around a plain packet that the caller writes straight into the send buffer;
+//! [`Sealer::seal`] then encrypts a batch of them.
+
+use super::cbc::{self, BLOCK};
+use super::negotiation::{Direction, Verification};
+use super::replay::ReplayWindow;
+use super::schedule::{HmacSha256, TrafficKeys, hmac_keyed};
+use crate::wire::{multiplex, vlu};
+use aes::cipher::KeyInit;
+use aes::{Aes128Dec, Aes128Enc};
+use hmac::Mac;
+use std::fmt;
+use std::ops::Range;
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+/// The Default Session Key (§4.1).
+const DEFAULT_KEY: &[u8; 16] = b"Adobe Systems 02";
+
+/// Padding up to the next block; a packet parser takes it for padding chunks.
+const PADDING: u8 = 0xff;
+
+const CHECKSUM_LEN: usize = 2;
+
+/// The HMAC of packets: the keyed state, and how many bytes of the result are used.
+#[derive(Clone)]
+struct PacketHmac {
+    keyed: HmacSha256,
+    len: usize,
+}
+
+impl PacketHmac {
+    fn new(keys: &TrafficKeys, direction: Direction) -> Option<Self> {
+        match direction.verification {
+            Verification::Checksum => None,
+            Verification::Hmac(len) => {
+                Some(Self { keyed: hmac_keyed(&*keys.hmac), len: usize::from(len.min(32)) })
+            }
+        }
+    }
+
+    fn compute(&self, blocks: &[u8]) -> [u8; 32] {
+        self.keyed.clone().chain_update(blocks).finalize().into_bytes().into()
+    }
+}
+
+/// Makes datagrams out of plain packets.
+pub struct Sealer {
+    cipher: Aes128Enc,
+    hmac: Option<PacketHmac>,
+    /// The next session sequence number, if they are sent.
+    next_sequence: Option<u64>,
+}
+
+/// A datagram that was begun: where it is in the buffer.
+#[derive(Debug)]
+#[must_use = "a datagram that was begun must be finished or abandoned"]
+pub struct PacketStart {
+    datagram: usize,
+    /// Where the checksum goes; the plain packet follows.
+    checksum: Option<usize>,
+    sequence: Option<u64>,
+}
+
+impl Sealer {
+    /// The sealer of startup packets: the Default Session Key, checksums, no sequence numbers.
+    pub fn default_key() -> Self {
+        Self { cipher: Aes128Enc::new(DEFAULT_KEY.into()), hmac: None, next_sequence: None }
+    }
+
+    pub(super) fn new(keys: &TrafficKeys, direction: Direction) -> Self {
+        Self {
+            cipher: Aes128Enc::new(keys.aes_128().into()),
+            hmac: PacketHmac::new(keys, direction),
+            next_sequence: direction.sequence_numbers.then_some(0),
+        }
+    }
+
+    /// How many bytes a plain packet may have so that its datagram has at most `datagram_limit`
+    /// bytes, if it is begun next. Zero if nothing fits.
+    pub fn plain_capacity(&self, datagram_limit: usize) -> usize {
+        let blocks = datagram_limit.saturating_sub(multiplex::SESSION_ID_LEN + self.hmac_len());
+        let sequence = self.next_sequence.map_or(0, vlu::encoded_len);
+        let checksum = if self.hmac.is_some() { 0 } else { CHECKSUM_LEN };
+        (blocks / BLOCK * BLOCK).saturating_sub(sequence + checksum)
+    }
+
+    fn hmac_len(&self) -> usize {
+        self.hmac.as_ref().map_or(0, |hmac| hmac.len)
+    }
+
+    /// Begins a datagram at the end of `buf`: appends room for the session ID and the checksum,
+    /// and the sequence number. The caller then appends the plain packet.
+    pub fn begin(&mut self, buf: &mut Vec<u8>) -> PacketStart {
+        let datagram = buf.len();
+        buf.extend_from_slice(&[0; multiplex::SESSION_ID_LEN]);
+        let sequence = self.next_sequence;
+        if let Some(next) = &mut self.next_sequence {
+            vlu::encode(*next, buf);
+            *next += 1;
+        }
+        let checksum = self.hmac.is_none().then_some(buf.len());
+        if checksum.is_some() {
+            buf.extend_from_slice(&[0; CHECKSUM_LEN]);
+        }
+        PacketStart { datagram, checksum, sequence }
+    }
+
+    /// Takes back a datagram that was begun. Its sequence number is used for the next one unless
+    /// another was begun in between.
+    pub fn abandon(&mut self, buf: &mut Vec<u8>, start: PacketStart) {
+        buf.truncate(start.datagram);
+        if let (Some(next), Some(sequence)) = (&mut self.next_sequence, start.sequence)
+            && *next == sequence + 1
+        {
+            *next = sequence;
+        }
+    }
+
+    /// Ends a datagram at the end of `buf`: pads it, fills in the checksum, appends room for the
+    /// HMAC. Returns where the datagram is, for [`seal`](Self::seal).
+    pub fn finish(&mut self, buf: &mut Vec<u8>, start: PacketStart) -> Range<usize> {
+        let len = buf.len() - start.datagram - multiplex::SESSION_ID_LEN;
+        buf.resize(buf.len() + len.next_multiple_of(BLOCK) - len, PADDING);
+        if let Some(at) = start.checksum
+            && let Some((field, checked)) = buf[at..].split_first_chunk_mut::<CHECKSUM_LEN>()
+        {
+            *field = checksum(checked).to_be_bytes();
+        }
+        buf.resize(buf.len() + self.hmac_len(), 0);
+        start.datagram..buf.len()
+    }
+
+    /// Encrypts finished datagrams of one session in place, eight at a time, and writes their
+    /// HMACs and scrambled session IDs. `datagrams` are results of [`finish`](Self::finish) that
+    /// have not been sealed yet.
+    pub fn seal(&self, session_id: u32, buf: &mut [u8], datagrams: &[Range<usize>]) {
+        let hmac_len = self.hmac_len();
+        let blocks =
+            |d: &Range<usize>| d.start + multiplex::SESSION_ID_LEN..d.end.saturating_sub(hmac_len);
+        cbc::encrypt(&self.cipher, buf, datagrams.iter().map(blocks));
+        for datagram in datagrams {
+            if let Some(hmac) = &self.hmac {
+                let (body, field) = buf[..datagram.end].split_at_mut(datagram.end - hmac_len);
+                let full = hmac.compute(&body[blocks(datagram)]);
+                field.copy_from_slice(&full[..hmac_len]);
+            }
+            multiplex::scramble(session_id, &mut buf[datagram.clone()]);
+        }
+    }
+}
+
+/// Why a datagram was refused. Any forger can cause each of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Less than a cipher block and the HMAC, or not a whole number of blocks.
+    #[error("not a whole number of cipher blocks")]
+    Length,
+    /// The HMAC is wrong.
+    #[error("wrong hmac")]
+    Hmac,
+    /// The checksum is wrong.
+    #[error("wrong checksum")]
+    Checksum,
+    /// The session sequence number is malformed.
+    #[error("malformed session sequence number")]
+    Sequence,
+    /// The session sequence number was seen before or is too old.
+    #[error("replayed packet")]
+    Replayed,
+}
+
+/// Makes plain packets out of datagrams.
+pub struct Opener {
+    cipher: Aes128Dec,
+    hmac: Option<PacketHmac>,
+    sequence_numbers: bool,
+    /// Absent if there are no sequence numbers or if they are not to be checked.
+    window: Option<ReplayWindow>,
+}
+
+impl Opener {
+    /// The opener of startup packets: the Default Session Key, checksums, no sequence numbers.
+    pub fn default_key() -> Self {
+        Self {
+            cipher: Aes128Dec::new(DEFAULT_KEY.into()),
+            hmac: None,
+            sequence_numbers: false,
+            window: None,
+        }
+    }
+
+    pub(super) fn new(keys: &TrafficKeys, direction: Direction) -> Self {
+        Self {
+            cipher: Aes128Dec::new(keys.aes_128().into()),
+            hmac: PacketHmac::new(keys, direction),
+            sequence_numbers: direction.sequence_numbers,
+            window: direction.sequence_numbers.then(ReplayWindow::new),
+        }
+    }
+
+    /// The same without protection against replays, for reading recordings.
+    pub(super) fn without_replay_check(mut self) -> Self {
+        self.window = None;
+        self
+    }
+
+    /// Verifies and decrypts a datagram in place. `encrypted` is what follows the session ID; the
+    /// result is the plain packet with its padding.
+    ///
+    /// With an HMAC, `encrypted` is unchanged unless the HMAC was right. With a checksum it is
+    /// decrypted before it is known whether it was.
+    pub fn open<'a>(&mut self, encrypted: &'a mut [u8]) -> Result<&'a [u8], OpenError> {
+        let hmac_len = self.hmac.as_ref().map_or(0, |hmac| hmac.len);
+        let len = encrypted.len().checked_sub(hmac_len).ok_or(OpenError::Length)?;
+        if len == 0 || len % BLOCK != 0 {
+            return Err(OpenError::Length);
+        }
+        let (blocks, field) = encrypted.split_at_mut(len);
+        if let Some(hmac) = &self.hmac {
+            let full = hmac.compute(blocks);
+            if !bool::from(full[..hmac_len].ct_eq(field)) {
+                return Err(OpenError::Hmac);
+            }
+        }
+        cbc::decrypt(&self.cipher, blocks);
+        let mut plain: &'a [u8] = blocks;
+        let mut sequence = None;
+        if self.sequence_numbers {
+            let parsed = vlu::parse("sseq", plain).map_err(|_| OpenError::Sequence)?;
+            (sequence, plain) = (Some(parsed.0), parsed.1);
+        }
+        if self.hmac.is_none() {
+            let (field, checked) =
+                plain.split_first_chunk::<CHECKSUM_LEN>().ok_or(OpenError::Checksum)?;
+            if checksum(checked) != u16::from_be_bytes(*field) {
+                return Err(OpenError::Checksum);
+            }
+            plain = checked;
+        }
+        if let (Some(window), Some(sequence)) = (&mut self.window, sequence)
+            && !window.accept(sequence)
+        {
+            return Err(OpenError::Replayed);
+        }
+        Ok(plain)
+    }
+}
+
+/// The simple checksum (§4.7.3.1): the Internet checksum, except that the last byte of an odd
+/// number is the lower half of its word.
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks_exact(2);
+    let last = words.remainder().first().map_or(0, |byte| u64::from(*byte));
+    let mut sum = last + words.map(|w| u64::from(u16::from_be_bytes([w[0], w[1]]))).sum::<u64>();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
