@@ -3,7 +3,7 @@
 
 #![cfg(feature = "trace")]
 
-use rtmfp::trace::{Capture, Decoder, KeyLog, Stats};
+use rtmfp::trace::{Capture, Decoded, Decoder, KeyLog, Stats, Undecoded};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -68,4 +68,56 @@ fn counts_equal_those_of_an_independent_decoder() {
         let found = to_json(&stats(&capture, keys(&capture)));
         assert_eq!(found, expected, "{}", capture.display());
     }
+}
+
+/// Without the secrets only startup packets can be read, and the decoder says of every other
+/// packet of a session whose keying it saw that the secret is missing.
+#[test]
+fn without_secrets_only_startup_is_read() {
+    for capture in captures() {
+        let with = stats(&capture, keys(&capture));
+        let without = stats(&capture, KeyLog::default());
+        assert_eq!((without.sessions, without.session), (0, 0), "{}", capture.display());
+        assert_eq!(without.startup, with.startup);
+        assert_eq!(without.undecoded, with.undecoded + with.session);
+    }
+}
+
+/// The two players of this capture talk to each other with keys that nobody logged.
+#[test]
+fn a_session_without_a_secret_is_reported() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures");
+    let capture = folder.join("flash-tc2.pcap");
+    let mut decoder = Decoder::new(keys(&capture));
+    let (mut keyings, mut unread) = (Vec::new(), 0);
+    for datagram in Capture::open(File::open(&capture).unwrap()).unwrap() {
+        match decoder.feed(&datagram.unwrap()) {
+            Decoded::Packet(packet) => keyings.extend(packet.keying),
+            Decoded::Undecoded(reason) => {
+                assert!(matches!(reason, Undecoded::NoSecret(_)), "{reason}");
+                unread += 1;
+            }
+        }
+    }
+    let secrets: Vec<_> = keyings.iter().map(|keying| keying.has_secret).collect();
+    assert_eq!(secrets, [true, true, false]);
+    assert_eq!(unread, 35);
+}
+
+/// A changed byte anywhere in a session's packets is noticed in all sessions with HMACs.
+#[test]
+fn a_damaged_capture_is_noticed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures");
+    let capture = folder.join("cpp-echo-g14-hmac-sseq.pcap");
+    let mut decoder = Decoder::new(keys(&capture));
+    let mut stats = Stats::default();
+    for (number, datagram) in Capture::open(File::open(&capture).unwrap()).unwrap().enumerate() {
+        let mut datagram = datagram.unwrap();
+        if number >= 4 {
+            let at = 12 + number % (datagram.payload.len() - 12);
+            datagram.payload[at] ^= 0x10;
+        }
+        stats.add(&decoder.feed(&datagram));
+    }
+    assert_eq!((stats.startup, stats.session, stats.undecoded), (4, 0, 161));
 }
