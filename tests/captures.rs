@@ -3,10 +3,17 @@
 
 #![cfg(feature = "trace")]
 
+use rand_chacha::rand_core::SeedableRng;
+use rtmfp::crypto::{
+    Certificate, CryptoError, DhGroup, Epd, Identity, IdentityConfig, Initiate, KeyingRandom,
+    Negotiation, Respond,
+};
 use rtmfp::trace::{Capture, Decoded, Decoder, KeyLog, Stats, Undecoded};
+use rtmfp::wire::Chunk;
 use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn captures() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures");
@@ -120,4 +127,46 @@ fn a_damaged_capture_is_noticed() {
         stats.add(&decoder.feed(&datagram));
     }
     assert_eq!((stats.startup, stats.session, stats.undecoded), (4, 0, 161));
+}
+
+/// Our ends would key with every program that was recorded: no certificate, discriminator or keying
+/// component of theirs is refused.
+#[test]
+fn every_recorded_keying_suits_our_ends() {
+    let mut rng = rand_chacha::ChaCha20Rng::from_seed([1; 32]);
+    let config = IdentityConfig { groups: DhGroup::ALL.to_vec(), ..Default::default() };
+    let identity = Arc::new(Identity::generate(&config, &mut rng));
+    let (mut responders, mut initiators) = (0, 0);
+    let mut key = |chunk: Chunk<'_>| -> Result<(), CryptoError> {
+        let identity = identity.clone();
+        let random = KeyingRandom::from_rng(&mut rng);
+        match chunk {
+            Chunk::InitiatorHello(hello) => drop(Epd::parse(hello.epd)?),
+            Chunk::ForwardedHello(hello) => drop(Epd::parse(hello.epd)?),
+            Chunk::ResponderHello(hello) => {
+                let far = Certificate::parse(hello.certificate)?;
+                Initiate { identity, far, offer: Negotiation::default(), random }.run()?;
+                responders += 1;
+            }
+            Chunk::InitiatorKeying(keying) => {
+                let initiator = Certificate::parse(keying.certificate)?;
+                let skic = keying.component.to_vec();
+                let policy = Negotiation::default();
+                Respond { identity, initiator, skic, policy, random }.run()?;
+                initiators += 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    for capture in captures() {
+        let mut decoder = Decoder::new(keys(&capture));
+        for datagram in Capture::open(File::open(&capture).unwrap()).unwrap() {
+            let Decoded::Packet(packet) = decoder.feed(&datagram.unwrap()) else { continue };
+            for chunk in packet.chunks() {
+                assert_eq!(key(chunk), Ok(()), "{}", capture.display());
+            }
+        }
+    }
+    assert_eq!((responders, initiators), (198, 204));
 }
