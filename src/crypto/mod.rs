@@ -25,6 +25,7 @@ mod error;
 mod fingerprint;
 mod identity;
 mod keying;
+mod mac;
 mod modp;
 mod negotiation;
 mod overheard;
@@ -41,6 +42,7 @@ pub use error::CryptoError;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityConfig, KeyStyle};
 pub use keying::{Initiate, Initiated, KeyingRandom, Respond, SessionKeys};
+pub(crate) use mac::mac16;
 pub use negotiation::{
     Direction, HmacPolicy, Negotiated, Negotiation, SendPolicy, SseqPolicy, Verification,
 };

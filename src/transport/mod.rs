@@ -1,7 +1,42 @@
 //! Sessions and flows (RFC 7016 §3), without sockets.
+//!
+//! [`Endpoint`] is the whole of it: feed it datagrams and time, take datagrams and [`Event`]s.
+//! [`Machine`] states the contract that it shares with the machines built on top of it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`endpoint`] | every session of one certificate: startup, introductions, dispatch |
+//! | `session` | one session: keys, flows, timers, close, mobility |
+//! | `send_flow`, `recv_flow`, `sequence_set` | one flow in either direction |
+//! | [`congestion`], `rtt` | how much and how soon |
+//! | `job` | Diffie-Hellman work for other threads |
+//! | `machine`, `transmit`, `time` | what driver and simulator see |
 
+mod config;
+pub mod congestion;
+pub mod endpoint;
+mod event;
 mod id;
+mod job;
+mod machine;
+mod recv_flow;
+mod rtt;
+mod send_flow;
+mod sequence_set;
+mod session;
 mod time;
+mod transmit;
 
+pub use config::Config;
+pub use endpoint::{Endpoint, Random, SessionRef};
+pub use event::{CloseReason, Event, Introduction, OpenError, OpenId, Role, SendError};
 pub use id::{FlowId, SessionId};
+pub use job::{Computed, Job};
+pub use machine::Machine;
+pub use recv_flow::COMPLETE_LINGER;
+pub use rtt::{INITIAL_ERTO, MAX_ECHO_AGE, MAX_ERTO, MIN_ERTO};
+pub use send_flow::{FlowOptions, MAX_METADATA, MessageOptions, Priority};
+pub use sequence_set::MAX_RUNS;
+pub use session::SessionStats;
 pub use time::Time;
+pub use transmit::{Interface, MAX_BATCH, Path, Transmit, TransmitBuf};

@@ -1,1 +1,40 @@
-//! Files through groups by object replication.
+//! Files through groups by object replication: video on demand among Flash players.
+//!
+//! A file is cut into chunks of 64 KB. Object 0 of the group is a [`descriptor`], the
+//! objects 1 to N are the chunks. The provider adds 0 to N to what it has; a receiver wants object 0,
+//! reads from it how many chunks there are, wants all of them, and offers each chunk to the others
+//! as soon as it holds it (`protocol-notes/object-replication.md`).
+//!
+//! | part | subject |
+//! | --- | --- |
+//! | [`chunker`] | bytes in, chunks out |
+//! | [`layout`] | where each chunk lies in the file |
+//! | [`hash`] | hashes of files and chunks |
+//! | [`descriptor`] | object 0, in the two forms that Flash applications use, and how integrity hangs together |
+//! | [`link`] | the line that `share` prints and `fetch` takes |
+//! | [`file_name`] | names from the network made harmless |
+//! | [`store`] | where chunks live: a shared file, a file on its way in, memory |
+//! | [`reorder`] | chunks in file order for a player or a pipe |
+//! | [`replica`] | the state machine that ties them together, for provider and receiver alike |
+//!
+//! These parts know neither sockets nor clocks nor an async runtime; files are used by [`store`]
+//! only, in blocking calls.
+
+pub mod chunker;
+pub mod descriptor;
+pub mod file_name;
+pub mod hash;
+pub mod layout;
+pub mod link;
+pub mod reorder;
+pub mod replica;
+pub mod store;
+
+pub use chunker::{CHUNK_SIZE, Chunker};
+pub use descriptor::{Descriptor, DescriptorForm};
+pub use hash::Digest256;
+pub use layout::Layout;
+pub use link::{Integrity, LinkError, ServerAddress, ShareLink};
+pub use reorder::Reorder;
+pub use replica::Replica;
+pub use store::{ChunkStore, MemoryStore, PartialFile, SourceFile, StoreError, Target};

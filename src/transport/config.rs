@@ -1,0 +1,85 @@
+//! What an endpoint can be told, and its bounds.
+
+use crate::crypto::Negotiation;
+use std::time::Duration;
+
+/// Settings of an endpoint. The defaults suit a peer; [`Config::server`] suits a server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What is offered and demanded in keying.
+    pub negotiation: Negotiation,
+    /// Answer hellos that select this endpoint's certificate.
+    pub accept: bool,
+    /// Report hellos for other fingerprints as [`Event::IntroductionWanted`](super::Event).
+    pub introduce: bool,
+    /// Largest UDP payload that is sent, in bytes. The observed player accepts up to 4,996 and
+    /// sends 1,188; 1,200 passes every common path.
+    pub max_datagram: usize,
+    /// Give up an opening session after this long (RFC 7016 §3.5.1.1.1: 95 s).
+    pub open_timeout: Duration,
+    /// Ping a far end that has been silent for this long.
+    pub keepalive: Duration,
+    /// Give a session up when its pings or its data have not been answered for this long.
+    pub dead_after: Duration,
+    /// Receive buffer of a flow in bytes: what a sender may have in flight to it.
+    pub receive_buffer: u64,
+    /// Largest message that is reassembled, in bytes; a flow that exceeds it is rejected.
+    pub max_message: usize,
+    /// Bytes that may wait in a sending flow; above, [`SendError::Full`](super::SendError).
+    pub max_send_queue: u64,
+    /// Open sessions; further keyings are ignored.
+    pub max_sessions: usize,
+    /// Open sessions with one IP address; further keyings from it are ignored.
+    pub max_sessions_per_ip: usize,
+    /// Receiving flows of one session; fragments of further flows are ignored.
+    pub max_flows: usize,
+    /// Keyings that wait for their computation; further ones are ignored.
+    pub max_pending_keyings: usize,
+    /// Packets with user data sent between two acknowledgements (RFC 7016 §3.5.2.3 says 6).
+    pub burst_packets: u32,
+    /// Forwarded hellos that one session may make this endpoint answer in a second.
+    pub forwarded_hellos_per_second: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            negotiation: Negotiation::default(),
+            accept: true,
+            introduce: false,
+            max_datagram: 1200,
+            open_timeout: Duration::from_secs(95),
+            keepalive: Duration::from_secs(20),
+            dead_after: Duration::from_secs(47),
+            receive_buffer: 4 << 20,
+            max_message: 8 << 20,
+            max_send_queue: 32 << 20,
+            max_sessions: 4096,
+            max_sessions_per_ip: 4096,
+            max_flows: 256,
+            max_pending_keyings: 256,
+            burst_packets: 6,
+            forwarded_hellos_per_second: 64,
+        }
+    }
+}
+
+impl Config {
+    /// Settings for a rendezvous server: it introduces, keeps many small sessions, and waits
+    /// longer before it gives a silent client up.
+    pub fn server() -> Self {
+        Self {
+            introduce: true,
+            keepalive: Duration::from_secs(90),
+            dead_after: Duration::from_secs(127),
+            receive_buffer: 64 << 10,
+            max_message: 64 << 10,
+            max_send_queue: 1 << 20,
+            max_sessions: 1 << 20,
+            max_sessions_per_ip: 16_384,
+            max_flows: 64,
+            max_pending_keyings: 4096,
+            ..Self::default()
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Attempts to open sessions (RFC 7016 §3.5.1.1.1).
+
+use super::{Endpoint, KeyingRandom};
+use crate::crypto::{
+    Certificate, CryptoError, Epd, Initiate, Initiated, NO_SIGNATURE, SessionKeys,
+};
+use crate::transport::event::OpenError;
+use crate::transport::job::Work;
+use crate::transport::session::{Opening, Session};
+use crate::transport::{Event, Job, OpenId, Path, Role, SessionId, Time};
+use crate::wire::Chunk;
+use crate::wire::chunk::{
+    CookieChange, InitiatorHello, InitiatorKeying, Redirect, ResponderHello, ResponderKeying,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of a tag.
+const TAG_LEN: usize = 16;
+/// Each repetition waits this much longer than the one before (§3.5.1.1.1).
+const BACKOFF: Duration = Duration::from_millis(1500);
+/// Addresses that one attempt asks at most (REDIRECT_THRESHOLD).
+const MAX_CANDIDATES: usize = 24;
+/// Packets of the session that may arrive before its keys are computed.
+const MAX_EARLY: usize = 16;
+
+/// An address that is asked.
+#[derive(Debug)]
+struct Candidate {
+    path: Path,
+    next: Time,
+    sent: u32,
+}
+
+/// A far end that has answered.
+#[derive(Debug)]
+struct Keying {
+    path: Path,
+    far: Certificate,
+    cookie: Vec<u8>,
+    cookie_changed: bool,
+    near_id: u32,
+    /// `None` while the near component is being computed.
+    initiated: Option<Arc<Initiated>>,
+    finishing: bool,
+    next: Time,
+    sent: u32,
+    early: Vec<(Path, Vec<u8>)>,
+}
+
+/// An opening session.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    epd: Epd,
+    tag: [u8; TAG_LEN],
+    started: Time,
+    candidates: Vec<Candidate>,
+    keying: Option<Keying>,
+}
+
+impl Attempt {
+    fn next_timeout(&self, open_timeout: Duration) -> Time {
+        let deadline = self.started + open_timeout;
+        match &self.keying {
+            Some(keying) if keying.initiated.is_some() => keying.next.min(deadline),
+            Some(_) => deadline,
+            None => self.candidates.iter().map(|c| c.next).min().unwrap_or(deadline).min(deadline),
+        }
+    }
+
+    /// True if the far end with `certificate` at `path` is the one this attempt is after.
+    pub(super) fn is_after(&self, certificate: &Certificate, path: Path) -> bool {
+        match &self.keying {
+            Some(keying) => {
+                keying.far == *certificate
+                    || (keying.path.remote == path.remote && self.epd.selects(certificate))
+            }
+            None => {
+                self.epd.fingerprint().is_some_and(|wanted| wanted == certificate.fingerprint())
+            }
+        }
+    }
+}
+
+impl Endpoint {
+    /// Asks `addresses` for a session with whomever `epd` selects. Ends in
+    /// [`Event::SessionOpened`] or [`Event::OpenFailed`]. If there is a session with that peer
+    /// already, it is reported as opened for this attempt too.
+    ///
+    /// With no address the attempt waits for [`add_candidate`](Self::add_candidate).
+    pub fn open(&mut self, now: Time, epd: Epd, addresses: &[SocketAddr]) -> OpenId {
+        let id = self.next_attempt;
+        self.next_attempt += 1;
+        if let Some(session) = epd.fingerprint().and_then(|far| self.table.find(far)) {
+            self.report_opened(session, vec![OpenId(id)]);
+            return OpenId(id);
+        }
+        let mut tag = [0; TAG_LEN];
+        self.random.fill_bytes(&mut tag);
+        let attempt = Attempt { epd, tag, started: now, candidates: Vec::new(), keying: None };
+        self.attempts.insert(id, attempt);
+        self.by_tag.insert(tag.to_vec(), id);
+        for &address in addresses {
+            self.add_candidate(now, OpenId(id), address);
+        }
+        self.attempt_timeout(now, id);
+        OpenId(id)
+    }
+
+    /// One more address to ask, at once. Ignored if it is asked already, or beyond 24.
+    pub fn add_candidate(&mut self, now: Time, open: OpenId, address: SocketAddr) {
+        self.add_candidate_path(now, open.0, Path::to(address));
+    }
+
+    fn add_candidate_path(&mut self, now: Time, id: u64, path: Path) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let known = attempt.candidates.iter().any(|c| c.path.remote == path.remote);
+        let unusable = path.remote.port() == 0 || path.remote.ip().is_unspecified();
+        if known || unusable || attempt.candidates.len() >= MAX_CANDIDATES {
+            return;
+        }
+        attempt.candidates.push(Candidate { path, next: now, sent: 0 });
+        self.table.schedule_attempt(now, id);
+    }
+
+    /// Gives an attempt up; [`Event::OpenFailed`] follows.
+    pub fn cancel_open(&mut self, open: OpenId) {
+        self.fail(open.0, OpenError::Cancelled);
+    }
+
+    /// A hello goes to every candidate that is due, or the keying is repeated.
+    pub(super) fn attempt_timeout(&mut self, now: Time, id: u64) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let elapsed = now.since(attempt.started);
+        if elapsed >= self.config.open_timeout {
+            let error = match &attempt.keying {
+                Some(keying) => OpenError::NoKeying { address: keying.path.remote, after: elapsed },
+                None => OpenError::NoAnswer { attempts: attempt.candidates.len(), after: elapsed },
+            };
+            return self.fail(id, error);
+        }
+        if attempt.keying.is_some() {
+            self.repeat_keying(now, id);
+        } else {
+            let mut due = Vec::new();
+            for candidate in attempt.candidates.iter_mut().filter(|c| c.next <= now) {
+                candidate.sent += 1;
+                candidate.next = now + BACKOFF * candidate.sent;
+                due.push(candidate.path);
+            }
+            let (epd, tag) = (attempt.epd.clone(), attempt.tag);
+            let hello = InitiatorHello { epd: epd.as_bytes(), tag: &tag };
+            for path in due {
+                self.send_startup(path, 0, &Chunk::InitiatorHello(hello));
+            }
+        }
+        if let Some(attempt) = self.attempts.get(&id) {
+            let next = attempt.next_timeout(self.config.open_timeout);
+            self.table.schedule_attempt(next, id);
+        }
+    }
+
+    fn repeat_keying(&mut self, now: Time, id: u64) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(keying) = &mut attempt.keying else { return };
+        let Some(initiated) = keying.initiated.clone().filter(|_| keying.next <= now) else {
+            return;
+        };
+        keying.sent += 1;
+        keying.next = now + BACKOFF * keying.sent;
+        let (path, near_id, cookie) = (keying.path, keying.near_id, keying.cookie.clone());
+        let identity = self.identity.clone();
+        let chunk = InitiatorKeying {
+            session_id: near_id,
+            cookie: &cookie,
+            certificate: identity.certificate().as_bytes(),
+            component: initiated.component(),
+            signature: NO_SIGNATURE,
+        };
+        self.send_startup(path, 0, &Chunk::InitiatorKeying(chunk));
+    }
+
+    pub(super) fn on_responder_hello(&mut self, now: Time, path: Path, hello: &ResponderHello<'_>) {
+        let Some(&id) = self.by_tag.get(hello.tag_echo) else { return };
+        let Some(attempt) = self.attempts.get(&id).filter(|a| a.keying.is_none()) else { return };
+        let Ok(far) = Certificate::parse(hello.certificate) else { return };
+        if !attempt.epd.selects(&far) || far.fingerprint() == self.fingerprint() {
+            return;
+        }
+        if let Some(session) = self.table.find(far.fingerprint()) {
+            self.forget(id);
+            return self.report_opened(session, vec![OpenId(id)]);
+        }
+        let near_id = self.new_session_id();
+        let random = KeyingRandom::from_rng(&mut *self.random);
+        let work = Initiate {
+            identity: self.identity.clone(),
+            far: far.clone(),
+            offer: self.config.negotiation.clone(),
+            random,
+        };
+        let keying = Keying {
+            path,
+            far,
+            cookie: hello.cookie.to_vec(),
+            cookie_changed: false,
+            near_id,
+            initiated: None,
+            finishing: false,
+            next: now,
+            sent: 0,
+            early: Vec::new(),
+        };
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.keying = Some(keying);
+        }
+        self.keying_ids.insert(near_id, id);
+        self.jobs.push_back(Job(Work::Initiate { open: id, work: Box::new(work) }));
+    }
+
+    pub(super) fn on_initiated(
+        &mut self,
+        now: Time,
+        id: u64,
+        result: Result<Initiated, CryptoError>,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(keying) = &mut attempt.keying else { return };
+        match result {
+            Ok(initiated) => {
+                keying.initiated = Some(Arc::new(initiated));
+                keying.next = now;
+                self.attempt_timeout(now, id);
+            }
+            Err(error) => {
+                let address = keying.path.remote;
+                self.fail(id, OpenError::Keying { address, error });
+            }
+        }
+    }
+
+    pub(super) fn on_redirect(&mut self, now: Time, path: Path, redirect: &Redirect<'_>) {
+        let Some(&id) = self.by_tag.get(redirect.tag_echo) else { return };
+        if self.attempts.get(&id).is_none_or(|a| a.keying.is_some()) {
+            return;
+        }
+        let mut implied = true;
+        for address in redirect.addresses() {
+            implied = false;
+            self.add_candidate(now, OpenId(id), address.socket);
+        }
+        if implied {
+            self.add_candidate_path(now, id, path);
+        }
+    }
+
+    /// Asks an address from which the far end itself was heard.
+    pub(super) fn ask_again(&mut self, now: Time, id: u64, path: Path) {
+        self.add_candidate_path(now, id, path);
+    }
+
+    pub(super) fn on_cookie_change(&mut self, now: Time, near_id: u32, change: &CookieChange<'_>) {
+        let Some(&id) = self.keying_ids.get(&near_id) else { return };
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(keying) = &mut attempt.keying else { return };
+        if keying.cookie_changed || keying.cookie != change.old_cookie {
+            return;
+        }
+        keying.cookie_changed = true;
+        keying.cookie = change.new_cookie.to_vec();
+        keying.next = now;
+        self.attempt_timeout(now, id);
+    }
+
+    pub(super) fn on_responder_keying(
+        &mut self,
+        path: Path,
+        near_id: u32,
+        chunk: &ResponderKeying<'_>,
+    ) {
+        let Some(&id) = self.keying_ids.get(&near_id) else { return };
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(keying) = &mut attempt.keying else { return };
+        let Some(initiated) = keying.initiated.clone().filter(|_| !keying.finishing) else {
+            return;
+        };
+        keying.finishing = true;
+        keying.path = path;
+        let component = chunk.component.to_vec();
+        let far_id = chunk.session_id;
+        self.jobs.push_back(Job(Work::Finish { open: id, initiated, component, far_id }));
+    }
+
+    pub(super) fn on_finished(
+        &mut self,
+        now: Time,
+        id: u64,
+        far_id: u32,
+        result: Result<Box<SessionKeys>, CryptoError>,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(keying) = &mut attempt.keying else { return };
+        let keys = match result {
+            Ok(keys) => *keys,
+            Err(error) => {
+                tracing::debug!(address = %keying.path.remote, %error, "key exchange refused");
+                keying.finishing = false;
+                return;
+            }
+        };
+        let (path, far, near_id) = (keying.path, keying.far.clone(), keying.near_id);
+        let early = std::mem::take(&mut keying.early);
+        self.forget(id);
+        let opening = Opening {
+            id: SessionId(near_id),
+            far_id,
+            role: Role::Initiator,
+            far,
+            path,
+            keys,
+            mobility_secret: self.random_bytes(),
+        };
+        self.table.insert(Session::new(now, &self.config, opening));
+        let session = SessionId(near_id);
+        self.table.name(session);
+        self.report_opened(session, vec![OpenId(id)]);
+        self.settle(now, session);
+        for (path, mut datagram) in early {
+            self.handle_session_packet(now, path, &mut datagram, session);
+        }
+    }
+
+    /// Keeps a packet that may belong to a session whose keys are still being computed.
+    pub(super) fn keep_early(&mut self, id: u64, path: Path, datagram: &[u8]) {
+        if let Some(keying) = self.attempts.get_mut(&id).and_then(|a| a.keying.as_mut())
+            && keying.finishing
+            && keying.early.len() < MAX_EARLY
+        {
+            keying.early.push((path, datagram.to_vec()));
+        }
+    }
+
+    pub(super) fn report_opened(&mut self, id: SessionId, opens: Vec<OpenId>) {
+        let Some(session) = self.table.open(id) else { return };
+        let (role, far, remote) = (session.role, session.far.fingerprint(), session.path.remote);
+        tracing::debug!(session = %id, peer = %far, address = %remote, ?role, "session open");
+        self.events.push_back(Event::SessionOpened { session: id, role, far, opens });
+    }
+
+    /// Drops an attempt without a word.
+    pub(super) fn forget(&mut self, id: u64) {
+        if let Some(attempt) = self.attempts.remove(&id) {
+            self.by_tag.remove(&attempt.tag[..]);
+            if let Some(keying) = attempt.keying {
+                self.keying_ids.remove(&keying.near_id);
+            }
+        }
+    }
+
+    fn fail(&mut self, id: u64, error: OpenError) {
+        if self.attempts.contains_key(&id) {
+            self.forget(id);
+            self.events.push_back(Event::OpenFailed { open: OpenId(id), error });
+        }
+    }
+
+    /// A session ID that no session and no attempt uses.
+    pub(super) fn new_session_id(&mut self) -> u32 {
+        loop {
+            let id = self.random.next_u32();
+            let taken =
+                id == 0 || self.table.contains(SessionId(id)) || self.keying_ids.contains_key(&id);
+            if !taken {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn random_bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill_bytes(&mut bytes);
+        bytes
+    }
+}

@@ -1,0 +1,256 @@
+//! Answers to hellos and keyings (RFC 7016 §3.5.1.1.2), and introductions.
+
+use super::{
+    Endpoint, Epd, Forwarded, Interface, Introduction, KeyingRandom, MAX_AMPLIFICATION, PendingKey,
+};
+use crate::crypto::{Certificate, CookieCheck, CryptoError, NO_SIGNATURE, Respond, SessionKeys};
+use crate::transport::job::Work;
+use crate::transport::session::{Opening, Session};
+use crate::transport::{CloseReason, Event, Job, OpenId, Path, Role, SessionId, Time};
+use crate::wire::chunk::{
+    CookieChange, ForwardedHello, InitiatorHello, InitiatorKeying, Redirect, ResponderHello,
+    ResponderKeying, kind,
+};
+use crate::wire::{Address, Chunk, Origin};
+use bytes::Bytes;
+
+/// Longest tag that is echoed, in bytes; the players' have 16.
+const MAX_TAG: usize = 64;
+/// Introductions that may wait for their owner; further hellos are ignored.
+const MAX_INTRODUCTIONS_QUEUED: usize = 1024;
+
+/// A keying that is being computed.
+#[derive(Debug)]
+pub(super) struct Pending {
+    path: Path,
+    far: Certificate,
+    /// Attempts of this end that the far end's keying has overtaken.
+    opens: Vec<OpenId>,
+}
+
+impl Endpoint {
+    pub(super) fn on_hello(
+        &mut self,
+        now: Time,
+        path: Path,
+        received: usize,
+        hello: &InitiatorHello<'_>,
+    ) {
+        let Ok(epd) = Epd::parse(hello.epd) else { return };
+        if hello.tag.len() > MAX_TAG {
+            return;
+        }
+        if self.config.accept && epd.selects(self.identity.certificate()) {
+            return self.answer_hello(now, path, hello.tag, MAX_AMPLIFICATION * received);
+        }
+        let Some(wanted) = epd.fingerprint().filter(|_| self.config.introduce) else { return };
+        if self.introductions < MAX_INTRODUCTIONS_QUEUED {
+            self.introductions += 1;
+            let tag = Bytes::copy_from_slice(hello.tag);
+            let introduction = Introduction { epd, wanted, tag, from: path, received };
+            self.events.push_back(Event::IntroductionWanted(introduction));
+        }
+    }
+
+    /// A hello that a forwarder passed on: the answer goes straight to the initiator and opens
+    /// this end's NAT for it (§3.5.1.5).
+    pub(super) fn on_forwarded_hello(
+        &mut self,
+        now: Time,
+        interface: Interface,
+        hello: &Forwarded,
+    ) {
+        let Ok(epd) = Epd::parse(&hello.epd) else { return };
+        if hello.reply.port() == 0 || hello.tag.len() > MAX_TAG {
+            return;
+        }
+        if self.config.accept && epd.selects(self.identity.certificate()) {
+            let path = Path { interface, remote: hello.reply };
+            self.answer_hello(now, path, &hello.tag, usize::MAX);
+        }
+    }
+
+    fn answer_hello(&mut self, now: Time, path: Path, tag: &[u8], limit: usize) {
+        let cookie = self.cookies.make(now.as_millis(), path.remote);
+        let identity = self.identity.clone();
+        let certificate = identity.certificate().as_bytes();
+        let hello = ResponderHello { tag_echo: tag, cookie: &cookie, certificate };
+        self.send_startup_within(limit, path, 0, &Chunk::ResponderHello(hello));
+    }
+
+    /// Answers an introduction with addresses to ask (§3.5.1.4), as many as may be told to an
+    /// address that is not verified: the answer is at most three times as long as the question.
+    pub fn redirect(&mut self, introduction: &Introduction, addresses: &[Address]) {
+        let limit = MAX_AMPLIFICATION * introduction.received;
+        let mut scratch = Vec::new();
+        for count in (1..=addresses.len()).rev() {
+            let redirect = Redirect::new(&introduction.tag, &addresses[..count], &mut scratch);
+            if self.send_startup_within(limit, introduction.from, 0, &Chunk::Redirect(redirect)) {
+                return;
+            }
+        }
+    }
+
+    /// Passes a hello on to the peer of `session` (§3.5.1.5).
+    pub fn forward_hello(&mut self, now: Time, session: SessionId, introduction: &Introduction) {
+        let Some(entry) = self.table.get_mut(session) else { return };
+        let hello = ForwardedHello {
+            epd: introduction.epd.as_bytes(),
+            reply_address: Address::new(introduction.from.remote, Origin::Reflexive),
+            tag: &introduction.tag,
+        };
+        let mut payload = Vec::with_capacity(hello.encoded_len());
+        hello.encode(&mut payload);
+        entry.push_control(None, kind::FORWARDED_HELLO, &payload);
+        self.settle(now, session);
+    }
+
+    pub(super) fn on_initiator_keying(
+        &mut self,
+        now: Time,
+        path: Path,
+        received: usize,
+        chunk: &InitiatorKeying<'_>,
+    ) {
+        match self.cookies.check(now.as_millis(), path.remote, chunk.cookie) {
+            CookieCheck::Valid => {}
+            CookieCheck::WrongAddress => {
+                let new_cookie = self.cookies.make(now.as_millis(), path.remote);
+                let change = CookieChange { old_cookie: chunk.cookie, new_cookie: &new_cookie };
+                let limit = MAX_AMPLIFICATION * received;
+                let chunk_id = chunk.session_id;
+                self.send_startup_within(limit, path, chunk_id, &Chunk::CookieChange(change));
+                return;
+            }
+            CookieCheck::Stale | CookieCheck::Foreign => return,
+        }
+        let Ok(far) = Certificate::parse(chunk.certificate) else { return };
+        if !self.config.accept || far.fingerprint() == self.fingerprint() {
+            return;
+        }
+        let key = (path.remote, chunk.session_id);
+        if self.pending.contains_key(&key) || self.repeat_answer(path, &far, chunk.session_id) {
+            return;
+        }
+        let Some(opens) = self.resolve_glare(now, path, &far) else { return };
+        if !self.has_room(path) {
+            tracing::debug!(address = %path.remote, "keying ignored: too many sessions");
+            return;
+        }
+        let work = Respond {
+            identity: self.identity.clone(),
+            initiator: far.clone(),
+            skic: chunk.component.to_vec(),
+            policy: self.config.negotiation.clone(),
+            random: KeyingRandom::from_rng(&mut *self.random),
+        };
+        self.pending.insert(key, Pending { path, far, opens });
+        self.jobs.push_back(Job(Work::Respond { key, work: Box::new(work) }));
+    }
+
+    fn has_room(&self, path: Path) -> bool {
+        self.pending.len() < self.config.max_pending_keyings
+            && self.table.len() < self.config.max_sessions
+            && self.table.count_with(path.remote.ip()) < self.config.max_sessions_per_ip
+    }
+
+    /// Sends the answer again if this keying was answered already. True if it was.
+    fn repeat_answer(&mut self, path: Path, far: &Certificate, far_id: u32) -> bool {
+        let Some(id) = self.table.answered((path.remote, far_id)) else { return false };
+        let Some(session) = self.table.get_mut(id).filter(|s| s.far == *far) else { return false };
+        let answer = session.keying_answer.clone();
+        if let Some((_, datagram)) = answer {
+            self.queue_startup(path, datagram);
+        }
+        true
+    }
+
+    /// Both ends are opening a session with each other (§3.5.1.3). `None` if this end prevails and
+    /// the keying is to be ignored, else the attempts that the far end's keying overtakes.
+    fn resolve_glare(&mut self, now: Time, path: Path, far: &Certificate) -> Option<Vec<OpenId>> {
+        let rivals: Vec<u64> = self
+            .attempts
+            .iter()
+            .filter(|(_, attempt)| attempt.is_after(far, path))
+            .map(|(&id, _)| id)
+            .collect();
+        if rivals.is_empty() {
+            return Some(Vec::new());
+        }
+        if self.identity.certificate().precedes_or_equals(far) {
+            // This address reaches the far end for certain.
+            rivals.into_iter().for_each(|id| self.ask_again(now, id, path));
+            return None;
+        }
+        rivals.iter().for_each(|&id| self.forget(id));
+        Some(rivals.into_iter().map(OpenId).collect())
+    }
+
+    pub(super) fn on_responded(
+        &mut self,
+        now: Time,
+        key: PendingKey,
+        result: Result<(Vec<u8>, Box<SessionKeys>), CryptoError>,
+    ) {
+        let Some(Pending { path, far, opens }) = self.pending.remove(&key) else { return };
+        let (component, keys) = match result {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::debug!(address = %path.remote, %error, "key exchange refused");
+                return;
+            }
+        };
+        let (_, far_id) = key;
+        let near_id = self.new_session_id();
+        let chunk =
+            ResponderKeying { session_id: near_id, component: &component, signature: NO_SIGNATURE };
+        let Some(answer) = self.seal_startup(far_id, &Chunk::ResponderKeying(chunk)) else {
+            return;
+        };
+        let opening = Opening {
+            id: SessionId(near_id),
+            far_id,
+            role: Role::Responder,
+            far,
+            path,
+            keys: *keys,
+            mobility_secret: self.random_bytes(),
+        };
+        let mut session = Session::new(now, &self.config, opening);
+        if !opens.is_empty() {
+            // Somebody here waits for this session, and the initiator may have nothing to say.
+            session.push_control(None, kind::PING, &[]);
+        }
+        session.opens = opens;
+        session.keying_answer = Some((key, answer.clone()));
+        self.queue_startup(path, answer);
+        self.table.insert(session);
+        self.settle(now, SessionId(near_id));
+    }
+
+    /// The initiator has used the keys: the session is announced, and takes the place of an older
+    /// one with the same certificate (RFC 7425 §4.3.7).
+    ///
+    /// A certificate without a static key proves nothing, so that such an older session falls only
+    /// if the new one comes from the same IP address.
+    pub(super) fn on_confirmed(&mut self, now: Time, id: SessionId) {
+        let Some(session) = self.table.get_mut(id) else { return };
+        let opens = std::mem::take(&mut session.opens);
+        let (far, ip) = (session.far.clone(), session.path.remote.ip());
+        let proven = far.static_groups().next().is_some();
+        let older = self.table.find(far.fingerprint()).filter(|&older| older != id);
+        let keeps_its_name = older.is_some_and(|older| {
+            let same_ip = self.table.open(older).is_some_and(|s| s.path.remote.ip() == ip);
+            let overridden = proven || same_ip;
+            if let Some((session, mut cx)) = self.entry(now, older).filter(|_| overridden) {
+                session.close_abruptly(&mut cx, CloseReason::Overridden);
+                self.settle(now, older);
+            }
+            !overridden
+        });
+        if !keeps_its_name {
+            self.table.name(id);
+        }
+        self.report_opened(id, opens);
+    }
+}

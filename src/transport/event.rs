@@ -1,0 +1,194 @@
+//! What an endpoint tells its owner.
+
+use super::{FlowId, Path, SessionId};
+use crate::crypto::{CryptoError, Epd, Fingerprint};
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::time::Duration;
+use thiserror::Error;
+
+/// An attempt to open a session, from [`Endpoint::open`](super::Endpoint::open).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpenId(pub(crate) u64);
+
+/// Which end asked for the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// This end.
+    Initiator,
+    /// The far end.
+    Responder,
+}
+
+/// Something happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session is open.
+    SessionOpened {
+        /// Its name from now on.
+        session: SessionId,
+        /// Which end asked for it.
+        role: Role,
+        /// The far end's peer ID.
+        far: Fingerprint,
+        /// The attempts of this end that it fulfils (an attempt can end in the far end's session,
+        /// RFC 7016 §3.5.1.3).
+        opens: Vec<OpenId>,
+    },
+    /// A session could not be opened.
+    OpenFailed {
+        /// The attempt.
+        open: OpenId,
+        /// Why.
+        error: OpenError,
+    },
+    /// A session is closed, and its flows with it.
+    SessionClosed {
+        /// Which one.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The far end opened a flow.
+    FlowOpened {
+        /// In which session.
+        session: SessionId,
+        /// The receiving flow.
+        flow: FlowId,
+        /// The user's per-flow metadata.
+        metadata: Bytes,
+        /// The sending flow of this end to which it is an answer.
+        association: Option<FlowId>,
+    },
+    /// A whole message arrived, in order.
+    Message {
+        /// In which session.
+        session: SessionId,
+        /// The receiving flow.
+        flow: FlowId,
+        /// The message.
+        message: Bytes,
+    },
+    /// The far end finished a flow and every message of it was delivered.
+    FlowFinished {
+        /// In which session.
+        session: SessionId,
+        /// The receiving flow.
+        flow: FlowId,
+    },
+    /// The far end rejected a flow of this end, which is closed now.
+    FlowRejected {
+        /// In which session.
+        session: SessionId,
+        /// The sending flow.
+        flow: FlowId,
+        /// The exception code.
+        exception: u64,
+    },
+    /// Everything sent on a flow that this end finished was acknowledged, or given up.
+    FlowDone {
+        /// In which session.
+        session: SessionId,
+        /// The sending flow.
+        flow: FlowId,
+    },
+    /// A flow whose queue was filled beyond its low-water mark has room again.
+    Writable {
+        /// In which session.
+        session: SessionId,
+        /// The sending flow.
+        flow: FlowId,
+    },
+    /// The far end's address changed and was verified.
+    AddressChanged {
+        /// Which session.
+        session: SessionId,
+        /// The new address.
+        address: SocketAddr,
+    },
+    /// A hello arrived for a fingerprint that is not this endpoint's; see
+    /// [`Endpoint::redirect`](super::Endpoint::redirect) and
+    /// [`Endpoint::forward_hello`](super::Endpoint::forward_hello).
+    IntroductionWanted(Introduction),
+}
+
+/// A hello for somebody else (RFC 7016 §3.5.1.4, §3.5.1.5).
+#[derive(Debug, Clone)]
+pub struct Introduction {
+    /// Whom it asks for.
+    pub epd: Epd,
+    /// The fingerprint in `epd`.
+    pub wanted: Fingerprint,
+    /// Comes back in the redirect.
+    pub tag: Bytes,
+    /// Who asks.
+    pub from: Path,
+    /// Bytes of the datagram that asked; an answer is at most three times as long.
+    pub received: usize,
+}
+
+/// Why an attempt to open a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Nobody answered the hellos.
+    #[error("no answer from {attempts} address(es) within {after:?}")]
+    NoAnswer {
+        /// Addresses that were asked.
+        attempts: usize,
+        /// For how long.
+        after: Duration,
+    },
+    /// Somebody answered the hello, but the keying did not complete.
+    #[error("{address} answered, but the key exchange did not complete within {after:?}")]
+    NoKeying {
+        /// Who answered.
+        address: SocketAddr,
+        /// How long was waited altogether.
+        after: Duration,
+    },
+    /// The far end's certificate can't be used.
+    #[error("the certificate of {address} can't be used: {error}")]
+    Keying {
+        /// Who answered.
+        address: SocketAddr,
+        /// What is wrong.
+        error: CryptoError,
+    },
+    /// The owner cancelled the attempt.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Why a session closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// This end closed it.
+    Near,
+    /// The far end closed it.
+    Far,
+    /// The far end no longer answers.
+    Dead,
+    /// The far end opened a new session with the same certificate.
+    Overridden,
+}
+
+/// Why a message or a flow was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The session is not open.
+    #[error("the session is closed")]
+    NoSession,
+    /// The flow is not open.
+    #[error("the flow is closed")]
+    NoFlow,
+    /// Too much waits in the flow already; try again after [`Event::Writable`].
+    #[error("the flow's queue is full")]
+    Full,
+    /// Metadata above 512 bytes (RFC 7016 §2.3.11.1.1).
+    #[error("flow metadata is longer than 512 bytes")]
+    MetadataTooLong,
+}

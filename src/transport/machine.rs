@@ -1,0 +1,33 @@
+//! The contract between a state machine and whoever gives it sockets and a clock.
+
+use super::{Computed, Job, Path, Time, Transmit, TransmitBuf};
+
+/// A protocol state machine without sockets, clock or randomness of its own.
+///
+/// **Drain rule**, the only one: after any call that takes `now`, first call
+/// [`poll_job`](Self::poll_job) until it is `None`, then [`poll_transmit`](Self::poll_transmit)
+/// until it is `None`, then read the machine's events, then
+/// [`poll_timeout`](Self::poll_timeout) once. Calls made while reading events count as calls that
+/// take `now`.
+pub trait Machine {
+    /// A datagram arrived; the buffer is decrypted in place.
+    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]);
+
+    /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Harmless if called early.
+    fn handle_timeout(&mut self, now: Time);
+
+    /// A job of [`poll_job`](Self::poll_job) is done.
+    fn handle_computed(&mut self, now: Time, computed: Computed);
+
+    /// Empties `buf` and puts the next batch into it; `None` if there is nothing to send.
+    #[must_use]
+    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit>;
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` for never.
+    #[must_use]
+    fn poll_timeout(&self) -> Option<Time>;
+
+    /// The next piece of work that is too long for the machine's thread.
+    #[must_use]
+    fn poll_job(&mut self) -> Option<Job>;
+}

@@ -1,0 +1,407 @@
+//! One receiving flow (RFC 7016 §3.6.3): reassembly, reordering, acknowledgement, window.
+
+use super::sequence_set::{Insert, SequenceSet};
+use super::{FlowId, Time};
+use crate::wire::chunk::{FragmentControl, encode_ack, kind};
+use crate::wire::vlu;
+use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a complete flow still answers repetitions (§3.6.3.8).
+pub const COMPLETE_LINGER: Duration = Duration::from_secs(120);
+/// Memory that a held fragment costs beside its data.
+const FRAGMENT_OVERHEAD: u64 = 64;
+/// Fragments beyond the advertised window that are still taken, in bytes.
+const WINDOW_SLACK: u64 = 65_536;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Rejected { exception: u64 },
+    Linger { until: Time },
+}
+
+/// One received fragment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Received<'a> {
+    pub(crate) sequence: u64,
+    pub(crate) forward: u64,
+    pub(crate) control: FragmentControl,
+    pub(crate) abandon: bool,
+    pub(crate) last: bool,
+    pub(crate) data: &'a [u8],
+}
+
+/// What receiving a fragment brought about.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) messages: Vec<Bytes>,
+    /// Every message was delivered and no more will come.
+    pub(crate) finished: bool,
+    /// An acknowledgement should leave at once.
+    pub(crate) ack_now: bool,
+    /// A message exceeded the bound; the flow rejects itself.
+    pub(crate) too_long: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct RecvFlow {
+    pub(crate) id: FlowId,
+    state: State,
+    seen: SequenceSet,
+    final_sequence: Option<u64>,
+    /// Fragments that wait for earlier ones.
+    held: BTreeMap<u64, (FragmentControl, Bytes)>,
+    /// The message that is being put together, if its beginning has been seen.
+    assembling: Option<BytesMut>,
+    /// Every fragment up to this one was delivered or dropped.
+    delivered: u64,
+    buffered: u64,
+    capacity: u64,
+    max_message: usize,
+    advertised: Option<u64>,
+    paused: bool,
+    pub(crate) should_ack: bool,
+}
+
+impl RecvFlow {
+    pub(crate) fn new(id: FlowId, capacity: u64, max_message: usize) -> Self {
+        Self {
+            id,
+            state: State::Open,
+            seen: SequenceSet::default(),
+            final_sequence: None,
+            held: BTreeMap::new(),
+            assembling: None,
+            delivered: 0,
+            buffered: 0,
+            capacity,
+            max_message,
+            advertised: None,
+            paused: false,
+            should_ack: false,
+        }
+    }
+
+    /// Takes a fragment (§3.6.3.2).
+    pub(crate) fn receive(&mut self, now: Time, fragment: Received<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.should_ack = true;
+        outcome.ack_now = self.state != State::Open
+            || self.advertised.is_some_and(|blocks| blocks < 2)
+            || fragment.abandon
+            || self.seen.has_gaps();
+        let new = !self.seen.contains(fragment.sequence);
+        let refused = new && self.is_beyond_room(&fragment);
+        self.seen.insert_through(fragment.forward);
+        if refused || self.seen.insert(fragment.sequence) == Insert::Refused {
+            outcome.ack_now = true;
+        } else if new {
+            self.take(&fragment, &mut outcome);
+        }
+        outcome.ack_now |= !new || self.seen.has_gaps();
+        self.deliver(now, &mut outcome);
+        outcome
+    }
+
+    /// True if holding this fragment would exceed the buffer although it is not the next in order.
+    fn is_beyond_room(&self, fragment: &Received<'_>) -> bool {
+        let next = fragment.sequence == self.seen.cumulative() + 1;
+        !next && self.buffered + fragment.data.len() as u64 > self.capacity + WINDOW_SLACK
+    }
+
+    fn take(&mut self, fragment: &Received<'_>, outcome: &mut Outcome) {
+        if fragment.last && self.final_sequence.is_none() {
+            self.final_sequence = Some(fragment.sequence);
+            outcome.ack_now = true;
+        }
+        if self.state != State::Open || fragment.abandon {
+            return;
+        }
+        self.buffered += fragment.data.len() as u64 + FRAGMENT_OVERHEAD;
+        let data = Bytes::copy_from_slice(fragment.data);
+        self.held.insert(fragment.sequence, (fragment.control, data));
+    }
+
+    /// Hands out what is complete and in order (§3.6.3.3).
+    fn deliver(&mut self, now: Time, outcome: &mut Outcome) {
+        if self.state != State::Open {
+            return self.settle_rejected(now, outcome);
+        }
+        while !self.paused && self.delivered < self.seen.cumulative() {
+            let wanted = self.delivered + 1;
+            let cumulative = self.seen.cumulative();
+            let held = self.held.first_key_value().map_or(u64::MAX, |(&sequence, _)| sequence);
+            if held > wanted {
+                // A gap that will not be filled.
+                self.drop_assembling();
+                self.delivered = cumulative.min(held - 1);
+                continue;
+            }
+            let Some((_, (control, data))) = self.held.pop_first() else { break };
+            self.delivered = wanted;
+            if let Some(message) = self.assemble(control, data) {
+                outcome.messages.push(message);
+            }
+            if self.assembling.as_ref().is_some_and(|m| m.len() > self.max_message) {
+                outcome.too_long = true;
+                self.reject(0);
+                outcome.ack_now = true;
+                return;
+            }
+        }
+        if self.final_sequence == Some(self.delivered) {
+            self.complete(now, outcome);
+        }
+    }
+
+    fn settle_rejected(&mut self, now: Time, outcome: &mut Outcome) {
+        let all = self.final_sequence.is_some_and(|last| last <= self.seen.cumulative());
+        if all && matches!(self.state, State::Rejected { .. }) {
+            self.state = State::Linger { until: now + COMPLETE_LINGER };
+            outcome.ack_now = true;
+        }
+    }
+
+    fn complete(&mut self, now: Time, outcome: &mut Outcome) {
+        self.state = State::Linger { until: now + COMPLETE_LINGER };
+        self.drop_buffer();
+        outcome.finished = true;
+        outcome.ack_now = true;
+    }
+
+    fn assemble(&mut self, control: FragmentControl, data: Bytes) -> Option<Bytes> {
+        match control {
+            FragmentControl::Whole => {
+                self.drop_assembling();
+                self.buffered -= data.len() as u64 + FRAGMENT_OVERHEAD;
+                return Some(data);
+            }
+            FragmentControl::Begin => {
+                self.drop_assembling();
+                self.buffered -= FRAGMENT_OVERHEAD;
+                self.assembling = Some(BytesMut::from(&data[..]));
+                return None;
+            }
+            FragmentControl::Middle | FragmentControl::End => {}
+        }
+        self.buffered -= FRAGMENT_OVERHEAD;
+        let Some(message) = &mut self.assembling else {
+            self.buffered -= data.len() as u64;
+            return None;
+        };
+        message.extend_from_slice(&data);
+        if control == FragmentControl::Middle {
+            return None;
+        }
+        let message = self.assembling.take()?;
+        self.buffered -= message.len() as u64;
+        Some(message.freeze())
+    }
+
+    fn drop_assembling(&mut self) {
+        if let Some(message) = self.assembling.take() {
+            self.buffered -= message.len() as u64;
+        }
+    }
+
+    fn drop_buffer(&mut self) {
+        self.held = BTreeMap::new();
+        self.assembling = None;
+        self.buffered = 0;
+    }
+
+    /// Refuses the flow from now on (§3.6.3.7). False if it is not open.
+    pub(crate) fn reject(&mut self, exception: u64) -> bool {
+        if self.state != State::Open {
+            return false;
+        }
+        self.state = State::Rejected { exception };
+        self.drop_buffer();
+        self.should_ack = true;
+        true
+    }
+
+    /// Holds messages back, or hands out what was held back.
+    pub(crate) fn pause(&mut self, now: Time, paused: bool) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.paused = paused;
+        if !paused {
+            self.deliver(now, &mut outcome);
+            self.should_ack = true;
+            outcome.ack_now = true;
+        }
+        outcome
+    }
+
+    /// Appends what the far end must know of this flow now: an exception report if it is
+    /// rejected, and an acknowledgement. False, and nothing appended, if `room` does not suffice;
+    /// with `truncate` the acknowledgement is shortened instead, where possible.
+    pub(crate) fn assemble_ack(&mut self, room: usize, truncate: bool, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        if let State::Rejected { exception } = self.state {
+            let len = vlu::encoded_len(self.id.0) + vlu::encoded_len(exception);
+            out.extend_from_slice(&[kind::FLOW_EXCEPTION, 0, len as u8]);
+            vlu::encode(self.id.0, out);
+            vlu::encode(exception, out);
+        }
+        let blocks = self.blocks();
+        let left = room.saturating_sub(out.len() - start);
+        let ranges = self.seen.ranges();
+        let whole = encode_ack(self.id.0, blocks, self.seen.cumulative(), ranges, left, out);
+        if !whole.is_some_and(|whole| whole || truncate) {
+            out.truncate(start);
+            return false;
+        }
+        self.should_ack = false;
+        self.advertised = Some(blocks);
+        true
+    }
+
+    /// Room in blocks of 1,024 bytes (§3.6.3.5).
+    fn blocks(&self) -> u64 {
+        if matches!(self.state, State::Rejected { .. }) {
+            return 0;
+        }
+        let blocks = self.capacity.saturating_sub(self.buffered).div_ceil(1024);
+        if blocks == 0 && self.capacity > 0 && !self.paused { 1 } else { blocks }
+    }
+
+    /// When the flow can be forgotten.
+    pub(crate) const fn linger_until(&self) -> Option<Time> {
+        match self.state {
+            State::Linger { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// True while messages can arrive.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use FragmentControl::{Begin, End, Middle, Whole};
+
+    fn flow() -> RecvFlow {
+        RecvFlow::new(FlowId(2), 10_000, 1000)
+    }
+
+    fn part(sequence: u64, control: FragmentControl, data: &[u8]) -> Received<'_> {
+        Received { sequence, forward: 0, control, abandon: false, last: false, data }
+    }
+
+    fn receive(flow: &mut RecvFlow, fragment: Received<'_>) -> Outcome {
+        flow.receive(Time::ZERO, fragment)
+    }
+
+    #[test]
+    fn in_order_messages_pass_at_once() {
+        let mut flow = flow();
+        let outcome = receive(&mut flow, part(1, Whole, b"one"));
+        assert_eq!(outcome.messages, [&b"one"[..]]);
+        assert!(!outcome.ack_now);
+        assert_eq!(flow.buffered, 0);
+    }
+
+    #[test]
+    fn reordered_fragments_become_one_message() {
+        let mut flow = flow();
+        assert!(receive(&mut flow, part(3, End, b"c")).messages.is_empty());
+        assert!(receive(&mut flow, part(1, Begin, b"a")).messages.is_empty());
+        let outcome = receive(&mut flow, part(2, Middle, b"b"));
+        assert_eq!(outcome.messages, [&b"abc"[..]]);
+        assert!(receive(&mut flow, part(2, Middle, b"b")).ack_now, "a duplicate");
+        assert_eq!(flow.buffered, 0);
+    }
+
+    #[test]
+    fn abandoned_segments_are_dropped() {
+        let mut flow = flow();
+        receive(&mut flow, part(1, Begin, b"a"));
+        receive(&mut flow, part(4, Whole, b"next"));
+        let skip = Received { forward: 3, ..part(5, Whole, b"last") };
+        let outcome = receive(&mut flow, skip);
+        assert_eq!(outcome.messages, [&b"next"[..], b"last"]);
+        assert_eq!(flow.buffered, 0);
+    }
+
+    #[test]
+    fn an_end_without_a_beginning_is_dropped() {
+        let mut flow = flow();
+        assert!(receive(&mut flow, part(1, End, b"x")).messages.is_empty());
+        assert!(receive(&mut flow, part(2, Middle, b"x")).messages.is_empty());
+        assert_eq!(receive(&mut flow, part(3, Whole, b"y")).messages, [&b"y"[..]]);
+    }
+
+    #[test]
+    fn the_final_fragment_finishes() {
+        let mut flow = flow();
+        receive(&mut flow, part(1, Whole, b"x"));
+        let fin = Received { abandon: true, last: true, ..part(2, Whole, b"") };
+        let outcome = receive(&mut flow, fin);
+        assert!(outcome.finished && outcome.ack_now && outcome.messages.is_empty());
+        assert_eq!(flow.linger_until(), Some(Time::ZERO + COMPLETE_LINGER));
+        assert!(!receive(&mut flow, fin).finished, "only once");
+    }
+
+    #[test]
+    fn a_rejected_flow_reports_its_exception() {
+        let mut flow = flow();
+        receive(&mut flow, part(1, Whole, b"x"));
+        assert!(flow.reject(7) && !flow.reject(8));
+        let mut out = Vec::new();
+        assert!(flow.assemble_ack(1000, true, &mut out));
+        assert_eq!(out, [0x5e, 0, 2, 2, 7, 0x51, 0, 3, 2, 0, 1]);
+        let outcome = receive(&mut flow, part(2, Whole, b"y"));
+        assert!(outcome.messages.is_empty() && outcome.ack_now);
+        let fin = Received { abandon: true, last: true, ..part(3, Whole, b"") };
+        assert!(!receive(&mut flow, fin).finished);
+        assert!(flow.linger_until().is_some());
+    }
+
+    #[test]
+    fn the_window_shrinks_by_what_is_held() {
+        let mut flow = flow();
+        receive(&mut flow, part(2, Whole, &[0; 5000]));
+        assert_eq!(flow.blocks(), 5);
+        flow.paused = true;
+        receive(&mut flow, part(3, Whole, &[0; 5000]));
+        assert_eq!(flow.blocks(), 0);
+        flow.paused = false;
+        assert_eq!(flow.blocks(), 1, "an open flow never advertises nothing");
+    }
+
+    #[test]
+    fn hostile_memory_is_bounded() {
+        let mut flow = flow();
+        for i in 0..1000 {
+            receive(&mut flow, part(2 + i, Whole, &[0; 1000]));
+        }
+        assert!(flow.buffered <= 10_000 + WINDOW_SLACK + 2000);
+        assert!(!flow.seen.contains(900), "what was dropped is not acknowledged");
+        let jump = Received { forward: u64::MAX - 2, ..part(u64::MAX - 1, Whole, b"") };
+        assert!(receive(&mut flow, jump).messages.len() <= 80);
+    }
+
+    #[test]
+    fn hostile_endless_message_rejects_the_flow() {
+        let mut flow = flow();
+        receive(&mut flow, part(1, Begin, &[0; 900]));
+        let outcome = receive(&mut flow, part(2, Middle, &[0; 900]));
+        assert!(outcome.too_long && !flow.is_open());
+        assert_eq!(flow.buffered, 0);
+    }
+
+    #[test]
+    fn a_paused_flow_delivers_when_resumed() {
+        let mut flow = flow();
+        flow.pause(Time::ZERO, true);
+        assert!(receive(&mut flow, part(1, Whole, b"x")).messages.is_empty());
+        assert_eq!(flow.pause(Time::ZERO, false).messages, [&b"x"[..]]);
+    }
+}

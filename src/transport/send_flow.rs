@@ -1,0 +1,730 @@
+//! One sending flow (RFC 7016 §3.6.2): queue, sequence numbers, what is in flight.
+
+use super::{FlowId, SendError, Time};
+use crate::wire::chunk::{
+    AckRange, FragmentControl, NextUserData, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserData,
+    UserDataFlags,
+};
+use crate::wire::option::{encode_option, encode_vlu_option};
+use bytes::Bytes;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Longest metadata that a flow may have, in bytes (RFC 7016 §2.3.11.1.1).
+pub const MAX_METADATA: usize = 512;
+/// What a receiver is taken to accept before its first acknowledgement, in bytes.
+const INITIAL_WINDOW: u64 = 65_536;
+/// Below this many queued bytes a flow that was fuller is reported writable.
+const LOW_WATER: u64 = 65_536;
+/// First period between buffer probes (§3.6.2.9.1).
+const PROBE_INITIAL: Duration = Duration::from_secs(1);
+/// Longest period between buffer probes.
+const PROBE_MAX: Duration = Duration::from_secs(60);
+/// Memory that a queued fragment costs beside its data.
+const FRAGMENT_OVERHEAD: u64 = 64;
+
+/// How a new flow is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlowOptions {
+    /// The receiving flow of this session to which the new flow is an answer.
+    pub association: Option<FlowId>,
+    /// Which flow goes first when several have something to send.
+    pub priority: Priority,
+    /// The data is real-time: packets carry the time critical flag.
+    pub time_critical: bool,
+}
+
+/// Sending order among the flows of a session; flows of equal priority take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// After everything else.
+    Background,
+    /// Objects and other bulk data.
+    Bulk,
+    /// The default.
+    #[default]
+    Routine,
+    /// Control messages that others wait for.
+    Immediate,
+}
+
+impl Priority {
+    /// All priorities, the first to be sent first.
+    pub(crate) const DESCENDING: [Self; 4] =
+        [Self::Immediate, Self::Routine, Self::Bulk, Self::Background];
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageOptions {
+    /// Give the message up if its first fragment has not left within this time.
+    pub start_within: Option<Duration>,
+    /// Give the message up if it was not acknowledged within this time.
+    pub finish_within: Option<Duration>,
+    /// Send lost fragments again; otherwise a loss gives the message up.
+    pub retransmit: bool,
+}
+
+impl MessageOptions {
+    /// Delivered for certain, while the session lives.
+    pub const RELIABLE: Self = Self { start_within: None, finish_within: None, retransmit: true };
+    /// Sent once.
+    pub const ONCE: Self = Self { start_within: None, finish_within: None, retransmit: false };
+}
+
+impl Default for MessageOptions {
+    fn default() -> Self {
+        Self::RELIABLE
+    }
+}
+
+#[derive(Debug)]
+struct Fragment {
+    data: Bytes,
+    control: FragmentControl,
+    /// Sequence numbers of the first and last fragment of the message.
+    message: (u64, u64),
+    retransmit: bool,
+    abandoned: bool,
+    sent_abandoned: bool,
+    ever_sent: bool,
+    in_flight: bool,
+    acknowledged: bool,
+    tsn: u64,
+    size: u32,
+}
+
+/// What became of a fragment that was in flight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Acked {
+    pub(crate) tsn: u64,
+    pub(crate) size: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct SendFlow {
+    pub(crate) id: FlowId,
+    pub(crate) options: FlowOptions,
+    /// Encoded option list until the flow is acknowledged for the first time.
+    startup_options: Option<Vec<u8>>,
+    queue: VecDeque<Fragment>,
+    /// Sequence number of the front of `queue`.
+    first: u64,
+    /// Everything from here on was never sent.
+    next_unsent: u64,
+    /// Lost, to be sent again.
+    lost: BTreeSet<u64>,
+    /// Messages that expire: when, and whether only if not started.
+    deadlines: BTreeSet<(Time, bool, u64)>,
+    outstanding: u64,
+    window: u64,
+    final_sequence: Option<u64>,
+    closing: bool,
+    rejected: bool,
+    queued: u64,
+    report_writable: bool,
+    probe: Option<(Time, Duration)>,
+}
+
+impl SendFlow {
+    pub(crate) fn new(
+        id: FlowId,
+        metadata: &[u8],
+        options: FlowOptions,
+    ) -> Result<Self, SendError> {
+        if metadata.len() > MAX_METADATA {
+            return Err(SendError::MetadataTooLong);
+        }
+        let mut startup = Vec::with_capacity(metadata.len() + 16);
+        encode_option(OPTION_METADATA, metadata, &mut startup);
+        if let Some(flow) = options.association {
+            encode_vlu_option(OPTION_RETURN_ASSOCIATION, flow.0, &mut startup);
+        }
+        startup.push(0);
+        Ok(Self {
+            id,
+            options,
+            startup_options: Some(startup),
+            queue: VecDeque::new(),
+            first: 1,
+            next_unsent: 1,
+            lost: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            outstanding: 0,
+            window: INITIAL_WINDOW,
+            final_sequence: None,
+            closing: false,
+            rejected: false,
+            queued: 0,
+            report_writable: false,
+            probe: None,
+        })
+    }
+
+    /// Cuts `message` into fragments and queues them.
+    pub(crate) fn push(
+        &mut self,
+        now: Time,
+        message: Bytes,
+        options: MessageOptions,
+        fragment_size: usize,
+        max_queue: u64,
+    ) -> Result<(), SendError> {
+        if self.closing {
+            return Err(SendError::NoFlow);
+        }
+        if self.queued > 0 && self.queued.saturating_add(message.len() as u64) > max_queue {
+            self.report_writable = true;
+            return Err(SendError::Full);
+        }
+        let size = fragment_size.saturating_sub(self.startup_options.as_ref().map_or(0, Vec::len));
+        let size = size.max(1);
+        let count = message.len().div_ceil(size).max(1) as u64;
+        let begin = self.next_sequence();
+        let bounds = (begin, begin + count - 1);
+        for i in 0..count {
+            let from = i as usize * size;
+            let data = message.slice(from..message.len().min(from + size));
+            let control = match (i == 0, i + 1 == count) {
+                (true, true) => FragmentControl::Whole,
+                (true, false) => FragmentControl::Begin,
+                (false, true) => FragmentControl::End,
+                (false, false) => FragmentControl::Middle,
+            };
+            self.queue_fragment(data, control, bounds, options.retransmit);
+        }
+        if let Some(within) = options.start_within {
+            self.deadlines.insert((now + within, true, begin));
+        }
+        if let Some(within) = options.finish_within {
+            self.deadlines.insert((now + within, false, begin));
+        }
+        Ok(())
+    }
+
+    fn queue_fragment(
+        &mut self,
+        data: Bytes,
+        control: FragmentControl,
+        message: (u64, u64),
+        retransmit: bool,
+    ) {
+        self.queued += data.len() as u64 + FRAGMENT_OVERHEAD;
+        if self.queued > LOW_WATER {
+            self.report_writable = true;
+        }
+        self.queue.push_back(Fragment {
+            data,
+            control,
+            message,
+            retransmit,
+            abandoned: false,
+            sent_abandoned: false,
+            ever_sent: false,
+            in_flight: false,
+            acknowledged: false,
+            tsn: 0,
+            size: 0,
+        });
+    }
+
+    /// No further messages; the flow is done when everything is acknowledged (§3.6.2.11).
+    ///
+    /// The last fragment carries the final flag if it was never sent and is not empty. Otherwise
+    /// an abandoned fragment is added: the final flag on an empty fragment that is not abandoned
+    /// would be an empty message, which ends the observed player's process.
+    pub(crate) fn close(&mut self) {
+        if self.closing {
+            return;
+        }
+        self.closing = true;
+        let reuse = self
+            .queue
+            .back()
+            .is_some_and(|last| !last.ever_sent && !last.abandoned && !last.data.is_empty());
+        if !reuse {
+            let sequence = self.next_sequence();
+            let bounds = (sequence, sequence);
+            self.queue_fragment(Bytes::new(), FragmentControl::Whole, bounds, true);
+            if let Some(last) = self.queue.back_mut() {
+                last.abandoned = true;
+            }
+        }
+        self.final_sequence = Some(self.next_sequence() - 1);
+    }
+
+    /// The receiver rejected the flow: gives everything up and closes. True the first time.
+    pub(crate) fn on_rejected(&mut self) -> bool {
+        let first_time = !self.rejected;
+        self.rejected = true;
+        if first_time {
+            // Close before abandoning, so that the final fragment is chosen by what was sent;
+            // whatever it is, it leaves abandoned.
+            self.close();
+            for fragment in &mut self.queue {
+                abandon(fragment, &mut self.queued);
+            }
+            self.deadlines.clear();
+        }
+        first_time
+    }
+
+    /// Gives up the messages whose time is over.
+    pub(crate) fn expire(&mut self, now: Time) {
+        while let Some(&(at, only_unstarted, begin)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            let Some(fragment) = self.fragment(begin) else {
+                // The first fragment is gone; the message may still have others.
+                if !only_unstarted {
+                    self.abandon_rest(begin);
+                }
+                continue;
+            };
+            if !(only_unstarted && fragment.ever_sent) {
+                let message = fragment.message;
+                self.abandon_message(message);
+            }
+        }
+    }
+
+    /// Gives up what is left of the message that began at `begin`, before the queue's front.
+    fn abandon_rest(&mut self, begin: u64) {
+        if let Some(front) = self.queue.front()
+            && front.message.0 == begin
+        {
+            self.abandon_message(front.message);
+        }
+    }
+
+    fn abandon_message(&mut self, (from, to): (u64, u64)) {
+        for sequence in from.max(self.first)..=to {
+            let index = (sequence - self.first) as usize;
+            if let Some(fragment) = self.queue.get_mut(index)
+                && !fragment.acknowledged
+            {
+                abandon(fragment, &mut self.queued);
+            }
+        }
+    }
+
+    /// When [`expire`](Self::expire) or a probe has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        let deadline = self.deadlines.first().map(|d| d.0);
+        let probe = self.probe.map(|p| p.0);
+        [deadline, probe].into_iter().flatten().min()
+    }
+
+    /// True if a fragment could be sent now, congestion aside.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        (self.window > self.outstanding || self.rejected) && self.next_eligible().is_some()
+    }
+
+    /// The first fragment that may be sent (§3.6.2.3), abandoned ones trimmed from the front.
+    fn next_eligible(&mut self) -> Option<u64> {
+        self.trim();
+        let front = self.queue.front()?;
+        if !front.in_flight {
+            return Some(self.first);
+        }
+        let again = self.lost.iter().copied().find(|&s| self.may_send(s));
+        if again.is_some() {
+            return again;
+        }
+        let end = self.next_sequence();
+        while self.next_unsent < end {
+            if self.may_send(self.next_unsent) {
+                return Some(self.next_unsent);
+            }
+            self.next_unsent += 1;
+        }
+        None
+    }
+
+    fn may_send(&self, sequence: u64) -> bool {
+        self.fragment(sequence).is_some_and(|f| {
+            !f.in_flight
+                && !f.acknowledged
+                && (!f.abandoned || self.final_sequence == Some(sequence))
+        })
+    }
+
+    /// Drops what is done from the front. An abandoned fragment stays if what follows it is on its
+    /// way or has arrived: then it is sent itself, to tell the receiver of the gap (§3.6.2.7.1);
+    /// otherwise the next fragment's forward sequence number tells.
+    fn trim(&mut self) {
+        while let Some(front) = self.queue.front() {
+            let given_up = front.abandoned && !front.in_flight;
+            let told_by_next =
+                || self.queue.get(1).is_some_and(|next| !next.in_flight && !next.acknowledged);
+            if !front.acknowledged && !(given_up && told_by_next()) {
+                return;
+            }
+            self.pop_front();
+        }
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(fragment) = self.queue.pop_front() {
+            self.lost.remove(&self.first);
+            self.queued -= fragment.data.len() as u64 + FRAGMENT_OVERHEAD;
+            self.first += 1;
+            self.next_unsent = self.next_unsent.max(self.first);
+        }
+    }
+
+    /// The forward sequence number for a chunk that is sent now.
+    fn forward_sequence(&self) -> u64 {
+        match self.queue.front() {
+            Some(front) if front.abandoned && (!front.in_flight || front.sent_abandoned) => {
+                self.first
+            }
+            _ => self.first - 1,
+        }
+    }
+
+    /// Appends the next eligible fragment as a chunk, if it fits into `room` bytes, and records it
+    /// as sent with `tsn`. `previous` is the sequence number that this flow put into the packet
+    /// just before. Returns the sequence number and the chunk's size.
+    pub(crate) fn assemble(
+        &mut self,
+        previous: Option<u64>,
+        room: usize,
+        tsn: u64,
+        out: &mut Vec<u8>,
+    ) -> Option<(u64, u64)> {
+        if self.window <= self.outstanding && !self.rejected {
+            return None;
+        }
+        let sequence = self.next_eligible()?;
+        let forward = self.forward_sequence();
+        let index = (sequence - self.first) as usize;
+        let fragment = self.queue.get_mut(index)?;
+        let flags = UserDataFlags {
+            fragment: fragment.control,
+            abandon: fragment.abandoned,
+            last: self.final_sequence == Some(sequence),
+            reserved: 0,
+        };
+        let data: &[u8] = if fragment.abandoned { &[] } else { &fragment.data };
+        let start = out.len();
+        let next = previous.is_some_and(|p| p + 1 == sequence);
+        let chunk = if next {
+            crate::wire::Chunk::NextUserData(NextUserData { flags, options: None, data })
+        } else {
+            let options = self.startup_options.as_deref().filter(|_| previous.is_none());
+            crate::wire::Chunk::UserData(UserData {
+                flags,
+                flow: self.id.0,
+                sequence,
+                fsn_offset: sequence - forward,
+                options,
+                data,
+            })
+        };
+        if chunk.encoded_len() > room || chunk.encode(out).is_err() {
+            return None;
+        }
+        let size = (out.len() - start) as u64;
+        fragment.in_flight = true;
+        fragment.ever_sent = true;
+        fragment.sent_abandoned = fragment.abandoned;
+        fragment.tsn = tsn;
+        fragment.size = size as u32;
+        self.lost.remove(&sequence);
+        self.outstanding += size;
+        self.next_unsent = self.next_unsent.max(sequence + 1);
+        Some((sequence, size))
+    }
+
+    /// An acknowledgement arrived (§3.6.2.4). Calls `acked` for every fragment that was in flight.
+    pub(crate) fn on_ack(
+        &mut self,
+        now: Time,
+        blocks: u64,
+        cumulative: u64,
+        ranges: impl Iterator<Item = AckRange>,
+        mut acked: impl FnMut(Acked),
+    ) {
+        self.startup_options = None;
+        self.window = blocks.saturating_mul(1024);
+        self.update_probe(now);
+        let last_sent = self.next_unsent.saturating_sub(1);
+        for sequence in self.first..=cumulative.min(last_sent) {
+            self.acknowledge(sequence, &mut acked);
+        }
+        for range in ranges {
+            for sequence in (*range.start()).max(self.first)..=(*range.end()).min(last_sent) {
+                self.acknowledge(sequence, &mut acked);
+            }
+        }
+        while self.queue.front().is_some_and(|front| front.acknowledged) {
+            self.pop_front();
+        }
+    }
+
+    fn acknowledge(&mut self, sequence: u64, acked: &mut impl FnMut(Acked)) {
+        let Some(index) = sequence.checked_sub(self.first) else { return };
+        let Some(fragment) = self.queue.get_mut(index as usize) else { return };
+        if !fragment.ever_sent || fragment.acknowledged {
+            return;
+        }
+        fragment.acknowledged = true;
+        self.lost.remove(&sequence);
+        if std::mem::take(&mut fragment.in_flight) {
+            self.outstanding -= u64::from(fragment.size);
+            acked(Acked { tsn: fragment.tsn, size: u64::from(fragment.size) });
+        }
+    }
+
+    /// A fragment in flight was lost. A message that is not to be sent again is given up. Returns
+    /// the bytes that are no longer in flight.
+    pub(crate) fn on_lost(&mut self, sequence: u64) -> u64 {
+        let Some(index) = sequence.checked_sub(self.first) else { return 0 };
+        let Some(fragment) = self.queue.get_mut(index as usize) else { return 0 };
+        if !std::mem::take(&mut fragment.in_flight) {
+            return 0;
+        }
+        let size = u64::from(fragment.size);
+        self.outstanding -= size;
+        self.lost.insert(sequence);
+        if !fragment.retransmit && !fragment.abandoned {
+            let message = fragment.message;
+            self.abandon_message(message);
+        }
+        size
+    }
+
+    /// True if the receiver has closed its window and a probe is due; schedules the next one.
+    pub(crate) fn probe_due(&mut self, now: Time) -> bool {
+        match self.probe {
+            Some((at, interval)) if at <= now => {
+                let next = interval.mul_f64(std::f64::consts::SQRT_2).min(PROBE_MAX);
+                self.probe = Some((now + interval, next));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn update_probe(&mut self, now: Time) {
+        let suspended = self.window == 0 && !self.rejected;
+        if suspended && self.probe.is_none() {
+            self.probe = Some((now, PROBE_INITIAL));
+        } else if !suspended {
+            self.probe = None;
+        }
+    }
+
+    /// True once, when a fuller queue has drained.
+    pub(crate) fn take_writable(&mut self) -> bool {
+        !self.closing
+            && self.queued <= LOW_WATER
+            && std::mem::replace(&mut self.report_writable, false)
+    }
+
+    /// True if everything up to the final sequence number is acknowledged.
+    pub(crate) fn is_done(&self) -> bool {
+        self.closing && self.queue.is_empty()
+    }
+
+    /// Whether a return flow may be associated with it.
+    pub(crate) const fn is_open(&self) -> bool {
+        !self.closing
+    }
+
+    /// Bytes that wait, sent or not, until they are acknowledged.
+    pub(crate) const fn queued(&self) -> u64 {
+        self.queued
+    }
+
+    fn fragment(&self, sequence: u64) -> Option<&Fragment> {
+        self.queue.get(sequence.checked_sub(self.first)? as usize)
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.first + self.queue.len() as u64
+    }
+}
+
+/// Marks a fragment as given up and lets its data go.
+fn abandon(fragment: &mut Fragment, queued: &mut u64) {
+    fragment.abandoned = true;
+    *queued -= fragment.data.len() as u64;
+    fragment.data = Bytes::new();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Chunk;
+
+    fn flow() -> SendFlow {
+        SendFlow::new(FlowId(4), b"TC\x04\x01", FlowOptions::default()).unwrap()
+    }
+
+    fn push(flow: &mut SendFlow, bytes: &'static [u8], options: MessageOptions) {
+        flow.push(Time::ZERO, Bytes::from_static(bytes), options, 40, 1 << 20).unwrap();
+    }
+
+    /// Sends the next fragment alone in a packet and returns the chunk's bytes.
+    fn send(flow: &mut SendFlow, tsn: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        flow.assemble(None, 1000, tsn, &mut out).expect("something to send");
+        out
+    }
+
+    fn ack(flow: &mut SendFlow, cumulative: u64, ranges: &[AckRange]) -> Vec<u64> {
+        let mut tsns = Vec::new();
+        flow.on_ack(Time::ZERO, 64, cumulative, ranges.iter().cloned(), |a| tsns.push(a.tsn));
+        tsns
+    }
+
+    #[test]
+    fn options_until_the_first_acknowledgement() {
+        let mut flow = flow();
+        push(&mut flow, b"hello", MessageOptions::RELIABLE);
+        push(&mut flow, b"world", MessageOptions::RELIABLE);
+        let first = send(&mut flow, 1);
+        assert_eq!(first, b"\x10\0\x10\x80\x04\x01\x01\x05\0TC\x04\x01\0hello".as_slice());
+        assert_eq!(ack(&mut flow, 1, &[]), [1]);
+        assert_eq!(send(&mut flow, 2), b"\x10\0\x09\x00\x04\x02\x01world");
+    }
+
+    #[test]
+    fn contiguous_fragments_share_a_header() {
+        let mut flow = flow();
+        push(&mut flow, b"one", MessageOptions::RELIABLE);
+        push(&mut flow, b"two", MessageOptions::RELIABLE);
+        let mut out = Vec::new();
+        let (sequence, _) = flow.assemble(None, 1000, 1, &mut out).unwrap();
+        out.clear();
+        flow.assemble(Some(sequence), 1000, 2, &mut out).unwrap();
+        assert_eq!(out, b"\x11\0\x04\0two");
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        let mut flow = flow();
+        flow.startup_options = None;
+        push(&mut flow, &[7; 100], MessageOptions::RELIABLE);
+        let controls: Vec<_> = flow.queue.iter().map(|f| f.control).collect();
+        use FragmentControl::*;
+        assert_eq!(controls, [Begin, Middle, End]);
+        assert_eq!(flow.queue.back().unwrap().data.len(), 20);
+    }
+
+    #[test]
+    fn finishing_never_sends_an_empty_message() {
+        // After data was sent, and with no data at all: ABN | FIN, as the player does it.
+        let mut sent = flow();
+        push(&mut sent, b"hello", MessageOptions::RELIABLE);
+        send(&mut sent, 1);
+        sent.close();
+        assert_eq!(send(&mut sent, 2)[3] & 0x7f, 0x03);
+        let mut empty = flow();
+        empty.close();
+        assert_eq!(send(&mut empty, 1)[3] & 0x7f, 0x03);
+        // An empty message in the queue must not become the final fragment either.
+        let mut hollow = flow();
+        push(&mut hollow, b"", MessageOptions::RELIABLE);
+        hollow.close();
+        assert_eq!(send(&mut hollow, 1)[3] & 0x03, 0);
+        assert_eq!(send(&mut hollow, 2)[3] & 0x7f, 0x03);
+        // A real last message that was never sent carries FIN itself.
+        let mut real = flow();
+        push(&mut real, b"bye", MessageOptions::RELIABLE);
+        real.close();
+        assert_eq!(send(&mut real, 1)[3] & 0x03, 0x01);
+        assert!(!real.is_done());
+        ack(&mut real, 1, &[]);
+        assert!(real.is_done());
+    }
+
+    #[test]
+    fn a_rejected_flow_finishes_abandoned() {
+        let mut flow = flow();
+        push(&mut flow, b"one", MessageOptions::RELIABLE);
+        send(&mut flow, 1);
+        push(&mut flow, b"two", MessageOptions::RELIABLE);
+        assert!(flow.on_rejected() && !flow.on_rejected());
+        assert!(flow.push(Time::ZERO, Bytes::new(), MessageOptions::ONCE, 9, 9).is_err());
+        let fin = send(&mut flow, 2);
+        assert_eq!(fin[3] & 0x0f, 0x03, "{fin:02x?}");
+        ack(&mut flow, 2, &[]);
+        assert!(flow.is_done());
+    }
+
+    #[test]
+    fn an_unreliable_message_is_given_up_after_a_loss() {
+        let mut flow = flow();
+        push(&mut flow, b"one", MessageOptions::ONCE);
+        send(&mut flow, 1);
+        flow.on_lost(1);
+        // As the player does it: ABN, forward sequence number equal to the sequence number.
+        let chunk = send(&mut flow, 2);
+        let Ok(Chunk::UserData(data)) = Chunk::parse(chunk[0], &chunk[3..]) else { panic!() };
+        assert!(data.flags.abandon);
+        assert_eq!((data.sequence, data.fsn_offset, data.data), (1, 0, &[][..]));
+        assert_eq!(ack(&mut flow, 1, &[]), [2]);
+        assert_eq!(flow.queued(), 0);
+    }
+
+    #[test]
+    fn a_message_past_its_deadline_is_given_up() {
+        let mut flow = flow();
+        let soon = MessageOptions {
+            finish_within: Some(Duration::from_millis(100)),
+            ..MessageOptions::RELIABLE
+        };
+        push(&mut flow, &[1; 100], soon);
+        push(&mut flow, b"later", MessageOptions::RELIABLE);
+        send(&mut flow, 1);
+        assert_eq!(flow.next_timeout(), Some(Time::from_millis(100)));
+        flow.expire(Time::from_millis(100));
+        let chunk = send(&mut flow, 2);
+        assert!(chunk.ends_with(b"later"));
+        flow.on_lost(1);
+        assert!(flow.is_ready(), "the gap is to be announced");
+    }
+
+    #[test]
+    fn hostile_acknowledgements_of_what_was_never_sent() {
+        let mut flow = flow();
+        push(&mut flow, b"one", MessageOptions::RELIABLE);
+        assert_eq!(ack(&mut flow, u64::MAX, &[5..=u64::MAX]), [] as [u64; 0]);
+        assert!(flow.is_ready());
+        send(&mut flow, 1);
+        assert_eq!(ack(&mut flow, 0, &[2..=u64::MAX, 1..=1]), [1]);
+    }
+
+    #[test]
+    fn a_closed_window_is_probed() {
+        let mut flow = flow();
+        push(&mut flow, b"one", MessageOptions::RELIABLE);
+        flow.on_ack(Time::ZERO, 0, 0, std::iter::empty(), |_| {});
+        assert!(!flow.is_ready());
+        assert!(flow.probe_due(Time::ZERO));
+        assert!(!flow.probe_due(Time::from_millis(999)));
+        assert!(flow.probe_due(Time::from_millis(1000)));
+        assert_eq!(flow.next_timeout(), Some(Time::from_micros(2_414_213)));
+        flow.on_ack(Time::ZERO, 1, 0, std::iter::empty(), |_| {});
+        assert!(flow.is_ready() && flow.next_timeout().is_none());
+    }
+
+    #[test]
+    fn a_full_queue_says_so_and_reports_room() {
+        let mut flow = flow();
+        let big = Bytes::from(vec![0; 100_000]);
+        let push = |flow: &mut SendFlow| {
+            flow.push(Time::ZERO, big.clone(), MessageOptions::RELIABLE, 60_000, 150_000)
+        };
+        push(&mut flow).unwrap();
+        assert_eq!(push(&mut flow), Err(SendError::Full));
+        let mut out = Vec::new();
+        while flow.assemble(None, 1 << 20, 1, &mut out).is_some() {}
+        ack(&mut flow, 2, &[]);
+        assert!(flow.take_writable() && !flow.take_writable());
+    }
+}

@@ -1,0 +1,398 @@
+//! One session (RFC 7016 §3.5): keys, flows, timers, close.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | the session and what its owner does with it |
+//! | `receive.rs` | a packet arrived |
+//! | `send.rs` | packets are put together |
+//! | `timers.rs` | a point in time was reached |
+//! | `mobility.rs` | the far end's address changed (§3.5.4.2) |
+
+mod mobility;
+mod receive;
+mod send;
+mod timers;
+
+pub(crate) use receive::Forwarded;
+
+use super::congestion::{AppendixA, Congestion};
+use super::job::PendingKey;
+use super::recv_flow::{Outcome, RecvFlow};
+use super::rtt::Rtt;
+use super::send_flow::{FlowOptions, MessageOptions, SendFlow};
+use super::{CloseReason, Config, Event, FlowId, OpenId, Path, Role, SendError, SessionId, Time};
+use crate::crypto::{Certificate, KeyLogEntry, Opener, Sealer, SessionKeys};
+use crate::wire::chunk::kind;
+use bytes::Bytes;
+use mobility::Mobility;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Period of repeated close requests (§3.5.5).
+const CLOSE_REPEAT: Duration = Duration::from_secs(5);
+/// How long close requests are repeated.
+const NEAR_CLOSE: Duration = Duration::from_secs(90);
+/// How long a closed session still answers close requests.
+const FAR_CLOSE_LINGER: Duration = Duration::from_secs(19);
+/// A time critical notification counts for this long (§3.5.2.1).
+const TIME_CRITICAL: Duration = Duration::from_millis(800);
+/// A responder session whose initiator has not used the keys within this time is dropped.
+const UNCONFIRMED: Duration = Duration::from_secs(30);
+/// Control chunks that may wait to be sent; the far end causes most of them.
+const MAX_OUTBOX: usize = 32;
+/// The observed player's control flow is always flow 2; ours begin there too.
+const FIRST_FLOW: u64 = 2;
+
+/// What a session shares with its endpoint during a call.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Time,
+    pub(crate) config: &'a Config,
+    pub(crate) events: &'a mut VecDeque<Event>,
+    /// When any session of the endpoint last sent or received time critical data.
+    pub(crate) time_critical: &'a mut TimeCritical,
+}
+
+/// Time critical data in any session of the endpoint (§3.5.2.1).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TimeCritical {
+    sent: Option<Time>,
+    received: Option<(Time, SessionId)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    NearClose { since: Time, repeat: Time },
+    FarCloseLinger { until: Time },
+    Closed,
+}
+
+/// A chunk that waits to be sent.
+#[derive(Debug)]
+struct Control {
+    /// Somewhere else than the session's path.
+    path: Option<Path>,
+    chunk: Vec<u8>,
+}
+
+/// A fragment in flight, in the order of transmission.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    flow: u64,
+    sequence: u64,
+    in_flight: bool,
+    naks: u8,
+}
+
+/// Pings that wait for any sign of life.
+#[derive(Debug, Clone, Copy)]
+struct Pinging {
+    first: Time,
+    again: Time,
+}
+
+/// Counters of one session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionStats {
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Bytes of UDP payload sent.
+    pub bytes_sent: u64,
+    /// Datagrams received that verified.
+    pub datagrams_received: u64,
+    /// Bytes of UDP payload received that verified.
+    pub bytes_received: u64,
+    /// Datagrams that did not decrypt, verify or parse, or were replayed.
+    pub datagrams_refused: u64,
+    /// Fragments found lost.
+    pub fragments_lost: u64,
+    /// Retransmission timeouts that lost something.
+    pub timeouts: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) role: Role,
+    pub(crate) far: Certificate,
+    pub(crate) path: Path,
+    pub(crate) near_nonce: [u8; 32],
+    pub(crate) far_nonce: [u8; 32],
+    pub(crate) key_log: KeyLogEntry,
+    pub(crate) stats: SessionStats,
+    /// The Responder Initial Keying datagram, kept until the initiator has the keys.
+    pub(crate) keying_answer: Option<(PendingKey, Vec<u8>)>,
+    /// Attempts that wait for the first packet of a responder session.
+    pub(crate) opens: Vec<OpenId>,
+    /// A packet was received under the session's keys.
+    pub(crate) confirmed: bool,
+    far_id: u32,
+    sealer: Sealer,
+    opener: Opener,
+    state: State,
+    rtt: Rtt,
+    congestion: Box<dyn Congestion>,
+    send_flows: BTreeMap<u64, SendFlow>,
+    recv_flows: BTreeMap<u64, RecvFlow>,
+    next_flow: u64,
+    /// The flow that was served last, for taking turns.
+    last_served: u64,
+    /// Fragments in flight by transmission sequence number, from `first_tsn`.
+    sent: VecDeque<Sent>,
+    first_tsn: u64,
+    max_tsn_acked: u64,
+    outstanding: u64,
+    burst: u32,
+    ack_now: bool,
+    delayed_ack: Option<Time>,
+    data_packets: u32,
+    ack_queue: VecDeque<u64>,
+    outbox: VecDeque<Control>,
+    timeout: Option<Time>,
+    /// Since when data in flight has not been acknowledged at all.
+    unanswered_since: Option<Time>,
+    last_received: Time,
+    pinging: Option<Pinging>,
+    keepalive: Duration,
+    dead_after: Duration,
+    time_critical_reverse: Option<Time>,
+    time_critical_sent: Option<Time>,
+    mobility: Mobility,
+    forwarded_hellos: (Time, u32),
+}
+
+/// What opens a session.
+pub(crate) struct Opening {
+    pub(crate) id: SessionId,
+    pub(crate) far_id: u32,
+    pub(crate) role: Role,
+    pub(crate) far: Certificate,
+    pub(crate) path: Path,
+    pub(crate) keys: SessionKeys,
+    pub(crate) mobility_secret: [u8; 16],
+}
+
+impl Session {
+    pub(crate) fn new(now: Time, config: &Config, opening: Opening) -> Self {
+        let Opening { id, far_id, role, far, path, keys, mobility_secret } = opening;
+        Self {
+            id,
+            role,
+            far,
+            path,
+            near_nonce: keys.near_nonce,
+            far_nonce: keys.far_nonce,
+            key_log: keys.key_log,
+            stats: SessionStats::default(),
+            keying_answer: None,
+            opens: Vec::new(),
+            confirmed: role == Role::Initiator,
+            far_id,
+            sealer: keys.sealer,
+            opener: keys.opener,
+            state: State::Open,
+            rtt: Rtt::new(),
+            congestion: Box::new(AppendixA::new()),
+            send_flows: BTreeMap::new(),
+            recv_flows: BTreeMap::new(),
+            next_flow: FIRST_FLOW,
+            last_served: 0,
+            sent: VecDeque::new(),
+            first_tsn: 1,
+            max_tsn_acked: 0,
+            outstanding: 0,
+            burst: 0,
+            ack_now: false,
+            delayed_ack: None,
+            data_packets: 0,
+            ack_queue: VecDeque::new(),
+            outbox: VecDeque::new(),
+            timeout: None,
+            unanswered_since: None,
+            last_received: now,
+            pinging: None,
+            keepalive: config.keepalive,
+            dead_after: config.dead_after,
+            time_critical_reverse: None,
+            time_critical_sent: None,
+            mobility: Mobility::new(mobility_secret),
+            forwarded_hellos: (now, 0),
+        }
+    }
+
+    /// Opens a sending flow (§3.6.2.1). Nothing leaves until a message is queued.
+    pub(crate) fn open_flow(
+        &mut self,
+        metadata: &[u8],
+        options: FlowOptions,
+    ) -> Result<FlowId, SendError> {
+        self.must_be_open()?;
+        let id = FlowId(self.next_flow);
+        let flow = SendFlow::new(id, metadata, options)?;
+        self.next_flow += 1;
+        self.send_flows.insert(id.0, flow);
+        Ok(id)
+    }
+
+    /// Queues a message.
+    pub(crate) fn send(
+        &mut self,
+        now: Time,
+        config: &Config,
+        flow: FlowId,
+        message: Bytes,
+        options: MessageOptions,
+    ) -> Result<(), SendError> {
+        self.must_be_open()?;
+        let fragment_size = self.fragment_size(config);
+        let flow = self.send_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
+        flow.push(now, message, options, fragment_size, config.max_send_queue)
+    }
+
+    /// Finishes a sending flow.
+    pub(crate) fn close_flow(&mut self, flow: FlowId) -> Result<(), SendError> {
+        self.must_be_open()?;
+        let flow = self.send_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
+        flow.close();
+        Ok(())
+    }
+
+    /// Rejects a receiving flow.
+    pub(crate) fn reject_flow(&mut self, flow: FlowId, exception: u64) -> Result<(), SendError> {
+        self.must_be_open()?;
+        let receiving = self.recv_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
+        if !receiving.reject(exception) {
+            return Err(SendError::NoFlow);
+        }
+        self.queue_ack(flow.0);
+        self.ack_now = true;
+        Ok(())
+    }
+
+    /// Holds the messages of a receiving flow back, or lets them go on.
+    pub(crate) fn pause_flow(
+        &mut self,
+        cx: &mut Context<'_>,
+        flow: FlowId,
+        paused: bool,
+    ) -> Result<(), SendError> {
+        let receiving = self.recv_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
+        let outcome = receiving.pause(cx.now, paused);
+        self.queue_ack(flow.0);
+        self.deliver(cx, flow, outcome);
+        Ok(())
+    }
+
+    /// Bytes queued in a sending flow and not yet acknowledged.
+    pub(crate) fn queued(&self, flow: FlowId) -> u64 {
+        self.send_flows.get(&flow.0).map_or(0, SendFlow::queued)
+    }
+
+    /// Starts an orderly close (§3.5.5). The owner is told at once.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
+        if self.state != State::Open {
+            return;
+        }
+        self.end_flows();
+        self.state = State::NearClose { since: cx.now, repeat: cx.now + CLOSE_REPEAT };
+        self.push_control(None, kind::CLOSE_REQUEST, &[]);
+        self.report_closed(cx, CloseReason::Near);
+    }
+
+    /// Closes at once with a lone acknowledgement, as the observed player does.
+    pub(crate) fn close_abruptly(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
+        let was_open = self.state == State::Open;
+        self.end_flows();
+        self.state = State::Closed;
+        self.outbox.clear();
+        self.push_control(None, kind::CLOSE_ACK, &[]);
+        if was_open {
+            self.report_closed(cx, reason);
+        }
+    }
+
+    fn report_closed(&self, cx: &mut Context<'_>, reason: CloseReason) {
+        if !self.confirmed {
+            return; // Its owner never heard of it.
+        }
+        tracing::debug!(session = %self.id, peer = %self.far.fingerprint(), ?reason, "session closed");
+        cx.events.push_back(Event::SessionClosed { session: self.id, reason });
+    }
+
+    fn end_flows(&mut self) {
+        self.send_flows.clear();
+        self.recv_flows.clear();
+        self.sent.clear();
+        self.ack_queue.clear();
+        self.outstanding = 0;
+        self.ack_now = false;
+        self.delayed_ack = None;
+        self.timeout = None;
+        self.unanswered_since = None;
+        self.pinging = None;
+    }
+
+    /// True when nothing of the session is needed any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Closed && self.outbox.is_empty()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Sets the keepalive period and how long to wait for a sign of life.
+    pub(crate) fn set_keepalive(&mut self, period: Duration, dead_after: Duration) {
+        self.keepalive = period;
+        self.dead_after = dead_after;
+    }
+
+    /// Smoothed round trip time.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.rtt.smoothed()
+    }
+
+    /// Congestion window, and user data in flight, in bytes.
+    pub(crate) fn window(&self) -> (u64, u64) {
+        (self.congestion.window(), self.outstanding)
+    }
+
+    /// Open or closing flows: sending, receiving.
+    pub(crate) fn flow_counts(&self) -> (usize, usize) {
+        (self.send_flows.len(), self.recv_flows.len())
+    }
+
+    /// Queues a chunk outside of flows. Dropped if too many wait already.
+    pub(crate) fn push_control(&mut self, path: Option<Path>, kind: u8, payload: &[u8]) {
+        if self.outbox.len() >= MAX_OUTBOX {
+            return;
+        }
+        let Ok(len) = u16::try_from(payload.len()) else { return };
+        let mut chunk = Vec::with_capacity(3 + payload.len());
+        chunk.push(kind);
+        chunk.extend_from_slice(&len.to_be_bytes());
+        chunk.extend_from_slice(payload);
+        self.outbox.push_back(Control { path, chunk });
+    }
+
+    fn queue_ack(&mut self, flow: u64) {
+        if !self.ack_queue.contains(&flow) {
+            self.ack_queue.push_back(flow);
+        }
+    }
+
+    /// Turns what a receiving flow brought about into events.
+    fn deliver(&mut self, cx: &mut Context<'_>, flow: FlowId, outcome: Outcome) {
+        self.ack_now |= outcome.ack_now;
+        for message in outcome.messages {
+            cx.events.push_back(Event::Message { session: self.id, flow, message });
+        }
+        if outcome.finished || outcome.too_long {
+            cx.events.push_back(Event::FlowFinished { session: self.id, flow });
+        }
+    }
+
+    fn must_be_open(&self) -> Result<(), SendError> {
+        if self.state == State::Open { Ok(()) } else { Err(SendError::NoSession) }
+    }
+}

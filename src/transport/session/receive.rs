@@ -1,0 +1,387 @@
+//! A packet arrived for an open or closing session.
+
+use super::{Context, FAR_CLOSE_LINGER, FlowId, RecvFlow, Session, State, TIME_CRITICAL, Time};
+use crate::transport::congestion::AckReport;
+use crate::transport::recv_flow::Received;
+use crate::transport::send_flow::Acked;
+use crate::transport::{CloseReason, Event, Path, Role};
+use crate::wire::chunk::{
+    AckRange, ForwardedHello, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserDataFlags, kind,
+};
+use crate::wire::packet::chunks;
+use crate::wire::{Chunk, Mode, OptionList, PacketHeader, vlu};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// A flow option with a type below this must be understood (§2.3.11.1).
+const FIRST_IGNORABLE_OPTION: u64 = 8192;
+/// A fragment is lost when so many packets acknowledged later ones (§3.6.2.5).
+const NAKS_FOR_LOSS: u8 = 3;
+/// Longest delay of an acknowledgement (§3.6.3.4.4).
+const DELAYED_ACK: Duration = Duration::from_millis(200);
+/// Packets with user data after which an acknowledgement is due.
+const ACK_EVERY: u32 = 2;
+
+/// A Forwarded Initiator Hello that should be answered.
+#[derive(Debug)]
+pub(crate) struct Forwarded {
+    pub(crate) epd: Vec<u8>,
+    pub(crate) reply: std::net::SocketAddr,
+    pub(crate) tag: Vec<u8>,
+}
+
+/// What the chunks of one packet have said so far.
+#[derive(Default)]
+struct Packet {
+    report: AckReport,
+    data: bool,
+    /// Flow, sequence number and forward sequence number of the last fragment.
+    last_fragment: Option<(u64, u64, u64)>,
+    forwarded: Vec<Forwarded>,
+}
+
+impl Session {
+    /// Decrypts and processes a datagram, given without its session ID. Returns the hellos that
+    /// were forwarded in it, or `None` if it is not a valid packet of this session.
+    pub(crate) fn handle_packet(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: Path,
+        encrypted: &mut [u8],
+    ) -> Option<Vec<Forwarded>> {
+        let len = encrypted.len() as u64 + 4;
+        let plain = match self.opener.open(encrypted) {
+            Ok(plain) => plain,
+            Err(error) => {
+                tracing::trace!(session = %self.id, %error, "packet refused");
+                self.stats.datagrams_refused += 1;
+                return None;
+            }
+        };
+        let Some((header, rest)) = PacketHeader::parse(plain).ok().filter(|(h, _)| self.expects(h))
+        else {
+            self.stats.datagrams_refused += 1;
+            return None;
+        };
+        self.stats.datagrams_received += 1;
+        self.stats.bytes_received += len;
+        self.confirmed = true;
+        self.last_received = cx.now;
+        self.pinging = None;
+        self.note_header(cx, &header);
+        let mut packet = Packet::default();
+        packet.report.outstanding_before = self.outstanding;
+        for chunk in chunks(rest) {
+            self.handle_chunk(cx, path, &mut packet, chunk);
+        }
+        self.after_chunks(cx, path, &mut packet);
+        Some(packet.forwarded)
+    }
+
+    fn expects(&self, header: &PacketHeader) -> bool {
+        let far = if self.role == Role::Initiator { Mode::Responder } else { Mode::Initiator };
+        header.mode == far
+    }
+
+    fn note_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader) {
+        self.rtt.on_packet(cx.now, header.timestamp, header.timestamp_echo);
+        if header.time_critical {
+            cx.time_critical.received = Some((cx.now, self.id));
+        }
+        if header.time_critical_reverse {
+            self.time_critical_reverse = Some(cx.now);
+        }
+    }
+
+    fn handle_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: Path,
+        packet: &mut Packet,
+        chunk: Chunk<'_>,
+    ) {
+        match chunk {
+            Chunk::CloseRequest => return self.on_close_request(cx),
+            Chunk::CloseAck => return self.on_close_ack(cx),
+            _ if self.state != State::Open => return,
+            _ => {}
+        }
+        match chunk {
+            Chunk::Ping(message) => {
+                let elsewhere = (path != self.path).then_some(path);
+                self.push_control(elsewhere, kind::PING_REPLY, message);
+            }
+            Chunk::PingReply(message) => self.on_ping_reply(cx, path, message),
+            Chunk::UserData(data) => {
+                let fragment =
+                    received(data.sequence, data.forward_sequence(), data.flags, data.data);
+                packet.last_fragment = Some((data.flow, data.sequence, fragment.forward));
+                packet.data = true;
+                self.on_fragment(cx, data.flow, data.options, fragment);
+            }
+            Chunk::NextUserData(data) => {
+                let Some((flow, sequence, forward)) = packet.last_fragment else { return };
+                let Some(sequence) = sequence.checked_add(1) else { return };
+                packet.last_fragment = Some((flow, sequence, forward));
+                let fragment = received(sequence, forward, data.flags, data.data);
+                self.on_fragment(cx, flow, data.options, fragment);
+            }
+            Chunk::BitmapAck(ack) => {
+                let ranges = ack.ranges();
+                self.on_ack(cx, packet, ack.flow, ack.buffer_blocks, ack.cumulative, ranges);
+            }
+            Chunk::RangeAck(ack) => {
+                let ranges = ack.ranges();
+                self.on_ack(cx, packet, ack.flow, ack.buffer_blocks, ack.cumulative, ranges);
+            }
+            Chunk::BufferProbe(flow) => self.on_buffer_probe(flow),
+            Chunk::FlowException { flow, exception } => self.on_exception(cx, flow, exception),
+            Chunk::ForwardedHello(hello) => self.on_forwarded_hello(cx, packet, &hello),
+            _ => {}
+        }
+    }
+
+    fn on_fragment(
+        &mut self,
+        cx: &mut Context<'_>,
+        flow: u64,
+        options: Option<&[u8]>,
+        fragment: Received<'_>,
+    ) {
+        if !self.recv_flows.contains_key(&flow) {
+            if self.recv_flows.len() >= cx.config.max_flows {
+                return;
+            }
+            self.start_flow(cx, flow, options);
+        } else if options.is_some_and(|o| FlowStart::parse(o).is_none()) {
+            self.reject_unasked(cx, flow);
+        }
+        let Some(receiving) = self.recv_flows.get_mut(&flow) else { return };
+        let outcome = receiving.receive(cx.now, fragment);
+        self.queue_ack(flow);
+        if !self.ack_now && self.delayed_ack.is_none() {
+            self.delayed_ack = Some(cx.now + DELAYED_ACK);
+        }
+        self.deliver(cx, FlowId(flow), outcome);
+    }
+
+    /// A new receiving flow (§3.6.3.1); rejected at once if the far end may not open it like this.
+    fn start_flow(&mut self, cx: &mut Context<'_>, id: u64, options: Option<&[u8]>) {
+        let flow = FlowId(id);
+        let mut receiving = RecvFlow::new(flow, cx.config.receive_buffer, cx.config.max_message);
+        let start = options.and_then(FlowStart::parse).filter(|start| {
+            start.association.is_none_or(|to| {
+                self.send_flows.get(&to.0).is_some_and(|associated| associated.is_open())
+            })
+        });
+        match start {
+            Some(FlowStart { metadata: Some(metadata), association }) => {
+                let session = self.id;
+                cx.events.push_back(Event::FlowOpened { session, flow, metadata, association });
+            }
+            _ => {
+                receiving.reject(0);
+            }
+        }
+        self.recv_flows.insert(id, receiving);
+        self.ack_now = true;
+    }
+
+    /// An open flow sent an option that must be understood and is not.
+    fn reject_unasked(&mut self, cx: &mut Context<'_>, flow: u64) {
+        if self.reject_flow(FlowId(flow), 0).is_ok() {
+            cx.events.push_back(Event::FlowFinished { session: self.id, flow: FlowId(flow) });
+        }
+    }
+
+    fn on_ack(
+        &mut self,
+        cx: &mut Context<'_>,
+        packet: &mut Packet,
+        flow: u64,
+        blocks: u64,
+        cumulative: u64,
+        ranges: impl Iterator<Item = AckRange>,
+    ) {
+        packet.report.any_acks = true;
+        let Some(sending) = self.send_flows.get_mut(&flow) else { return };
+        let (sent, first_tsn) = (&mut self.sent, self.first_tsn);
+        let max_tsn_acked = &mut self.max_tsn_acked;
+        let mut bytes = 0;
+        sending.on_ack(cx.now, blocks, cumulative, ranges, |acked: Acked| {
+            bytes += acked.size;
+            *max_tsn_acked = (*max_tsn_acked).max(acked.tsn);
+            let index = acked.tsn.checked_sub(first_tsn).map(|i| i as usize);
+            if let Some(record) = index.and_then(|i| sent.get_mut(i)) {
+                record.in_flight = false;
+            }
+        });
+        self.outstanding -= bytes;
+        packet.report.acked_bytes += bytes;
+        if sending.take_writable() {
+            cx.events.push_back(Event::Writable { session: self.id, flow: FlowId(flow) });
+        }
+        self.finish_if_done(cx, flow);
+    }
+
+    fn finish_if_done(&mut self, cx: &mut Context<'_>, flow: u64) {
+        if self.send_flows.get(&flow).is_some_and(|f| f.is_done()) {
+            self.send_flows.remove(&flow);
+            cx.events.push_back(Event::FlowDone { session: self.id, flow: FlowId(flow) });
+        }
+    }
+
+    fn on_buffer_probe(&mut self, flow: u64) {
+        if let Some(receiving) = self.recv_flows.get_mut(&flow) {
+            receiving.should_ack = true;
+            self.queue_ack(flow);
+            self.ack_now = true;
+        }
+    }
+
+    fn on_exception(&mut self, cx: &mut Context<'_>, flow: u64, exception: u64) {
+        let Some(sending) = self.send_flows.get_mut(&flow) else { return };
+        let was_open = sending.is_open();
+        if sending.on_rejected() && was_open {
+            let (session, flow) = (self.id, FlowId(flow));
+            cx.events.push_back(Event::FlowRejected { session, flow, exception });
+        }
+    }
+
+    fn on_forwarded_hello(
+        &mut self,
+        cx: &mut Context<'_>,
+        packet: &mut Packet,
+        hello: &ForwardedHello<'_>,
+    ) {
+        let (since, count) = &mut self.forwarded_hellos;
+        if cx.now.since(*since) >= Duration::from_secs(1) {
+            (*since, *count) = (cx.now, 0);
+        }
+        if *count < cx.config.forwarded_hellos_per_second {
+            *count += 1;
+            packet.forwarded.push(Forwarded {
+                epd: hello.epd.to_vec(),
+                reply: hello.reply_address.socket,
+                tag: hello.tag.to_vec(),
+            });
+        }
+    }
+
+    fn on_ping_reply(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
+        if path != self.path && self.mobility.confirm(cx.now, path.remote, message) {
+            tracing::debug!(session = %self.id, from = %self.path.remote, to = %path.remote, "far end moved");
+            self.path = path;
+            let address = path.remote;
+            cx.events.push_back(Event::AddressChanged { session: self.id, address });
+        }
+    }
+
+    fn on_close_request(&mut self, cx: &mut Context<'_>) {
+        self.push_control(None, kind::CLOSE_ACK, &[]);
+        if self.state == State::Open {
+            self.end_flows();
+            self.state = State::FarCloseLinger { until: cx.now + FAR_CLOSE_LINGER };
+            self.report_closed(cx, CloseReason::Far);
+        }
+    }
+
+    /// Also the observed player's way to say goodbye, without having been asked.
+    fn on_close_ack(&mut self, cx: &mut Context<'_>) {
+        let was_open = self.state == State::Open;
+        self.end_flows();
+        self.outbox.clear();
+        self.state = State::Closed;
+        if was_open {
+            self.report_closed(cx, CloseReason::Far);
+        }
+    }
+
+    fn after_chunks(&mut self, cx: &mut Context<'_>, path: Path, packet: &mut Packet) {
+        if self.state != State::Open {
+            return;
+        }
+        if packet.data {
+            self.data_packets += 1;
+            self.ack_now |= self.data_packets >= ACK_EVERY;
+        }
+        if packet.report.any_acks {
+            self.detect_losses(packet);
+            self.burst = 0;
+            let in_flight = self.outstanding > 0;
+            self.timeout = in_flight.then(|| cx.now + self.rtt.timeout());
+            self.unanswered_since = in_flight.then_some(cx.now);
+        }
+        packet.report.fast_grow = self.may_grow_fast(cx);
+        packet.report.time_critical_sent = recent(cx.now, self.time_critical_sent);
+        self.congestion.on_packet(&packet.report);
+        if path != self.path
+            && let Some(message) = self.mobility.challenge(cx.now, path.remote)
+        {
+            self.push_control(Some(path), kind::PING, &message);
+        }
+    }
+
+    /// Negative acknowledgement by transmission order (§3.6.2.5).
+    fn detect_losses(&mut self, packet: &mut Packet) {
+        let passed = self.max_tsn_acked.saturating_sub(self.first_tsn);
+        for record in self.sent.iter_mut().take(passed as usize).filter(|r| r.in_flight) {
+            record.naks += 1;
+            packet.report.any_naks = true;
+            if record.naks < NAKS_FOR_LOSS {
+                continue;
+            }
+            record.in_flight = false;
+            packet.report.any_loss = true;
+            self.stats.fragments_lost += 1;
+            if let Some(flow) = self.send_flows.get_mut(&record.flow) {
+                self.outstanding -= flow.on_lost(record.sequence);
+            }
+        }
+        while self.sent.front().is_some_and(|record| !record.in_flight) {
+            self.sent.pop_front();
+            self.first_tsn += 1;
+        }
+    }
+
+    /// FASTGROW_ALLOWED of Appendix A.2.
+    fn may_grow_fast(&self, cx: &Context<'_>) -> bool {
+        !recent(cx.now, self.time_critical_reverse) && !recent(cx.now, cx.time_critical.sent)
+    }
+}
+
+/// Options that begin a flow.
+struct FlowStart {
+    metadata: Option<Bytes>,
+    association: Option<FlowId>,
+}
+
+impl FlowStart {
+    /// `None` if an option is malformed, repeated, or must be understood and is not.
+    fn parse(encoded: &[u8]) -> Option<Self> {
+        let (list, _) = OptionList::parse(encoded).ok()?;
+        let mut start = Self { metadata: None, association: None };
+        for option in list.0 {
+            match option.kind {
+                OPTION_METADATA if start.metadata.is_none() => start.metadata = Some(option.value),
+                OPTION_RETURN_ASSOCIATION if start.association.is_none() => {
+                    let (flow, _) = vlu::parse("association.flowID", &option.value).ok()?;
+                    start.association = Some(FlowId(flow));
+                }
+                FIRST_IGNORABLE_OPTION.. => {}
+                _ => return None,
+            }
+        }
+        Some(start)
+    }
+}
+
+fn received(sequence: u64, forward: u64, flags: UserDataFlags, data: &[u8]) -> Received<'_> {
+    let UserDataFlags { fragment: control, abandon, last, .. } = flags;
+    Received { sequence, forward, control, abandon, last, data }
+}
+
+/// True if `at` lies within the last 800 ms.
+pub(super) fn recent(now: Time, at: Option<Time>) -> bool {
+    at.is_some_and(|at| now.since(at) < TIME_CRITICAL)
+}

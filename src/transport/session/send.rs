@@ -1,0 +1,213 @@
+//! Putting packets together.
+
+use super::receive::recent;
+use super::{Context, Sent, Session, State};
+use crate::transport::send_flow::Priority;
+use crate::transport::transmit::MAX_BATCH;
+use crate::transport::{Config, Path, Role, Time, TransmitBuf};
+use crate::wire::packet::MAX_HEADER_LEN;
+use crate::wire::{Mode, PacketHeader};
+
+/// What a fragment's chunk costs beside its data: header 3, flags 1, and the three VLUs of a flow
+/// ID up to 2^14, a sequence number up to 2^42 and an offset up to 2^28, less than which no
+/// session lasts.
+const CHUNK_OVERHEAD: usize = 3 + 1 + 2 + 6 + 4;
+/// Room kept for session sequence numbers that grow while fragments wait.
+const SEQUENCE_MARGIN: usize = 4;
+const FLAG_TIME_CRITICAL: u8 = 0x80;
+
+impl Session {
+    /// User data bytes of a fragment that fits into a datagram together with every header.
+    pub(super) fn fragment_size(&self, config: &Config) -> usize {
+        let plain = self.sealer.plain_capacity(config.max_datagram);
+        plain.saturating_sub(MAX_HEADER_LEN + CHUNK_OVERHEAD + SEQUENCE_MARGIN).max(64)
+    }
+
+    /// Puts the next batch into the empty `buf` and says where it goes.
+    pub(crate) fn fill(&mut self, cx: &mut Context<'_>, buf: &mut TransmitBuf) -> Option<Path> {
+        let path = self.outbox.front().and_then(|c| c.path).unwrap_or(self.path);
+        while buf.datagrams.len() < MAX_BATCH && self.has_packet(cx, path) {
+            self.assemble(cx, path, buf);
+        }
+        if buf.datagrams.is_empty() {
+            return None;
+        }
+        self.sealer.seal(self.far_id, &mut buf.bytes, &buf.datagrams);
+        self.stats.datagrams_sent += buf.datagrams.len() as u64;
+        self.stats.bytes_sent += buf.bytes.len() as u64;
+        Some(path)
+    }
+
+    fn has_packet(&mut self, cx: &Context<'_>, path: Path) -> bool {
+        if path != self.path {
+            return self.outbox.front().is_some_and(|c| c.path == Some(path));
+        }
+        self.outbox.front().is_some_and(|c| c.path.is_none())
+            || (self.ack_now && !self.ack_queue.is_empty())
+            || self.may_send_data(cx)
+    }
+
+    fn may_send_data(&mut self, cx: &Context<'_>) -> bool {
+        self.state == State::Open
+            && self.outstanding < self.congestion.window()
+            && self.burst < cx.config.burst_packets
+            && self.send_flows.values_mut().any(|flow| flow.is_ready())
+    }
+
+    /// One packet: control chunks, acknowledgements, user data.
+    fn assemble(&mut self, cx: &mut Context<'_>, path: Path, buf: &mut TransmitBuf) {
+        let capacity = self.sealer.plain_capacity(cx.config.max_datagram);
+        let packet = self.sealer.begin(&mut buf.bytes);
+        let start = buf.bytes.len();
+        self.header(cx).encode(&mut buf.bytes);
+        let end = start + capacity;
+        self.assemble_control(path, start, end, &mut buf.bytes);
+        if path == self.path {
+            let wants_data = self.may_send_data(cx);
+            if self.ack_now || wants_data {
+                self.assemble_acks(start, end, &mut buf.bytes);
+            }
+            if wants_data && self.assemble_data(cx, start, end, &mut buf.bytes) {
+                buf.bytes[start] |= FLAG_TIME_CRITICAL;
+            }
+        }
+        let datagram = self.sealer.finish(&mut buf.bytes, packet);
+        buf.datagrams.push(datagram);
+    }
+
+    fn header(&mut self, cx: &Context<'_>) -> PacketHeader {
+        let mode = if self.role == Role::Initiator { Mode::Initiator } else { Mode::Responder };
+        let (timestamp, timestamp_echo) = self.rtt.stamp(cx.now);
+        let elsewhere = cx.time_critical.received.filter(|(_, session)| *session != self.id);
+        PacketHeader {
+            time_critical_reverse: recent(cx.now, elsewhere.map(|(at, _)| at)),
+            timestamp,
+            timestamp_echo,
+            ..PacketHeader::new(mode)
+        }
+    }
+
+    fn assemble_control(&mut self, path: Path, start: usize, end: usize, out: &mut Vec<u8>) {
+        let wanted = (path != self.path).then_some(path);
+        let empty = out.len();
+        debug_assert!(empty > start);
+        while let Some(control) = self.outbox.front()
+            && control.path == wanted
+            && (out.len() == empty || out.len() + control.chunk.len() <= end)
+        {
+            out.extend_from_slice(&control.chunk);
+            self.outbox.pop_front();
+        }
+    }
+
+    /// Acknowledgements of every flow that is ready for one (§3.6.3.4.5, §3.6.3.4.6).
+    fn assemble_acks(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
+        let mut first = true;
+        while let Some(&flow) = self.ack_queue.front() {
+            if let Some(receiving) = self.recv_flows.get_mut(&flow).filter(|f| f.should_ack) {
+                let room = end.saturating_sub(out.len());
+                debug_assert!(out.len() > start);
+                if !receiving.assemble_ack(room, first, out) {
+                    return;
+                }
+                first = false;
+            }
+            self.ack_queue.pop_front();
+        }
+        self.ack_now = false;
+        self.delayed_ack = None;
+        self.data_packets = 0;
+    }
+
+    /// Fragments until the packet is full. Returns whether the packet is time critical.
+    fn assemble_data(
+        &mut self,
+        cx: &mut Context<'_>,
+        start: usize,
+        end: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let mut previous: Option<(u64, u64)> = None;
+        let mut time_critical = false;
+        let mut full = false;
+        while !full && self.outstanding < self.congestion.window() {
+            let Some(id) = self.next_flow_to_serve(previous.map(|p| p.0)) else { break };
+            let Some(flow) = self.send_flows.get_mut(&id) else { break };
+            // A fragment queued before the session sequence number grew may exceed the packet by
+            // a byte or two; alone in a packet it goes out all the same.
+            let alone = previous.is_none() && out.len() <= start + MAX_HEADER_LEN;
+            let room = if alone { usize::MAX } else { end.saturating_sub(out.len()) };
+            let before = previous.filter(|p| p.0 == id).map(|p| p.1);
+            let tsn = self.first_tsn + self.sent.len() as u64;
+            match flow.assemble(before, room, tsn, out) {
+                Some((sequence, size)) => {
+                    let record = Sent { flow: id, sequence, in_flight: true, naks: 0 };
+                    self.sent.push_back(record);
+                    self.outstanding += size;
+                    time_critical |= flow.options.time_critical;
+                    previous = Some((id, sequence));
+                    self.last_served = id;
+                }
+                None => full = true,
+            }
+        }
+        if previous.is_some() {
+            self.note_data_sent(cx, time_critical);
+        }
+        time_critical
+    }
+
+    fn note_data_sent(&mut self, cx: &mut Context<'_>, time_critical: bool) {
+        self.burst += 1;
+        self.timeout = Some(cx.now + self.rtt.timeout());
+        self.unanswered_since.get_or_insert(cx.now);
+        if time_critical {
+            self.time_critical_sent = Some(cx.now);
+            cx.time_critical.sent = Some(cx.now);
+        }
+    }
+
+    /// The ready flow of the highest priority; among equals the current one until it has nothing
+    /// more for this packet, then the one after the last that was served.
+    fn next_flow_to_serve(&mut self, current: Option<u64>) -> Option<u64> {
+        for priority in Priority::DESCENDING {
+            let mut first = None;
+            let mut after = None;
+            for (&id, flow) in &mut self.send_flows {
+                if flow.options.priority != priority || !flow.is_ready() {
+                    continue;
+                }
+                if current == Some(id) {
+                    return current;
+                }
+                first = first.or(Some(id));
+                if id > self.last_served {
+                    after = after.or(Some(id));
+                }
+            }
+            if first.is_some() {
+                return after.or(first);
+            }
+        }
+        None
+    }
+
+    /// A retransmission timeout (§3.6.2.6): everything in flight counts as lost.
+    pub(super) fn on_retransmission_timeout(&mut self, now: Time) {
+        let mut was_loss = false;
+        self.first_tsn += self.sent.len() as u64;
+        for record in self.sent.drain(..).filter(|record| record.in_flight) {
+            was_loss = true;
+            if let Some(flow) = self.send_flows.get_mut(&record.flow) {
+                self.outstanding -= flow.on_lost(record.sequence);
+            }
+        }
+        self.stats.timeouts += u64::from(was_loss);
+        self.burst = 0;
+        if was_loss {
+            self.rtt.back_off();
+        }
+        self.congestion.on_timeout(was_loss);
+        self.timeout = was_loss.then(|| now + self.rtt.timeout());
+    }
+}

@@ -1,0 +1,112 @@
+//! A point in time was reached.
+
+use super::{CLOSE_REPEAT, Context, NEAR_CLOSE, Pinging, Session, State, UNCONFIRMED};
+use crate::transport::{CloseReason, Time};
+use crate::wire::chunk::kind;
+use crate::wire::vlu;
+
+impl Session {
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        match self.state {
+            State::Open => self.open_timers(cx),
+            State::NearClose { since, repeat } => self.near_close_timer(cx, since, repeat),
+            State::FarCloseLinger { until } if until <= cx.now => self.state = State::Closed,
+            State::FarCloseLinger { .. } | State::Closed => {}
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        match self.state {
+            State::Open => self.next_open_timer(),
+            State::NearClose { since, repeat } => Some(repeat.min(since + NEAR_CLOSE)),
+            State::FarCloseLinger { until } => Some(until),
+            State::Closed => None,
+        }
+    }
+
+    fn open_timers(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
+        if !self.confirmed && now.since(self.last_received) >= UNCONFIRMED {
+            self.end_flows();
+            self.outbox.clear();
+            self.state = State::Closed;
+            return;
+        }
+        if self.delayed_ack.is_some_and(|at| at <= now) {
+            self.delayed_ack = None;
+            self.ack_now = true;
+        }
+        if self.timeout.is_some_and(|at| at <= now) {
+            self.on_retransmission_timeout(now);
+        }
+        self.flow_timers(now);
+        self.ping_if_silent(now);
+        let unanswered = self.pinging.map(|p| p.first).into_iter().chain(self.unanswered_since);
+        if unanswered.min().is_some_and(|since| now.since(since) >= self.dead_after) {
+            self.close_abruptly(cx, CloseReason::Dead);
+        }
+    }
+
+    fn flow_timers(&mut self, now: Time) {
+        let mut probes = Vec::new();
+        for (&id, flow) in &mut self.send_flows {
+            flow.expire(now);
+            if flow.probe_due(now) {
+                probes.push(id);
+            }
+        }
+        for id in probes {
+            let mut payload = Vec::new();
+            vlu::encode(id, &mut payload);
+            self.push_control(None, kind::BUFFER_PROBE, &payload);
+        }
+        self.recv_flows.retain(|_, flow| flow.linger_until().is_none_or(|until| until > now));
+    }
+
+    /// Keepalive (§3.5.4.1): an empty ping after silence, repeated until there is a sign of life.
+    fn ping_if_silent(&mut self, now: Time) {
+        match self.pinging {
+            None if now.since(self.last_received) >= self.keepalive => {
+                self.push_control(None, kind::PING, &[]);
+                self.pinging = Some(Pinging { first: now, again: now + self.rtt.timeout() });
+            }
+            Some(pinging) if pinging.again <= now => {
+                self.rtt.back_off();
+                self.push_control(None, kind::PING, &[]);
+                self.pinging = Some(Pinging { again: now + self.rtt.timeout(), ..pinging });
+            }
+            _ => {}
+        }
+    }
+
+    fn near_close_timer(&mut self, cx: &mut Context<'_>, since: Time, repeat: Time) {
+        if cx.now.since(since) >= NEAR_CLOSE {
+            self.state = State::Closed;
+            self.outbox.clear();
+        } else if repeat <= cx.now {
+            self.push_control(None, kind::CLOSE_REQUEST, &[]);
+            self.state = State::NearClose { since, repeat: cx.now + CLOSE_REPEAT };
+        }
+    }
+
+    fn next_open_timer(&self) -> Option<Time> {
+        let ping = match self.pinging {
+            Some(pinging) => pinging.again.min(pinging.first + self.dead_after),
+            None => self.last_received + self.keepalive,
+        };
+        let flows = self.send_flows.values().filter_map(|flow| flow.next_timeout());
+        let lingering = self.recv_flows.values().filter_map(|flow| flow.linger_until());
+        let unconfirmed = (!self.confirmed).then(|| self.last_received + UNCONFIRMED);
+        let dead = self.unanswered_since.map(|since| since + self.dead_after);
+        flows
+            .chain(lingering)
+            .chain(
+                [self.delayed_ack, self.timeout, dead, unconfirmed, Some(ping)]
+                    .into_iter()
+                    .flatten(),
+            )
+            .min()
+    }
+}

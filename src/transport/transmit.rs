@@ -1,0 +1,112 @@
+//! What an endpoint wants sent.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// Datagrams that one [`TransmitBuf`] takes at most.
+pub const MAX_BATCH: usize = 32;
+
+/// A local socket of the endpoint, numbered by the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Interface(pub u16);
+
+impl Interface {
+    /// Any socket that can reach the remote address.
+    pub const ANY: Self = Self(u16::MAX);
+}
+
+/// Where a datagram came from or goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// The local socket.
+    pub interface: Interface,
+    /// The far address.
+    pub remote: SocketAddr,
+}
+
+impl Path {
+    /// A path to `remote` through whichever socket reaches it.
+    pub const fn to(remote: SocketAddr) -> Self {
+        Self { interface: Interface::ANY, remote }
+    }
+}
+
+/// One batch that [`poll_transmit`](super::Machine::poll_transmit) has put into the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where every datagram of the batch goes.
+    pub path: Path,
+}
+
+/// Datagrams to one path, back to back.
+///
+/// Packets of one session are encrypted side by side, and runs of equal length can be handed to
+/// the operating system in one call; therefore the unit is a batch and not a datagram.
+#[derive(Debug, Default)]
+pub struct TransmitBuf {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) datagrams: Vec<Range<usize>>,
+}
+
+impl TransmitBuf {
+    /// An empty buffer. Keep it and use it again: it keeps its memory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Empties the buffer.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.datagrams.clear();
+    }
+
+    /// The datagrams in order.
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.datagrams.iter().map(|range| &self.bytes[range.clone()])
+    }
+
+    /// Runs of datagrams that lie back to back and have equal length, except that the last of a
+    /// run may be shorter: each run as its bytes and the length of one segment.
+    pub fn runs(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let first = self.datagrams.get(at)?.clone();
+            let (segment, mut end) = (first.len(), first.end);
+            at += 1;
+            while let Some(next) = self.datagrams.get(at) {
+                if next.start != end || next.len() > segment {
+                    break;
+                }
+                end = next.end;
+                at += 1;
+                if next.len() < segment {
+                    break;
+                }
+            }
+            Some((&self.bytes[first.start..end], segment))
+        })
+    }
+
+    /// Adds a finished datagram.
+    pub(crate) fn push(&mut self, datagram: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram);
+        self.datagrams.push(start..self.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_equal_length_with_a_shorter_tail() {
+        let mut buf = TransmitBuf::new();
+        for len in [4, 4, 2, 4, 5, 5] {
+            buf.push(&vec![len as u8; len]);
+        }
+        let runs: Vec<_> = buf.runs().map(|(bytes, segment)| (bytes.len(), segment)).collect();
+        assert_eq!(runs, [(10, 4), (4, 4), (10, 5)]);
+        assert_eq!(buf.datagrams().len(), 6);
+    }
+}

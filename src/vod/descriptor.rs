@@ -1,0 +1,434 @@
+//! [`Descriptor`]: object 0, which says what the other objects are.
+//!
+//! Two forms are in use among Flash applications; both are read, either can be written:
+//!
+//! * **object form**: an AMF object. `chunks` (Number) is the number of chunks; the objects 1 to
+//!   `chunks` follow. Flash applications read `name` and `size` as well. Written are also
+//!   `chunkSize` (Number, bytes), `mime` (String), `sha256` (ByteArray of 32: the whole file) and
+//!   `hashes` (ByteArray: the first 16 bytes of the SHA-256 of each chunk, one after the other). A
+//!   Flash receiver does not look at members it does not know, so these cost it nothing but bytes
+//!   (16 a chunk: 40 kB for 160 MB, 2.6 MB for 10 GB).
+//! * **Number form**: a bare Number, one *more* than the number of chunks. There is no room for
+//!   hashes in it.
+//!
+//! # Integrity
+//!
+//! Replication in Flash has none: a member of the group can serve anything under any index. The
+//! chain that closes the gap begins with the [link](super::link), which does not travel through
+//! the group. In the object form it carries [`Descriptor::digest`], so that nobody can pass off
+//! another descriptor; the descriptor carries a hash of each chunk, so that a bad chunk is known
+//! when it arrives and by its sender; and the whole file's hash is compared at the end. In the
+//! Number form the link carries the SHA-256, the size and the chunk length of the file: forgery is
+//! found at the end only.
+//!
+//! The digest is taken over the *meaning* of the descriptor, not over its AMF bytes, because a Flash
+//! member that passes the object on encodes it anew, its members in an order of its own. It is the
+//! SHA-256 of the ASCII text `rtmfp-share descriptor 1`, a zero byte, and for each member that is
+//! present, in ascending order of its tag: tag (one byte), length of the value in bytes (8 bytes, big
+//! endian), value. Numbers are 8 bytes, big endian.
+//!
+//! | tag | member | value |
+//! | --- | --- | --- |
+//! | 1 | `chunks` | number |
+//! | 2 | `size` | number |
+//! | 3 | `chunkSize` | number |
+//! | 4 | `name` | UTF-8 |
+//! | 5 | `mime` | UTF-8 |
+//! | 6 | `sha256` | 32 bytes |
+//! | 7 | `hashes` | 16 bytes a chunk |
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+use super::file_name::safe_file_name;
+use super::hash::{CHUNK_HASH_LEN, ChunkHashes, Digest256};
+use super::layout::{Layout, LayoutError, MAX_CHUNKS};
+use crate::amf::Value;
+use crate::range::MAX_INDEX;
+
+/// The longest `name` or `mime` that is accepted, in bytes of UTF-8.
+pub const MAX_TEXT: usize = 1024;
+
+const DIGEST_CONTEXT: &[u8] = b"rtmfp-share descriptor 1\0";
+
+/// Why object 0 is not a descriptor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DescriptorError {
+    /// Neither a Number nor an object with a member `chunks`.
+    #[error("object 0 is neither a number nor an object with a member `chunks`")]
+    NotADescriptor,
+    /// A member that is not of the type or range it ought to be.
+    #[error("member `{0}` of the descriptor has no valid value")]
+    Member(&'static str),
+    /// The number of hashes differs from the number of chunks.
+    #[error("the descriptor lists hashes of {listed} bytes for {chunks} chunks")]
+    HashCount {
+        /// Length of the list in bytes.
+        listed: usize,
+        /// Number of chunks.
+        chunks: u64,
+    },
+    /// The numbers contradict each other.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+/// Which form of the descriptor is on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DescriptorForm {
+    /// An object with the member `chunks`.
+    #[default]
+    Object,
+    /// A bare Number, one more than the number of chunks.
+    Number,
+}
+
+impl fmt::Display for DescriptorForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Object => "object",
+            Self::Number => "number",
+        })
+    }
+}
+
+impl FromStr for DescriptorForm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "object" => Ok(Self::Object),
+            "number" => Ok(Self::Number),
+            _ => Err(format!("{text:?} is not a descriptor form, choose `object` or `number`")),
+        }
+    }
+}
+
+/// What is known of a file before its first byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Number of chunks and, as far as stated, chunk length and file size.
+    pub layout: Layout,
+    /// Name as stated by the provider. It is foreign text: see [`Descriptor::file_name`].
+    pub name: Option<String>,
+    /// Media type as stated by the provider.
+    pub mime: Option<String>,
+    /// SHA-256 of the whole file.
+    pub sha256: Option<Digest256>,
+    /// Hashes of the chunks, as many as there are chunks.
+    pub chunk_hashes: Option<ChunkHashes>,
+}
+
+impl Descriptor {
+    /// A descriptor that states nothing but the layout.
+    pub fn of_layout(layout: Layout) -> Self {
+        Self { layout, name: None, mime: None, sha256: None, chunk_hashes: None }
+    }
+
+    /// Number of chunks.
+    pub fn chunks(&self) -> u64 {
+        self.layout.chunks()
+    }
+
+    /// The name as a file name that is safe in any directory.
+    pub fn file_name(&self) -> String {
+        safe_file_name(self.name.as_deref().unwrap_or_default())
+    }
+
+    /// Reads object 0 in either form.
+    pub fn from_value(value: &Value) -> Result<(Self, DescriptorForm), DescriptorError> {
+        if let Some(number) = value.as_f64() {
+            let layout = Layout::new(chunks_of_number(number)?, None, None)?;
+            return Ok((Self::of_layout(layout), DescriptorForm::Number));
+        }
+        Ok((Self::from_members(value)?, DescriptorForm::Object))
+    }
+
+    /// Object 0 in the given form. The Number form leaves out everything but the number of chunks.
+    pub fn to_value(&self, form: DescriptorForm) -> Value {
+        match form {
+            DescriptorForm::Number => Value::Number((self.chunks() + 1) as f64),
+            DescriptorForm::Object => self.to_object(),
+        }
+    }
+
+    /// The digest that a link carries; see the module for what it covers.
+    pub fn digest(&self) -> Digest256 {
+        let mut hasher = Sha256::new_with_prefix(DIGEST_CONTEXT);
+        let mut member = |tag: u8, value: &[u8]| {
+            hasher.update([tag]);
+            hasher.update((value.len() as u64).to_be_bytes());
+            hasher.update(value);
+        };
+        member(1, &self.chunks().to_be_bytes());
+        self.layout.size().iter().for_each(|size| member(2, &size.to_be_bytes()));
+        let chunk_size = self.layout.chunk_size().map(u64::from);
+        chunk_size.iter().for_each(|length| member(3, &length.to_be_bytes()));
+        self.name.iter().for_each(|name| member(4, name.as_bytes()));
+        self.mime.iter().for_each(|mime| member(5, mime.as_bytes()));
+        self.sha256.iter().for_each(|sha256| member(6, &sha256.0));
+        self.chunk_hashes.iter().for_each(|hashes| member(7, hashes.as_bytes()));
+        Digest256::from_hasher(hasher)
+    }
+
+    fn from_members(value: &Value) -> Result<Self, DescriptorError> {
+        let chunks = value.property("chunks").ok_or(DescriptorError::NotADescriptor)?;
+        let chunks = whole(chunks, MAX_CHUNKS).ok_or(DescriptorError::Member("chunks"))?;
+        let chunk_size = optional(value, "chunkSize", |v| whole(v, u32::MAX.into()))?;
+        let chunk_size = chunk_size.map(|length| length as u32);
+        let size = value.property("size").and_then(|v| whole(v, MAX_INDEX));
+        Ok(Self {
+            layout: Layout::new(chunks, chunk_size, size)?,
+            name: value.property("name").and_then(text),
+            mime: value.property("mime").and_then(text),
+            sha256: optional(value, "sha256", |v| {
+                Some(Digest256(v.as_bytes()?.as_ref().try_into().ok()?))
+            })?,
+            chunk_hashes: hashes_of(value, chunks)?,
+        })
+    }
+
+    fn to_object(&self) -> Value {
+        let number = |number: u64| Value::Number(number as f64);
+        let bytes = |bytes: &[u8]| Value::ByteArray(bytes.to_vec().into());
+        let mut members = vec![("chunks", number(self.chunks()))];
+        let mut optional = |name, value: Option<Value>| {
+            members.extend(value.map(|value| (name, value)));
+        };
+        optional("name", self.name.as_deref().map(Value::from));
+        optional("size", self.layout.size().map(number));
+        optional("chunkSize", self.layout.chunk_size().map(u64::from).map(number));
+        optional("mime", self.mime.as_deref().map(Value::from));
+        optional("sha256", self.sha256.map(|digest| bytes(&digest.0)));
+        optional(
+            "hashes",
+            self.chunk_hashes.as_ref().map(|list| Value::ByteArray(list.as_bytes().clone())),
+        );
+        Value::object(members)
+    }
+}
+
+fn chunks_of_number(number: f64) -> Result<u64, DescriptorError> {
+    let more_by_one = whole(&Value::Number(number), MAX_CHUNKS + 1);
+    more_by_one.and_then(|n| n.checked_sub(1)).ok_or(DescriptorError::NotADescriptor)
+}
+
+/// A whole number from 0 to `most`.
+fn whole(value: &Value, most: u64) -> Option<u64> {
+    let number = value.as_f64()?;
+    let fits = (0.0..=most as f64).contains(&number) && number.fract() == 0.0;
+    fits.then_some(number as u64)
+}
+
+/// Text of bearable length; a Flash application may have other ideas of what a name is.
+fn text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| text.len() <= MAX_TEXT).map(str::to_owned)
+}
+
+/// A member that may be missing or null, but not wrong.
+fn optional<T>(
+    object: &Value,
+    name: &'static str,
+    read: impl FnOnce(&Value) -> Option<T>,
+) -> Result<Option<T>, DescriptorError> {
+    match object.property(name) {
+        None => Ok(None),
+        Some(value) if value.is_nothing() => Ok(None),
+        Some(value) => read(value).map(Some).ok_or(DescriptorError::Member(name)),
+    }
+}
+
+fn hashes_of(object: &Value, chunks: u64) -> Result<Option<ChunkHashes>, DescriptorError> {
+    let Some(bytes) = optional(object, "hashes", |v| v.as_bytes().cloned())? else {
+        return Ok(None);
+    };
+    let listed = bytes.len();
+    if listed as u64 != chunks.saturating_mul(CHUNK_HASH_LEN as u64) {
+        return Err(DescriptorError::HashCount { listed, chunks });
+    }
+    Ok(ChunkHashes::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::super::hash::chunk_hash;
+    use super::*;
+    use crate::amf;
+
+    fn full() -> Descriptor {
+        Descriptor {
+            layout: Layout::of_size(100_000, 65_536).unwrap(),
+            name: Some("film.mp4".into()),
+            mime: Some("video/mp4".into()),
+            sha256: Some(Digest256::of(b"film")),
+            chunk_hashes: Some(ChunkHashes::from_hashes([chunk_hash(b"a"), chunk_hash(b"b")])),
+        }
+    }
+
+    fn object(members: &[(&'static str, Value)]) -> Value {
+        Value::object(members.to_vec())
+    }
+
+    fn over_the_wire(value: &Value) -> Value {
+        amf::from_bytes(amf::to_bytes(value).unwrap()).unwrap()
+    }
+
+    fn read(value: &Value) -> Result<Descriptor, DescriptorError> {
+        Descriptor::from_value(&over_the_wire(value)).map(|(descriptor, _)| descriptor)
+    }
+
+    #[test]
+    fn the_object_form_round_trips_with_its_hashes() {
+        let value = over_the_wire(&full().to_value(DescriptorForm::Object));
+        assert_eq!(Descriptor::from_value(&value), Ok((full(), DescriptorForm::Object)));
+        let empty = Descriptor::of_layout(Layout::of_size(0, 65_536).unwrap());
+        assert_eq!(read(&empty.to_value(DescriptorForm::Object)), Ok(empty));
+    }
+
+    #[test]
+    fn the_number_form_is_one_more_than_the_chunks() {
+        let value = over_the_wire(&full().to_value(DescriptorForm::Number));
+        assert_eq!(value.as_f64(), Some(3.0));
+        let (descriptor, form) = Descriptor::from_value(&value).unwrap();
+        assert_eq!((descriptor.chunks(), form), (2, DescriptorForm::Number));
+        assert_eq!(descriptor.chunk_hashes, None);
+        assert_eq!(read(&Value::Integer(6)).unwrap().chunks(), 5);
+        assert_eq!(read(&Value::Number(1.0)).unwrap().chunks(), 0);
+    }
+
+    #[test]
+    fn a_flash_descriptor_with_nothing_but_chunks_is_enough() {
+        let minimal = object(&[("chunks", Value::Integer(42))]);
+        assert_eq!(read(&minimal).unwrap().chunks(), 42);
+        let typical = object(&[
+            ("name", "a.mp4".into()),
+            ("size", Value::Number(150_000.0)),
+            ("chunks", Value::Integer(3)),
+            ("author", "someone".into()),
+        ]);
+        let descriptor = read(&typical).unwrap();
+        assert_eq!(descriptor.layout.size(), Some(150_000));
+        assert_eq!(descriptor.layout.chunk_size(), None);
+        assert_eq!(descriptor.file_name(), "a.mp4");
+    }
+
+    #[test]
+    fn what_is_no_descriptor_is_refused() {
+        for value in [
+            Value::Null,
+            Value::Boolean(true),
+            Value::from("5"),
+            Value::ByteArray(Bytes::from_static(b"\0")),
+            object(&[("size", Value::Number(5.0))]),
+            Value::array([1.0, 2.0]),
+            Value::Number(0.0),
+            Value::Number(-1.0),
+            Value::Number(2.5),
+            Value::Number(f64::NAN),
+            Value::Number(f64::INFINITY),
+            Value::Number(1e300),
+            Value::Number((1u64 << 32) as f64 + 2.0),
+        ] {
+            assert_eq!(read(&value), Err(DescriptorError::NotADescriptor), "{value}");
+        }
+        assert_eq!(read(&Value::Number((1u64 << 32) as f64 + 1.0)).unwrap().chunks(), 1 << 32);
+    }
+
+    #[test]
+    fn hostile_members_are_refused() {
+        let with = |name, value| read(&object(&[("chunks", Value::Integer(2)), (name, value)]));
+        for chunks in [-1.0, 0.5, 1e18, f64::NAN] {
+            assert_eq!(
+                with("chunks", Value::Number(chunks)),
+                Err(DescriptorError::Member("chunks"))
+            );
+        }
+        let bytes = |length| Value::ByteArray(vec![0; length].into());
+        assert_eq!(with("sha256", bytes(31)), Err(DescriptorError::Member("sha256")));
+        assert_eq!(with("sha256", "text".into()), Err(DescriptorError::Member("sha256")));
+        for length in [0, 31, 33, 48] {
+            let error = Err(DescriptorError::HashCount { listed: length, chunks: 2 });
+            assert_eq!(with("hashes", bytes(length)), error);
+        }
+        assert_eq!(
+            with("chunkSize", Value::Number(-5.0)),
+            Err(DescriptorError::Member("chunkSize"))
+        );
+        assert!(matches!(with("chunkSize", Value::Number(0.0)), Err(DescriptorError::Layout(_))));
+        assert!(matches!(with("chunkSize", Value::Number(1e9)), Err(DescriptorError::Layout(_))));
+        assert!(matches!(with("size", Value::Number(1e15)), Err(DescriptorError::Layout(_))));
+    }
+
+    #[test]
+    fn members_that_do_not_matter_do_no_harm() {
+        let odd = object(&[
+            ("chunks", Value::Integer(1)),
+            ("name", Value::Integer(7)),
+            ("mime", Value::from("x".repeat(5000))),
+            ("size", "big".into()),
+            ("sha256", Value::Null),
+        ]);
+        assert_eq!(read(&odd).unwrap(), Descriptor::of_layout(Layout::new(1, None, None).unwrap()));
+        assert_eq!(read(&odd).unwrap().file_name(), "download");
+    }
+
+    #[test]
+    fn the_name_cannot_leave_the_directory() {
+        let mut hostile = full();
+        hostile.name = Some("../../home/user/.bashrc".into());
+        assert_eq!(hostile.file_name(), "_.._home_user_.bashrc");
+    }
+
+    #[test]
+    fn the_digest_is_over_the_meaning() {
+        // Written out by hand from the table in the module documentation.
+        let mut minimal = b"rtmfp-share descriptor 1\0".to_vec();
+        minimal.extend(b"\x01\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x01");
+        minimal.extend(b"\x04\0\0\0\0\0\0\0\x01x");
+        let mut descriptor = Descriptor::of_layout(Layout::new(1, None, None).unwrap());
+        descriptor.name = Some("x".into());
+        assert_eq!(descriptor.digest(), Digest256::of(&minimal));
+
+        // A Flash member that passes the object on may turn its members around.
+        let value = full().to_value(DescriptorForm::Object);
+        let mut members = value.members().to_vec();
+        members.reverse();
+        let turned = over_the_wire(&Value::object(members));
+        assert_eq!(read(&turned).unwrap().digest(), full().digest());
+    }
+
+    #[test]
+    fn every_member_changes_the_digest() {
+        let changes: [fn(&mut Descriptor); 7] = [
+            |d| d.layout = Layout::of_size(100_001, 65_536).unwrap(),
+            |d| d.layout = Layout::of_size(100_000, 65_535).unwrap(),
+            |d| d.name = Some("film.mp5".into()),
+            |d| d.name = None,
+            |d| d.mime = None,
+            |d| d.sha256 = Some(Digest256::of(b"other")),
+            |d| d.chunk_hashes = None,
+        ];
+        for (n, change) in changes.iter().enumerate() {
+            let mut other = full();
+            change(&mut other);
+            assert_ne!(other.digest(), full().digest(), "change {n}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_is_read_without_panic(number in any::<f64>()) {
+            if let Ok((descriptor, _)) = Descriptor::from_value(&Value::Number(number)) {
+                prop_assert_eq!(descriptor.chunks() as f64 + 1.0, number);
+            }
+            let _ = read(&object(&[("chunks", Value::Number(number))]));
+            let _ = read(&object(&[("chunks", Value::Integer(9)), ("size", Value::Number(number)), ("chunkSize", Value::Number(number))]));
+        }
+    }
+}

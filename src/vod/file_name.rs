@@ -1,0 +1,137 @@
+//! [`safe_file_name`]: a name from the network made fit for the local directory.
+
+/// The longest file name produced, in bytes; leaves room for suffixes below the usual 255.
+pub const MAX_FILE_NAME: usize = 200;
+
+/// The name used when nothing usable is left of the given one.
+pub const FALLBACK_NAME: &str = "download";
+
+/// Makes a file name out of any text, so that it can only name a file *in* the directory it is
+/// joined to and does no harm when it is typed or listed.
+///
+/// Path separators, control and direction-changing characters and those that Windows forbids become
+/// `_`; dots and spaces at either end are dropped (no `..`, no hidden files); a leading `-` becomes
+/// `_` (no option); Windows device names get a `_` in front; the result is at most
+/// [`MAX_FILE_NAME`] bytes long, a short extension survives the cut.
+pub fn safe_file_name(name: &str) -> String {
+    let replaced: String =
+        name.chars().take(4 * MAX_FILE_NAME).map(|c| if is_allowed(c) { c } else { '_' }).collect();
+    let mut name = replaced.trim_matches(|c: char| c == '.' || c.is_whitespace()).to_owned();
+    if name.starts_with('-') {
+        name.replace_range(..1, "_");
+    }
+    if is_device(&name) {
+        name.insert(0, '_');
+    }
+    let name = shortened(&name);
+    if name.is_empty() { FALLBACK_NAME.to_owned() } else { name }
+}
+
+fn is_allowed(c: char) -> bool {
+    let steers_text = matches!(c,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}');
+    !c.is_control() && !steers_text && !r#"/\:*?"<>|"#.contains(c)
+}
+
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let numbered = |prefix: &str| {
+        stem.strip_prefix(prefix).is_some_and(|n| {
+            matches!(n.chars().next(), Some('0'..='9' | '¹' | '²' | '³')) && n.chars().count() == 1
+        })
+    };
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || numbered("COM")
+        || numbered("LPT")
+}
+
+fn shortened(name: &str) -> String {
+    const MAX_EXTENSION: usize = 16;
+    if name.len() <= MAX_FILE_NAME {
+        return name.to_owned();
+    }
+    let extension = match name.rfind('.') {
+        Some(dot) if name.len() - dot <= MAX_EXTENSION => &name[dot..],
+        _ => "",
+    };
+    let mut end = MAX_FILE_NAME - extension.len();
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let stem = name[..end].trim_end_matches(|c: char| c == '.' || c.is_whitespace());
+    format!("{stem}{extension}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Component, Path};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn assert_harmless(name: &str) {
+        let mut components = Path::new(name).components();
+        assert!(matches!(components.next(), Some(Component::Normal(_))), "{name:?}");
+        assert_eq!(components.next(), None, "{name:?}");
+        assert!(name.len() <= MAX_FILE_NAME, "{name:?}");
+        assert!(!name.contains(['/', '\\', '\0']) && !name.starts_with(['.', '-']), "{name:?}");
+    }
+
+    #[test]
+    fn ordinary_names_stay() {
+        for name in
+            ["film.mp4", "Über den Wolken (1974).flv", "a b_c-d", "archive.tar.gz", "電影.mp4"]
+        {
+            assert_eq!(safe_file_name(name), name);
+        }
+    }
+
+    #[test]
+    fn no_name_leaves_the_directory() {
+        for (hostile, safe) in [
+            ("../../etc/passwd", "_.._etc_passwd"),
+            ("/etc/passwd", "_etc_passwd"),
+            (r"..\..\boot.ini", "_.._boot.ini"),
+            (r"C:\x", "C__x"),
+            ("..", "download"),
+            (".", "download"),
+            ("", "download"),
+            ("   ", "download"),
+            (". . .", "download"),
+            (".bashrc", "bashrc"),
+            ("-rf", "_rf"),
+            ("a\0b\nc\u{1b}[2J", "a_b_c_[2J"),
+            ("gpj.\u{202e}exe", "gpj._exe"),
+            ("con", "_con"),
+            ("NUL.txt", "_NUL.txt"),
+            ("Com1.mp4", "_Com1.mp4"),
+            ("console.mp4", "console.mp4"),
+            ("x.", "x"),
+        ] {
+            assert_eq!(safe_file_name(hostile), safe, "{hostile:?}");
+            assert_harmless(&safe_file_name(hostile));
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_before_its_extension() {
+        let name = safe_file_name(&format!("{}.mp4", "é".repeat(500)));
+        assert!(name.len() <= MAX_FILE_NAME && name.ends_with("é.mp4"));
+        assert_harmless(&safe_file_name(&"x".repeat(100_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_a_harmless_name(text in ".*") {
+            let name = safe_file_name(&text);
+            assert_harmless(&name);
+            prop_assert_eq!(safe_file_name(&name), name);
+        }
+
+        #[test]
+        fn any_dots_and_separators_become_a_harmless_name(text in "[-./\\\\ a:]{0,300}") {
+            assert_harmless(&safe_file_name(&text));
+        }
+    }
+}

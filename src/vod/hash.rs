@@ -1,0 +1,162 @@
+//! The hashes of a file: [`Digest256`] of a whole and [`ChunkHashes`] of its chunks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+/// Bytes of SHA-256 that are kept of each chunk.
+///
+/// 16 bytes still cost a forger 2^128 attempts a chunk. A provider who prepares two versions of his
+/// *own* chunk (2^64 attempts) gains nothing: the whole file's SHA-256 is kept in full.
+pub const CHUNK_HASH_LEN: usize = 16;
+
+/// The most chunks a descriptor lists hashes of: 2^20, a 64 GB file in chunks of 64 KB.
+///
+/// The list is then 16 MB long. A longer file is shared without the list and verified as a whole
+/// when it is complete.
+pub const MAX_HASHED_CHUNKS: u64 = 1 << 20;
+
+/// A SHA-256 value; written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest256(pub [u8; 32]);
+
+impl Digest256 {
+    /// SHA-256 of `data`.
+    pub fn of(data: &[u8]) -> Self {
+        Self::from_hasher(Sha256::new_with_prefix(data))
+    }
+
+    /// The result of a running hash.
+    pub fn from_hasher(hasher: Sha256) -> Self {
+        Self(hasher.finalize().into())
+    }
+}
+
+impl fmt::Display for Digest256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest256({self})")
+    }
+}
+
+/// The text is not 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("64 hexadecimal digits are expected, found {length} characters")]
+pub struct NotADigest {
+    /// Number of characters found.
+    pub length: usize,
+}
+
+impl FromStr for Digest256 {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let error = NotADigest { length: text.chars().count() };
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(error);
+        }
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digit = |c: u8| char::from(c).to_digit(16).ok_or(error);
+            let value = pair.iter().try_fold(0, |high, &c| Ok(high * 16 + digit(c)?))?;
+            *byte = u8::try_from(value).map_err(|_| error)?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+/// The first [`CHUNK_HASH_LEN`] bytes of the SHA-256 of one chunk.
+pub type ChunkHash = [u8; CHUNK_HASH_LEN];
+
+/// The hash of one chunk as it stands in a [`ChunkHashes`] list.
+pub fn chunk_hash(data: &[u8]) -> ChunkHash {
+    let mut hash = [0; CHUNK_HASH_LEN];
+    hash.iter_mut().zip(Sha256::digest(data)).for_each(|(to, from)| *to = from);
+    hash
+}
+
+/// The hashes of the chunks 1 to N, one after the other.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChunkHashes(Bytes);
+
+impl ChunkHashes {
+    /// A list from its concatenated form; `None` unless it is a whole number of hashes.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        bytes.len().is_multiple_of(CHUNK_HASH_LEN).then_some(Self(bytes))
+    }
+
+    /// The list of these hashes, the first one that of chunk 1.
+    pub fn from_hashes(hashes: impl IntoIterator<Item = ChunkHash>) -> Self {
+        Self(hashes.into_iter().flatten().collect::<Vec<u8>>().into())
+    }
+
+    /// The concatenated form.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Number of chunks listed.
+    pub fn len(&self) -> u64 {
+        (self.0.len() / CHUNK_HASH_LEN) as u64
+    }
+
+    /// Whether the list is that of an empty file.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The hash of chunk `index`, counted from 1.
+    pub fn hash(&self, index: u64) -> Option<&[u8]> {
+        let at = usize::try_from(index.checked_sub(1)?).ok()?.checked_mul(CHUNK_HASH_LEN)?;
+        self.0.get(at..at.checked_add(CHUNK_HASH_LEN)?)
+    }
+
+    /// Whether `data` is chunk `index`; false for a chunk that is not listed.
+    pub fn matches(&self, index: u64, data: &[u8]) -> bool {
+        self.hash(index).is_some_and(|expected| expected == chunk_hash(data))
+    }
+}
+
+impl fmt::Debug for ChunkHashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChunkHashes({} chunks)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_digest_is_written_and_read_as_hexadecimal() {
+        assert_eq!(Digest256::of(b"").to_string(), EMPTY);
+        assert_eq!(EMPTY.parse(), Ok(Digest256::of(b"")));
+        assert_eq!(EMPTY.to_uppercase().parse(), Ok(Digest256::of(b"")));
+        assert_eq!(EMPTY[..63].parse::<Digest256>(), Err(NotADigest { length: 63 }));
+        assert!("g".repeat(64).parse::<Digest256>().is_err());
+        assert!("é".repeat(32).parse::<Digest256>().is_err());
+        assert!("+1".repeat(32).parse::<Digest256>().is_err());
+    }
+
+    #[test]
+    fn a_list_knows_its_chunks_by_index_from_one() {
+        let list = ChunkHashes::from_hashes([chunk_hash(b"one"), chunk_hash(b"two")]);
+        assert_eq!(list.len(), 2);
+        assert!(list.matches(1, b"one") && list.matches(2, b"two"));
+        assert!(!list.matches(1, b"two"));
+        for beyond in [0, 3, u64::MAX] {
+            assert!(!list.matches(beyond, b"one"));
+        }
+        assert_eq!(ChunkHashes::from_bytes(list.as_bytes().clone()), Some(list));
+        assert_eq!(ChunkHashes::from_bytes(Bytes::from_static(&[0; 17])), None);
+    }
+}

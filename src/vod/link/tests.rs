@@ -1,0 +1,167 @@
+//! Tests of the share link.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const GROUP: &str = "G:010201010203046161";
+const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+fn parse(text: &str) -> Result<ShareLink, LinkError> {
+    text.parse()
+}
+
+fn with(rest: &str) -> Result<ShareLink, LinkError> {
+    parse(&format!("rtmfp-share://example.org/1/group={GROUP}{rest}"))
+}
+
+#[test]
+fn the_object_form_round_trips() {
+    let text = format!(
+        "rtmfp-share://203.0.113.5:1935/1/group={GROUP}/descriptor={HASH}/name=my%20film.mp4"
+    );
+    let link = parse(&text).unwrap();
+    assert_eq!(link.server, ServerAddress::new("203.0.113.5", 1935).unwrap());
+    assert_eq!(link.groupspec, GROUP);
+    assert_eq!(link.integrity, Integrity::Descriptor(HASH.parse().unwrap()));
+    assert_eq!(link.name.as_deref(), Some("my film.mp4"));
+    assert_eq!(link.server_url(&link.server), "rtmfp://203.0.113.5:1935/");
+    assert_eq!(link.to_string(), text);
+    assert_eq!(parse(&format!("  {text}\n")).unwrap(), link);
+}
+
+#[test]
+fn the_number_form_carries_hash_size_and_chunk_length() {
+    let link = with(&format!("/sha256={HASH}/size=123456")).unwrap();
+    let sha256 = HASH.parse().unwrap();
+    assert_eq!(link.integrity, Integrity::File { sha256, size: 123_456, chunk_size: 65_536 });
+    let link = with(&format!("/chunk=64000/size=123456/sha256={HASH}")).unwrap();
+    assert_eq!(link.integrity, Integrity::File { sha256, size: 123_456, chunk_size: 64_000 });
+    assert_eq!(parse(&link.to_string()).unwrap(), link);
+}
+
+#[test]
+fn ipv6_further_servers_and_application() {
+    let text = format!(
+        "rtmfp-share://[2001:db8::1]:1936/1/group={GROUP}/app=vod%2Fone/also=b.example:1935/also=[::1]:1935/provider={HASH}"
+    );
+    let link = parse(&text).unwrap();
+    assert_eq!(link.server.host(), "2001:db8::1");
+    assert_eq!(link.servers().count(), 3);
+    assert_eq!(link.app, "vod/one");
+    assert_eq!(link.server_url(&link.server), "rtmfp://[2001:db8::1]:1936/vod/one");
+    assert_eq!(link.integrity, Integrity::None);
+    assert_eq!(link.to_string(), text);
+}
+
+#[test]
+fn another_version_is_named() {
+    let error = parse("rtmfp-share://h/2/anything/at all").unwrap_err();
+    assert_eq!(error, LinkError::Whitespace);
+    let error = parse("rtmfp-share://h/2/anything").unwrap_err();
+    assert_eq!(error, LinkError::Version { found: 2 });
+    let message = error.to_string();
+    assert!(message.contains("version 2") && message.contains("understands version 1"));
+    assert_eq!(parse("rtmfp-share://h"), Err(LinkError::NoVersion));
+    assert_eq!(parse("rtmfp-share://h/group=G:00"), Err(LinkError::NoVersion));
+    assert_eq!(parse("rtmfp-share://h/99999999999/"), Err(LinkError::NoVersion));
+}
+
+#[test]
+fn what_is_no_link_is_told_what_one_looks_like() {
+    for text in ["", "film.mp4", "https://example.org/film.mp4", "rtmfp-share:"] {
+        let error = parse(text).unwrap_err();
+        assert_eq!(error, LinkError::NotALink);
+        assert!(error.to_string().contains("rtmfp-share://203.0.113.5"));
+    }
+    assert_eq!(parse("rtmfp://h:1935/app"), Err(LinkError::ServerAddressOnly));
+}
+
+#[test]
+fn malformed_links_say_what_is_wrong() {
+    let value = |result: Result<ShareLink, LinkError>, wanted: &str| match result {
+        Err(LinkError::Value { key, .. }) => assert_eq!(key, wanted),
+        other => panic!("{other:?}"),
+    };
+    value(with(&format!("/descriptor={}", &HASH[..40])), "descriptor");
+    value(with("/name=%zz"), "name");
+    value(with("/name=%4"), "name");
+    value(with("/name=%ff"), "name");
+    value(with(&format!("/sha256={HASH}/size=-1")), "size");
+    value(with(&format!("/sha256={HASH}/size=9007199254740993")), "size");
+    value(with(&format!("/sha256={HASH}/size=1/chunk=0")), "chunk");
+    value(with(&format!("/sha256={HASH}/size=9007199254740992/chunk=1")), "size");
+    value(parse("rtmfp-share://h/1/group=0102"), "group");
+    value(parse("rtmfp-share://h/1/group=G:010"), "group");
+    value(parse("rtmfp-share://h/1/group=G:"), "group");
+    value(parse("rtmfp-share://h/1/group=G:0g"), "group");
+    assert_eq!(parse("rtmfp-share://h/1/name=a"), Err(LinkError::Missing("group")));
+    assert_eq!(with(&format!("/sha256={HASH}")), Err(LinkError::Missing("size")));
+    assert_eq!(with("/size=5"), Err(LinkError::Missing("sha256")));
+    assert_eq!(with("/name=a/name=b"), Err(LinkError::Duplicate("name")));
+    assert_eq!(with("/oops"), Err(LinkError::NotAPair("oops".into())));
+    assert_eq!(
+        with(&format!("/descriptor={HASH}/sha256={HASH}/size=1")),
+        Err(LinkError::BothIntegrities)
+    );
+    assert_eq!(with(&"/also=h".repeat(8)), Err(LinkError::TooManyServers));
+    assert!(matches!(with(&"/x=y".repeat(5000)), Err(LinkError::TooLong(_))));
+}
+
+#[test]
+fn bad_server_addresses_are_refused() {
+    for bad in [
+        "",
+        ":1935",
+        "h:",
+        "h:0",
+        "h:65536",
+        "h:+1",
+        "[::1",
+        "[::1]1935",
+        "[h]:1",
+        "::1",
+        "a b",
+        "-h",
+        "h@x",
+    ] {
+        assert!(bad.parse::<ServerAddress>().is_err(), "{bad}");
+    }
+    assert_eq!("h".parse::<ServerAddress>().unwrap().port(), 1935);
+    assert_eq!("[::1]".parse::<ServerAddress>().unwrap().to_string(), "[::1]:1935");
+    assert!(ServerAddress::new("::1]/2/x=[", 1).is_err());
+}
+
+#[test]
+fn unknown_keys_are_skipped() {
+    assert_eq!(with("/colour=blue/").unwrap(), with("").unwrap());
+}
+
+#[test]
+fn a_hostile_name_needs_no_quotes_in_a_shell() {
+    let mut link = with("").unwrap();
+    link.name = Some("a';rm -rf $HOME/*&é".into());
+    let text = link.to_string();
+    assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:/=%".contains(&b)), "{text}");
+    assert_eq!(parse(&text).unwrap(), link);
+}
+
+proptest! {
+    #[test]
+    fn any_link_round_trips(name in ".*", app in ".*", port in 1..u16::MAX, size in 0..1u64 << 32, chunk_size in 1..=MAX_CHUNK_SIZE) {
+        prop_assume!(name.len() + app.len() < 1000);
+        let mut link = ShareLink::new(ServerAddress::new("example.org", port).unwrap(), GROUP).unwrap();
+        link.name = Some(name);
+        link.app = app;
+        link.integrity = Integrity::File { sha256: Digest256::of(b"x"), size, chunk_size };
+        prop_assert_eq!(parse(&link.to_string()).unwrap(), link);
+    }
+
+    #[test]
+    fn any_text_is_parsed_without_panic(text in ".*") {
+        let _ = parse(&text);
+        let _ = parse(&format!("rtmfp-share://{text}"));
+        let _ = parse(&format!("rtmfp-share://h/1/{text}"));
+        let _ = text.parse::<ServerAddress>();
+    }
+}

@@ -1,0 +1,588 @@
+//! [`Replica`]: one file in one group, for its provider and its receivers alike.
+//!
+//! A state machine without sockets, files or clock. In come the events of the group and the replies
+//! of the store, out come [`Action`]s, to be taken with [`Replica::poll_action`] after every call
+//! until there is none left.
+//!
+//! ```text
+//! provider                                 receiver
+//!   addHaveObjects(0, N)                     addWantObjects(0, 0)
+//!                                            object 0: check it against the link, addHaveObjects(0, 0)
+//!                                            open the store, addWantObjects(1, N)
+//!   request i: read chunk i, write it        object i: check hash and length, write it, addHaveObjects(i, i)
+//!                                            all there: compare the whole file's hash, give it its name
+//! ```
+//!
+//! A receiver provides what it holds from the moment it holds it, and stays a provider when it is
+//! complete. The whole file is hashed as its beginning grows, so that the end of a large file
+//! is not a long silence.
+//!
+//! A bad object is refused, wanted again and noted on its sender's account; after
+//! [`MAX_BAD_OBJECTS`] of them [`GroupAction::Distrust`] says to drop the sender. Where there are
+//! no chunk hashes (the Number form, and Flash applications) a wrong file is found at the end
+//! only; then everything is fetched anew, at most [`MAX_ATTEMPTS`] times in all, and a sender that
+//! all chunks came from is dropped.
+
+mod action;
+mod senders;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+pub use action::{Action, Fault, GroupAction, Notice, ReplicaError, StoreAction, StoreReply};
+pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, Sender};
+
+use self::senders::Senders;
+use super::descriptor::{Descriptor, DescriptorForm};
+use super::hash::Digest256;
+use super::layout::{Layout, LayoutError, Placement};
+use super::link::Integrity;
+use super::store::StoreError;
+use crate::amf::Value;
+use crate::range::IndexSet;
+
+/// How often a whole file without chunk hashes is fetched before a wrong result is final.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+/// Chunks of other lengths than the first one, while nobody has stated the length, after which it
+/// is final that the members do not agree.
+pub const MAX_DIFFERING_LENGTHS: u64 = 64;
+
+/// Where a replica stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting for object 0.
+    Descriptor,
+    /// The descriptor is known; waiting for the store.
+    Opening,
+    /// Waiting for chunks.
+    Chunks,
+    /// All chunks are there; the rest of the file is being verified and named.
+    Finishing,
+    /// Holding the complete file.
+    Complete,
+    /// Fetching has failed; what is held is served on.
+    Failed,
+    /// The file is not there any more; nothing is served.
+    Withdrawn,
+}
+
+/// Counters of a replica; all start at zero and only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplicaStats {
+    /// Bytes of good chunks received from the provider that the link names.
+    pub bytes_from_provider: u64,
+    /// Bytes of good chunks received from all others.
+    pub bytes_from_peers: u64,
+    /// Chunks taken over from an earlier run.
+    pub chunks_resumed: u64,
+    /// Bytes of chunks written to requesters.
+    pub bytes_served: u64,
+    /// Objects written to requesters, the descriptor included.
+    pub objects_served: u64,
+    /// Requests denied.
+    pub denied: u64,
+    /// Good objects that were held already.
+    pub duplicates: u64,
+    /// Objects refused.
+    pub refused: u64,
+    /// Objects that nobody had asked for: no such chunk, or not the time for it.
+    pub unexpected: u64,
+    /// Fetches that a peer denied or broke off.
+    pub fetch_failures: u64,
+}
+
+/// One file in one group. `P` names a peer, `R` a request of the group.
+#[derive(Debug)]
+pub struct Replica<P, R> {
+    stage: Stage,
+    integrity: Integrity,
+    provider: Option<P>,
+    descriptor: Option<Arc<Descriptor>>,
+    /// Object 0 as it is served.
+    object0: Option<Value>,
+    layout: Layout,
+    held: IndexSet,
+    /// Chunks that the store has not confirmed yet.
+    storing: BTreeSet<u64>,
+    /// The last chunk, come before its place was known.
+    unplaced: Option<(Bytes, P)>,
+    differing_lengths: u64,
+    attempts: u32,
+    verified: Verified,
+    senders: Senders<P>,
+    stats: ReplicaStats,
+    actions: VecDeque<Action<P, R>>,
+}
+
+/// The running hash over the beginning of the file.
+#[derive(Debug)]
+struct Verified {
+    hasher: Sha256,
+    /// The chunk to be hashed next.
+    next: u64,
+    /// Whether the store has been asked for it.
+    asked: bool,
+}
+
+impl Verified {
+    fn new() -> Self {
+        Self { hasher: Sha256::new(), next: 1, asked: false }
+    }
+}
+
+impl<P: Ord + Clone, R> Replica<P, R> {
+    /// The replica of one who has the file. The store holds all chunks of the descriptor.
+    pub fn provider(descriptor: Descriptor, form: DescriptorForm) -> Self {
+        let mut replica = Self::new(Stage::Complete, Integrity::None, None);
+        replica.layout = descriptor.layout;
+        replica.object0 = Some(descriptor.to_value(form));
+        replica.add_held(descriptor.layout.indices());
+        replica.group(GroupAction::AddHave(0..=descriptor.chunks()));
+        replica.descriptor = Some(Arc::new(descriptor));
+        replica
+    }
+
+    /// The replica of one who wants the file, with what the link says: how to verify it, and who
+    /// the provider is (which only counts for the statistics).
+    pub fn receiver(integrity: Integrity, provider: Option<P>) -> Self {
+        let mut replica = Self::new(Stage::Descriptor, integrity, provider);
+        replica.group(GroupAction::AddWant(0..=0));
+        replica
+    }
+
+    fn new(stage: Stage, integrity: Integrity, provider: Option<P>) -> Self {
+        Self {
+            stage,
+            integrity,
+            provider,
+            descriptor: None,
+            object0: None,
+            layout: Layout::empty(),
+            held: IndexSet::unbounded(),
+            storing: BTreeSet::new(),
+            unplaced: None,
+            differing_lengths: 0,
+            attempts: 1,
+            verified: Verified::new(),
+            senders: Senders::new(),
+            stats: ReplicaStats::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The next action, in the order in which they are to be done. Call this until `None` after
+    /// every other call: chunks that wait here cost memory.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action<P, R>> {
+        self.actions.pop_front()
+    }
+
+    /// Where the replica stands.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The descriptor, once known.
+    pub fn descriptor(&self) -> Option<&Arc<Descriptor>> {
+        self.descriptor.as_ref()
+    }
+
+    /// The chunks that are held, for a [`Reorder`](super::reorder::Reorder) or a display.
+    pub fn held(&self) -> &IndexSet {
+        &self.held
+    }
+
+    /// What is known of the file's geometry.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &ReplicaStats {
+        &self.stats
+    }
+
+    /// The peers that have sent something, at most [`MAX_SENDERS`].
+    pub fn senders(&self) -> impl Iterator<Item = (&P, &Sender)> {
+        self.senders.iter()
+    }
+
+    /// The group has fetched an object (`NetGroup.Replication.Fetch.Result`).
+    pub fn object_fetched(&mut self, index: u64, object: Value, from: P) {
+        match self.stage {
+            Stage::Descriptor if index == 0 => self.descriptor_fetched(&object, from),
+            Stage::Chunks if self.layout.is_chunk(index) => self.chunk_fetched(index, object, from),
+            _ if self.is_known(index) => self.stats.duplicates += 1,
+            _ => self.stats.unexpected += 1,
+        }
+    }
+
+    /// A fetch was denied or broken off (`NetGroup.Replication.Fetch.Failed`). The object stays
+    /// wanted; the group tries elsewhere by itself.
+    pub fn fetch_failed(&mut self, _index: u64) {
+        self.stats.fetch_failures += 1;
+    }
+
+    /// A peer asks for an object (`NetGroup.Replication.Request`).
+    pub fn object_requested(&mut self, index: u64, request: R) {
+        let object0 = self.object0.as_ref().filter(|_| self.stage != Stage::Withdrawn);
+        match object0 {
+            Some(object) if index == 0 => {
+                let object = object.clone();
+                self.write(request, object);
+            }
+            Some(_) if self.held.contains(index) => {
+                self.store(StoreAction::Read { index, request });
+            }
+            _ => self.deny(request),
+        }
+    }
+
+    /// The store for the descriptor is open: `held` are the chunks that it has from an earlier
+    /// run, `layout` is what it has learned of the file.
+    pub fn store_opened(&mut self, held: &IndexSet, layout: &Layout) {
+        if self.stage != Stage::Opening {
+            return;
+        }
+        self.layout = *layout;
+        self.stage = Stage::Chunks;
+        let indices = layout.indices();
+        for range in held.ranges() {
+            let range = *range.start().max(indices.start())..=*range.end().min(indices.end());
+            if !range.is_empty() {
+                self.add_held(range.clone());
+                self.group(GroupAction::AddHave(range));
+            }
+        }
+        self.stats.chunks_resumed = self.held.len();
+        self.want_missing();
+        self.verify_on();
+    }
+
+    /// The store could not be opened; the fetch is over.
+    pub fn store_unavailable(&mut self, error: StoreError) {
+        self.fail(error.into());
+    }
+
+    /// The store has done its work.
+    pub fn store_replied(&mut self, reply: StoreReply<R>) {
+        match reply {
+            StoreReply::Wrote { index, result } => self.chunk_wrote(index, result),
+            StoreReply::Read { index, request, result } => self.chunk_read(index, request, result),
+            StoreReply::Verify { index, result } => self.chunk_to_verify(index, result),
+            StoreReply::Forgot(Ok(())) => self.want_missing(),
+            StoreReply::Finished(Ok(path)) => {
+                self.stage = Stage::Complete;
+                let sha256 = Digest256::from_hasher(self.verified.hasher.clone());
+                self.notice(Notice::Complete { sha256, path });
+            }
+            // A damaged chunk was found meanwhile and is being fetched again.
+            StoreReply::Finished(Err(StoreError::Incomplete { .. }))
+                if self.stage == Stage::Chunks => {}
+            StoreReply::Forgot(Err(error)) | StoreReply::Finished(Err(error)) => {
+                self.fail(error.into());
+            }
+        }
+    }
+
+    fn descriptor_fetched(&mut self, object: &Value, from: P) {
+        let (descriptor, served) = match checked_descriptor(object, &self.integrity) {
+            Ok(accepted) => accepted,
+            Err(fault) => return self.refuse(0, from, fault),
+        };
+        let descriptor = Arc::new(descriptor);
+        self.layout = descriptor.layout;
+        self.object0 = Some(served);
+        self.descriptor = Some(Arc::clone(&descriptor));
+        self.stage = Stage::Opening;
+        self.group(GroupAction::AddHave(0..=0));
+        self.notice(Notice::DescriptorKnown(descriptor));
+    }
+
+    fn chunk_fetched(&mut self, index: u64, object: Value, from: P) {
+        if self.is_known(index) {
+            self.stats.duplicates += 1;
+            return;
+        }
+        let Value::ByteArray(data) = object else {
+            return self.refuse(index, from, Fault::NotBytes);
+        };
+        let hashes = self.descriptor.as_ref().and_then(|it| it.chunk_hashes.as_ref());
+        let is_verified = match hashes {
+            Some(hashes) if hashes.matches(index, &data) => true,
+            Some(_) => return self.refuse(index, from, Fault::WrongHash),
+            None if self.senders.is_distrusted(&from) => {
+                return self.refuse(index, from, Fault::DistrustedSender);
+            }
+            None => false,
+        };
+        self.place(index, data, from, is_verified);
+        // Another chunk may have shown where the last one belongs.
+        if self.stage == Stage::Chunks
+            && self.layout.chunk_size().is_some()
+            && let Some((data, from)) = self.unplaced.take()
+        {
+            self.place(self.layout.chunks(), data, from, is_verified);
+        }
+    }
+
+    /// Checks the length of a chunk and sends it to its place.
+    fn place(&mut self, index: u64, data: Bytes, from: P, is_verified: bool) {
+        let is_guess = self.layout.chunk_size_is_learned();
+        let error = match self.layout.admit(index, data.len() as u64) {
+            Ok(Placement::Unknown) => return self.unplaced = Some((data, from)),
+            Ok(Placement::At(_)) => return self.accept(index, data, &from),
+            Err(error) => error,
+        };
+        if is_verified {
+            return self.fail(ReplicaError::Contradiction(error));
+        }
+        if is_guess {
+            return self.length_differs(index, from, error);
+        }
+        self.refuse(index, from, error.into());
+    }
+
+    fn accept(&mut self, index: u64, data: Bytes, from: &P) {
+        let bytes = data.len() as u64;
+        if self.provider.as_ref() == Some(from) {
+            self.stats.bytes_from_provider += bytes;
+        } else {
+            self.stats.bytes_from_peers += bytes;
+        }
+        self.senders.note_good(from, bytes);
+        self.storing.insert(index);
+        if self.verified.next == index && !self.verified.asked {
+            self.verified.hasher.update(&data);
+            self.verified.next += 1;
+        }
+        self.store(StoreAction::Write { index, data });
+    }
+
+    /// The length was learned from some chunk, nobody knows whether a genuine one: no blame.
+    fn length_differs(&mut self, index: u64, from: P, error: LayoutError) {
+        self.differing_lengths += 1;
+        if self.differing_lengths > MAX_DIFFERING_LENGTHS {
+            return self.fail(ReplicaError::DifferingLengths);
+        }
+        self.stats.refused += 1;
+        self.notice(Notice::BadObject { from, index, fault: error.into() });
+        self.group(GroupAction::AddWant(index..=index));
+    }
+
+    fn refuse(&mut self, index: u64, from: P, fault: Fault) {
+        self.stats.refused += 1;
+        let ends_trust = self.senders.note_bad(&from);
+        self.notice(Notice::BadObject { from: from.clone(), index, fault });
+        if ends_trust {
+            self.group(GroupAction::Distrust(from));
+        }
+        self.group(GroupAction::AddWant(index..=index));
+    }
+
+    fn chunk_wrote(&mut self, index: u64, result: Result<(), StoreError>) {
+        if !self.storing.remove(&index) || self.stage == Stage::Withdrawn {
+            return;
+        }
+        if let Err(error) = result {
+            return self.fail(error.into());
+        }
+        self.add_held(index..=index);
+        self.group(GroupAction::AddHave(index..=index));
+        self.notice(Notice::ChunkStored { index });
+        self.verify_on();
+    }
+
+    fn chunk_read(&mut self, index: u64, request: R, result: Result<Bytes, StoreError>) {
+        match result {
+            Ok(data) => {
+                self.stats.bytes_served += data.len() as u64;
+                self.write(request, Value::ByteArray(data));
+            }
+            Err(error) => {
+                self.deny(request);
+                self.chunk_lost(index, error);
+            }
+        }
+    }
+
+    fn chunk_to_verify(&mut self, index: u64, result: Result<Bytes, StoreError>) {
+        if self.verified.next != index || !std::mem::take(&mut self.verified.asked) {
+            return;
+        }
+        match result {
+            Ok(data) => {
+                self.verified.hasher.update(&data);
+                self.verified.next += 1;
+                self.verify_on();
+            }
+            Err(error) => self.chunk_lost(index, error),
+        }
+    }
+
+    /// A chunk that was held cannot be read.
+    fn chunk_lost(&mut self, index: u64, error: StoreError) {
+        match error {
+            StoreError::NotHeld { .. } => {}
+            StoreError::Damaged { .. } if self.held.contains(index) => {
+                // The set has no bound: this cannot be refused.
+                let _ = self.held.remove(index);
+                if index < self.verified.next {
+                    // What comes in its place has not been hashed.
+                    self.verified = Verified::new();
+                }
+                self.group(GroupAction::RemoveHave(index..=index));
+                if matches!(self.stage, Stage::Chunks | Stage::Finishing) {
+                    self.stage = Stage::Chunks;
+                    self.group(GroupAction::AddWant(index..=index));
+                }
+            }
+            StoreError::Damaged { .. } => {}
+            error => self.withdraw(error),
+        }
+    }
+
+    /// Carries the hash over the beginning of the file on, and ends the fetch at the file's end.
+    fn verify_on(&mut self) {
+        if self.stage != Stage::Chunks || self.verified.asked {
+            return;
+        }
+        let index = self.verified.next;
+        if self.held.contains(index) {
+            self.verified.asked = true;
+            return self.store(StoreAction::Verify { index });
+        }
+        if index <= self.layout.chunks() || self.held.len() < self.layout.chunks() {
+            return;
+        }
+        let actual = Digest256::from_hasher(self.verified.hasher.clone());
+        match self.descriptor.as_ref().and_then(|it| it.sha256) {
+            Some(expected) if expected != actual => self.wrong_file(expected, actual),
+            _ => {
+                self.stage = Stage::Finishing;
+                self.store(StoreAction::Finish);
+            }
+        }
+    }
+
+    fn wrong_file(&mut self, expected: Digest256, actual: Digest256) {
+        let Some(descriptor) = self.descriptor.clone() else { return };
+        self.group(GroupAction::RemoveHave(self.layout.indices()));
+        self.held.clear();
+        if let Some(single) = self.senders.end_bad_period() {
+            self.group(GroupAction::Distrust(single));
+        }
+        self.store(StoreAction::ForgetAll);
+        if descriptor.chunk_hashes.is_some() || self.attempts >= MAX_ATTEMPTS {
+            return self.fail(ReplicaError::WrongFile { expected, actual });
+        }
+        self.attempts += 1;
+        self.layout = descriptor.layout;
+        self.verified = Verified::new();
+        self.notice(Notice::FileRejected { actual });
+    }
+
+    /// Wants every chunk that is not held.
+    fn want_missing(&mut self) {
+        if self.stage != Stage::Chunks {
+            return;
+        }
+        let (mut from, last) = (1, self.layout.chunks());
+        while let Some(start) = self.held.first_missing_at_or_after(from).filter(|&i| i <= last) {
+            let end = self.held.first_at_or_after(start).map_or(last, |held| last.min(held - 1));
+            self.group(GroupAction::AddWant(start..=end));
+            from = end + 1;
+        }
+    }
+
+    /// Fetching is over; what is held is served on.
+    fn fail(&mut self, error: ReplicaError) {
+        if matches!(self.stage, Stage::Failed | Stage::Withdrawn) {
+            return;
+        }
+        self.stage = Stage::Failed;
+        self.unplaced = None;
+        self.group(GroupAction::RemoveWant(0..=self.layout.chunks()));
+        self.notice(Notice::Failed(error));
+    }
+
+    /// The file cannot be relied on any more; nothing is served on.
+    fn withdraw(&mut self, error: StoreError) {
+        if self.stage == Stage::Withdrawn {
+            return;
+        }
+        self.group(GroupAction::RemoveHave(0..=self.layout.chunks()));
+        self.fail(error.into());
+        self.held.clear();
+        self.stage = Stage::Withdrawn;
+    }
+
+    /// Whether the object is there already or on its way to the store.
+    fn is_known(&self, index: u64) -> bool {
+        let is_unplaced = self.unplaced.is_some() && index == self.layout.chunks();
+        let is_descriptor = index == 0 && self.descriptor.is_some();
+        is_descriptor || is_unplaced || self.held.contains(index) || self.storing.contains(&index)
+    }
+
+    fn add_held(&mut self, range: RangeInclusive<u64>) {
+        // The set has no bound and the layout none above the set's: this cannot be refused.
+        let _ = self.held.insert_range(range);
+    }
+
+    fn write(&mut self, request: R, object: Value) {
+        self.stats.objects_served += 1;
+        self.group(GroupAction::WriteRequested { request, object });
+    }
+
+    fn deny(&mut self, request: R) {
+        self.stats.denied += 1;
+        self.group(GroupAction::Deny { request });
+    }
+
+    fn group(&mut self, action: GroupAction<P, R>) {
+        self.actions.push_back(Action::Group(action));
+    }
+
+    fn store(&mut self, action: StoreAction<R>) {
+        self.actions.push_back(Action::Store(action));
+    }
+
+    fn notice(&mut self, notice: Notice<P>) {
+        self.actions.push_back(Action::Notice(notice));
+    }
+}
+
+/// Object 0 judged by the link: the descriptor to go by, and object 0 to be served to others.
+fn checked_descriptor(object: &Value, integrity: &Integrity) -> Result<(Descriptor, Value), Fault> {
+    let (descriptor, _) = Descriptor::from_value(object)?;
+    match *integrity {
+        // Nothing of it can be checked: it is passed on as it came.
+        Integrity::None => Ok((descriptor, object.clone())),
+        Integrity::Descriptor(digest) if descriptor.digest() != digest => {
+            Err(Fault::ForgedDescriptor)
+        }
+        // Only what the digest covers is passed on.
+        Integrity::Descriptor(_) => {
+            let served = descriptor.to_value(DescriptorForm::Object);
+            Ok((descriptor, served))
+        }
+        Integrity::File { sha256, size, chunk_size } => {
+            let layout = Layout::of_size(size, chunk_size)?;
+            if descriptor.chunks() != layout.chunks() {
+                return Err(Fault::ForgedDescriptor);
+            }
+            // Whatever else it says nobody vouches for.
+            let stated = Descriptor { sha256: Some(sha256), ..Descriptor::of_layout(layout) };
+            let served = stated.to_value(DescriptorForm::Number);
+            Ok((stated, served))
+        }
+    }
+}

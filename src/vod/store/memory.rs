@@ -1,0 +1,84 @@
+//! [`MemoryStore`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::super::layout::{Layout, Placement};
+use super::{ChunkStore, StoreError};
+use crate::range::IndexSet;
+
+/// Chunks in memory, all of them.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    stated: Layout,
+    layout: Layout,
+    chunks: BTreeMap<u64, Bytes>,
+    held: IndexSet,
+}
+
+impl MemoryStore {
+    /// An empty store for a file of this layout.
+    pub fn new(layout: Layout) -> Self {
+        Self { stated: layout, layout, chunks: BTreeMap::new(), held: IndexSet::unbounded() }
+    }
+}
+
+impl ChunkStore for MemoryStore {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn held(&self) -> &IndexSet {
+        &self.held
+    }
+
+    fn read_chunk(&mut self, index: u64) -> Result<Bytes, StoreError> {
+        self.chunks.get(&index).cloned().ok_or(StoreError::NotHeld { index })
+    }
+
+    fn write_chunk(&mut self, index: u64, data: &[u8]) -> Result<(), StoreError> {
+        if self.layout.admit(index, data.len() as u64)? == Placement::Unknown {
+            return Err(StoreError::NoPlaceYet { index });
+        }
+        if self.held.insert(index).unwrap_or(false) {
+            self.chunks.insert(index, Bytes::copy_from_slice(data));
+        }
+        Ok(())
+    }
+
+    fn forget_all(&mut self) -> Result<(), StoreError> {
+        *self = Self::new(self.stated);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Option<PathBuf>, StoreError> {
+        self.check_complete().map(|()| None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_chunks_of_an_unknown_length() {
+        let mut store = MemoryStore::new(Layout::new(3, None, None).unwrap());
+        assert!(matches!(store.write_chunk(3, b"e"), Err(StoreError::NoPlaceYet { index: 3 })));
+        store.write_chunk(2, b"cd").unwrap();
+        store.write_chunk(3, b"e").unwrap();
+        assert!(matches!(store.finish(), Err(StoreError::Incomplete { missing: 1 })));
+        assert!(matches!(store.write_chunk(1, b"abc"), Err(StoreError::Layout(_))));
+        assert!(matches!(store.write_chunk(0, b"ab"), Err(StoreError::Layout(_))));
+        assert!(matches!(store.read_chunk(1), Err(StoreError::NotHeld { index: 1 })));
+        store.write_chunk(1, b"ab").unwrap();
+        let whole: Vec<u8> = (1..=3).flat_map(|i| store.read_chunk(i).unwrap()).collect();
+        assert_eq!(whole, b"abcde");
+        assert_eq!(store.finish().unwrap(), None);
+        store.forget_all().unwrap();
+        assert!(store.held().is_empty());
+        store.write_chunk(1, b"xyz").unwrap();
+        assert_eq!(store.read_chunk(1).unwrap(), "xyz");
+    }
+}

@@ -1,0 +1,65 @@
+//! Where chunks live: [`ChunkStore`] and its three kinds.
+//!
+//! * [`SourceFile`]: an existing file that is shared. Read only; every chunk is checked against the
+//!   hash that was taken when the share began, so that a file which is changed meanwhile is
+//!   noticed instead of passed on.
+//! * [`PartialFile`]: a file on its way in. It grows as `NAME.part`, can be resumed and gets its name
+//!   when it is complete.
+//! * [`MemoryStore`]: chunks in memory, for a pipe or a test.
+//!
+//! All calls block: an async caller runs them on a thread where that is allowed.
+
+mod error;
+mod memory;
+mod partial;
+mod positioned;
+mod sidecar;
+mod source;
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use partial::{Overwrite, PartialFile, Target};
+pub use source::SourceFile;
+
+use super::layout::Layout;
+use crate::range::IndexSet;
+
+/// A place for the chunks of one file. Chunks are numbered from 1.
+pub trait ChunkStore: Send {
+    /// Number of chunks, and what is known of their length and the file's size.
+    fn layout(&self) -> &Layout;
+
+    /// The chunks that can be read.
+    fn held(&self) -> &IndexSet;
+
+    /// One chunk.
+    ///
+    /// Errors: [`StoreError::NotHeld`], I/O errors, and, where hashes are known, the chunk no longer
+    /// being what it was. Then it is no longer held.
+    fn read_chunk(&mut self, index: u64) -> Result<Bytes, StoreError>;
+
+    /// Keeps a chunk; one that is held already is left as it is.
+    ///
+    /// The last chunk of a file whose chunk length is unknown has no place yet
+    /// ([`StoreError::NoPlaceYet`]): offer it again after another one.
+    fn write_chunk(&mut self, index: u64, data: &[u8]) -> Result<(), StoreError>;
+
+    /// Gives up all chunks, because as a whole they turned out to be wrong.
+    fn forget_all(&mut self) -> Result<(), StoreError>;
+
+    /// Ends the work when all chunks are held. For a [`PartialFile`] this gives the file its name,
+    /// which is returned. Chunks can still be read afterwards.
+    fn finish(&mut self) -> Result<Option<PathBuf>, StoreError>;
+
+    /// [`StoreError::Incomplete`] unless every chunk is held.
+    fn check_complete(&self) -> Result<(), StoreError> {
+        match self.layout().chunks().saturating_sub(self.held().len()) {
+            0 => Ok(()),
+            missing => Err(StoreError::Incomplete { missing }),
+        }
+    }
+}

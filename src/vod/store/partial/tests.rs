@@ -1,0 +1,271 @@
+//! Tests of [`PartialFile`] on a real file system.
+
+use std::fs;
+use std::path::Path;
+
+use super::super::super::chunker::Chunker;
+use super::super::super::descriptor::Descriptor;
+use super::super::super::hash::{ChunkHashes, Digest256, chunk_hash};
+use super::super::super::layout::Layout;
+use super::super::*;
+use super::*;
+
+const CHUNK: u32 = 1000;
+
+fn content() -> Vec<u8> {
+    (0..4500u32).map(|n| (n / 3) as u8).collect()
+}
+
+fn chunks(data: &[u8]) -> Vec<Bytes> {
+    let mut chunker = Chunker::new(CHUNK);
+    let mut chunks = chunker.push(data);
+    chunks.extend(chunker.finish());
+    chunks.into_iter().map(|(_, data)| data).collect()
+}
+
+fn hashed(data: &[u8]) -> Descriptor {
+    Descriptor {
+        layout: Layout::of_size(data.len() as u64, CHUNK).unwrap(),
+        sha256: Some(Digest256::of(data)),
+        chunk_hashes: Some(ChunkHashes::from_hashes(chunks(data).iter().map(|c| chunk_hash(c)))),
+        ..Descriptor::of_layout(Layout::of_size(0, CHUNK).unwrap())
+    }
+}
+
+fn bare(chunks: u64) -> Descriptor {
+    Descriptor::of_layout(Layout::new(chunks, None, None).unwrap())
+}
+
+fn target(dir: &Path) -> Target {
+    Target::new(dir.join("film.mp4"), Digest256::of(b"this download"))
+}
+
+fn open(dir: &Path, descriptor: &Descriptor) -> Result<PartialFile, StoreError> {
+    PartialFile::open(target(dir), descriptor, |_| {})
+}
+
+fn write(store: &mut PartialFile, data: &[u8], indices: &[u64]) {
+    for &index in indices {
+        store.write_chunk(index, &chunks(data)[index as usize - 1]).unwrap();
+    }
+}
+
+fn whole(store: &mut PartialFile) -> Vec<u8> {
+    store.layout().indices().flat_map(|i| store.read_chunk(i).unwrap()).collect()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn chunks_in_any_order_become_the_file() {
+    for descriptor in [hashed(&content()), bare(5)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path(), &descriptor).unwrap();
+        write(&mut store, &content(), &[4, 1, 5, 2]);
+        assert_eq!(names(dir.path()), ["film.mp4.part", "film.mp4.part.rtmfp"]);
+        assert!(matches!(store.finish(), Err(StoreError::Incomplete { missing: 1 })));
+        assert!(matches!(store.read_chunk(3), Err(StoreError::NotHeld { index: 3 })));
+        write(&mut store, &content(), &[3]);
+        assert_eq!(whole(&mut store), content());
+        assert_eq!(store.finish().unwrap(), Some(dir.path().join("film.mp4")));
+        assert_eq!(names(dir.path()), ["film.mp4"]);
+        assert_eq!(fs::read(dir.path().join("film.mp4")).unwrap(), content());
+        // Served on after that.
+        assert_eq!(store.read_chunk(5).unwrap(), content()[4000..]);
+        assert!(matches!(store.write_chunk(1, &[0; 1000]), Err(StoreError::ReadOnly)));
+        assert!(matches!(store.forget_all(), Err(StoreError::ReadOnly)));
+        assert!(store.finish().is_ok());
+    }
+}
+
+#[test]
+fn an_empty_file_is_complete_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &bare(0)).unwrap();
+    store.finish().unwrap();
+    assert_eq!(fs::read(dir.path().join("film.mp4")).unwrap(), b"");
+}
+
+#[test]
+fn a_download_is_resumed_with_the_chunks_that_are_still_good() {
+    for descriptor in [hashed(&content()), bare(5)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path(), &descriptor).unwrap();
+        write(&mut store, &content(), &[2, 5, 4]);
+        drop(store);
+        let part = dir.path().join("film.mp4.part");
+        let file = fs::OpenOptions::new().write(true).open(&part).unwrap();
+        positioned::write_at(&file, b"rot", 1500).unwrap();
+        drop(file);
+        let mut store = open(dir.path(), &descriptor).unwrap();
+        assert_eq!(store.held().ranges().collect::<Vec<_>>(), [4..=5]);
+        write(&mut store, &content(), &[1, 2, 3]);
+        store.finish().unwrap();
+        assert_eq!(fs::read(dir.path().join("film.mp4")).unwrap(), content());
+    }
+}
+
+#[test]
+fn resuming_trusts_the_descriptor_more_than_the_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &hashed(&content())).unwrap();
+    write(&mut store, &content(), &[1, 2]);
+    drop(store);
+    let mut other = content();
+    other[0] ^= 1;
+    let store = open(dir.path(), &hashed(&other)).unwrap();
+    assert_eq!(store.held().ranges().collect::<Vec<_>>(), [2..=2]);
+}
+
+#[test]
+fn a_part_cut_short_loses_only_what_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &bare(5)).unwrap();
+    write(&mut store, &content(), &[1, 2, 3, 4, 5]);
+    drop(store);
+    let part = dir.path().join("film.mp4.part");
+    fs::OpenOptions::new().write(true).open(part).unwrap().set_len(2500).unwrap();
+    let store = open(dir.path(), &bare(5)).unwrap();
+    assert_eq!(store.held().ranges().collect::<Vec<_>>(), [1..=2]);
+}
+
+#[test]
+fn a_part_of_somebody_else_is_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = dir.path().join("film.mp4.part");
+    fs::write(&part, b"a browser's").unwrap();
+    let error = open(dir.path(), &bare(5)).unwrap_err();
+    assert!(matches!(error, StoreError::ForeignPart { .. }));
+    assert_eq!(fs::read(&part).unwrap(), b"a browser's");
+
+    fs::remove_file(&part).unwrap();
+    let mut store = open(dir.path(), &bare(5)).unwrap();
+    write(&mut store, &content(), &[1]);
+    drop(store);
+    let mut other = target(dir.path());
+    other.identity = Digest256::of(b"another download");
+    let error = PartialFile::open(other, &bare(5), |_| {}).unwrap_err();
+    assert!(matches!(error, StoreError::ForeignPart { .. }));
+    assert_eq!(open(dir.path(), &bare(5)).unwrap().held().len(), 1);
+}
+
+#[test]
+fn two_downloads_to_one_name_are_kept_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = open(dir.path(), &bare(5)).unwrap();
+    assert!(matches!(open(dir.path(), &bare(5)), Err(StoreError::InUse { .. })));
+}
+
+#[test]
+fn an_existing_file_is_never_replaced_silently() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film.mp4");
+    fs::write(&path, b"mine").unwrap();
+    for descriptor in [hashed(&content()), bare(5), hashed(b"nice"), bare(0)] {
+        let error = open(dir.path(), &descriptor).unwrap_err();
+        assert!(matches!(error, StoreError::TargetExists { .. }), "{error}");
+    }
+    assert_eq!(names(dir.path()), ["film.mp4"]);
+    assert_eq!(fs::read(&path).unwrap(), b"mine");
+}
+
+#[test]
+fn a_file_that_appears_meanwhile_is_not_replaced_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &hashed(&content())).unwrap();
+    write(&mut store, &content(), &[1, 2, 3, 4, 5]);
+    fs::write(dir.path().join("film.mp4"), b"mine").unwrap();
+    assert!(matches!(store.finish(), Err(StoreError::TargetExists { .. })));
+    assert_eq!(fs::read(dir.path().join("film.mp4")).unwrap(), b"mine");
+    fs::remove_file(dir.path().join("film.mp4")).unwrap();
+    store.finish().unwrap();
+    assert_eq!(fs::read(dir.path().join("film.mp4")).unwrap(), content());
+}
+
+#[test]
+fn replacing_on_demand_happens_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film.mp4");
+    fs::write(&path, b"old").unwrap();
+    let target = Target { overwrite: Overwrite::Replace, ..target(dir.path()) };
+    let mut store = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap();
+    write(&mut store, &content(), &[1, 2, 3, 4, 5]);
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    store.finish().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), content());
+    assert_eq!(names(dir.path()), ["film.mp4"]);
+}
+
+#[test]
+fn the_same_file_is_found_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("film.mp4"), content()).unwrap();
+    let mut seen = 0;
+    let mut store =
+        PartialFile::open(target(dir.path()), &hashed(&content()), |bytes| seen = bytes).unwrap();
+    assert_eq!(seen, 4500);
+    assert!(store.is_finished());
+    assert_eq!(store.held().len(), 5);
+    assert_eq!(store.read_chunk(2).unwrap(), content()[1000..2000]);
+    // ... and a change of it is noticed when it is served.
+    fs::write(store.path(), vec![0; 4500]).unwrap();
+    assert!(matches!(store.read_chunk(2), Err(StoreError::FileChanged { .. })));
+    assert!(store.held().is_empty());
+}
+
+#[test]
+fn a_chunk_that_rots_on_disk_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &bare(5)).unwrap();
+    write(&mut store, &content(), &[1, 2, 3, 4, 5]);
+    let part = dir.path().join("film.mp4.part");
+    let file = fs::OpenOptions::new().write(true).open(part).unwrap();
+    positioned::write_at(&file, b"rot", 1500).unwrap();
+    assert!(matches!(store.read_chunk(2), Err(StoreError::Damaged { index: 2, .. })));
+    assert!(matches!(store.finish(), Err(StoreError::Incomplete { missing: 1 })));
+    write(&mut store, &content(), &[2]);
+    assert_eq!(whole(&mut store), content());
+}
+
+#[test]
+fn forgetting_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &bare(2)).unwrap();
+    store.write_chunk(1, b"wrong length").unwrap();
+    store.write_chunk(2, b"x").unwrap();
+    store.forget_all().unwrap();
+    assert!(store.held().is_empty());
+    store.write_chunk(1, b"right").unwrap();
+    drop(store);
+    let mut store = open(dir.path(), &bare(2)).unwrap();
+    assert_eq!(store.read_chunk(1).unwrap(), "right");
+    store.write_chunk(2, b"!").unwrap();
+    store.finish().unwrap();
+    assert_eq!(fs::read(dir.path().join("film.mp4")).unwrap(), b"right!");
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = open(&dir.path().join("none"), &bare(1)).unwrap_err();
+    assert!(error.to_string().contains("film.mp4.part"), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_as_such() {
+    // The device that is always full.
+    let file = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let path = Path::new("film.mp4.part");
+    let error = positioned::write_at(&file, b"data", 0).map_err(StoreError::io("write", path));
+    let error = error.unwrap_err();
+    assert!(matches!(&error, StoreError::DiskFull { .. }), "{error}");
+    assert!(error.to_string().contains("make room"));
+}

@@ -1,0 +1,279 @@
+//! [`SourceFile`].
+
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::super::chunker::Chunker;
+use super::super::descriptor::Descriptor;
+use super::super::hash::{ChunkHashes, Digest256, MAX_HASHED_CHUNKS, chunk_hash};
+use super::super::layout::Layout;
+use super::{ChunkStore, StoreError, positioned};
+use crate::range::IndexSet;
+
+/// A file that is shared. It must not change while it is.
+///
+/// [`scan`](Self::scan) reads it once and takes the hash of every chunk. Afterwards each chunk that
+/// is read is compared with its hash; the first one that differs ends the share with
+/// [`StoreError::FileChanged`]. Replacing the file (writing a new one and renaming it) does not
+/// disturb: the open file is served on.
+#[derive(Debug)]
+pub struct SourceFile {
+    path: PathBuf,
+    file: File,
+    layout: Layout,
+    hashes: ChunkHashes,
+    sha256: Digest256,
+    held: IndexSet,
+}
+
+impl SourceFile {
+    /// Opens a file and takes its hashes; `progress` is called with the number of bytes read so far.
+    ///
+    /// Errors: not a regular file, unreadable, changed while it was read, or too many chunks.
+    pub fn scan(
+        path: &Path,
+        chunk_size: u32,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Self, StoreError> {
+        let io = |action| StoreError::io(action, path);
+        let changed = || StoreError::FileChanged { path: path.to_owned() };
+        // Asked before opening: to open a pipe would wait for its writer.
+        if !path.metadata().map_err(io("open"))?.is_file() {
+            return Err(StoreError::NotAFile { path: path.to_owned() });
+        }
+        let file = File::open(path).map_err(io("open"))?;
+        let before = file.metadata().map_err(io("open"))?;
+        let layout = Layout::of_size(before.len(), chunk_size)?;
+        let mut hashes = Hashes::new(chunk_size);
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let read = (&file).read(&mut buffer).map_err(io("read"))?;
+            if read == 0 {
+                break;
+            }
+            hashes.update(buffer.get(..read).unwrap_or_default());
+            if hashes.bytes > before.len() {
+                return Err(changed());
+            }
+            progress(hashes.bytes);
+        }
+        let after = file.metadata().map_err(io("read"))?;
+        if hashes.bytes != before.len() || stamp(&before) != stamp(&after) {
+            return Err(changed());
+        }
+        let (sha256, hashes) = hashes.finish();
+        let mut held = IndexSet::new();
+        // One range always fits.
+        let _ = held.insert_range(layout.indices());
+        Ok(Self { path: path.to_owned(), file, layout, hashes, sha256, held })
+    }
+
+    /// The descriptor of the file: name, size, chunks and hashes.
+    pub fn descriptor(&self) -> Descriptor {
+        let listed = self.layout.chunks() <= MAX_HASHED_CHUNKS;
+        Descriptor {
+            layout: self.layout,
+            name: self.path.file_name().map(|name| name.to_string_lossy().into_owned()),
+            mime: None,
+            sha256: Some(self.sha256),
+            chunk_hashes: listed.then(|| self.hashes.clone()),
+        }
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl ChunkStore for SourceFile {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn held(&self) -> &IndexSet {
+        &self.held
+    }
+
+    fn read_chunk(&mut self, index: u64) -> Result<Bytes, StoreError> {
+        let place = self.layout.offset(index).zip(self.layout.length(index));
+        let (offset, length) =
+            place.filter(|_| self.held.contains(index)).ok_or(StoreError::NotHeld { index })?;
+        let data = positioned::read_chunk(&self.file, offset, length)
+            .map_err(StoreError::io("read", &self.path))?
+            .filter(|data| self.hashes.matches(index, data));
+        match data {
+            Some(data) => Ok(data.into()),
+            None => {
+                self.held.clear();
+                Err(StoreError::FileChanged { path: self.path.clone() })
+            }
+        }
+    }
+
+    fn write_chunk(&mut self, _index: u64, _data: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    fn forget_all(&mut self) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    fn finish(&mut self) -> Result<Option<PathBuf>, StoreError> {
+        Ok(Some(self.path.clone()))
+    }
+}
+
+fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
+    (metadata.len(), metadata.modified().ok())
+}
+
+/// The hashes of a stream: of the whole and of each chunk.
+struct Hashes {
+    chunker: Chunker,
+    whole: Sha256,
+    chunks: Vec<u8>,
+    bytes: u64,
+}
+
+impl Hashes {
+    fn new(chunk_size: u32) -> Self {
+        Self {
+            chunker: Chunker::new(chunk_size),
+            whole: Sha256::new(),
+            chunks: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        self.bytes += data.len() as u64;
+        self.whole.update(data);
+        for (_, chunk) in self.chunker.push(data) {
+            self.chunks.extend(chunk_hash(&chunk));
+        }
+    }
+
+    fn finish(mut self) -> (Digest256, ChunkHashes) {
+        if let Some((_, chunk)) = self.chunker.finish() {
+            self.chunks.extend(chunk_hash(&chunk));
+        }
+        let chunks = ChunkHashes::from_hashes(self.chunks.as_chunks().0.iter().copied());
+        (Digest256::from_hasher(self.whole), chunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use super::super::super::descriptor::DescriptorForm;
+    use super::*;
+
+    const CHUNK: u32 = 1000;
+
+    fn shared(content: &[u8]) -> (tempfile::TempDir, PathBuf, SourceFile) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("film.mp4");
+        fs::write(&path, content).unwrap();
+        let source = SourceFile::scan(&path, CHUNK, |_| {}).unwrap();
+        (dir, path, source)
+    }
+
+    fn content(length: usize) -> Vec<u8> {
+        (0..length).map(|n| (n / 7) as u8).collect()
+    }
+
+    #[test]
+    fn a_scan_finds_size_chunks_and_hashes() {
+        let data = content(3500);
+        let (_dir, _, mut source) = shared(&data);
+        let descriptor = source.descriptor();
+        assert_eq!(descriptor.name.as_deref(), Some("film.mp4"));
+        assert_eq!(descriptor.layout.size(), Some(3500));
+        assert_eq!(descriptor.chunks(), 4);
+        assert_eq!(descriptor.sha256, Some(Digest256::of(&data)));
+        assert_eq!(descriptor.chunk_hashes.as_ref().unwrap().len(), 4);
+        assert_eq!(source.held().len(), 4);
+        let read: Vec<u8> = (1..=4).flat_map(|i| source.read_chunk(i).unwrap()).collect();
+        assert_eq!(read, data);
+        for beyond in [0, 5, u64::MAX] {
+            assert!(matches!(source.read_chunk(beyond), Err(StoreError::NotHeld { .. })));
+        }
+        assert!(matches!(source.write_chunk(1, b""), Err(StoreError::ReadOnly)));
+        let value = descriptor.to_value(DescriptorForm::Object);
+        assert_eq!(Descriptor::from_value(&value).unwrap().0, descriptor);
+    }
+
+    #[test]
+    fn progress_ends_at_the_size() {
+        let (_dir, path, _) = shared(&content(600_000));
+        let mut seen = Vec::new();
+        SourceFile::scan(&path, CHUNK, |bytes| seen.push(bytes)).unwrap();
+        assert!(seen.is_sorted() && seen.last() == Some(&600_000));
+    }
+
+    #[test]
+    fn an_empty_file_has_no_chunks() {
+        let (_dir, _, source) = shared(b"");
+        assert_eq!(source.descriptor().chunks(), 0);
+        assert!(source.held().is_empty());
+        assert_eq!(source.descriptor().sha256, Some(Digest256::of(b"")));
+    }
+
+    #[test]
+    fn a_change_of_content_is_noticed() {
+        let (_dir, path, mut source) = shared(&content(3500));
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        positioned::write_at(&file, b"!", 1500).unwrap();
+        assert!(source.read_chunk(1).is_ok());
+        let error = source.read_chunk(2).unwrap_err();
+        assert!(matches!(error, StoreError::FileChanged { .. }));
+        assert!(error.to_string().contains("film.mp4"));
+        assert!(source.held().is_empty());
+    }
+
+    #[test]
+    fn a_file_cut_short_is_noticed() {
+        let (_dir, path, mut source) = shared(&content(3500));
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(2200).unwrap();
+        assert!(matches!(source.read_chunk(4), Err(StoreError::FileChanged { .. })));
+    }
+
+    #[test]
+    fn a_file_that_grows_while_it_is_scanned_is_noticed() {
+        let (_dir, path, _) = shared(&content(600_000));
+        let grow = |_| {
+            let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+            file.write_all(b"more").unwrap();
+        };
+        let result = SourceFile::scan(&path, CHUNK, grow);
+        assert!(matches!(result, Err(StoreError::FileChanged { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_is_served_on() {
+        let (dir, path, mut source) = shared(&content(3500));
+        fs::write(dir.path().join("new"), b"other").unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        assert!(source.read_chunk(4).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let scan = |path: &Path| SourceFile::scan(path, CHUNK, |_| {});
+        assert!(matches!(scan(dir.path()), Err(StoreError::NotAFile { .. })));
+        let missing = scan(&dir.path().join("none")).unwrap_err();
+        assert!(matches!(&missing, StoreError::Io { action: "open", .. }), "{missing}");
+        #[cfg(unix)]
+        assert!(matches!(scan(Path::new("/dev/null")), Err(StoreError::NotAFile { .. })));
+    }
+}
