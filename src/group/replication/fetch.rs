@@ -14,7 +14,7 @@ const CHECK: Duration = Duration::from_millis(250);
 /// With the spreading strategy no more than this fraction of what is wanted is in flight at one
 /// neighbour: fetchers that start together would all have asked the provider for everything before they
 /// can trade.
-const SPREAD_SHARE: u64 = 8;
+const SPREAD_SHARE: u64 = 50;
 
 impl Replication {
     /// Sends requests until every neighbour that can be asked has its window full.

@@ -96,7 +96,8 @@ impl Replication {
             let key = (n.served_this_round, n.serving_since);
             (n.serving == Serving::Unchoked && settled).then_some(key)
         });
-        let turnover = (self.limits.max_unchoked / 4).max(1).min(waiting);
+        let ending = self.neighbors.values().filter(|n| n.serving == Serving::Ending).count();
+        let turnover = (self.limits.max_unchoked / 4).max(1).min(waiting).saturating_sub(ending);
         for &session in losers.iter().take(turnover) {
             self.begin_choke(now, session);
         }
