@@ -55,7 +55,10 @@ impl Replication {
         } else {
             n.forgive(index);
             let from = n.peer;
-            self.deliver(request, GroupEvent::ReplicationFetchResult { index, object: value, from });
+            self.deliver(
+                request,
+                GroupEvent::ReplicationFetchResult { index, object: value, from },
+            );
         }
         self.fill(now);
     }
@@ -179,7 +182,8 @@ impl Replication {
         }
         let picked = self.rarity.levels().find_map(|level| {
             let run = n.cursor.and_then(|next| pick(next, level).filter(|found| *found == next));
-            run.or_else(|| pick(random_index(level, &mut self.rng), level)).or_else(|| pick(0, level))
+            run.or_else(|| pick(random_index(level, &mut self.rng), level))
+                .or_else(|| pick(0, level))
         });
         n.cursor = picked.map(|index| index + 1);
         picked

@@ -89,8 +89,11 @@ impl Replication {
     /// waited longest.
     pub(super) fn choke_round(&mut self, now: Time) {
         self.round_at = Some(now + ROUND);
-        let waiting =
-            self.neighbors.values().filter(|n| n.serving == Serving::Choked && n.wants_ours).count();
+        let waiting = self
+            .neighbors
+            .values()
+            .filter(|n| n.serving == Serving::Choked && n.wants_ours)
+            .count();
         let losers = self.sessions_by(|n| {
             let settled = now.since(n.serving_since) >= SETTLE;
             let key = (n.served_this_round, n.serving_since);

@@ -119,10 +119,9 @@ fn a_new_neighbour_is_told_the_complete_set() {
 
 #[test]
 fn orders_of_the_player() {
-    for (strategy, from_both) in [
-        (ReplicationStrategy::LowestFirst, [0, 25]),
-        (ReplicationStrategy::RarestFirst, [0, 41]),
-    ] {
+    for (strategy, from_both) in
+        [(ReplicationStrategy::LowestFirst, [0, 25]), (ReplicationStrategy::RarestFirst, [0, 41])]
+    {
         let mut net = Net::new(3);
         net.nodes[0].answer = Answer::Hold;
         net.nodes[2].answer = Answer::Hold;
@@ -342,8 +341,7 @@ fn twelve_fetchers_share_eight_places() {
     }
     for node in 1..13 {
         assert!(!net.fetched(node).is_empty(), "node {node} was served");
-        let (unchokes, chokes) =
-            (count_kind(&net, 0, node, 0x17), count_kind(&net, 0, node, 0x16));
+        let (unchokes, chokes) = (count_kind(&net, 0, node, 0x17), count_kind(&net, 0, node, 0x16));
         assert!(unchokes - chokes <= 1, "one after the other");
     }
     let chokes: usize = (1..13).map(|node| count_kind(&net, 0, node, 0x16)).sum();
