@@ -295,7 +295,10 @@ impl Group {
     /// older, or, when both ends have opened a session at once, that of the greater fingerprint.
     fn drop_twin(&mut self, now: Time, session: SessionId) {
         let Some(new) = self.links.get(&session) else { return };
-        let twin = self.links.iter().find(|(s, l)| **s != session && l.peer == new.peer && l.is_neighbor());
+        let twin = self
+            .links
+            .iter()
+            .find(|(s, l)| **s != session && l.peer == new.peer && l.is_neighbor());
         let Some((&twin, old)) = twin else { return };
         let apart = new.opened.since(old.opened).max(old.opened.since(new.opened));
         let keep_new = match new.initiator == old.initiator || apart > GLARE {
