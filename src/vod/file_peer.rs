@@ -12,14 +12,10 @@ use super::{ChunkStore, Layout, StoreError};
 use crate::amf;
 use crate::crypto::Fingerprint;
 use crate::flash::Uri;
-use crate::group::{
-    Group, GroupConfig, GroupEvent, GroupSpec, ReplicationStrategy,
-};
+use crate::group::{Group, GroupConfig, GroupEvent, GroupSpec, ReplicationStrategy};
 use crate::node::{GroupHandle, Node, NodeEvent};
 use crate::range::IndexSet;
-use crate::transport::{
-    Computed, Job, Machine, Path, Time, Transmit, TransmitBuf,
-};
+use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
