@@ -308,3 +308,6 @@ impl fmt::Debug for SessionKeys {
         f.debug_struct("SessionKeys").field("negotiated", &self.negotiated).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 //! | `component`, `negotiation` | §4.5 keying components, what is agreed in them |
 //! | `keying`, `schedule` | §4.6 the two ends of a keying, key derivation |
 //! | `cbc`, `packet`, `replay` | §4.7 packet encryption and verification |
+//! | `overheard` | a recorded session, read with its secret |
 //! | `cookie` | RFC 7016 §3.5.1.2 cookies without state |
 //!
 //! A keying is a job: [`Initiate`], [`Initiated`] and [`Respond`] own all they need, take the
@@ -27,6 +28,7 @@ mod keying;
 mod mac;
 mod modp;
 mod negotiation;
+mod overheard;
 mod packet;
 mod replay;
 mod schedule;
@@ -44,9 +46,10 @@ pub use keying::{Initiate, Initiated, KeyingRandom, Respond, SessionKeys};
 pub use negotiation::{
     Direction, HmacPolicy, Negotiated, Negotiation, SendPolicy, SseqPolicy, Verification,
 };
+pub use overheard::Overheard;
 pub use packet::{OpenError, Opener, PacketStart, Sealer};
 pub use replay::REPLAY_WINDOW;
-pub use schedule::KeyLogEntry;
+pub use schedule::{KeyLogEntry, keying_digest};
 pub use signature::{NO_SIGNATURE, Password, SignatureCheck, sign, verify};
 
 /// A seeded generator for the tests of this room.

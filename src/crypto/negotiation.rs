@@ -345,8 +345,8 @@ mod tests {
     fn our_answers_never_fall_into_the_flash_deviation() {
         let sends = [SendPolicy::Never, SendPolicy::OnRequest, SendPolicy::Always];
         for (send, request) in sends.into_iter().flat_map(|s| [(s, false), (s, true)]) {
-            let mut policy = Negotiation::default();
-            policy.hmac = HmacPolicy { send, request, require: false, length: 16 };
+            let hmac_policy = HmacPolicy { send, request, require: false, length: 16 };
+            let policy = Negotiation { hmac: hmac_policy, ..Default::default() };
             for far in (0..8u8).map(|flags| [flags, if flags > 1 { 10 } else { 0 }]) {
                 let far = hmac(far);
                 let ours = policy.answer(&far);

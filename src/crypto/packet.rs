@@ -260,9 +260,12 @@ impl Opener {
 /// The simple checksum (§4.7.3.1): the Internet checksum, except that the last byte of an odd
 /// number is the lower half of its word.
 fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks_exact(2);
-    let last = words.remainder().first().map_or(0, |byte| u64::from(*byte));
-    let mut sum = last + words.map(|w| u64::from(u16::from_be_bytes([w[0], w[1]]))).sum::<u64>();
+    // Four bytes at a time: 2^16 is 1 in this arithmetic, so that both halves count alike.
+    let (words, tail) = bytes.as_chunks::<4>();
+    let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let (words, last) = tail.as_chunks::<2>();
+    sum += words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum::<u64>();
+    sum += last.iter().map(|byte| u64::from(*byte)).sum::<u64>();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -82,8 +82,9 @@ impl fmt::Debug for KeyLogEntry {
     }
 }
 
-/// The digest by which a key log names a keying.
-pub(crate) fn keying_digest(skic: &[u8], skrc: &[u8]) -> [u8; 32] {
+/// The digest by which a key log names a keying: SHA-256 of the initiator's component followed by
+/// the responder's.
+pub fn keying_digest(skic: &[u8], skrc: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(skic).chain_update(skrc).finalize().into()
 }
 

@@ -1,1 +1,35 @@
 //! Packet captures in, decoded packets out.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`pcap`] | pcap and pcapng files to UDP datagrams |
+//! | [`keylog`] | shared secrets of recorded sessions |
+//! | [`decoder`] | datagrams to decrypted packets |
+//! | [`stats`] | counts over decoded datagrams |
+//!
+//! ```no_run
+//! use rtmfp::trace::{Capture, Decoded, Decoder, KeyLog};
+//! use std::fs::File;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut keys = KeyLog::default();
+//! keys.read(File::open("session.keys")?)?;
+//! let mut decoder = Decoder::new(keys);
+//! for datagram in Capture::open(File::open("session.pcap")?)? {
+//!     if let Decoded::Packet(packet) = decoder.feed(&datagram?) {
+//!         println!("{:?}: {} chunks", packet.sender, packet.chunks().count());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod decoder;
+pub mod keylog;
+pub mod pcap;
+pub mod stats;
+
+pub use decoder::{Decoded, Decoder, Keying, Packet, Sender, Undecoded};
+pub use keylog::{KeyLog, KeyLogError};
+pub use pcap::{Capture, CaptureError, Datagram};
+pub use stats::Stats;
