@@ -1,0 +1,128 @@
+//! What a group asks of its owner, and what it tells the application.
+
+use super::{FlowKind, GroupAddress};
+use crate::crypto::Fingerprint;
+use crate::transport::{FlowId, SessionId};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// What the owner of a [`Group`](super::Group) has to do, in this order.
+///
+/// The group's own sending flows are named by session and kind: there is at most one of a kind at a
+/// time. After [`FinishFlow`](Self::FinishFlow) an [`OpenFlow`](Self::OpenFlow) of the same kind may
+/// follow at once and means a new flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupAction {
+    /// Open a session to this member. Report back by `on_session_opened` or `on_connect_failed`.
+    Connect {
+        /// The member.
+        peer: Fingerprint,
+        /// Where it may be reached directly. Empty: only through the server. Otherwise the server may
+        /// still be asked as well.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Open a sending flow whose user metadata is that of `kind`.
+    OpenFlow {
+        /// In this session.
+        session: SessionId,
+        /// The kind of flow.
+        kind: FlowKind,
+        /// The far end's flow with which it is associated in return.
+        association: Option<FlowId>,
+    },
+    /// Send a message, reliably and in order.
+    Send {
+        /// In this session.
+        session: SessionId,
+        /// On this sending flow.
+        kind: FlowKind,
+        /// The message.
+        message: Bytes,
+    },
+    /// Finish a sending flow once everything on it is delivered.
+    FinishFlow {
+        /// In this session.
+        session: SessionId,
+        /// This sending flow.
+        kind: FlowKind,
+    },
+    /// Reject a flow that was accepted before.
+    RejectFlow {
+        /// In this session.
+        session: SessionId,
+        /// This receiving flow.
+        flow: FlowId,
+        /// The exception code.
+        code: u64,
+    },
+    /// This group has no more use for the session. Others may have.
+    ReleaseSession {
+        /// The session.
+        session: SessionId,
+    },
+}
+
+/// What the application is told. [`code`](Self::code) is the `info.code` of Flash's
+/// `NetStatusEvent`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupEvent {
+    /// A neighbour connected.
+    NeighborConnect {
+        /// Its fingerprint: the peer ID.
+        peer: Fingerprint,
+        /// Its group address.
+        address: GroupAddress,
+    },
+    /// A neighbour is gone.
+    NeighborDisconnect {
+        /// Its fingerprint: the peer ID.
+        peer: Fingerprint,
+        /// Its group address.
+        address: GroupAddress,
+    },
+    /// An object is being requested from a neighbour.
+    ReplicationFetchSendNotify {
+        /// Which object.
+        index: u64,
+    },
+    /// An announced fetch failed or was denied. It is retried while the object is wanted.
+    ReplicationFetchFailed {
+        /// Which object.
+        index: u64,
+    },
+    /// An object arrived and is not wanted any more. It is not had either: the application checks
+    /// it, then adds it to the Have set, or wants it again.
+    ReplicationFetchResult {
+        /// Which object.
+        index: u64,
+        /// Its AMF value, encoded.
+        object: Bytes,
+        /// Who sent it.
+        from: Fingerprint,
+    },
+    /// A neighbour asks for an object. To be answered by
+    /// [`write_requested_object`](super::Group::write_requested_object) or
+    /// [`deny_requested_object`](super::Group::deny_requested_object), in any order, at any time.
+    ReplicationRequest {
+        /// Which object.
+        index: u64,
+        /// The number by which to answer; used again for another request after the answer.
+        request_id: u32,
+    },
+}
+
+impl GroupEvent {
+    /// The code of the same event in Flash.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NeighborConnect { .. } => "NetGroup.Neighbor.Connect",
+            Self::NeighborDisconnect { .. } => "NetGroup.Neighbor.Disconnect",
+            Self::ReplicationFetchSendNotify { .. } => "NetGroup.Replication.Fetch.SendNotify",
+            Self::ReplicationFetchFailed { .. } => "NetGroup.Replication.Fetch.Failed",
+            Self::ReplicationFetchResult { .. } => "NetGroup.Replication.Fetch.Result",
+            Self::ReplicationRequest { .. } => "NetGroup.Replication.Request",
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The groupspec string: `G:` and the hexadecimal of an option list, a marker, and more options.
+//!
+//! What stands before the marker is the *canonical text* (with the `G:`). It identifies the group
+//! (the group ID is its hash) and is the secret that members prove to each other. What follows the
+//! marker (multicast addresses, bootstrap peers, passwords) does not change the identity
+//! (`protocol-notes/netgroup-membership.md`, groupspec).
+//!
+//! A string made by someone else is hashed as it was given, never rewritten: option order and the
+//! case of the digits are part of the identity.
+
+mod builder;
+mod multicast;
+mod password;
+
+pub use builder::GroupSpecBuilder;
+pub use multicast::{IpMulticastAddress, ParseIpMulticastError};
+
+use crate::crypto::Fingerprint;
+use crate::wire::option::{self, Item, OptionRef};
+use crate::wire::{WireError, vlu};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// The longest groupspec string that is accepted, in characters.
+pub const MAX_TEXT: usize = 16 * 1024;
+
+/// The highest groupspec version that is understood.
+pub const MAX_VERSION: u64 = 2;
+
+/// Option types of a groupspec, in the order in which Flash Player writes them.
+pub(crate) mod kind {
+    pub(crate) const VERSION: u64 = 0x7f;
+    pub(crate) const ROUTING: u64 = 0x00;
+    pub(crate) const MULTICAST: u64 = 0x01;
+    pub(crate) const OBJECT_REPLICATION: u64 = 0x02;
+    pub(crate) const POSTING: u64 = 0x03;
+    pub(crate) const PUBLISH_HASH: u64 = 0x05;
+    pub(crate) const POSTING_HASH: u64 = 0x07;
+    pub(crate) const SERVER_CHANNEL: u64 = 0x0c;
+    pub(crate) const PEER_TO_PEER_DISABLED: u64 = 0x0d;
+    pub(crate) const TAG: u64 = 0x0e;
+    pub(crate) const MEMBER_UPDATES: u64 = 0x1b;
+    pub(crate) const IP_MULTICAST: u64 = 0x0a;
+    pub(crate) const BOOTSTRAP_PEER: u64 = 0x0b;
+    pub(crate) const PUBLISH_PASSWORD: u64 = 0x15;
+    pub(crate) const POSTING_PASSWORD: u64 = 0x17;
+}
+
+/// What is wrong with a groupspec. Whoever made the string is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GroupSpecError {
+    /// The string does not start with `G:`.
+    #[error("a groupspec starts with \"G:\"")]
+    Prefix,
+    /// More than [`MAX_TEXT`] characters.
+    #[error("groupspec of {0} characters, more than the accepted {MAX_TEXT}")]
+    TooLong(usize),
+    /// A character that is not a hexadecimal digit, or an odd number of digits.
+    #[error("not hexadecimal at character {0}")]
+    Hex(usize),
+    /// The bytes are no option list.
+    #[error("groupspec option list: {0}")]
+    Options(#[from] WireError),
+    /// The canonical part has no end marker (`00`).
+    #[error("the groupspec has no end marker after its canonical part")]
+    NoMarker,
+    /// The group needs a version that is not understood.
+    #[error("groupspec version {0}, newer than {MAX_VERSION}")]
+    Version(u64),
+    /// A group needs a name.
+    #[error("the group name is empty")]
+    EmptyName,
+}
+
+/// The identity of a group: the hash of its canonical text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub [u8; 32]);
+
+impl GroupId {
+    /// The identity of a version 1 group, the only one a server can compute from the text form of
+    /// the join message: SHA-256 of the canonical text.
+    pub fn of_canonical_text(text: &[u8]) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// A groupspec: the string as it was given or built, and what it says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GroupSpec {
+    text: String,
+    bytes: Vec<u8>,
+    marker: usize,
+    version: u64,
+}
+
+impl GroupSpec {
+    /// Reads a groupspec string.
+    pub fn parse(text: &str) -> Result<Self, GroupSpecError> {
+        if text.len() > MAX_TEXT {
+            return Err(GroupSpecError::TooLong(text.len()));
+        }
+        let bytes = decode_hex(text.strip_prefix("G:").ok_or(GroupSpecError::Prefix)?)?;
+        let marker = find_marker(&bytes)?;
+        let mut spec = Self { text: text.to_owned(), bytes, marker, version: 1 };
+        option::items(spec.tail()).try_for_each(|item| item.map(drop))?;
+        let written = spec.canonical_options().find(|o| o.kind == kind::VERSION);
+        let version = written.map(|o| vlu::parse("groupspec.version", o.value)).transpose()?;
+        spec.version = version.map_or(1, |(version, _)| version);
+        if spec.version > MAX_VERSION {
+            return Err(GroupSpecError::Version(spec.version));
+        }
+        Ok(spec)
+    }
+
+    /// The whole string, authorizations included. It may contain passwords.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The canonical text `T`: from `G:` up to the marker, exclusive. The key of membership proofs.
+    pub fn canonical_text(&self) -> &str {
+        self.text.get(..2 + 2 * self.marker).unwrap_or(&self.text)
+    }
+
+    /// The group's identity: SHA-256 of the canonical text; for version 2, hashed a second time.
+    pub fn group_id(&self) -> GroupId {
+        let once = GroupId::of_canonical_text(self.canonical_text().as_bytes());
+        if self.version < 2 { once } else { GroupId(Sha256::digest(once.0).into()) }
+    }
+
+    /// The groupspec version, 1 if none is written.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The group name, or an empty string if there is none. Bytes that are not UTF-8 are replaced.
+    pub fn name(&self) -> String {
+        let name = self.canonical_options().find(|o| o.kind == kind::TAG);
+        String::from_utf8_lossy(name.map_or(&[][..], |o| o.value)).into_owned()
+    }
+
+    /// Whether directed routing (sendToNearest and so on) is allowed.
+    pub fn routing_enabled(&self) -> bool {
+        self.has(kind::ROUTING)
+    }
+
+    /// Whether streams may be published in the group.
+    pub fn multicast_enabled(&self) -> bool {
+        self.has(kind::MULTICAST)
+    }
+
+    /// Whether objects may be replicated.
+    pub fn object_replication_enabled(&self) -> bool {
+        self.has(kind::OBJECT_REPLICATION)
+    }
+
+    /// Whether messages may be posted.
+    pub fn posting_enabled(&self) -> bool {
+        self.has(kind::POSTING)
+    }
+
+    /// Whether members may join the group at the server.
+    pub fn server_channel_enabled(&self) -> bool {
+        self.has(kind::SERVER_CHANNEL)
+    }
+
+    /// Whether neighbour connections are forbidden.
+    pub fn peer_to_peer_disabled(&self) -> bool {
+        self.has(kind::PEER_TO_PEER_DISABLED)
+    }
+
+    /// Whether members announce themselves on the IP multicast addresses.
+    pub fn ip_multicast_member_updates_enabled(&self) -> bool {
+        self.has(kind::MEMBER_UPDATES)
+    }
+
+    /// Whether this node may publish: no publish password is set, or the string carries the right one.
+    pub fn may_publish(&self) -> bool {
+        self.authorized(kind::PUBLISH_HASH, kind::PUBLISH_PASSWORD)
+    }
+
+    /// Whether this node may post: no posting password is set, or the string carries the right one.
+    pub fn may_post(&self) -> bool {
+        self.authorized(kind::POSTING_HASH, kind::POSTING_PASSWORD)
+    }
+
+    /// The IP multicast addresses to listen on. Values of unknown length are skipped.
+    pub fn ip_multicast_addresses(&self) -> Vec<IpMulticastAddress> {
+        let values = self.tail_options().filter(|o| o.kind == kind::IP_MULTICAST);
+        values.filter_map(|o| IpMulticastAddress::from_value(o.value)).collect()
+    }
+
+    /// The peers to connect to at once after joining. Values that are no peer ID are skipped.
+    pub fn bootstrap_peers(&self) -> Vec<Fingerprint> {
+        let values = self.tail_options().filter(|o| o.kind == kind::BOOTSTRAP_PEER);
+        values.filter_map(|o| o.value.try_into().ok().map(Fingerprint)).collect()
+    }
+
+    /// The string without passwords: it may be given to members who shall not publish or post.
+    pub fn without_authorizations(&self) -> String {
+        let mut tail = Vec::new();
+        let kept = |k| k != kind::PUBLISH_PASSWORD && k != kind::POSTING_PASSWORD;
+        for option in self.tail_options().filter(|o| kept(o.kind)) {
+            option::encode_option(option.kind, option.value, &mut tail);
+        }
+        format!("{}00{}", self.canonical_text(), encode_hex(&tail))
+    }
+
+    /// Every option before the marker, known or not, in order.
+    pub fn canonical_options(&self) -> impl Iterator<Item = OptionRef<'_>> {
+        known_good(self.bytes.get(..self.marker).unwrap_or_default())
+    }
+
+    /// Every option after the marker, known or not, in order.
+    pub fn tail_options(&self) -> impl Iterator<Item = OptionRef<'_>> {
+        known_good(self.tail())
+    }
+
+    fn has(&self, wanted: u64) -> bool {
+        self.canonical_options().any(|o| o.kind == wanted)
+    }
+
+    fn authorized(&self, hash: u64, password: u64) -> bool {
+        let mut hashes = self.canonical_options().filter(|o| o.kind == hash).peekable();
+        if hashes.peek().is_none() {
+            return true;
+        }
+        let given: Vec<_> = self.tail_options().filter(|o| o.kind == password).collect();
+        hashes.all(|h| given.iter().any(|g| password::matches(h.value, g.value)))
+    }
+
+    fn tail(&self) -> &[u8] {
+        self.bytes.get(self.marker + 1..).unwrap_or_default()
+    }
+}
+
+impl FromStr for GroupSpec {
+    type Err = GroupSpecError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+/// The whole string, authorizations included, as in the Flash API.
+impl fmt::Display for GroupSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Name and identity; never the canonical text, which is the group's secret, or a password.
+impl fmt::Debug for GroupSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("GroupSpec");
+        fields.field("name", &self.name()).field("id", &self.group_id()).finish_non_exhaustive()
+    }
+}
+
+/// The fragment that authorizes a member to publish; to be appended to a groupspec string.
+pub fn encode_publish_authorization(password: &str) -> String {
+    password::authorization(kind::PUBLISH_PASSWORD, password)
+}
+
+/// The fragment that authorizes a member to post; to be appended to a groupspec string.
+pub fn encode_posting_authorization(password: &str) -> String {
+    password::authorization(kind::POSTING_PASSWORD, password)
+}
+
+fn known_good(bytes: &[u8]) -> impl Iterator<Item = OptionRef<'_>> {
+    option::items(bytes).filter_map(|item| match item {
+        Ok(Item::Option(option)) => Some(option),
+        _ => None,
+    })
+}
+
+/// Where the marker stands, in bytes.
+fn find_marker(bytes: &[u8]) -> Result<usize, GroupSpecError> {
+    let mut items = option::items(bytes);
+    loop {
+        let offset = items.offset();
+        match items.next() {
+            None => return Err(GroupSpecError::NoMarker),
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(Item::Marker)) => return Ok(offset),
+            Some(Ok(Item::Option(_))) => {}
+        }
+    }
+}
+
+fn decode_hex(digits: &str) -> Result<Vec<u8>, GroupSpecError> {
+    let mut bytes = Vec::with_capacity(digits.len() / 2);
+    for (i, pair) in digits.as_bytes().chunks(2).enumerate() {
+        let bad = GroupSpecError::Hex(2 + 2 * i);
+        let &[high, low] = pair else { return Err(bad) };
+        let digit = |byte| char::from(byte).to_digit(16);
+        match (digit(high), digit(low)) {
+            (Some(high), Some(low)) => bytes.push((high << 4 | low) as u8),
+            _ => return Err(bad),
+        }
+    }
+    Ok(bytes)
+}
+
+pub(crate) fn encode_hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Passwords that a group may ask of those who publish or post. Each member enforces them on
+//! itself, from its own groupspec; nothing of it is on the wire.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+const HASH_LEN: usize = 32;
+
+/// The value of a password hash option: `salt || SHA-256(salt || password)`; the salt may be empty.
+pub(super) fn hash(password: &str, salt: &str) -> Vec<u8> {
+    let mut value = salt.as_bytes().to_vec();
+    value.extend_from_slice(&digest(salt.as_bytes(), password.as_bytes()));
+    value
+}
+
+/// Whether `password` is the one that the hash option `value` was made of.
+pub(super) fn matches(value: &[u8], password: &[u8]) -> bool {
+    let Some((salt, expected)) = value.split_last_chunk::<HASH_LEN>() else { return false };
+    digest(salt, password).ct_eq(expected).into()
+}
+
+/// A password in clear, as the hexadecimal of one option. Empty without a password.
+pub(super) fn authorization(kind: u64, password: &str) -> String {
+    let mut bytes = Vec::new();
+    if !password.is_empty() {
+        crate::wire::option::encode_option(kind, password.as_bytes(), &mut bytes);
+    }
+    super::encode_hex(&bytes)
+}
+
+fn digest(salt: &[u8], password: &[u8]) -> [u8; HASH_LEN] {
+    Sha256::new().chain_update(salt).chain_update(password).finalize().into()
+}

@@ -1,0 +1,114 @@
+//! Messages of the group flows. No RTMP header and no timestamp: a type byte, then the body.
+//!
+//! | flow metadata | file | content |
+//! | --- | --- | --- |
+//! | `GC` | [`server`] | joining at the server, introductions |
+//! | `GR 1C` | [`membership`], [`hello`], [`report`] | the relation between two members |
+//! | `GR 15` | [`replication`], [`range_list`] | object replication |
+//!
+//! Parsing never panics and keeps unknown types and options, so that re-encoding is lossless.
+
+pub mod hello;
+pub mod membership;
+pub mod range_list;
+pub mod replication;
+pub mod report;
+pub mod server;
+
+pub use hello::{Hello, Proof};
+pub use membership::{MembershipMessage, ReceiveMode};
+pub use range_list::RangeList;
+pub use replication::ReplicationMessage;
+pub use report::{Record, Report};
+pub use server::{JoinKey, ServerMessage};
+
+use crate::wire::{Reason, WireError};
+
+/// User metadata of the flows between a member and the server.
+pub const SERVER_METADATA: [u8; 2] = *b"GC";
+
+/// The flows that two members of a group have with each other, each kind one in each direction
+/// (multicast: one per stream).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FlowKind {
+    /// `GR 1C`: membership. Associated with nothing; the others are return flows of the far end's.
+    Membership,
+    /// `GR 15`: object replication.
+    Replication,
+    /// `GR 18`: posting, keys.
+    PostingKeys,
+    /// `GR 19`: posting, values.
+    PostingValues,
+    /// `GR 1D`: directed routing.
+    Routing,
+    /// `GR 11`: multicast control of one stream.
+    MulticastControl,
+    /// `GR 12`: multicast data; return flow of the far end's control flow of that stream.
+    MulticastData,
+}
+
+impl FlowKind {
+    /// The user metadata of such a flow.
+    pub const fn metadata(self) -> [u8; 3] {
+        let kind = match self {
+            Self::Membership => 0x1c,
+            Self::Replication => 0x15,
+            Self::PostingKeys => 0x18,
+            Self::PostingValues => 0x19,
+            Self::Routing => 0x1d,
+            Self::MulticastControl => 0x11,
+            Self::MulticastData => 0x12,
+        };
+        [b'G', b'R', kind]
+    }
+
+    /// The kind of flow that carries this user metadata, if it is one of a group.
+    pub const fn from_metadata(metadata: &[u8]) -> Option<Self> {
+        match metadata {
+            [b'G', b'R', 0x1c] => Some(Self::Membership),
+            [b'G', b'R', 0x15] => Some(Self::Replication),
+            [b'G', b'R', 0x18] => Some(Self::PostingKeys),
+            [b'G', b'R', 0x19] => Some(Self::PostingValues),
+            [b'G', b'R', 0x1d] => Some(Self::Routing),
+            [b'G', b'R', 0x11] => Some(Self::MulticastControl),
+            [b'G', b'R', 0x12] => Some(Self::MulticastData),
+            _ => None,
+        }
+    }
+
+    /// Whether Flash Player drops a neighbour that rejects this flow of its.
+    pub const fn must_be_accepted(self) -> bool {
+        !matches!(self, Self::MulticastControl | Self::MulticastData)
+    }
+
+    /// Whether Flash Player takes the end of this flow of a neighbour for the neighbour's loss.
+    pub const fn ends_relation(self) -> bool {
+        use FlowKind::{Membership, PostingKeys, PostingValues, Replication};
+        matches!(self, Membership | Replication | PostingKeys | PostingValues)
+    }
+}
+
+/// Splits the type byte off a message.
+fn split_type<'a>(field: &'static str, message: &'a [u8]) -> Result<(u8, &'a [u8]), WireError> {
+    let (&kind, body) =
+        message.split_first().ok_or(WireError::new(field, 0, Reason::Truncated))?;
+    Ok((kind, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_reversible() {
+        for kind in 0..=0xff {
+            if let Some(flow) = FlowKind::from_metadata(&[b'G', b'R', kind]) {
+                assert_eq!(flow.metadata(), [b'G', b'R', kind]);
+            }
+        }
+        assert_eq!(FlowKind::from_metadata(b"GR\x15"), Some(FlowKind::Replication));
+        assert_eq!(FlowKind::from_metadata(b"GR\x16"), None);
+        assert_eq!(FlowKind::from_metadata(b"GR"), None);
+        assert_eq!(FlowKind::from_metadata(b"GC"), None);
+    }
+}

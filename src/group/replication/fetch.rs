@@ -1,0 +1,252 @@
+//! Requesting: which index to ask of whom, and what becomes of the answers.
+
+use super::neighbor::{InFlight, Neighbor};
+use super::window;
+use super::{GroupEvent, Replication, ReplicationMessage, ReplicationStrategy};
+use crate::range::IndexSet;
+use crate::transport::{SessionId, Time};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// How often overdue answers and expired back-offs are looked for, while there are any.
+const CHECK: Duration = Duration::from_millis(250);
+
+/// With the spreading strategy no more than this fraction of what is wanted is in flight at one
+/// neighbour: fetchers that start together would all have asked the provider for everything before they
+/// can trade.
+const SPREAD_SHARE: u64 = 8;
+
+impl Replication {
+    /// Sends requests until every neighbour that can be asked has its window full.
+    pub(super) fn fill(&mut self, now: Time) {
+        if self.open.is_empty() {
+            return;
+        }
+        let mut order = self.fill_order(now);
+        while !order.is_empty() {
+            order.retain(|&session| match self.pick(now, session) {
+                Some(index) => {
+                    self.request(now, session, index);
+                    true
+                }
+                None => false,
+            });
+        }
+    }
+
+    pub(super) fn on_choke(&mut self, now: Time, session: SessionId, unchoked: bool) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        n.unchoked_us = unchoked;
+        self.fill(now);
+    }
+
+    pub(super) fn on_object(&mut self, now: Time, session: SessionId, index: u64, value: Bytes) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        let Some(request) = n.answered(now, index) else {
+            self.stats.unrequested += 1;
+            return;
+        };
+        n.received += value.len() as u64;
+        self.stats.bytes_received += value.len() as u64;
+        if value.len() > self.limits.max_object {
+            self.stats.too_large += 1;
+            self.fail(now, session, index, request);
+        } else {
+            n.forgive(index);
+            let from = n.peer;
+            self.deliver(request, GroupEvent::ReplicationFetchResult { index, object: value, from });
+        }
+        self.fill(now);
+    }
+
+    pub(super) fn on_deny(&mut self, now: Time, session: SessionId, index: u64) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        let Some(request) = n.answered(now, index) else {
+            self.stats.unrequested += 1;
+            return;
+        };
+        self.stats.denials_received += 1;
+        self.fail(now, session, index, request);
+        self.fill(now);
+    }
+
+    /// The requests of a neighbour that is gone fail and may go to others.
+    pub(super) fn release(&mut self, neighbor: &Neighbor) {
+        for (&index, request) in &neighbor.in_flight {
+            if !request.satisfied {
+                self.event(GroupEvent::ReplicationFetchFailed { index });
+            }
+            if !request.abandoned {
+                self.reopen(index);
+            }
+        }
+    }
+
+    /// Makes an index available again, if it is still wanted.
+    pub(super) fn reopen(&mut self, index: u64) {
+        if self.want.contains(index) {
+            // A valid index in an unbounded set: cannot be refused.
+            let _ = self.open.insert(index);
+            self.open_epoch += 1;
+        }
+    }
+
+    /// Gives overdue requests to others that could take them, and tries again what was denied.
+    pub(super) fn check(&mut self, now: Time) {
+        self.check_at = None;
+        for session in self.sessions() {
+            let Some(n) = self.neighbors.get_mut(&session) else { continue };
+            if n.backed_off_enough(now) {
+                n.nothing_as_of = None;
+            }
+            for index in n.overdue(now) {
+                self.abandon_if_replaceable(now, session, index);
+            }
+        }
+        self.fill(now);
+        let busy = |n: &Neighbor| !n.in_flight.is_empty() || n.backing_off(now, &self.want);
+        if self.neighbors.values().any(busy) {
+            self.check_at = Some(now + CHECK);
+        }
+    }
+
+    fn abandon_if_replaceable(&mut self, now: Time, session: SessionId, index: u64) {
+        let replaceable = self.neighbors.iter().any(|(&other, n)| {
+            other != session
+                && n.usable(now)
+                && n.in_flight.len() < n.window.size()
+                && n.their_have.contains(index)
+                && n.may_ask(now, index)
+        });
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        let Some(request) = n.in_flight.get_mut(&index) else { return };
+        if replaceable {
+            request.abandoned = true;
+            n.window.on_overdue();
+            self.stats.overdue += 1;
+            self.reopen(index);
+        }
+    }
+
+    /// Who can be asked, in the order in which they are.
+    fn fill_order(&self, now: Time) -> Vec<SessionId> {
+        let mut order: Vec<_> =
+            self.neighbors.iter().filter(|(_, n)| self.has_room(now, n)).collect();
+        if self.strategy == ReplicationStrategy::RarestFirstSpread {
+            order.sort_by_key(|(_, n)| n.their_have.len());
+        }
+        order.into_iter().map(|(&session, _)| session).collect()
+    }
+
+    fn has_room(&self, now: Time, n: &Neighbor) -> bool {
+        let window = match self.strategy {
+            ReplicationStrategy::RarestFirstSpread => {
+                let share = usize::try_from(self.want.len() / SPREAD_SHARE).unwrap_or(usize::MAX);
+                n.window.size().min(share.max(window::INITIAL))
+            }
+            _ => n.window.size(),
+        };
+        n.usable(now) && n.in_flight.len() < window && n.nothing_as_of != Some(self.open_epoch)
+    }
+
+    /// The index to ask this neighbour for next, if it has room for a request.
+    fn pick(&mut self, now: Time, session: SessionId) -> Option<u64> {
+        if !self.has_room(now, self.neighbors.get(&session)?) {
+            return None;
+        }
+        let by_rarity = match self.strategy {
+            ReplicationStrategy::LowestFirst => None,
+            ReplicationStrategy::RarestFirst => self.pick_rarest(now, session, false),
+            ReplicationStrategy::RarestFirstSpread => self.pick_rarest(now, session, true),
+        };
+        let n = self.neighbors.get_mut(&session)?;
+        // Also for what the table of holders does not show yet.
+        let picked = by_rarity.or_else(|| first_askable(n, now, 0, None, &self.open));
+        if picked.is_none() {
+            n.nothing_as_of = Some(self.open_epoch);
+        }
+        picked
+    }
+
+    fn pick_rarest(&mut self, now: Time, session: SessionId, spread: bool) -> Option<u64> {
+        let haves = self.neighbors.values().map(|n| &n.their_have);
+        self.rarity.refresh(now, &self.want, haves);
+        let n = self.neighbors.get(&session)?;
+        self.rarity.levels().find_map(|level| {
+            let start = match (level.first(), level.last()) {
+                (Some(first), Some(last)) if spread => first + self.rng.below(last - first + 1),
+                _ => 0,
+            };
+            first_askable(n, now, start, Some(level), &self.open).or_else(|| {
+                (start > 0).then(|| first_askable(n, now, 0, Some(level), &self.open)).flatten()
+            })
+        })
+    }
+
+    fn request(&mut self, now: Time, session: SessionId, index: u64) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        n.in_flight.insert(index, InFlight { sent: now, abandoned: false, satisfied: false });
+        // A single index out of an unbounded set: cannot be refused.
+        let _ = self.open.remove(index);
+        self.stats.requests_sent += 1;
+        self.check_at.get_or_insert(now + CHECK);
+        self.event(GroupEvent::ReplicationFetchSendNotify { index });
+        self.send(session, &ReplicationMessage::Request(index));
+    }
+
+    /// An object has come. It is delivered if it is wanted, or if it was asked for and nobody has
+    /// delivered it since.
+    fn deliver(&mut self, request: InFlight, result: GroupEvent) {
+        let GroupEvent::ReplicationFetchResult { index, .. } = result else { return };
+        if !self.want.contains(index) && request.satisfied {
+            self.stats.duplicates += 1;
+            return;
+        }
+        // Single indices out of unbounded sets: cannot be refused.
+        let _ = (self.want.remove(index), self.open.remove(index));
+        for n in self.neighbors.values_mut() {
+            if let Some(other) = n.in_flight.get_mut(&index) {
+                other.satisfied = true;
+            }
+        }
+        self.stats.objects_received += 1;
+        self.event(result);
+        self.refresh_interests();
+    }
+
+    fn fail(&mut self, now: Time, session: SessionId, index: u64, request: InFlight) {
+        if let Some(n) = self.neighbors.get_mut(&session) {
+            n.back_off(now, index, &self.want);
+        }
+        self.check_at.get_or_insert(now + CHECK);
+        if !request.satisfied {
+            self.event(GroupEvent::ReplicationFetchFailed { index });
+        }
+        if !request.abandoned {
+            self.reopen(index);
+        }
+    }
+}
+
+/// The lowest index from `start` on that is open, that the neighbour has and may be asked for, and
+/// that is in `level`.
+fn first_askable(
+    n: &Neighbor,
+    now: Time,
+    start: u64,
+    level: Option<&IndexSet>,
+    open: &IndexSet,
+) -> Option<u64> {
+    let mut at = start;
+    loop {
+        let index = open.first_common_at_or_after(&n.their_have, at)?;
+        let in_level = level.map_or(Some(index), |level| level.first_at_or_after(index))?;
+        if in_level > index {
+            at = in_level;
+        } else if n.may_ask(now, index) {
+            return Some(index);
+        } else {
+            at = index + 1;
+        }
+    }
+}

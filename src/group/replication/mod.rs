@@ -1,0 +1,437 @@
+//! Object replication: the Have and Want sets of one group, and the trade with its neighbours
+//! (`protocol-notes/object-replication.md`).
+//!
+//! BitTorrent's peer protocol in other clothes: have, interested, choke, request, piece. What goes
+//! out and when is what Flash Player sends and when; how many requests are in flight, whom to ask and
+//! whom to serve is our own policy within what the player accepts.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `mod` | the two sets, what is announced, incoming messages |
+//! | `fetch` | which index to ask whom, answers, overdue answers |
+//! | `serve` | whom to serve, requests of neighbours |
+//! | `neighbor`, `window`, `rarity` | one neighbour; requests in flight; holders by index |
+
+mod fetch;
+mod neighbor;
+mod rarity;
+mod serve;
+mod window;
+
+use super::event::GroupEvent;
+use super::message::{RangeList, ReplicationMessage};
+use super::rng::Rng;
+use crate::crypto::Fingerprint;
+use crate::range::{IndexSet, RangeError};
+use crate::transport::{SessionId, Time};
+use bytes::Bytes;
+use neighbor::{Neighbor, Serving};
+use rarity::Rarity;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// In which order wanted objects are requested. Invisible to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ReplicationStrategy {
+    /// The lowest wanted index first: for playing while loading. Flash's default.
+    #[default]
+    LowestFirst,
+    /// The index that the fewest neighbours have first, the lowest of them.
+    RarestFirst,
+    /// The index that the fewest neighbours have first, a random one of them, and from the neighbours
+    /// with the least to offer first: fetchers that start together take different objects from
+    /// the provider and then trade. Not known to Flash.
+    RarestFirstSpread,
+}
+
+/// Bounds of object replication.
+#[derive(Debug, Clone)]
+pub struct ReplicationLimits {
+    /// The largest object that is taken, in encoded bytes; a larger one counts as a failed fetch.
+    pub max_object: usize,
+    /// Requests in flight at one neighbour.
+    pub max_in_flight: usize,
+    /// Neighbours served at a time; the places rotate among more. The player serves 4.
+    pub max_unchoked: usize,
+    /// Requests of one neighbour shown to the application at a time; more are queued.
+    pub max_shown: usize,
+    /// Requests of one neighbour queued; more are denied.
+    pub max_queued: usize,
+}
+
+impl Default for ReplicationLimits {
+    fn default() -> Self {
+        Self {
+            max_object: 4 << 20,
+            max_in_flight: 64,
+            max_unchoked: 8,
+            max_shown: 32,
+            max_queued: 256,
+        }
+    }
+}
+
+/// Counters of object replication since the group was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ReplicationStats {
+    /// Objects delivered to the application.
+    pub objects_received: u64,
+    /// Objects sent to neighbours.
+    pub objects_sent: u64,
+    /// Encoded bytes of objects received, duplicates included.
+    pub bytes_received: u64,
+    /// Encoded bytes of objects sent.
+    pub bytes_sent: u64,
+    /// Requests sent.
+    pub requests_sent: u64,
+    /// Requests of ours that were denied.
+    pub denials_received: u64,
+    /// Requests of neighbours that were denied, by us or by the application.
+    pub denials_sent: u64,
+    /// Requests of ours that were given up as overdue.
+    pub overdue: u64,
+    /// Objects that came twice because the first holder was slow.
+    pub duplicates: u64,
+    /// Answers that nobody had asked for.
+    pub unrequested: u64,
+    /// Objects above the size limit.
+    pub too_large: u64,
+    /// Ranges of neighbours' Have sets that were ignored because the set had too many.
+    pub ignored_haves: u64,
+    /// Messages that could not be read or have an unknown type.
+    pub malformed: u64,
+}
+
+/// What replication wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Open our `15` flow.
+    OpenFlow(SessionId),
+    /// Send this on our `15` flow.
+    Send(SessionId, Bytes),
+    /// Tell the application.
+    Event(GroupEvent),
+}
+
+/// What can be told of the trade with one neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct NeighborTrade {
+    /// How many indices it has.
+    pub have: u64,
+    /// It has something that we want.
+    pub interesting: bool,
+    /// It answers our requests.
+    pub unchoked_us: bool,
+    /// Our requests to it that are not answered.
+    pub in_flight: usize,
+    /// How many may be.
+    pub window: usize,
+    /// The smoothed time from request to answer.
+    pub response_time: Option<Duration>,
+    /// It wants something that we have.
+    pub wants_ours: bool,
+    /// We answer its requests.
+    pub served: bool,
+    /// Encoded bytes of objects received from it.
+    pub bytes_received: u64,
+    /// Encoded bytes of objects sent to it.
+    pub bytes_sent: u64,
+}
+
+struct Shown {
+    session: SessionId,
+    index: u64,
+}
+
+pub(super) struct Replication {
+    limits: ReplicationLimits,
+    strategy: ReplicationStrategy,
+    have: IndexSet,
+    want: IndexSet,
+    /// What is wanted and may be requested: wanted and in flight nowhere, or abandoned there.
+    open: IndexSet,
+    /// Counts the times that `open` grew.
+    open_epoch: u64,
+    rarity: Rarity,
+    neighbors: BTreeMap<SessionId, Neighbor>,
+    requests: BTreeMap<u32, Shown>,
+    free_ids: Vec<u32>,
+    output: VecDeque<Output>,
+    rng: Rng,
+    round_at: Option<Time>,
+    check_at: Option<Time>,
+    stats: ReplicationStats,
+}
+
+impl Replication {
+    pub(super) fn new(limits: ReplicationLimits, rng: Rng) -> Self {
+        Self {
+            limits,
+            strategy: ReplicationStrategy::default(),
+            have: IndexSet::unbounded(),
+            want: IndexSet::unbounded(),
+            open: IndexSet::unbounded(),
+            open_epoch: 0,
+            rarity: Rarity::default(),
+            neighbors: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            free_ids: Vec::new(),
+            output: VecDeque::new(),
+            rng,
+            round_at: None,
+            check_at: None,
+            stats: ReplicationStats::default(),
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.round_at.into_iter().chain(self.check_at).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        if self.round_at.is_some_and(|at| now >= at) {
+            self.choke_round(now);
+        }
+        if self.check_at.is_some_and(|at| now >= at) {
+            self.check(now);
+        }
+    }
+
+    pub(super) fn set_strategy(&mut self, now: Time, strategy: ReplicationStrategy) {
+        self.strategy = strategy;
+        self.open_epoch += 1;
+        self.fill(now);
+    }
+
+    pub(super) fn strategy(&self) -> ReplicationStrategy {
+        self.strategy
+    }
+
+    pub(super) fn have(&self) -> &IndexSet {
+        &self.have
+    }
+
+    pub(super) fn want(&self) -> &IndexSet {
+        &self.want
+    }
+
+    pub(super) fn stats(&self) -> ReplicationStats {
+        self.stats
+    }
+
+    pub(super) fn trade(&self, session: SessionId) -> NeighborTrade {
+        let Some(n) = self.neighbors.get(&session) else { return NeighborTrade::default() };
+        NeighborTrade {
+            have: n.their_have.len(),
+            interesting: n.interested,
+            unchoked_us: n.unchoked_us,
+            in_flight: n.in_flight.len(),
+            window: n.window.size(),
+            response_time: n.window.response_time(),
+            wants_ours: n.wants_ours,
+            served: n.serving != Serving::Choked,
+            bytes_received: n.received,
+            bytes_sent: n.sent,
+        }
+    }
+
+    /// Adds to the Have set and takes out of the Want set. Announced as called, even if nothing is new.
+    pub(super) fn add_have(&mut self, range: RangeInclusive<u64>) -> Result<(), RangeError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.have.insert_range(range.clone())?;
+        self.want.remove_range(range.clone())?;
+        self.open.remove_range(range.clone())?;
+        self.rarity.touch();
+        for session in self.sessions() {
+            self.ensure_open(session);
+            self.refresh_interest(session);
+            let change = RangeList::change(range.clone());
+            self.send(session, &ReplicationMessage::Have(change));
+        }
+        Ok(())
+    }
+
+    /// Takes out of the Have set.
+    pub(super) fn remove_have(&mut self, range: RangeInclusive<u64>) -> Result<(), RangeError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.have.remove_range(range.clone())?;
+        self.announce_loss(&range);
+        Ok(())
+    }
+
+    /// Adds to the Want set and takes out of the Have set. Only the latter is announced, as called.
+    pub(super) fn add_want(
+        &mut self,
+        now: Time,
+        range: RangeInclusive<u64>,
+    ) -> Result<(), RangeError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.want.insert_range(range.clone())?;
+        self.have.remove_range(range.clone())?;
+        self.open.insert_range(range.clone())?;
+        for n in self.neighbors.values() {
+            for (&index, _) in n.in_flight.range(range.clone()).filter(|(_, r)| !r.abandoned) {
+                self.open.remove(index)?;
+            }
+        }
+        self.open_epoch += 1;
+        self.rarity.touch();
+        self.announce_loss(&range);
+        for session in self.sessions() {
+            self.ensure_open(session);
+            self.refresh_interest(session);
+        }
+        self.fill(now);
+        Ok(())
+    }
+
+    /// Takes out of the Want set. What is in flight is still delivered.
+    pub(super) fn remove_want(&mut self, range: RangeInclusive<u64>) -> Result<(), RangeError> {
+        self.want.remove_range(range.clone())?;
+        self.open.remove_range(range)?;
+        self.rarity.touch();
+        self.refresh_interests();
+        Ok(())
+    }
+
+    /// A neighbour is up. It is told the complete Have set at once if there is anything to trade.
+    pub(super) fn neighbor_up(&mut self, now: Time, session: SessionId, peer: Fingerprint) {
+        let neighbor = Neighbor::new(now, peer, self.limits.max_in_flight);
+        self.neighbors.insert(session, neighbor);
+        if !self.have.is_empty() || !self.want.is_empty() {
+            self.ensure_open(session);
+        }
+    }
+
+    /// A neighbour is gone: its requests are void, ours fail and go to others.
+    pub(super) fn neighbor_lost(&mut self, now: Time, session: SessionId) {
+        let Some(neighbor) = self.neighbors.remove(&session) else { return };
+        self.rarity.touch();
+        self.release(&neighbor);
+        let void = self.requests.extract_if(.., |_, shown| shown.session == session);
+        self.free_ids.extend(void.map(|(id, _)| id));
+        self.rebalance(now);
+        self.fill(now);
+    }
+
+    /// A message on a neighbour's `15` flow.
+    pub(super) fn on_message(&mut self, now: Time, session: SessionId, message: Bytes) {
+        use ReplicationMessage as M;
+        match ReplicationMessage::parse(message) {
+            Ok(M::Have(list)) => self.on_have(now, session, &list),
+            Ok(M::Unhave(list)) => self.on_unhave(now, session, &list),
+            Ok(M::Interested) => self.on_interested(now, session, true),
+            Ok(M::NotInterested) => self.on_interested(now, session, false),
+            Ok(M::Choke) => self.on_choke(now, session, false),
+            Ok(M::Unchoke) => self.on_choke(now, session, true),
+            Ok(M::Object { index, value }) => self.on_object(now, session, index, value),
+            Ok(M::Deny(index)) => self.on_deny(now, session, index),
+            Ok(M::Request(index)) => self.on_request(session, index),
+            Ok(M::Other(_)) | Err(_) => self.stats.malformed += 1,
+        }
+    }
+
+    fn on_have(&mut self, now: Time, session: SessionId, list: &RangeList) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        for range in &list.ranges {
+            if n.their_have.insert_range(range.clone()).is_err() {
+                self.stats.ignored_haves += 1;
+            }
+        }
+        n.nothing_as_of = None;
+        self.rarity.touch();
+        self.refresh_interest(session);
+        self.fill(now);
+    }
+
+    /// Requested indices among them are set free for others; an answer is still welcome.
+    fn on_unhave(&mut self, now: Time, session: SessionId, list: &RangeList) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        let mut freed = Vec::new();
+        for range in &list.ranges {
+            if n.their_have.remove_range(range.clone()).is_err() {
+                // Cutting a hole would make one range too many. It will deny what it lacks.
+                self.stats.ignored_haves += 1;
+            }
+            for (&index, request) in n.in_flight.range_mut(range.clone()) {
+                if !std::mem::replace(&mut request.abandoned, true) {
+                    freed.push(index);
+                }
+            }
+        }
+        freed.into_iter().for_each(|index| self.reopen(index));
+        self.rarity.touch();
+        self.refresh_interest(session);
+        self.fill(now);
+    }
+
+    fn announce_loss(&mut self, range: &RangeInclusive<u64>) {
+        let message = ReplicationMessage::Unhave(RangeList::change(range.clone()));
+        for session in self.sessions() {
+            if self.neighbors.get(&session).is_some_and(|n| n.flow_open) {
+                self.send(session, &message);
+            }
+        }
+    }
+
+    /// Tells every neighbour whether it has something that is wanted, where that has changed.
+    fn refresh_interests(&mut self) {
+        for session in self.sessions() {
+            self.refresh_interest(session);
+        }
+    }
+
+    fn refresh_interest(&mut self, session: SessionId) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        let interested = n.has_some_of(&self.want);
+        if interested == n.interested {
+            return;
+        }
+        n.interested = interested;
+        let message = match interested {
+            true => ReplicationMessage::Interested,
+            false => ReplicationMessage::NotInterested,
+        };
+        self.send(session, &message);
+    }
+
+    /// Opens our flow to a neighbour, with the complete Have set as its first message.
+    fn ensure_open(&mut self, session: SessionId) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        if !std::mem::replace(&mut n.flow_open, true) {
+            let complete = ReplicationMessage::Have(RangeList::complete(&self.have));
+            self.output.push_back(Output::OpenFlow(session));
+            self.output.push_back(Output::Send(session, complete.to_bytes()));
+        }
+    }
+
+    fn send(&mut self, session: SessionId, message: &ReplicationMessage) {
+        self.ensure_open(session);
+        self.output.push_back(Output::Send(session, message.to_bytes()));
+    }
+
+    fn event(&mut self, event: GroupEvent) {
+        self.output.push_back(Output::Event(event));
+    }
+
+    fn sessions(&self) -> Vec<SessionId> {
+        self.neighbors.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

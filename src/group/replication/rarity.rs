@@ -1,0 +1,117 @@
+//! How many neighbours hold each wanted index.
+
+use crate::range::IndexSet;
+use crate::transport::Time;
+use std::time::Duration;
+
+/// Tables with more edges than this are rebuilt at most once in [`REBUILD`].
+const SMALL: usize = 2048;
+const REBUILD: Duration = Duration::from_millis(250);
+
+/// The wanted indices by number of holders, rebuilt when it has changed and is needed.
+///
+/// A large table may be [`REBUILD`] old, so that neighbours who change their sets all the time
+/// cannot buy much work with few bytes. That affects the order of requests only.
+#[derive(Debug, Default)]
+pub(super) struct Rarity {
+    levels: Vec<IndexSet>,
+    dirty: bool,
+    edges: usize,
+    built: Option<Time>,
+}
+
+impl Rarity {
+    /// Some set has changed.
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Brings the table up to date; `haves` are the neighbours' sets.
+    pub(super) fn refresh<'a>(
+        &mut self,
+        now: Time,
+        want: &IndexSet,
+        haves: impl Iterator<Item = &'a IndexSet>,
+    ) {
+        let due = self.built.is_none_or(|built| now.since(built) >= REBUILD);
+        if !self.dirty || !(due || self.edges <= SMALL) {
+            return;
+        }
+        let mut edges = Vec::new();
+        for have in haves {
+            // The result has the bound of the want set: none.
+            let Ok(common) = want.intersection(have) else { continue };
+            for range in common.ranges() {
+                edges.push((*range.start(), 1i32));
+                edges.push((range.end() + 1, -1));
+            }
+        }
+        edges.sort_unstable();
+        self.edges = edges.len();
+        self.levels.clear();
+        self.sweep(&edges);
+        self.dirty = false;
+        self.built = Some(now);
+    }
+
+    /// The levels, rarest first: level `n` holds what `n + 1` neighbours have.
+    pub(super) fn levels(&self) -> impl Iterator<Item = &IndexSet> {
+        self.levels.iter().filter(|level| !level.is_empty())
+    }
+
+    fn sweep(&mut self, edges: &[(u64, i32)]) {
+        let mut holders = 0i32;
+        for (i, &(at, step)) in edges.iter().enumerate() {
+            holders += step;
+            let Some(&(next, _)) = edges.get(i + 1) else { break };
+            let Ok(level @ 1..) = usize::try_from(holders) else { continue };
+            if next > at {
+                while self.levels.len() < level {
+                    self.levels.push(IndexSet::unbounded());
+                }
+                if let Some(set) = self.levels.get_mut(level - 1) {
+                    // In range and unbounded, so this cannot be refused.
+                    let _ = set.insert_range(at..=next - 1);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::range::MAX_INDEX;
+
+    fn set(ranges: &[std::ops::RangeInclusive<u64>]) -> IndexSet {
+        IndexSet::from_ranges(ranges.iter().cloned()).unwrap()
+    }
+
+    #[test]
+    fn counts_holders_of_wanted_indices() {
+        let want = set(&[0..=130]);
+        let haves = [set(&[0..=40]), set(&[25..=60]), set(&[30..=30, MAX_INDEX..=MAX_INDEX])];
+        let mut rarity = Rarity::default();
+        rarity.touch();
+        rarity.refresh(Time::ZERO, &want, haves.iter());
+        let levels: Vec<_> = rarity.levels().cloned().collect();
+        assert_eq!(
+            levels,
+            [set(&[0..=24, 41..=60]), set(&[25..=29, 31..=40]), set(&[30..=30])]
+        );
+    }
+
+    #[test]
+    fn large_tables_are_rebuilt_rarely() {
+        let want = set(&[0..=MAX_INDEX]);
+        let many = set(&(0..2000).map(|i| 2 * i..=2 * i).collect::<Vec<_>>());
+        let mut rarity = Rarity::default();
+        rarity.touch();
+        rarity.refresh(Time::ZERO, &want, [&many].into_iter());
+        rarity.touch();
+        rarity.refresh(Time::from_millis(100), &want, [].into_iter());
+        assert_eq!(rarity.levels().count(), 1, "still the old table");
+        rarity.refresh(Time::from_millis(300), &want, [].into_iter());
+        assert_eq!(rarity.levels().count(), 0);
+    }
+}

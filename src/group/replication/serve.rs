@@ -1,0 +1,188 @@
+//! Serving: which neighbours' requests are answered, and showing requests to the application.
+
+use super::neighbor::{Neighbor, Serving};
+use super::{GroupEvent, Replication, ReplicationMessage, Shown};
+use crate::transport::{SessionId, Time};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// How often the places are dealt anew while neighbours wait for one.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// Who got a place less than this ago keeps it for another round.
+const SETTLE: Duration = Duration::from_secs(5);
+
+impl Replication {
+    pub(super) fn on_interested(&mut self, now: Time, session: SessionId, interested: bool) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        if interested && !n.wants_ours && n.serving == Serving::Choked {
+            n.serving_since = now;
+        }
+        n.wants_ours = interested;
+        self.rebalance(now);
+    }
+
+    /// A request: shown to the application, queued, or denied at once.
+    pub(super) fn on_request(&mut self, session: SessionId, index: u64) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        if n.serving == Serving::Choked || !self.have.contains(index) {
+            self.deny(session, index);
+        } else if n.serving == Serving::Unchoked && n.shown < self.limits.max_shown {
+            self.show(session, index);
+        } else if n.queue.len() < self.limits.max_queued {
+            n.queue.push_back(index);
+        } else {
+            self.deny(session, index);
+        }
+    }
+
+    /// The application's answer: the object. Returns whether the request was still pending.
+    pub(crate) fn write_requested(&mut self, now: Time, id: u32, value: Bytes) -> bool {
+        let Some((session, index)) = self.take_shown(id) else { return false };
+        if let Some(n) = self.neighbors.get_mut(&session) {
+            n.served_this_round += value.len() as u64;
+            n.sent += value.len() as u64;
+        }
+        self.stats.objects_sent += 1;
+        self.stats.bytes_sent += value.len() as u64;
+        self.send(session, &ReplicationMessage::Object { index, value });
+        self.after_answer(now, session);
+        true
+    }
+
+    /// The application's answer: no. Returns whether the request was still pending.
+    pub(crate) fn deny_requested(&mut self, now: Time, id: u32) -> bool {
+        let Some((session, index)) = self.take_shown(id) else { return false };
+        self.deny(session, index);
+        self.after_answer(now, session);
+        true
+    }
+
+    /// Gives free places to those who wait, the longest waiting first. Those who want nothing make
+    /// room for those who do.
+    pub(super) fn rebalance(&mut self, now: Time) {
+        let mut waiting = self.sessions_by(|n| {
+            (n.serving == Serving::Choked && n.wants_ours).then_some(n.serving_since)
+        });
+        let mut idle = self.sessions_by(|n| {
+            (n.serving == Serving::Unchoked && !n.wants_ours).then_some(n.serving_since)
+        });
+        waiting.reverse();
+        idle.reverse();
+        while let Some(&session) = waiting.last() {
+            if self.served() < self.limits.max_unchoked {
+                waiting.pop();
+                self.unchoke(now, session);
+            } else if let Some(idle) = idle.pop() {
+                self.begin_choke(now, idle);
+            } else {
+                break;
+            }
+        }
+        self.round_at = match waiting.is_empty() {
+            true => None,
+            false => self.round_at.or(Some(now + ROUND)),
+        };
+    }
+
+    /// While neighbours wait: a quarter of the places goes from those who took the least to those who
+    /// waited longest.
+    pub(super) fn choke_round(&mut self, now: Time) {
+        self.round_at = Some(now + ROUND);
+        let waiting =
+            self.neighbors.values().filter(|n| n.serving == Serving::Choked && n.wants_ours).count();
+        let losers = self.sessions_by(|n| {
+            let settled = now.since(n.serving_since) >= SETTLE;
+            let key = (n.served_this_round, n.serving_since);
+            (n.serving == Serving::Unchoked && settled).then_some(key)
+        });
+        let turnover = (self.limits.max_unchoked / 4).max(1).min(waiting);
+        for &session in losers.iter().take(turnover) {
+            self.begin_choke(now, session);
+        }
+        self.neighbors.values_mut().for_each(|n| n.served_this_round = 0);
+        self.rebalance(now);
+    }
+
+    /// Neighbours for which `key` gives something, in its order.
+    fn sessions_by<K: Ord>(&self, key: impl Fn(&Neighbor) -> Option<K>) -> Vec<SessionId> {
+        let mut found: Vec<_> =
+            self.neighbors.iter().filter_map(|(&s, n)| Some((key(n)?, s))).collect();
+        found.sort();
+        found.into_iter().map(|(_, session)| session).collect()
+    }
+
+    fn served(&self) -> usize {
+        self.neighbors.values().filter(|n| n.serving != Serving::Choked).count()
+    }
+
+    fn unchoke(&mut self, now: Time, session: SessionId) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        n.serving = Serving::Unchoked;
+        n.serving_since = now;
+        n.served_this_round = 0;
+        self.send(session, &ReplicationMessage::Unchoke);
+    }
+
+    /// Chokes now, or after the answers that the application still owes.
+    fn begin_choke(&mut self, now: Time, session: SessionId) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        n.serving = Serving::Ending;
+        if n.shown == 0 {
+            self.finish_choke(now, session);
+        }
+    }
+
+    fn finish_choke(&mut self, now: Time, session: SessionId) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        n.serving = Serving::Choked;
+        n.serving_since = now;
+        let queue = std::mem::take(&mut n.queue);
+        self.send(session, &ReplicationMessage::Choke);
+        queue.into_iter().for_each(|index| self.deny(session, index));
+    }
+
+    fn after_answer(&mut self, now: Time, session: SessionId) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        if n.serving == Serving::Ending {
+            if n.shown == 0 {
+                self.finish_choke(now, session);
+                self.rebalance(now);
+            }
+            return;
+        }
+        while let Some(n) = self.neighbors.get_mut(&session)
+            && n.shown < self.limits.max_shown
+            && let Some(index) = n.queue.pop_front()
+        {
+            match self.have.contains(index) {
+                true => self.show(session, index),
+                false => self.deny(session, index),
+            }
+        }
+    }
+
+    fn show(&mut self, session: SessionId, index: u64) {
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        n.shown += 1;
+        // IDs not in use are in `free_ids`, so the next new one is their number and those in use.
+        let known = self.requests.len() + self.free_ids.len();
+        let request_id = self.free_ids.pop().unwrap_or(known as u32 + 1);
+        self.requests.insert(request_id, Shown { session, index });
+        self.event(GroupEvent::ReplicationRequest { index, request_id });
+    }
+
+    fn take_shown(&mut self, id: u32) -> Option<(SessionId, u64)> {
+        let shown = self.requests.remove(&id)?;
+        self.free_ids.push(id);
+        if let Some(n) = self.neighbors.get_mut(&shown.session) {
+            n.shown = n.shown.saturating_sub(1);
+        }
+        Some((shown.session, shown.index))
+    }
+
+    fn deny(&mut self, session: SessionId, index: u64) {
+        self.stats.denials_sent += 1;
+        self.send(session, &ReplicationMessage::Deny(index));
+    }
+}
