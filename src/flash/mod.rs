@@ -1,1 +1,48 @@
-//! Flash communication on RTMFP (RFC 7425 §5).
+//! Flash communication on RTMFP (RFC 7425 §5): what the flows of a session say.
+//!
+//! Nothing here knows packets, sockets or clocks. A [`ClientConnection`] or [`ServerConnection`]
+//! is told what happened to the flows of one session, and says what to do in [`Action`]s and what
+//! it means in events. Drain both ([`ClientConnection::poll_action`], then
+//! [`ClientConnection::poll_event`]) after every call.
+//!
+//! | file | RFC 7425 |
+//! | --- | --- |
+//! | [`uri`] | §6.1 `rtmfp://host/app` |
+//! | [`metadata`] | §5.1.1 what a flow is for |
+//! | [`message`] | §5.1.2 RTMP messages on a flow |
+//! | [`user_control`] | §5.2, §5.3.4 User Control messages |
+//! | [`command`] | commands with AMF values |
+//! | [`action`] | what a connection asks of its session |
+//! | [`call`] | remote calls in both directions |
+//! | [`peer_info`] | §5.3.3 the addresses of a client |
+//! | [`client`] | §5.3 NetConnection, the client's end |
+//! | [`server`] | §5.3 NetConnection, the server's end |
+//!
+//! What Flash Player does beyond the RFC is in `protocol-notes/flash-profile.md`.
+
+pub mod action;
+pub mod call;
+pub mod client;
+pub mod command;
+mod control;
+mod error;
+pub mod message;
+pub mod metadata;
+pub mod peer_info;
+pub mod server;
+pub mod uri;
+pub mod user_control;
+
+#[cfg(test)]
+mod tests;
+
+pub use action::{Action, FlowDecision, FlowToken};
+pub use call::{Call, CallId, Methods, Responder};
+pub use client::{ClientConfig, ClientConnection, ClientEvent, ConnectFailure};
+pub use command::{Command, ObjectEncoding};
+pub use error::FlashError;
+pub use message::{Body, Format, Message, MessageBytes};
+pub use metadata::FlowKind;
+pub use server::{ConnectRequest, Rejection, ServerConfig, ServerConnection, ServerEvent};
+pub use uri::{Host, Uri, UriError};
+pub use user_control::{Keepalive, UserControl};

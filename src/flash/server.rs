@@ -1,0 +1,459 @@
+//! The server's end of a NetConnection (RFC 7425 §5.3), for one client.
+
+mod request;
+mod streams;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::action::EventQueue;
+use super::control::Control;
+use super::{
+    Action, Body, Call, CallId, Command, FlashError, FlowDecision, FlowKind, FlowToken, Keepalive,
+    Message, Methods, ObjectEncoding, Responder, UserControl, peer_info,
+};
+use crate::amf::Value;
+use crate::transport::{FlowId, Time};
+
+pub use request::{ConnectRequest, Rejection};
+pub use streams::MAX_STREAMS;
+use streams::Streams;
+
+/// The most flows that a client may have open to its server; more are rejected.
+pub const MAX_FLOWS: usize = 64;
+
+/// The most messages that wait while a connect request is undecided; with more the connection is
+/// closed.
+pub const MAX_EARLY: usize = 32;
+
+/// The most bytes in those messages; with more the connection is closed.
+pub const MAX_EARLY_BYTES: usize = 64 * 1024;
+
+const FIRST_CALL: u32 = 1;
+
+/// How a server answers.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The keepalive periods to advise after `connect`, none for Flash Player's own (90 s to the
+    /// server, 20 s to peers). Most NATs forget a silent session after 30 s.
+    pub keepalive: Option<Keepalive>,
+    /// `description` of the answer to `connect`.
+    pub description: String,
+    /// The properties in the answer to `connect`: an object or null.
+    pub properties: Value,
+    /// Which methods the client may call. `connect`, `setPeerInfo`, `createStream` and
+    /// `deleteStream` are answered here and never reach the owner.
+    pub methods: Methods,
+}
+
+/// What a server learns about a client's connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// The client asks to connect: to be answered with [`ServerConnection::accept`] or
+    /// [`ServerConnection::reject`].
+    ConnectRequested(ConnectRequest),
+    /// The client's addresses, at most [`peer_info::MAX_ADDRESSES`]. They replace earlier ones.
+    PeerInfo(Vec<SocketAddr>),
+    /// The client calls one of [`ServerConfig::methods`].
+    Call(Call),
+    /// The client answered a call: a result or an error.
+    Answered {
+        /// Which call.
+        call: CallId,
+        /// The result, or the information object of the error.
+        outcome: Result<Value, Value>,
+    },
+    /// The connection ended, whether it had been accepted or not.
+    Closed,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waiting for `connect`.
+    Idle,
+    /// Waiting for the owner's decision; what the client sends meanwhile.
+    Requested {
+        encoding: ObjectEncoding,
+        early: Vec<(FlowId, Bytes)>,
+    },
+    Accepted,
+    /// `_error` has been sent; the owner closes.
+    Rejected,
+    Closed,
+}
+
+/// The server's end of a NetConnection over one session.
+///
+/// It begins with the session or with its first `TC` flow. After every call: carry out what
+/// [`poll_action`](Self::poll_action) says until it says nothing, then take
+/// [`poll_event`](Self::poll_event). Time limits are the owner's.
+#[derive(Debug)]
+pub struct ServerConnection {
+    config: ServerConfig,
+    control: Control,
+    events: EventQueue<ServerEvent>,
+    state: State,
+    /// The client's control flow.
+    canonical: Option<FlowId>,
+    /// The client's accepted flows and the streams that they belong to.
+    flows: BTreeMap<FlowId, u32>,
+    streams: Streams,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let period = Duration::from_secs(20);
+        Self {
+            keepalive: Some(Keepalive { server: period, peer: period }),
+            description: "connected".into(),
+            properties: Value::Null,
+            methods: Methods::None,
+        }
+    }
+}
+
+impl ServerConnection {
+    /// A connection on which nothing has happened.
+    pub fn new(now: Time, config: ServerConfig) -> Self {
+        Self {
+            config,
+            control: Control::new(now, FIRST_CALL),
+            events: EventQueue::new(),
+            state: State::Idle,
+            canonical: None,
+            flows: BTreeMap::new(),
+            streams: Streams::default(),
+        }
+    }
+
+    /// Whether `connect` has been accepted and the connection is up.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.state, State::Accepted)
+    }
+
+    /// The server's control flow, with which the client associates further flows.
+    pub fn control_flow(&self) -> Option<FlowToken> {
+        self.control.flow()
+    }
+
+    /// The client's control flow, with which the server associates further flows.
+    pub fn client_flow(&self) -> Option<FlowId> {
+        self.canonical
+    }
+
+    /// Accepts the connect request; `extra` members go into the information object after those that
+    /// Flash Player needs, which it cannot replace.
+    ///
+    /// # Errors
+    ///
+    /// [`FlashError::NothingToAnswer`], or what [`Command::encode`] finds wrong with the members;
+    /// then the request still waits.
+    pub fn accept<N: AsRef<str>>(
+        &mut self,
+        now: Time,
+        extra: impl IntoIterator<Item = (N, Value)>,
+    ) -> Result<(), FlashError> {
+        let State::Requested { encoding, .. } = &self.state else {
+            return Err(FlashError::NothingToAnswer);
+        };
+        let answer =
+            request::acceptance(&self.config, *encoding, extra).encode(ObjectEncoding::Amf0)?;
+        self.control.encoding = *encoding;
+        self.control.open_control_flow(self.canonical);
+        self.control.send(now, answer);
+        if let Some(keepalive) = self.config.keepalive {
+            self.set_keepalive(now, keepalive);
+        }
+        let before = std::mem::replace(&mut self.state, State::Accepted);
+        if let State::Requested { early, .. } = before {
+            early.iter().for_each(|(flow, message)| self.on_message(now, *flow, message));
+        }
+        Ok(())
+    }
+
+    /// Rejects the connect request. Flash Player then leaves the session open: call
+    /// [`close`](Self::close) when the client has had time to take the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`FlashError::NothingToAnswer`], or what [`Command::encode`] finds; then the request still
+    /// waits.
+    pub fn reject(&mut self, now: Time, rejection: &Rejection) -> Result<(), FlashError> {
+        if !matches!(self.state, State::Requested { .. }) {
+            return Err(FlashError::NothingToAnswer);
+        }
+        let answer = request::refusal(rejection).encode(ObjectEncoding::Amf0)?;
+        self.control.open_control_flow(self.canonical);
+        self.control.send(now, answer);
+        self.state = State::Rejected;
+        Ok(())
+    }
+
+    /// Advises the client of keepalive periods, at least [`Keepalive::MIN`] (RFC 7425 §5.3.4).
+    pub fn set_keepalive(&mut self, now: Time, keepalive: Keepalive) {
+        let advice = UserControl::SetKeepalive(keepalive.at_least_min());
+        self.control.send(now, Body::UserControl(advice));
+    }
+
+    /// Calls a method of the client; the answer comes as [`ServerEvent::Answered`].
+    ///
+    /// # Errors
+    ///
+    /// [`FlashError::NotConnected`], [`FlashError::TooManyCalls`], or what [`Command::encode`]
+    /// finds.
+    pub fn call(&mut self, now: Time, name: &str, args: Vec<Value>) -> Result<CallId, FlashError> {
+        self.check_connected()?;
+        self.control.call(now, name, args)
+    }
+
+    /// Calls a method of the client (`onStatus`, say) without asking for an answer.
+    ///
+    /// # Errors
+    ///
+    /// [`FlashError::NotConnected`], or what [`Command::encode`] finds.
+    pub fn notify(&mut self, now: Time, name: &str, args: Vec<Value>) -> Result<(), FlashError> {
+        self.check_connected()?;
+        self.control.notify(now, name, args)
+    }
+
+    /// Answers a call of the client with a result, or with the information object of an error.
+    ///
+    /// # Errors
+    ///
+    /// [`FlashError::NotConnected`], or what [`Command::encode`] finds.
+    pub fn answer(
+        &mut self,
+        now: Time,
+        responder: Responder,
+        outcome: Result<Value, Value>,
+    ) -> Result<(), FlashError> {
+        self.check_connected()?;
+        self.control.answer(now, responder, outcome)
+    }
+
+    /// Gives up waiting for the answer to a call. A late one is ignored.
+    pub fn forget_call(&mut self, call: CallId) {
+        self.control.forget(call);
+    }
+
+    /// Closes the connection and its session. No event follows.
+    pub fn close(&mut self) {
+        if !matches!(self.state, State::Closed) {
+            self.state = State::Closed;
+            self.control.push(Action::CloseSession);
+        }
+    }
+
+    /// The client opened a flow, associated with one of ours or with none.
+    ///
+    /// Accepted are the control flow, more control flows once the connection is up, and flows of
+    /// streams that `createStream` made. Group flows (`GC`) are not for this connection: the owner
+    /// decides on them.
+    pub fn on_flow_opened(
+        &mut self,
+        _now: Time,
+        flow: FlowId,
+        metadata: &[u8],
+        association: Option<FlowToken>,
+    ) -> FlowDecision {
+        let Some(FlowKind::Tc { stream, .. }) = FlowKind::parse(metadata) else {
+            return FlowDecision::REJECT;
+        };
+        let ours = association.is_some() && association == self.control.flow();
+        let wanted = match self.state {
+            State::Idle => stream == 0 && association.is_none() && self.canonical.is_none(),
+            State::Accepted => ours && (stream == 0 || self.streams.contains(stream)),
+            _ => false,
+        };
+        if !wanted || self.flows.len() >= MAX_FLOWS {
+            return FlowDecision::REJECT;
+        }
+        self.flows.insert(flow, stream);
+        self.canonical.get_or_insert(flow);
+        FlowDecision::Accept
+    }
+
+    /// A flow delivered a message. What is malformed or unknown is ignored.
+    pub fn on_message(&mut self, now: Time, flow: FlowId, message: &Bytes) {
+        let Some(&stream) = self.flows.get(&flow) else {
+            return;
+        };
+        match &mut self.state {
+            State::Idle | State::Accepted => {
+                if let Err(error) = self.handle_message(now, flow, stream, message) {
+                    tracing::debug!(%flow, %error, "message from a client ignored");
+                }
+            }
+            State::Requested { early, .. } if has_room(early, message) => {
+                early.push((flow, message.clone()));
+            }
+            State::Requested { .. } => self.end(),
+            State::Rejected | State::Closed => {}
+        }
+    }
+
+    /// The client finished a flow. If it is its control flow, that is an orderly close
+    /// (RFC 7425 §5.3.6).
+    pub fn on_flow_finished(&mut self, flow: FlowId) {
+        let stream = self.flows.remove(&flow);
+        if self.canonical == Some(flow) {
+            self.end();
+        } else if let Some(stream) = stream.filter(|id| !self.flows.values().any(|of| of == id)) {
+            self.streams.stop(&mut self.control, stream);
+        }
+    }
+
+    /// The client rejected one of our flows: it is finished, because Flash Player repeats the
+    /// exception until then. If it is the control flow, the connection is over (RFC 7425 §5.3.6).
+    pub fn on_flow_rejected(&mut self, token: FlowToken, _code: u64) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        self.streams.forget_flow(token);
+        self.control.push(Action::FinishFlow { token });
+        if self.control.flow() == Some(token) {
+            self.end();
+        }
+    }
+
+    /// The session ended.
+    pub fn on_session_closed(&mut self) {
+        self.finish();
+    }
+
+    /// What to do on the session next.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.control.poll_action()
+    }
+
+    /// What happened next.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+        self.events.pop()
+    }
+
+    /// Events lost because nobody took them.
+    pub fn dropped_events(&self) -> u64 {
+        self.events.dropped()
+    }
+
+    fn check_connected(&self) -> Result<(), FlashError> {
+        if self.is_connected() { Ok(()) } else { Err(FlashError::NotConnected) }
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Time,
+        flow: FlowId,
+        stream: u32,
+        message: &Bytes,
+    ) -> Result<(), FlashError> {
+        match Message::parse(message)?.body {
+            Body::Command(_, values) => {
+                let command = Command::parse(&values)?;
+                match (&self.state, stream) {
+                    (State::Idle, _) => self.handle_connect(command),
+                    (_, 0) => self.handle_command(now, command),
+                    _ => self.handle_stream_command(now, flow, stream, &command),
+                }
+            }
+            Body::UserControl(UserControl::PingRequest(value)) => {
+                self.control.answer_ping(now, value);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Before `connect` there is nothing else.
+    fn handle_connect(&mut self, command: Command) {
+        if &*command.name != "connect" || command.transaction != request::TRANSACTION {
+            return;
+        }
+        let request = ConnectRequest::new(command);
+        self.state = State::Requested { encoding: request.encoding, early: Vec::new() };
+        self.events.push(ServerEvent::ConnectRequested(request));
+    }
+
+    fn handle_command(&mut self, now: Time, command: Command) {
+        match &*command.name {
+            "_result" | "_error" => {
+                if let Some((call, outcome)) = self.control.take_answer(&command) {
+                    self.events.push(ServerEvent::Answered { call, outcome });
+                }
+            }
+            peer_info::COMMAND => {
+                self.events.push(ServerEvent::PeerInfo(peer_info::parse(&command.args)));
+                self.confirm(now, &command, Value::Undefined);
+            }
+            "createStream" => match self.streams.create() {
+                Some(stream) => self.confirm(now, &command, Value::Number(stream.into())),
+                None => self.control.fail_call(now, &command, "too many streams"),
+            },
+            "deleteStream" => {
+                if let Some(stream) = command.args.first().and_then(Value::as_u32) {
+                    self.streams.delete(&mut self.control, stream);
+                }
+                self.confirm(now, &command, Value::Undefined);
+            }
+            "connect" => self.control.fail_call(now, &command, "already connected"),
+            _ => {
+                if let Some(call) = self.control.take_call(now, command, &self.config.methods) {
+                    self.events.push(ServerEvent::Call(call));
+                }
+            }
+        }
+    }
+
+    fn handle_stream_command(&mut self, now: Time, flow: FlowId, stream: u32, command: &Command) {
+        let Some(client) = self.canonical else {
+            return;
+        };
+        match &*command.name {
+            "play" => self.streams.refuse_play(&mut self.control, now, client, stream),
+            "publish" => {
+                self.streams.refuse_publish(&mut self.control, now, client, stream);
+                // Media would follow.
+                self.flows.remove(&flow);
+                self.control.push(Action::RejectFlow { flow, code: 0 });
+            }
+            "closeStream" => self.streams.stop(&mut self.control, stream),
+            _ => {}
+        }
+    }
+
+    /// Answers a call that was carried out here, if an answer is wanted.
+    fn confirm(&mut self, now: Time, command: &Command, result: Value) {
+        if command.wants_answer() {
+            let answer = self.control.answer(now, Responder(command.transaction), Ok(result));
+            debug_assert_eq!(answer, Ok(()), "plain values have an encoding");
+        }
+    }
+
+    /// Ends the connection and its session.
+    fn end(&mut self) {
+        if !matches!(self.state, State::Closed) {
+            self.finish();
+            self.control.push(Action::CloseSession);
+        }
+    }
+
+    /// Ends the connection; the session is gone or will be.
+    fn finish(&mut self) {
+        if !matches!(self.state, State::Closed) {
+            self.state = State::Closed;
+            self.events.push(ServerEvent::Closed);
+        }
+    }
+}
+
+/// Whether one more message may wait for the decision.
+fn has_room(early: &[(FlowId, Bytes)], message: &Bytes) -> bool {
+    let waiting: usize = early.iter().map(|(_, message)| message.len()).sum();
+    early.len() < MAX_EARLY && waiting + message.len() <= MAX_EARLY_BYTES
+}
