@@ -41,8 +41,8 @@ pub use epd::{Epd, MAX_EPD};
 pub use error::CryptoError;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityConfig, KeyStyle};
-pub(crate) use mac::mac16;
 pub use keying::{Initiate, Initiated, KeyingRandom, Respond, SessionKeys};
+pub(crate) use mac::mac16;
 pub use negotiation::{
     Direction, HmacPolicy, Negotiated, Negotiation, SendPolicy, SseqPolicy, Verification,
 };

@@ -1,1 +1,368 @@
-//! A virtual network for deterministic tests.
+//! A virtual network: machines, links and a clock, all driven by one seed.
+//!
+//! Nothing here waits: the clock jumps to the next arrival or timer, so that minutes of protocol
+//! take milliseconds, and a run is repeated exactly by its seed. Tests print the seed.
+//!
+//! ```
+//! use rtmfp::sim::{Link, Network};
+//! # use rtmfp::transport::{Config, Endpoint};
+//! # use rtmfp::crypto::{Epd, Identity, IdentityConfig};
+//! let mut network = Network::new(7, Link::lan().with_loss(0.05));
+//! # let mut endpoint = || {
+//! #     let mut random = network.random();
+//! #     let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+//! #     rtmfp::sim::Bare(Endpoint::new(Config::default(), identity.into(), Box::new(random)))
+//! # };
+//! # let (a, b) = (endpoint(), endpoint());
+//! let a = network.add("10.0.0.1:1935", a);
+//! let b = network.add("10.0.0.2:1935", b);
+//! let to = network.address(b);
+//! let epd = Epd::for_fingerprint(network[b].0.fingerprint());
+//! network.act(a, |endpoint, now| endpoint.0.open(now, epd, &[to]));
+//! assert!(network.run_until(|n| n[b].0.sessions().count() == 1));
+//! ```
+
+mod link;
+mod random;
+
+pub use link::Link;
+pub use random::SeededRandom;
+
+use crate::transport::{Computed, Job, Transmit};
+use crate::transport::{Endpoint, Interface, Machine, Path, Time, TransmitBuf};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::net::SocketAddr;
+use std::ops::{Index, IndexMut};
+use std::time::Duration;
+
+/// A run ends after this much virtual time at the latest.
+pub const MAX_RUN: Duration = Duration::from_secs(3600);
+/// Rounds of jobs, reactions and packets after one input, before the machine counts as stuck.
+const MAX_ROUNDS: usize = 10_000;
+
+/// A machine in the network, and what it does about its own events.
+pub trait Actor: Machine {
+    /// Called after every input. Returns true if it did something that may cause packets.
+    fn react(&mut self, now: Time) -> bool;
+}
+
+/// An endpoint that nobody listens to; tests read its events themselves.
+#[derive(Debug)]
+pub struct Bare(pub Endpoint);
+
+impl Machine for Bare {
+    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.0.handle_datagram(now, path, datagram);
+    }
+    fn handle_timeout(&mut self, now: Time) {
+        self.0.handle_timeout(now);
+    }
+    fn handle_computed(&mut self, now: Time, computed: Computed) {
+        self.0.handle_computed(now, computed);
+    }
+    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
+        self.0.poll_transmit(now, buf)
+    }
+    fn poll_timeout(&self) -> Option<Time> {
+        self.0.poll_timeout()
+    }
+    fn poll_job(&mut self) -> Option<Job> {
+        self.0.poll_job()
+    }
+}
+
+impl Actor for Bare {
+    fn react(&mut self, _now: Time) -> bool {
+        false
+    }
+}
+
+/// A machine of a [`Network`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(usize);
+
+#[derive(Debug)]
+struct Node<M> {
+    machine: Option<M>,
+    address: SocketAddr,
+    timer: Option<Time>,
+}
+
+/// A datagram on its way.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct InFlight {
+    arrival: Time,
+    /// Order of sending, so that equal times keep their order.
+    number: u64,
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// What the network has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetworkStats {
+    /// Datagrams given to the network.
+    pub sent: u64,
+    /// Datagrams that arrived, duplicates included.
+    pub delivered: u64,
+    /// Datagrams that the links lost.
+    pub lost: u64,
+    /// Bytes given to the network.
+    pub bytes: u64,
+}
+
+/// Machines joined by links.
+#[derive(Debug)]
+pub struct Network<M> {
+    now: Time,
+    seed: u64,
+    random: SeededRandom,
+    nodes: Vec<Node<M>>,
+    by_address: HashMap<SocketAddr, usize>,
+    default_link: Link,
+    links: HashMap<(SocketAddr, SocketAddr), Link>,
+    /// When the last datagram will have left a link with a rate.
+    busy: HashMap<(SocketAddr, SocketAddr), Time>,
+    in_flight: BinaryHeap<Reverse<InFlight>>,
+    timers: BTreeSet<(Time, usize)>,
+    number: u64,
+    stats: NetworkStats,
+}
+
+impl<M: Actor> Network<M> {
+    /// An empty network in which every pair is joined by `link`.
+    pub fn new(seed: u64, link: Link) -> Self {
+        Self {
+            now: Time::from_millis(1),
+            seed,
+            random: SeededRandom::new(seed),
+            nodes: Vec::new(),
+            by_address: HashMap::new(),
+            default_link: link,
+            links: HashMap::new(),
+            busy: HashMap::new(),
+            in_flight: BinaryHeap::new(),
+            timers: BTreeSet::new(),
+            number: 0,
+            stats: NetworkStats::default(),
+        }
+    }
+
+    /// The seed that repeats this run.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> NetworkStats {
+        self.stats
+    }
+
+    /// A source of randomness for a machine, different at each call and repeated by the seed.
+    pub fn random(&mut self) -> SeededRandom {
+        self.random.fork()
+    }
+
+    /// Adds a machine at `address` ("host:port").
+    ///
+    /// # Panics
+    /// If the text is not a socket address or is taken: the test is wrong.
+    pub fn add(&mut self, address: &str, machine: M) -> NodeId {
+        let address: SocketAddr = address.parse().expect("a socket address");
+        let id = self.nodes.len();
+        assert!(self.by_address.insert(address, id).is_none(), "{address} is taken");
+        self.nodes.push(Node { machine: Some(machine), address, timer: None });
+        self.drain(id);
+        NodeId(id)
+    }
+
+    /// Where a machine is.
+    pub fn address(&self, node: NodeId) -> SocketAddr {
+        self.nodes[node.0].address
+    }
+
+    /// Moves a machine to another address, as when a NAT restarts.
+    ///
+    /// # Panics
+    /// If the text is not a socket address.
+    pub fn relocate(&mut self, node: NodeId, address: &str) {
+        let address: SocketAddr = address.parse().expect("a socket address");
+        self.by_address.remove(&self.nodes[node.0].address);
+        self.by_address.insert(address, node.0);
+        self.nodes[node.0].address = address;
+    }
+
+    /// Takes a machine out as if its power had failed; packets to it vanish.
+    pub fn remove(&mut self, node: NodeId) -> Option<M> {
+        let entry = &mut self.nodes[node.0];
+        self.by_address.remove(&entry.address);
+        if let Some(timer) = entry.timer.take() {
+            self.timers.remove(&(timer, node.0));
+        }
+        entry.machine.take()
+    }
+
+    /// Sets the link in one direction between two machines.
+    pub fn set_link(&mut self, from: NodeId, to: NodeId, link: Link) {
+        self.links.insert((self.address(from), self.address(to)), link);
+    }
+
+    /// Sets the link of every pair that has none of its own.
+    pub fn set_default_link(&mut self, link: Link) {
+        self.default_link = link;
+    }
+
+    /// Lets a machine do something now, and sends what comes of it.
+    pub fn act<R>(&mut self, node: NodeId, action: impl FnOnce(&mut M, Time) -> R) -> R {
+        let now = self.now;
+        let result = action(&mut self[node], now);
+        self.drain(node.0);
+        result
+    }
+
+    /// Puts a datagram on the network that no machine has sent.
+    pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        self.send(from, to, bytes);
+    }
+
+    /// Goes on to the next arrival or timer. False if there is none.
+    pub fn step(&mut self) -> bool {
+        let arrival = self.in_flight.peek().map(|Reverse(d)| d.arrival);
+        let timer = self.timers.first().map(|&(at, _)| at);
+        let Some(next) = [arrival, timer].into_iter().flatten().min() else { return false };
+        self.now = self.now.max(next);
+        if arrival == Some(next) {
+            self.deliver_next();
+        } else {
+            self.fire_next();
+        }
+        true
+    }
+
+    /// Goes on until `done`. False if nothing happens any more, or after an hour.
+    pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now + MAX_RUN;
+        while !done(self) {
+            if self.now > end || !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Goes on for `duration`.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let arrival = self.in_flight.peek().map(|Reverse(d)| d.arrival);
+            let timer = self.timers.first().map(|&(at, _)| at);
+            match [arrival, timer].into_iter().flatten().min() {
+                Some(next) if next <= end => {
+                    self.step();
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    fn deliver_next(&mut self) {
+        let Some(Reverse(datagram)) = self.in_flight.pop() else { return };
+        let Some(&id) = self.by_address.get(&datagram.to) else { return };
+        let Some(machine) = &mut self.nodes[id].machine else { return };
+        self.stats.delivered += 1;
+        let mut bytes = datagram.bytes;
+        let path = Path { interface: Interface(0), remote: datagram.from };
+        machine.handle_datagram(self.now, path, &mut bytes);
+        self.drain(id);
+    }
+
+    fn fire_next(&mut self) {
+        let Some((_, id)) = self.timers.pop_first() else { return };
+        self.nodes[id].timer = None;
+        if let Some(machine) = &mut self.nodes[id].machine {
+            machine.handle_timeout(self.now);
+            self.drain(id);
+        }
+    }
+
+    /// The drain rule.
+    fn drain(&mut self, id: usize) {
+        let mut buf = TransmitBuf::new();
+        let mut quiet = false;
+        let mut rounds = 0;
+        while !std::mem::replace(&mut quiet, true) {
+            rounds += 1;
+            assert!(rounds < MAX_ROUNDS, "a machine does not come to rest (seed {})", self.seed);
+            let now = self.now;
+            let Some(machine) = &mut self.nodes[id].machine else { return };
+            while let Some(job) = machine.poll_job() {
+                machine.handle_computed(now, job.run());
+                quiet = false;
+            }
+            let mut out = Vec::new();
+            while let Some(transmit) = machine.poll_transmit(now, &mut buf) {
+                out.extend(buf.datagrams().map(|d| (transmit.path.remote, d.to_vec())));
+            }
+            quiet &= !machine.react(now) && out.is_empty();
+            let from = self.nodes[id].address;
+            for (to, bytes) in out {
+                self.send(from, to, bytes);
+            }
+        }
+        self.set_timer(id);
+    }
+
+    fn set_timer(&mut self, id: usize) {
+        let node = &mut self.nodes[id];
+        let next = node.machine.as_ref().and_then(Machine::poll_timeout).map(|t| t.max(self.now));
+        if let Some(old) = std::mem::replace(&mut node.timer, next) {
+            self.timers.remove(&(old, id));
+        }
+        if let Some(next) = next {
+            self.timers.insert((next, id));
+        }
+    }
+
+    fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        self.stats.sent += 1;
+        self.stats.bytes += bytes.len() as u64;
+        let link = self.links.get(&(from, to)).unwrap_or(&self.default_link).clone();
+        let busy = self.busy.entry((from, to)).or_default();
+        let Some(departure) = link.departure(self.now, busy, bytes.len()) else {
+            self.stats.lost += 1;
+            return;
+        };
+        let fates = link.fates(&mut self.random);
+        self.stats.lost += u64::from(fates.is_empty());
+        for delay in fates {
+            self.number += 1;
+            let (arrival, number) = (departure + delay, self.number);
+            let datagram = InFlight { arrival, number, from, to, bytes: bytes.clone() };
+            self.in_flight.push(Reverse(datagram));
+        }
+    }
+}
+
+impl<M> Index<NodeId> for Network<M> {
+    type Output = M;
+
+    /// # Panics
+    /// If the machine was removed.
+    fn index(&self, node: NodeId) -> &M {
+        self.nodes[node.0].machine.as_ref().expect("a machine that was not removed")
+    }
+}
+
+impl<M> IndexMut<NodeId> for Network<M> {
+    fn index_mut(&mut self, node: NodeId) -> &mut M {
+        self.nodes[node.0].machine.as_mut().expect("a machine that was not removed")
+    }
+}

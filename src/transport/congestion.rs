@@ -56,8 +56,7 @@ impl AppendixA {
 
     fn on_loss(&mut self, report: &AckReport) {
         let before = report.outstanding_before;
-        let gentle =
-            report.time_critical_sent || (before > SCALABLE_THRESHOLD && report.fast_grow);
+        let gentle = report.time_critical_sent || (before > SCALABLE_THRESHOLD && report.fast_grow);
         let kept = if gentle { before / 8 * 7 } else { before / 2 };
         self.slow_start_threshold = kept.max(CWND_INIT);
         self.window = self.slow_start_threshold;

@@ -350,14 +350,17 @@ impl SendFlow {
         })
     }
 
+    /// Drops what is done from the front. An abandoned fragment stays if what follows it is on its
+    /// way or has arrived: then it is sent itself, to tell the receiver of the gap (§3.6.2.7.1);
+    /// otherwise the next fragment's forward sequence number tells.
     fn trim(&mut self) {
-        while self.queue.len() >= 2
-            && let Some(front) = self.queue.front()
-            && (front.acknowledged || (!front.in_flight && front.abandoned))
-        {
-            self.pop_front();
-        }
-        if self.queue.front().is_some_and(|front| front.acknowledged) {
+        while let Some(front) = self.queue.front() {
+            let given_up = front.abandoned && !front.in_flight;
+            let told_by_next =
+                || self.queue.get(1).is_some_and(|next| !next.in_flight && !next.acknowledged);
+            if !front.acknowledged && !(given_up && told_by_next()) {
+                return;
+            }
             self.pop_front();
         }
     }

@@ -48,7 +48,8 @@ impl SequenceSet {
             return Insert::New;
         }
         let at = self.runs.partition_point(|run| run.1 < number);
-        let touches_next = self.runs.get(at).is_some_and(|next| number.checked_add(1) == Some(next.0));
+        let touches_next =
+            self.runs.get(at).is_some_and(|next| number.checked_add(1) == Some(next.0));
         let touches_last = at > 0 && self.runs[at - 1].1 + 1 == number;
         match (touches_last, touches_next) {
             (true, true) => {

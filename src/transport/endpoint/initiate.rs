@@ -69,6 +69,15 @@ impl Attempt {
         }
     }
 
+    /// Why it has failed, if it ends now.
+    fn failure(&self, now: Time) -> OpenError {
+        let after = now.since(self.started);
+        match &self.keying {
+            Some(keying) => OpenError::NoKeying { address: keying.path.remote, after },
+            None => OpenError::NoAnswer { attempts: self.candidates.len(), after },
+        }
+    }
+
     /// True if the far end with `certificate` at `path` is the one this attempt is after.
     pub(super) fn is_after(&self, certificate: &Certificate, path: Path) -> bool {
         match &self.keying {
@@ -98,8 +107,7 @@ impl Endpoint {
         }
         let mut tag = [0; TAG_LEN];
         self.random.fill_bytes(&mut tag);
-        let attempt =
-            Attempt { epd, tag, started: now, candidates: Vec::new(), keying: None };
+        let attempt = Attempt { epd, tag, started: now, candidates: Vec::new(), keying: None };
         self.attempts.insert(id, attempt);
         self.by_tag.insert(tag.to_vec(), id);
         for &address in addresses {
@@ -130,18 +138,21 @@ impl Endpoint {
         self.fail(open.0, OpenError::Cancelled);
     }
 
+    /// Gives an attempt up without an event, and says how far it came. `None` if it is over.
+    pub fn give_up(&mut self, now: Time, open: OpenId) -> Option<OpenError> {
+        let error = self.attempts.get(&open.0)?.failure(now);
+        self.forget(open.0);
+        Some(error)
+    }
+
     /// A hello goes to every candidate that is due, or the keying is repeated.
     pub(super) fn attempt_timeout(&mut self, now: Time, id: u64) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let elapsed = now.since(attempt.started);
         if elapsed >= self.config.open_timeout {
             let error = match &attempt.keying {
-                Some(keying) => {
-                    OpenError::NoKeying { address: keying.path.remote, after: elapsed }
-                }
-                None => {
-                    OpenError::NoAnswer { attempts: attempt.candidates.len(), after: elapsed }
-                }
+                Some(keying) => OpenError::NoKeying { address: keying.path.remote, after: elapsed },
+                None => OpenError::NoAnswer { attempts: attempt.candidates.len(), after: elapsed },
             };
             return self.fail(id, error);
         }
@@ -186,12 +197,7 @@ impl Endpoint {
         self.send_startup(path, 0, &Chunk::InitiatorKeying(chunk));
     }
 
-    pub(super) fn on_responder_hello(
-        &mut self,
-        now: Time,
-        path: Path,
-        hello: &ResponderHello<'_>,
-    ) {
+    pub(super) fn on_responder_hello(&mut self, now: Time, path: Path, hello: &ResponderHello<'_>) {
         let Some(&id) = self.by_tag.get(hello.tag_echo) else { return };
         let Some(attempt) = self.attempts.get(&id).filter(|a| a.keying.is_none()) else { return };
         let Ok(far) = Certificate::parse(hello.certificate) else { return };
@@ -379,9 +385,8 @@ impl Endpoint {
     pub(super) fn new_session_id(&mut self) -> u32 {
         loop {
             let id = self.random.next_u32();
-            let taken = id == 0
-                || self.table.contains(SessionId(id))
-                || self.keying_ids.contains_key(&id);
+            let taken =
+                id == 0 || self.table.contains(SessionId(id)) || self.keying_ids.contains_key(&id);
             if !taken {
                 return id;
             }

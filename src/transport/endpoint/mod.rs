@@ -16,8 +16,8 @@ use super::job::{Outcome, PendingKey};
 use super::send_flow::{FlowOptions, MessageOptions};
 use super::session::{Context, Forwarded, Session, SessionStats, TimeCritical};
 use super::{
-    CloseReason, Computed, Config, Event, FlowId, Interface, Job, Machine, OpenId, Path, Role,
-    SendError, SessionId, Time, Transmit, TransmitBuf,
+    CloseReason, Computed, Config, Event, FlowId, Interface, Job, Machine, Path, Role, SendError,
+    SessionId, Time, Transmit, TransmitBuf,
 };
 use crate::crypto::{
     Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Opener, Sealer,
@@ -30,7 +30,6 @@ use initiate::Attempt;
 use rand_core::CryptoRng;
 use respond::Pending;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Table, Timer};

@@ -202,12 +202,11 @@ impl Endpoint {
         };
         let (_, far_id) = key;
         let near_id = self.new_session_id();
-        let chunk = ResponderKeying {
-            session_id: near_id,
-            component: &component,
-            signature: NO_SIGNATURE,
+        let chunk =
+            ResponderKeying { session_id: near_id, component: &component, signature: NO_SIGNATURE };
+        let Some(answer) = self.seal_startup(far_id, &Chunk::ResponderKeying(chunk)) else {
+            return;
         };
-        let Some(answer) = self.seal_startup(far_id, &Chunk::ResponderKeying(chunk)) else { return };
         let opening = Opening {
             id: SessionId(near_id),
             far_id,

@@ -15,8 +15,8 @@ mod timers;
 
 pub(crate) use receive::Forwarded;
 
-use super::job::PendingKey;
 use super::congestion::{AppendixA, Congestion};
+use super::job::PendingKey;
 use super::recv_flow::{Outcome, RecvFlow};
 use super::rtt::Rtt;
 use super::send_flow::{FlowOptions, MessageOptions, SendFlow};

@@ -1,8 +1,6 @@
 //! A packet arrived for an open or closing session.
 
-use super::{
-    Context, FAR_CLOSE_LINGER, FlowId, RecvFlow, Session, State, TIME_CRITICAL, Time,
-};
+use super::{Context, FAR_CLOSE_LINGER, FlowId, RecvFlow, Session, State, TIME_CRITICAL, Time};
 use crate::transport::congestion::AckReport;
 use crate::transport::recv_flow::Received;
 use crate::transport::send_flow::Acked;
@@ -115,7 +113,8 @@ impl Session {
             }
             Chunk::PingReply(message) => self.on_ping_reply(cx, path, message),
             Chunk::UserData(data) => {
-                let fragment = received(data.sequence, data.forward_sequence(), data.flags, data.data);
+                let fragment =
+                    received(data.sequence, data.forward_sequence(), data.flags, data.data);
                 packet.last_fragment = Some((data.flow, data.sequence, fragment.forward));
                 packet.data = true;
                 self.on_fragment(cx, data.flow, data.options, fragment);
@@ -169,8 +168,7 @@ impl Session {
     /// A new receiving flow (§3.6.3.1); rejected at once if the far end may not open it like this.
     fn start_flow(&mut self, cx: &mut Context<'_>, id: u64, options: Option<&[u8]>) {
         let flow = FlowId(id);
-        let mut receiving =
-            RecvFlow::new(flow, cx.config.receive_buffer, cx.config.max_message);
+        let mut receiving = RecvFlow::new(flow, cx.config.receive_buffer, cx.config.max_message);
         let start = options.and_then(FlowStart::parse).filter(|start| {
             start.association.is_none_or(|to| {
                 self.send_flows.get(&to.0).is_some_and(|associated| associated.is_open())

@@ -102,7 +102,11 @@ impl Session {
         let dead = self.unanswered_since.map(|since| since + self.dead_after);
         flows
             .chain(lingering)
-            .chain([self.delayed_ack, self.timeout, dead, unconfirmed, Some(ping)].into_iter().flatten())
+            .chain(
+                [self.delayed_ack, self.timeout, dead, unconfirmed, Some(ping)]
+                    .into_iter()
+                    .flatten(),
+            )
             .min()
     }
 }

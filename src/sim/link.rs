@@ -1,0 +1,107 @@
+//! One direction between two machines.
+
+use super::SeededRandom;
+use crate::transport::Time;
+use std::time::Duration;
+
+/// How datagrams fare in one direction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// One-way delay.
+    pub delay: Duration,
+    /// Up to this much is added to the delay, evenly spread.
+    pub jitter: Duration,
+    /// Share of datagrams that vanish, 0 to 1.
+    pub loss: f64,
+    /// Share of datagrams that arrive twice.
+    pub duplicate: f64,
+    /// Share of datagrams that are held back by twice the delay and 10 ms, so that later ones
+    /// overtake them.
+    pub reorder: f64,
+    /// Longer datagrams vanish, in bytes.
+    pub mtu: usize,
+    /// Bytes per second; unlimited if `None`.
+    pub rate: Option<u64>,
+    /// How long a datagram may wait for the rate before the queue is full.
+    pub queue: Duration,
+}
+
+impl Link {
+    /// Half a millisecond, nothing lost, 1,472 bytes.
+    pub const fn lan() -> Self {
+        Self {
+            delay: Duration::from_micros(500),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            mtu: 1472,
+            rate: None,
+            queue: Duration::from_millis(100),
+        }
+    }
+
+    /// 50 ms each way with 5 ms of jitter, 5 % lost, 2 % doubled, 5 % out of order.
+    pub const fn bad() -> Self {
+        Self {
+            delay: Duration::from_millis(50),
+            jitter: Duration::from_millis(5),
+            loss: 0.05,
+            duplicate: 0.02,
+            reorder: 0.05,
+            ..Self::lan()
+        }
+    }
+
+    /// The same with another one-way delay.
+    pub const fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// The same with another share of losses.
+    pub const fn with_loss(self, loss: f64) -> Self {
+        Self { loss, ..self }
+    }
+
+    /// The same with a rate in bytes per second.
+    pub const fn with_rate(self, rate: u64) -> Self {
+        Self { rate: Some(rate), ..self }
+    }
+
+    /// Nothing passes.
+    pub const fn cut() -> Self {
+        Self { loss: 1.0, ..Self::lan() }
+    }
+
+    /// When a datagram of `len` bytes has left, or `None` if it is too long or the queue is full.
+    pub(super) fn departure(&self, now: Time, busy: &mut Time, len: usize) -> Option<Time> {
+        if len > self.mtu {
+            return None;
+        }
+        let Some(rate) = self.rate else { return Some(now) };
+        let start = now.max(*busy);
+        if start.since(now) > self.queue {
+            return None;
+        }
+        *busy = start + Duration::from_secs_f64(len as f64 / rate.max(1) as f64);
+        Some(*busy)
+    }
+
+    /// The delays of the copies that arrive: none, one or two.
+    pub(super) fn fates(&self, random: &mut SeededRandom) -> Vec<Duration> {
+        if random.chance(self.loss) {
+            return Vec::new();
+        }
+        let copies = 1 + usize::from(random.chance(self.duplicate));
+        (0..copies).map(|_| self.one_delay(random)).collect()
+    }
+
+    fn one_delay(&self, random: &mut SeededRandom) -> Duration {
+        let held = if random.chance(self.reorder) {
+            self.delay * 2 + Duration::from_millis(10)
+        } else {
+            Duration::ZERO
+        };
+        self.delay + held + self.jitter.mul_f64(random.unit())
+    }
+}
