@@ -26,10 +26,11 @@ impl<'a> BitmapAck<'a> {
         Ok(Self { flow, buffer_blocks, cumulative, bits })
     }
 
-    /// The received runs above `cumulative`, ascending.
+    /// The received runs above `cumulative`, ascending. Ends at a run that leaves the range of
+    /// `u64`.
     pub fn ranges(&self) -> impl Iterator<Item = AckRange> + 'a {
         let bits = self.bits;
-        let base = self.cumulative.saturating_add(2);
+        let base = self.cumulative.checked_add(2);
         let is_set = move |i: usize| bits.get(i / 8).is_some_and(|b| b >> (i % 8) & 1 == 1);
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -37,7 +38,8 @@ impl<'a> BitmapAck<'a> {
             let from = (at..end).find(|&i| is_set(i))?;
             let to = (from..end).take_while(|&i| is_set(i)).last()?;
             at = to + 1;
-            Some(base.saturating_add(from as u64)..=base.saturating_add(to as u64))
+            let number = |bit: usize| base?.checked_add(bit as u64);
+            Some(number(from)?..=number(to)?)
         })
     }
 
@@ -248,7 +250,20 @@ mod tests {
         assert_eq!(RangeAck::parse(&bytes).unwrap().ranges().count(), 0);
         bytes.truncate(bytes.len() - 2);
         bytes.push(0xff);
-        assert!(BitmapAck::parse(&bytes).unwrap().ranges().count() <= 1);
+        assert_eq!(BitmapAck::parse(&bytes).unwrap().ranges().count(), 0);
+    }
+
+    #[test]
+    fn hostile_bits_beyond_the_last_number_are_not_ranges() {
+        let ranges = |cumulative, bits| {
+            let ack = BitmapAck { flow: 2, buffer_blocks: 1, cumulative, bits };
+            ack.ranges().collect::<Vec<_>>()
+        };
+        let last = u64::MAX;
+        assert_eq!(ranges(last - 4, &[0b0001_0101]), [last - 2..=last - 2, last..=last]);
+        assert_eq!(ranges(last - 4, &[0x55, 0x55]), [last - 2..=last - 2, last..=last]);
+        assert_eq!(ranges(last - 2, &[0b0101]), [last..=last]);
+        assert_eq!(ranges(last, &[0b0101]), []);
     }
 
     #[test]
