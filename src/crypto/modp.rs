@@ -183,8 +183,7 @@ impl<const LIMBS: usize> Modp for Group<LIMBS> {
         let exponent = self.cut(exponent);
         padded[Self::BYTES - exponent.len()..].copy_from_slice(exponent);
         let mut exponent = Uint::<LIMBS>::from_be_slice(&padded);
-        let mut power =
-            base.pow_bounded_exp(&exponent, 8 * self.exponent_len as u32).retrieve();
+        let mut power = base.pow_bounded_exp(&exponent, 8 * self.exponent_len as u32).retrieve();
         let bytes = Zeroizing::new(power.to_be_bytes().as_ref().to_vec());
         exponent.as_mut_words().zeroize();
         power.as_mut_words().zeroize();

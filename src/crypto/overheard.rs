@@ -74,3 +74,46 @@ impl fmt::Debug for Overheard {
         f.debug_struct("Overheard").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Sealer, Verification};
+
+    const SECRET: &[u8] = b"a shared secret";
+
+    fn datagram(sender: &[u8], receiver: &[u8], direction: Direction) -> Vec<u8> {
+        let mut sealer = Sealer::new(&TrafficKeys::derive(SECRET, sender, receiver), direction);
+        let mut buf = Vec::new();
+        let start = sealer.begin(&mut buf);
+        buf.extend_from_slice(b"a plain packet");
+        let range = sealer.finish(&mut buf, start);
+        sealer.seal(1, &mut buf, &[range]);
+        buf
+    }
+
+    /// The player says HMAC `02 0A`, its responder `02 10`: by the RFC nobody sends HMACs, but the
+    /// player accepts nothing else of the responder.
+    #[test]
+    fn a_responder_may_oblige_an_initiating_player() {
+        let (skic, skrc) = ([0x03, 0x1a, 0x02, 0x0a], [0x03, 0x1a, 0x02, 0x10]);
+        let mut overheard = Overheard::new(&skic, &skrc, SECRET).unwrap();
+        let mut scratch = Vec::new();
+        for verification in [Verification::Checksum, Verification::Hmac(16)] {
+            let direction = Direction { verification, sequence_numbers: false };
+            let theirs = datagram(&skrc, &skic, direction);
+            let opened = overheard.open_from_responder(&theirs[4..], &mut scratch).unwrap();
+            assert!(opened.starts_with(b"a plain packet"));
+            assert!(overheard.open_from_initiator(&theirs[4..], &mut scratch).is_err());
+            let ours = datagram(&skic, &skrc, direction);
+            let opened = overheard.open_from_initiator(&ours[4..], &mut scratch);
+            assert_eq!(opened.is_ok(), verification == Verification::Checksum);
+        }
+    }
+
+    #[test]
+    fn hostile_components() {
+        assert!(Overheard::new(b"\x05", b"", SECRET).is_err());
+        assert!(Overheard::new(b"", &[0x03, 0x1a, 0x00, 0x10], SECRET).is_err());
+    }
+}

@@ -1,1 +1,379 @@
-//! One endpoint with its NetConnection and groups, without sockets.
+//! A peer without sockets: one endpoint, its NetConnection, and its NetGroups.
+//!
+//! [`Node`] moves sessions, flows and messages between the three and implements [`Machine`], so
+//! that a driver, the simulator, or a program with a loop of its own can run it. Call anything,
+//! follow the drain rule of [`Machine`], and take [`NodeEvent`]s.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | the public face |
+//! | `dispatch.rs` | endpoint events to connection and groups |
+//! | `actions.rs` | what connection and groups ask for, to the endpoint |
+
+mod actions;
+mod dispatch;
+
+use crate::crypto::{Epd, Fingerprint, Identity};
+use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri};
+use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
+use crate::transport::{
+    Computed, Config, Endpoint, FlowId, Job, Machine, OpenError, OpenId, Path, Random, SessionId,
+    Time, Transmit, TransmitBuf,
+};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Flows that may wait for their hello, of all sessions together; further ones are rejected.
+const MAX_UNCLAIMED: usize = 256;
+/// How long the answer to `connect` may take.
+const CONNECT_ANSWER: Duration = Duration::from_secs(30);
+/// How long opening a session to a member may take before it counts as failed.
+const PEER_OPEN: Duration = Duration::from_secs(30);
+
+/// Settings of a node.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The transport.
+    pub transport: Config,
+    /// How the NetConnection introduces itself.
+    pub client: ClientConfig,
+    /// How long to try to reach the server.
+    pub server_timeout: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let transport = Config {
+            // A group's application answers requests, and the answers must not be lost here.
+            max_send_queue: 256 << 20,
+            ..Config::default()
+        };
+        Self { transport, client: ClientConfig::default(), server_timeout: Duration::from_secs(20) }
+    }
+}
+
+/// A group that this node has joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupHandle(u32);
+
+/// Something happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// The NetConnection is up; groups are joined at the server.
+    Connected {
+        /// The server.
+        server: SocketAddr,
+    },
+    /// The NetConnection could not be opened.
+    ConnectFailed(ConnectError),
+    /// The NetConnection is gone. Sessions with neighbours go on.
+    Disconnected,
+    /// Something happened in a group.
+    Group(GroupHandle, GroupEvent),
+    /// A session was opened; for key logs and statistics.
+    SessionOpened(SessionId),
+}
+
+/// Why there is no NetConnection.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No session with the server.
+    #[error(transparent)]
+    Unreachable(#[from] OpenError),
+    /// The server refused.
+    #[error("the server refused: {0}")]
+    Refused(String),
+    /// The server opened the session but did not answer `connect`.
+    #[error("the server did not answer the connect command within {0:?}")]
+    NoAnswer(Duration),
+    /// The session ended before `connect` was answered.
+    #[error("the server closed the session")]
+    Closed,
+    /// The URI or the arguments can't be used.
+    #[error(transparent)]
+    Invalid(#[from] FlashError),
+}
+
+impl From<ConnectFailure> for ConnectError {
+    fn from(failure: ConnectFailure) -> Self {
+        Self::Refused(format!("{} ({})", failure.description, failure.code))
+    }
+}
+
+/// The way to the server.
+#[derive(Debug)]
+enum Server {
+    None,
+    Opening { open: OpenId, uri: Uri, since: Time },
+    Session(Box<ServerSession>),
+}
+
+#[derive(Debug)]
+struct ServerSession {
+    session: SessionId,
+    connection: ClientConnection,
+    flows: BTreeMap<FlowToken, FlowId>,
+    tokens: HashMap<FlowId, FlowToken>,
+    since: Time,
+}
+
+struct Joined {
+    group: Group,
+    /// This node's `GC` flow, while the NetConnection is up.
+    server_flow: Option<FlowId>,
+    flows: HashMap<(SessionId, FlowKind), FlowId>,
+    released: HashSet<SessionId>,
+}
+
+/// Who takes the messages of a receiving flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receiver {
+    Connection,
+    /// The server's half of a group's `GC` flow.
+    GroupServer(GroupHandle),
+    Group(GroupHandle),
+    /// A `GR 1C` flow whose hello has not come yet.
+    Unclaimed,
+}
+
+/// Who writes to a sending flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Connection(FlowToken),
+    GroupServer(GroupHandle),
+    Group(GroupHandle, FlowKind),
+}
+
+/// A sans-IO peer; see the module's description.
+pub struct Node {
+    config: NodeConfig,
+    endpoint: Endpoint,
+    random: Random,
+    server: Server,
+    /// The server's address once found, for introductions after the connection was lost too.
+    server_address: Option<SocketAddr>,
+    addresses: Vec<SocketAddr>,
+    groups: BTreeMap<GroupHandle, Joined>,
+    next_group: u32,
+    /// Sessions that the groups know.
+    peers: HashMap<SessionId, Fingerprint>,
+    /// Attempts to reach members, and when they count as failed.
+    attempts: HashMap<OpenId, (Fingerprint, Time)>,
+    receivers: HashMap<(SessionId, FlowId), Receiver>,
+    senders: HashMap<(SessionId, FlowId), Sender>,
+    events: VecDeque<NodeEvent>,
+}
+
+impl Node {
+    /// A node that is connected to nothing.
+    pub fn new(config: NodeConfig, identity: Identity, random: Random, seed: Random) -> Self {
+        let endpoint = Endpoint::new(config.transport.clone(), identity.into(), random);
+        Self {
+            config,
+            endpoint,
+            random: seed,
+            server: Server::None,
+            server_address: None,
+            addresses: Vec::new(),
+            groups: BTreeMap::new(),
+            next_group: 0,
+            peers: HashMap::new(),
+            attempts: HashMap::new(),
+            receivers: HashMap::new(),
+            senders: HashMap::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// This node's peer ID.
+    pub fn peer_id(&self) -> Fingerprint {
+        self.endpoint.fingerprint()
+    }
+
+    /// The endpoint, to look at.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The next event.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<NodeEvent> {
+        self.events.pop_front()
+    }
+
+    /// Connects to the server of `uri` at one of `addresses`, in place of an earlier connection.
+    /// Ends in [`NodeEvent::Connected`] or [`NodeEvent::ConnectFailed`].
+    pub fn connect(&mut self, now: Time, uri: &Uri, addresses: &[SocketAddr]) {
+        self.disconnect(now);
+        let epd = Epd::for_uri(uri.as_str());
+        let open = self.endpoint.open(now, epd, addresses);
+        self.server = Server::Opening { open, uri: uri.clone(), since: now };
+        self.pump(now);
+    }
+
+    /// Closes the NetConnection. Groups and their sessions stay.
+    pub fn disconnect(&mut self, now: Time) {
+        match std::mem::replace(&mut self.server, Server::None) {
+            Server::None => {}
+            Server::Opening { open, .. } => self.endpoint.cancel_open(open),
+            Server::Session(server) => self.endpoint.close(now, server.session),
+        }
+        self.forget_server_flows();
+    }
+
+    /// True while the NetConnection is up.
+    pub fn is_connected(&self) -> bool {
+        matches!(&self.server, Server::Session(server) if server.connection.is_connected())
+    }
+
+    /// The addresses of this host's interfaces with the ports of its sockets; the server is told.
+    pub fn set_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
+        if let Server::Session(server) = &mut self.server {
+            server.connection.set_addresses(now, &addresses);
+        }
+        self.addresses = addresses;
+        self.pump(now);
+    }
+
+    /// Joins a group. Its members are found through the server, if the groupspec allows that and
+    /// as soon as there is a connection, and through its bootstrap peers.
+    pub fn join(&mut self, now: Time, spec: GroupSpec) -> GroupHandle {
+        self.join_with(now, GroupConfig::new(spec, self.peer_id()))
+    }
+
+    /// Joins a group with settings of its own. `near` and `server` are set by the node.
+    pub fn join_with(&mut self, now: Time, config: GroupConfig) -> GroupHandle {
+        let handle = GroupHandle(self.next_group);
+        self.next_group += 1;
+        let near = self.peer_id();
+        let config = GroupConfig { near, server: self.server_address, ..config };
+        let group = Group::new(config, now, self.random.next_u64());
+        let joined =
+            Joined { group, server_flow: None, flows: HashMap::new(), released: HashSet::new() };
+        self.groups.insert(handle, joined);
+        for session in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.tell_group_of_session(now, handle, session);
+        }
+        self.join_at_server(now, handle);
+        self.pump(now);
+        handle
+    }
+
+    /// Leaves a group. No event follows.
+    pub fn leave(&mut self, now: Time, handle: GroupHandle) {
+        if let Some(joined) = self.groups.get_mut(&handle) {
+            joined.group.close(now);
+            if let Some((session, flow)) = self.server_flow_of(handle) {
+                let _ = self.endpoint.close_flow(session, flow);
+            }
+            self.pump(now);
+            self.drop_group(handle);
+        }
+    }
+
+    /// A joined group, to look at.
+    pub fn group(&self, handle: GroupHandle) -> Option<&Group> {
+        self.groups.get(&handle).map(|joined| &joined.group)
+    }
+
+    /// Calls a joined group and carries out what it asks for. `None` if it was left.
+    pub fn with_group<R>(
+        &mut self,
+        now: Time,
+        handle: GroupHandle,
+        call: impl FnOnce(&mut Group, Time) -> R,
+    ) -> Option<R> {
+        let result = call(&mut self.groups.get_mut(&handle)?.group, now);
+        self.pump(now);
+        Some(result)
+    }
+
+    /// Leaves every group and closes every session. [`is_idle`](Self::is_idle) tells when nothing
+    /// more has to be sent.
+    pub fn shut_down(&mut self, now: Time) {
+        for handle in self.groups.keys().copied().collect::<Vec<_>>() {
+            self.leave(now, handle);
+        }
+        self.disconnect(now);
+        for session in self.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.endpoint.close(now, session);
+        }
+        self.pump(now);
+    }
+
+    /// True if there is no session, open or closing.
+    pub fn is_idle(&self) -> bool {
+        self.endpoint.load().0 == 0
+    }
+
+    fn server_flow_of(&self, handle: GroupHandle) -> Option<(SessionId, FlowId)> {
+        let Server::Session(server) = &self.server else { return None };
+        Some((server.session, self.groups.get(&handle)?.server_flow?))
+    }
+
+    fn drop_group(&mut self, handle: GroupHandle) {
+        self.groups.remove(&handle);
+        let owned = |owner: &Sender| match owner {
+            Sender::Connection(_) => false,
+            Sender::GroupServer(of) | Sender::Group(of, _) => *of == handle,
+        };
+        self.senders.retain(|_, owner| !owned(owner));
+        self.receivers.retain(|_, owner| {
+            *owner != Receiver::GroupServer(handle) && *owner != Receiver::Group(handle)
+        });
+    }
+}
+
+impl Machine for Node {
+    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.endpoint.handle_datagram(now, path, datagram);
+        self.pump(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.endpoint.handle_timeout(now);
+        self.own_timeouts(now);
+        self.pump(now);
+    }
+
+    fn handle_computed(&mut self, now: Time, computed: Computed) {
+        self.endpoint.handle_computed(now, computed);
+        self.pump(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
+        self.endpoint.poll_transmit(now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let groups = self.groups.values().filter_map(|joined| joined.group.poll_timeout());
+        let attempts = self.attempts.values().map(|&(_, at)| at);
+        let server = match &self.server {
+            Server::Opening { since, .. } => Some(*since + self.config.server_timeout),
+            Server::Session(server) if !server.connection.is_connected() => {
+                Some(server.since + CONNECT_ANSWER)
+            }
+            _ => None,
+        };
+        groups.chain(attempts).chain(server).chain(self.endpoint.poll_timeout()).min()
+    }
+
+    fn poll_job(&mut self) -> Option<Job> {
+        self.endpoint.poll_job()
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("peer_id", &self.peer_id())
+            .field("server", &self.server_address)
+            .field("groups", &self.groups.len())
+            .field("peers", &self.peers.len())
+            .finish_non_exhaustive()
+    }
+}

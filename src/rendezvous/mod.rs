@@ -1,1 +1,373 @@
 //! The rendezvous server's logic, without sockets.
+//!
+//! Clients connect by NetConnection, tell their addresses, and join groups. The server introduces
+//! peers to each other (RFC 7016 §3.5.1.4, §3.5.1.5) and tells a new group member of others
+//! (`protocol-notes/netgroup-membership.md`). It never carries what peers say to each other.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | the public face |
+//! | `client.rs` | one client: its NetConnection and its `GC` flows |
+//! | `groups.rs` | who is a member of what |
+//! | `limiter.rs` | how many introductions an address may ask for |
+
+mod client;
+mod groups;
+mod limiter;
+
+use crate::amf::Value;
+use crate::crypto::{Fingerprint, Identity};
+use crate::flash::{Keepalive, ServerConfig, ServerConnection};
+use crate::group::GroupId;
+use crate::group::message::JoinKey;
+use crate::transport::{
+    Computed, Config, Endpoint, Event, FlowId, Introduction, Job, Machine, Path, Random, SessionId,
+    Time, Transmit, TransmitBuf,
+};
+use crate::wire::{Address, Origin};
+use client::Client;
+use groups::Groups;
+use limiter::Limiter;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Events that wait for the owner; of more, the oldest are dropped (they only inform).
+const MAX_EVENTS: usize = 4096;
+
+/// Settings of a rendezvous server.
+#[derive(Debug, Clone)]
+pub struct RendezvousConfig {
+    /// The transport.
+    pub transport: Config,
+    /// Keepalive periods that clients are advised of; `None` leaves the players' own (90 s, 20 s).
+    pub keepalive: Option<Keepalive>,
+    /// A client that has not connected within this time after its session opened is closed.
+    pub connect_within: Duration,
+    /// A refused client's session is closed after this time, in which it reads the answer.
+    pub linger_refused: Duration,
+    /// Members that a new member is told of at once.
+    pub introduce_members: usize,
+    /// Groups that one client may join; further joins are refused.
+    pub max_groups_per_client: usize,
+    /// Members of one group; further joins are refused.
+    pub max_members_per_group: usize,
+    /// Introductions that one IP address may ask for in a second; further hellos are ignored.
+    pub introductions_per_second: u32,
+}
+
+impl Default for RendezvousConfig {
+    fn default() -> Self {
+        let period = Duration::from_secs(20);
+        Self {
+            transport: Config::server(),
+            keepalive: Some(Keepalive { server: period, peer: period }),
+            connect_within: Duration::from_secs(30),
+            linger_refused: Duration::from_secs(2),
+            introduce_members: 12,
+            max_groups_per_client: 64,
+            max_members_per_group: 100_000,
+            introductions_per_second: 200,
+        }
+    }
+}
+
+/// Something that the owner may want to log or count.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum RendezvousEvent {
+    /// A session was opened; for key logs.
+    SessionOpened(SessionId),
+    /// A client has connected.
+    ClientConnected {
+        /// Its peer ID.
+        peer: Fingerprint,
+        /// Where it is.
+        address: SocketAddr,
+        /// The application that it named.
+        app: String,
+    },
+    /// A connected client is gone.
+    ClientGone {
+        /// Its peer ID.
+        peer: Fingerprint,
+    },
+    /// A client has joined a group.
+    Joined {
+        /// Its peer ID.
+        peer: Fingerprint,
+        /// The group.
+        group: GroupId,
+        /// Members now.
+        members: usize,
+    },
+    /// A client has left a group.
+    Left {
+        /// Its peer ID.
+        peer: Fingerprint,
+        /// The group.
+        group: GroupId,
+        /// Members now.
+        members: usize,
+    },
+    /// Somebody was introduced to a client.
+    Introduced {
+        /// Who asked.
+        from: SocketAddr,
+        /// For whom.
+        to: Fingerprint,
+    },
+}
+
+/// Counters of a server since it started, and what it holds now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RendezvousStats {
+    /// Clients that are connected now.
+    pub clients: usize,
+    /// Groups with members now.
+    pub groups: usize,
+    /// Clients that have ever connected.
+    pub connected: u64,
+    /// Introductions made.
+    pub introductions: u64,
+    /// Hellos for peers that are not here.
+    pub unknown_peers: u64,
+    /// Hellos ignored because one address asked for too many.
+    pub introductions_limited: u64,
+}
+
+/// A sans-IO rendezvous server; see the module's description.
+pub struct Rendezvous {
+    config: RendezvousConfig,
+    endpoint: Endpoint,
+    random: Random,
+    clients: HashMap<SessionId, Client>,
+    groups: Groups,
+    limiter: Limiter,
+    /// Clients that have to do something by a time, or are closed.
+    deadlines: BTreeSet<(Time, SessionId)>,
+    events: VecDeque<RendezvousEvent>,
+    stats: RendezvousStats,
+}
+
+impl Rendezvous {
+    /// A server without clients. `random` serves the transport, `choices` the choice of members.
+    pub fn new(
+        config: RendezvousConfig,
+        identity: Identity,
+        random: Random,
+        choices: Random,
+    ) -> Self {
+        let endpoint = Endpoint::new(config.transport.clone(), identity.into(), random);
+        Self {
+            limiter: Limiter::new(config.introductions_per_second),
+            config,
+            endpoint,
+            random: choices,
+            clients: HashMap::new(),
+            groups: Groups::default(),
+            deadlines: BTreeSet::new(),
+            events: VecDeque::new(),
+            stats: RendezvousStats::default(),
+        }
+    }
+
+    /// The endpoint, to look at.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The next event.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<RendezvousEvent> {
+        self.events.pop_front()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> RendezvousStats {
+        let clients = self.clients.values().filter(|c| c.connection.is_connected()).count();
+        RendezvousStats { clients, groups: self.groups.len(), ..self.stats }
+    }
+
+    /// The members of a group, oldest first.
+    pub fn members(&self, group: GroupId) -> Vec<Fingerprint> {
+        let sessions = self.groups.members(group);
+        sessions.filter_map(|id| self.endpoint.session(id)).map(|info| info.far()).collect()
+    }
+
+    /// Closes every session. [`is_idle`](Self::is_idle) tells when nothing more has to be sent.
+    pub fn shut_down(&mut self, now: Time) {
+        for session in self.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.endpoint.close(now, session);
+        }
+        self.pump(now);
+    }
+
+    /// True if there is no session, open or closing.
+    pub fn is_idle(&self) -> bool {
+        self.endpoint.load().0 == 0
+    }
+
+    fn pump(&mut self, now: Time) {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.dispatch(now, event);
+        }
+    }
+
+    fn dispatch(&mut self, now: Time, event: Event) {
+        match event {
+            Event::IntroductionWanted(introduction) => self.introduce(now, &introduction),
+            Event::SessionOpened { session, far, .. } => {
+                self.report(RendezvousEvent::SessionOpened(session));
+                let connection = ServerConnection::new(now, self.server_config());
+                let deadline = now + self.config.connect_within;
+                self.clients.insert(session, Client::new(far, connection, deadline));
+                self.deadlines.insert((deadline, session));
+            }
+            Event::SessionClosed { session, .. } => self.forget(session),
+            Event::FlowOpened { session, flow, metadata, association } => {
+                self.on_flow_opened(now, session, flow, &metadata, association);
+            }
+            Event::Message { session, flow, message } => {
+                self.on_message(now, session, flow, &message);
+            }
+            Event::FlowFinished { session, flow } => self.on_flow_finished(now, session, flow),
+            Event::FlowRejected { session, flow, exception } => {
+                self.on_flow_rejected(now, session, flow, exception);
+            }
+            _ => {}
+        }
+    }
+
+    fn server_config(&self) -> ServerConfig {
+        ServerConfig {
+            keepalive: self.config.keepalive,
+            properties: Value::Null,
+            ..ServerConfig::default()
+        }
+    }
+
+    /// Answers a hello for a client: its addresses go to who asks, and the hello to the client, so
+    /// that each opens its NAT for the other.
+    fn introduce(&mut self, now: Time, introduction: &Introduction) {
+        let from = introduction.from.remote;
+        if !self.limiter.allow(now, from.ip()) {
+            self.stats.introductions_limited += 1;
+            return;
+        }
+        let Some(session) = self.endpoint.session_with(introduction.wanted) else {
+            self.stats.unknown_peers += 1;
+            return;
+        };
+        let (Some(client), Some(info)) =
+            (self.clients.get(&session), self.endpoint.session(session))
+        else {
+            return;
+        };
+        let observed = info.path().remote;
+        let reported = client.addresses.iter().filter(|address| **address != observed);
+        let addresses: Vec<Address> = std::iter::once(Address::new(observed, Origin::Reflexive))
+            .chain(reported.map(|&address| Address::new(address, Origin::Local)))
+            .collect();
+        self.endpoint.redirect(introduction, &addresses);
+        self.endpoint.forward_hello(now, session, introduction);
+        self.stats.introductions += 1;
+        self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        let Some(client) = self.clients.remove(&session) else { return };
+        if let Some(deadline) = client.deadline {
+            self.deadlines.remove(&(deadline, session));
+        }
+        for group in client.groups() {
+            self.leave(session, client.peer, group);
+        }
+        if client.announced {
+            self.report(RendezvousEvent::ClientGone { peer: client.peer });
+        }
+    }
+
+    fn leave(&mut self, session: SessionId, peer: Fingerprint, group: GroupId) {
+        if let Some(members) = self.groups.leave(group, session) {
+            self.report(RendezvousEvent::Left { peer, group, members });
+        }
+    }
+
+    /// A client joins a group: it is told of members, who are spread over the whole group so that
+    /// no part of it stays apart.
+    fn join(&mut self, now: Time, session: SessionId, flow: FlowId, key: &JoinKey) {
+        let group = key.group_id();
+        let Some(client) = self.clients.get_mut(&session) else { return };
+        let full = client.memberships.len() > self.config.max_groups_per_client
+            || self.groups.count(group) >= self.config.max_members_per_group;
+        let Some(membership) = client.memberships.get_mut(&flow) else { return };
+        if full || membership.group.is_some() {
+            if full {
+                client.memberships.remove(&flow);
+                let _ = self.endpoint.reject_flow(session, flow, 0);
+            }
+            return;
+        }
+        membership.group = Some(group);
+        let peer = client.peer;
+        let others =
+            self.groups.choose(group, session, self.config.introduce_members, &mut *self.random);
+        let members = self.groups.join(group, session);
+        self.report(RendezvousEvent::Joined { peer, group, members });
+        let others: Vec<Fingerprint> = others
+            .into_iter()
+            .filter_map(|id| self.endpoint.session(id))
+            .map(|i| i.far())
+            .collect();
+        self.tell_members(now, session, flow, &others);
+    }
+
+    fn report(&mut self, event: RendezvousEvent) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+}
+
+impl Machine for Rendezvous {
+    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.endpoint.handle_datagram(now, path, datagram);
+        self.pump(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.endpoint.handle_timeout(now);
+        self.client_timeouts(now);
+        self.pump(now);
+    }
+
+    fn handle_computed(&mut self, now: Time, computed: Computed) {
+        self.endpoint.handle_computed(now, computed);
+        self.pump(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
+        self.endpoint.poll_transmit(now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let deadline = self.deadlines.first().map(|&(at, _)| at);
+        [deadline, self.endpoint.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn poll_job(&mut self) -> Option<Job> {
+        self.endpoint.poll_job()
+    }
+}
+
+impl std::fmt::Debug for Rendezvous {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rendezvous")
+            .field("clients", &self.clients.len())
+            .field("groups", &self.groups.len())
+            .finish_non_exhaustive()
+    }
+}

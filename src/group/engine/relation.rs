@@ -4,6 +4,8 @@ use super::*;
 
 /// Two sessions to the same member that were opened within this time were opened by both ends at once.
 const GLARE: Duration = Duration::from_secs(5);
+/// Members that are shunned at a time.
+const MAX_SHUNNED: usize = 256;
 
 impl Group {
     /// A session to a peer is open, or existed when the group was made. The nonces are those of
@@ -40,7 +42,8 @@ impl Group {
             },
         );
         self.members.end_attempt(&peer);
-        if initiator && self.members.get(&peer).is_some() && !self.has_relation(&peer) {
+        let wanted = self.members.get(&peer).is_some() && !self.shunned.contains(&peer);
+        if initiator && wanted && !self.has_relation(&peer) {
             self.start_relation(now, session);
         }
         self.flush();
@@ -184,10 +187,30 @@ impl Group {
         self.closed = true;
     }
 
+    /// Has no more to do with a member: the relation ends, its hellos are rejected, and no session
+    /// to it is asked for. The oldest such member is pardoned when there are too many.
+    pub fn shun(&mut self, now: Time, peer: Fingerprint) {
+        if self.shunned.contains(&peer) {
+            return;
+        }
+        if self.shunned.len() >= MAX_SHUNNED {
+            self.shunned.pop_front();
+        }
+        self.shunned.push_back(peer);
+        let with_it = self.links.iter().filter(|(_, l)| l.peer == peer);
+        for session in with_it.map(|(&session, _)| session).collect::<Vec<_>>() {
+            self.lose(now, session, Loss::Neighbor);
+        }
+        self.flush();
+    }
+
     /// Connects to a member, in an existing session if there is one.
     pub(super) fn connect(&mut self, now: Time, peer: Fingerprint) {
         let full = self.relations() >= self.config.max_neighbors;
-        if full || self.has_relation(&peer) || self.config.spec.peer_to_peer_disabled() {
+        if full || self.shunned.contains(&peer) {
+            return;
+        }
+        if self.has_relation(&peer) || self.config.spec.peer_to_peer_disabled() {
             return;
         }
         if let Some(session) = self.session_of(&peer) {
@@ -220,6 +243,7 @@ impl Group {
         let Some(link) = self.links.get(&session) else { return false };
         hello.group_id == self.id
             && hello.receiver == self.config.near
+            && !self.shunned.contains(&link.peer)
             && hello.proof == Proof::new(&self.config.spec, &link.near_nonce)
             && !self.config.spec.peer_to_peer_disabled()
             && !self.closed
@@ -295,7 +319,10 @@ impl Group {
     /// older, or, when both ends have opened a session at once, that of the greater fingerprint.
     fn drop_twin(&mut self, now: Time, session: SessionId) {
         let Some(new) = self.links.get(&session) else { return };
-        let twin = self.links.iter().find(|(s, l)| **s != session && l.peer == new.peer && l.is_neighbor());
+        let twin = self
+            .links
+            .iter()
+            .find(|(s, l)| **s != session && l.peer == new.peer && l.is_neighbor());
         let Some((&twin, old)) = twin else { return };
         let apart = new.opened.since(old.opened).max(old.opened.since(new.opened));
         let keep_new = match new.initiator == old.initiator || apart > GLARE {

@@ -53,6 +53,8 @@ pub(super) struct Neighbor {
     pub(super) window: Window,
     /// Nothing to pick as of this state of the open set; see `Replication::open_epoch`.
     pub(super) nothing_as_of: Option<u64>,
+    /// Where the spreading strategy goes on: behind what was last asked of it.
+    pub(super) cursor: Option<u64>,
     last_answer: Time,
     /// When the latest of the answered requests was sent.
     overtaken: Time,
@@ -85,6 +87,7 @@ impl Neighbor {
             in_flight: BTreeMap::new(),
             window: Window::new(max_window),
             nothing_as_of: None,
+            cursor: None,
             last_answer: now,
             overtaken: Time::ZERO,
             denied: BTreeMap::new(),

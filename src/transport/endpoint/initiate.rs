@@ -69,6 +69,15 @@ impl Attempt {
         }
     }
 
+    /// Why it has failed, if it ends now.
+    fn failure(&self, now: Time) -> OpenError {
+        let after = now.since(self.started);
+        match &self.keying {
+            Some(keying) => OpenError::NoKeying { address: keying.path.remote, after },
+            None => OpenError::NoAnswer { attempts: self.candidates.len(), after },
+        }
+    }
+
     /// True if the far end with `certificate` at `path` is the one this attempt is after.
     pub(super) fn is_after(&self, certificate: &Certificate, path: Path) -> bool {
         match &self.keying {
@@ -127,6 +136,13 @@ impl Endpoint {
     /// Gives an attempt up; [`Event::OpenFailed`] follows.
     pub fn cancel_open(&mut self, open: OpenId) {
         self.fail(open.0, OpenError::Cancelled);
+    }
+
+    /// Gives an attempt up without an event, and says how far it came. `None` if it is over.
+    pub fn give_up(&mut self, now: Time, open: OpenId) -> Option<OpenError> {
+        let error = self.attempts.get(&open.0)?.failure(now);
+        self.forget(open.0);
+        Some(error)
     }
 
     /// A hello goes to every candidate that is due, or the keying is repeated.

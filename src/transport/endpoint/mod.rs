@@ -389,6 +389,7 @@ impl Endpoint {
     }
 
     fn handle_session_packet(&mut self, now: Time, path: Path, datagram: &mut [u8], id: SessionId) {
+        let already = self.events.len();
         let Some((session, mut cx)) = self.entry(now, id) else { return };
         let was_confirmed = session.confirmed;
         let Some(encrypted) = datagram.get_mut(SESSION_ID_LEN..) else { return };
@@ -398,7 +399,10 @@ impl Endpoint {
             if let Some((key, _)) = session.keying_answer.take() {
                 self.table.forget_answer(key);
             }
+            // The session is announced before what its first packet brought.
+            let brought = self.events.split_off(already.min(self.events.len()));
             self.on_confirmed(now, id);
+            self.events.extend(brought);
         }
         for hello in forwarded {
             self.on_forwarded_hello(now, interface, &hello);

@@ -1,0 +1,409 @@
+//! Endpoint events to the NetConnection and the groups.
+
+use super::*;
+use crate::flash::{ClientEvent, FlowDecision, FlowKind as Metadata};
+use crate::group::message::MembershipMessage;
+use crate::group::{HelloVerdict, OpenVerdict};
+use crate::transport::{CloseReason, Event, Role};
+use bytes::Bytes;
+
+impl Node {
+    /// Moves everything that waits until nothing does.
+    pub(super) fn pump(&mut self, now: Time) {
+        loop {
+            let mut busy = false;
+            while let Some(event) = self.endpoint.poll_event() {
+                self.dispatch(now, event);
+                busy = true;
+            }
+            busy |= self.connection_actions(now);
+            busy |= self.group_actions(now);
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn dispatch(&mut self, now: Time, event: Event) {
+        match event {
+            Event::SessionOpened { session, far, opens, .. } => {
+                self.on_session_opened(now, session, far, &opens);
+            }
+            Event::OpenFailed { open, error } => self.on_open_failed(now, open, error),
+            Event::SessionClosed { session, reason } => {
+                self.on_session_closed(now, session, reason)
+            }
+            Event::FlowOpened { session, flow, metadata, association } => {
+                self.on_flow_opened(now, session, flow, &metadata, association);
+            }
+            Event::Message { session, flow, message } => {
+                self.on_message(now, session, flow, message);
+            }
+            Event::FlowFinished { session, flow } => self.on_flow_finished(now, session, flow),
+            Event::FlowRejected { session, flow, exception } => {
+                self.on_flow_rejected(now, session, flow, exception);
+            }
+            Event::FlowDone { session, flow } => {
+                self.senders.remove(&(session, flow));
+            }
+            Event::AddressChanged { session, address } => {
+                for joined in self.groups.values_mut() {
+                    joined.group.on_far_address(session, address);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_session_opened(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        far: Fingerprint,
+        opens: &[OpenId],
+    ) {
+        let for_server = match &self.server {
+            Server::Opening { open, uri, .. } if opens.contains(open) => Some(uri.clone()),
+            _ => None,
+        };
+        let mut asked = false;
+        for open in opens {
+            asked |= self.attempts.remove(open).is_some();
+        }
+        if let Some(uri) = for_server {
+            return self.begin_connection(now, session, &uri);
+        }
+        if self.peers.contains_key(&session) {
+            // The attempt ended in a session that the groups know already.
+            if asked {
+                self.groups.values_mut().for_each(|j| j.group.on_connect_failed(now, far));
+            }
+            return;
+        }
+        self.events.push_back(NodeEvent::SessionOpened(session));
+        self.peers.insert(session, far);
+        for handle in self.groups.keys().copied().collect::<Vec<_>>() {
+            self.tell_group_of_session(now, handle, session);
+        }
+    }
+
+    fn begin_connection(&mut self, now: Time, session: SessionId, uri: &Uri) {
+        self.events.push_back(NodeEvent::SessionOpened(session));
+        let client = self.config.client.clone();
+        match ClientConnection::connect(now, client, uri, Vec::new()) {
+            Ok(mut connection) => {
+                connection.set_addresses(now, &self.addresses);
+                self.server_address = self.endpoint.session(session).map(|info| info.path().remote);
+                self.server = Server::Session(Box::new(ServerSession {
+                    session,
+                    connection,
+                    flows: BTreeMap::new(),
+                    tokens: HashMap::new(),
+                    since: now,
+                }));
+            }
+            Err(error) => {
+                self.endpoint.close(now, session);
+                self.fail_connection(ConnectError::Invalid(error));
+            }
+        }
+    }
+
+    pub(super) fn fail_connection(&mut self, error: ConnectError) {
+        self.server = Server::None;
+        self.forget_server_flows();
+        self.events.push_back(NodeEvent::ConnectFailed(error));
+    }
+
+    pub(super) fn tell_group_of_session(
+        &mut self,
+        now: Time,
+        handle: GroupHandle,
+        session: SessionId,
+    ) {
+        let Some(info) = self.endpoint.session(session) else { return };
+        let Some(joined) = self.groups.get_mut(&handle) else { return };
+        joined.group.on_session_opened(
+            now,
+            session,
+            info.far(),
+            info.role() == Role::Initiator,
+            *info.near_nonce(),
+            *info.far_nonce(),
+            info.path().remote,
+        );
+    }
+
+    fn on_open_failed(&mut self, now: Time, open: OpenId, error: OpenError) {
+        if let Some((peer, _)) = self.attempts.remove(&open) {
+            tracing::debug!(%peer, %error, "member not reached");
+            for joined in self.groups.values_mut() {
+                joined.group.on_connect_failed(now, peer);
+            }
+        } else if matches!(&self.server, Server::Opening { open: id, .. } if *id == open) {
+            self.fail_connection(error.into());
+        }
+    }
+
+    fn on_session_closed(&mut self, now: Time, session: SessionId, _reason: CloseReason) {
+        self.receivers.retain(|(of, _), _| *of != session);
+        self.senders.retain(|(of, _), _| *of != session);
+        if self.peers.remove(&session).is_some() {
+            for joined in self.groups.values_mut() {
+                joined.flows.retain(|(of, _), _| *of != session);
+                joined.released.remove(&session);
+                joined.group.on_session_closed(now, session);
+            }
+        }
+        match &mut self.server {
+            Server::Session(server) if server.session == session => {
+                let was_connected = server.connection.is_connected();
+                self.server = Server::None;
+                self.forget_server_flows();
+                self.events.push_back(if was_connected {
+                    NodeEvent::Disconnected
+                } else {
+                    NodeEvent::ConnectFailed(ConnectError::Closed)
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn on_flow_opened(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        flow: FlowId,
+        metadata: &[u8],
+        association: Option<FlowId>,
+    ) {
+        let owner = association.and_then(|to| self.senders.get(&(session, to)).copied());
+        let kind = FlowKind::from_metadata(metadata);
+        let accepted = match (Metadata::parse(metadata), owner) {
+            (Some(Metadata::Tc { .. }), _) if self.is_server(session) => {
+                self.offer_to_connection(now, flow, metadata, owner)
+            }
+            (Some(Metadata::GroupServer), Some(Sender::GroupServer(handle))) => {
+                Some(Receiver::GroupServer(handle))
+            }
+            (Some(Metadata::GroupPeer(_)), Some(Sender::Group(handle, associated))) => kind
+                .and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, associated)),
+            (Some(Metadata::GroupPeer(_)), None) if kind == Some(FlowKind::Membership) => {
+                let waiting = self.receivers.values().filter(|r| **r == Receiver::Unclaimed);
+                (association.is_none() && waiting.count() < MAX_UNCLAIMED)
+                    .then_some(Receiver::Unclaimed)
+            }
+            _ => None,
+        };
+        match accepted {
+            Some(receiver) => {
+                self.receivers.insert((session, flow), receiver);
+            }
+            None => {
+                let _ = self.endpoint.reject_flow(session, flow, 0);
+            }
+        }
+    }
+
+    fn offer_to_connection(
+        &mut self,
+        now: Time,
+        flow: FlowId,
+        metadata: &[u8],
+        owner: Option<Sender>,
+    ) -> Option<Receiver> {
+        let Server::Session(server) = &mut self.server else { return None };
+        let token = match owner {
+            Some(Sender::Connection(token)) => Some(token),
+            _ => None,
+        };
+        match server.connection.on_flow_opened(now, flow, metadata, token) {
+            FlowDecision::Accept => Some(Receiver::Connection),
+            FlowDecision::Reject(_) => None,
+        }
+    }
+
+    fn offer_to_group(
+        &mut self,
+        now: Time,
+        handle: GroupHandle,
+        session: SessionId,
+        flow: FlowId,
+        kind: FlowKind,
+        associated: FlowKind,
+    ) -> Option<Receiver> {
+        let joined = self.groups.get_mut(&handle)?;
+        match joined.group.on_flow_opened(now, session, flow, kind, associated) {
+            OpenVerdict::Accept => Some(Receiver::Group(handle)),
+            OpenVerdict::Reject(_) => None,
+        }
+    }
+
+    fn on_message(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
+        let Some(&receiver) = self.receivers.get(&(session, flow)) else { return };
+        match receiver {
+            Receiver::Connection => {
+                if let Server::Session(server) = &mut self.server {
+                    server.connection.on_message(now, flow, &message);
+                }
+                self.connection_events(now);
+            }
+            Receiver::GroupServer(handle) => {
+                if let Some(joined) = self.groups.get_mut(&handle) {
+                    joined.group.on_server_message(now, &message);
+                }
+            }
+            Receiver::Group(handle) => {
+                if let Some(joined) = self.groups.get_mut(&handle) {
+                    joined.group.on_message(now, session, flow, message);
+                }
+            }
+            Receiver::Unclaimed => self.claim(now, session, flow, &message),
+        }
+    }
+
+    /// The first message of a `GR 1C` flow tells the group.
+    fn claim(&mut self, now: Time, session: SessionId, flow: FlowId, message: &Bytes) {
+        let wanted = MembershipMessage::group_of_hello(message);
+        let group =
+            self.groups.iter_mut().find(|(_, joined)| wanted == Some(joined.group.id())).map(
+                |(&handle, joined)| (handle, joined.group.on_hello(now, session, flow, message)),
+            );
+        match group {
+            Some((handle, HelloVerdict::Accept)) => {
+                self.receivers.insert((session, flow), Receiver::Group(handle));
+            }
+            Some((_, HelloVerdict::Reject(code))) => self.refuse(session, flow, code),
+            None => self.refuse(session, flow, 0),
+        }
+    }
+
+    fn refuse(&mut self, session: SessionId, flow: FlowId, code: u64) {
+        self.receivers.remove(&(session, flow));
+        let _ = self.endpoint.reject_flow(session, flow, code);
+    }
+
+    fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
+        match self.receivers.remove(&(session, flow)) {
+            Some(Receiver::Connection) => {
+                if let Server::Session(server) = &mut self.server {
+                    server.connection.on_flow_finished(flow);
+                }
+                self.connection_events(now);
+            }
+            Some(Receiver::Group(handle)) => {
+                if let Some(joined) = self.groups.get_mut(&handle) {
+                    joined.group.on_flow_finished(now, session, flow);
+                }
+            }
+            Some(Receiver::GroupServer(_) | Receiver::Unclaimed) | None => {}
+        }
+    }
+
+    fn on_flow_rejected(&mut self, now: Time, session: SessionId, flow: FlowId, exception: u64) {
+        match self.senders.get(&(session, flow)).copied() {
+            Some(Sender::Connection(token)) => {
+                if let Server::Session(server) = &mut self.server {
+                    server.connection.on_flow_rejected(token, exception);
+                }
+                self.connection_events(now);
+            }
+            Some(Sender::Group(handle, kind)) => {
+                if let Some(joined) = self.groups.get_mut(&handle) {
+                    // A newer flow of the kind may have taken its place already.
+                    if joined.flows.get(&(session, kind)) == Some(&flow) {
+                        joined.flows.remove(&(session, kind));
+                        joined.group.on_flow_rejected(now, session, kind, exception);
+                    }
+                }
+            }
+            Some(Sender::GroupServer(handle)) => {
+                tracing::warn!("the server does not offer group membership");
+                if let Some(joined) = self.groups.get_mut(&handle) {
+                    joined.server_flow = None;
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// What the NetConnection tells.
+    pub(super) fn connection_events(&mut self, now: Time) {
+        loop {
+            let Server::Session(server) = &mut self.server else { return };
+            let session = server.session;
+            let Some(event) = server.connection.poll_event() else { return };
+            match event {
+                ClientEvent::Connected { .. } => self.on_connected(now, session),
+                ClientEvent::Failed(failure) => {
+                    self.fail_connection(failure.into());
+                    self.endpoint.close(now, session);
+                }
+                ClientEvent::Keepalive(keepalive) => {
+                    let dead = self.config.transport.dead_after;
+                    self.endpoint.set_keepalive(session, keepalive.server, dead);
+                    for peer in self.peers.keys() {
+                        self.endpoint.set_keepalive(*peer, keepalive.peer, dead);
+                    }
+                }
+                ClientEvent::Closed => {
+                    self.server = Server::None;
+                    self.forget_server_flows();
+                    self.endpoint.close(now, session);
+                    self.events.push_back(NodeEvent::Disconnected);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn on_connected(&mut self, now: Time, session: SessionId) {
+        let Some(info) = self.endpoint.session(session) else { return };
+        let server = info.path().remote;
+        self.server_address = Some(server);
+        self.events.push_back(NodeEvent::Connected { server });
+        for handle in self.groups.keys().copied().collect::<Vec<_>>() {
+            self.join_at_server(now, handle);
+        }
+    }
+
+    fn is_server(&self, session: SessionId) -> bool {
+        matches!(&self.server, Server::Session(server) if server.session == session)
+    }
+
+    pub(super) fn own_timeouts(&mut self, now: Time) {
+        match &self.server {
+            Server::Opening { open, since, .. }
+                if now.since(*since) >= self.config.server_timeout =>
+            {
+                let open = *open;
+                let error = self.endpoint.give_up(now, open).unwrap_or(OpenError::Cancelled);
+                self.fail_connection(error.into());
+            }
+            Server::Session(server)
+                if !server.connection.is_connected()
+                    && now.since(server.since) >= CONNECT_ANSWER =>
+            {
+                let session = server.session;
+                self.fail_connection(ConnectError::NoAnswer(CONNECT_ANSWER));
+                self.endpoint.close(now, session);
+            }
+            _ => {}
+        }
+        let late: Vec<OpenId> =
+            self.attempts.iter().filter(|(_, (_, at))| *at <= now).map(|(&open, _)| open).collect();
+        late.into_iter().for_each(|open| self.endpoint.cancel_open(open));
+        for joined in self.groups.values_mut() {
+            if joined.group.poll_timeout().is_some_and(|at| at <= now) {
+                for neighbor in joined.group.neighbors() {
+                    let info = self.endpoint.session(neighbor.session);
+                    if let Some(rtt) = info.and_then(|info| info.round_trip()) {
+                        joined.group.on_rtt(neighbor.session, rtt);
+                    }
+                }
+                joined.group.handle_timeout(now);
+            }
+        }
+    }
+}
