@@ -2,7 +2,7 @@
 
 use super::sequence_set::{Insert, SequenceSet};
 use super::{FlowId, Time};
-use crate::wire::chunk::{FragmentControl, encode_ack, kind};
+use crate::wire::chunk::{FragmentControl, encode_ack, encode_range_ack, kind};
 use crate::wire::vlu;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
@@ -238,7 +238,14 @@ impl RecvFlow {
     /// Appends what the far end must know of this flow now: an exception report if it is
     /// rejected, and an acknowledgement. False, and nothing appended, if `room` does not suffice;
     /// with `truncate` the acknowledgement is shortened instead, where possible.
-    pub(crate) fn assemble_ack(&mut self, room: usize, truncate: bool, out: &mut Vec<u8>) -> bool {
+    /// `bitmaps` allows the other of the two forms where it is shorter.
+    pub(crate) fn assemble_ack(
+        &mut self,
+        room: usize,
+        truncate: bool,
+        bitmaps: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let start = out.len();
         if let State::Rejected { exception } = self.state {
             let len = vlu::encoded_len(self.id.0) + vlu::encoded_len(exception);
@@ -249,7 +256,12 @@ impl RecvFlow {
         let blocks = self.blocks();
         let left = room.saturating_sub(out.len() - start);
         let ranges = self.seen.ranges();
-        let whole = encode_ack(self.id.0, blocks, self.seen.cumulative(), ranges, left, out);
+        let (flow, cumulative) = (self.id.0, self.seen.cumulative());
+        let whole = if bitmaps {
+            encode_ack(flow, blocks, cumulative, ranges, left, out)
+        } else {
+            encode_range_ack(flow, blocks, cumulative, ranges, left, out)
+        };
         if !whole.is_some_and(|whole| whole || truncate) {
             out.truncate(start);
             return false;
@@ -355,7 +367,7 @@ mod tests {
         receive(&mut flow, part(1, Whole, b"x"));
         assert!(flow.reject(7) && !flow.reject(8));
         let mut out = Vec::new();
-        assert!(flow.assemble_ack(1000, true, &mut out));
+        assert!(flow.assemble_ack(1000, true, false, &mut out));
         assert_eq!(out, [0x5e, 0, 2, 2, 7, 0x51, 0, 3, 2, 0, 1]);
         let outcome = receive(&mut flow, part(2, Whole, b"y"));
         assert!(outcome.messages.is_empty() && outcome.ack_now);

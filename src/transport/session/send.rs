@@ -65,7 +65,7 @@ impl Session {
         if path == self.path {
             let wants_data = self.may_send_data(cx);
             if self.ack_now || wants_data {
-                self.assemble_acks(start, end, &mut buf.bytes);
+                self.assemble_acks(cx, start, end, &mut buf.bytes);
             }
             if wants_data && self.assemble_data(cx, start, end, &mut buf.bytes) {
                 buf.bytes[start] |= FLAG_TIME_CRITICAL;
@@ -101,13 +101,13 @@ impl Session {
     }
 
     /// Acknowledgements of every flow that is ready for one (§3.6.3.4.5, §3.6.3.4.6).
-    fn assemble_acks(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
+    fn assemble_acks(&mut self, cx: &Context<'_>, start: usize, end: usize, out: &mut Vec<u8>) {
         let mut first = true;
         while let Some(&flow) = self.ack_queue.front() {
             if let Some(receiving) = self.recv_flows.get_mut(&flow).filter(|f| f.should_ack) {
                 let room = end.saturating_sub(out.len());
                 debug_assert!(out.len() > start);
-                if !receiving.assemble_ack(room, first, out) {
+                if !receiving.assemble_ack(room, first, cx.config.bitmap_acks, out) {
                     return;
                 }
                 first = false;
