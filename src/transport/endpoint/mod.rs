@@ -389,17 +389,20 @@ impl Endpoint {
     }
 
     fn handle_session_packet(&mut self, now: Time, path: Path, datagram: &mut [u8], id: SessionId) {
-        let Some((session, mut cx)) = self.entry(now, id) else { return };
+        let Some(session) = self.table.get_mut(id) else { return };
         let was_confirmed = session.confirmed;
         let Some(encrypted) = datagram.get_mut(SESSION_ID_LEN..) else { return };
-        let Some(forwarded) = session.handle_packet(&mut cx, path, encrypted) else { return };
-        let interface = session.path.interface;
+        let Some((header, rest)) = session.open_packet(now, encrypted) else { return };
         if !was_confirmed {
             if let Some((key, _)) = session.keying_answer.take() {
                 self.table.forget_answer(key);
             }
+            // The owner hears of the session before it hears of what the packet brought.
             self.on_confirmed(now, id);
         }
+        let Some((session, mut cx)) = self.entry(now, id) else { return };
+        let forwarded = session.handle_packet(&mut cx, path, &header, rest);
+        let interface = session.path.interface;
         for hello in forwarded {
             self.on_forwarded_hello(now, interface, &hello);
         }

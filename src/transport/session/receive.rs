@@ -41,14 +41,13 @@ struct Packet {
 }
 
 impl Session {
-    /// Decrypts and processes a datagram, given without its session ID. Returns the hellos that
-    /// were forwarded in it, or `None` if it is not a valid packet of this session.
-    pub(crate) fn handle_packet(
+    /// Decrypts a datagram, given without its session ID: its header and its chunks, or `None` if
+    /// it is not a valid packet of this session. The far end has the keys if it is one.
+    pub(crate) fn open_packet<'a>(
         &mut self,
-        cx: &mut Context<'_>,
-        path: Path,
-        encrypted: &mut [u8],
-    ) -> Option<Vec<Forwarded>> {
+        now: Time,
+        encrypted: &'a mut [u8],
+    ) -> Option<(PacketHeader, &'a [u8])> {
         let len = encrypted.len() as u64 + 4;
         let plain = match self.opener.open(encrypted) {
             Ok(plain) => plain,
@@ -66,16 +65,28 @@ impl Session {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += len;
         self.confirmed = true;
-        self.last_received = cx.now;
+        self.last_received = now;
         self.pinging = None;
-        self.note_header(cx, &header);
+        Some((header, rest))
+    }
+
+    /// Processes what [`open_packet`](Self::open_packet) has verified. Returns the hellos that
+    /// were forwarded in it.
+    pub(crate) fn handle_packet(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: Path,
+        header: &PacketHeader,
+        rest: &[u8],
+    ) -> Vec<Forwarded> {
+        self.note_header(cx, header);
         let mut packet = Packet::default();
         packet.report.outstanding_before = self.outstanding;
         for chunk in chunks(rest) {
             self.handle_chunk(cx, path, &mut packet, chunk);
         }
         self.after_chunks(cx, path, &mut packet);
-        Some(packet.forwarded)
+        packet.forwarded
     }
 
     fn expects(&self, header: &PacketHeader) -> bool {
