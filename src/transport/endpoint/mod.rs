@@ -394,8 +394,8 @@ impl Endpoint {
         let Some(encrypted) = datagram.get_mut(SESSION_ID_LEN..) else { return };
         let Some((header, rest)) = session.open_packet(now, encrypted) else { return };
         if !was_confirmed {
-            if let Some((key, _)) = session.keying_answer.take() {
-                self.table.forget_answer(key);
+            if let Some((_, answer)) = &mut session.keying_answer {
+                *answer = Vec::new();
             }
             // The owner hears of the session before it hears of what the packet brought.
             self.on_confirmed(now, id);

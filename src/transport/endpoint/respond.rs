@@ -154,12 +154,13 @@ impl Endpoint {
             && self.table.count_with(path.remote.ip()) < self.config.max_sessions_per_ip
     }
 
-    /// Sends the answer again if this keying was answered already. True if it was.
+    /// Sends the answer again if this keying was answered already and the initiator has not used
+    /// the keys yet. True if it was answered.
     fn repeat_answer(&mut self, path: Path, far: &Certificate, far_id: u32) -> bool {
         let Some(id) = self.table.answered((path.remote, far_id)) else { return false };
         let Some(session) = self.table.get_mut(id).filter(|s| s.far == *far) else { return false };
         let answer = session.keying_answer.clone();
-        if let Some((_, datagram)) = answer {
+        if let Some((_, datagram)) = answer.filter(|(_, datagram)| !datagram.is_empty()) {
             self.queue_startup(path, datagram);
         }
         true

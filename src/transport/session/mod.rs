@@ -120,7 +120,9 @@ pub(crate) struct Session {
     pub(crate) far_nonce: [u8; 32],
     pub(crate) key_log: KeyLogEntry,
     pub(crate) stats: SessionStats,
-    /// The Responder Initial Keying datagram, kept until the initiator has the keys.
+    /// The Responder Initial Keying datagram, empty once the initiator has the keys. The keying
+    /// that it answers is remembered as long as the session, so that a late copy of it does not
+    /// open another one.
     pub(crate) keying_answer: Option<(PendingKey, Vec<u8>)>,
     /// Attempts that wait for the first packet of a responder session.
     pub(crate) opens: Vec<OpenId>,
