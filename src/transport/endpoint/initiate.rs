@@ -43,7 +43,8 @@ struct Keying {
     near_id: u32,
     /// `None` while the near component is being computed.
     initiated: Option<Arc<Initiated>>,
-    finishing: bool,
+    /// Where the answer came from whose keys are being computed. Adopted only if they can be.
+    finishing: Option<Path>,
     next: Time,
     sent: u32,
     early: Vec<(Path, Vec<u8>)>,
@@ -207,7 +208,7 @@ impl Endpoint {
             cookie_changed: false,
             near_id,
             initiated: None,
-            finishing: false,
+            finishing: None,
             next: now,
             sent: 0,
             early: Vec::new(),
@@ -282,11 +283,10 @@ impl Endpoint {
         let Some(&id) = self.keying_ids.get(&near_id) else { return };
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let Some(keying) = &mut attempt.keying else { return };
-        let Some(initiated) = keying.initiated.clone().filter(|_| !keying.finishing) else {
+        let Some(initiated) = keying.initiated.clone().filter(|_| keying.finishing.is_none()) else {
             return;
         };
-        keying.finishing = true;
-        keying.path = path;
+        keying.finishing = Some(path);
         let component = chunk.component.to_vec();
         let far_id = chunk.session_id;
         self.jobs.push_back(Job(Work::Finish { open: id, initiated, component, far_id }));
@@ -305,11 +305,12 @@ impl Endpoint {
             Ok(keys) => *keys,
             Err(error) => {
                 tracing::debug!(address = %keying.path.remote, %error, "key exchange refused");
-                keying.finishing = false;
+                keying.finishing = None;
                 return;
             }
         };
-        let (path, far, near_id) = (keying.path, keying.far.clone(), keying.near_id);
+        let path = keying.finishing.unwrap_or(keying.path);
+        let (far, near_id) = (keying.far.clone(), keying.near_id);
         let early = std::mem::take(&mut keying.early);
         self.forget(id);
         let opening = Opening {
@@ -334,7 +335,7 @@ impl Endpoint {
     /// Keeps a packet that may belong to a session whose keys are still being computed.
     pub(super) fn keep_early(&mut self, id: u64, path: Path, datagram: &[u8]) {
         if let Some(keying) = self.attempts.get_mut(&id).and_then(|a| a.keying.as_mut())
-            && keying.finishing
+            && keying.finishing.is_some()
             && keying.early.len() < MAX_EARLY
         {
             keying.early.push((path, datagram.to_vec()));
