@@ -100,15 +100,16 @@ impl RecvFlow {
         } else if new {
             self.take(&fragment, &mut outcome);
         }
-        outcome.ack_now |= !new || self.seen.has_gaps();
+        outcome.ack_now |= !new || self.seen.has_gaps() || self.buffered + 1024 > self.capacity;
         self.deliver(now, &mut outcome);
         outcome
     }
 
-    /// True if holding this fragment would exceed the buffer although it is not the next in order.
+    /// True if holding this fragment would exceed the buffer. The next in order is always taken,
+    /// since it lets others go, unless the owner holds everything back.
     fn is_beyond_room(&self, fragment: &Received<'_>) -> bool {
-        let next = fragment.sequence == self.seen.cumulative() + 1;
-        !next && self.buffered + fragment.data.len() as u64 > self.capacity + WINDOW_SLACK
+        let next = self.seen.cumulative().checked_add(1) == Some(fragment.sequence);
+        (self.paused || !next) && self.buffered + fragment.data.len() as u64 > self.capacity + WINDOW_SLACK
     }
 
     fn take(&mut self, fragment: &Received<'_>, outcome: &mut Outcome) {
@@ -398,6 +399,18 @@ mod tests {
         assert!(!flow.seen.contains(900), "what was dropped is not acknowledged");
         let jump = Received { forward: u64::MAX - 2, ..part(u64::MAX - 1, Whole, b"") };
         assert!(receive(&mut flow, jump).messages.len() <= 80);
+    }
+
+    #[test]
+    fn hostile_sender_to_a_paused_flow_is_bounded() {
+        let mut flow = flow();
+        flow.pause(Time::ZERO, true);
+        for i in 0..1000 {
+            receive(&mut flow, part(1 + i, Whole, &[0; 1000]));
+        }
+        assert!(flow.buffered <= 10_000 + WINDOW_SLACK + 2000, "{}", flow.buffered);
+        assert_eq!(flow.pause(Time::ZERO, false).messages.len(), 71);
+        assert!(!flow.seen.contains(72), "what was dropped is not acknowledged");
     }
 
     #[test]
