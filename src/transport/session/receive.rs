@@ -283,6 +283,10 @@ impl Session {
         if path != self.path && self.mobility.confirm(cx.now, path.remote, message) {
             tracing::debug!(session = %self.id, from = %self.path.remote, to = %path.remote, "far end moved");
             self.path = path;
+            // What waits for the new address now goes the usual way.
+            for control in self.outbox.iter_mut().filter(|control| control.path == Some(path)) {
+                control.path = None;
+            }
             let address = path.remote;
             cx.events.push_back(Event::AddressChanged { session: self.id, address });
         }
