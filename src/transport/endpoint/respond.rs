@@ -91,7 +91,7 @@ impl Endpoint {
         }
     }
 
-    /// Passes a hello on to the peer of `session` (§3.5.1.5).
+    /// Passes a hello on to the peer of `session` (§3.5.1.5), unless it is too long for a packet.
     pub fn forward_hello(&mut self, now: Time, session: SessionId, introduction: &Introduction) {
         let Some(entry) = self.table.get_mut(session) else { return };
         let hello = ForwardedHello {
@@ -101,6 +101,9 @@ impl Endpoint {
         };
         let mut payload = Vec::with_capacity(hello.encoded_len());
         hello.encode(&mut payload);
+        if payload.len() > entry.control_capacity(&self.config) {
+            return;
+        }
         entry.push_control(None, kind::FORWARDED_HELLO, &payload);
         self.settle(now, session);
     }

@@ -118,7 +118,8 @@ impl Session {
             _ => {}
         }
         match chunk {
-            Chunk::Ping(message) => {
+            // A ping that is longer than what may be sent has no identical answer.
+            Chunk::Ping(message) if message.len() <= self.control_capacity(cx.config) => {
                 let elsewhere = (path != self.path).then_some(path);
                 self.push_control(elsewhere, kind::PING_REPLY, message);
             }

@@ -5,7 +5,7 @@ use super::{Context, Sent, Session, State};
 use crate::transport::send_flow::Priority;
 use crate::transport::transmit::MAX_BATCH;
 use crate::transport::{Config, Path, Role, Time, TransmitBuf};
-use crate::wire::packet::MAX_HEADER_LEN;
+use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
 use crate::wire::{Mode, PacketHeader};
 
 /// What a fragment's chunk costs beside its data: header 3, flags 1, and the three VLUs of a flow
@@ -21,6 +21,12 @@ impl Session {
     pub(super) fn fragment_size(&self, config: &Config) -> usize {
         let plain = self.sealer.plain_capacity(config.max_datagram);
         plain.saturating_sub(MAX_HEADER_LEN + CHUNK_OVERHEAD + SEQUENCE_MARGIN).max(64)
+    }
+
+    /// Payload bytes of a chunk that fits into a datagram on its own.
+    pub(crate) fn control_capacity(&self, config: &Config) -> usize {
+        let plain = self.sealer.plain_capacity(config.max_datagram);
+        plain.saturating_sub(MAX_HEADER_LEN + CHUNK_HEADER_LEN + SEQUENCE_MARGIN)
     }
 
     /// Puts the next batch into the empty `buf` and says where it goes.
