@@ -72,6 +72,12 @@ impl Table {
         self.open(id).map(|session| session.id)
     }
 
+    /// True if `far` has opened a session and not used it yet.
+    pub(super) fn is_unconfirmed(&self, far: Fingerprint) -> bool {
+        let mut sessions = self.sessions.values().map(|entry| &entry.session);
+        sessions.any(|s| !s.confirmed && s.is_open() && s.far.fingerprint() == far)
+    }
+
     pub(super) fn insert(&mut self, session: Session) {
         let id = session.id;
         let ip = session.path.remote.ip();

@@ -68,10 +68,7 @@ impl Session {
     /// Keepalive (§3.5.4.1): an empty ping after silence, repeated until there is a sign of life.
     fn ping_if_silent(&mut self, now: Time) {
         match self.pinging {
-            None if now.since(self.last_received) >= self.keepalive => {
-                self.push_control(None, kind::PING, &[]);
-                self.pinging = Some(Pinging { first: now, again: now + self.rtt.timeout() });
-            }
+            None if now.since(self.last_received) >= self.keepalive => self.ping(now),
             Some(pinging) if pinging.again <= now => {
                 self.rtt.back_off();
                 self.push_control(None, kind::PING, &[]);
@@ -79,6 +76,12 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// Sends an empty ping that is repeated until there is a sign of life.
+    pub(crate) fn ping(&mut self, now: Time) {
+        self.push_control(None, kind::PING, &[]);
+        self.pinging = Some(Pinging { first: now, again: now + self.rtt.timeout() });
     }
 
     fn near_close_timer(&mut self, cx: &mut Context<'_>, since: Time, repeat: Time) {
