@@ -161,7 +161,7 @@ impl Session {
         fragment: Received<'_>,
     ) {
         if !self.recv_flows.contains_key(&flow) {
-            if self.recv_flows.len() >= cx.config.max_flows {
+            if self.recv_flows.len() >= cx.config.max_flows && !self.forget_complete_flow() {
                 return;
             }
             self.start_flow(cx, flow, options);
@@ -175,6 +175,15 @@ impl Session {
             self.delayed_ack = Some(cx.now + DELAYED_ACK);
         }
         self.deliver(cx, FlowId(flow), outcome);
+    }
+
+    /// Makes room for a new receiving flow by forgetting the complete one that has answered
+    /// repetitions longest. False if there is none.
+    fn forget_complete_flow(&mut self) -> bool {
+        let lingering = self.recv_flows.iter().filter_map(|(&id, f)| Some((f.linger_until()?, id)));
+        let Some((_, oldest)) = lingering.min() else { return false };
+        self.recv_flows.remove(&oldest);
+        true
     }
 
     /// A new receiving flow (§3.6.3.1); rejected at once if the far end may not open it like this.
