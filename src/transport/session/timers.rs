@@ -51,9 +51,10 @@ impl Session {
 
     fn flow_timers(&mut self, now: Time) {
         let mut probes = Vec::new();
+        let timeout = self.rtt.timeout();
         for (&id, flow) in &mut self.send_flows {
             flow.expire(now);
-            if flow.probe_due(now) {
+            if flow.probe_due(now, timeout) {
                 probes.push(id);
             }
         }
