@@ -293,6 +293,7 @@ impl Session {
             return;
         }
         self.end_flows();
+        self.outbox.clear();
         self.state = State::NearClose { since: cx.now, repeat: cx.now + CLOSE_REPEAT };
         self.push_control(None, kind::CLOSE_REQUEST, &[]);
         self.report_closed(cx, CloseReason::Near);

@@ -303,6 +303,8 @@ impl Session {
     }
 
     fn on_close_request(&mut self, cx: &mut Context<'_>) {
+        // Whatever waits to be sent is of no use now and must not keep the answer out.
+        self.outbox.clear();
         self.push_control(None, kind::CLOSE_ACK, &[]);
         if self.state == State::Open {
             self.end_flows();
