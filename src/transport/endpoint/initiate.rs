@@ -22,6 +22,10 @@ const TAG_LEN: usize = 16;
 const BACKOFF: Duration = Duration::from_millis(1500);
 /// Addresses that one attempt asks at most (REDIRECT_THRESHOLD).
 const MAX_CANDIDATES: usize = 24;
+/// Plain bytes of a padded hello. A responder answers with at most three times what it received,
+/// so that the padding makes room for static keys in a large group. It is the usual padding of a
+/// packet, only more of it; every other hello goes without, in case a responder minds.
+const PADDED_HELLO: usize = 205;
 /// Packets of the session that may arrive before its keys are computed.
 const MAX_EARLY: usize = 16;
 
@@ -157,21 +161,28 @@ impl Endpoint {
         } else if attempt.keying.is_some() {
             self.repeat_keying(now, id);
         } else {
-            let mut due = Vec::new();
-            for candidate in attempt.candidates.iter_mut().filter(|c| c.next <= now) {
-                candidate.sent += 1;
-                candidate.next = now + BACKOFF * candidate.sent;
-                due.push(candidate.path);
-            }
-            let (epd, tag) = (attempt.epd.clone(), attempt.tag);
-            let hello = InitiatorHello { epd: epd.as_bytes(), tag: &tag };
-            for path in due {
-                self.send_startup(path, 0, &Chunk::InitiatorHello(hello));
-            }
+            self.send_hellos(now, id);
         }
         if let Some(attempt) = self.attempts.get(&id) {
             let next = attempt.next_timeout(self.config.open_timeout);
             self.table.schedule_attempt(next, id);
+        }
+    }
+
+    fn send_hellos(&mut self, now: Time, id: u64) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let to_peer = attempt.epd.fingerprint().is_some();
+        let mut due = Vec::new();
+        for candidate in attempt.candidates.iter_mut().filter(|c| c.next <= now) {
+            candidate.sent += 1;
+            candidate.next = now + BACKOFF * candidate.sent;
+            let padded = to_peer && candidate.sent % 2 == 1;
+            due.push((candidate.path, if padded { PADDED_HELLO } else { 0 }));
+        }
+        let (epd, tag) = (attempt.epd.clone(), attempt.tag);
+        let hello = InitiatorHello { epd: epd.as_bytes(), tag: &tag };
+        for (path, padding) in due {
+            self.send_startup_padded(padding, path, 0, &Chunk::InitiatorHello(hello));
         }
     }
 

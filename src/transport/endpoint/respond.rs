@@ -198,7 +198,7 @@ impl Endpoint {
         let near_id = self.new_session_id();
         let chunk =
             ResponderKeying { session_id: near_id, component: &component, signature: NO_SIGNATURE };
-        let Some(answer) = self.seal_startup(far_id, &Chunk::ResponderKeying(chunk)) else {
+        let Some(answer) = self.seal_startup(0, far_id, &Chunk::ResponderKeying(chunk)) else {
             return;
         };
         let opening = Opening {
