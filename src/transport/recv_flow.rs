@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// How long a complete flow still answers repetitions (§3.6.3.8).
 pub const COMPLETE_LINGER: Duration = Duration::from_secs(120);
+/// First and longest time after which an exception is told again, as the observed player does.
+const EXCEPTION_REPEAT: Duration = Duration::from_millis(500);
+const EXCEPTION_REPEAT_MAX: Duration = Duration::from_secs(10);
 /// Memory that a held fragment costs beside its data.
 const FRAGMENT_OVERHEAD: u64 = 64;
 /// Fragments beyond the advertised window that are still taken, in bytes.
@@ -63,6 +66,8 @@ pub(crate) struct RecvFlow {
     advertised: Option<u64>,
     paused: bool,
     pub(crate) should_ack: bool,
+    /// When an exception is told again, and after how long.
+    repeat: Option<(Time, Duration)>,
 }
 
 impl RecvFlow {
@@ -81,6 +86,7 @@ impl RecvFlow {
             advertised: None,
             paused: false,
             should_ack: false,
+            repeat: None,
         }
     }
 
@@ -245,6 +251,7 @@ impl RecvFlow {
         room: usize,
         truncate: bool,
         bitmaps: bool,
+        now: Time,
         out: &mut Vec<u8>,
     ) -> bool {
         let start = out.len();
@@ -269,7 +276,31 @@ impl RecvFlow {
         }
         self.should_ack = false;
         self.advertised = Some(blocks);
+        if matches!(self.state, State::Rejected { .. }) {
+            self.schedule_repetition(now);
+        }
         true
+    }
+
+    fn schedule_repetition(&mut self, now: Time) {
+        let interval = match self.repeat {
+            Some((at, last)) if at <= now => {
+                last.mul_f64(std::f64::consts::SQRT_2).min(EXCEPTION_REPEAT_MAX)
+            }
+            Some((_, last)) => last,
+            None => EXCEPTION_REPEAT,
+        };
+        self.repeat = Some((now + interval, interval));
+    }
+
+    /// True if the sender of a rejected flow has not finished it and is to be told again: the
+    /// report may have been lost, and an idle sender gives no other occasion.
+    pub(crate) fn repetition_due(&mut self, now: Time) -> bool {
+        let due = matches!(self.state, State::Rejected { .. })
+            && !self.should_ack
+            && self.repeat.is_some_and(|(at, _)| at <= now);
+        self.should_ack |= due;
+        due
     }
 
     /// Room in blocks of 1,024 bytes (§3.6.3.5).
@@ -281,6 +312,16 @@ impl RecvFlow {
         if blocks == 0 && self.capacity > 0 && !self.paused { 1 } else { blocks }
     }
 
+    /// When the flow can be forgotten, or an exception is to be told again.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        match self.state {
+            State::Open => None,
+            State::Rejected { .. } if self.should_ack => None,
+            State::Rejected { .. } => self.repeat.map(|(at, _)| at),
+            State::Linger { until } => Some(until),
+        }
+    }
+
     /// When the flow can be forgotten.
     pub(crate) const fn linger_until(&self) -> Option<Time> {
         match self.state {
@@ -289,8 +330,8 @@ impl RecvFlow {
         }
     }
 
-    /// True while messages can arrive.
-    pub(crate) fn is_open(&self) -> bool {
+    #[cfg(test)]
+    fn is_open(&self) -> bool {
         self.state == State::Open
     }
 }
@@ -368,7 +409,7 @@ mod tests {
         receive(&mut flow, part(1, Whole, b"x"));
         assert!(flow.reject(7) && !flow.reject(8));
         let mut out = Vec::new();
-        assert!(flow.assemble_ack(1000, true, false, &mut out));
+        assert!(flow.assemble_ack(1000, true, false, Time::ZERO, &mut out));
         assert_eq!(out, [0x5e, 0, 2, 2, 7, 0x51, 0, 3, 2, 0, 1]);
         let outcome = receive(&mut flow, part(2, Whole, b"y"));
         assert!(outcome.messages.is_empty() && outcome.ack_now);

@@ -113,7 +113,7 @@ impl Session {
             if let Some(receiving) = self.recv_flows.get_mut(&flow).filter(|f| f.should_ack) {
                 let room = end.saturating_sub(out.len());
                 debug_assert!(out.len() > start);
-                if !receiving.assemble_ack(room, first, cx.config.bitmap_acks, out) {
+                if !receiving.assemble_ack(room, first, cx.config.bitmap_acks, cx.now, out) {
                     return;
                 }
                 first = false;

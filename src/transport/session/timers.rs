@@ -63,6 +63,12 @@ impl Session {
             vlu::encode(id, &mut payload);
             self.push_control(None, kind::BUFFER_PROBE, &payload);
         }
+        for (&id, flow) in &mut self.recv_flows {
+            if flow.repetition_due(now) {
+                self.ack_queue.push_back(id);
+                self.ack_now = true;
+            }
+        }
         self.recv_flows.retain(|_, flow| flow.linger_until().is_none_or(|until| until > now));
     }
 
@@ -101,11 +107,11 @@ impl Session {
             None => self.last_received + self.keepalive,
         };
         let flows = self.send_flows.values().filter_map(|flow| flow.next_timeout());
-        let lingering = self.recv_flows.values().filter_map(|flow| flow.linger_until());
+        let receiving = self.recv_flows.values().filter_map(|flow| flow.next_timeout());
         let unconfirmed = (!self.confirmed).then(|| self.last_received + UNCONFIRMED);
         let dead = self.unanswered_since.map(|since| since + self.dead_after);
         flows
-            .chain(lingering)
+            .chain(receiving)
             .chain(
                 [self.delayed_ack, self.timeout, dead, unconfirmed, Some(ping)]
                     .into_iter()
