@@ -115,7 +115,8 @@ impl RecvFlow {
     /// since it lets others go, unless the owner holds everything back.
     fn is_beyond_room(&self, fragment: &Received<'_>) -> bool {
         let next = self.seen.cumulative().checked_add(1) == Some(fragment.sequence);
-        (self.paused || !next) && self.buffered + fragment.data.len() as u64 > self.capacity + WINDOW_SLACK
+        (self.paused || !next)
+            && self.buffered + fragment.data.len() as u64 > self.capacity + WINDOW_SLACK
     }
 
     fn take(&mut self, fragment: &Received<'_>, outcome: &mut Outcome) {

@@ -315,7 +315,8 @@ impl Endpoint {
             return;
         }
         let Some(keying) = &mut attempt.keying else { return };
-        let Some(initiated) = keying.initiated.clone().filter(|_| keying.finishing.is_none()) else {
+        let Some(initiated) = keying.initiated.clone().filter(|_| keying.finishing.is_none())
+        else {
             return;
         };
         keying.finishing = Some(path);

@@ -325,7 +325,13 @@ impl Endpoint {
     }
 
     /// The same, padded to at least `plain` bytes before encryption.
-    fn send_startup_padded(&mut self, plain: usize, path: Path, session_id: u32, chunk: &Chunk<'_>) {
+    fn send_startup_padded(
+        &mut self,
+        plain: usize,
+        path: Path,
+        session_id: u32,
+        chunk: &Chunk<'_>,
+    ) {
         if let Some(datagram) = self.seal_startup(plain, session_id, chunk) {
             self.queue_startup(path, datagram);
         }
