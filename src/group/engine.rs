@@ -128,7 +128,8 @@ impl Group {
     /// Bootstrap peers of the groupspec are connected to at once.
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let replication = Replication::new(config.replication.clone(), Rng::new(rng.next()));
+        let replication =
+            Replication::new(config.near, config.replication.clone(), Rng::new(rng.next()));
         let mut group = Self {
             id: config.spec.group_id(),
             address: GroupAddress::of(&config.near),
