@@ -46,11 +46,7 @@ fuzz_target!(|input: &[u8]| {
 
 /// Keys in the fastest group.
 fn identity(seed: u8, keys: KeyStyle) -> Arc<Identity> {
-    let config = IdentityConfig {
-        keys,
-        groups: vec![DhGroup::Modp2],
-        ..IdentityConfig::default()
-    };
+    let config = IdentityConfig { keys, groups: vec![DhGroup::Modp2], ..IdentityConfig::default() };
     Arc::new(Identity::generate(&config, &mut ChaCha20Rng::from_seed([seed; 32])))
 }
 
