@@ -1,1 +1,102 @@
-//! Sockets, timers and tasks under a sans-IO machine.
+//! Sockets, a clock, randomness and threads under a state machine.
+//!
+//! This is the lowest room that touches the operating system. It drives any [`Service`]: a
+//! [`Machine`] that an application sends commands to and reads events from.
+//!
+//! ```no_run
+//! # use rtmfp::driver::{self, Clock, Service, Sockets};
+//! # async fn example<S: Service<Command = &'static str>>(make: fn(rtmfp::transport::Time) -> S)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let sockets = Sockets::bind(&["0.0.0.0:1935".parse()?, "[::]:1935".parse()?])?;
+//! let clock = Clock::start();
+//! let (handle, mut events) = driver::spawn(make(clock.now()), sockets, clock);
+//! handle.send("do something").await?;
+//! while let Some(event) = events.recv().await {
+//!     // …
+//! #   break;
+//! }
+//! handle.shutdown(std::time::Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One task owns the machine and its sockets. It waits until something happens, does a bounded
+//! amount of work, lets other tasks run, and goes on. After **every** call into the machine it
+//! drains the machine as [`Machine`] says, so that a machine behaves here as in the simulator.
+//!
+//! Bounds, and what happens at each:
+//!
+//! | bound | at the bound |
+//! | --- | --- |
+//! | [`COMMAND_QUEUE`] commands wait | [`Handle::send`] waits |
+//! | [`EVENT_QUEUE`] events wait for a slow consumer | the machine's events stay in the machine, which is told by [`Service::handle_stall`]; datagrams and timers go on; counted in [`Stats::stalls`] |
+//! | a job for each processor runs | further jobs wait, oldest first |
+//! | [`MAX_WAITING_JOBS`] jobs wait | the newest is dropped, like a lost packet, and counted in [`Stats::jobs_dropped`] |
+//! | a socket's send buffer is full | what the machine wants sent stays in the machine until there is room |
+//! | datagrams, commands and batches of a turn | other tasks run before the next turn |
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `task` | the loop |
+//! | `handle` | what the application holds |
+//! | `socket`, `sockets` | one UDP socket; all of them by [`Interface`](crate::transport::Interface) |
+//! | `address` | which addresses this host has |
+//! | `jobs` | the pool for [`Job`](crate::transport::Job)s |
+//! | `clock`, `random` | time and randomness of the operating system |
+
+mod address;
+mod clock;
+mod error;
+mod handle;
+mod jobs;
+mod random;
+mod socket;
+mod sockets;
+mod stats;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use address::host_addresses;
+pub use clock::Clock;
+pub use error::{BindError, ShutdownError, Stopped};
+pub use handle::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE, Events, Handle, spawn};
+pub use jobs::MAX_WAITING_JOBS;
+pub use random::os_random;
+pub use sockets::{MAX_SOCKETS, Sockets};
+pub use stats::Stats;
+
+use crate::transport::{Machine, Time};
+
+/// A machine that an application talks to: a node, a rendezvous server.
+///
+/// The [drain rule](Machine) holds for every method here that takes `now`.
+pub trait Service: Machine + Send + 'static {
+    /// What the application asks for. A command that has an answer carries the way back itself,
+    /// for example a oneshot sender.
+    type Command: Send + 'static;
+    /// What the application is told.
+    type Event: Send + 'static;
+
+    /// Does what the application asks for.
+    fn handle_command(&mut self, now: Time, command: Self::Command);
+
+    /// The next event for the application.
+    #[must_use]
+    fn poll_event(&mut self) -> Option<Self::Event>;
+
+    /// The application's event queue is full (`stalled`), or at least half empty again.
+    ///
+    /// Until then no event is polled, so they pile up in the machine. A machine that can hold the
+    /// far end back without harm, by closing the window of a flow for example, should do so here;
+    /// the others bound their own queue.
+    fn handle_stall(&mut self, now: Time, stalled: bool) {
+        let _ = (now, stalled);
+    }
+
+    /// Begins a graceful stop: sessions are closed, nothing new is begun. May be called again.
+    fn begin_shutdown(&mut self, now: Time);
+
+    /// True when a graceful stop is complete and dropping the machine harms nobody.
+    fn is_idle(&self) -> bool;
+}

@@ -110,6 +110,8 @@ pub struct Group {
     pub(super) links: BTreeMap<SessionId, Link>,
     pub(super) members: Members,
     pub(super) own_addresses: Vec<SocketAddr>,
+    /// Members with whom this node has no more to do.
+    shunned: VecDeque<Fingerprint>,
     pub(super) random_member: u64,
     replication: Replication,
     actions: VecDeque<GroupAction>,
@@ -133,6 +135,7 @@ impl Group {
             members: Members::new(config.max_members),
             links: BTreeMap::new(),
             own_addresses: Vec::new(),
+            shunned: VecDeque::new(),
             random_member: rng.next(),
             replication,
             actions: VecDeque::new(),
@@ -230,9 +233,7 @@ impl Group {
 
     /// An address at which others see this node, learned outside the group.
     pub fn on_address_learned(&mut self, address: SocketAddr) {
-        if !self.own_addresses.contains(&address) {
-            self.own_addresses.push(address);
-        }
+        self.remember_own_address(address);
     }
 
     /// The round-trip time of a session.

@@ -88,9 +88,7 @@ pub fn local_coverage(
     let below = own.next_decreasing(nearest.iter().copied());
     let above = own.next_increasing(nearest.iter().copied());
     match (below, above) {
-        (Some(below), Some(above)) => {
-            (below.midpoint_to_rounded_up(own), own.midpoint_to(&above))
-        }
+        (Some(below), Some(above)) => (below.midpoint_to_rounded_up(own), own.midpoint_to(&above)),
         _ => {
             let from = own.plus_power_of_two(255);
             let whole = (1..=255).map(|i| 255 - i).fold(*own, |to, i| to.plus_power_of_two(i));
@@ -110,7 +108,8 @@ mod tests {
     /// Printed by Flash Player 10.3 together with its neighbours.
     #[test]
     fn estimates_of_the_player() {
-        let own = "bafc641cf783a848dc5cd2265dd37071956883eca8fe0295f9b0a0ef54e3eef6".parse().unwrap();
+        let own =
+            "bafc641cf783a848dc5cd2265dd37071956883eca8fe0295f9b0a0ef54e3eef6".parse().unwrap();
         let seven = addresses(&[
             "c4adc7b489fdea8c898c327531f937aa762c4efbf79e60869d69f486494d5e78",
             "881637964c10516d4c4bfe489a99a90896fdb80b5a0e61c99b181beddf842b14",
@@ -122,7 +121,8 @@ mod tests {
         ]);
         assert!((estimated_member_count(&own, &seven) - 7.93780787333318).abs() < 1e-13);
 
-        let own = "5007c8dd4613cf273c8c547f158d74f927cf9f52d7fc070b893116c60926f8e1".parse().unwrap();
+        let own =
+            "5007c8dd4613cf273c8c547f158d74f927cf9f52d7fc070b893116c60926f8e1".parse().unwrap();
         let four = addresses(&[
             "084824bbf13776cb2f585e6f4c26e738f82fb96c672275d149780618f2620024",
             "93b6e7a0b0f42b72aeae254ce73a2f14f8b8776a3c7cc46b23ce1fe6b7580b24",
@@ -137,7 +137,8 @@ mod tests {
     /// Printed by Flash Player 10.3 with two neighbours in the same mode.
     #[test]
     fn coverage_of_the_player() {
-        let own = "a776bfe772e1d6ff40a3ab540257e2c95f6b988f63a72a1f40a75df483b7ffa1".parse().unwrap();
+        let own =
+            "a776bfe772e1d6ff40a3ab540257e2c95f6b988f63a72a1f40a75df483b7ffa1".parse().unwrap();
         let two = addresses(&[
             "4ddc37ecd4a0bfe6ba7122c0d5fa1810c49d7eaaa8d600e6204ad5fac652eab7",
             "9f0164b4d24dc7fee789131c397c42e97d648c0304adf7d0d36d7b090df3e89e",
@@ -148,7 +149,8 @@ mod tests {
         ]);
         assert_eq!(local_coverage(&own, &two), (limits[0], limits[1]));
 
-        let own = "63c3ad3aee03bec4faea637a76115fed72a94698177b2d905a90247287f09178".parse().unwrap();
+        let own =
+            "63c3ad3aee03bec4faea637a76115fed72a94698177b2d905a90247287f09178".parse().unwrap();
         let limits = addresses(&[
             "e3c3ad3aee03bec4faea637a76115fed72a94698177b2d905a90247287f09178",
             "e3c3ad3aee03bec4faea637a76115fed72a94698177b2d905a90247287f09177",

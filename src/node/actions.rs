@@ -54,12 +54,14 @@ impl Node {
     pub(super) fn group_actions(&mut self, now: Time) -> bool {
         let mut busy = false;
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
-            while let Some(action) = self.groups.get_mut(&handle).and_then(|j| j.group.poll_action())
+            while let Some(action) =
+                self.groups.get_mut(&handle).and_then(|j| j.group.poll_action())
             {
                 busy = true;
                 self.group_action(now, handle, action);
             }
-            while let Some(event) = self.groups.get_mut(&handle).and_then(|j| j.group.poll_event()) {
+            while let Some(event) = self.groups.get_mut(&handle).and_then(|j| j.group.poll_event())
+            {
                 self.events.push_back(NodeEvent::Group(handle, event));
             }
         }

@@ -30,7 +30,9 @@ impl Node {
                 self.on_session_opened(now, session, far, &opens);
             }
             Event::OpenFailed { open, error } => self.on_open_failed(now, open, error),
-            Event::SessionClosed { session, reason } => self.on_session_closed(now, session, reason),
+            Event::SessionClosed { session, reason } => {
+                self.on_session_closed(now, session, reason)
+            }
             Event::FlowOpened { session, flow, metadata, association } => {
                 self.on_flow_opened(now, session, flow, &metadata, association);
             }
@@ -91,8 +93,7 @@ impl Node {
         match ClientConnection::connect(now, client, uri, Vec::new()) {
             Ok(mut connection) => {
                 connection.set_addresses(now, &self.addresses);
-                self.server_address =
-                    self.endpoint.session(session).map(|info| info.path().remote);
+                self.server_address = self.endpoint.session(session).map(|info| info.path().remote);
                 self.server = Server::Session(Box::new(ServerSession {
                     session,
                     connection,
@@ -186,9 +187,8 @@ impl Node {
             (Some(Metadata::GroupServer), Some(Sender::GroupServer(handle))) => {
                 Some(Receiver::GroupServer(handle))
             }
-            (Some(Metadata::GroupPeer(_)), Some(Sender::Group(handle, associated))) => {
-                kind.and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, associated))
-            }
+            (Some(Metadata::GroupPeer(_)), Some(Sender::Group(handle, associated))) => kind
+                .and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, associated)),
             (Some(Metadata::GroupPeer(_)), None) if kind == Some(FlowKind::Membership) => {
                 let waiting = self.receivers.values().filter(|r| **r == Receiver::Unclaimed);
                 (association.is_none() && waiting.count() < MAX_UNCLAIMED)
@@ -266,11 +266,10 @@ impl Node {
     /// The first message of a `GR 1C` flow tells the group.
     fn claim(&mut self, now: Time, session: SessionId, flow: FlowId, message: &Bytes) {
         let wanted = MembershipMessage::group_of_hello(message);
-        let group = self
-            .groups
-            .iter_mut()
-            .find(|(_, joined)| wanted == Some(joined.group.id()))
-            .map(|(&handle, joined)| (handle, joined.group.on_hello(now, session, flow, message)));
+        let group =
+            self.groups.iter_mut().find(|(_, joined)| wanted == Some(joined.group.id())).map(
+                |(&handle, joined)| (handle, joined.group.on_hello(now, session, flow, message)),
+            );
         match group {
             Some((handle, HelloVerdict::Accept)) => {
                 self.receivers.insert((session, flow), Receiver::Group(handle));
@@ -383,7 +382,8 @@ impl Node {
                 self.fail_connection(error.into());
             }
             Server::Session(server)
-                if !server.connection.is_connected() && now.since(server.since) >= CONNECT_ANSWER =>
+                if !server.connection.is_connected()
+                    && now.since(server.since) >= CONNECT_ANSWER =>
             {
                 let session = server.session;
                 self.fail_connection(ConnectError::NoAnswer(CONNECT_ANSWER));

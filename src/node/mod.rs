@@ -14,9 +14,7 @@ mod actions;
 mod dispatch;
 
 use crate::crypto::{Epd, Fingerprint, Identity};
-use crate::flash::{
-    ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri,
-};
+use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri};
 use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
 use crate::transport::{
     Computed, Config, Endpoint, FlowId, Job, Machine, OpenError, OpenId, Path, Random, SessionId,
@@ -254,12 +252,8 @@ impl Node {
         let near = self.peer_id();
         let config = GroupConfig { near, server: self.server_address, ..config };
         let group = Group::new(config, now, self.random.next_u64());
-        let joined = Joined {
-            group,
-            server_flow: None,
-            flows: HashMap::new(),
-            released: HashSet::new(),
-        };
+        let joined =
+            Joined { group, server_flow: None, flows: HashMap::new(), released: HashSet::new() };
         self.groups.insert(handle, joined);
         for session in self.peers.keys().copied().collect::<Vec<_>>() {
             self.tell_group_of_session(now, handle, session);

@@ -2,9 +2,7 @@
 
 use super::{Rendezvous, RendezvousEvent};
 use crate::crypto::Fingerprint;
-use crate::flash::{
-    Action, FlowDecision, FlowKind, FlowToken, ServerConnection, ServerEvent,
-};
+use crate::flash::{Action, FlowDecision, FlowKind, FlowToken, ServerConnection, ServerEvent};
 use crate::group::GroupId;
 use crate::group::message::{SERVER_METADATA, ServerMessage};
 use crate::transport::{FlowId, FlowOptions, MessageOptions, Priority, SessionId, Time};

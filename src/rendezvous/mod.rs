@@ -316,8 +316,11 @@ impl Rendezvous {
             self.groups.choose(group, session, self.config.introduce_members, &mut *self.random);
         let members = self.groups.join(group, session);
         self.report(RendezvousEvent::Joined { peer, group, members });
-        let others: Vec<Fingerprint> =
-            others.into_iter().filter_map(|id| self.endpoint.session(id)).map(|i| i.far()).collect();
+        let others: Vec<Fingerprint> = others
+            .into_iter()
+            .filter_map(|id| self.endpoint.session(id))
+            .map(|i| i.far())
+            .collect();
         self.tell_members(now, session, flow, &others);
     }
 

@@ -16,6 +16,7 @@
 //! | [`store`] | where chunks live: a shared file, a file on its way in, memory |
 //! | [`reorder`] | chunks in file order for a player or a pipe |
 //! | [`replica`] | the state machine that ties them together, for provider and receiver alike |
+//! | [`file_peer`] | a replica in a group on a node |
 //!
 //! These parts know neither sockets nor clocks nor an async runtime; files are used by [`store`]
 //! only, in blocking calls.
@@ -23,6 +24,7 @@
 pub mod chunker;
 pub mod descriptor;
 pub mod file_name;
+pub mod file_peer;
 pub mod hash;
 pub mod layout;
 pub mod link;
@@ -32,6 +34,7 @@ pub mod store;
 
 pub use chunker::{CHUNK_SIZE, Chunker};
 pub use descriptor::{Descriptor, DescriptorForm};
+pub use file_peer::{FileEvent, FilePeer, Request};
 pub use hash::Digest256;
 pub use layout::Layout;
 pub use link::{Integrity, LinkError, ServerAddress, ShareLink};

@@ -4,6 +4,8 @@ use super::*;
 
 /// Two sessions to the same member that were opened within this time were opened by both ends at once.
 const GLARE: Duration = Duration::from_secs(5);
+/// Members that are shunned at a time.
+const MAX_SHUNNED: usize = 256;
 
 impl Group {
     /// A session to a peer is open, or existed when the group was made. The nonces are those of
@@ -40,7 +42,8 @@ impl Group {
             },
         );
         self.members.end_attempt(&peer);
-        if initiator && self.members.get(&peer).is_some() && !self.has_relation(&peer) {
+        let wanted = self.members.get(&peer).is_some() && !self.shunned.contains(&peer);
+        if initiator && wanted && !self.has_relation(&peer) {
             self.start_relation(now, session);
         }
         self.flush();
@@ -141,16 +144,19 @@ impl Group {
         self.flush();
     }
 
-    /// A peer has finished one of its flows.
+    /// A peer has finished one of its flows. The end of its `15`, `18` or `19` flow ends the relation,
+    /// and its `1C` flow is rejected then, as the player does.
     pub fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
         let link = self.links.get_mut(&session);
         let Some(relation) = link.and_then(|l| l.relation.as_mut()) else { return };
-        let ends = match relation.far_flows.remove(&flow) {
-            Some(kind) => kind.ends_relation(),
-            None => relation.far_flow == Some(flow),
-        };
-        if ends {
+        let finished = relation.far_flows.remove(&flow);
+        if relation.far_flow == Some(flow) {
             self.lose(now, session, Loss::Neighbor);
+        } else if finished.is_some_and(FlowKind::ends_relation) {
+            let membership = relation.far_flow;
+            self.lose(now, session, Loss::Neighbor);
+            let reject = membership.map(|flow| GroupAction::RejectFlow { session, flow, code: 0 });
+            self.actions.extend(reject);
         }
         self.flush();
     }
@@ -184,10 +190,30 @@ impl Group {
         self.closed = true;
     }
 
+    /// Has no more to do with a member: the relation ends, its hellos are rejected, and no session
+    /// to it is asked for. The oldest such member is pardoned when there are too many.
+    pub fn shun(&mut self, now: Time, peer: Fingerprint) {
+        if self.shunned.contains(&peer) {
+            return;
+        }
+        if self.shunned.len() >= MAX_SHUNNED {
+            self.shunned.pop_front();
+        }
+        self.shunned.push_back(peer);
+        let with_it = self.links.iter().filter(|(_, l)| l.peer == peer);
+        for session in with_it.map(|(&session, _)| session).collect::<Vec<_>>() {
+            self.lose(now, session, Loss::Neighbor);
+        }
+        self.flush();
+    }
+
     /// Connects to a member, in an existing session if there is one.
     pub(super) fn connect(&mut self, now: Time, peer: Fingerprint) {
         let full = self.relations() >= self.config.max_neighbors;
-        if full || self.has_relation(&peer) || self.config.spec.peer_to_peer_disabled() {
+        if full || self.shunned.contains(&peer) {
+            return;
+        }
+        if self.has_relation(&peer) || self.config.spec.peer_to_peer_disabled() {
             return;
         }
         if let Some(session) = self.session_of(&peer) {
@@ -220,6 +246,7 @@ impl Group {
         let Some(link) = self.links.get(&session) else { return false };
         hello.group_id == self.id
             && hello.receiver == self.config.near
+            && !self.shunned.contains(&link.peer)
             && hello.proof == Proof::new(&self.config.spec, &link.near_nonce)
             && !self.config.spec.peer_to_peer_disabled()
             && !self.closed
@@ -295,7 +322,10 @@ impl Group {
     /// older, or, when both ends have opened a session at once, that of the greater fingerprint.
     fn drop_twin(&mut self, now: Time, session: SessionId) {
         let Some(new) = self.links.get(&session) else { return };
-        let twin = self.links.iter().find(|(s, l)| **s != session && l.peer == new.peer && l.is_neighbor());
+        let twin = self
+            .links
+            .iter()
+            .find(|(s, l)| **s != session && l.peer == new.peer && l.is_neighbor());
         let Some((&twin, old)) = twin else { return };
         let apart = new.opened.since(old.opened).max(old.opened.since(new.opened));
         let keep_new = match new.initiator == old.initiator || apart > GLARE {

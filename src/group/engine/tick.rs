@@ -45,9 +45,8 @@ impl Group {
 
     fn forget(&mut self, now: Time) {
         let links = &self.links;
-        self.members.expire(now, |peer| {
-            links.values().any(|l| l.peer == *peer && l.relation.is_some())
-        });
+        self.members
+            .expire(now, |peer| links.values().any(|l| l.peer == *peer && l.relation.is_some()));
     }
 
     fn ask_someone(&mut self, now: Time) {

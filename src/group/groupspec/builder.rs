@@ -126,7 +126,8 @@ impl GroupSpecBuilder {
     /// # Errors
     /// [`GroupSpecError::TooLong`] or too many options.
     pub fn build(&self) -> Result<GroupSpec, GroupSpecError> {
-        let mut text = format!("G:{}00{}", encode_hex(&self.canonical()), encode_hex(&self.extras()));
+        let mut text =
+            format!("G:{}00{}", encode_hex(&self.canonical()), encode_hex(&self.extras()));
         for (kind, password) in
             [(kind::PUBLISH_PASSWORD, &self.publish), (kind::POSTING_PASSWORD, &self.posting)]
         {

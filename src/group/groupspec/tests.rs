@@ -46,7 +46,7 @@ fn identity_that_the_player_puts_into_its_hello() {
     assert_eq!(spec.as_str(), "G:0102010c020e7400");
     assert_eq!(
         spec.group_id().to_string(),
-        "1aed5a8ac756be92bfa161494c63ad6c9c5f0b7a3ab1cc8e02f29d717ac88536"
+        "1aed5a8ac756be92bfa161496c3ad6c9c5f0b7a3ab1cc8e02f29d71a7cc88536"
     );
 }
 

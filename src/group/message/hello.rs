@@ -111,7 +111,12 @@ mod tests {
     use crate::group::message::MembershipMessage;
 
     fn nonce(key: &[u8], data: &[u8]) -> [u8; 32] {
-        Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(data).finalize().into_bytes().into()
+        Hmac::<Sha256>::new_from_slice(key)
+            .unwrap()
+            .chain_update(data)
+            .finalize()
+            .into_bytes()
+            .into()
     }
 
     #[test]

@@ -90,8 +90,7 @@ impl FlowKind {
 
 /// Splits the type byte off a message.
 fn split_type<'a>(field: &'static str, message: &'a [u8]) -> Result<(u8, &'a [u8]), WireError> {
-    let (&kind, body) =
-        message.split_first().ok_or(WireError::new(field, 0, Reason::Truncated))?;
+    let (&kind, body) = message.split_first().ok_or(WireError::new(field, 0, Reason::Truncated))?;
     Ok((kind, body))
 }
 

@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn hostile_messages() {
-        let reason = |bytes: &'static [u8]| ReplicationMessage::parse(bytes.into()).unwrap_err().reason;
+        let reason =
+            |bytes: &'static [u8]| ReplicationMessage::parse(bytes.into()).unwrap_err().reason;
         assert_eq!(reason(&[]), Reason::Truncated);
         assert_eq!(reason(&[0x10, 0x80]), Reason::Truncated);
         assert_eq!(reason(&[0x18]), Reason::Truncated);

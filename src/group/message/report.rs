@@ -132,9 +132,7 @@ impl Record {
 
     /// How many bytes the record takes in a report.
     pub fn encoded_len(&self) -> usize {
-        vlu::prefixed_len(self.epd.len())
-            + vlu::encoded_len(self.age)
-            + self.options.encoded_len()
+        vlu::prefixed_len(self.epd.len()) + vlu::encoded_len(self.age) + self.options.encoded_len()
     }
 }
 
@@ -186,11 +184,8 @@ mod tests {
         assert_eq!(report.records[0].peer(), Some(PEER.parse().unwrap()));
         assert_eq!(report.records[0].addresses(), [address(20000, Origin::Unknown)]);
 
-        let mut ours = Report::new(
-            false,
-            address(20002, Origin::Reflexive),
-            &[address(20000, Origin::Relay)],
-        );
+        let mut ours =
+            Report::new(false, address(20002, Origin::Reflexive), &[address(20000, Origin::Relay)]);
         let peer = PEER.parse().unwrap();
         ours.records.push(Record::new(&peer, 0, &[address(20000, Origin::Unknown)]));
         assert_eq!(ours, report);

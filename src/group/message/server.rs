@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn hostile_messages() {
-        for bytes in [&[][..], &[0x01], &[0x01, 0x02, 0x15, 0x00], &[0x0b, 1], &[0x01, 0x05, 0x10]] {
+        for bytes in [&[][..], &[0x01], &[0x01, 0x02, 0x15, 0x00], &[0x0b, 1], &[0x01, 0x05, 0x10]]
+        {
             assert!(ServerMessage::parse(&Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
         }
     }

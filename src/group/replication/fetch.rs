@@ -3,6 +3,7 @@
 use super::neighbor::{InFlight, Neighbor};
 use super::window;
 use super::{GroupEvent, Replication, ReplicationMessage, ReplicationStrategy};
+use crate::group::rng::Rng;
 use crate::range::IndexSet;
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
@@ -14,7 +15,7 @@ const CHECK: Duration = Duration::from_millis(250);
 /// With the spreading strategy no more than this fraction of what is wanted is in flight at one
 /// neighbour: fetchers that start together would all have asked the provider for everything before they
 /// can trade.
-const SPREAD_SHARE: u64 = 8;
+const SPREAD_SHARE: u64 = 16;
 
 impl Replication {
     /// Sends requests until every neighbour that can be asked has its window full.
@@ -42,7 +43,7 @@ impl Replication {
 
     pub(super) fn on_object(&mut self, now: Time, session: SessionId, index: u64, value: Bytes) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
-        let Some(request) = n.answered(now, index) else {
+        let Some(request) = n.answered(now, index, false) else {
             self.stats.unrequested += 1;
             return;
         };
@@ -54,14 +55,17 @@ impl Replication {
         } else {
             n.forgive(index);
             let from = n.peer;
-            self.deliver(request, GroupEvent::ReplicationFetchResult { index, object: value, from });
+            self.deliver(
+                request,
+                GroupEvent::ReplicationFetchResult { index, object: value, from },
+            );
         }
         self.fill(now);
     }
 
     pub(super) fn on_deny(&mut self, now: Time, session: SessionId, index: u64) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
-        let Some(request) = n.answered(now, index) else {
+        let Some(request) = n.answered(now, index, true) else {
             self.stats.unrequested += 1;
             return;
         };
@@ -140,7 +144,7 @@ impl Replication {
 
     fn has_room(&self, now: Time, n: &Neighbor) -> bool {
         let window = match self.strategy {
-            ReplicationStrategy::RarestFirstSpread => {
+            ReplicationStrategy::RarestFirstSpread if self.neighbors.len() > 1 => {
                 let share = usize::try_from(self.want.len() / SPREAD_SHARE).unwrap_or(usize::MAX);
                 n.window.size().min(share.max(window::INITIAL))
             }
@@ -171,16 +175,18 @@ impl Replication {
     fn pick_rarest(&mut self, now: Time, session: SessionId, spread: bool) -> Option<u64> {
         let haves = self.neighbors.values().map(|n| &n.their_have);
         self.rarity.refresh(now, &self.want, haves);
-        let n = self.neighbors.get(&session)?;
-        self.rarity.levels().find_map(|level| {
-            let start = match (level.first(), level.last()) {
-                (Some(first), Some(last)) if spread => first + self.rng.below(last - first + 1),
-                _ => 0,
-            };
-            first_askable(n, now, start, Some(level), &self.open).or_else(|| {
-                (start > 0).then(|| first_askable(n, now, 0, Some(level), &self.open)).flatten()
-            })
-        })
+        let n = self.neighbors.get_mut(&session)?;
+        let pick = |start, level| first_askable(n, now, start, Some(level), &self.open);
+        if !spread {
+            return self.rarity.levels().find_map(|level| pick(0, level));
+        }
+        let picked = self.rarity.levels().find_map(|level| {
+            let run = n.cursor.and_then(|next| pick(next, level).filter(|found| *found == next));
+            run.or_else(|| pick(random_index(level, &mut self.rng), level))
+                .or_else(|| pick(0, level))
+        });
+        n.cursor = picked.map(|index| index + 1);
+        picked
     }
 
     fn request(&mut self, now: Time, session: SessionId, index: u64) {
@@ -226,6 +232,19 @@ impl Replication {
             self.reopen(index);
         }
     }
+}
+
+/// A random index of a set, each as likely as the other; 0 if it is empty.
+fn random_index(set: &IndexSet, rng: &mut Rng) -> u64 {
+    let mut skip = rng.below(set.len());
+    for range in set.ranges() {
+        let len = range.end() - range.start() + 1;
+        if skip < len {
+            return range.start() + skip;
+        }
+        skip -= len;
+    }
+    0
 }
 
 /// The lowest index from `start` on that is open, that the neighbour has and may be asked for, and

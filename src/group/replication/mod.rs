@@ -40,9 +40,9 @@ pub enum ReplicationStrategy {
     LowestFirst,
     /// The index that the fewest neighbours have first, the lowest of them.
     RarestFirst,
-    /// The index that the fewest neighbours have first, a random one of them, and from the neighbours
-    /// with the least to offer first: fetchers that start together take different objects from
-    /// the provider and then trade. Not known to Flash.
+    /// The index that the fewest neighbours have first, in runs that begin at random places, and from
+    /// the neighbours with the least to offer first: fetchers that start together take different
+    /// objects from the provider and then trade. Not known to Flash.
     RarestFirstSpread,
 }
 
@@ -353,9 +353,23 @@ impl Replication {
             }
         }
         n.nothing_as_of = None;
+        self.avoid_collision(session, list);
         self.rarity.touch();
         self.refresh_interest(session);
         self.fill(now);
+    }
+
+    /// A neighbour has got what we are just asking another for: it fetches along the same run of
+    /// indices. Go on elsewhere.
+    fn avoid_collision(&mut self, session: SessionId, list: &RangeList) {
+        if self.strategy != ReplicationStrategy::RarestFirstSpread {
+            return;
+        }
+        for (_, n) in self.neighbors.iter_mut().filter(|(other, _)| **other != session) {
+            if list.ranges.iter().any(|r| n.in_flight.range(r.clone()).next().is_some()) {
+                n.cursor = None;
+            }
+        }
     }
 
     /// Requested indices among them are set free for others; an answer is still welcome.

@@ -95,10 +95,7 @@ mod tests {
         rarity.touch();
         rarity.refresh(Time::ZERO, &want, haves.iter());
         let levels: Vec<_> = rarity.levels().cloned().collect();
-        assert_eq!(
-            levels,
-            [set(&[0..=24, 41..=60]), set(&[25..=29, 31..=40]), set(&[30..=30])]
-        );
+        assert_eq!(levels, [set(&[0..=24, 41..=60]), set(&[25..=29, 31..=40]), set(&[30..=30])]);
     }
 
     #[test]

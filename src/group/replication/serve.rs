@@ -89,14 +89,18 @@ impl Replication {
     /// waited longest.
     pub(super) fn choke_round(&mut self, now: Time) {
         self.round_at = Some(now + ROUND);
-        let waiting =
-            self.neighbors.values().filter(|n| n.serving == Serving::Choked && n.wants_ours).count();
+        let waiting = self
+            .neighbors
+            .values()
+            .filter(|n| n.serving == Serving::Choked && n.wants_ours)
+            .count();
         let losers = self.sessions_by(|n| {
             let settled = now.since(n.serving_since) >= SETTLE;
             let key = (n.served_this_round, n.serving_since);
             (n.serving == Serving::Unchoked && settled).then_some(key)
         });
-        let turnover = (self.limits.max_unchoked / 4).max(1).min(waiting);
+        let ending = self.neighbors.values().filter(|n| n.serving == Serving::Ending).count();
+        let turnover = (self.limits.max_unchoked / 4).max(1).min(waiting).saturating_sub(ending);
         for &session in losers.iter().take(turnover) {
             self.begin_choke(now, session);
         }

@@ -43,7 +43,7 @@ impl Window {
     pub(super) fn on_answer(&mut self, response: Duration, in_flight: usize) {
         let sample = response.as_secs_f64().max(1e-6);
         // The drift lets the lowest value follow a path that has become longer.
-        let lowest = self.lowest.map_or(sample, |l| sample.min(l * 1.002));
+        let lowest = self.lowest.map_or(sample, |l| sample.min(l * 1.0001));
         let smoothed = self.smoothed.map_or(sample, |s| s + (sample - s) / 8.0);
         (self.lowest, self.smoothed) = (Some(lowest), Some(smoothed));
 

@@ -1,0 +1,150 @@
+//! What the application holds of a running driver.
+
+use super::error::{ShutdownError, Stopped};
+use super::stats::{Counters, Stats};
+use super::task::Task;
+use super::{Clock, Service, Sockets};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Commands that may wait for the machine; more make [`Handle::send`] wait.
+pub const COMMAND_QUEUE: usize = 256;
+/// Events that may wait for the application; more stay in the machine.
+pub const EVENT_QUEUE: usize = 1024;
+/// The grace period of the stop that dropping the last [`Handle`] causes: enough to say goodbye to
+/// every session.
+pub const DROP_GRACE: Duration = Duration::from_secs(1);
+
+/// Starts a task that gives `service` sockets, time and threads.
+///
+/// `clock` is the one from which `service` has its times so far. The task ends after
+/// [`Handle::shutdown`], or [`DROP_GRACE`] after the last [`Handle`] is dropped.
+///
+/// # Panics
+///
+/// Outside a tokio runtime with IO and time.
+pub fn spawn<S: Service>(
+    service: S,
+    sockets: Sockets,
+    clock: Clock,
+) -> (Handle<S::Command>, Events<S::Event>) {
+    let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+    let (outbox, events) = mpsc::channel(EVENT_QUEUE);
+    let shared = Arc::new(Shared {
+        counters: Counters::default(),
+        outcome: OnceLock::new(),
+        local_addresses: sockets.local_addresses(),
+        peer_addresses: sockets.peer_addresses(),
+    });
+    let task = Task::new(service, sockets, clock, inbox, outbox, Arc::clone(&shared));
+    tokio::spawn(task.run());
+    (Handle { requests: commands, shared }, Events(events))
+}
+
+/// What task and handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) counters: Counters,
+    /// Set when the task ends by itself.
+    pub(super) outcome: OnceLock<Result<(), ShutdownError>>,
+    local_addresses: Vec<SocketAddr>,
+    peer_addresses: Vec<SocketAddr>,
+}
+
+/// What goes to the task.
+#[derive(Debug)]
+pub(super) enum Request<C> {
+    Command(C),
+    Shutdown { grace: Duration },
+}
+
+/// Sends commands to the machine. Clones are cheap and mean the same machine.
+#[derive(Debug)]
+pub struct Handle<C> {
+    requests: mpsc::Sender<Request<C>>,
+    shared: Arc<Shared>,
+}
+
+impl<C> Clone for Handle<C> {
+    fn clone(&self) -> Self {
+        Self { requests: self.requests.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<C: Send> Handle<C> {
+    /// Sends a command; waits while [`COMMAND_QUEUE`] of them wait already.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the driver has ended.
+    pub async fn send(&self, command: C) -> Result<(), Stopped> {
+        self.requests.send(Request::Command(command)).await.map_err(|_| Stopped)
+    }
+
+    /// Stops: what was sent before is done, the machine is told to
+    /// [stop](Service::begin_shutdown), and is dropped when it is [idle](Service::is_idle) and its
+    /// last event is in the queue, or after `grace`. Of several calls the shortest grace counts.
+    /// Returns when the sockets are closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError`] if something had to be dropped.
+    pub async fn shutdown(&self, grace: Duration) -> Result<(), ShutdownError> {
+        // Fails if the task has ended, and then there is nothing to ask for.
+        let _ = self.requests.send(Request::Shutdown { grace }).await;
+        self.closed().await
+    }
+
+    /// Waits until the driver has ended, for whatever reason.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn closed(&self) -> Result<(), ShutdownError> {
+        self.requests.closed().await;
+        self.shared.outcome.get().copied().unwrap_or(Err(ShutdownError::Aborted))
+    }
+
+    /// The addresses of the sockets; see [`Sockets::local_addresses`].
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.shared.local_addresses
+    }
+
+    /// Where other hosts may reach this one, as of the driver's start; see
+    /// [`Sockets::peer_addresses`].
+    pub fn peer_addresses(&self) -> &[SocketAddr] {
+        &self.shared.peer_addresses
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.snapshot()
+    }
+}
+
+/// The machine's events, in order and without gaps.
+///
+/// Keep reading: when [`EVENT_QUEUE`] of them wait, the machine keeps the others. When this is
+/// dropped, events are read from the machine and discarded.
+#[derive(Debug)]
+pub struct Events<E>(mpsc::Receiver<E>);
+
+impl<E> Events<E> {
+    /// The next event; `None` when the driver has ended and all were read. May be cancelled.
+    pub async fn recv(&mut self) -> Option<E> {
+        self.0.recv().await
+    }
+
+    /// The next event, if one waits.
+    pub fn try_recv(&mut self) -> Option<E> {
+        self.0.try_recv().ok()
+    }
+
+    /// As [`recv`](Self::recv), for hand-written futures and streams.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<E>> {
+        self.0.poll_recv(cx)
+    }
+}

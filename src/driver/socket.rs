@@ -1,0 +1,231 @@
+//! One UDP socket, with segmentation offload in both directions.
+
+use super::address::normalize;
+use super::error::BindError;
+use super::stats::Counters;
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Type};
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+use tracing::debug;
+
+/// What is asked of the operating system for each direction, in bytes. It may give less.
+const SOCKET_BUFFER: usize = 2 << 20;
+/// Bytes of UDP payload in one call that sends: what IPv6 allows is more, what IPv4 allows is
+/// this (65,535 less headers of 28).
+const MAX_SEND: usize = 65_507;
+/// Bytes of one receive buffer when the operating system joins datagrams: it never joins more.
+const JOINED_BUFFER: usize = 65_536;
+/// Bytes of one receive buffer otherwise. The observed player sends and takes at most 4,996.
+const SINGLE_BUFFER: usize = 8192;
+/// A socket that fails this often in a row to receive rests for [`RECEIVE_REST`].
+const MAX_RECEIVE_ERRORS: u32 = 8;
+const RECEIVE_REST: Duration = Duration::from_millis(100);
+
+/// A bound socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    receive_errors: u32,
+    rests_until: Option<Instant>,
+    /// The last refusal that was logged: repetitions are not.
+    logged: Option<io::ErrorKind>,
+}
+
+/// Where [`Socket::receive`] puts what arrives.
+pub(super) struct Inbound {
+    storage: Vec<u8>,
+    buffer: usize,
+    metas: [RecvMeta; BATCH_SIZE],
+    filled: usize,
+}
+
+impl Socket {
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        Self::open(address).map_err(|error| BindError::new(address, error))
+    }
+
+    fn open(address: SocketAddr) -> io::Result<Self> {
+        let domain = Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let io = UdpSocket::from_std(socket.into())?;
+        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+        for result in [
+            state.set_recv_buffer_size(UdpSockRef::from(&io), SOCKET_BUFFER),
+            state.set_send_buffer_size(UdpSockRef::from(&io), SOCKET_BUFFER),
+        ] {
+            if let Err(error) = result {
+                debug!(%address, "the socket keeps its default buffer: {error}");
+            }
+        }
+        let local = io.local_addr()?;
+        let (receive_errors, rests_until, logged) = (0, None, None);
+        Ok(Self { io, state, local, receive_errors, rests_until, logged })
+    }
+
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Sends datagrams of `segment` bytes each, the last of which may be shorter. Returns the
+    /// bytes that are dealt with: fewer than all if the send buffer is full. What the operating
+    /// system refuses is dealt with too: it counts as lost on the way.
+    pub(super) fn send(
+        &mut self,
+        remote: SocketAddr,
+        run: &[u8],
+        segment: usize,
+        counters: &Counters,
+    ) -> usize {
+        let mut done = 0;
+        while done < run.len() {
+            let joined = self.segments_at_once(segment);
+            let end = run.len().min(done + joined * segment);
+            let contents = &run[done..end];
+            let datagrams = contents.len().div_ceil(segment);
+            match self.try_send(remote, contents, segment) {
+                Ok(()) => {
+                    counters.send_calls.add(1);
+                    counters.datagrams_sent.add(datagrams);
+                    counters.bytes_sent.add(contents.len());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    counters.send_blocked.add(1);
+                    return done;
+                }
+                // The network card turned out not to split: one by one from now on.
+                Err(_) if datagrams > 1 && self.segments_at_once(segment) < joined => continue,
+                Err(error) => {
+                    counters.datagrams_refused.add(datagrams);
+                    self.log_refusal(remote, &error);
+                }
+            }
+            done = end;
+        }
+        done
+    }
+
+    fn segments_at_once(&self, segment: usize) -> usize {
+        (MAX_SEND / segment).min(self.state.max_gso_segments()).max(1)
+    }
+
+    fn try_send(&self, destination: SocketAddr, contents: &[u8], segment: usize) -> io::Result<()> {
+        let transmit = quinn_udp::Transmit {
+            destination,
+            ecn: None,
+            contents,
+            segment_size: (contents.len() > segment).then_some(segment),
+            src_ip: None,
+        };
+        self.io.try_io(Interest::WRITABLE, || {
+            self.state.try_send(UdpSockRef::from(&self.io), &transmit)
+        })
+    }
+
+    fn log_refusal(&mut self, remote: SocketAddr, error: &io::Error) {
+        if self.logged.replace(error.kind()) != Some(error.kind()) {
+            debug!(local = %self.local, %remote, "a datagram was refused: {error}");
+        }
+    }
+
+    /// Receives into `inbound`, which holds nothing afterwards if nothing was there.
+    ///
+    /// Errors are those of ICMP messages about earlier datagrams, of which anybody can send any
+    /// number: like the observed player, nothing is concluded from them.
+    pub(super) fn receive(&mut self, inbound: &mut Inbound) {
+        inbound.filled = 0;
+        if self.is_resting() {
+            return;
+        }
+        for _ in 0..MAX_RECEIVE_ERRORS {
+            let (mut buffers, metas) = inbound.buffers();
+            let result = self.io.try_io(Interest::READABLE, || {
+                self.state.recv(UdpSockRef::from(&self.io), &mut buffers, metas)
+            });
+            match result {
+                Ok(filled) => {
+                    self.receive_errors = 0;
+                    inbound.filled = filled;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => self.note_receive_error(&error),
+            }
+        }
+    }
+
+    fn note_receive_error(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable};
+        if matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable) {
+            return;
+        }
+        self.receive_errors += 1;
+        if self.receive_errors >= MAX_RECEIVE_ERRORS {
+            self.receive_errors = 0;
+            self.rests_until = Some(Instant::now() + RECEIVE_REST);
+            debug!(local = %self.local, "receiving fails, trying again soon: {error}");
+        }
+    }
+
+    fn is_resting(&mut self) -> bool {
+        self.rests_until = self.rests_until.filter(|&until| until > Instant::now());
+        self.rests_until.is_some()
+    }
+
+    /// When a socket that only fails is to be tried again.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        self.rests_until
+    }
+
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.rests_until.is_some() {
+            return Poll::Pending;
+        }
+        self.io.poll_recv_ready(cx).map(drop)
+    }
+
+    pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_send_ready(cx).map(drop)
+    }
+
+    /// Bytes that one receive buffer needs.
+    pub(super) fn receive_buffer(&self) -> usize {
+        if self.state.gro_segments() > 1 { JOINED_BUFFER } else { SINGLE_BUFFER }
+    }
+}
+
+impl Inbound {
+    /// Buffers of `buffer` bytes each.
+    pub(super) fn new(buffer: usize) -> Self {
+        let metas = [RecvMeta::default(); BATCH_SIZE];
+        Self { storage: vec![0; buffer * BATCH_SIZE], buffer, metas, filled: 0 }
+    }
+
+    fn buffers(&mut self) -> ([IoSliceMut<'_>; BATCH_SIZE], &mut [RecvMeta]) {
+        let mut chunks = self.storage.chunks_exact_mut(self.buffer);
+        let buffers = std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        (buffers, &mut self.metas)
+    }
+
+    /// The datagrams that were received, each with its source.
+    pub(super) fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        let buffers = self.storage.chunks_exact_mut(self.buffer);
+        self.metas.iter().take(self.filled).zip(buffers).flat_map(|(meta, buffer)| {
+            let from = normalize(meta.addr);
+            let len = meta.len.min(buffer.len());
+            buffer[..len].chunks_mut(meta.stride.max(1)).map(move |datagram| (from, datagram))
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! The sockets of a driver, by interface number.
+
+use super::address::{host_addresses, is_useful, normalize};
+use super::error::BindError;
+use super::socket::{Inbound, Socket};
+use super::stats::Counters;
+use crate::transport::{Interface, Path, TransmitBuf};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::Poll;
+use tokio::time::Instant;
+use tracing::debug;
+
+/// Sockets that one driver has at most.
+pub const MAX_SOCKETS: usize = 64;
+
+/// Bound UDP sockets, one for each address to listen on; [`Interface`]`(n)` is the n-th.
+///
+/// A datagram goes out through the socket that its [`Path`] names, or, if that does not speak the
+/// remote address's version of IP, through the first that does. On a host with several addresses
+/// of one version, name each instead of `0.0.0.0` or `[::]`: with those, the operating system
+/// chooses from which address an answer comes.
+#[derive(Debug)]
+pub struct Sockets {
+    all: Vec<Socket>,
+    held: Held,
+    logged_unroutable: bool,
+}
+
+/// Datagrams for which a send buffer had no room.
+#[derive(Debug, Default)]
+struct Held {
+    socket: usize,
+    remote: Option<SocketAddr>,
+    /// Bytes and length of a segment.
+    runs: VecDeque<(Vec<u8>, usize)>,
+}
+
+impl Sockets {
+    /// Opens a socket for each address. Port 0 lets the operating system choose. IPv6 sockets take
+    /// no IPv4: name both `0.0.0.0` and `[::]` for both.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] says which address can't be used, why, and what to do.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with IO.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        if addresses.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        if addresses.len() > MAX_SOCKETS {
+            return Err(BindError::TooMany { count: addresses.len() });
+        }
+        let all = addresses.iter().copied().map(Socket::bind).collect::<Result<_, _>>()?;
+        Ok(Self { all, held: Held::default(), logged_unroutable: false })
+    }
+
+    /// The addresses of the sockets, with the ports that the operating system chose.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.all.iter().map(Socket::local).collect()
+    }
+
+    /// The addresses at which other hosts may reach the sockets without a NAT between: what a peer
+    /// tells the server about itself (`setPeerInfo`). In place of `0.0.0.0` and `[::]` stand the
+    /// host's own addresses; loopback and link-local addresses are left out.
+    pub fn peer_addresses(&self) -> Vec<SocketAddr> {
+        let host = host_addresses();
+        let mut found = Vec::new();
+        for local in self.local_addresses() {
+            let (ip, port) = (local.ip(), local.port());
+            let same_family = host.iter().filter(|h| h.is_ipv4() == ip.is_ipv4());
+            match ip.is_unspecified() {
+                true => found.extend(same_family.map(|&ip| SocketAddr::new(ip, port))),
+                false if is_useful(&ip) => found.push(local),
+                false => {}
+            }
+        }
+        found
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Buffers large enough for any of the sockets.
+    pub(super) fn inbound(&self) -> Inbound {
+        Inbound::new(self.all.iter().map(Socket::receive_buffer).max().unwrap_or_default())
+    }
+
+    /// Receives from the socket `index` into `inbound`.
+    pub(super) fn receive(&mut self, index: usize, inbound: &mut Inbound) {
+        if let Some(socket) = self.all.get_mut(index) {
+            socket.receive(inbound);
+        }
+    }
+
+    /// Sends a batch. What finds no room is held, and the sockets are blocked until it is gone.
+    pub(super) fn send(&mut self, path: Path, batch: &TransmitBuf, counters: &Counters) {
+        let remote = normalize(path.remote);
+        let Some((index, socket)) = self.route(path.interface, remote) else {
+            counters.datagrams_unroutable.add(batch.datagrams().len());
+            self.log_unroutable(remote);
+            return;
+        };
+        let mut held = VecDeque::new();
+        for (bytes, segment) in batch.runs().filter(|(_, segment)| *segment > 0) {
+            let done = match held.is_empty() {
+                true => socket.send(remote, bytes, segment, counters),
+                false => 0,
+            };
+            if done < bytes.len() {
+                held.push_back((bytes[done..].to_vec(), segment));
+            }
+        }
+        if !held.is_empty() {
+            self.held = Held { socket: index, remote: Some(remote), runs: held };
+        }
+    }
+
+    /// Something waits for room in a send buffer.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.held.runs.is_empty()
+    }
+
+    /// Sends what is held, as far as there is room now.
+    pub(super) fn send_held(&mut self, counters: &Counters) {
+        let Held { socket, remote: Some(remote), runs } = &mut self.held else { return };
+        let Some(socket) = self.all.get_mut(*socket) else { return };
+        while let Some((bytes, segment)) = runs.front_mut() {
+            let done = socket.send(*remote, bytes, *segment, counters);
+            if done < bytes.len() {
+                bytes.drain(..done);
+                return;
+            }
+            runs.pop_front();
+        }
+    }
+
+    /// Holds runs back as a full send buffer would.
+    #[cfg(test)]
+    pub(super) fn hold(&mut self, socket: usize, to: SocketAddr, runs: Vec<(Vec<u8>, usize)>) {
+        self.held = Held { socket, remote: Some(to), runs: runs.into() };
+    }
+
+    fn route(&mut self, wanted: Interface, remote: SocketAddr) -> Option<(usize, &mut Socket)> {
+        let speaks = |socket: &Socket| socket.local().is_ipv4() == remote.is_ipv4();
+        let named = usize::from(wanted.0);
+        let index = match self.all.get(named).is_some_and(speaks) {
+            true => named,
+            false => self.all.iter().position(speaks)?,
+        };
+        self.all.get_mut(index).map(|socket| (index, socket))
+    }
+
+    fn log_unroutable(&mut self, remote: SocketAddr) {
+        if !std::mem::replace(&mut self.logged_unroutable, true) {
+            let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
+            debug!(%remote, "no socket speaks {family}: datagrams to such addresses are dropped");
+        }
+    }
+
+    /// Waits until a socket may have something to receive. May be cancelled.
+    pub(super) async fn readable(&self) {
+        poll_fn(|cx| {
+            // All are asked, so that each knows whom to wake.
+            let ready = self.all.iter().filter(|s| s.poll_readable(cx).is_ready()).count();
+            if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Waits until what is held may find room; for ever, if nothing is held. May be cancelled.
+    pub(super) async fn writable(&self) {
+        poll_fn(|cx| match self.all.get(self.held.socket) {
+            Some(socket) if self.is_blocked() => socket.poll_writable(cx),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// When a socket that only fails is to be tried again.
+    pub(super) fn rest_until(&self) -> Option<Instant> {
+        self.all.iter().filter_map(Socket::rests_until).min()
+    }
+}

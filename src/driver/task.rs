@@ -1,0 +1,341 @@
+//! The loop around a machine.
+
+use super::error::ShutdownError;
+use super::handle::{DROP_GRACE, EVENT_QUEUE, Request, Shared};
+use super::jobs::Jobs;
+use super::socket::Inbound;
+use super::{Clock, Service, Sockets};
+use crate::transport::{Interface, Path, Time, TransmitBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
+use tokio::time::{Instant, Sleep};
+use tracing::{debug, info};
+
+/// Commands that are handled in one turn.
+const COMMANDS_PER_TURN: usize = 64;
+/// When this many datagrams were received from a socket, the others have their turn. One call may
+/// bring more.
+const DATAGRAMS_PER_TURN: usize = 256;
+/// Batches that are sent in one turn.
+const BATCHES_PER_TURN: usize = 64;
+/// How soon a machine is woken again that wants something at once although it was just called.
+/// The timers of the operating system are no finer.
+const MIN_SLEEP: Duration = Duration::from_millis(1);
+/// Places in the event queue that must be free before a stalled machine is read again.
+const RESUME_AT: usize = EVENT_QUEUE / 2;
+
+/// The task: a core and what it waits for.
+pub(super) struct Task<S: Service> {
+    core: Core<S>,
+    inbound: Inbound,
+    requests: mpsc::Receiver<Request<S::Command>>,
+    /// A request that ended the wait.
+    request: Option<Request<S::Command>>,
+    /// Handles are left.
+    has_handles: bool,
+    timer: Pin<Box<Sleep>>,
+    /// What `timer` is set to; `None` if it is not to be waited for.
+    timer_at: Option<Instant>,
+    stop: Option<Stop>,
+}
+
+/// A stop that has begun.
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    at: Time,
+    grace: Duration,
+}
+
+/// The machine and everything that drains it.
+struct Core<S: Service> {
+    service: S,
+    clock: Clock,
+    sockets: Sockets,
+    jobs: Jobs,
+    batch: TransmitBuf,
+    /// Batches that may still be sent in this turn.
+    batches: usize,
+    events: mpsc::Sender<S::Event>,
+    /// The event for which there was no place in the queue.
+    stalled: Option<S::Event>,
+    shared: Arc<Shared>,
+}
+
+impl<S: Service> Task<S> {
+    pub(super) fn new(
+        service: S,
+        sockets: Sockets,
+        clock: Clock,
+        requests: mpsc::Receiver<Request<S::Command>>,
+        events: mpsc::Sender<S::Event>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let inbound = sockets.inbound();
+        let core = Core {
+            service,
+            clock,
+            sockets,
+            jobs: Jobs::new(),
+            batch: TransmitBuf::new(),
+            batches: 0,
+            events,
+            stalled: None,
+            shared,
+        };
+        Self {
+            core,
+            inbound,
+            requests,
+            request: None,
+            has_handles: true,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_at: None,
+            stop: None,
+        }
+    }
+
+    /// Runs until it is stopped.
+    pub(super) async fn run(mut self) {
+        let outcome = loop {
+            let has_more = self.turn();
+            if let Some(outcome) = self.outcome() {
+                break outcome;
+            }
+            if has_more {
+                tokio::task::yield_now().await;
+            } else {
+                self.wait().await;
+            }
+        };
+        let shared = Arc::clone(&self.core.shared);
+        let Self { core, requests, .. } = self;
+        // The sockets are closed when those who wait for the end learn of it.
+        drop(core);
+        let _ = shared.outcome.set(outcome);
+        drop(requests);
+    }
+
+    /// A bounded amount of work, without waiting. Returns whether there may be more to do at once.
+    fn turn(&mut self) -> bool {
+        self.core.batches = BATCHES_PER_TURN;
+        self.core.sockets.send_held(&self.core.shared.counters);
+        // What an earlier turn left.
+        self.core.drain();
+        let floor = self.core.handle_timeout();
+        self.core.handle_computed();
+        let more_requests = self.handle_requests();
+        let more_datagrams = self.receive();
+        self.set_timer(floor);
+        more_requests || more_datagrams || self.core.batches == 0
+    }
+
+    fn handle_requests(&mut self) -> bool {
+        for _ in 0..COMMANDS_PER_TURN {
+            let request = match self.request.take() {
+                Some(request) => request,
+                None => match self.requests.try_recv() {
+                    Ok(request) => request,
+                    Err(TryRecvError::Empty) => return false,
+                    Err(TryRecvError::Disconnected) => {
+                        if std::mem::take(&mut self.has_handles) && self.stop.is_none() {
+                            debug!("the last handle is gone");
+                            self.begin_stop(DROP_GRACE);
+                        }
+                        return false;
+                    }
+                },
+            };
+            match request {
+                Request::Command(command) => {
+                    let now = self.core.clock.now();
+                    self.core.service.handle_command(now, command);
+                    self.core.drain();
+                }
+                Request::Shutdown { grace } => self.begin_stop(grace),
+            }
+        }
+        true
+    }
+
+    fn begin_stop(&mut self, grace: Duration) {
+        let now = self.core.clock.now();
+        let stop = Stop { at: now + grace, grace };
+        if self.stop.is_none_or(|earlier| stop.at < earlier.at) {
+            self.stop = Some(stop);
+        }
+        self.core.service.begin_shutdown(now);
+        self.core.drain();
+    }
+
+    /// Whether the task is over, and how it went.
+    fn outcome(&self) -> Option<Result<(), ShutdownError>> {
+        let stop = self.stop?;
+        if self.core.is_idle() {
+            return Some(Ok(()));
+        }
+        let grace = stop.grace;
+        (self.core.clock.now() >= stop.at).then(|| {
+            info!("not everything was closed within {grace:?}");
+            Err(ShutdownError::GraceOver { grace })
+        })
+    }
+
+    /// Receives from each socket in turn. Returns whether there may be more.
+    fn receive(&mut self) -> bool {
+        let Self { core, inbound, .. } = self;
+        let mut has_more = false;
+        for index in 0..core.sockets.len() {
+            let mut received = 0;
+            while received < DATAGRAMS_PER_TURN {
+                match core.receive(index, inbound) {
+                    0 => break,
+                    datagrams => received += datagrams,
+                }
+            }
+            has_more |= received >= DATAGRAMS_PER_TURN;
+        }
+        has_more
+    }
+
+    /// Sets the timer to the next thing that time brings; `floor` holds for the machine.
+    fn set_timer(&mut self, floor: Time) {
+        let core = &self.core;
+        let machine = core.service.poll_timeout().map(|at| at.max(floor));
+        let times = [machine, self.stop.map(|stop| stop.at)].into_iter().flatten();
+        let instants = times.filter_map(|time| core.clock.instant(time));
+        let next = instants.chain(core.sockets.rest_until()).min();
+        if next != self.timer_at {
+            self.timer_at = next;
+            if let Some(at) = next {
+                self.timer.as_mut().reset(at);
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&mut self) {
+        let Core { sockets, jobs, events, stalled, .. } = &mut self.core;
+        tokio::select! {
+            () = sockets.readable() => {}
+            () = sockets.writable() => {}
+            () = jobs.ready() => {}
+            () = &mut self.timer, if self.timer_at.is_some() => self.timer_at = None,
+            // That no handle is left, `handle_requests` sees for itself.
+            request = self.requests.recv(), if self.has_handles => self.request = request,
+            // The places are given back at once: nobody else takes them.
+            _ = events.reserve_many(RESUME_AT), if stalled.is_some() => {}
+        }
+    }
+}
+
+impl<S: Service> Core<S> {
+    /// The drain rule of [`Machine`](crate::transport::Machine), except for its last step: the
+    /// timer is set once a turn.
+    fn drain(&mut self) {
+        loop {
+            while let Some(job) = self.service.poll_job() {
+                self.jobs.start(job, &self.shared.counters);
+            }
+            self.transmit();
+            if !self.deliver() {
+                return;
+            }
+        }
+    }
+
+    /// Sends what the machine wants sent, as far as there is room.
+    fn transmit(&mut self) {
+        while self.batches > 0 && !self.sockets.is_blocked() {
+            let now = self.clock.now();
+            let Some(transmit) = self.service.poll_transmit(now, &mut self.batch) else { return };
+            self.batches -= 1;
+            self.sockets.send(transmit.path, &self.batch, &self.shared.counters);
+        }
+    }
+
+    /// Moves events into the queue. Returns whether the machine was told something meanwhile, so
+    /// that it must be drained again.
+    fn deliver(&mut self) -> bool {
+        if self.stalled.is_some() {
+            return self.resume();
+        }
+        while let Some(event) = self.service.poll_event() {
+            match self.events.try_send(event) {
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(event)) => {
+                    self.stalled = Some(event);
+                    self.shared.counters.stalls.add(1);
+                    debug!("the application is slow: {EVENT_QUEUE} events wait for it");
+                    self.service.handle_stall(self.clock.now(), true);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Goes on with events when the queue has room again, or nobody reads it any more. Returns
+    /// whether it does.
+    fn resume(&mut self) -> bool {
+        if self.events.capacity() < RESUME_AT && !self.events.is_closed() {
+            return false;
+        }
+        if let Some(event) = self.stalled.take() {
+            // Fails only if nobody reads it.
+            let _ = self.events.try_send(event);
+        }
+        self.service.handle_stall(self.clock.now(), false);
+        true
+    }
+
+    /// Calls the machine if its time has come. Returns the earliest time for the next call, which
+    /// keeps a machine that always wants one from taking all the time there is.
+    fn handle_timeout(&mut self) -> Time {
+        let now = self.clock.now();
+        let is_due = |service: &S| service.poll_timeout().is_some_and(|at| at <= now);
+        if !is_due(&self.service) {
+            return Time::ZERO;
+        }
+        self.service.handle_timeout(now);
+        self.drain();
+        if is_due(&self.service) { now + MIN_SLEEP } else { Time::ZERO }
+    }
+
+    fn handle_computed(&mut self) {
+        while let Some(computed) = self.jobs.poll(&self.shared.counters) {
+            self.service.handle_computed(self.clock.now(), computed);
+            self.drain();
+        }
+    }
+
+    /// Receives once from a socket. Returns how many datagrams came.
+    fn receive(&mut self, index: usize, inbound: &mut Inbound) -> usize {
+        self.sockets.receive(index, inbound);
+        let interface = Interface(u16::try_from(index).unwrap_or(Interface::ANY.0));
+        let (mut count, mut bytes) = (0, 0);
+        for (remote, datagram) in inbound.datagrams() {
+            count += 1;
+            bytes += datagram.len();
+            let path = Path { interface, remote };
+            self.service.handle_datagram(self.clock.now(), path, datagram);
+            self.drain();
+        }
+        if count > 0 {
+            self.shared.counters.receive_calls.add(1);
+            self.shared.counters.datagrams_received.add(count);
+            self.shared.counters.bytes_received.add(bytes);
+        }
+        count
+    }
+
+    /// Nothing is lost if the machine is dropped now.
+    fn is_idle(&self) -> bool {
+        self.service.is_idle()
+            && self.batches > 0
+            && !self.sockets.is_blocked()
+            && self.stalled.is_none()
+    }
+}

@@ -1,0 +1,278 @@
+//! Real sockets on loopback. Nothing sleeps: everything waits for events, with a generous limit.
+
+mod machines;
+mod transfer;
+
+use super::*;
+use crate::transport::{Interface, Path, TransmitBuf};
+use machines::{Counting, Peer, Request};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// No test takes this long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+fn loopback() -> Sockets {
+    Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap()
+}
+
+fn spawn_counting(service: Counting) -> (Handle<Request>, Events<u32>) {
+    spawn(service, loopback(), Clock::start())
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let first = loopback();
+    let address = first.local_addresses()[0];
+    let error = Sockets::bind(&[address]).unwrap_err();
+    assert!(matches!(error, BindError::PortTaken { address: a } if a == address), "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("UDP port {} of 127.0.0.1 is taken", address.port())));
+    drop(first);
+    Sockets::bind(&[address]).unwrap();
+}
+
+#[tokio::test]
+async fn an_address_of_another_host_is_named() {
+    let address: SocketAddr = "192.0.2.1:1935".parse().unwrap();
+    let error = Sockets::bind(&[address]).unwrap_err();
+    assert!(matches!(error, BindError::NotLocal { address: a } if a == address), "{error:?}");
+}
+
+#[tokio::test]
+async fn no_address_and_too_many() {
+    assert!(matches!(Sockets::bind(&[]), Err(BindError::NoAddress)));
+    let many = vec!["127.0.0.1:0".parse().unwrap(); MAX_SOCKETS + 1];
+    assert!(matches!(Sockets::bind(&many), Err(BindError::TooMany { count: 65 })));
+}
+
+#[tokio::test]
+async fn ipv4_and_ipv6_share_a_port() {
+    let v6 = Sockets::bind(&["[::]:0".parse().unwrap()]).unwrap();
+    let port = v6.local_addresses()[0].port();
+    match Sockets::bind(&[SocketAddr::from(([0, 0, 0, 0], port))]) {
+        Ok(v4) => assert_eq!(v4.local_addresses()[0].port(), port),
+        // Somebody else has it; then at least the message is right.
+        Err(error) => assert!(matches!(error, BindError::PortTaken { .. }), "{error}"),
+    }
+}
+
+#[tokio::test]
+async fn peer_addresses_are_not_loopback() {
+    assert_eq!(loopback().peer_addresses(), []);
+    let any = Sockets::bind(&["0.0.0.0:0".parse().unwrap()]).unwrap();
+    let port = any.local_addresses()[0].port();
+    for address in any.peer_addresses() {
+        assert!(address.is_ipv4() && !address.ip().is_loopback() && address.port() == port);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_until_the_machine_is_idle() {
+    let (handle, mut events) = spawn_counting(Counting::stopping_after(5));
+    soon(handle.shutdown(PATIENCE)).await.unwrap();
+    for expected in 1..=5 {
+        assert_eq!(events.recv().await, Some(expected));
+    }
+    assert_eq!(events.recv().await, None);
+    assert_eq!(handle.send(Request::Emit(1)).await, Err(Stopped));
+    assert_eq!(handle.shutdown(PATIENCE).await, Ok(()), "a second stop tells the same");
+}
+
+#[tokio::test]
+async fn a_stop_ends_with_its_grace() {
+    let (handle, _events) = spawn_counting(Counting::never_idle());
+    let grace = Duration::from_millis(20);
+    let clock = Clock::start();
+    assert_eq!(soon(handle.shutdown(grace)).await, Err(ShutdownError::GraceOver { grace }));
+    assert!(clock.now().since(crate::transport::Time::ZERO) >= grace);
+}
+
+#[tokio::test]
+async fn an_impatient_stop_overrides_a_patient_one() {
+    let (handle, _events) = spawn_counting(Counting::never_idle());
+    let patient = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.shutdown(Duration::from_secs(3600)).await }
+    });
+    let grace = Duration::ZERO;
+    let over = Err(ShutdownError::GraceOver { grace });
+    assert_eq!(soon(handle.shutdown(grace)).await, over);
+    assert_eq!(soon(patient).await.unwrap(), over);
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_stop_is_done() {
+    let (handle, mut events) = spawn_counting(Counting::default());
+    handle.send(Request::Emit(200)).await.unwrap();
+    soon(handle.shutdown(PATIENCE)).await.unwrap();
+    let mut last = None;
+    while let Some(event) = events.recv().await {
+        last = Some(event);
+    }
+    assert_eq!(last, Some(200));
+}
+
+#[tokio::test]
+async fn the_last_handle_ends_the_task() {
+    let (handle, mut events) = spawn_counting(Counting::default());
+    let clone = handle.clone();
+    drop(handle);
+    clone.send(Request::Emit(1)).await.unwrap();
+    assert_eq!(soon(events.recv()).await, Some(1));
+    drop(clone);
+    assert_eq!(soon(events.recv()).await, None);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_machine_is_an_aborted_task() {
+    let (handle, mut events) = spawn_counting(Counting::default());
+    handle.send(Request::Panic).await.unwrap();
+    assert_eq!(soon(events.recv()).await, None);
+    assert_eq!(soon(handle.closed()).await, Err(ShutdownError::Aborted));
+}
+
+#[tokio::test]
+async fn events_of_a_slow_consumer_stay_in_the_machine() {
+    let total = 5 * EVENT_QUEUE as u32;
+    let (handle, mut events) = spawn_counting(Counting::default());
+    handle.send(Request::Emit(total)).await.unwrap();
+    // The machine still answers, although nobody reads its events.
+    let (answer, left) = oneshot::channel();
+    handle.send(Request::Left(answer)).await.unwrap();
+    assert_eq!(soon(left).await.unwrap(), total as usize - EVENT_QUEUE - 1);
+    assert_eq!(handle.stats().stalls, 1);
+    for expected in 1..=total {
+        assert_eq!(soon(events.recv()).await, Some(expected), "in order, without gaps");
+    }
+    let (answer, stalls) = oneshot::channel();
+    handle.send(Request::Stalls(answer)).await.unwrap();
+    let stalls = soon(stalls).await.unwrap();
+    assert_eq!(stalls.len() as u64, 2 * handle.stats().stalls, "each stall is followed by its end");
+    assert!(stalls.chunks(2).all(|pair| pair == [true, false]), "{stalls:?}");
+}
+
+#[tokio::test]
+async fn events_that_nobody_can_read_are_discarded() {
+    let (handle, events) = spawn_counting(Counting::default());
+    handle.send(Request::Emit(5 * EVENT_QUEUE as u32)).await.unwrap();
+    drop(events);
+    soon(handle.shutdown(PATIENCE)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_that_always_wants_a_timeout_does_not_spin() {
+    let clock = Clock::start();
+    let (handle, mut events) = spawn(Counting::restless(), loopback(), clock);
+    for _ in 0..50 {
+        soon(events.recv()).await.unwrap();
+    }
+    assert!(clock.now().as_millis() >= 49, "{:?}", clock.now());
+    drop(handle);
+}
+
+#[tokio::test]
+async fn datagrams_of_every_length_arrive() {
+    let receiver = loopback();
+    let to = receiver.local_addresses()[0];
+    let lengths = [1200, 1200, 1200, 700, 1200, 1, 5, 4996, 4996, 4996, 0, 9];
+    let mut batch = TransmitBuf::new();
+    for (index, len) in lengths.into_iter().enumerate() {
+        batch.push(&vec![index as u8; len]);
+    }
+    let counters = stats::Counters::default();
+    let mut sender = loopback();
+    sender.send(Path::to(to), &batch, &counters);
+    assert!(!sender.is_blocked());
+    let expected: Vec<_> = lengths.into_iter().enumerate().filter(|(_, len)| *len > 0).collect();
+    assert_eq!(received(receiver, expected.len()).await, expected);
+    let stats = counters.snapshot();
+    assert_eq!((stats.datagrams_sent, stats.datagrams_refused), (11, 0));
+}
+
+#[tokio::test]
+async fn a_batch_above_64_kilobytes_is_divided() {
+    let receiver = loopback();
+    let to = receiver.local_addresses()[0];
+    let mut batch = TransmitBuf::new();
+    for index in 0..32 {
+        batch.push(&[index; 4996]);
+    }
+    let counters = stats::Counters::default();
+    loopback().send(Path::to(to), &batch, &counters);
+    let expected: Vec<_> = (0..32).map(|index| (index, 4996)).collect();
+    assert_eq!(received(receiver, 32).await, expected);
+    assert!(counters.snapshot().send_calls >= 3);
+}
+
+#[tokio::test]
+async fn what_was_held_back_is_sent_later() {
+    let receiver = loopback();
+    let to = receiver.local_addresses()[0];
+    let mut sender = loopback();
+    sender.hold(0, to, vec![(vec![0; 2500], 1000), (vec![1; 40], 40)]);
+    assert!(sender.is_blocked());
+    soon(sender.writable()).await;
+    sender.send_held(&stats::Counters::default());
+    assert!(!sender.is_blocked());
+    assert_eq!(received(receiver, 4).await, [(0, 1000), (0, 1000), (0, 500), (1, 40)]);
+}
+
+#[tokio::test]
+async fn datagrams_without_a_socket_of_their_family_are_counted() {
+    let counters = stats::Counters::default();
+    let mut batch = TransmitBuf::new();
+    batch.push(b"one");
+    batch.push(b"two");
+    loopback().send(Path::to("[::1]:1935".parse().unwrap()), &batch, &counters);
+    let stats = counters.snapshot();
+    assert_eq!((stats.datagrams_unroutable, stats.datagrams_sent), (2, 0));
+}
+
+#[tokio::test]
+async fn the_interface_decides_and_the_family_overrides() {
+    let receiver = Sockets::bind(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()]);
+    let mut receiver = receiver.unwrap();
+    let targets = receiver.local_addresses();
+    let addresses = ["127.0.0.1:0", "[::1]:0", "127.0.0.1:0"].map(|text| text.parse().unwrap());
+    let mut sender = Sockets::bind(&addresses).unwrap();
+    let from = sender.local_addresses();
+    let mapped = SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), targets[0].port());
+    let mut inbound = receiver.inbound();
+    for (interface, to, at, source) in [
+        (Interface(2), targets[0], 0, from[2]),
+        (Interface(0), targets[0], 0, from[0]),
+        (Interface::ANY, targets[0], 0, from[0]),
+        (Interface(1), targets[0], 0, from[0]),
+        (Interface(0), targets[1], 1, from[1]),
+        (Interface(1), mapped, 0, from[0]),
+    ] {
+        let mut batch = TransmitBuf::new();
+        batch.push(b"hello");
+        sender.send(Path { interface, remote: to }, &batch, &stats::Counters::default());
+        let mut arrived = Vec::new();
+        while arrived.is_empty() {
+            soon(receiver.readable()).await;
+            receiver.receive(at, &mut inbound);
+            arrived.extend(inbound.datagrams().map(|(from, bytes)| (from, bytes.to_vec())));
+        }
+        assert_eq!(arrived, [(source, b"hello".to_vec())]);
+    }
+}
+
+/// First byte and length of `count` datagrams.
+async fn received(mut sockets: Sockets, count: usize) -> Vec<(usize, usize)> {
+    let mut inbound = sockets.inbound();
+    let mut all = Vec::new();
+    while all.len() < count {
+        soon(sockets.readable()).await;
+        sockets.receive(0, &mut inbound);
+        all.extend(inbound.datagrams().map(|(_, bytes)| (usize::from(bytes[0]), bytes.len())));
+    }
+    all
+}

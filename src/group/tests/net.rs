@@ -1,0 +1,427 @@
+//! A network of groups: sessions, flows and messages without a transport, on virtual time.
+
+use crate::crypto::Fingerprint;
+use crate::group::message::MembershipMessage;
+use crate::group::{
+    FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
+    HelloVerdict, OpenVerdict,
+};
+use crate::transport::{FlowId, SessionId, Time};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What a node's application does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Write,
+    Deny,
+    /// Leaves it unanswered; see [`Node::held`].
+    Hold,
+}
+
+pub(super) struct Node {
+    pub(super) group: Group,
+    pub(super) peer: Fingerprint,
+    pub(super) events: Vec<GroupEvent>,
+    pub(super) answer: Answer,
+    pub(super) held: Vec<u32>,
+    /// Adds what it has fetched to its Have set.
+    pub(super) shares: bool,
+    pub(super) object_size: usize,
+    /// Bytes a second that it can send; 0 for no limit.
+    pub(super) uplink: u64,
+    /// Does not let sessions be opened.
+    pub(super) unreachable: bool,
+    /// Everything that it has sent on its flows: far node, kind, message.
+    pub(super) sent: Vec<(usize, FlowKind, Bytes)>,
+    free_at: Time,
+}
+
+struct SendingFlow {
+    id: FlowId,
+    association: Option<FlowId>,
+    accepted: bool,
+    dead: bool,
+}
+
+enum Delivery {
+    Message { flow: FlowId, kind: FlowKind, message: Bytes },
+    Finished { flow: FlowId },
+    Rejected { kind: FlowKind, flow: FlowId },
+    Open { peer: Fingerprint, initiator: bool, near: [u8; 32], far: [u8; 32], address: SocketAddr },
+    Closed,
+    ConnectFailed { peer: Fingerprint },
+}
+
+pub(super) struct Net {
+    pub(super) now: Time,
+    pub(super) nodes: Vec<Node>,
+    pub(super) latency: Duration,
+    queue: BTreeMap<(Time, u64), (usize, SessionId, Delivery)>,
+    far_end: HashMap<(usize, SessionId), (usize, SessionId)>,
+    flows: HashMap<(usize, SessionId, FlowKind), SendingFlow>,
+    /// Kind of every flow ever opened.
+    kinds: HashMap<FlowId, FlowKind>,
+    count: u64,
+}
+
+pub(super) fn spec() -> GroupSpec {
+    let builder = GroupSpecBuilder::new("t").unwrap();
+    builder.object_replication(true).server_channel(true).build().unwrap()
+}
+
+pub(super) fn peer(n: usize) -> Fingerprint {
+    Fingerprint([n as u8 + 1; 32])
+}
+
+pub(super) fn server() -> SocketAddr {
+    "192.0.2.1:1935".parse().unwrap()
+}
+
+pub(super) fn address(node: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, node as u8 + 1], 2000 + node as u16))
+}
+
+pub(super) fn object(index: u64, size: usize) -> Bytes {
+    let mut bytes = format!("object-{index}").into_bytes();
+    bytes.resize(size.max(bytes.len()), 0);
+    bytes.into()
+}
+
+impl Net {
+    pub(super) fn new(nodes: usize) -> Self {
+        let mut net = Self {
+            now: Time::ZERO,
+            nodes: Vec::new(),
+            latency: Duration::from_millis(10),
+            queue: BTreeMap::new(),
+            far_end: HashMap::new(),
+            flows: HashMap::new(),
+            kinds: HashMap::new(),
+            count: 0,
+        };
+        (0..nodes).for_each(|_| {
+            net.add(spec());
+        });
+        net
+    }
+
+    pub(super) fn add(&mut self, spec: GroupSpec) -> usize {
+        let node = self.nodes.len();
+        let mut config = GroupConfig::new(spec, peer(node));
+        config.server = Some(server());
+        self.add_configured(config)
+    }
+
+    pub(super) fn add_configured(&mut self, config: GroupConfig) -> usize {
+        let node = self.nodes.len();
+        let peer = config.near;
+        self.nodes.push(Node {
+            group: Group::new(config, self.now, node as u64 + 77),
+            peer,
+            events: Vec::new(),
+            answer: Answer::Write,
+            held: Vec::new(),
+            shares: false,
+            object_size: 16,
+            uplink: 0,
+            unreachable: false,
+            sent: Vec::new(),
+            free_at: Time::ZERO,
+        });
+        self.drain(node);
+        node
+    }
+
+    /// As the server would: tells node `to` to connect to node `whom`.
+    pub(super) fn introduce(&mut self, to: usize, whom: usize) {
+        let peer = self.nodes[whom].peer;
+        self.with(to, |group, now| group.on_introduced(now, peer, false));
+    }
+
+    /// Everyone is introduced to everyone who joined before.
+    pub(super) fn introduce_all(&mut self) {
+        for to in 0..self.nodes.len() {
+            (0..to).for_each(|whom| self.introduce(to, whom));
+        }
+        self.run_for(Duration::from_millis(500));
+    }
+
+    /// Calls the group of a node and carries out what it wants.
+    pub(super) fn with<T>(&mut self, node: usize, call: impl FnOnce(&mut Group, Time) -> T) -> T {
+        let result = call(&mut self.nodes[node].group, self.now);
+        self.drain(node);
+        result
+    }
+
+    pub(super) fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(at) = self.next_time().filter(|at| *at <= end) {
+            self.step(at);
+        }
+        self.now = end;
+    }
+
+    /// Runs until `done`, at most `limit`. Returns whether it was.
+    pub(super) fn run_until(&mut self, limit: Duration, done: impl Fn(&Net) -> bool) -> bool {
+        let end = self.now + limit;
+        while !done(self) {
+            match self.next_time().filter(|at| *at <= end) {
+                Some(at) => self.step(at),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// The session of `node` to `far`, which must exist.
+    pub(super) fn session(&self, node: usize, far: usize) -> SessionId {
+        let found = self.far_end.iter().find(|(near, to)| near.0 == node && to.0 == far);
+        found.expect("a session").0.1
+    }
+
+    pub(super) fn close_session(&mut self, node: usize, far: usize) {
+        let session = self.session(node, far);
+        let (_, far_session) = self.far_end.remove(&(node, session)).unwrap();
+        self.far_end.remove(&(far, far_session));
+        self.flows.retain(|key, _| {
+            (key.0, key.1) != (node, session) && (key.0, key.1) != (far, far_session)
+        });
+        self.deliver_at(self.now, node, session, Delivery::Closed);
+        self.deliver_at(self.now, far, far_session, Delivery::Closed);
+    }
+
+    /// Lets a message arrive as if the far end had sent it on an accepted flow of that kind.
+    pub(super) fn inject(&mut self, node: usize, from: usize, kind: FlowKind, message: &[u8]) {
+        let session = self.session(from, node);
+        let flow = self.flows[&(from, session, kind)].id;
+        let to = self.session(node, from);
+        let message = Bytes::copy_from_slice(message);
+        self.with(node, |group, now| group.on_message(now, to, flow, message));
+    }
+
+    /// Messages of one kind that a node has sent to another.
+    pub(super) fn sent(&self, node: usize, to: usize, kind: FlowKind) -> Vec<Bytes> {
+        let sent = self.nodes[node].sent.iter();
+        sent.filter(|(t, k, _)| *t == to && *k == kind).map(|(_, _, m)| m.clone()).collect()
+    }
+
+    pub(super) fn fetched(&self, node: usize) -> Vec<u64> {
+        let events = self.nodes[node].events.iter();
+        events
+            .filter_map(|e| match e {
+                GroupEvent::ReplicationFetchResult { index, .. } => Some(*index),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(super) fn failed(&self, node: usize) -> Vec<u64> {
+        let events = self.nodes[node].events.iter();
+        events
+            .filter_map(|e| match e {
+                GroupEvent::ReplicationFetchFailed { index } => Some(*index),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(super) fn neighbors(&self, node: usize) -> BTreeSet<usize> {
+        let neighbors = self.nodes[node].group.neighbors();
+        let index = |peer| self.nodes.iter().position(|n| n.peer == peer);
+        neighbors.iter().filter_map(|n| index(n.peer)).collect()
+    }
+
+    fn next_time(&self) -> Option<Time> {
+        let queued = self.queue.keys().next().map(|(at, _)| *at);
+        let timers = self.nodes.iter().filter_map(|n| n.group.poll_timeout()).min();
+        queued.into_iter().chain(timers).min().map(|at| at.max(self.now))
+    }
+
+    fn step(&mut self, at: Time) {
+        self.now = at;
+        let due = self.queue.first_entry().filter(|e| e.key().0 <= at).map(|e| e.remove());
+        if let Some((node, session, delivery)) = due {
+            self.deliver(node, session, delivery);
+            return;
+        }
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].group.poll_timeout().is_some_and(|t| t <= at) {
+                self.with(node, |group, now| group.handle_timeout(now));
+                let next = self.nodes[node].group.poll_timeout();
+                assert!(next.is_none_or(|t| t > at), "a timeout that does not go away");
+            }
+        }
+    }
+
+    fn deliver(&mut self, node: usize, session: SessionId, delivery: Delivery) {
+        let now = self.now;
+        let group = &mut self.nodes[node].group;
+        match delivery {
+            Delivery::Open { peer, initiator, near, far, address } => {
+                group.on_session_opened(now, session, peer, initiator, near, far, address);
+            }
+            Delivery::Closed => group.on_session_closed(now, session),
+            Delivery::ConnectFailed { peer } => group.on_connect_failed(now, peer),
+            Delivery::Finished { flow } => group.on_flow_finished(now, session, flow),
+            Delivery::Rejected { kind, flow } => {
+                if self.flows.get(&(node, session, kind)).is_some_and(|f| f.id == flow) {
+                    group.on_flow_rejected(now, session, kind, 0);
+                }
+            }
+            Delivery::Message { flow, kind, message } => {
+                self.deliver_message(node, session, flow, kind, message);
+            }
+        }
+        self.drain(node);
+    }
+
+    fn deliver_message(
+        &mut self,
+        node: usize,
+        session: SessionId,
+        flow: FlowId,
+        kind: FlowKind,
+        message: Bytes,
+    ) {
+        let Some(&(from, from_session)) = self.far_end.get(&(node, session)) else { return };
+        let Some(state) = self.flows.get_mut(&(from, from_session, kind)) else { return };
+        if state.id != flow || state.dead {
+            return;
+        }
+        let group = &mut self.nodes[node].group;
+        if state.accepted {
+            return group.on_message(self.now, session, flow, message);
+        }
+        state.accepted = match kind {
+            FlowKind::Membership => {
+                MembershipMessage::group_of_hello(&message) == Some(group.id())
+                    && group.on_hello(self.now, session, flow, &message) == HelloVerdict::Accept
+            }
+            _ => {
+                let associated = state.association.and_then(|a| self.kinds.get(&a));
+                let verdict = associated.map_or(OpenVerdict::Reject(0), |&associated| {
+                    group.on_flow_opened(self.now, session, flow, kind, associated)
+                });
+                verdict == OpenVerdict::Accept
+            }
+        };
+        if !state.accepted {
+            state.dead = true;
+            let at = self.now + self.latency;
+            self.deliver_at(at, from, from_session, Delivery::Rejected { kind, flow });
+        } else if kind != FlowKind::Membership {
+            group.on_message(self.now, session, flow, message);
+        }
+    }
+
+    fn drain(&mut self, node: usize) {
+        while let Some(action) = self.nodes[node].group.poll_action() {
+            self.act(node, action);
+        }
+        while let Some(event) = self.nodes[node].group.poll_event() {
+            self.nodes[node].events.push(event.clone());
+            self.react(node, event);
+        }
+        let idle = self.nodes[node].group.poll_action().is_none();
+        if !idle {
+            unreachable!("react drains");
+        }
+    }
+
+    fn react(&mut self, node: usize, event: GroupEvent) {
+        let this = &mut self.nodes[node];
+        match event {
+            GroupEvent::ReplicationRequest { index, request_id } => match this.answer {
+                Answer::Write => {
+                    let value = object(index, this.object_size);
+                    this.group.write_requested_object(self.now, request_id, value);
+                }
+                Answer::Deny => {
+                    this.group.deny_requested_object(self.now, request_id);
+                }
+                Answer::Hold => this.held.push(request_id),
+            },
+            GroupEvent::ReplicationFetchResult { index, .. } if this.shares => {
+                this.group.add_have_objects(self.now, index..=index).unwrap();
+            }
+            _ => return,
+        }
+        self.drain(node);
+    }
+
+    fn act(&mut self, node: usize, action: GroupAction) {
+        match action {
+            GroupAction::Connect { peer, .. } => self.connect(node, peer),
+            GroupAction::OpenFlow { session, kind, association } => {
+                self.count += 1;
+                let id = FlowId(self.count);
+                self.kinds.insert(id, kind);
+                let flow = SendingFlow { id, association, accepted: false, dead: false };
+                self.flows.insert((node, session, kind), flow);
+            }
+            GroupAction::Send { session, kind, message } => {
+                let Some(&(to, _)) = self.far_end.get(&(node, session)) else { return };
+                self.nodes[node].sent.push((to, kind, message.clone()));
+                let flow = self.flows[&(node, session, kind)].id;
+                self.transmit(node, session, Delivery::Message { flow, kind, message });
+            }
+            GroupAction::FinishFlow { session, kind } => {
+                let Some(flow) = self.flows.get(&(node, session, kind)) else { return };
+                if flow.accepted || !flow.dead {
+                    let flow = flow.id;
+                    self.transmit(node, session, Delivery::Finished { flow });
+                }
+            }
+            GroupAction::ReleaseSession { .. } | GroupAction::RejectFlow { .. } => {}
+        }
+    }
+
+    fn connect(&mut self, node: usize, peer: Fingerprint) {
+        let far = self.nodes.iter().position(|n| n.peer == peer);
+        let Some(far) = far.filter(|far| !self.nodes[*far].unreachable) else {
+            let at = self.now + Duration::from_secs(1);
+            self.deliver_at(at, node, SessionId(0), Delivery::ConnectFailed { peer });
+            return;
+        };
+        self.count += 2;
+        let (near_session, far_session) =
+            (SessionId(self.count as u32), SessionId(self.count as u32 + 1));
+        self.count += 2;
+        self.far_end.insert((node, near_session), (far, far_session));
+        self.far_end.insert((far, far_session), (node, near_session));
+        let (a, b) = ([near_session.0 as u8; 32], [far_session.0 as u8; 32]);
+        let at = self.now + 2 * self.latency;
+        let open = |peer, initiator, near, far, address| Delivery::Open {
+            peer,
+            initiator,
+            near,
+            far,
+            address,
+        };
+        let here = self.nodes[node].peer;
+        self.deliver_at(at, far, far_session, open(here, false, b, a, address(node)));
+        self.deliver_at(at, node, near_session, open(peer, true, a, b, address(far)));
+    }
+
+    fn transmit(&mut self, node: usize, session: SessionId, delivery: Delivery) {
+        let Some(&(far, far_session)) = self.far_end.get(&(node, session)) else { return };
+        const OVERHEAD: u64 = 40;
+        let len = match &delivery {
+            Delivery::Message { message, .. } => message.len() as u64 + OVERHEAD,
+            _ => OVERHEAD,
+        };
+        let sender = &mut self.nodes[node];
+        let busy = Duration::from_micros((len * 1_000_000).checked_div(sender.uplink).unwrap_or(0));
+        sender.free_at = sender.free_at.max(self.now) + busy;
+        let at = sender.free_at + self.latency;
+        self.deliver_at(at, far, far_session, delivery);
+    }
+
+    fn deliver_at(&mut self, at: Time, node: usize, session: SessionId, delivery: Delivery) {
+        self.count += 1;
+        self.queue.insert((at, self.count), (node, session, delivery));
+    }
+}

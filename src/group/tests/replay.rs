@@ -1,0 +1,333 @@
+//! Recorded players: their messages re-encode to the same bytes, and a group in the place of a player
+//! says what the player said.
+
+use super::net::spec;
+use crate::crypto::Fingerprint;
+use crate::group::message::{Hello, MembershipMessage, ReplicationMessage, ServerMessage};
+use crate::group::{
+    FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, HelloVerdict, OpenVerdict,
+};
+use crate::transport::{FlowId, SessionId, Time};
+use bytes::Bytes;
+use serde_json::Value;
+use std::ops::RangeInclusive;
+
+const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces");
+const SESSION: SessionId = SessionId(1);
+const FAR_MEMBERSHIP: FlowId = FlowId(100);
+const FAR_REPLICATION: FlowId = FlowId(101);
+
+fn lines(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(format!("{DIR}/{name}.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn message(line: &Value) -> Option<Bytes> {
+    let hex = line["hex"].as_str().filter(|_| line["truncated"] != true)?.as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    Some(hex.chunks(2).map(byte).collect::<Vec<_>>().into())
+}
+
+/// The same bytes again, or `None` if the message cannot be read.
+fn re_encoded(metadata: &str, message: &Bytes) -> Option<Bytes> {
+    match metadata {
+        "47521c" => MembershipMessage::parse(message).ok().map(|m| m.to_bytes()),
+        "475215" => ReplicationMessage::parse(message.clone()).ok().map(|m| m.to_bytes()),
+        "4743" => ServerMessage::parse(message).ok().map(|m| m.to_bytes()),
+        _ => Some(message.clone()),
+    }
+}
+
+#[test]
+fn every_message_is_written_as_it_was_read() {
+    let mut counts = [0; 3];
+    for entry in std::fs::read_dir(DIR).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "jsonl") {
+            continue;
+        }
+        for line in lines(path.file_stem().unwrap().to_str().unwrap()) {
+            let Some(message) = message(&line) else { continue };
+            let metadata = line["meta"].as_str().unwrap();
+            match re_encoded(metadata, &message) {
+                Some(again) => assert_eq!(again, message, "{line}"),
+                // The observer tried some malformed ones on the player.
+                None => assert_eq!(line["obs"], true, "{line}"),
+            }
+            let kind = ["47521c", "475215", "4743"].iter().position(|m| *m == metadata);
+            kind.into_iter().for_each(|kind| counts[kind] += 1);
+        }
+    }
+    assert!(counts[0] > 200 && counts[1] > 200 && counts[2] > 10, "{counts:?}");
+}
+
+/// A group with one neighbour, made by hand.
+struct Stand {
+    group: Group,
+    now: Time,
+    far: Fingerprint,
+    up: bool,
+    sent: Vec<(FlowKind, Bytes)>,
+    finished: Vec<FlowKind>,
+    rejected: Vec<FlowId>,
+    events: Vec<GroupEvent>,
+    requests: Vec<(u64, u32)>,
+}
+
+impl Stand {
+    fn new(spec: GroupSpec, near: Fingerprint, far: Fingerprint) -> Self {
+        let mut stand = Self {
+            group: Group::new(GroupConfig::new(spec, near), Time::ZERO, 1),
+            now: Time::ZERO,
+            far,
+            up: false,
+            sent: Vec::new(),
+            finished: Vec::new(),
+            rejected: Vec::new(),
+            events: Vec::new(),
+            requests: Vec::new(),
+        };
+        stand.group.on_introduced(Time::ZERO, far, true);
+        stand
+    }
+
+    fn advance(&mut self, line: &Value) {
+        self.now = Time::from_micros((line["t"].as_f64().unwrap() * 1e6) as u64);
+    }
+
+    fn open_session(&mut self, initiator: bool) {
+        let address = "127.0.0.1:20000".parse().unwrap();
+        let (near, far) = ([1; 32], [2; 32]);
+        self.group.on_session_opened(self.now, SESSION, self.far, initiator, near, far, address);
+        self.drain();
+    }
+
+    /// The far end's hello. The recorded nonces are not known, so the proof is made for ours.
+    fn hello(&mut self) {
+        let config = self.group.config();
+        let hello = Hello::new(&config.spec, &[1; 32], config.near);
+        let hello = MembershipMessage::Hello(hello).to_bytes();
+        let verdict = self.group.on_hello(self.now, SESSION, FAR_MEMBERSHIP, &hello);
+        assert_eq!(verdict, HelloVerdict::Accept);
+        self.up = true;
+        self.drain();
+    }
+
+    fn membership(&mut self, message: Bytes) {
+        self.group.on_message(self.now, SESSION, FAR_MEMBERSHIP, message);
+        self.drain();
+    }
+
+    fn open_far(&mut self, flow: FlowId, kind: FlowKind) -> OpenVerdict {
+        self.group.on_flow_opened(self.now, SESSION, flow, kind, FlowKind::Membership)
+    }
+
+    fn replication(&mut self, message: Bytes) {
+        self.group.on_message(self.now, SESSION, FAR_REPLICATION, message);
+        self.drain();
+    }
+
+    /// A logged API call of the player.
+    fn call(&mut self, step: &str) {
+        let words: Vec<_> = step.split(' ').nth(1).unwrap().split(':').collect();
+        let number = |i: usize| words[i].parse::<u64>().unwrap();
+        let range = || -> RangeInclusive<u64> { number(2)..=number(3) };
+        let (group, now) = (&mut self.group, self.now);
+        match words[1] {
+            "have" => group.add_have_objects(now, range()).unwrap(),
+            "unhave" => group.remove_have_objects(now, range()).unwrap(),
+            "want" => group.add_want_objects(now, range()).unwrap(),
+            "unwant" => group.remove_want_objects(now, range()).unwrap(),
+            "sparse" => (0..number(2)).for_each(|i| {
+                let start = number(3) + i * number(4);
+                group.add_have_objects(now, start..=start + number(5)).unwrap();
+            }),
+            _ => {}
+        }
+        self.drain();
+    }
+
+    /// The player's application has answered.
+    fn answer(&mut self, recorded: &Bytes) {
+        let Ok(ReplicationMessage::Object { index, value }) =
+            ReplicationMessage::parse(recorded.clone())
+        else {
+            return;
+        };
+        let at = self.requests.iter().position(|(i, _)| *i == index).expect("a request");
+        let (_, id) = self.requests.remove(at);
+        assert!(self.group.write_requested_object(self.now, id, value));
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.group.poll_action() {
+            match action {
+                GroupAction::Send { kind, message, .. } => self.sent.push((kind, message)),
+                GroupAction::FinishFlow { kind, .. } => self.finished.push(kind),
+                GroupAction::RejectFlow { flow, .. } => self.rejected.push(flow),
+                _ => {}
+            }
+        }
+        while let Some(event) = self.group.poll_event() {
+            if let GroupEvent::ReplicationRequest { index, request_id } = event {
+                self.requests.push((index, request_id));
+            }
+            self.events.push(event);
+        }
+    }
+
+    fn sent(&self, kind: FlowKind) -> Vec<Bytes> {
+        self.sent.iter().filter(|(k, _)| *k == kind).map(|(_, m)| m.clone()).collect()
+    }
+}
+
+/// When a neighbour is unchoked is our own policy; everything else is compared.
+fn without_choking(messages: Vec<Bytes>) -> Vec<Bytes> {
+    messages.into_iter().filter(|m| !matches!(m[..], [0x16 | 0x17])).collect()
+}
+
+/// Puts a group in the place of a player: the same calls, the same incoming messages, up to `end`
+/// seconds. `to` are the messages to the player on flow number `to_flow` (if given); what it sent are
+/// those of `from`. Compares all that was sent on the replication flow.
+fn compare(name: &str, player: &str, from: (&str, Option<u64>), to: (&str, Option<u64>), end: f64) {
+    let mut stand = Stand::new(spec(), Fingerprint([1; 32]), Fingerprint([2; 32]));
+    let mut recorded = Vec::new();
+    for line in lines(name).iter().filter(|l| l["t"].as_f64().unwrap() <= end) {
+        stand.advance(line);
+        let on = |(dir, flow): (&str, Option<u64>)| {
+            line["dir"] == dir && flow.is_none_or(|f| line["flow"] == f)
+        };
+        let Some(message) = message(line) else {
+            let step = line["event"].as_str().filter(|e| e.starts_with("STEP"));
+            if let Some(step) = step.filter(|_| line["player"] == player) {
+                stand.call(step);
+            }
+            continue;
+        };
+        let replication = line["meta"] == "475215";
+        if line["meta"] == "47521c" && line["dir"] == to.0 && message[0] == 0x01 && !stand.up {
+            stand.open_session(true);
+            stand.hello();
+            stand.membership(Bytes::from_static(&[0x02]));
+            stand.membership(Bytes::from_static(&[0x0e]));
+            assert_eq!(stand.open_far(FAR_REPLICATION, FlowKind::Replication), OpenVerdict::Accept);
+        } else if replication && on(from) {
+            stand.answer(&message);
+            recorded.push(message);
+        } else if replication && on(to) {
+            stand.replication(message);
+        }
+    }
+    let ours = without_choking(stand.sent(FlowKind::Replication));
+    assert!(recorded.len() > 5, "{name}: something to compare");
+    assert_eq!(ours, without_choking(recorded), "{name}, player {player}");
+    assert_eq!(stand.events[0].code(), "NetGroup.Neighbor.Connect");
+}
+
+#[test]
+fn the_fetcher_of_the_basic_trace() {
+    compare("or-basic", "B", ("A>B", None), ("B>A", None), 60.0);
+}
+
+#[test]
+fn the_holder_of_the_basic_trace() {
+    compare("or-basic", "A", ("B>A", None), ("A>B", None), 60.0);
+}
+
+#[test]
+fn both_players_that_had_sets_before_they_met() {
+    compare("or-initial-set", "A", ("A>B", None), ("B>A", None), 60.0);
+    compare("or-initial-set", "B", ("B>A", None), ("A>B", None), 60.0);
+}
+
+#[test]
+fn the_player_whose_interest_comes_and_goes() {
+    compare("or-interest", "A", ("A>O", Some(1_000_004)), ("O>A", Some(6)), 19.0);
+}
+
+#[test]
+fn requests_when_unchoked_after_waiting() {
+    compare("or-scripted-holders", "A", ("A>O", Some(1_000_005)), ("O>A", Some(7)), 14.0);
+}
+
+/// The player against a group in the observer's place, with the player as responder.
+#[test]
+fn a_player_that_was_called_gets_what_it_needs() {
+    let far = "7f7d4f47af31f8ea0d86ba337d6d7aff785f695892f0d51810f45d16fbda3bb8".parse().unwrap();
+    let near = "330493d06241c5ca95ed3de47a4d8ddd01d312b3d49a5a77abd5ef5ede43f7f6".parse().unwrap();
+    let spec = GroupSpec::parse("G:01020103010c020e7400").unwrap();
+    let mut stand = Stand::new(spec, near, far);
+    stand.open_session(true);
+    let (mut asked, mut expected) = (0, vec![0x01, 0x02, 0x0e, 0x0a]);
+    for line in lines("member-observer-initiates") {
+        stand.advance(&line);
+        let Some(message) = message(&line).filter(|_| line["dir"] == "A>O") else { continue };
+        let replies = stand.sent.len();
+        match line["meta"].as_str().unwrap() {
+            "47521c" if message[0] == 0x01 => {
+                let Ok(MembershipMessage::Hello(hello)) = MembershipMessage::parse(&message) else {
+                    panic!("a hello");
+                };
+                assert_eq!((hello.group_id, hello.receiver), (stand.group.id(), near));
+                stand.hello();
+            }
+            "47521c" => {
+                let asks = message.starts_with(&[0x0a, 0x01, 0x00]);
+                let report = message[0] == 0x0a;
+                stand.membership(message);
+                if report {
+                    assert_eq!(stand.sent.len(), replies + usize::from(asks));
+                }
+                if asks {
+                    asked += 1;
+                    expected.push(0x0a);
+                }
+            }
+            "475215" => {
+                assert_eq!(
+                    stand.open_far(FAR_REPLICATION, FlowKind::Replication),
+                    OpenVerdict::Accept
+                );
+                stand.replication(message);
+            }
+            "475219" => {
+                let kind = FlowKind::PostingValues;
+                assert_eq!(stand.open_far(FlowId(7), kind), OpenVerdict::Accept);
+                stand.group.on_message(stand.now, SESSION, FlowId(7), message);
+                stand.drain();
+            }
+            _ => {}
+        }
+    }
+    let kinds: Vec<_> = stand.sent(FlowKind::Membership).iter().map(|m| m[0]).collect();
+    assert_eq!(kinds, expected);
+    assert_eq!(asked, 4);
+    let neighbor = stand.group.neighbors()[0];
+    assert_eq!((neighbor.peer, neighbor.trade.have), (far, 4));
+    assert!(stand.finished.is_empty() && stand.sent(FlowKind::Replication).is_empty());
+    assert_eq!(stand.group.own_addresses(), ["127.0.0.1:28101".parse().unwrap()]);
+}
+
+/// The player finishes its flows when the neighbour has finished `15`; so do we, and the requests go on
+/// elsewhere or wait.
+#[test]
+fn a_neighbour_whose_replication_flow_ends_is_lost() {
+    let mut stand = Stand::new(spec(), Fingerprint([1; 32]), Fingerprint([2; 32]));
+    stand.open_session(false);
+    stand.hello();
+    stand.membership(Bytes::from_static(&[0x02]));
+    assert_eq!(stand.open_far(FAR_REPLICATION, FlowKind::Replication), OpenVerdict::Accept);
+    stand.replication(Bytes::from_static(&[0x10, 0x00, 0x03]));
+    stand.group.add_want_objects(stand.now, 0..=3).unwrap();
+    stand.drain();
+    stand.replication(Bytes::from_static(&[0x17]));
+    stand.group.on_flow_finished(stand.now, SESSION, FAR_REPLICATION);
+    stand.drain();
+    assert_eq!(stand.finished, [FlowKind::Replication, FlowKind::Membership]);
+    assert_eq!(stand.rejected, [FAR_MEMBERSHIP]);
+    let codes: Vec<_> = stand.events.iter().skip(5).map(|e| e.code()).collect();
+    let failed = "NetGroup.Replication.Fetch.Failed";
+    assert_eq!(codes, ["NetGroup.Neighbor.Disconnect", failed, failed, failed, failed]);
+    assert_eq!(stand.group.want_objects().len(), 4);
+}
