@@ -179,7 +179,8 @@ impl Harness {
             let _ = self.endpoint.close_flow(id, flow);
             return;
         }
-        let options = if number % 2 == 0 { MessageOptions::RELIABLE } else { MessageOptions::ONCE };
+        let options =
+            if number.is_multiple_of(2) { MessageOptions::RELIABLE } else { MessageOptions::ONCE };
         let message = argument.repeat(1 + usize::from(number >> 4) * 8);
         let _ = self.endpoint.send(self.now, id, flow, Bytes::from(message), options);
     }
