@@ -160,7 +160,8 @@ pub(super) struct Replication {
     open_epoch: u64,
     rarity: Rarity,
     neighbors: BTreeMap<SessionId, Neighbor>,
-    requests: BTreeMap<u32, Shown>,
+    /// By request ID. `None`: whoever asked is gone, and the application does not know it yet.
+    requests: BTreeMap<u32, Option<Shown>>,
     free_ids: Vec<u32>,
     output: VecDeque<Output>,
     rng: Rng,
@@ -325,8 +326,9 @@ impl Replication {
         let Some(neighbor) = self.neighbors.remove(&session) else { return };
         self.rarity.touch();
         self.release(&neighbor);
-        let void = self.requests.extract_if(.., |_, shown| shown.session == session);
-        self.free_ids.extend(void.map(|(id, _)| id));
+        for request in self.requests.values_mut() {
+            request.take_if(|shown| shown.session == session);
+        }
         self.rebalance(now);
         self.fill(now);
     }
