@@ -115,6 +115,11 @@ pub fn startup(session_id: u32, chunk: &Chunk<'_>) -> Vec<u8> {
     seal(&mut sealer, session_id, &PacketHeader::new(Mode::Startup), std::slice::from_ref(chunk))
 }
 
+/// A startup datagram with anything in it.
+pub fn startup_plain(session_id: u32, plain: &[u8]) -> Vec<u8> {
+    seal_plain(&mut Sealer::default_key(), session_id, plain)
+}
+
 fn seal(sealer: &mut Sealer, id: u32, header: &PacketHeader, chunks: &[Chunk<'_>]) -> Vec<u8> {
     let mut plain = Vec::new();
     header.encode(&mut plain);
