@@ -207,6 +207,13 @@ impl Endpoint {
         (self.table.len(), self.attempts.len(), self.pending.len())
     }
 
+    /// True if no session is open and the far ends of the closed ones know it: the endpoint can be
+    /// dropped without harm. Sessions that the far end closed linger a while longer, in case it
+    /// did not hear the answer, and do not count.
+    pub fn is_settled(&self) -> bool {
+        !self.table.is_busy()
+    }
+
     /// Opens a sending flow with `metadata` of at most 512 bytes. The far end hears of it with
     /// the first message.
     pub fn open_flow(

@@ -45,6 +45,12 @@ impl Table {
         self.sessions.len()
     }
 
+    /// Some session is open, or the far end has not confirmed its close.
+    pub(super) fn is_busy(&self) -> bool {
+        let mut sessions = self.sessions.values().map(|entry| &entry.session);
+        sessions.any(|s| s.is_closing() || (s.is_open() && s.confirmed))
+    }
+
     /// Sessions with `ip`, closing ones included.
     pub(super) fn count_with(&self, ip: IpAddr) -> usize {
         self.per_ip.get(&ip).copied().unwrap_or(0)
