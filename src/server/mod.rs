@@ -39,14 +39,14 @@ pub use config::ServerConfig;
 pub use error::{IdentityFileError, ServerError, StopError};
 
 use crate::crypto::Fingerprint;
-use crate::driver::{self, BindError, Clock, Handle, Sockets, Stopped, os_random};
+use crate::driver::{self, Clock, Handle, Sockets, Stopped, os_random};
 use crate::flash::uri::DEFAULT_PORT;
 use crate::rendezvous::{Rendezvous, RendezvousStats};
 use service::{Command, ServerMachine};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tracing::{info, warn};
+use tracing::info;
 
 /// Counters of a server since it started, and what it holds now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let mut random = os_random();
         let identity = identity::obtain(&config, &mut *random)?;
-        let sockets = bind(config.listen)?;
+        let sockets = Sockets::bind_available(&config.listen)?;
         let fingerprint = identity.fingerprint();
         let clock = Clock::start();
         let rendezvous = Rendezvous::new(config.rendezvous, identity, random, os_random());
@@ -163,23 +163,6 @@ impl Server {
     pub async fn stopped(&self) {
         // How it went is told to whoever stopped it.
         let _ = self.handle.closed().await;
-    }
-}
-
-/// Binds what is possible: a host without IPv6 (or, some day, IPv4) is served by the other one.
-fn bind(mut listen: Vec<SocketAddr>) -> Result<Sockets, ServerError> {
-    loop {
-        match Sockets::bind(&listen) {
-            Err(BindError::NoSuchFamily { address, source })
-                if address.ip().is_unspecified()
-                    && listen.iter().any(|other| other.is_ipv4() != address.is_ipv4()) =>
-            {
-                let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
-                warn!("no {family} on this host ({source}): not listening on {address}");
-                listen.retain(|other| other.is_ipv4() != address.is_ipv4());
-            }
-            bound => return bound.map_err(ServerError::Listen),
-        }
     }
 }
 
