@@ -126,7 +126,7 @@ fn not_more_than_six_packets_go_out_between_acknowledgements() {
 }
 
 #[test]
-fn time_critical_flows_say_so_and_others_make_way() {
+fn time_critical_flows_say_so() {
     let mut puppet = Puppet::initiator(5, quick());
     let session = puppet.session;
     let send = |puppet: &mut Puppet, time_critical| {
@@ -139,7 +139,7 @@ fn time_critical_flows_say_so_and_others_make_way() {
     };
     assert!(send(&mut puppet, true));
     assert!(!send(&mut puppet, false));
-    // What is received from another session in this way is told to this one; it is not of itself.
+    // What this session itself receives in this way is no reason to slow its far end down.
     let header = PacketHeader { time_critical: true, ..PacketHeader::new(Mode::Initiator) };
     let packet = puppet.packet_with(&header, &[Chunk::Ping(b"x")]);
     let address = puppet.address;
