@@ -7,14 +7,15 @@ use super::{STOP_GRACE, format, share};
 use anyhow::{Context, bail, ensure};
 use rtmfp::driver::Clock;
 use rtmfp::server::{Server, ServerConfig};
-use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::Progress;
 use rtmfp::vod::{
-    Destination, Digest256, Fetch, FetchConfig, ServerAddress, Share, ShareConfig, SourceFile,
+    Descriptor, Destination, Digest256, Fetch, FetchConfig, ServerAddress, Share, ShareConfig,
+    SourceFile,
 };
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -67,6 +68,8 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Copy {
+    #[serde(skip)]
+    path: PathBuf,
     sha256: String,
     bytes: u64,
     from_provider_bytes: u64,
@@ -97,9 +100,8 @@ async fn demo(args: DemoArgs) -> anyhow::Result<()> {
         None => scratch.path().to_owned(),
     };
     let swarm = Swarm::start(source, args.receivers, &directory).await?;
-    let report = swarm.run().await;
-    swarm.stop().await;
-    let report = report?;
+    let copies = swarm.run().await;
+    let report = report(copies, swarm.stop().await).await?;
     let is_good = report.copies.iter().all(|copy| copy.sha256 == report.sha256);
     if args.json {
         screen::result(&serde_json::to_string(&report)?)?;
@@ -168,7 +170,7 @@ impl Swarm {
     }
 
     /// Waits for all copies, showing how they grow.
-    async fn run(&self) -> anyhow::Result<Report> {
+    async fn run(&self) -> anyhow::Result<Vec<Copy>> {
         let copies = async {
             let each = self.receivers.iter().map(|receiver| self.copy(receiver));
             let mut copies = Vec::new();
@@ -177,48 +179,25 @@ impl Swarm {
             }
             anyhow::Ok(copies)
         };
-        let copies = tokio::select! {
-            copies = copies => copies?,
+        tokio::select! {
+            copies = copies => copies,
             () = self.show() => bail!("the display has ended"),
-        };
-        self.report(copies).await
+        }
     }
 
     /// One receiver's copy, and when it was complete.
     async fn copy(&self, receiver: &Receiver) -> anyhow::Result<Copy> {
         receiver.fetch.completed().await?;
         let seconds = self.clock.now().as_secs_f64();
-        let mut progress = receiver.fetch.progress();
-        let progress = progress.wait_for(|p| p.stage == Stage::Complete).await?.clone();
+        let progress = receiver.fetch.progress().borrow().clone();
         Ok(Copy {
-            // Found out below, from what is on the disk.
+            path: receiver.path.clone(),
+            // Found out in the end, from what is on the disk.
             sha256: String::new(),
             bytes: 0,
             from_provider_bytes: progress.bytes_from_provider,
             from_peers_bytes: progress.bytes_from_peers,
             seconds,
-        })
-    }
-
-    async fn report(&self, mut copies: Vec<Copy>) -> anyhow::Result<Report> {
-        let seconds = copies.iter().map(|copy| copy.seconds).fold(0.0, f64::max);
-        for (copy, receiver) in copies.iter_mut().zip(&self.receivers) {
-            let read = share::scan(receiver.path.clone()).await?.descriptor();
-            copy.sha256 = read.sha256.map(|it| it.to_string()).unwrap_or_default();
-            copy.bytes = read.layout.size().unwrap_or_default();
-        }
-        let descriptor = self.share.descriptor();
-        let file_bytes = descriptor.layout.size().unwrap_or_default();
-        let provider_upload_bytes = self.share.progress().borrow().bytes_uploaded;
-        let alone = (file_bytes * copies.len() as u64).max(1);
-        Ok(Report {
-            file_bytes,
-            sha256: descriptor.sha256.as_ref().map(Digest256::to_string).unwrap_or_default(),
-            seconds,
-            provider_upload_bytes,
-            peer_exchange_bytes: copies.iter().map(|copy| copy.from_peers_bytes).sum(),
-            saved_share: 1.0 - provider_upload_bytes as f64 / alone as f64,
-            copies,
         })
     }
 
@@ -247,7 +226,9 @@ impl Swarm {
         }
     }
 
-    async fn stop(self) {
+    /// Everybody leaves. Returns what was shared, and the provider's last numbers.
+    async fn stop(self) -> (Arc<Descriptor>, Progress) {
+        let (descriptor, progress) = (Arc::clone(self.share.descriptor()), self.share.progress());
         let mut stopping = JoinSet::new();
         for receiver in self.receivers {
             stopping.spawn(receiver.fetch.stop(STOP_GRACE));
@@ -256,7 +237,33 @@ impl Swarm {
         stopping.join_all().await;
         // The process ends.
         let _ = self.server.stop(Duration::ZERO).await;
+        let progress = progress.borrow().clone();
+        (descriptor, progress)
     }
+}
+
+/// Looks at the copies on the disk and adds everything up.
+async fn report(
+    copies: anyhow::Result<Vec<Copy>>,
+    (descriptor, provider): (Arc<Descriptor>, Progress),
+) -> anyhow::Result<Report> {
+    let mut copies = copies?;
+    for copy in &mut copies {
+        let read = share::scan(copy.path.clone()).await?.descriptor();
+        copy.sha256 = read.sha256.map(|it| it.to_string()).unwrap_or_default();
+        copy.bytes = read.layout.size().unwrap_or_default();
+    }
+    let file_bytes = descriptor.layout.size().unwrap_or_default();
+    let alone = (file_bytes * copies.len() as u64).max(1);
+    Ok(Report {
+        file_bytes,
+        sha256: descriptor.sha256.as_ref().map(Digest256::to_string).unwrap_or_default(),
+        seconds: copies.iter().map(|copy| copy.seconds).fold(0.0, f64::max),
+        provider_upload_bytes: provider.bytes_uploaded,
+        peer_exchange_bytes: copies.iter().map(|copy| copy.from_peers_bytes).sum(),
+        saved_share: 1.0 - provider.bytes_uploaded as f64 / alone as f64,
+        copies,
+    })
 }
 
 fn receiver_line(number: usize, progress: &Progress, picture: &mut Picture) -> String {

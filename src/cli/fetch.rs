@@ -8,8 +8,7 @@ use super::{STOP_GRACE, format};
 use anyhow::{Context, bail};
 use rtmfp::flash::Uri;
 use rtmfp::group::ReplicationStrategy;
-use rtmfp::vod::replica::Stage;
-use rtmfp::vod::session::{Completed, News, Progress, SessionError};
+use rtmfp::vod::session::{Completed, News, SessionError};
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{Destination, Fetch, FetchConfig, ShareLink};
 use std::io::{IsTerminal, Write};
@@ -75,8 +74,9 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
     let outcome = fetch_and_seed(&fetch, seed, is_pipe, &mut signals).await;
-    let uploaded = fetch.progress().borrow().bytes_uploaded;
+    let progress = fetch.progress();
     signals.or_at_once(fetch.stop(STOP_GRACE)).await;
+    let uploaded = progress.borrow().bytes_uploaded;
     if uploaded > 0 {
         screen::line(&format!("{} uploaded to other members", format::bytes(uploaded)));
     }
@@ -211,14 +211,13 @@ async fn pipe(fetch: &Fetch) -> anyhow::Result<Completed> {
     let mut written = 0;
     loop {
         let ready = tokio::select! {
-            ready = ready_chunks(fetch, |p| p.ready_chunks > written) => ready?,
+            ready = ready_chunks(fetch, written) => ready?,
             rejected = rejected(&mut news) => {
                 bail!("what was written so far is not the promised file (SHA-256 {rejected})")
             }
             completed = fetch.completed() => {
                 let completed = completed?;
-                // The picture follows a little later.
-                match ready_chunks(fetch, |p| p.stage == Stage::Complete).await? {
+                match fetch.progress().borrow().ready_chunks {
                     ready if ready > written => ready,
                     _ => return Ok(completed),
                 }
@@ -238,13 +237,10 @@ async fn pipe(fetch: &Fetch) -> anyhow::Result<Completed> {
     }
 }
 
-/// How far the file is there without a gap, once `is_enough` says so.
-async fn ready_chunks(
-    fetch: &Fetch,
-    is_enough: impl FnMut(&Progress) -> bool,
-) -> Result<u64, SessionError> {
+/// How far the file is there without a gap, once that is beyond `written`.
+async fn ready_chunks(fetch: &Fetch, written: u64) -> Result<u64, SessionError> {
     let mut progress = fetch.progress();
-    let seen = progress.wait_for(is_enough).await;
+    let seen = progress.wait_for(|progress| progress.ready_chunks > written).await;
     seen.map(|progress| progress.ready_chunks).map_err(|_| SessionError::Stopped)
 }
 

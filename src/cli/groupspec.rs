@@ -85,7 +85,7 @@ pub(crate) struct NewArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  rtmfp groupspec show G:02010103010c070e6368617400")]
+  rtmfp groupspec show G:0103010c050e6368617400")]
 pub(crate) struct ShowArgs {
     /// The groupspec, beginning with G:
     spec: GroupSpec,

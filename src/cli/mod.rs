@@ -30,7 +30,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// Peer-to-peer files and groups over RTMFP, the protocol of Flash Player.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 100)]
+#[command(version, max_term_width = 100)]
 #[command(after_help = "\
 Example: share a file on one computer, fetch it on others:
   rtmfp share film.mp4
@@ -87,4 +87,23 @@ fn run(verb: Verb) -> anyhow::Result<()> {
     // Nobody waits for a thread that may be in a slow read.
     runtime.shutdown_background();
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        for verb in Cli::command().get_subcommands_mut() {
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+    }
 }

@@ -155,7 +155,7 @@ impl Picture {
     fn chunks(&mut self, progress: &Progress, down: f64) -> String {
         let size = progress.size.unwrap_or(progress.held_bytes);
         let left = size.saturating_sub(progress.held_bytes);
-        let eta = match down >= 1.0 {
+        let eta = match down >= 1.0 && left > 0 {
             true => {
                 format!(", {} left", format::duration(Duration::from_secs_f64(left as f64 / down)))
             }

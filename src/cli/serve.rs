@@ -12,10 +12,13 @@ use std::time::Duration;
 /// How long clients have to confirm that the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs a rendezvous server, where peers meet and join groups.
+/// Run a rendezvous server, where peers meet and join groups.
 ///
 /// It needs no configuration. Media and files never pass through it.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Example:
+  rtmfp serve --listen 0.0.0.0:1935 --identity server.identity")]
 pub(crate) struct ServeArgs {
     /// UDP address to listen on; may be given several times [default: 0.0.0.0:1935 and [::]:1935]
     #[arg(long, short, value_name = "ADDR")]

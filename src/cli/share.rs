@@ -67,7 +67,7 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
     }
     screen::line("sharing until Ctrl-C");
     let outcome = until_stopped(&share, &mut signals).await;
-    let uploaded = share.progress().borrow().bytes_uploaded;
+    let progress = share.progress();
     let stop = async {
         share.stop(STOP_GRACE).await;
         if let Some(server) = &server {
@@ -76,7 +76,8 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
         }
     };
     signals.or_at_once(stop).await;
-    screen::line(&format!("stopped, {} uploaded", format::bytes(uploaded)));
+    let uploaded = format::bytes(progress.borrow().bytes_uploaded);
+    screen::line(&format!("stopped, {uploaded} uploaded"));
     outcome
 }
 

@@ -6,7 +6,7 @@ use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
 use crate::range::IndexSet;
 use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
-use crate::vod::replica::StoreReply;
+use crate::vod::replica::{Stage, StoreReply};
 use crate::vod::{FileEvent, FilePeer, Layout, Request, StoreError};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,18 +56,23 @@ pub struct FileService {
     publish_after: Time,
     /// Something may have changed since.
     is_stale: bool,
+    published_stage: Stage,
 }
 
 impl FileService {
-    /// A service for `peer`. `progress` is updated at most every [`PROGRESS_INTERVAL`].
+    /// A service for `peer`. `progress` is updated at most every [`PROGRESS_INTERVAL`],
+    /// but at once with a new [`Stage`] and when the group is left.
     pub fn new(peer: FilePeer, progress: Arc<watch::Sender<Progress>>) -> Self {
-        Self { peer, progress, publish_after: Time::ZERO, is_stale: true }
+        let published_stage = peer.replica().stage();
+        Self { peer, progress, publish_after: Time::ZERO, is_stale: true, published_stage }
     }
 
-    /// Notes that something may have changed, and tells the progress if its time has come.
+    /// Notes that something may have changed, and tells the progress if its time has come, or at
+    /// once if something has ended: whoever learns of it sees the picture that belongs to it.
     fn touch(&mut self, now: Time) {
         self.is_stale = true;
-        if now >= self.publish_after {
+        let stage = self.peer.replica().stage();
+        if now >= self.publish_after || stage != self.published_stage {
             self.publish(now);
         }
     }
@@ -77,6 +82,7 @@ impl FileService {
         self.is_stale = false;
         let peer = &self.peer;
         let replica = peer.replica();
+        self.published_stage = replica.stage();
         self.progress.send_if_modified(|progress| {
             let before = progress.clone();
             progress.stage = replica.stage();
