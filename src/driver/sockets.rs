@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::Poll;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// Sockets that one driver has at most.
 pub const MAX_SOCKETS: usize = 64;
@@ -57,6 +57,33 @@ impl Sockets {
         }
         let all = addresses.iter().copied().map(Socket::bind).collect::<Result<_, _>>()?;
         Ok(Self { all, held: Held::default(), logged_unroutable: false })
+    }
+
+    /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` is left out if there is an IPv4
+    /// address beside it, and likewise `0.0.0.0` on a host without IPv4. A warning is logged.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with IO.
+    pub fn bind_available(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        let mut wanted = addresses.to_vec();
+        loop {
+            match Self::bind(&wanted) {
+                Err(BindError::NoSuchFamily { address, source })
+                    if address.ip().is_unspecified()
+                        && wanted.iter().any(|other| other.is_ipv4() != address.is_ipv4()) =>
+                {
+                    let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
+                    warn!("no {family} on this host ({source}): not listening on {address}");
+                    wanted.retain(|other| *other != address);
+                }
+                bound => return bound,
+            }
+        }
     }
 
     /// The addresses of the sockets, with the ports that the operating system chose.

@@ -305,9 +305,9 @@ impl Node {
         self.pump(now);
     }
 
-    /// True if there is no session, open or closing.
+    /// True if no session is open and every far end knows of its close.
     pub fn is_idle(&self) -> bool {
-        self.endpoint.load().0 == 0
+        self.endpoint.is_settled()
     }
 
     fn server_flow_of(&self, handle: GroupHandle) -> Option<(SessionId, FlowId)> {

@@ -1,1 +1,73 @@
-//! Async API of a group member.
+//! The async API of a group member.
+//!
+//! A [`Connection`] is one endpoint with its own identity and its NetConnection to a server; a
+//! [`NetGroup`] is one group joined on it. Both are handles: clones are cheap and mean the same
+//! thing. Each has one bounded stream of events. Names are Flash's in snake case.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use rtmfp::amf::Value;
+//! use rtmfp::group::GroupSpecBuilder;
+//! use rtmfp::peer::{Connection, NetGroupEvent};
+//!
+//! let connection = Connection::connect("rtmfp://rendezvous.example/app").await?;
+//! let spec = GroupSpecBuilder::new("example/film")?
+//!     .object_replication(true)
+//!     .server_channel(true)
+//!     .build()?;
+//! let group = connection.join(spec).await?;
+//! group.add_have_objects(0, 0).await?;
+//!
+//! let mut events = group.events();
+//! while let Some(event) = events.recv().await {
+//!     if let NetGroupEvent::ReplicationRequest { request_id, .. } = event {
+//!         group.write_requested_object(request_id, &Value::from("hello")).await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Flash | here |
+//! | --- | --- |
+//! | `NetConnection.connect(uri)` | [`Connection::connect`] |
+//! | `new NetGroup(connection, groupspec)` | [`Connection::join`] |
+//! | `NetStatusEvent` of a NetConnection | [`ConnectionEvent`] |
+//! | `NetStatusEvent` of a NetGroup | [`NetGroupEvent`], its `info.code` by [`NetGroupEvent::code`] |
+//!
+//! # When the application is slow
+//!
+//! Nothing that waits for it grows without bound, and the network never waits for it:
+//!
+//! | what waits | at the bound |
+//! | --- | --- |
+//! | [`MAX_EVENTS`] events | the oldest notification is dropped, counted, and told as `Lagged` |
+//! | [`SLOW_OBJECTS`] fetched objects or [`SLOW_OBJECT_BYTES`] of them | no further object is requested until most are taken |
+//! | [`MAX_OBJECT_BYTES`] of fetched objects | what still arrives is refused and fetched again later |
+//! | [`MAX_EVENTS`] requests of neighbours | further ones are denied; the neighbour asks again |
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `config` | [`PeerConfig`] |
+//! | `connection` | [`Connection`] |
+//! | `net_group` | [`NetGroup`] |
+//! | `event` | what they tell |
+//! | `queue` | events that wait for the application |
+//! | `wants` | what is not requested while the application is slow |
+//! | `machine` | the node as the driver wants it |
+
+mod config;
+mod connection;
+mod error;
+mod event;
+mod machine;
+mod net_group;
+mod queue;
+mod wants;
+
+pub use config::PeerConfig;
+pub use connection::{Connection, ConnectionState, ConnectionStats};
+pub use error::{ConnectError, NetGroupError};
+pub use event::{ConnectionEvent, ConnectionEvents, NetGroupEvent, NetGroupEvents};
+pub use net_group::{Neighbor, NetGroup};
+pub use queue::{MAX_EVENTS, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};

@@ -17,9 +17,8 @@ mod limiter;
 
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
+use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::{Keepalive, ServerConfig, ServerConnection};
-use crate::group::GroupId;
-use crate::group::message::JoinKey;
 use crate::transport::{
     Computed, Config, Endpoint, Event, FlowId, Introduction, Job, Machine, Path, Random, SessionId,
     Time, Transmit, TransmitBuf,
@@ -149,6 +148,7 @@ pub struct Rendezvous {
     deadlines: BTreeSet<(Time, SessionId)>,
     events: VecDeque<RendezvousEvent>,
     stats: RendezvousStats,
+    stopping: bool,
 }
 
 impl Rendezvous {
@@ -170,6 +170,7 @@ impl Rendezvous {
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             stats: RendezvousStats::default(),
+            stopping: false,
         }
     }
 
@@ -196,17 +197,19 @@ impl Rendezvous {
         sessions.filter_map(|id| self.endpoint.session(id)).map(|info| info.far()).collect()
     }
 
-    /// Closes every session. [`is_idle`](Self::is_idle) tells when nothing more has to be sent.
+    /// Closes every session, and from now on each new one. [`is_idle`](Self::is_idle) tells when
+    /// nothing more has to be sent.
     pub fn shut_down(&mut self, now: Time) {
+        self.stopping = true;
         for session in self.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
             self.endpoint.close(now, session);
         }
         self.pump(now);
     }
 
-    /// True if there is no session, open or closing.
+    /// True if no session is open and every far end knows of its close.
     pub fn is_idle(&self) -> bool {
-        self.endpoint.load().0 == 0
+        self.endpoint.is_settled()
     }
 
     fn pump(&mut self, now: Time) {
@@ -217,6 +220,9 @@ impl Rendezvous {
 
     fn dispatch(&mut self, now: Time, event: Event) {
         match event {
+            Event::SessionOpened { session, .. } if self.stopping => {
+                self.endpoint.close(now, session);
+            }
             Event::IntroductionWanted(introduction) => self.introduce(now, &introduction),
             Event::SessionOpened { session, far, .. } => {
                 self.report(RendezvousEvent::SessionOpened(session));

@@ -1,1 +1,192 @@
-//! The rendezvous server as a process.
+//! The rendezvous server as a process: sockets, identity, log, graceful stop.
+//!
+//! What the server does is in [`rendezvous`](crate::rendezvous); this room runs it.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use rtmfp::server::{Server, ServerConfig};
+//! use std::time::Duration;
+//!
+//! let server = Server::start(ServerConfig::default()).await?;
+//! for uri in server.client_uris() {
+//!     println!("clients connect to {uri}");
+//! }
+//! // …
+//! server.stop(Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The log (`tracing`) has a line at `info` for what a person must know: where the server listens,
+//! who connects and goes, once a minute the counters if they have changed. Groups and introductions
+//! are logged at `debug`.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `config` | what a server is told |
+//! | `error` | why it does not start or stop |
+//! | `identity` | the file that keeps its certificate |
+//! | `service` | the state machine as the driver wants it |
+//! | `log` | events to log lines |
+
+mod config;
+mod error;
+mod identity;
+mod log;
+mod service;
+
+pub use config::ServerConfig;
+pub use error::{IdentityFileError, ServerError, StopError};
+
+use crate::crypto::Fingerprint;
+use crate::driver::{self, Clock, Handle, Sockets, Stopped, os_random};
+use crate::flash::uri::DEFAULT_PORT;
+use crate::rendezvous::{Rendezvous, RendezvousStats};
+use service::{Command, ServerMachine};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tracing::info;
+
+/// Counters of a server since it started, and what it holds now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// How long it has run.
+    pub uptime: Duration,
+    /// Clients, groups and introductions.
+    pub rendezvous: RendezvousStats,
+    /// Datagrams and bytes.
+    pub network: driver::Stats,
+}
+
+/// A running rendezvous server. Clones are cheap and mean the same server, which stops when the
+/// last of them is dropped; [`stop`](Self::stop) stops it gracefully.
+#[derive(Debug, Clone)]
+pub struct Server {
+    handle: Handle<Command>,
+    clock: Clock,
+    fingerprint: Fingerprint,
+}
+
+impl Server {
+    /// Starts a server; it listens when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError`] if an address can't be listened on or the identity file can't be used.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with IO and time.
+    pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        let mut random = os_random();
+        let identity = identity::obtain(&config, &mut *random)?;
+        let sockets = Sockets::bind_available(&config.listen)?;
+        let fingerprint = identity.fingerprint();
+        let clock = Clock::start();
+        let rendezvous = Rendezvous::new(config.rendezvous, identity, random, os_random());
+        let machine = ServerMachine::new(clock.now(), rendezvous);
+        let (handle, events) = driver::spawn(machine, sockets, clock);
+        for address in handle.local_addresses() {
+            info!("listening on UDP {address}");
+        }
+        info!("certificate fingerprint {fingerprint}");
+        tokio::spawn(log::run(events));
+        Ok(Self { handle, clock, fingerprint })
+    }
+
+    /// The addresses it listens on, with the ports that the operating system chose.
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        self.handle.local_addresses()
+    }
+
+    /// The addresses to which clients connect: of this host's interfaces where the server listens on
+    /// all of them, and loopback addresses last. A router that translates addresses has another
+    /// one towards the Internet, which is not known here.
+    pub fn client_addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = self.handle.peer_addresses().to_vec();
+        for local in self.local_addresses() {
+            let loopback = match local.ip() {
+                ip if ip.is_loopback() => ip,
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                _ => continue,
+            };
+            addresses.push(SocketAddr::new(loopback, local.port()));
+        }
+        addresses
+    }
+
+    /// [`client_addresses`](Self::client_addresses) as URIs (`rtmfp://192.0.2.7/`). Whatever
+    /// follows the slash, a client may name any application.
+    pub fn client_uris(&self) -> Vec<String> {
+        self.client_addresses().into_iter().map(uri).collect()
+    }
+
+    /// The fingerprint of its certificate, which clients may demand.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Counters.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the server has stopped.
+    pub async fn stats(&self) -> Result<ServerStats, Stopped> {
+        let (answer, rendezvous) = oneshot::channel();
+        self.handle.send(Command::Stats(answer)).await?;
+        let rendezvous = rendezvous.await.map_err(|_| Stopped)?;
+        let uptime = self.clock.now().since(crate::transport::Time::ZERO);
+        Ok(ServerStats { uptime, rendezvous, network: self.handle.stats() })
+    }
+
+    /// Stops: every client is told that its connection is closed, and the server ends when all
+    /// have confirmed it, or after `grace`. The ports are free when this returns. Gives the
+    /// counters as they were before the clients were told.
+    ///
+    /// # Errors
+    ///
+    /// [`StopError`]; the server has stopped nevertheless.
+    pub async fn stop(&self, grace: Duration) -> Result<ServerStats, StopError> {
+        let stats = self.stats().await.map_err(|Stopped| StopError::AlreadyStopped)?;
+        info!("stopping, {} clients connected", stats.rendezvous.clients);
+        self.handle
+            .shutdown(grace)
+            .await
+            .map_err(|source| StopError::Shutdown { source, stats })?;
+        Ok(stats)
+    }
+
+    /// Waits until the server has stopped, for whatever reason.
+    pub async fn stopped(&self) {
+        // How it went is told to whoever stopped it.
+        let _ = self.handle.closed().await;
+    }
+}
+
+fn uri(address: SocketAddr) -> String {
+    match (address.port(), address.ip()) {
+        (DEFAULT_PORT, IpAddr::V4(ip)) => format!("rtmfp://{ip}/"),
+        (DEFAULT_PORT, IpAddr::V6(ip)) => format!("rtmfp://[{ip}]/"),
+        (port, IpAddr::V4(ip)) => format!("rtmfp://{ip}:{port}/"),
+        (port, IpAddr::V6(ip)) => format!("rtmfp://[{ip}]:{port}/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flash::Uri;
+
+    #[test]
+    fn uris_name_the_port_only_if_it_is_another() {
+        let uri_of = |text: &str| uri(text.parse().unwrap());
+        assert_eq!(uri_of("192.0.2.7:1935"), "rtmfp://192.0.2.7/");
+        assert_eq!(uri_of("192.0.2.7:19350"), "rtmfp://192.0.2.7:19350/");
+        assert_eq!(uri_of("[2001:db8::7]:1935"), "rtmfp://[2001:db8::7]/");
+        assert_eq!(uri_of("[2001:db8::7]:7"), "rtmfp://[2001:db8::7]:7/");
+        assert!(Uri::parse(&uri_of("[2001:db8::7]:7")).is_ok());
+    }
+}

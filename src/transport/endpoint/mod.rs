@@ -207,6 +207,13 @@ impl Endpoint {
         (self.table.len(), self.attempts.len(), self.pending.len())
     }
 
+    /// True if no session is open and the far ends of the closed ones know it: the endpoint can be
+    /// dropped without harm. Sessions that the far end closed linger a while longer, in case it
+    /// did not hear the answer, and do not count.
+    pub fn is_settled(&self) -> bool {
+        !self.table.is_busy()
+    }
+
     /// Opens a sending flow with `metadata` of at most 512 bytes. The far end hears of it with
     /// the first message.
     pub fn open_flow(
@@ -387,7 +394,8 @@ impl Endpoint {
         for chunk in chunks(rest) {
             match chunk {
                 Chunk::InitiatorHello(hello) if session_id == 0 => {
-                    self.on_hello(now, path, received, &hello);
+                    // One answer a datagram: more would add up to more than was received.
+                    return self.on_hello(now, path, received, &hello);
                 }
                 Chunk::ResponderHello(hello) if session_id == 0 => {
                     self.on_responder_hello(now, path, &hello);
@@ -396,7 +404,7 @@ impl Endpoint {
                     self.on_redirect(now, path, &redirect);
                 }
                 Chunk::InitiatorKeying(keying) if session_id == 0 => {
-                    self.on_initiator_keying(now, path, received, &keying);
+                    return self.on_initiator_keying(now, path, received, &keying);
                 }
                 Chunk::ResponderKeying(keying) => {
                     self.on_responder_keying(path, session_id, &keying);

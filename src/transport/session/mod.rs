@@ -341,6 +341,11 @@ impl Session {
         self.state == State::Open
     }
 
+    /// True while the far end has not confirmed that this end closed the session.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, State::NearClose { .. })
+    }
+
     /// Sets the keepalive period and how long to wait for a sign of life.
     pub(crate) fn set_keepalive(&mut self, period: Duration, dead_after: Duration) {
         self.keepalive = period;

@@ -1,0 +1,44 @@
+//! A rendezvous server inside another program.
+//!
+//! ```text
+//! $ cargo run --example embedded_server                       # every address, port 1935
+//! $ cargo run --example embedded_server 127.0.0.1:19350       # one address
+//! clients connect to rtmfp://127.0.0.1:19350/
+//! 2 clients, 1 groups, 1 introductions
+//! ```
+//!
+//! A line appears whenever the counters have changed. Ctrl-C stops: the clients are told, and
+//! Flash Player reports `NetConnection.Connect.Closed`.
+
+use rtmfp::server::{Server, ServerConfig};
+use std::time::Duration;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt::init();
+    let mut config = ServerConfig::default();
+    let listen: Vec<_> = std::env::args().skip(1).map(|a| a.parse()).collect::<Result<_, _>>()?;
+    if !listen.is_empty() {
+        config.listen = listen;
+    }
+    let server = Server::start(config).await?;
+    for uri in server.client_uris() {
+        println!("clients connect to {uri}");
+    }
+
+    let mut shown = None;
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = every_second.tick() => {}
+            interrupted = tokio::signal::ctrl_c() => break interrupted?,
+        }
+        let stats = server.stats().await?.rendezvous;
+        if shown.replace(stats) != Some(stats) {
+            let (clients, groups) = (stats.clients, stats.groups);
+            println!("{clients} clients, {groups} groups, {} introductions", stats.introductions);
+        }
+    }
+    server.stop(Duration::from_secs(5)).await?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! `rtmfp serve`: the rendezvous server.
+
+use super::signals::Signals;
+use anyhow::Context;
+use rtmfp::server::{Server, ServerConfig, ServerStats, StopError};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long clients have to confirm that the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs a rendezvous server, where peers meet and join groups.
+///
+/// It needs no configuration. Media and files never pass through it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// UDP address to listen on; may be given several times [default: 0.0.0.0:1935 and [::]:1935]
+    #[arg(long, short, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+
+    /// File that keeps the server's certificate and keys; made if it does not exist
+    ///
+    /// Without it every start has a new certificate, which disturbs only clients that demand a
+    /// certain one.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let defaults = ServerConfig::default();
+    let listen = if args.listen.is_empty() { defaults.listen } else { args.listen };
+    let config = ServerConfig { listen, identity_file: args.identity, ..defaults };
+    // Before the server runs, so that no signal is missed.
+    let mut signals = Signals::new().context("can't catch signals")?;
+    let server = Server::start(config).await?;
+    print(&greeting(&server));
+    tokio::select! {
+        () = signals.recv() => {}
+        () = server.stopped() => anyhow::bail!("the server has stopped by itself: see the log"),
+    }
+    print("stopping; press Ctrl-C again to stop at once\n");
+    tokio::select! {
+        stopped = server.stop(GRACE) => print(&farewell(stopped)?),
+        () = signals.recv() => print("stopped at once\n"),
+    }
+    Ok(())
+}
+
+fn greeting(server: &Server) -> String {
+    let mut text = String::from("RTMFP rendezvous server, listening on UDP");
+    for (i, address) in server.local_addresses().iter().enumerate() {
+        let separator = if i == 0 { " " } else { ", " };
+        let _ = write!(text, "{separator}{address}");
+    }
+    text.push_str("\nclients connect to\n");
+    for (address, uri) in server.client_addresses().iter().zip(server.client_uris()) {
+        let note = if address.ip().is_loopback() { "   (on this computer)" } else { "" };
+        let _ = writeln!(text, "  {uri}{note}");
+    }
+    let _ = writeln!(text, "certificate fingerprint {}", server.fingerprint());
+    text.push_str("press Ctrl-C to stop\n");
+    text
+}
+
+fn farewell(stopped: Result<ServerStats, StopError>) -> anyhow::Result<String> {
+    let (stats, note) = match stopped {
+        Ok(stats) => (stats, ""),
+        Err(StopError::Shutdown { stats, .. }) => (stats, "; some clients did not confirm"),
+        Err(error) => return Err(error.into()),
+    };
+    let minutes = stats.uptime.as_secs() / 60;
+    let seconds = stats.uptime.as_secs() % 60;
+    let rendezvous = stats.rendezvous;
+    Ok(format!(
+        "stopped after {minutes} min {seconds} s: {} connected in all, {} at the end, \
+         {} introductions{note}\n",
+        plural(rendezvous.connected, "client"),
+        rendezvous.clients,
+        rendezvous.introductions,
+    ))
+}
+
+fn plural(count: u64, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}
+
+/// Writes to standard output. That nobody reads it is no reason to stop serving.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,36 @@
+//! What a peer is told.
+
+use crate::crypto::{IdentityConfig, KeyStyle};
+use crate::node::NodeConfig;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Settings of a [`Connection`](super::Connection). The defaults suit everybody who has no special
+/// wish.
+#[derive(Debug, Clone)]
+pub struct PeerConfig {
+    /// The transport and the NetConnection.
+    pub node: NodeConfig,
+    /// What the certificate shall be like. By default it holds static keys, so that nobody else can
+    /// claim the peer ID (RFC 7425 §7), and no URI selects it.
+    pub identity: IdentityConfig,
+    /// Where to listen; by default on every address, at a port that the operating system chooses.
+    /// `[::]` is left out with a warning on a host without IPv6.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self {
+            node: NodeConfig::default(),
+            identity: IdentityConfig {
+                keys: KeyStyle::Static,
+                accepts_ancillary: false,
+                ..IdentityConfig::default()
+            },
+            listen: vec![
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            ],
+        }
+    }
+}

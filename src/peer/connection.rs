@@ -1,0 +1,246 @@
+//! [`Connection`]: one endpoint and its NetConnection.
+
+use super::event::{ConnectionEvent, ConnectionEvents};
+use super::machine::{Command, Joining, PeerMachine};
+use super::net_group::{Membership, NetGroup};
+use super::queue::Queue;
+use super::{ConnectError, NetGroupError, PeerConfig};
+use crate::crypto::{Fingerprint, Identity};
+use crate::driver::{self, Clock, Handle, ShutdownError, Sockets, Stopped, os_random};
+use crate::flash::{Host, Uri};
+use crate::group::{GroupConfig, GroupSpec};
+use crate::node::Node;
+use crate::transport::Time;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// Addresses of a server that are tried at the same time.
+const MAX_CANDIDATES: usize = 16;
+
+/// How it stands with a connection to its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// The server is being asked.
+    Connecting,
+    /// The connection is up.
+    Connected {
+        /// The server.
+        server: SocketAddr,
+    },
+    /// There is no connection. Groups and their neighbours stay, but no further members are found
+    /// through the server.
+    Closed,
+}
+
+/// Counters of a connection since it was made, and what it holds now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Open sessions, that to the server included.
+    pub sessions: usize,
+    /// Datagrams and bytes.
+    pub network: driver::Stats,
+}
+
+/// One endpoint with its own peer ID, and its NetConnection to a server.
+///
+/// Clones are cheap and mean the same connection. When the last of them and of its groups'
+/// handles is dropped, everything is closed; [`close`](Self::close) does so at once and waits for
+/// the far ends.
+#[derive(Clone)]
+pub struct Connection {
+    handle: Handle<Command>,
+    peer_id: Fingerprint,
+    events: Arc<Queue<ConnectionEvent>>,
+    state: watch::Receiver<ConnectionState>,
+}
+
+impl Connection {
+    /// Connects to the server of `uri` (`rtmfp://host/app`) with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] says what was tried in vain.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with IO and time.
+    pub async fn connect(uri: &str) -> Result<Self, ConnectError> {
+        Self::connect_with(PeerConfig::default(), uri).await
+    }
+
+    /// As [`connect`](Self::connect), with settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(config: PeerConfig, uri: &str) -> Result<Self, ConnectError> {
+        let uri = Uri::parse(uri)?;
+        let addresses = resolve(&uri).await?;
+        let connection = Self::open(config)?;
+        connection.connect_to(uri, addresses).await?;
+        Ok(connection)
+    }
+
+    /// Connects again, to the same or another server, in place of the present connection. Peer ID,
+    /// groups and neighbours stay; the groups are joined at the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn reconnect(&self, uri: &str) -> Result<(), ConnectError> {
+        let uri = Uri::parse(uri)?;
+        let addresses = resolve(&uri).await?;
+        self.connect_to(uri, addresses).await
+    }
+
+    /// Joins a group. Its members are found through the server, if the groupspec allows that, and
+    /// through its bootstrap peers; they come as
+    /// [`NeighborConnect`](super::NetGroupEvent::NeighborConnect). Joining does not wait for them.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`] if the connection was closed.
+    pub async fn join(&self, spec: GroupSpec) -> Result<NetGroup, NetGroupError> {
+        self.join_with(GroupConfig::new(spec, self.peer_id)).await
+    }
+
+    /// As [`join`](Self::join), with settings. `near` and `server` are filled in.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    pub async fn join_with(&self, config: GroupConfig) -> Result<NetGroup, NetGroupError> {
+        let spec = config.spec.clone();
+        let queue = Arc::new(Queue::new());
+        let (neighbors, neighbor_count) = watch::channel(0);
+        let token = Arc::new(());
+        let joining =
+            Joining { queue: Arc::clone(&queue), neighbors, users: Arc::downgrade(&token) };
+        let group = self.call(move |peer, now| peer.join(now, config, joining)).await?;
+        let connection = self.clone();
+        let membership =
+            Membership { connection, group, spec, queue, neighbor_count, _token: token };
+        Ok(NetGroup::new(membership))
+    }
+
+    /// This end's peer ID.
+    pub fn peer_id(&self) -> Fingerprint {
+        self.peer_id
+    }
+
+    /// The addresses of its sockets.
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        self.handle.local_addresses()
+    }
+
+    /// How it stands now.
+    pub fn state(&self) -> ConnectionState {
+        *self.state.borrow()
+    }
+
+    /// How it stands, to be waited on.
+    pub fn watch_state(&self) -> watch::Receiver<ConnectionState> {
+        self.state.clone()
+    }
+
+    /// What happens to it.
+    pub fn events(&self) -> ConnectionEvents {
+        ConnectionEvents(Arc::clone(&self.events))
+    }
+
+    /// Counters.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the connection was closed.
+    pub async fn stats(&self) -> Result<ConnectionStats, Stopped> {
+        let sessions = self.call(|peer, _| peer.node().endpoint().sessions().count()).await?;
+        Ok(ConnectionStats { sessions, network: self.handle.stats() })
+    }
+
+    /// Leaves every group and closes every session, and waits until the far ends know it, but not
+    /// longer than `grace`.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError`] if a far end did not confirm; everything is closed nevertheless.
+    pub async fn close(&self, grace: Duration) -> Result<(), ShutdownError> {
+        self.handle.shutdown(grace).await
+    }
+
+    /// Sockets and a node, without a server.
+    fn open(config: PeerConfig) -> Result<Self, ConnectError> {
+        let sockets = Sockets::bind_available(&config.listen)?;
+        let mut random = os_random();
+        let identity = Identity::generate(&config.identity, &mut *random);
+        let clock = Clock::start();
+        let node = Node::new(config.node, identity, random, os_random());
+        let peer_id = node.peer_id();
+        let events = Arc::new(Queue::new());
+        let (sender, state) = watch::channel(ConnectionState::Closed);
+        let machine = PeerMachine::new(node, Arc::clone(&events), sender);
+        let (handle, _) = driver::spawn(machine, sockets, clock);
+        Ok(Self { handle, peer_id, events, state })
+    }
+
+    async fn connect_to(&self, uri: Uri, servers: Vec<SocketAddr>) -> Result<(), ConnectError> {
+        let own = self.handle.peer_addresses().to_vec();
+        let (answer, outcome) = oneshot::channel();
+        let command = move |peer: &mut PeerMachine, now: Time| {
+            peer.set_addresses(now, own);
+            peer.connect(now, &uri, &servers, answer);
+        };
+        self.call(command).await.map_err(|Stopped| ConnectError::Closed)?;
+        outcome.await.map_err(|_| ConnectError::Closed)??;
+        Ok(())
+    }
+
+    /// Does something where the machine is.
+    pub(super) async fn call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut PeerMachine, Time) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (answer, result) = oneshot::channel();
+        let command = move |peer: &mut PeerMachine, now: Time| {
+            // Who asked may have gone.
+            drop(answer.send(call(peer, now)));
+        };
+        self.handle.send(Box::new(command)).await?;
+        result.await.map_err(|_| Stopped)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer_id", &self.peer_id)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The addresses of the URI's server.
+async fn resolve(uri: &Uri) -> Result<Vec<SocketAddr>, ConnectError> {
+    let (host, port) = uri.server().ok_or(ConnectError::Serverless)?;
+    let name = match host {
+        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
+        Host::Name(name) => name,
+    };
+    let host = || name.clone();
+    let found = tokio::net::lookup_host((name.as_str(), port)).await;
+    let found = found.map_err(|source| ConnectError::Resolve { host: host(), source })?;
+    let addresses: Vec<_> = found.take(MAX_CANDIDATES).collect();
+    if addresses.is_empty() {
+        return Err(ConnectError::NoAddress { host: host() });
+    }
+    Ok(addresses)
+}

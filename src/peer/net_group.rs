@@ -1,0 +1,266 @@
+//! [`NetGroup`]: a joined group.
+
+use super::event::NetGroupEvents;
+use super::machine::PeerMachine;
+use super::queue::Queue;
+use super::wants::Wants;
+use super::{Connection, NetGroupError};
+use crate::amf::{self, Value};
+use crate::crypto::Fingerprint;
+use crate::group::{
+    Group, GroupAddress, GroupError, GroupEvent, GroupId, GroupSpec, GroupStats, NeighborInfo,
+    NeighborTrade, ReceiveMode, ReplicationStrategy,
+};
+use crate::node::GroupHandle;
+use crate::transport::Time;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A neighbour of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Neighbor {
+    /// Its peer ID.
+    pub peer_id: Fingerprint,
+    /// Its group address.
+    pub address: GroupAddress,
+    /// Where it is reached.
+    pub far_address: SocketAddr,
+    /// The round-trip time, if known.
+    pub round_trip: Option<Duration>,
+    /// For how long it has been a neighbour.
+    pub connected_for: Duration,
+    /// Its receive mode, once told.
+    pub receive_mode: Option<ReceiveMode>,
+    /// Object replication with it.
+    pub trade: NeighborTrade,
+}
+
+/// A joined group.
+///
+/// Clones are cheap and mean the same group, which is left when the last of them and of its
+/// [`NetGroupEvents`] is dropped, or by [`close`](Self::close).
+///
+/// Object indices are 0 to 2^53, ranges are inclusive, and a reversed range does nothing. What
+/// the indices mean is the application's affair.
+#[derive(Debug, Clone)]
+pub struct NetGroup(Arc<Membership>);
+
+/// What the handles of a group share.
+#[derive(Debug)]
+pub(super) struct Membership {
+    pub(super) connection: Connection,
+    pub(super) group: GroupHandle,
+    pub(super) spec: GroupSpec,
+    pub(super) queue: Arc<Queue<GroupEvent>>,
+    pub(super) neighbor_count: watch::Receiver<usize>,
+    /// The machine leaves the group when this is gone.
+    pub(super) _token: Arc<()>,
+}
+
+impl NetGroup {
+    pub(super) fn new(membership: Membership) -> Self {
+        Self(Arc::new(membership))
+    }
+
+    /// What happens in the group, from the time when it was joined.
+    pub fn events(&self) -> NetGroupEvents {
+        NetGroupEvents(Arc::clone(&self.0))
+    }
+
+    /// The connection on which it was joined.
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// The groupspec by which it was joined.
+    pub fn spec(&self) -> &GroupSpec {
+        &self.0.spec
+    }
+
+    /// The group's identity.
+    pub fn id(&self) -> GroupId {
+        self.0.spec.group_id()
+    }
+
+    /// This member's place in the group.
+    pub fn address(&self) -> GroupAddress {
+        self.convert_peer_id_to_group_address(&self.0.connection.peer_id())
+    }
+
+    /// The place of a member in the group.
+    pub fn convert_peer_id_to_group_address(&self, peer_id: &Fingerprint) -> GroupAddress {
+        GroupAddress::of(peer_id)
+    }
+
+    /// Adds the objects from `start` to `end` to the Have set, and takes them out of the Want set:
+    /// a promise to answer requests for them.
+    ///
+    /// # Errors
+    ///
+    /// Like all calls on the sets: an index above 2^53, replication not enabled in the groupspec, or
+    /// the group closed.
+    pub async fn add_have_objects(&self, start: u64, end: u64) -> Result<(), NetGroupError> {
+        self.change(move |group, wants, now| wants.add_have(now, group, start..=end)).await
+    }
+
+    /// Takes objects out of the Have set.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_have_objects`](Self::add_have_objects).
+    pub async fn remove_have_objects(&self, start: u64, end: u64) -> Result<(), NetGroupError> {
+        self.change(move |group, _, now| group.remove_have_objects(now, start..=end)).await
+    }
+
+    /// Adds objects to the Want set, and takes them out of the Have set. They are fetched as soon as
+    /// a neighbour has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_have_objects`](Self::add_have_objects).
+    pub async fn add_want_objects(&self, start: u64, end: u64) -> Result<(), NetGroupError> {
+        self.change(move |group, wants, now| wants.add_want(now, group, start..=end)).await
+    }
+
+    /// Takes objects out of the Want set. What has been requested may still arrive.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_have_objects`](Self::add_have_objects).
+    pub async fn remove_want_objects(&self, start: u64, end: u64) -> Result<(), NetGroupError> {
+        self.change(move |group, wants, now| wants.remove_want(now, group, start..=end)).await
+    }
+
+    /// Answers a [`ReplicationRequest`](super::NetGroupEvent::ReplicationRequest). `false` if there
+    /// is no such request any more: the neighbour is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Object`] if the object has no encoding; the request still waits.
+    /// [`NetGroupError::Closed`].
+    pub async fn write_requested_object(
+        &self,
+        request_id: u32,
+        object: &Value,
+    ) -> Result<bool, NetGroupError> {
+        let object = amf::to_bytes(object)?;
+        self.call(move |group, _, now| group.write_requested_object(now, request_id, object)).await
+    }
+
+    /// Refuses a [`ReplicationRequest`](super::NetGroupEvent::ReplicationRequest); the neighbour may
+    /// ask again. `false` if there is no such request any more.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn deny_requested_object(&self, request_id: u32) -> Result<bool, NetGroupError> {
+        self.call(move |group, _, now| group.deny_requested_object(now, request_id)).await
+    }
+
+    /// In which order wanted objects are fetched.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn set_replication_strategy(
+        &self,
+        strategy: ReplicationStrategy,
+    ) -> Result<(), NetGroupError> {
+        self.call(move |group, _, now| group.set_replication_strategy(now, strategy)).await
+    }
+
+    /// The neighbours.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn neighbors(&self) -> Result<Vec<Neighbor>, NetGroupError> {
+        let describe = |group: &mut Group, _: &mut Wants, now: Time| {
+            let neighbors = group.neighbors().into_iter();
+            neighbors.map(|info| Neighbor::new(&info, now)).collect()
+        };
+        self.call(describe).await
+    }
+
+    /// How many neighbours there are.
+    pub fn neighbor_count(&self) -> usize {
+        *self.0.neighbor_count.borrow()
+    }
+
+    /// How many neighbours there are, to be waited on.
+    pub fn watch_neighbor_count(&self) -> watch::Receiver<usize> {
+        self.0.neighbor_count.clone()
+    }
+
+    /// How many members the group has, judged by the neighbours' places.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn estimated_member_count(&self) -> Result<f64, NetGroupError> {
+        self.call(|group, _, _| group.estimated_member_count()).await
+    }
+
+    /// Counters.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn stats(&self) -> Result<GroupStats, NetGroupError> {
+        self.call(|group, _, _| group.stats()).await
+    }
+
+    /// Leaves the group. Its events end; further calls fail. A group that was left already, or
+    /// whose connection was closed, is no error.
+    pub async fn close(&self) {
+        let group = self.0.group;
+        let _ = self.0.connection.call(move |peer, now| peer.leave(now, group)).await;
+    }
+
+    async fn change(
+        &self,
+        call: impl FnOnce(&mut Group, &mut Wants, Time) -> Result<(), GroupError> + Send + 'static,
+    ) -> Result<(), NetGroupError> {
+        self.call(call).await?.map_err(|error| match error {
+            GroupError::Closed => NetGroupError::Closed,
+            error => NetGroupError::Group(error),
+        })
+    }
+
+    async fn call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Group, &mut Wants, Time) -> R + Send + 'static,
+    ) -> Result<R, NetGroupError> {
+        let group = self.0.group;
+        let command = move |peer: &mut PeerMachine, now: Time| peer.with_group(now, group, call);
+        self.0.connection.call(command).await?.ok_or(NetGroupError::Closed)
+    }
+}
+
+impl Membership {
+    /// Lets the group go on fetching if it waits for the application, which has caught up.
+    pub(super) async fn resume_if_caught_up(&self) {
+        if self.queue.has_caught_up() {
+            let group = self.group;
+            // A connection that is closed fetches nothing.
+            let _ = self.connection.call(move |peer, now| peer.resume(now, group)).await;
+        }
+    }
+}
+
+impl Neighbor {
+    fn new(info: &NeighborInfo, now: Time) -> Self {
+        Self {
+            peer_id: info.peer,
+            address: info.address,
+            far_address: info.far_address,
+            round_trip: info.rtt,
+            connected_for: now.since(info.since),
+            receive_mode: info.receive_mode,
+            trade: info.trade,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a server does not start or stop.
+
+use super::ServerStats;
+use crate::crypto::CryptoError;
+use crate::driver::{BindError, ShutdownError};
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// The identity file can't be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+}
+
+/// Why an identity file can't be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IdentityFileError {
+    /// It exists and can't be read.
+    #[error("can't read the identity file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// It holds something else.
+    #[error("{} is no identity file: {source}; name another file, or remove it for a new identity", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CryptoError,
+    },
+    /// It does not exist and can't be made.
+    #[error("can't write the identity file {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+/// Why a stop was not graceful.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StopError {
+    /// It had stopped before.
+    #[error("the server has stopped already")]
+    AlreadyStopped,
+    /// Some clients did not confirm in time.
+    #[error("{source}")]
+    Shutdown {
+        /// What was left undone.
+        source: ShutdownError,
+        /// The counters as they were before the stop.
+        stats: ServerStats,
+    },
+}

@@ -1,0 +1,48 @@
+//! Events to log lines.
+
+use super::service::Event;
+use crate::driver::Events;
+use crate::rendezvous::{RendezvousEvent, RendezvousStats};
+use tracing::{debug, info};
+
+/// Logs until the server has stopped.
+pub(super) async fn run(mut events: Events<Event>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Rendezvous(event) => log(&event),
+            Event::Stats(stats) => log_stats(&stats),
+        }
+    }
+    info!("stopped");
+}
+
+/// What clients say about themselves (`app`) is escaped.
+fn log(event: &RendezvousEvent) {
+    match event {
+        RendezvousEvent::ClientConnected { peer, address, app } => {
+            info!(%peer, %address, ?app, "client connected");
+        }
+        RendezvousEvent::ClientGone { peer } => info!(%peer, "client gone"),
+        RendezvousEvent::Joined { peer, group, members } => {
+            debug!(%peer, %group, members, "joined a group");
+        }
+        RendezvousEvent::Left { peer, group, members } => {
+            debug!(%peer, %group, members, "left a group");
+        }
+        RendezvousEvent::Introduced { from, to } => debug!(%from, %to, "introduced"),
+        _ => {}
+    }
+}
+
+fn log_stats(stats: &RendezvousStats) {
+    let RendezvousStats { clients, groups, connected, introductions, .. } = stats;
+    info!(
+        clients,
+        groups,
+        connected,
+        introductions,
+        unknown_peers = stats.unknown_peers,
+        introductions_limited = stats.introductions_limited,
+        "counters"
+    );
+}

@@ -1,0 +1,136 @@
+//! The rendezvous server as the driver wants it.
+
+use crate::driver::Service;
+use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
+use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How often the counters are reported, if they have changed.
+const REPORT_PERIOD: Duration = Duration::from_secs(60);
+
+/// What the [`Server`](super::Server) asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Stats(oneshot::Sender<RendezvousStats>),
+}
+
+/// What is logged.
+#[derive(Debug)]
+pub(super) enum Event {
+    Rendezvous(RendezvousEvent),
+    /// The counters, which have changed.
+    Stats(RendezvousStats),
+}
+
+pub(super) struct ServerMachine {
+    rendezvous: Rendezvous,
+    report_at: Time,
+    reported: RendezvousStats,
+    /// A report that waits to be taken.
+    report: Option<RendezvousStats>,
+    stopping: bool,
+}
+
+impl ServerMachine {
+    pub(super) fn new(now: Time, rendezvous: Rendezvous) -> Self {
+        Self {
+            rendezvous,
+            report_at: now + REPORT_PERIOD,
+            reported: RendezvousStats::default(),
+            report: None,
+            stopping: false,
+        }
+    }
+
+    fn report(&mut self, now: Time) {
+        self.report_at = now + REPORT_PERIOD;
+        let stats = self.rendezvous.stats();
+        if stats != self.reported {
+            self.reported = stats;
+            self.report = Some(stats);
+        }
+    }
+}
+
+impl Machine for ServerMachine {
+    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.rendezvous.handle_datagram(now, path, datagram);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.rendezvous.handle_timeout(now);
+        if now >= self.report_at {
+            self.report(now);
+        }
+    }
+
+    fn handle_computed(&mut self, now: Time, computed: Computed) {
+        self.rendezvous.handle_computed(now, computed);
+    }
+
+    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
+        self.rendezvous.poll_transmit(now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let report = (!self.stopping).then_some(self.report_at);
+        [report, self.rendezvous.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn poll_job(&mut self) -> Option<Job> {
+        self.rendezvous.poll_job()
+    }
+}
+
+impl Service for ServerMachine {
+    type Command = Command;
+    type Event = Event;
+
+    fn handle_command(&mut self, _now: Time, command: Command) {
+        match command {
+            // Who asked may have gone.
+            Command::Stats(answer) => drop(answer.send(self.rendezvous.stats())),
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        let event = self.rendezvous.poll_event().map(Event::Rendezvous);
+        event.or_else(|| self.report.take().map(Event::Stats))
+    }
+
+    fn begin_shutdown(&mut self, now: Time) {
+        self.stopping = true;
+        self.rendezvous.shut_down(now);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.stopping && self.rendezvous.is_idle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Identity, IdentityConfig};
+    use crate::rendezvous::RendezvousConfig;
+    use crate::sim::SeededRandom;
+
+    #[test]
+    fn nothing_is_reported_while_nothing_changes() {
+        let mut random = SeededRandom::new(1);
+        let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+        let (random, choices) = (Box::new(random), Box::new(SeededRandom::new(2)));
+        let rendezvous = Rendezvous::new(RendezvousConfig::default(), identity, random, choices);
+        let mut machine = ServerMachine::new(Time::ZERO, rendezvous);
+        let at = machine.poll_timeout().unwrap();
+        assert_eq!(at, Time::ZERO + REPORT_PERIOD);
+        machine.handle_timeout(at);
+        assert!(machine.poll_event().is_none());
+        assert_eq!(machine.poll_timeout(), Some(at + REPORT_PERIOD));
+        assert!(!machine.is_idle());
+        machine.begin_shutdown(at);
+        assert!(machine.is_idle());
+        assert_eq!(machine.poll_timeout(), None);
+    }
+}
