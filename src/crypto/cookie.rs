@@ -2,7 +2,7 @@
 //! has only said hello.
 //!
 //! ```text
-//! time (8) | HMAC(secret, time) (16) | HMAC(secret, time and address) (16)
+//! time (8) | HMAC(secret, time) (8) | HMAC(secret, time and address) (16)
 //! ```
 //!
 //! The first HMAC says that the cookie is ours, the second that it comes back from the address to
@@ -17,14 +17,19 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Bytes of a cookie.
-pub const COOKIE_LEN: usize = 40;
+///
+/// Short, so that the hello with it and with a static certificate like Flash Player's (196 bytes)
+/// is not longer than three times the hello of a Flash Player that asks for it (68 bytes).
+pub const COOKIE_LEN: usize = TIME_LEN + TIME_TAG_LEN + ADDRESS_TAG_LEN;
 
 /// How long a cookie is good, in milliseconds: as long as Flash Player keeps trying to open a
 /// session.
 pub const COOKIE_LIFETIME_MS: u64 = 95_000;
 
 const TIME_LEN: usize = 8;
-const TAG_LEN: usize = 16;
+/// It only decides whether a cookie change is sent.
+const TIME_TAG_LEN: usize = 8;
+const ADDRESS_TAG_LEN: usize = 16;
 
 /// What a cookie turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +62,8 @@ impl CookieSecret {
         let time = now_ms.to_be_bytes();
         let mut cookie = [0; COOKIE_LEN];
         cookie[..TIME_LEN].copy_from_slice(&time);
-        cookie[TIME_LEN..TIME_LEN + TAG_LEN].copy_from_slice(&self.time_tag(time));
-        cookie[TIME_LEN + TAG_LEN..].copy_from_slice(&self.address_tag(time, address));
+        cookie[TIME_LEN..TIME_LEN + TIME_TAG_LEN].copy_from_slice(&self.time_tag(time));
+        cookie[TIME_LEN + TIME_TAG_LEN..].copy_from_slice(&self.address_tag(time, address));
         cookie
     }
 
@@ -68,7 +73,7 @@ impl CookieSecret {
             return CookieCheck::Foreign;
         };
         let (time, tags) = cookie.split_at(TIME_LEN);
-        let (time_tag, address_tag) = tags.split_at(TAG_LEN);
+        let (time_tag, address_tag) = tags.split_at(TIME_TAG_LEN);
         let mut time_bytes = [0; TIME_LEN];
         time_bytes.copy_from_slice(time);
         let ours: bool = self.time_tag(time_bytes).ct_eq(time_tag).into();
@@ -84,12 +89,12 @@ impl CookieSecret {
         }
     }
 
-    fn time_tag(&self, time: [u8; TIME_LEN]) -> [u8; TAG_LEN] {
+    fn time_tag(&self, time: [u8; TIME_LEN]) -> [u8; TIME_TAG_LEN] {
         tag(self.0.clone().chain_update(time))
     }
 
     /// The input is longer than that of the time tag, so that the two never meet.
-    fn address_tag(&self, time: [u8; TIME_LEN], address: SocketAddr) -> [u8; TAG_LEN] {
+    fn address_tag(&self, time: [u8; TIME_LEN], address: SocketAddr) -> [u8; ADDRESS_TAG_LEN] {
         let hmac = self.0.clone().chain_update(time).chain_update(address.port().to_be_bytes());
         // An IPv4 address that arrives at an IPv6 socket is still the same address.
         tag(match address.ip().to_canonical() {
@@ -99,10 +104,10 @@ impl CookieSecret {
     }
 }
 
-fn tag(hmac: HmacSha256) -> [u8; TAG_LEN] {
+fn tag<const N: usize>(hmac: HmacSha256) -> [u8; N] {
     let full: [u8; 32] = hmac.finalize().into_bytes().into();
-    let mut tag = [0; TAG_LEN];
-    tag.copy_from_slice(&full[..TAG_LEN]);
+    let mut tag = [0; N];
+    tag.copy_from_slice(&full[..N]);
     tag
 }
 
@@ -148,16 +153,16 @@ mod tests {
             let mut forged = cookie;
             forged[i] ^= 1;
             let expected = match i {
-                24.. => CookieCheck::WrongAddress,
+                16.. => CookieCheck::WrongAddress,
                 _ => CookieCheck::Foreign,
             };
             assert_eq!(
                 secret.check(u64::MAX / 2, here, &forged),
-                if i >= 24 { CookieCheck::Stale } else { expected }
+                if i >= 16 { CookieCheck::Stale } else { expected }
             );
             assert_eq!(secret.check(0, here, &forged), expected, "byte {i}");
         }
-        for len in [0, 39] {
+        for len in [0, COOKIE_LEN - 1] {
             assert_eq!(secret.check(0, here, &cookie[..len]), CookieCheck::Foreign);
         }
         assert_eq!(secret.check(0, here, &[0; 64]), CookieCheck::Foreign);

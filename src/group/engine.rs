@@ -233,9 +233,7 @@ impl Group {
 
     /// An address at which others see this node, learned outside the group.
     pub fn on_address_learned(&mut self, address: SocketAddr) {
-        if !self.own_addresses.contains(&address) {
-            self.own_addresses.push(address);
-        }
+        self.remember_own_address(address);
     }
 
     /// The round-trip time of a session.

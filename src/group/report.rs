@@ -39,15 +39,19 @@ impl Group {
     pub(super) fn learn_from(&mut self, now: Time, from: Fingerprint, report: &Report) {
         self.members.hear(now, from, report.sender_addresses());
         if let Some(own) = report.receiver_address().map(|a| a.socket).filter(is_plausible) {
-            self.own_addresses.retain(|a| *a != own);
-            self.own_addresses.insert(0, own);
-            self.own_addresses.truncate(MAX_OWN_ADDRESSES);
+            self.remember_own_address(own);
         }
         for record in &report.records {
             if let Some(peer) = record.peer().filter(|p| *p != self.config.near && *p != from) {
                 self.members.learn(now, peer, record.age, record.addresses());
             }
         }
+    }
+
+    pub(super) fn remember_own_address(&mut self, own: SocketAddr) {
+        self.own_addresses.retain(|a| *a != own);
+        self.own_addresses.insert(0, own);
+        self.own_addresses.truncate(MAX_OWN_ADDRESSES);
     }
 
     /// The members that this node wants as neighbours.

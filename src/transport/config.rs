@@ -31,12 +31,17 @@ pub struct Config {
     pub max_sessions: usize,
     /// Open sessions with one IP address; further keyings from it are ignored.
     pub max_sessions_per_ip: usize,
-    /// Receiving flows of one session; fragments of further flows are ignored.
+    /// Receiving flows of one session. Complete ones make room; while none is complete, fragments
+    /// of further flows are ignored.
     pub max_flows: usize,
     /// Keyings that wait for their computation; further ones are ignored.
     pub max_pending_keyings: usize,
     /// Packets with user data sent between two acknowledgements (RFC 7016 §3.5.2.3 says 6).
     pub burst_packets: u32,
+    /// Acknowledge by bitmap where that is shorter than ranges (RFC 7016 §3.6.3.4.3). Off: the
+    /// observed player sends ranges only, and at least one other implementation reads no more than
+    /// the cumulative part of a bitmap, so that it would send again what has arrived.
+    pub bitmap_acks: bool,
     /// Forwarded hellos that one session may make this endpoint answer in a second.
     pub forwarded_hellos_per_second: u32,
 }
@@ -59,6 +64,7 @@ impl Default for Config {
             max_flows: 256,
             max_pending_keyings: 256,
             burst_packets: 6,
+            bitmap_acks: false,
             forwarded_hellos_per_second: 64,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::sequence_set::{Insert, SequenceSet};
 use super::{FlowId, Time};
-use crate::wire::chunk::{FragmentControl, encode_ack, kind};
+use crate::wire::chunk::{FragmentControl, encode_ack, encode_range_ack, kind};
 use crate::wire::vlu;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// How long a complete flow still answers repetitions (§3.6.3.8).
 pub const COMPLETE_LINGER: Duration = Duration::from_secs(120);
+/// First and longest time after which an exception is told again, as the observed player does.
+const EXCEPTION_REPEAT: Duration = Duration::from_millis(500);
+const EXCEPTION_REPEAT_MAX: Duration = Duration::from_secs(10);
 /// Memory that a held fragment costs beside its data.
 const FRAGMENT_OVERHEAD: u64 = 64;
 /// Fragments beyond the advertised window that are still taken, in bytes.
@@ -63,6 +66,8 @@ pub(crate) struct RecvFlow {
     advertised: Option<u64>,
     paused: bool,
     pub(crate) should_ack: bool,
+    /// When an exception is told again, and after how long.
+    repeat: Option<(Time, Duration)>,
 }
 
 impl RecvFlow {
@@ -81,6 +86,7 @@ impl RecvFlow {
             advertised: None,
             paused: false,
             should_ack: false,
+            repeat: None,
         }
     }
 
@@ -100,15 +106,17 @@ impl RecvFlow {
         } else if new {
             self.take(&fragment, &mut outcome);
         }
-        outcome.ack_now |= !new || self.seen.has_gaps();
+        outcome.ack_now |= !new || self.seen.has_gaps() || self.buffered + 1024 > self.capacity;
         self.deliver(now, &mut outcome);
         outcome
     }
 
-    /// True if holding this fragment would exceed the buffer although it is not the next in order.
+    /// True if holding this fragment would exceed the buffer. The next in order is always taken,
+    /// since it lets others go, unless the owner holds everything back.
     fn is_beyond_room(&self, fragment: &Received<'_>) -> bool {
-        let next = fragment.sequence == self.seen.cumulative() + 1;
-        !next && self.buffered + fragment.data.len() as u64 > self.capacity + WINDOW_SLACK
+        let next = self.seen.cumulative().checked_add(1) == Some(fragment.sequence);
+        (self.paused || !next)
+            && self.buffered + fragment.data.len() as u64 > self.capacity + WINDOW_SLACK
     }
 
     fn take(&mut self, fragment: &Received<'_>, outcome: &mut Outcome) {
@@ -238,7 +246,15 @@ impl RecvFlow {
     /// Appends what the far end must know of this flow now: an exception report if it is
     /// rejected, and an acknowledgement. False, and nothing appended, if `room` does not suffice;
     /// with `truncate` the acknowledgement is shortened instead, where possible.
-    pub(crate) fn assemble_ack(&mut self, room: usize, truncate: bool, out: &mut Vec<u8>) -> bool {
+    /// `bitmaps` allows the other of the two forms where it is shorter.
+    pub(crate) fn assemble_ack(
+        &mut self,
+        room: usize,
+        truncate: bool,
+        bitmaps: bool,
+        now: Time,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let start = out.len();
         if let State::Rejected { exception } = self.state {
             let len = vlu::encoded_len(self.id.0) + vlu::encoded_len(exception);
@@ -249,14 +265,43 @@ impl RecvFlow {
         let blocks = self.blocks();
         let left = room.saturating_sub(out.len() - start);
         let ranges = self.seen.ranges();
-        let whole = encode_ack(self.id.0, blocks, self.seen.cumulative(), ranges, left, out);
+        let (flow, cumulative) = (self.id.0, self.seen.cumulative());
+        let whole = if bitmaps {
+            encode_ack(flow, blocks, cumulative, ranges, left, out)
+        } else {
+            encode_range_ack(flow, blocks, cumulative, ranges, left, out)
+        };
         if !whole.is_some_and(|whole| whole || truncate) {
             out.truncate(start);
             return false;
         }
         self.should_ack = false;
         self.advertised = Some(blocks);
+        if matches!(self.state, State::Rejected { .. }) {
+            self.schedule_repetition(now);
+        }
         true
+    }
+
+    fn schedule_repetition(&mut self, now: Time) {
+        let interval = match self.repeat {
+            Some((at, last)) if at <= now => {
+                last.mul_f64(std::f64::consts::SQRT_2).min(EXCEPTION_REPEAT_MAX)
+            }
+            Some((_, last)) => last,
+            None => EXCEPTION_REPEAT,
+        };
+        self.repeat = Some((now + interval, interval));
+    }
+
+    /// True if the sender of a rejected flow has not finished it and is to be told again: the
+    /// report may have been lost, and an idle sender gives no other occasion.
+    pub(crate) fn repetition_due(&mut self, now: Time) -> bool {
+        let due = matches!(self.state, State::Rejected { .. })
+            && !self.should_ack
+            && self.repeat.is_some_and(|(at, _)| at <= now);
+        self.should_ack |= due;
+        due
     }
 
     /// Room in blocks of 1,024 bytes (§3.6.3.5).
@@ -268,6 +313,16 @@ impl RecvFlow {
         if blocks == 0 && self.capacity > 0 && !self.paused { 1 } else { blocks }
     }
 
+    /// When the flow can be forgotten, or an exception is to be told again.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        match self.state {
+            State::Open => None,
+            State::Rejected { .. } if self.should_ack => None,
+            State::Rejected { .. } => self.repeat.map(|(at, _)| at),
+            State::Linger { until } => Some(until),
+        }
+    }
+
     /// When the flow can be forgotten.
     pub(crate) const fn linger_until(&self) -> Option<Time> {
         match self.state {
@@ -276,8 +331,8 @@ impl RecvFlow {
         }
     }
 
-    /// True while messages can arrive.
-    pub(crate) fn is_open(&self) -> bool {
+    #[cfg(test)]
+    fn is_open(&self) -> bool {
         self.state == State::Open
     }
 }
@@ -355,7 +410,7 @@ mod tests {
         receive(&mut flow, part(1, Whole, b"x"));
         assert!(flow.reject(7) && !flow.reject(8));
         let mut out = Vec::new();
-        assert!(flow.assemble_ack(1000, true, &mut out));
+        assert!(flow.assemble_ack(1000, true, false, Time::ZERO, &mut out));
         assert_eq!(out, [0x5e, 0, 2, 2, 7, 0x51, 0, 3, 2, 0, 1]);
         let outcome = receive(&mut flow, part(2, Whole, b"y"));
         assert!(outcome.messages.is_empty() && outcome.ack_now);
@@ -386,6 +441,18 @@ mod tests {
         assert!(!flow.seen.contains(900), "what was dropped is not acknowledged");
         let jump = Received { forward: u64::MAX - 2, ..part(u64::MAX - 1, Whole, b"") };
         assert!(receive(&mut flow, jump).messages.len() <= 80);
+    }
+
+    #[test]
+    fn hostile_sender_to_a_paused_flow_is_bounded() {
+        let mut flow = flow();
+        flow.pause(Time::ZERO, true);
+        for i in 0..1000 {
+            receive(&mut flow, part(1 + i, Whole, &[0; 1000]));
+        }
+        assert!(flow.buffered <= 10_000 + WINDOW_SLACK + 2000, "{}", flow.buffered);
+        assert_eq!(flow.pause(Time::ZERO, false).messages.len(), 71);
+        assert!(!flow.seen.contains(72), "what was dropped is not acknowledged");
     }
 
     #[test]

@@ -496,10 +496,12 @@ impl SendFlow {
         size
     }
 
-    /// True if the receiver has closed its window and a probe is due; schedules the next one.
-    pub(crate) fn probe_due(&mut self, now: Time) -> bool {
+    /// True if the receiver has closed its window and a probe is due; schedules the next one, not
+    /// sooner than `timeout`, the effective retransmission timeout (§3.6.2.9.1).
+    pub(crate) fn probe_due(&mut self, now: Time, timeout: Duration) -> bool {
         match self.probe {
             Some((at, interval)) if at <= now => {
+                let interval = interval.max(timeout);
                 let next = interval.mul_f64(std::f64::consts::SQRT_2).min(PROBE_MAX);
                 self.probe = Some((now + interval, next));
                 true
@@ -705,9 +707,10 @@ mod tests {
         push(&mut flow, b"one", MessageOptions::RELIABLE);
         flow.on_ack(Time::ZERO, 0, 0, std::iter::empty(), |_| {});
         assert!(!flow.is_ready());
-        assert!(flow.probe_due(Time::ZERO));
-        assert!(!flow.probe_due(Time::from_millis(999)));
-        assert!(flow.probe_due(Time::from_millis(1000)));
+        let timeout = Duration::from_millis(250);
+        assert!(flow.probe_due(Time::ZERO, timeout));
+        assert!(!flow.probe_due(Time::from_millis(999), timeout));
+        assert!(flow.probe_due(Time::from_millis(1000), timeout));
         assert_eq!(flow.next_timeout(), Some(Time::from_micros(2_414_213)));
         flow.on_ack(Time::ZERO, 1, 0, std::iter::empty(), |_| {});
         assert!(flow.is_ready() && flow.next_timeout().is_none());

@@ -144,16 +144,19 @@ impl Group {
         self.flush();
     }
 
-    /// A peer has finished one of its flows.
+    /// A peer has finished one of its flows. The end of its `15`, `18` or `19` flow ends the relation,
+    /// and its `1C` flow is rejected then, as the player does.
     pub fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
         let link = self.links.get_mut(&session);
         let Some(relation) = link.and_then(|l| l.relation.as_mut()) else { return };
-        let ends = match relation.far_flows.remove(&flow) {
-            Some(kind) => kind.ends_relation(),
-            None => relation.far_flow == Some(flow),
-        };
-        if ends {
+        let finished = relation.far_flows.remove(&flow);
+        if relation.far_flow == Some(flow) {
             self.lose(now, session, Loss::Neighbor);
+        } else if finished.is_some_and(FlowKind::ends_relation) {
+            let membership = relation.far_flow;
+            self.lose(now, session, Loss::Neighbor);
+            let reject = membership.map(|flow| GroupAction::RejectFlow { session, flow, code: 0 });
+            self.actions.extend(reject);
         }
         self.flush();
     }

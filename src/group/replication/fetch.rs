@@ -43,7 +43,7 @@ impl Replication {
 
     pub(super) fn on_object(&mut self, now: Time, session: SessionId, index: u64, value: Bytes) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
-        let Some(request) = n.answered(now, index) else {
+        let Some(request) = n.answered(now, index, false) else {
             self.stats.unrequested += 1;
             return;
         };
@@ -65,7 +65,7 @@ impl Replication {
 
     pub(super) fn on_deny(&mut self, now: Time, session: SessionId, index: u64) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
-        let Some(request) = n.answered(now, index) else {
+        let Some(request) = n.answered(now, index, true) else {
             self.stats.unrequested += 1;
             return;
         };
@@ -176,7 +176,7 @@ impl Replication {
         let haves = self.neighbors.values().map(|n| &n.their_have);
         self.rarity.refresh(now, &self.want, haves);
         let n = self.neighbors.get_mut(&session)?;
-        let mut pick = |start, level| first_askable(n, now, start, Some(level), &self.open);
+        let pick = |start, level| first_askable(n, now, start, Some(level), &self.open);
         if !spread {
             return self.rarity.levels().find_map(|level| pick(0, level));
         }

@@ -127,11 +127,14 @@ impl Neighbor {
             && self.denied.get(&index).is_none_or(|d| now >= d.until)
     }
 
-    /// Takes note of an answer. Returns the request, or `None` if there was none.
-    pub(super) fn answered(&mut self, now: Time, index: u64) -> Option<InFlight> {
+    /// Takes note of an answer. Returns the request, or `None` if there was none. How fast a denial
+    /// comes says nothing about how fast objects do.
+    pub(super) fn answered(&mut self, now: Time, index: u64, denied: bool) -> Option<InFlight> {
         let in_flight = self.in_flight.len();
         let request = self.in_flight.remove(&index)?;
-        self.window.on_answer(now.since(request.sent), in_flight);
+        if !denied {
+            self.window.on_answer(now.since(request.sent), in_flight);
+        }
         self.last_answer = now;
         self.overtaken = self.overtaken.max(request.sent);
         self.nothing_as_of = None;

@@ -31,7 +31,7 @@ fn two_members_say_hello_and_report() {
             peer: peer(far),
             address: net.nodes[far].group.address(),
         };
-        assert_eq!(net.nodes[node].events, [connect.clone()]);
+        assert_eq!(net.nodes[node].events, std::slice::from_ref(&connect));
         assert_eq!(connect.code(), "NetGroup.Neighbor.Connect");
         assert_eq!(net.nodes[node].group.estimated_member_count(), 2.0);
         let report = &reports(&net, node, far)[0];

@@ -69,6 +69,7 @@ struct Stand {
     up: bool,
     sent: Vec<(FlowKind, Bytes)>,
     finished: Vec<FlowKind>,
+    rejected: Vec<FlowId>,
     events: Vec<GroupEvent>,
     requests: Vec<(u64, u32)>,
 }
@@ -82,6 +83,7 @@ impl Stand {
             up: false,
             sent: Vec::new(),
             finished: Vec::new(),
+            rejected: Vec::new(),
             events: Vec::new(),
             requests: Vec::new(),
         };
@@ -163,6 +165,7 @@ impl Stand {
             match action {
                 GroupAction::Send { kind, message, .. } => self.sent.push((kind, message)),
                 GroupAction::FinishFlow { kind, .. } => self.finished.push(kind),
+                GroupAction::RejectFlow { flow, .. } => self.rejected.push(flow),
                 _ => {}
             }
         }
@@ -322,6 +325,7 @@ fn a_neighbour_whose_replication_flow_ends_is_lost() {
     stand.group.on_flow_finished(stand.now, SESSION, FAR_REPLICATION);
     stand.drain();
     assert_eq!(stand.finished, [FlowKind::Replication, FlowKind::Membership]);
+    assert_eq!(stand.rejected, [FAR_MEMBERSHIP]);
     let codes: Vec<_> = stand.events.iter().skip(5).map(|e| e.code()).collect();
     let failed = "NetGroup.Replication.Fetch.Failed";
     assert_eq!(codes, ["NetGroup.Neighbor.Disconnect", failed, failed, failed, failed]);

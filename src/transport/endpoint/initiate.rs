@@ -6,7 +6,7 @@ use crate::crypto::{
 };
 use crate::transport::event::OpenError;
 use crate::transport::job::Work;
-use crate::transport::session::{Opening, Session};
+use crate::transport::session::{Opening, Session, UNCONFIRMED};
 use crate::transport::{Event, Job, OpenId, Path, Role, SessionId, Time};
 use crate::wire::Chunk;
 use crate::wire::chunk::{
@@ -22,6 +22,10 @@ const TAG_LEN: usize = 16;
 const BACKOFF: Duration = Duration::from_millis(1500);
 /// Addresses that one attempt asks at most (REDIRECT_THRESHOLD).
 const MAX_CANDIDATES: usize = 24;
+/// Plain bytes of a padded hello. A responder answers with at most three times what it received,
+/// so that the padding makes room for static keys in a large group. It is the usual padding of a
+/// packet, only more of it; every other hello goes without, in case a responder minds.
+const PADDED_HELLO: usize = 205;
 /// Packets of the session that may arrive before its keys are computed.
 const MAX_EARLY: usize = 16;
 
@@ -43,7 +47,8 @@ struct Keying {
     near_id: u32,
     /// `None` while the near component is being computed.
     initiated: Option<Arc<Initiated>>,
-    finishing: bool,
+    /// Where the answer came from whose keys are being computed. Adopted only if they can be.
+    finishing: Option<Path>,
     next: Time,
     sent: u32,
     early: Vec<(Path, Vec<u8>)>,
@@ -57,11 +62,17 @@ pub(super) struct Attempt {
     started: Time,
     candidates: Vec<Candidate>,
     keying: Option<Keying>,
+    /// Silent until then: the far end's own keying goes first (§3.5.1.3), and its session will
+    /// fulfil this attempt. If that does not come to anything, this attempt goes on.
+    yielding: Option<Time>,
 }
 
 impl Attempt {
     fn next_timeout(&self, open_timeout: Duration) -> Time {
         let deadline = self.started + open_timeout;
+        if let Some(until) = self.yielding {
+            return until.min(deadline);
+        }
         match &self.keying {
             Some(keying) if keying.initiated.is_some() => keying.next.min(deadline),
             Some(_) => deadline,
@@ -107,7 +118,11 @@ impl Endpoint {
         }
         let mut tag = [0; TAG_LEN];
         self.random.fill_bytes(&mut tag);
-        let attempt = Attempt { epd, tag, started: now, candidates: Vec::new(), keying: None };
+        // The far end may have opened a session that it has not used yet.
+        let unconfirmed = epd.fingerprint().is_some_and(|far| self.table.is_unconfirmed(far));
+        let yielding = unconfirmed.then(|| now + UNCONFIRMED);
+        let (candidates, keying) = (Vec::new(), None);
+        let attempt = Attempt { epd, tag, started: now, candidates, keying, yielding };
         self.attempts.insert(id, attempt);
         self.by_tag.insert(tag.to_vec(), id);
         for &address in addresses {
@@ -156,24 +171,34 @@ impl Endpoint {
             };
             return self.fail(id, error);
         }
-        if attempt.keying.is_some() {
+        attempt.yielding = attempt.yielding.filter(|&until| until > now);
+        if attempt.yielding.is_some() {
+            // Nothing to do until then.
+        } else if attempt.keying.is_some() {
             self.repeat_keying(now, id);
         } else {
-            let mut due = Vec::new();
-            for candidate in attempt.candidates.iter_mut().filter(|c| c.next <= now) {
-                candidate.sent += 1;
-                candidate.next = now + BACKOFF * candidate.sent;
-                due.push(candidate.path);
-            }
-            let (epd, tag) = (attempt.epd.clone(), attempt.tag);
-            let hello = InitiatorHello { epd: epd.as_bytes(), tag: &tag };
-            for path in due {
-                self.send_startup(path, 0, &Chunk::InitiatorHello(hello));
-            }
+            self.send_hellos(now, id);
         }
         if let Some(attempt) = self.attempts.get(&id) {
             let next = attempt.next_timeout(self.config.open_timeout);
             self.table.schedule_attempt(next, id);
+        }
+    }
+
+    fn send_hellos(&mut self, now: Time, id: u64) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let to_peer = attempt.epd.fingerprint().is_some();
+        let mut due = Vec::new();
+        for candidate in attempt.candidates.iter_mut().filter(|c| c.next <= now) {
+            candidate.sent += 1;
+            candidate.next = now + BACKOFF * candidate.sent;
+            let padded = to_peer && candidate.sent % 2 == 1;
+            due.push((candidate.path, if padded { PADDED_HELLO } else { 0 }));
+        }
+        let (epd, tag) = (attempt.epd.clone(), attempt.tag);
+        let hello = InitiatorHello { epd: epd.as_bytes(), tag: &tag };
+        for (path, padding) in due {
+            self.send_startup_padded(padding, path, 0, &Chunk::InitiatorHello(hello));
         }
     }
 
@@ -199,7 +224,8 @@ impl Endpoint {
 
     pub(super) fn on_responder_hello(&mut self, now: Time, path: Path, hello: &ResponderHello<'_>) {
         let Some(&id) = self.by_tag.get(hello.tag_echo) else { return };
-        let Some(attempt) = self.attempts.get(&id).filter(|a| a.keying.is_none()) else { return };
+        let waits = |a: &&Attempt| a.keying.is_none() && a.yielding.is_none();
+        let Some(attempt) = self.attempts.get(&id).filter(waits) else { return };
         let Ok(far) = Certificate::parse(hello.certificate) else { return };
         if !attempt.epd.selects(&far) || far.fingerprint() == self.fingerprint() {
             return;
@@ -207,6 +233,10 @@ impl Endpoint {
         if let Some(session) = self.table.find(far.fingerprint()) {
             self.forget(id);
             return self.report_opened(session, vec![OpenId(id)]);
+        }
+        // One keying with a far end is enough (§3.5.1.1.1); its session fulfils this attempt too.
+        if self.attempts.values().any(|a| a.keying.as_ref().is_some_and(|k| k.far == far)) {
+            return;
         }
         let near_id = self.new_session_id();
         let random = KeyingRandom::from_rng(&mut *self.random);
@@ -223,7 +253,7 @@ impl Endpoint {
             cookie_changed: false,
             near_id,
             initiated: None,
-            finishing: false,
+            finishing: None,
             next: now,
             sent: 0,
             early: Vec::new(),
@@ -297,12 +327,15 @@ impl Endpoint {
     ) {
         let Some(&id) = self.keying_ids.get(&near_id) else { return };
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if attempt.yielding.is_some() {
+            return;
+        }
         let Some(keying) = &mut attempt.keying else { return };
-        let Some(initiated) = keying.initiated.clone().filter(|_| !keying.finishing) else {
+        let Some(initiated) = keying.initiated.clone().filter(|_| keying.finishing.is_none())
+        else {
             return;
         };
-        keying.finishing = true;
-        keying.path = path;
+        keying.finishing = Some(path);
         let component = chunk.component.to_vec();
         let far_id = chunk.session_id;
         self.jobs.push_back(Job(Work::Finish { open: id, initiated, component, far_id }));
@@ -321,13 +354,18 @@ impl Endpoint {
             Ok(keys) => *keys,
             Err(error) => {
                 tracing::debug!(address = %keying.path.remote, %error, "key exchange refused");
-                keying.finishing = false;
+                keying.finishing = None;
                 return;
             }
         };
-        let (path, far, near_id) = (keying.path, keying.far.clone(), keying.near_id);
+        let path = keying.finishing.unwrap_or(keying.path);
+        let (far, near_id) = (keying.far.clone(), keying.near_id);
         let early = std::mem::take(&mut keying.early);
         self.forget(id);
+        if let Some(session) = self.table.find(far.fingerprint()) {
+            // The far end's keying was faster; what it made of this one fades away unused.
+            return self.report_opened(session, vec![OpenId(id)]);
+        }
         let opening = Opening {
             id: SessionId(near_id),
             far_id,
@@ -337,7 +375,10 @@ impl Endpoint {
             keys,
             mobility_secret: self.random_bytes(),
         };
-        self.table.insert(Session::new(now, &self.config, opening));
+        let mut session = Session::new(now, &self.config, opening);
+        // The responder waits for a sign that its answer has arrived.
+        session.ping(now);
+        self.table.insert(session);
         let session = SessionId(near_id);
         self.table.name(session);
         self.report_opened(session, vec![OpenId(id)]);
@@ -350,18 +391,43 @@ impl Endpoint {
     /// Keeps a packet that may belong to a session whose keys are still being computed.
     pub(super) fn keep_early(&mut self, id: u64, path: Path, datagram: &[u8]) {
         if let Some(keying) = self.attempts.get_mut(&id).and_then(|a| a.keying.as_mut())
-            && keying.finishing
+            && keying.finishing.is_some()
             && keying.early.len() < MAX_EARLY
         {
             keying.early.push((path, datagram.to_vec()));
         }
     }
 
-    pub(super) fn report_opened(&mut self, id: SessionId, opens: Vec<OpenId>) {
+    /// Reports a session to the attempts `opens` and to every other attempt that is after this
+    /// far end.
+    pub(super) fn report_opened(&mut self, id: SessionId, mut opens: Vec<OpenId>) {
         let Some(session) = self.table.open(id) else { return };
         let (role, far, remote) = (session.role, session.far.fingerprint(), session.path.remote);
+        let others: Vec<u64> = self.attempts_after(&session.far, session.path).collect();
+        for other in others {
+            self.forget(other);
+            opens.push(OpenId(other));
+        }
         tracing::debug!(session = %id, peer = %far, address = %remote, ?role, "session open");
         self.events.push_back(Event::SessionOpened { session: id, role, far, opens });
+    }
+
+    /// The attempts that are after the far end with `certificate` at `path`.
+    pub(super) fn attempts_after(
+        &self,
+        certificate: &Certificate,
+        path: Path,
+    ) -> impl Iterator<Item = u64> {
+        let wanted = move |attempt: &Attempt| attempt.is_after(certificate, path);
+        self.attempts.iter().filter(move |(_, attempt)| wanted(attempt)).map(|(&id, _)| id)
+    }
+
+    /// Silences an attempt while the far end's own keying is answered.
+    pub(super) fn yield_attempt(&mut self, now: Time, id: u64) {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.yielding = Some(now + UNCONFIRMED);
+            self.table.schedule_attempt(now + UNCONFIRMED, id);
+        }
     }
 
     /// Drops an attempt without a word.

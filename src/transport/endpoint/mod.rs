@@ -22,6 +22,7 @@ use super::{
 use crate::crypto::{
     Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Opener, Sealer,
 };
+use crate::wire::chunk::kind;
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 use crate::wire::packet::chunks;
 use crate::wire::{Chunk, Mode, PacketHeader};
@@ -320,7 +321,18 @@ impl Endpoint {
 
     /// Sends one startup chunk under the default key.
     fn send_startup(&mut self, path: Path, session_id: u32, chunk: &Chunk<'_>) {
-        if let Some(datagram) = self.seal_startup(session_id, chunk) {
+        self.send_startup_padded(0, path, session_id, chunk);
+    }
+
+    /// The same, padded to at least `plain` bytes before encryption.
+    fn send_startup_padded(
+        &mut self,
+        plain: usize,
+        path: Path,
+        session_id: u32,
+        chunk: &Chunk<'_>,
+    ) {
+        if let Some(datagram) = self.seal_startup(plain, session_id, chunk) {
             self.queue_startup(path, datagram);
         }
     }
@@ -333,7 +345,7 @@ impl Endpoint {
         session_id: u32,
         chunk: &Chunk<'_>,
     ) -> bool {
-        match self.seal_startup(session_id, chunk).filter(|datagram| datagram.len() <= limit) {
+        match self.seal_startup(0, session_id, chunk).filter(|datagram| datagram.len() <= limit) {
             Some(datagram) => {
                 self.queue_startup(path, datagram);
                 true
@@ -348,11 +360,18 @@ impl Endpoint {
         }
     }
 
-    fn seal_startup(&mut self, session_id: u32, chunk: &Chunk<'_>) -> Option<Vec<u8>> {
+    fn seal_startup(
+        &mut self,
+        plain: usize,
+        session_id: u32,
+        chunk: &Chunk<'_>,
+    ) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(chunk.encoded_len() + 32);
         let packet = self.default_sealer.begin(&mut bytes);
+        let start = bytes.len();
         PacketHeader::new(Mode::Startup).encode(&mut bytes);
         chunk.encode(&mut bytes).ok()?;
+        bytes.resize(bytes.len().max(start + plain), kind::PADDING_FF);
         let range = self.default_sealer.finish(&mut bytes, packet);
         self.default_sealer.seal(session_id, &mut bytes, &[range]);
         Some(bytes)
@@ -389,21 +408,20 @@ impl Endpoint {
     }
 
     fn handle_session_packet(&mut self, now: Time, path: Path, datagram: &mut [u8], id: SessionId) {
-        let already = self.events.len();
-        let Some((session, mut cx)) = self.entry(now, id) else { return };
+        let Some(session) = self.table.get_mut(id) else { return };
         let was_confirmed = session.confirmed;
         let Some(encrypted) = datagram.get_mut(SESSION_ID_LEN..) else { return };
-        let Some(forwarded) = session.handle_packet(&mut cx, path, encrypted) else { return };
-        let interface = session.path.interface;
+        let Some((header, rest)) = session.open_packet(now, encrypted) else { return };
         if !was_confirmed {
-            if let Some((key, _)) = session.keying_answer.take() {
-                self.table.forget_answer(key);
+            if let Some((_, answer)) = &mut session.keying_answer {
+                *answer = Vec::new();
             }
-            // The session is announced before what its first packet brought.
-            let brought = self.events.split_off(already.min(self.events.len()));
+            // The owner hears of the session before it hears of what the packet brought.
             self.on_confirmed(now, id);
-            self.events.extend(brought);
         }
+        let Some((session, mut cx)) = self.entry(now, id) else { return };
+        let forwarded = session.handle_packet(&mut cx, path, &header, rest);
+        let interface = session.path.interface;
         for hello in forwarded {
             self.on_forwarded_hello(now, interface, &hello);
         }

@@ -6,7 +6,7 @@ use super::{
 use crate::crypto::{Certificate, CookieCheck, CryptoError, NO_SIGNATURE, Respond, SessionKeys};
 use crate::transport::job::Work;
 use crate::transport::session::{Opening, Session};
-use crate::transport::{CloseReason, Event, Job, OpenId, Path, Role, SessionId, Time};
+use crate::transport::{CloseReason, Event, Job, Path, Role, SessionId, Time};
 use crate::wire::chunk::{
     CookieChange, ForwardedHello, InitiatorHello, InitiatorKeying, Redirect, ResponderHello,
     ResponderKeying, kind,
@@ -24,8 +24,8 @@ const MAX_INTRODUCTIONS_QUEUED: usize = 1024;
 pub(super) struct Pending {
     path: Path,
     far: Certificate,
-    /// Attempts of this end that the far end's keying has overtaken.
-    opens: Vec<OpenId>,
+    /// Attempts of this end wait for what comes of it.
+    awaited: bool,
 }
 
 impl Endpoint {
@@ -91,7 +91,7 @@ impl Endpoint {
         }
     }
 
-    /// Passes a hello on to the peer of `session` (§3.5.1.5).
+    /// Passes a hello on to the peer of `session` (§3.5.1.5), unless it is too long for a packet.
     pub fn forward_hello(&mut self, now: Time, session: SessionId, introduction: &Introduction) {
         let Some(entry) = self.table.get_mut(session) else { return };
         let hello = ForwardedHello {
@@ -101,6 +101,9 @@ impl Endpoint {
         };
         let mut payload = Vec::with_capacity(hello.encoded_len());
         hello.encode(&mut payload);
+        if payload.len() > entry.control_capacity(&self.config) {
+            return;
+        }
         entry.push_control(None, kind::FORWARDED_HELLO, &payload);
         self.settle(now, session);
     }
@@ -132,11 +135,16 @@ impl Endpoint {
         if self.pending.contains_key(&key) || self.repeat_answer(path, &far, chunk.session_id) {
             return;
         }
-        let Some(opens) = self.resolve_glare(now, path, &far) else { return };
+        let rivals: Vec<u64> = self.attempts_after(&far, path).collect();
+        if !rivals.is_empty() && self.identity.certificate().precedes_or_equals(&far) {
+            return self.prevail(now, path, rivals);
+        }
         if !self.has_room(path) {
             tracing::debug!(address = %path.remote, "keying ignored: too many sessions");
             return;
         }
+        let awaited = !rivals.is_empty();
+        rivals.into_iter().for_each(|id| self.yield_attempt(now, id));
         let work = Respond {
             identity: self.identity.clone(),
             initiator: far.clone(),
@@ -144,7 +152,7 @@ impl Endpoint {
             policy: self.config.negotiation.clone(),
             random: KeyingRandom::from_rng(&mut *self.random),
         };
-        self.pending.insert(key, Pending { path, far, opens });
+        self.pending.insert(key, Pending { path, far, awaited });
         self.jobs.push_back(Job(Work::Respond { key, work: Box::new(work) }));
     }
 
@@ -154,36 +162,22 @@ impl Endpoint {
             && self.table.count_with(path.remote.ip()) < self.config.max_sessions_per_ip
     }
 
-    /// Sends the answer again if this keying was answered already. True if it was.
+    /// Sends the answer again if this keying was answered already and the initiator has not used
+    /// the keys yet. True if it was answered.
     fn repeat_answer(&mut self, path: Path, far: &Certificate, far_id: u32) -> bool {
         let Some(id) = self.table.answered((path.remote, far_id)) else { return false };
         let Some(session) = self.table.get_mut(id).filter(|s| s.far == *far) else { return false };
         let answer = session.keying_answer.clone();
-        if let Some((_, datagram)) = answer {
+        if let Some((_, datagram)) = answer.filter(|(_, datagram)| !datagram.is_empty()) {
             self.queue_startup(path, datagram);
         }
         true
     }
 
-    /// Both ends are opening a session with each other (§3.5.1.3). `None` if this end prevails and
-    /// the keying is to be ignored, else the attempts that the far end's keying overtakes.
-    fn resolve_glare(&mut self, now: Time, path: Path, far: &Certificate) -> Option<Vec<OpenId>> {
-        let rivals: Vec<u64> = self
-            .attempts
-            .iter()
-            .filter(|(_, attempt)| attempt.is_after(far, path))
-            .map(|(&id, _)| id)
-            .collect();
-        if rivals.is_empty() {
-            return Some(Vec::new());
-        }
-        if self.identity.certificate().precedes_or_equals(far) {
-            // This address reaches the far end for certain.
-            rivals.into_iter().for_each(|id| self.ask_again(now, id, path));
-            return None;
-        }
-        rivals.iter().for_each(|&id| self.forget(id));
-        Some(rivals.into_iter().map(OpenId).collect())
+    /// Both ends are opening a session with each other, and this one goes first (§3.5.1.3): the
+    /// far end's keying is ignored, but for the address, which reaches it for certain.
+    fn prevail(&mut self, now: Time, path: Path, rivals: Vec<u64>) {
+        rivals.into_iter().for_each(|id| self.ask_again(now, id, path));
     }
 
     pub(super) fn on_responded(
@@ -192,7 +186,7 @@ impl Endpoint {
         key: PendingKey,
         result: Result<(Vec<u8>, Box<SessionKeys>), CryptoError>,
     ) {
-        let Some(Pending { path, far, opens }) = self.pending.remove(&key) else { return };
+        let Some(Pending { path, far, awaited }) = self.pending.remove(&key) else { return };
         let (component, keys) = match result {
             Ok(result) => result,
             Err(error) => {
@@ -204,7 +198,7 @@ impl Endpoint {
         let near_id = self.new_session_id();
         let chunk =
             ResponderKeying { session_id: near_id, component: &component, signature: NO_SIGNATURE };
-        let Some(answer) = self.seal_startup(far_id, &Chunk::ResponderKeying(chunk)) else {
+        let Some(answer) = self.seal_startup(0, far_id, &Chunk::ResponderKeying(chunk)) else {
             return;
         };
         let opening = Opening {
@@ -217,11 +211,10 @@ impl Endpoint {
             mobility_secret: self.random_bytes(),
         };
         let mut session = Session::new(now, &self.config, opening);
-        if !opens.is_empty() {
+        if awaited {
             // Somebody here waits for this session, and the initiator may have nothing to say.
             session.push_control(None, kind::PING, &[]);
         }
-        session.opens = opens;
         session.keying_answer = Some((key, answer.clone()));
         self.queue_startup(path, answer);
         self.table.insert(session);
@@ -235,7 +228,6 @@ impl Endpoint {
     /// if the new one comes from the same IP address.
     pub(super) fn on_confirmed(&mut self, now: Time, id: SessionId) {
         let Some(session) = self.table.get_mut(id) else { return };
-        let opens = std::mem::take(&mut session.opens);
         let (far, ip) = (session.far.clone(), session.path.remote.ip());
         let proven = far.static_groups().next().is_some();
         let older = self.table.find(far.fingerprint()).filter(|&older| older != id);
@@ -251,6 +243,6 @@ impl Endpoint {
         if !keeps_its_name {
             self.table.name(id);
         }
-        self.report_opened(id, opens);
+        self.report_opened(id, Vec::new());
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Table {
     sessions: HashMap<SessionId, Entry>,
     by_fingerprint: HashMap<Fingerprint, SessionId>,
     per_ip: HashMap<IpAddr, usize>,
-    /// Sessions that were opened by a keying, until the initiator has used the keys.
+    /// Sessions that were opened by a keying.
     answered: HashMap<PendingKey, SessionId>,
     ready: VecDeque<SessionId>,
     timers: BTreeSet<(Time, Timer)>,
@@ -72,6 +72,12 @@ impl Table {
         self.open(id).map(|session| session.id)
     }
 
+    /// True if `far` has opened a session and not used it yet.
+    pub(super) fn is_unconfirmed(&self, far: Fingerprint) -> bool {
+        let mut sessions = self.sessions.values().map(|entry| &entry.session);
+        sessions.any(|s| !s.confirmed && s.is_open() && s.far.fingerprint() == far)
+    }
+
     pub(super) fn insert(&mut self, session: Session) {
         let id = session.id;
         let ip = session.path.remote.ip();
@@ -82,14 +88,9 @@ impl Table {
         self.sessions.insert(id, Entry { session, ip, queued: false, scheduled: None });
     }
 
-    /// The session that this keying has opened, as long as its answer may have to be repeated.
+    /// The session that this keying has opened.
     pub(super) fn answered(&self, key: PendingKey) -> Option<SessionId> {
         self.answered.get(&key).copied()
-    }
-
-    /// The answer to this keying will not have to be repeated.
-    pub(super) fn forget_answer(&mut self, key: PendingKey) {
-        self.answered.remove(&key);
     }
 
     /// Makes `id` the session that [`find`](Self::find) gives for its peer.
@@ -108,7 +109,9 @@ impl Table {
         if self.by_fingerprint.get(&far) == Some(&id) {
             self.by_fingerprint.remove(&far);
         }
-        if let Some((key, _)) = &entry.session.keying_answer {
+        if let Some((key, _)) = &entry.session.keying_answer
+            && self.answered.get(key) == Some(&id)
+        {
             self.answered.remove(key);
         }
         let ip = entry.ip;

@@ -20,7 +20,7 @@ use super::job::PendingKey;
 use super::recv_flow::{Outcome, RecvFlow};
 use super::rtt::Rtt;
 use super::send_flow::{FlowOptions, MessageOptions, SendFlow};
-use super::{CloseReason, Config, Event, FlowId, OpenId, Path, Role, SendError, SessionId, Time};
+use super::{CloseReason, Config, Event, FlowId, Path, Role, SendError, SessionId, Time};
 use crate::crypto::{Certificate, KeyLogEntry, Opener, Sealer, SessionKeys};
 use crate::wire::chunk::kind;
 use bytes::Bytes;
@@ -37,7 +37,7 @@ const FAR_CLOSE_LINGER: Duration = Duration::from_secs(19);
 /// A time critical notification counts for this long (§3.5.2.1).
 const TIME_CRITICAL: Duration = Duration::from_millis(800);
 /// A responder session whose initiator has not used the keys within this time is dropped.
-const UNCONFIRMED: Duration = Duration::from_secs(30);
+pub(crate) const UNCONFIRMED: Duration = Duration::from_secs(30);
 /// Control chunks that may wait to be sent; the far end causes most of them.
 const MAX_OUTBOX: usize = 32;
 /// The observed player's control flow is always flow 2; ours begin there too.
@@ -120,10 +120,10 @@ pub(crate) struct Session {
     pub(crate) far_nonce: [u8; 32],
     pub(crate) key_log: KeyLogEntry,
     pub(crate) stats: SessionStats,
-    /// The Responder Initial Keying datagram, kept until the initiator has the keys.
+    /// The Responder Initial Keying datagram, empty once the initiator has the keys. The keying
+    /// that it answers is remembered as long as the session, so that a late copy of it does not
+    /// open another one.
     pub(crate) keying_answer: Option<(PendingKey, Vec<u8>)>,
-    /// Attempts that wait for the first packet of a responder session.
-    pub(crate) opens: Vec<OpenId>,
     /// A packet was received under the session's keys.
     pub(crate) confirmed: bool,
     far_id: u32,
@@ -185,7 +185,6 @@ impl Session {
             key_log: keys.key_log,
             stats: SessionStats::default(),
             keying_answer: None,
-            opens: Vec::new(),
             confirmed: role == Role::Initiator,
             far_id,
             sealer: keys.sealer,
@@ -294,6 +293,7 @@ impl Session {
             return;
         }
         self.end_flows();
+        self.outbox.clear();
         self.state = State::NearClose { since: cx.now, repeat: cx.now + CLOSE_REPEAT };
         self.push_control(None, kind::CLOSE_REQUEST, &[]);
         self.report_closed(cx, CloseReason::Near);

@@ -41,14 +41,13 @@ struct Packet {
 }
 
 impl Session {
-    /// Decrypts and processes a datagram, given without its session ID. Returns the hellos that
-    /// were forwarded in it, or `None` if it is not a valid packet of this session.
-    pub(crate) fn handle_packet(
+    /// Decrypts a datagram, given without its session ID: its header and its chunks, or `None` if
+    /// it is not a valid packet of this session. The far end has the keys if it is one.
+    pub(crate) fn open_packet<'a>(
         &mut self,
-        cx: &mut Context<'_>,
-        path: Path,
-        encrypted: &mut [u8],
-    ) -> Option<Vec<Forwarded>> {
+        now: Time,
+        encrypted: &'a mut [u8],
+    ) -> Option<(PacketHeader, &'a [u8])> {
         let len = encrypted.len() as u64 + 4;
         let plain = match self.opener.open(encrypted) {
             Ok(plain) => plain,
@@ -66,16 +65,28 @@ impl Session {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += len;
         self.confirmed = true;
-        self.last_received = cx.now;
+        self.last_received = now;
         self.pinging = None;
-        self.note_header(cx, &header);
+        Some((header, rest))
+    }
+
+    /// Processes what [`open_packet`](Self::open_packet) has verified. Returns the hellos that
+    /// were forwarded in it.
+    pub(crate) fn handle_packet(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: Path,
+        header: &PacketHeader,
+        rest: &[u8],
+    ) -> Vec<Forwarded> {
+        self.note_header(cx, header);
         let mut packet = Packet::default();
         packet.report.outstanding_before = self.outstanding;
         for chunk in chunks(rest) {
             self.handle_chunk(cx, path, &mut packet, chunk);
         }
         self.after_chunks(cx, path, &mut packet);
-        Some(packet.forwarded)
+        packet.forwarded
     }
 
     fn expects(&self, header: &PacketHeader) -> bool {
@@ -107,7 +118,8 @@ impl Session {
             _ => {}
         }
         match chunk {
-            Chunk::Ping(message) => {
+            // A ping that is longer than what may be sent has no identical answer.
+            Chunk::Ping(message) if message.len() <= self.control_capacity(cx.config) => {
                 let elsewhere = (path != self.path).then_some(path);
                 self.push_control(elsewhere, kind::PING_REPLY, message);
             }
@@ -149,7 +161,7 @@ impl Session {
         fragment: Received<'_>,
     ) {
         if !self.recv_flows.contains_key(&flow) {
-            if self.recv_flows.len() >= cx.config.max_flows {
+            if self.recv_flows.len() >= cx.config.max_flows && !self.forget_complete_flow() {
                 return;
             }
             self.start_flow(cx, flow, options);
@@ -163,6 +175,15 @@ impl Session {
             self.delayed_ack = Some(cx.now + DELAYED_ACK);
         }
         self.deliver(cx, FlowId(flow), outcome);
+    }
+
+    /// Makes room for a new receiving flow by forgetting the complete one that has answered
+    /// repetitions longest. False if there is none.
+    fn forget_complete_flow(&mut self) -> bool {
+        let lingering = self.recv_flows.iter().filter_map(|(&id, f)| Some((f.linger_until()?, id)));
+        let Some((_, oldest)) = lingering.min() else { return false };
+        self.recv_flows.remove(&oldest);
+        true
     }
 
     /// A new receiving flow (§3.6.3.1); rejected at once if the far end may not open it like this.
@@ -272,12 +293,18 @@ impl Session {
         if path != self.path && self.mobility.confirm(cx.now, path.remote, message) {
             tracing::debug!(session = %self.id, from = %self.path.remote, to = %path.remote, "far end moved");
             self.path = path;
+            // What waits for the new address now goes the usual way.
+            for control in self.outbox.iter_mut().filter(|control| control.path == Some(path)) {
+                control.path = None;
+            }
             let address = path.remote;
             cx.events.push_back(Event::AddressChanged { session: self.id, address });
         }
     }
 
     fn on_close_request(&mut self, cx: &mut Context<'_>) {
+        // Whatever waits to be sent is of no use now and must not keep the answer out.
+        self.outbox.clear();
         self.push_control(None, kind::CLOSE_ACK, &[]);
         if self.state == State::Open {
             self.end_flows();

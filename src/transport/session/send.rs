@@ -5,7 +5,7 @@ use super::{Context, Sent, Session, State};
 use crate::transport::send_flow::Priority;
 use crate::transport::transmit::MAX_BATCH;
 use crate::transport::{Config, Path, Role, Time, TransmitBuf};
-use crate::wire::packet::MAX_HEADER_LEN;
+use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
 use crate::wire::{Mode, PacketHeader};
 
 /// What a fragment's chunk costs beside its data: header 3, flags 1, and the three VLUs of a flow
@@ -21,6 +21,12 @@ impl Session {
     pub(super) fn fragment_size(&self, config: &Config) -> usize {
         let plain = self.sealer.plain_capacity(config.max_datagram);
         plain.saturating_sub(MAX_HEADER_LEN + CHUNK_OVERHEAD + SEQUENCE_MARGIN).max(64)
+    }
+
+    /// Payload bytes of a chunk that fits into a datagram on its own.
+    pub(crate) fn control_capacity(&self, config: &Config) -> usize {
+        let plain = self.sealer.plain_capacity(config.max_datagram);
+        plain.saturating_sub(MAX_HEADER_LEN + CHUNK_HEADER_LEN + SEQUENCE_MARGIN)
     }
 
     /// Puts the next batch into the empty `buf` and says where it goes.
@@ -65,7 +71,7 @@ impl Session {
         if path == self.path {
             let wants_data = self.may_send_data(cx);
             if self.ack_now || wants_data {
-                self.assemble_acks(start, end, &mut buf.bytes);
+                self.assemble_acks(cx, start, end, &mut buf.bytes);
             }
             if wants_data && self.assemble_data(cx, start, end, &mut buf.bytes) {
                 buf.bytes[start] |= FLAG_TIME_CRITICAL;
@@ -101,13 +107,13 @@ impl Session {
     }
 
     /// Acknowledgements of every flow that is ready for one (§3.6.3.4.5, §3.6.3.4.6).
-    fn assemble_acks(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
+    fn assemble_acks(&mut self, cx: &Context<'_>, start: usize, end: usize, out: &mut Vec<u8>) {
         let mut first = true;
         while let Some(&flow) = self.ack_queue.front() {
             if let Some(receiving) = self.recv_flows.get_mut(&flow).filter(|f| f.should_ack) {
                 let room = end.saturating_sub(out.len());
                 debug_assert!(out.len() > start);
-                if !receiving.assemble_ack(room, first, out) {
+                if !receiving.assemble_ack(room, first, cx.config.bitmap_acks, cx.now, out) {
                     return;
                 }
                 first = false;

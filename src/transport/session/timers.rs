@@ -51,9 +51,10 @@ impl Session {
 
     fn flow_timers(&mut self, now: Time) {
         let mut probes = Vec::new();
+        let timeout = self.rtt.timeout();
         for (&id, flow) in &mut self.send_flows {
             flow.expire(now);
-            if flow.probe_due(now) {
+            if flow.probe_due(now, timeout) {
                 probes.push(id);
             }
         }
@@ -62,16 +63,19 @@ impl Session {
             vlu::encode(id, &mut payload);
             self.push_control(None, kind::BUFFER_PROBE, &payload);
         }
+        for (&id, flow) in &mut self.recv_flows {
+            if flow.repetition_due(now) {
+                self.ack_queue.push_back(id);
+                self.ack_now = true;
+            }
+        }
         self.recv_flows.retain(|_, flow| flow.linger_until().is_none_or(|until| until > now));
     }
 
     /// Keepalive (§3.5.4.1): an empty ping after silence, repeated until there is a sign of life.
     fn ping_if_silent(&mut self, now: Time) {
         match self.pinging {
-            None if now.since(self.last_received) >= self.keepalive => {
-                self.push_control(None, kind::PING, &[]);
-                self.pinging = Some(Pinging { first: now, again: now + self.rtt.timeout() });
-            }
+            None if now.since(self.last_received) >= self.keepalive => self.ping(now),
             Some(pinging) if pinging.again <= now => {
                 self.rtt.back_off();
                 self.push_control(None, kind::PING, &[]);
@@ -79,6 +83,12 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// Sends an empty ping that is repeated until there is a sign of life.
+    pub(crate) fn ping(&mut self, now: Time) {
+        self.push_control(None, kind::PING, &[]);
+        self.pinging = Some(Pinging { first: now, again: now + self.rtt.timeout() });
     }
 
     fn near_close_timer(&mut self, cx: &mut Context<'_>, since: Time, repeat: Time) {
@@ -97,11 +107,11 @@ impl Session {
             None => self.last_received + self.keepalive,
         };
         let flows = self.send_flows.values().filter_map(|flow| flow.next_timeout());
-        let lingering = self.recv_flows.values().filter_map(|flow| flow.linger_until());
+        let receiving = self.recv_flows.values().filter_map(|flow| flow.next_timeout());
         let unconfirmed = (!self.confirmed).then(|| self.last_received + UNCONFIRMED);
         let dead = self.unanswered_since.map(|since| since + self.dead_after);
         flows
-            .chain(lingering)
+            .chain(receiving)
             .chain(
                 [self.delayed_ack, self.timeout, dead, unconfirmed, Some(ping)]
                     .into_iter()

@@ -26,10 +26,11 @@ impl<'a> BitmapAck<'a> {
         Ok(Self { flow, buffer_blocks, cumulative, bits })
     }
 
-    /// The received runs above `cumulative`, ascending.
+    /// The received runs above `cumulative`, ascending. Ends at a run that leaves the range of
+    /// `u64`.
     pub fn ranges(&self) -> impl Iterator<Item = AckRange> + 'a {
         let bits = self.bits;
-        let base = self.cumulative.saturating_add(2);
+        let base = self.cumulative.checked_add(2);
         let is_set = move |i: usize| bits.get(i / 8).is_some_and(|b| b >> (i % 8) & 1 == 1);
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -37,7 +38,8 @@ impl<'a> BitmapAck<'a> {
             let from = (at..end).find(|&i| is_set(i))?;
             let to = (from..end).take_while(|&i| is_set(i)).last()?;
             at = to + 1;
-            Some(base.saturating_add(from as u64)..=base.saturating_add(to as u64))
+            let number = |bit: usize| base?.checked_add(bit as u64);
+            Some(number(from)?..=number(to)?)
         })
     }
 
@@ -101,6 +103,27 @@ impl<'a> RangeAck<'a> {
     }
 }
 
+/// Appends a whole Data Acknowledgement Ranges chunk, header included, and returns whether it
+/// stayed within `limit` bytes with all ranges; otherwise as [`encode_ack`].
+pub fn encode_range_ack(
+    flow: u64,
+    buffer_blocks: u64,
+    cumulative: u64,
+    ranges: impl Iterator<Item = AckRange> + Clone,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Option<bool> {
+    let fixed = 3 + head_len(flow, buffer_blocks, cumulative);
+    let room = limit.min(usize::from(u16::MAX)).checked_sub(fixed)?;
+    let (run_bytes, all_runs) = runs_len(cumulative, ranges.clone(), room);
+    let start = out.len();
+    out.extend_from_slice(&[super::kind::RANGE_ACK, 0, 0]);
+    encode_head(flow, buffer_blocks, cumulative, out);
+    encode_runs(cumulative, ranges, start + fixed + run_bytes, out);
+    fill_in_length(start, out);
+    Some(all_runs)
+}
+
 /// Appends a whole acknowledgement chunk, header included, in the more compact of the two forms
 /// (§3.6.3.4.3), and returns whether it stayed within `limit` bytes with all ranges.
 ///
@@ -115,23 +138,26 @@ pub fn encode_ack(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Option<bool> {
-    use super::kind::{BITMAP_ACK, RANGE_ACK};
     let fixed = 3 + head_len(flow, buffer_blocks, cumulative);
     let room = limit.min(usize::from(u16::MAX)).checked_sub(fixed)?;
     let (run_bytes, all_runs) = runs_len(cumulative, ranges.clone(), room);
     let bit_bytes = bitmap_len(cumulative, ranges.clone());
+    let bitmap = bit_bytes.filter(|&len| len <= room && (len < run_bytes || !all_runs));
+    let Some(bit_bytes) = bitmap else {
+        return encode_range_ack(flow, buffer_blocks, cumulative, ranges, limit, out);
+    };
     let start = out.len();
-    let bitmap = bit_bytes.is_some_and(|len| len <= room && (len < run_bytes || !all_runs));
-    out.extend_from_slice(&[if bitmap { BITMAP_ACK } else { RANGE_ACK }, 0, 0]);
+    out.extend_from_slice(&[super::kind::BITMAP_ACK, 0, 0]);
     encode_head(flow, buffer_blocks, cumulative, out);
-    if bitmap {
-        encode_bitmap(cumulative, ranges, bit_bytes.unwrap_or(0), out);
-    } else {
-        encode_runs(cumulative, ranges, start + fixed + run_bytes, out);
-    }
+    encode_bitmap(cumulative, ranges, bit_bytes, out);
+    fill_in_length(start, out);
+    Some(true)
+}
+
+/// Writes the length of the chunk that began at `start` into its header.
+fn fill_in_length(start: usize, out: &mut [u8]) {
     let len = (out.len() - start - 3) as u16;
     out[start + 1..start + 3].copy_from_slice(&len.to_be_bytes());
-    Some(bitmap || all_runs)
 }
 
 /// Gap and run as on the wire, given the end of the run before.
@@ -248,7 +274,20 @@ mod tests {
         assert_eq!(RangeAck::parse(&bytes).unwrap().ranges().count(), 0);
         bytes.truncate(bytes.len() - 2);
         bytes.push(0xff);
-        assert!(BitmapAck::parse(&bytes).unwrap().ranges().count() <= 1);
+        assert_eq!(BitmapAck::parse(&bytes).unwrap().ranges().count(), 0);
+    }
+
+    #[test]
+    fn hostile_bits_beyond_the_last_number_are_not_ranges() {
+        let ranges = |cumulative, bits| {
+            let ack = BitmapAck { flow: 2, buffer_blocks: 1, cumulative, bits };
+            ack.ranges().collect::<Vec<_>>()
+        };
+        let last = u64::MAX;
+        assert_eq!(ranges(last - 4, &[0b0001_0101]), [last - 2..=last - 2, last..=last]);
+        assert_eq!(ranges(last - 4, &[0x55, 0x55]), [last - 2..=last - 2, last..=last]);
+        assert_eq!(ranges(last - 2, &[0b0101]), [last..=last]);
+        assert_eq!(ranges(last, &[0b0101]), []);
     }
 
     #[test]
@@ -290,7 +329,12 @@ mod tests {
                 Chunk::RangeAck(ack) => ack.ranges().collect(),
                 other => panic!("{other:?}"),
             };
-            prop_assert_eq!(decoded, runs);
+            prop_assert_eq!(&decoded, &runs);
+            let mut out = Vec::new();
+            let complete = encode_range_ack(3, 7, cumulative, runs.iter().cloned(), 65_000, &mut out);
+            prop_assert_eq!(complete, Some(true));
+            let Ok(Chunk::RangeAck(ack)) = Chunk::parse(out[0], &out[3..]) else { panic!() };
+            prop_assert_eq!(ack.ranges().collect::<Vec<_>>(), runs);
         }
     }
 }

@@ -7,7 +7,7 @@ mod ack;
 mod data;
 mod startup;
 
-pub use ack::{AckRange, BitmapAck, RangeAck, encode_ack};
+pub use ack::{AckRange, BitmapAck, RangeAck, encode_ack, encode_range_ack};
 pub use data::{
     FragmentControl, NextUserData, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserData,
     UserDataFlags,
