@@ -1,5 +1,6 @@
 //! The loop around a machine.
 
+use super::clock::instant_now;
 use super::error::ShutdownError;
 use super::handle::{DROP_GRACE, EVENT_QUEUE, Request, Shared};
 use super::jobs::Jobs;
@@ -91,7 +92,7 @@ impl<S: Service> Task<S> {
             requests,
             request: None,
             has_handles: true,
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer: Box::pin(tokio::time::sleep_until(instant_now())),
             timer_at: None,
             stop: None,
         }
