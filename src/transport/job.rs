@@ -29,7 +29,7 @@ pub struct Computed(pub(crate) Outcome);
 
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Initiate { open: u64, result: Result<Initiated, CryptoError> },
+    Initiate { open: u64, result: Result<Box<Initiated>, CryptoError> },
     Finish { open: u64, far_id: u32, result: Result<Box<SessionKeys>, CryptoError> },
     Respond { key: PendingKey, result: Result<(Vec<u8>, Box<SessionKeys>), CryptoError> },
 }
@@ -38,7 +38,9 @@ impl Job {
     /// Does the work.
     pub fn run(self) -> Computed {
         Computed(match self.0 {
-            Work::Initiate { open, work } => Outcome::Initiate { open, result: work.run() },
+            Work::Initiate { open, work } => {
+                Outcome::Initiate { open, result: work.run().map(Box::new) }
+            }
             Work::Finish { open, initiated, component, far_id } => {
                 let result = initiated.finish(&component).map(Box::new);
                 Outcome::Finish { open, far_id, result }

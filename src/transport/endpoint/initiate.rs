@@ -269,13 +269,13 @@ impl Endpoint {
         &mut self,
         now: Time,
         id: u64,
-        result: Result<Initiated, CryptoError>,
+        result: Result<Box<Initiated>, CryptoError>,
     ) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let Some(keying) = &mut attempt.keying else { return };
         match result {
             Ok(initiated) => {
-                keying.initiated = Some(Arc::new(initiated));
+                keying.initiated = Some(Arc::from(initiated));
                 keying.next = now;
                 self.attempt_timeout(now, id);
             }
