@@ -52,7 +52,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Share(share::ShareArgs),
-    Fetch(fetch::FetchArgs),
+    Fetch(Box<fetch::FetchArgs>),
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
@@ -76,7 +76,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
     let work = async {
         match verb {
             Verb::Share(args) => share::run(args).await,
-            Verb::Fetch(args) => fetch::run(args).await,
+            Verb::Fetch(args) => fetch::run(*args).await,
             Verb::Demo(args) => demo::run(args).await,
             Verb::Serve(args) => serve::run(args).await,
             Verb::Groupspec(verb) => groupspec::run(&verb),

@@ -152,7 +152,7 @@ fn scaled(column: u64, chunks: u64, count: u64) -> u64 {
 
 /// The column of chunk `index`, which is counted from 1.
 fn column_of(index: u64, chunks: u64, count: u64) -> u64 {
-    if chunks == 0 { 0 } else { (index - 1) * count / chunks }
+    ((index - 1) * count).checked_div(chunks).unwrap_or(0)
 }
 
 #[cfg(test)]
