@@ -1,3 +1,10 @@
 //! The `rtmfp` command.
 
-fn main() {}
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(cli::Cli::parse())
+}

@@ -264,19 +264,48 @@ fn four_receivers_and_the_provider_uploads_at_most_twice_the_file() {
     swarm.check_copies();
     let uploaded = swarm.uploaded(swarm.provider) as f64 / swarm.file.len() as f64;
     eprintln!("{:?}, provider uploaded {uploaded:.2} x", swarm.network.now() - start);
-    assert!(uploaded <= 2.0, "{uploaded}");
+    assert!(uploaded <= 1.3, "{uploaded}");
     swarm.check_nothing_leaks();
 }
 
+/// Three receivers over a network that loses, delays, doubles and reorders.
+fn copies_over_a_bad_network(seed: u64) {
+    let mut swarm = Swarm::new(seed, Link::bad(), 200_000);
+    for _ in 0..3 {
+        swarm.add_receiver();
+    }
+    assert!(swarm.run(), "not complete");
+    swarm.check_copies();
+    swarm.check_nothing_leaks();
+}
+
+// Two hundred seeds, in two tests that run side by side.
+
 #[test]
 fn every_copy_is_identical_over_a_bad_network() {
-    for_seeds(20, |seed| {
-        let mut swarm = Swarm::new(seed, Link::bad(), 600_000);
-        for _ in 0..3 {
-            swarm.add_receiver();
-        }
-        assert!(swarm.run(), "not complete");
-        swarm.check_copies();
-        swarm.check_nothing_leaks();
-    });
+    for_seeds(100, copies_over_a_bad_network);
+}
+
+#[test]
+fn every_copy_is_identical_over_a_bad_network_again() {
+    for_seeds(100, |seed| copies_over_a_bad_network(100 + seed));
+}
+
+#[test]
+fn a_slow_receiver_does_not_hold_up_the_others() {
+    let mut swarm = Swarm::new(3, Link::lan(), 2 << 20);
+    let quick = [swarm.add_receiver(), swarm.add_receiver()];
+    let slow = swarm.add_receiver();
+    for other in [swarm.provider, quick[0], quick[1]] {
+        let narrow = Link::lan().with_rate(50_000);
+        swarm.network.set_link(other, slow, narrow.clone());
+        swarm.network.set_link(slow, other, narrow);
+    }
+    let start = swarm.network.now();
+    assert!(swarm.network.run_until(|n| quick.iter().all(|&r| n[r].is_complete())));
+    let took = swarm.network.now() - start;
+    // The slow one needs at least 14 seconds for its own copy.
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(swarm.run());
+    swarm.check_copies();
 }

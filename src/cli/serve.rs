@@ -1,5 +1,6 @@
 //! `rtmfp serve`: the rendezvous server.
 
+use super::signals::Signals;
 use anyhow::Context;
 use rtmfp::server::{Server, ServerConfig, ServerStats, StopError};
 use std::fmt::Write as _;
@@ -11,10 +12,13 @@ use std::time::Duration;
 /// How long clients have to confirm that the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs a rendezvous server, where peers meet and join groups.
+/// Run a rendezvous server, where peers meet and join groups.
 ///
 /// It needs no configuration. Media and files never pass through it.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Example:
+  rtmfp serve --listen 0.0.0.0:1935 --identity server.identity")]
 pub(crate) struct ServeArgs {
     /// UDP address to listen on; may be given several times [default: 0.0.0.0:1935 and [::]:1935]
     #[arg(long, short, value_name = "ADDR")]
@@ -91,44 +95,4 @@ fn plural(count: u64, noun: &str) -> String {
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// What asks a process to end.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    #[cfg(unix)]
-    async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn recv(&mut self) {
-        // Without a handler the system ends the process by itself.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }

@@ -33,6 +33,7 @@ pub fn host_addresses() -> Vec<IpAddr> {
 }
 
 /// The address that packets to `target` would come from.
+#[expect(clippy::disallowed_methods, reason = "a driver's socket, which sends nothing")]
 fn source_address(target: IpAddr) -> Option<IpAddr> {
     /// The discard port.
     const PORT: u16 = 9;

@@ -1,6 +1,7 @@
 //! One UDP socket, with segmentation offload in both directions.
 
 use super::address::normalize;
+use super::clock::instant_now;
 use super::error::BindError;
 use super::stats::Counters;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
@@ -174,13 +175,13 @@ impl Socket {
         self.receive_errors += 1;
         if self.receive_errors >= MAX_RECEIVE_ERRORS {
             self.receive_errors = 0;
-            self.rests_until = Some(Instant::now() + RECEIVE_REST);
+            self.rests_until = Some(instant_now() + RECEIVE_REST);
             debug!(local = %self.local, "receiving fails, trying again soon: {error}");
         }
     }
 
     fn is_resting(&mut self) -> bool {
-        self.rests_until = self.rests_until.filter(|&until| until > Instant::now());
+        self.rests_until = self.rests_until.filter(|&until| until > instant_now());
         self.rests_until.is_some()
     }
 

@@ -14,6 +14,9 @@ use tracing::{debug, warn};
 
 /// Sockets that one driver has at most.
 pub const MAX_SOCKETS: usize = 64;
+/// Datagrams that are joined before they are sent; what Linux takes in one call. A batch more may
+/// come on top.
+const MAX_JOINED: usize = 64;
 
 /// Bound UDP sockets, one for each address to listen on; [`Interface`]`(n)` is the n-th.
 ///
@@ -24,15 +27,29 @@ pub const MAX_SOCKETS: usize = 64;
 #[derive(Debug)]
 pub struct Sockets {
     all: Vec<Socket>,
+    joined: Joined,
     held: Held,
     logged_unroutable: bool,
+}
+
+/// Datagrams that go to one address in as few calls as possible.
+#[derive(Debug, Default)]
+struct Joined {
+    to: Option<Target>,
+    batch: TransmitBuf,
+}
+
+/// A socket and the far address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target {
+    socket: usize,
+    remote: SocketAddr,
 }
 
 /// Datagrams for which a send buffer had no room.
 #[derive(Debug, Default)]
 struct Held {
-    socket: usize,
-    remote: Option<SocketAddr>,
+    to: Option<Target>,
     /// Bytes and length of a segment.
     runs: VecDeque<(Vec<u8>, usize)>,
 }
@@ -56,7 +73,8 @@ impl Sockets {
             return Err(BindError::TooMany { count: addresses.len() });
         }
         let all = addresses.iter().copied().map(Socket::bind).collect::<Result<_, _>>()?;
-        Ok(Self { all, held: Held::default(), logged_unroutable: false })
+        let (joined, held) = (Joined::default(), Held::default());
+        Ok(Self { all, joined, held, logged_unroutable: false })
     }
 
     /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` is left out if there is an IPv4
@@ -126,27 +144,48 @@ impl Sockets {
         }
     }
 
-    /// Sends a batch. What finds no room is held, and the sockets are blocked until it is gone.
+    /// Takes a batch. It is sent by [`flush`](Self::flush) at the latest, but together with others
+    /// that go to the same address: each acknowledgement that arrives lets a few datagrams go, and
+    /// a call for all of those costs little more than a call for one. Not to be called while
+    /// [blocked](Self::is_blocked).
     pub(super) fn send(&mut self, path: Path, batch: &TransmitBuf, counters: &Counters) {
         let remote = normalize(path.remote);
-        let Some((index, socket)) = self.route(path.interface, remote) else {
+        let Some(socket) = self.route(path.interface, remote) else {
             counters.datagrams_unroutable.add(batch.datagrams().len());
             self.log_unroutable(remote);
             return;
         };
-        let mut held = VecDeque::new();
-        for (bytes, segment) in batch.runs().filter(|(_, segment)| *segment > 0) {
-            let done = match held.is_empty() {
-                true => socket.send(remote, bytes, segment, counters),
+        let target = Some(Target { socket, remote });
+        if self.joined.to != target {
+            self.flush(counters);
+        }
+        self.joined.to = target;
+        batch.datagrams().for_each(|datagram| self.joined.batch.push(datagram));
+        if self.joined.batch.datagrams().len() >= MAX_JOINED {
+            self.flush(counters);
+        }
+    }
+
+    /// Sends what was taken. What finds no room is held, and the sockets are blocked until it is
+    /// gone.
+    pub(super) fn flush(&mut self, counters: &Counters) {
+        if self.is_blocked() {
+            return;
+        }
+        let Some(to) = self.joined.to.take() else { return };
+        let Some(socket) = self.all.get_mut(to.socket) else { return };
+        let runs = &mut self.held.runs;
+        for (bytes, segment) in self.joined.batch.runs().filter(|(_, segment)| *segment > 0) {
+            let done = match runs.is_empty() {
+                true => socket.send(to.remote, bytes, segment, counters),
                 false => 0,
             };
             if done < bytes.len() {
-                held.push_back((bytes[done..].to_vec(), segment));
+                runs.push_back((bytes[done..].to_vec(), segment));
             }
         }
-        if !held.is_empty() {
-            self.held = Held { socket: index, remote: Some(remote), runs: held };
-        }
+        self.held.to = Some(to);
+        self.joined.batch.clear();
     }
 
     /// Something waits for room in a send buffer.
@@ -156,10 +195,10 @@ impl Sockets {
 
     /// Sends what is held, as far as there is room now.
     pub(super) fn send_held(&mut self, counters: &Counters) {
-        let Held { socket, remote: Some(remote), runs } = &mut self.held else { return };
-        let Some(socket) = self.all.get_mut(*socket) else { return };
+        let Held { to: Some(to), runs } = &mut self.held else { return };
+        let Some(socket) = self.all.get_mut(to.socket) else { return };
         while let Some((bytes, segment)) = runs.front_mut() {
-            let done = socket.send(*remote, bytes, *segment, counters);
+            let done = socket.send(to.remote, bytes, *segment, counters);
             if done < bytes.len() {
                 bytes.drain(..done);
                 return;
@@ -171,17 +210,17 @@ impl Sockets {
     /// Holds runs back as a full send buffer would.
     #[cfg(test)]
     pub(super) fn hold(&mut self, socket: usize, to: SocketAddr, runs: Vec<(Vec<u8>, usize)>) {
-        self.held = Held { socket, remote: Some(to), runs: runs.into() };
+        self.held = Held { to: Some(Target { socket, remote: to }), runs: runs.into() };
     }
 
-    fn route(&mut self, wanted: Interface, remote: SocketAddr) -> Option<(usize, &mut Socket)> {
+    /// The number of the socket that `wanted` and the family of `remote` select.
+    fn route(&self, wanted: Interface, remote: SocketAddr) -> Option<usize> {
         let speaks = |socket: &Socket| socket.local().is_ipv4() == remote.is_ipv4();
         let named = usize::from(wanted.0);
-        let index = match self.all.get(named).is_some_and(speaks) {
-            true => named,
-            false => self.all.iter().position(speaks)?,
-        };
-        self.all.get_mut(index).map(|socket| (index, socket))
+        match self.all.get(named).is_some_and(speaks) {
+            true => Some(named),
+            false => self.all.iter().position(speaks),
+        }
     }
 
     fn log_unroutable(&mut self, remote: SocketAddr) {
@@ -201,11 +240,19 @@ impl Sockets {
         .await;
     }
 
+    /// Waits until every socket can send, which a new one can as soon as it is known to be able.
+    pub(super) async fn ready(&self) {
+        for socket in &self.all {
+            poll_fn(|cx| socket.poll_writable(cx)).await;
+        }
+    }
+
     /// Waits until what is held may find room; for ever, if nothing is held. May be cancelled.
     pub(super) async fn writable(&self) {
-        poll_fn(|cx| match self.all.get(self.held.socket) {
-            Some(socket) if self.is_blocked() => socket.poll_writable(cx),
-            _ => Poll::Pending,
+        let blocked = self.held.to.filter(|_| self.is_blocked());
+        poll_fn(|cx| match blocked.and_then(|to| self.all.get(to.socket)) {
+            Some(socket) => socket.poll_writable(cx),
+            None => Poll::Pending,
         })
         .await;
     }

@@ -1,5 +1,6 @@
 //! The loop around a machine.
 
+use super::clock::instant_now;
 use super::error::ShutdownError;
 use super::handle::{DROP_GRACE, EVENT_QUEUE, Request, Shared};
 use super::jobs::Jobs;
@@ -91,7 +92,7 @@ impl<S: Service> Task<S> {
             requests,
             request: None,
             has_handles: true,
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer: Box::pin(tokio::time::sleep_until(instant_now())),
             timer_at: None,
             stop: None,
         }
@@ -99,6 +100,7 @@ impl<S: Service> Task<S> {
 
     /// Runs until it is stopped.
     pub(super) async fn run(mut self) {
+        self.core.sockets.ready().await;
         let outcome = loop {
             let has_more = self.turn();
             if let Some(outcome) = self.outcome() {
@@ -122,12 +124,14 @@ impl<S: Service> Task<S> {
     fn turn(&mut self) -> bool {
         self.core.batches = BATCHES_PER_TURN;
         self.core.sockets.send_held(&self.core.shared.counters);
+        self.core.sockets.flush(&self.core.shared.counters);
         // What an earlier turn left.
         self.core.drain();
         let floor = self.core.handle_timeout();
         self.core.handle_computed();
         let more_requests = self.handle_requests();
         let more_datagrams = self.receive();
+        self.core.sockets.flush(&self.core.shared.counters);
         self.set_timer(floor);
         more_requests || more_datagrams || self.core.batches == 0
     }
@@ -323,6 +327,7 @@ impl<S: Service> Core<S> {
             self.service.handle_datagram(self.clock.now(), path, datagram);
             self.drain();
         }
+        self.sockets.flush(&self.shared.counters);
         if count > 0 {
             self.shared.counters.receive_calls.add(1);
             self.shared.counters.datagrams_received.add(count);

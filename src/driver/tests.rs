@@ -21,6 +21,11 @@ fn loopback() -> Sockets {
     Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap()
 }
 
+async fn ready(sockets: Sockets) -> Sockets {
+    soon(sockets.ready()).await;
+    sockets
+}
+
 fn spawn_counting(service: Counting) -> (Handle<Request>, Events<u32>) {
     spawn(service, loopback(), Clock::start())
 }
@@ -186,8 +191,9 @@ async fn datagrams_of_every_length_arrive() {
         batch.push(&vec![index as u8; len]);
     }
     let counters = stats::Counters::default();
-    let mut sender = loopback();
+    let mut sender = ready(loopback()).await;
     sender.send(Path::to(to), &batch, &counters);
+    sender.flush(&counters);
     assert!(!sender.is_blocked());
     let expected: Vec<_> = lengths.into_iter().enumerate().filter(|(_, len)| *len > 0).collect();
     assert_eq!(received(receiver, expected.len()).await, expected);
@@ -204,10 +210,36 @@ async fn a_batch_above_64_kilobytes_is_divided() {
         batch.push(&[index; 4996]);
     }
     let counters = stats::Counters::default();
-    loopback().send(Path::to(to), &batch, &counters);
+    let mut sender = ready(loopback()).await;
+    sender.send(Path::to(to), &batch, &counters);
+    sender.flush(&counters);
     let expected: Vec<_> = (0..32).map(|index| (index, 4996)).collect();
     assert_eq!(received(receiver, 32).await, expected);
     assert!(counters.snapshot().send_calls >= 3);
+}
+
+#[tokio::test]
+async fn batches_to_one_address_are_joined_and_others_keep_their_order() {
+    let receiver = loopback();
+    let to = receiver.local_addresses()[0];
+    let elsewhere = loopback();
+    let counters = stats::Counters::default();
+    let mut sender = ready(loopback()).await;
+    let mut send = |to: SocketAddr, fill: u8| {
+        let mut batch = TransmitBuf::new();
+        batch.push(&[fill; 36]);
+        sender.send(Path::to(to), &batch, &counters);
+    };
+    (0..10).for_each(|fill| send(to, fill));
+    assert_eq!(counters.snapshot().datagrams_sent, 0);
+    send(elsewhere.local_addresses()[0], 99);
+    assert_eq!(counters.snapshot().datagrams_sent, 10);
+    (10..90).for_each(|fill| send(to, fill));
+    assert_eq!(counters.snapshot().datagrams_sent, 11 + 64, "not more than 64 wait");
+    sender.flush(&counters);
+    let expected: Vec<_> = (0..90).map(|fill| (fill, 36)).collect();
+    assert_eq!(received(receiver, 90).await, expected);
+    assert_eq!(received(elsewhere, 1).await, [(99, 36)]);
 }
 
 #[tokio::test]
@@ -240,7 +272,7 @@ async fn the_interface_decides_and_the_family_overrides() {
     let mut receiver = receiver.unwrap();
     let targets = receiver.local_addresses();
     let addresses = ["127.0.0.1:0", "[::1]:0", "127.0.0.1:0"].map(|text| text.parse().unwrap());
-    let mut sender = Sockets::bind(&addresses).unwrap();
+    let mut sender = ready(Sockets::bind(&addresses).unwrap()).await;
     let from = sender.local_addresses();
     let mapped = SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), targets[0].port());
     let mut inbound = receiver.inbound();
@@ -255,6 +287,7 @@ async fn the_interface_decides_and_the_family_overrides() {
         let mut batch = TransmitBuf::new();
         batch.push(b"hello");
         sender.send(Path { interface, remote: to }, &batch, &stats::Counters::default());
+        sender.flush(&stats::Counters::default());
         let mut arrived = Vec::new();
         while arrived.is_empty() {
             soon(receiver.readable()).await;

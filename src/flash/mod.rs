@@ -15,6 +15,7 @@
 //! | [`action`] | what a connection asks of its session |
 //! | [`call`] | remote calls in both directions |
 //! | [`peer_info`] | §5.3.3 the addresses of a client |
+//! | [`group_channel`] | – joining groups at the server |
 //! | [`client`] | §5.3 NetConnection, the client's end |
 //! | [`server`] | §5.3 NetConnection, the server's end |
 //!
@@ -26,6 +27,7 @@ pub mod client;
 pub mod command;
 mod control;
 mod error;
+pub mod group_channel;
 pub mod message;
 pub mod metadata;
 pub mod peer_info;

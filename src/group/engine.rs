@@ -3,13 +3,14 @@
 use super::event::{GroupAction, GroupEvent};
 use super::link::{Link, Relation};
 use super::members::Members;
-use super::message::{Hello, MembershipMessage, Proof, ServerMessage};
+use super::message::{Hello, MembershipMessage, Proof};
 use super::replication::{
     NeighborTrade, Output, Replication, ReplicationStats, ReplicationStrategy,
 };
 use super::rng::Rng;
 use super::{FlowKind, GroupAddress, GroupConfig, GroupId, ReceiveMode, topology};
 use crate::crypto::Fingerprint;
+use crate::flash::group_channel::{JoinKey, ServerMessage};
 use crate::range::{IndexSet, RangeError};
 use crate::transport::{FlowId, SessionId, Time};
 use bytes::Bytes;
@@ -128,7 +129,8 @@ impl Group {
     /// Bootstrap peers of the groupspec are connected to at once.
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let replication = Replication::new(config.replication.clone(), Rng::new(rng.next()));
+        let replication =
+            Replication::new(config.near, config.replication.clone(), Rng::new(rng.next()));
         let mut group = Self {
             id: config.spec.group_id(),
             address: GroupAddress::of(&config.near),
@@ -169,9 +171,18 @@ impl Group {
     }
 
     /// The message with which to join at the server, on a flow with metadata
-    /// [`SERVER_METADATA`](super::message::SERVER_METADATA), associated with the control flow.
+    /// [`SERVER_METADATA`](crate::flash::group_channel::SERVER_METADATA), associated with the control flow.
     pub fn join_message(&self) -> Bytes {
-        ServerMessage::join(&self.config.spec).to_bytes()
+        ServerMessage::Join(self.join_key()).to_bytes()
+    }
+
+    /// The text form for version 1, as Flash Player 10.3 sends it, the hashed form for version 2.
+    fn join_key(&self) -> JoinKey {
+        let spec = &self.config.spec;
+        match spec.version() {
+            1 => JoinKey::CanonicalText(Bytes::copy_from_slice(spec.canonical_text().as_bytes())),
+            _ => JoinKey::GroupId(spec.group_id()),
+        }
     }
 
     /// The next thing to do. Drain after every input.

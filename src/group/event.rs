@@ -104,7 +104,8 @@ pub enum GroupEvent {
     },
     /// A neighbour asks for an object. To be answered by
     /// [`write_requested_object`](super::Group::write_requested_object) or
-    /// [`deny_requested_object`](super::Group::deny_requested_object), in any order, at any time.
+    /// [`deny_requested_object`](super::Group::deny_requested_object), in any order, at any time,
+    /// even if the neighbour is gone by then.
     ReplicationRequest {
         /// Which object.
         index: u64,

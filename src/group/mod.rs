@@ -10,7 +10,7 @@
 //! | [`groupspec`] | the groupspec string: build, parse, group ID, passwords |
 //! | [`address`] | group addresses on the ring of 2^256 |
 //! | [`topology`] | who should be whose neighbour, member estimate, coverage |
-//! | [`message`] | the messages of the flows `GC`, `GR 1C`, `GR 15` |
+//! | [`message`] | the messages of the flows `GR 1C`, `GR 15` |
 //! | [`replication`] | object replication: sets, requesting, serving |
 //! | `members`, `link`, `report` | known members, one session's relation, what reports say |
 //! | `engine` | [`Group`] itself |
@@ -32,10 +32,11 @@ mod rng;
 mod tests;
 pub mod topology;
 
+pub use crate::flash::group_channel::GroupId;
 pub use address::GroupAddress;
 pub use config::GroupConfig;
 pub use engine::{Group, GroupError, GroupStats, HelloVerdict, NeighborInfo, OpenVerdict};
 pub use event::{GroupAction, GroupEvent};
-pub use groupspec::{GroupId, GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
+pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
 pub use message::{FlowKind, ReceiveMode};
 pub use replication::{NeighborTrade, ReplicationLimits, ReplicationStats, ReplicationStrategy};

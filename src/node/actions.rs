@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::flash::Action;
+use crate::flash::group_channel::SERVER_METADATA;
 use crate::group::GroupAction;
-use crate::group::message::SERVER_METADATA;
 use crate::transport::{FlowOptions, MessageOptions, Priority};
 use bytes::Bytes;
 

@@ -2,9 +2,8 @@
 
 use super::{Rendezvous, RendezvousEvent};
 use crate::crypto::Fingerprint;
+use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
 use crate::flash::{Action, FlowDecision, FlowKind, FlowToken, ServerConnection, ServerEvent};
-use crate::group::GroupId;
-use crate::group::message::{SERVER_METADATA, ServerMessage};
 use crate::transport::{FlowId, FlowOptions, MessageOptions, Priority, SessionId, Time};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};

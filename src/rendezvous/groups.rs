@@ -1,6 +1,6 @@
 //! Who is a member of what.
 
-use crate::group::GroupId;
+use crate::flash::group_channel::GroupId;
 use crate::transport::SessionId;
 use rand_core::Rng;
 use std::collections::{BTreeMap, HashMap};

@@ -17,9 +17,8 @@ mod limiter;
 
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
+use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::{Keepalive, ServerConfig, ServerConnection};
-use crate::group::GroupId;
-use crate::group::message::JoinKey;
 use crate::transport::{
     Computed, Config, Endpoint, Event, FlowId, Introduction, Job, Machine, Path, Random, SessionId,
     Time, Transmit, TransmitBuf,

@@ -358,7 +358,7 @@ impl SendFlow {
             let given_up = front.abandoned && !front.in_flight;
             let told_by_next =
                 || self.queue.get(1).is_some_and(|next| !next.in_flight && !next.acknowledged);
-            if !front.acknowledged && !(given_up && told_by_next()) {
+            if !(front.acknowledged || (given_up && told_by_next())) {
                 return;
             }
             self.pop_front();

@@ -120,7 +120,13 @@ impl FilePeer {
     pub fn connect(&mut self, now: Time, uri: Uri, addresses: Vec<SocketAddr>) {
         self.node.connect(now, &uri, &addresses);
         self.server = Some((uri, addresses));
+        self.reconnect = None;
         self.pump(now);
+    }
+
+    /// The server to connect to when the connection is lost, or the next attempt is due.
+    pub fn set_server(&mut self, uri: Uri, addresses: Vec<SocketAddr>) {
+        self.server = Some((uri, addresses));
     }
 
     /// In which order chunks are fetched.

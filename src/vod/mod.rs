@@ -17,12 +17,15 @@
 //! | [`reorder`] | chunks in file order for a player or a pipe |
 //! | [`replica`] | the state machine that ties them together, for provider and receiver alike |
 //! | [`file_peer`] | a replica in a group on a node |
+//! | [`session`] | a file peer on sockets, a clock and threads |
+//! | [`Share`], [`Fetch`] | what most users want |
 //!
-//! These parts know neither sockets nor clocks nor an async runtime; files are used by [`store`]
-//! only, in blocking calls.
+//! But for the last two these parts know neither sockets nor clocks nor an async runtime; files are
+//! used by [`store`] only, in blocking calls.
 
 pub mod chunker;
 pub mod descriptor;
+mod fetch;
 pub mod file_name;
 pub mod file_peer;
 pub mod hash;
@@ -30,14 +33,19 @@ pub mod layout;
 pub mod link;
 pub mod reorder;
 pub mod replica;
+pub mod session;
+mod share;
 pub mod store;
 
 pub use chunker::{CHUNK_SIZE, Chunker};
 pub use descriptor::{Descriptor, DescriptorForm};
+pub use fetch::{Destination, Fetch, FetchConfig};
 pub use file_peer::{FileEvent, FilePeer, Request};
 pub use hash::Digest256;
 pub use layout::Layout;
 pub use link::{Integrity, LinkError, ServerAddress, ShareLink};
 pub use reorder::Reorder;
 pub use replica::Replica;
+pub use session::{Completed, News, Progress, SessionError};
+pub use share::{Share, ShareConfig};
 pub use store::{ChunkStore, MemoryStore, PartialFile, SourceFile, StoreError, Target};

@@ -117,7 +117,7 @@ async fn ten_megabytes_over_ipv6() {
 
 #[tokio::test]
 async fn a_slow_consumer_does_not_stop_the_transport() {
-    let (mut a, b) = (start("127.0.0.1:0"), start("127.0.0.1:0"));
+    let [mut a, mut b, mut c] = ["127.0.0.1:0"; 3].map(start);
     a.open(&b).await;
     let near = a.opened(Role::Initiator).await;
     let count = 3 * EVENT_QUEUE as u32;
@@ -128,11 +128,8 @@ async fn a_slow_consumer_does_not_stop_the_transport() {
     while !matches!(a.next().await, Event::FlowDone { .. }) {}
     assert_eq!(b.handle.stats().stalls, 1);
     // New sessions open as well.
-    let c = start("127.0.0.1:0");
     c.open(&b).await;
-    let mut c = c;
     c.opened(Role::Initiator).await;
-    let mut b = b;
     let mut next = 0;
     while next < count {
         if let Event::Message { message, .. } = b.next().await {

@@ -16,6 +16,7 @@ pub use builder::GroupSpecBuilder;
 pub use multicast::{IpMulticastAddress, ParseIpMulticastError};
 
 use crate::crypto::Fingerprint;
+use crate::flash::group_channel::GroupId;
 use crate::wire::option::{self, Item, OptionRef};
 use crate::wire::{WireError, vlu};
 use sha2::{Digest, Sha256};
@@ -73,30 +74,6 @@ pub enum GroupSpecError {
     /// A group needs a name.
     #[error("the group name is empty")]
     EmptyName,
-}
-
-/// The identity of a group: the hash of its canonical text.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupId(pub [u8; 32]);
-
-impl GroupId {
-    /// The identity of a version 1 group, the only one a server can compute from the text form of
-    /// the join message: SHA-256 of the canonical text.
-    pub fn of_canonical_text(text: &[u8]) -> Self {
-        Self(Sha256::digest(text).into())
-    }
-}
-
-impl fmt::Display for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
 }
 
 /// A groupspec: the string as it was given or built, and what it says.

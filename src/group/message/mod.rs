@@ -2,7 +2,6 @@
 //!
 //! | flow metadata | file | content |
 //! | --- | --- | --- |
-//! | `GC` | [`server`] | joining at the server, introductions |
 //! | `GR 1C` | [`membership`], [`hello`], [`report`] | the relation between two members |
 //! | `GR 15` | [`replication`], [`range_list`] | object replication |
 //!
@@ -13,19 +12,14 @@ pub mod membership;
 pub mod range_list;
 pub mod replication;
 pub mod report;
-pub mod server;
 
 pub use hello::{Hello, Proof};
 pub use membership::{MembershipMessage, ReceiveMode};
 pub use range_list::RangeList;
 pub use replication::ReplicationMessage;
 pub use report::{Record, Report};
-pub use server::{JoinKey, ServerMessage};
 
 use crate::wire::{Reason, WireError};
-
-/// User metadata of the flows between a member and the server.
-pub const SERVER_METADATA: [u8; 2] = *b"GC";
 
 /// The flows that two members of a group have with each other, each kind one in each direction
 /// (multicast: one per stream).

@@ -1,9 +1,8 @@
 //! Requesting: which index to ask of whom, and what becomes of the answers.
 
 use super::neighbor::{InFlight, Neighbor};
-use super::window;
+use super::spread::Pick;
 use super::{GroupEvent, Replication, ReplicationMessage, ReplicationStrategy};
-use crate::group::rng::Rng;
 use crate::range::IndexSet;
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
@@ -11,11 +10,6 @@ use std::time::Duration;
 
 /// How often overdue answers and expired back-offs are looked for, while there are any.
 const CHECK: Duration = Duration::from_millis(250);
-
-/// With the spreading strategy no more than this fraction of what is wanted is in flight at one
-/// neighbour: fetchers that start together would all have asked the provider for everything before they
-/// can trade.
-const SPREAD_SHARE: u64 = 16;
 
 impl Replication {
     /// Sends requests until every neighbour that can be asked has its window full.
@@ -143,14 +137,8 @@ impl Replication {
     }
 
     fn has_room(&self, now: Time, n: &Neighbor) -> bool {
-        let window = match self.strategy {
-            ReplicationStrategy::RarestFirstSpread if self.neighbors.len() > 1 => {
-                let share = usize::try_from(self.want.len() / SPREAD_SHARE).unwrap_or(usize::MAX);
-                n.window.size().min(share.max(window::INITIAL))
-            }
-            _ => n.window.size(),
-        };
-        n.usable(now) && n.in_flight.len() < window && n.nothing_as_of != Some(self.open_epoch)
+        let room = n.in_flight.len() < n.window.size();
+        n.usable(now) && room && n.nothing_as_of != Some(self.open_epoch)
     }
 
     /// The index to ask this neighbour for next, if it has room for a request.
@@ -158,35 +146,37 @@ impl Replication {
         if !self.has_room(now, self.neighbors.get(&session)?) {
             return None;
         }
-        let by_rarity = match self.strategy {
-            ReplicationStrategy::LowestFirst => None,
-            ReplicationStrategy::RarestFirst => self.pick_rarest(now, session, false),
-            ReplicationStrategy::RarestFirstSpread => self.pick_rarest(now, session, true),
+        let picked = match self.strategy {
+            ReplicationStrategy::LowestFirst => self.pick_lowest(now, session),
+            ReplicationStrategy::RarestFirst => self.pick_rarest(now, session),
+            ReplicationStrategy::RarestFirstSpread => self.pick_spread(now, session),
         };
-        let n = self.neighbors.get_mut(&session)?;
-        // Also for what the table of holders does not show yet.
-        let picked = by_rarity.or_else(|| first_askable(n, now, 0, None, &self.open));
-        if picked.is_none() {
-            n.nothing_as_of = Some(self.open_epoch);
+        match picked {
+            Pick::Index(index) => return Some(index),
+            Pick::Later => {}
+            Pick::Nothing => {
+                self.neighbors.get_mut(&session)?.nothing_as_of = Some(self.open_epoch)
+            }
         }
-        picked
+        None
     }
 
-    fn pick_rarest(&mut self, now: Time, session: SessionId, spread: bool) -> Option<u64> {
+    fn pick_lowest(&self, now: Time, session: SessionId) -> Pick {
+        let n = self.neighbors.get(&session);
+        n.and_then(|n| first_askable(n, now, 0, None, &self.open))
+            .map_or(Pick::Nothing, Pick::Index)
+    }
+
+    fn pick_rarest(&mut self, now: Time, session: SessionId) -> Pick {
         let haves = self.neighbors.values().map(|n| &n.their_have);
         self.rarity.refresh(now, &self.want, haves);
-        let n = self.neighbors.get_mut(&session)?;
-        let pick = |start, level| first_askable(n, now, start, Some(level), &self.open);
-        if !spread {
-            return self.rarity.levels().find_map(|level| pick(0, level));
+        let Some(n) = self.neighbors.get(&session) else { return Pick::Nothing };
+        let pick = |level| first_askable(n, now, 0, Some(level), &self.open);
+        // What the table of holders does not show yet comes last.
+        match self.rarity.levels().find_map(pick) {
+            Some(index) => Pick::Index(index),
+            None => self.pick_lowest(now, session),
         }
-        let picked = self.rarity.levels().find_map(|level| {
-            let run = n.cursor.and_then(|next| pick(next, level).filter(|found| *found == next));
-            run.or_else(|| pick(random_index(level, &mut self.rng), level))
-                .or_else(|| pick(0, level))
-        });
-        n.cursor = picked.map(|index| index + 1);
-        picked
     }
 
     fn request(&mut self, now: Time, session: SessionId, index: u64) {
@@ -234,22 +224,9 @@ impl Replication {
     }
 }
 
-/// A random index of a set, each as likely as the other; 0 if it is empty.
-fn random_index(set: &IndexSet, rng: &mut Rng) -> u64 {
-    let mut skip = rng.below(set.len());
-    for range in set.ranges() {
-        let len = range.end() - range.start() + 1;
-        if skip < len {
-            return range.start() + skip;
-        }
-        skip -= len;
-    }
-    0
-}
-
 /// The lowest index from `start` on that is open, that the neighbour has and may be asked for, and
 /// that is in `level`.
-fn first_askable(
+pub(super) fn first_askable(
     n: &Neighbor,
     now: Time,
     start: u64,

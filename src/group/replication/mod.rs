@@ -16,6 +16,7 @@ mod fetch;
 mod neighbor;
 mod rarity;
 mod serve;
+mod spread;
 mod window;
 
 use super::event::GroupEvent;
@@ -40,9 +41,9 @@ pub enum ReplicationStrategy {
     LowestFirst,
     /// The index that the fewest neighbours have first, the lowest of them.
     RarestFirst,
-    /// The index that the fewest neighbours have first, in runs that begin at random places, and from
-    /// the neighbours with the least to offer first: fetchers that start together take different
-    /// objects from the provider and then trade. Not known to Flash.
+    /// Fetchers that start together take different objects from the provider and then trade: each
+    /// asks first for a part that is its own by a hash, and gets the rest from the others. Not
+    /// known to Flash.
     RarestFirstSpread,
 }
 
@@ -148,6 +149,7 @@ struct Shown {
 }
 
 pub(super) struct Replication {
+    near: Fingerprint,
     limits: ReplicationLimits,
     strategy: ReplicationStrategy,
     have: IndexSet,
@@ -158,7 +160,8 @@ pub(super) struct Replication {
     open_epoch: u64,
     rarity: Rarity,
     neighbors: BTreeMap<SessionId, Neighbor>,
-    requests: BTreeMap<u32, Shown>,
+    /// By request ID. `None`: whoever asked is gone, and the application does not know it yet.
+    requests: BTreeMap<u32, Option<Shown>>,
     free_ids: Vec<u32>,
     output: VecDeque<Output>,
     rng: Rng,
@@ -168,8 +171,9 @@ pub(super) struct Replication {
 }
 
 impl Replication {
-    pub(super) fn new(limits: ReplicationLimits, rng: Rng) -> Self {
+    pub(super) fn new(near: Fingerprint, limits: ReplicationLimits, rng: Rng) -> Self {
         Self {
+            near,
             limits,
             strategy: ReplicationStrategy::default(),
             have: IndexSet::unbounded(),
@@ -322,8 +326,9 @@ impl Replication {
         let Some(neighbor) = self.neighbors.remove(&session) else { return };
         self.rarity.touch();
         self.release(&neighbor);
-        let void = self.requests.extract_if(.., |_, shown| shown.session == session);
-        self.free_ids.extend(void.map(|(id, _)| id));
+        for request in self.requests.values_mut() {
+            request.take_if(|shown| shown.session == session);
+        }
         self.rebalance(now);
         self.fill(now);
     }
@@ -353,23 +358,10 @@ impl Replication {
             }
         }
         n.nothing_as_of = None;
-        self.avoid_collision(session, list);
+        n.spoke = true;
         self.rarity.touch();
         self.refresh_interest(session);
         self.fill(now);
-    }
-
-    /// A neighbour has got what we are just asking another for: it fetches along the same run of
-    /// indices. Go on elsewhere.
-    fn avoid_collision(&mut self, session: SessionId, list: &RangeList) {
-        if self.strategy != ReplicationStrategy::RarestFirstSpread {
-            return;
-        }
-        for (_, n) in self.neighbors.iter_mut().filter(|(other, _)| **other != session) {
-            if list.ranges.iter().any(|r| n.in_flight.range(r.clone()).next().is_some()) {
-                n.cursor = None;
-            }
-        }
     }
 
     /// Requested indices among them are set free for others; an answer is still welcome.

@@ -45,6 +45,9 @@ pub(super) struct Neighbor {
     /// Our own `15` flow to it is open and the complete set sent.
     pub(super) flow_open: bool,
 
+    /// It has told what it has; a pure fetcher tells that it has nothing.
+    pub(super) spoke: bool,
+
     // Fetching from it.
     pub(super) their_have: IndexSet,
     pub(super) interested: bool,
@@ -53,7 +56,7 @@ pub(super) struct Neighbor {
     pub(super) window: Window,
     /// Nothing to pick as of this state of the open set; see `Replication::open_epoch`.
     pub(super) nothing_as_of: Option<u64>,
-    /// Where the spreading strategy goes on: behind what was last asked of it.
+    /// Where the spreading strategy goes on: at what was last asked of it.
     pub(super) cursor: Option<u64>,
     last_answer: Time,
     /// When the latest of the answered requests was sent.
@@ -81,6 +84,7 @@ impl Neighbor {
         Self {
             peer,
             flow_open: false,
+            spoke: false,
             their_have: IndexSet::new(),
             interested: false,
             unchoked_us: false,

@@ -172,13 +172,14 @@ impl Replication {
         // IDs not in use are in `free_ids`, so the next new one is their number and those in use.
         let known = self.requests.len() + self.free_ids.len();
         let request_id = self.free_ids.pop().unwrap_or(known as u32 + 1);
-        self.requests.insert(request_id, Shown { session, index });
+        self.requests.insert(request_id, Some(Shown { session, index }));
         self.event(GroupEvent::ReplicationRequest { index, request_id });
     }
 
     fn take_shown(&mut self, id: u32) -> Option<(SessionId, u64)> {
-        let shown = self.requests.remove(&id)?;
+        let request = self.requests.remove(&id)?;
         self.free_ids.push(id);
+        let shown = request?;
         if let Some(n) = self.neighbors.get_mut(&shown.session) {
             n.shown = n.shown.saturating_sub(1);
         }

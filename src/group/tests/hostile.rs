@@ -1,4 +1,4 @@
-use super::net::{Answer, Net, peer};
+use super::net::{Answer, Net, object, peer};
 use crate::group::{FlowKind, GroupSpecBuilder, HelloVerdict, OpenVerdict};
 use crate::transport::{FlowId, SessionId, Time};
 use crate::wire::vlu;
@@ -74,6 +74,26 @@ fn a_flood_of_requests_is_bounded() {
     let id = net.nodes[0].held[0];
     assert!(net.with(0, |g, now| g.deny_requested_object(now, id)));
     assert_eq!(net.nodes[0].held.len(), 33);
+}
+
+#[test]
+fn the_answer_to_a_neighbour_that_is_gone_goes_to_nobody_else() {
+    let mut net = Net::new(3);
+    net.nodes[0].answer = Answer::Hold;
+    net.with(0, |g, now| g.add_have_objects(now, 0..=9)).unwrap();
+    net.introduce_all();
+    net.with(1, |g, now| g.add_want_objects(now, 3..=3)).unwrap();
+    net.run_for(SECOND);
+    net.close_session(0, 1);
+    net.with(2, |g, now| g.add_want_objects(now, 4..=4)).unwrap();
+    net.run_for(SECOND);
+    let &[gone, waiting] = &net.nodes[0].held[..] else { panic!("two requests") };
+    assert!(!net.with(0, |g, now| g.write_requested_object(now, gone, object(3, 1))));
+    net.run_for(SECOND);
+    assert!(net.fetched(2).is_empty(), "an answer to another question");
+    assert!(net.with(0, |g, now| g.write_requested_object(now, waiting, object(4, 1))));
+    net.run_for(SECOND);
+    assert_eq!(net.fetched(2), [4]);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use super::net::spec;
 use crate::crypto::Fingerprint;
-use crate::group::message::{Hello, MembershipMessage, ReplicationMessage, ServerMessage};
+use crate::flash::group_channel::ServerMessage;
+use crate::group::message::{Hello, MembershipMessage, ReplicationMessage};
 use crate::group::{
     FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, HelloVerdict, OpenVerdict,
 };

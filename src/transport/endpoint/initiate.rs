@@ -24,7 +24,7 @@ const BACKOFF: Duration = Duration::from_millis(1500);
 const MAX_CANDIDATES: usize = 24;
 /// Plain bytes of a padded hello. A responder answers with at most three times what it received,
 /// so that the padding makes room for static keys in a large group. It is the usual padding of a
-/// packet, only more of it; every other hello goes without, in case a responder minds.
+/// packet, only more of it; the first hello and every other after it go without, as everybody's do.
 const PADDED_HELLO: usize = 205;
 /// Packets of the session that may arrive before its keys are computed.
 const MAX_EARLY: usize = 16;
@@ -192,7 +192,7 @@ impl Endpoint {
         for candidate in attempt.candidates.iter_mut().filter(|c| c.next <= now) {
             candidate.sent += 1;
             candidate.next = now + BACKOFF * candidate.sent;
-            let padded = to_peer && candidate.sent % 2 == 1;
+            let padded = to_peer && candidate.sent % 2 == 0;
             due.push((candidate.path, if padded { PADDED_HELLO } else { 0 }));
         }
         let (epd, tag) = (attempt.epd.clone(), attempt.tag);

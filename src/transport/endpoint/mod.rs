@@ -394,7 +394,8 @@ impl Endpoint {
         for chunk in chunks(rest) {
             match chunk {
                 Chunk::InitiatorHello(hello) if session_id == 0 => {
-                    self.on_hello(now, path, received, &hello);
+                    // One answer a datagram: more would add up to more than was received.
+                    return self.on_hello(now, path, received, &hello);
                 }
                 Chunk::ResponderHello(hello) if session_id == 0 => {
                     self.on_responder_hello(now, path, &hello);
@@ -403,7 +404,7 @@ impl Endpoint {
                     self.on_redirect(now, path, &redirect);
                 }
                 Chunk::InitiatorKeying(keying) if session_id == 0 => {
-                    self.on_initiator_keying(now, path, received, &keying);
+                    return self.on_initiator_keying(now, path, received, &keying);
                 }
                 Chunk::ResponderKeying(keying) => {
                     self.on_responder_keying(path, session_id, &keying);

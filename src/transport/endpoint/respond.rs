@@ -231,18 +231,14 @@ impl Endpoint {
         let (far, ip) = (session.far.clone(), session.path.remote.ip());
         let proven = far.static_groups().next().is_some();
         let older = self.table.find(far.fingerprint()).filter(|&older| older != id);
-        let keeps_its_name = older.is_some_and(|older| {
+        if let Some(older) = older {
             let same_ip = self.table.open(older).is_some_and(|s| s.path.remote.ip() == ip);
-            let overridden = proven || same_ip;
-            if let Some((session, mut cx)) = self.entry(now, older).filter(|_| overridden) {
+            if let Some((session, mut cx)) = self.entry(now, older).filter(|_| proven || same_ip) {
                 session.close_abruptly(&mut cx, CloseReason::Overridden);
                 self.settle(now, older);
             }
-            !overridden
-        });
-        if !keeps_its_name {
-            self.table.name(id);
         }
+        self.table.name(id);
         self.report_opened(id, Vec::new());
     }
 }

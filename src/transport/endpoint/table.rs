@@ -30,7 +30,9 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     sessions: HashMap<SessionId, Entry>,
-    by_fingerprint: HashMap<Fingerprint, SessionId>,
+    /// Sessions of which the owner knows, oldest first. There is more than one for a fingerprint
+    /// only if the certificate does not prove who is behind it.
+    by_fingerprint: HashMap<Fingerprint, Vec<SessionId>>,
     per_ip: HashMap<IpAddr, usize>,
     /// Sessions that were opened by a keying.
     answered: HashMap<PendingKey, SessionId>,
@@ -72,10 +74,9 @@ impl Table {
         self.sessions.values().map(|e| &e.session).filter(|s| s.is_open() && s.confirmed)
     }
 
-    /// The open session with `far`.
+    /// The open session with `far`; the oldest, if there are several.
     pub(super) fn find(&self, far: Fingerprint) -> Option<SessionId> {
-        let id = *self.by_fingerprint.get(&far)?;
-        self.open(id).map(|session| session.id)
+        self.by_fingerprint.get(&far)?.iter().copied().find(|&id| self.open(id).is_some())
     }
 
     /// True if `far` has opened a session and not used it yet.
@@ -99,10 +100,19 @@ impl Table {
         self.answered.get(&key).copied()
     }
 
-    /// Makes `id` the session that [`find`](Self::find) gives for its peer.
+    /// Lets [`find`](Self::find) give `id` for its peer, unless there is an older session.
     pub(super) fn name(&mut self, id: SessionId) {
         if let Some(entry) = self.sessions.get(&id) {
-            self.by_fingerprint.insert(entry.session.far.fingerprint(), id);
+            self.by_fingerprint.entry(entry.session.far.fingerprint()).or_default().push(id);
+        }
+    }
+
+    fn forget_name(&mut self, far: Fingerprint, id: SessionId) {
+        if let Some(ids) = self.by_fingerprint.get_mut(&far) {
+            ids.retain(|&other| other != id);
+            if ids.is_empty() {
+                self.by_fingerprint.remove(&far);
+            }
         }
     }
 
@@ -111,10 +121,7 @@ impl Table {
         if let Some(at) = entry.scheduled {
             self.timers.remove(&(at, Timer::Session(id)));
         }
-        let far = entry.session.far.fingerprint();
-        if self.by_fingerprint.get(&far) == Some(&id) {
-            self.by_fingerprint.remove(&far);
-        }
+        self.forget_name(entry.session.far.fingerprint(), id);
         if let Some((key, _)) = &entry.session.keying_answer
             && self.answered.get(key) == Some(&id)
         {

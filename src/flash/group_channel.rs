@@ -1,11 +1,17 @@
-//! Messages of the `GC` flows between a member and the server.
+//! The `GC` flows, on which a client joins groups at its server: messages and the group's identity
+//! (`protocol-notes/netgroup-membership.md`).
+//!
+//! No RTMP header and no timestamp: a type byte, then the body.
 
-use super::split_type;
 use crate::crypto::Fingerprint;
-use crate::group::{GroupId, GroupSpec};
 use crate::wire::option::{self, Item};
 use crate::wire::{Reason, WireError};
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// User metadata of the flows between a member and the server.
+pub const SERVER_METADATA: [u8; 2] = *b"GC";
 
 const JOIN: u8 = 0x01;
 const CONNECT: u8 = 0x0b;
@@ -16,6 +22,30 @@ const GROUP_ID: u64 = 0x15;
 
 /// The longest canonical text that is accepted in a join message, in bytes.
 pub const MAX_CANONICAL_TEXT: usize = 16 * 1024;
+
+/// The identity of a group: the hash of its canonical text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub [u8; 32]);
+
+impl GroupId {
+    /// The identity of a version 1 group, the only one a server can compute from the text form of
+    /// the join message: SHA-256 of the canonical text.
+    pub fn of_canonical_text(text: &[u8]) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
 
 /// How a join message names the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,18 +81,10 @@ pub enum ServerMessage {
 }
 
 impl ServerMessage {
-    /// The join message for a group: the text form for version 1, as Flash Player 10.3 sends it,
-    /// the hashed form for version 2.
-    pub fn join(spec: &GroupSpec) -> Self {
-        Self::Join(match spec.version() {
-            1 => JoinKey::CanonicalText(Bytes::copy_from_slice(spec.canonical_text().as_bytes())),
-            _ => JoinKey::GroupId(spec.group_id()),
-        })
-    }
-
     /// Reads a message. Unknown options of a join are ignored.
     pub fn parse(message: &Bytes) -> Result<Self, WireError> {
-        let (kind, body) = split_type("server.type", message)?;
+        let (&kind, body) =
+            message.split_first().ok_or(WireError::new("server.type", 0, Reason::Truncated))?;
         Ok(match kind {
             JOIN => Self::Join(parse_key(message, body).map_err(|e| e.within(1))?),
             CONNECT => Self::Connect(fingerprint(body)?),
@@ -123,24 +145,17 @@ mod tests {
 
     #[test]
     fn both_join_forms_name_the_same_group() {
-        let spec = GroupSpec::parse("G:0102010c020e7400").unwrap();
-        let text = ServerMessage::join(&spec);
-        assert_eq!(&text.to_bytes()[..], b"\x01\x11\x10G:0102010c020e74");
-        let hashed = ServerMessage::Join(JoinKey::GroupId(spec.group_id()));
+        // What Flash Player 10.3 sends for a version 1 group.
+        let bytes = Bytes::from_static(b"\x01\x11\x10G:0102010c020e74");
+        let text = ServerMessage::parse(&bytes).unwrap();
+        assert_eq!(text.to_bytes(), bytes);
+        let ServerMessage::Join(key) = text else { panic!() };
+        let hashed = ServerMessage::Join(JoinKey::GroupId(key.group_id()));
         assert_eq!(hashed.to_bytes()[..3], [0x01, 0x21, 0x15]);
-        for message in [text, hashed] {
-            let parsed = ServerMessage::parse(&message.to_bytes()).unwrap();
-            assert_eq!(parsed, message);
-            let ServerMessage::Join(key) = parsed else { panic!() };
-            assert_eq!(key.group_id(), spec.group_id());
-        }
-    }
-
-    #[test]
-    fn version_two_joins_by_id() {
-        let spec = GroupSpec::parse("G:027f0201010103010c050e74657374011b00").unwrap();
-        let expected = ServerMessage::Join(JoinKey::GroupId(spec.group_id()));
-        assert_eq!(ServerMessage::join(&spec), expected);
+        let ServerMessage::Join(again) = ServerMessage::parse(&hashed.to_bytes()).unwrap() else {
+            panic!()
+        };
+        assert_eq!(again.group_id(), key.group_id());
     }
 
     #[test]

@@ -1,0 +1,256 @@
+//! `rtmfp fetch`: get a shared file and share it on.
+
+use super::scratch::Scratch;
+use super::screen::{self, Live, Picture, REDRAW};
+use super::share::{say, server_of};
+use super::signals::Signals;
+use super::{STOP_GRACE, format};
+use anyhow::{Context, bail};
+use rtmfp::flash::Uri;
+use rtmfp::group::ReplicationStrategy;
+use rtmfp::vod::session::{Completed, News, SessionError};
+use rtmfp::vod::store::Overwrite;
+use rtmfp::vod::{Destination, Fetch, FetchConfig, ShareLink};
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Fetch a shared file, verify it, and share it on.
+///
+/// The file is called NAME.part until it is complete; the same command again goes on where an
+/// earlier one ended.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rtmfp fetch rtmfp-share://192.0.2.7:1935/1/group=G:…
+  rtmfp fetch LINK -o ~/Videos/ --seed-for 2h
+  rtmfp fetch LINK -o - | mpv -")]
+pub(crate) struct FetchArgs {
+    /// The link that `rtmfp share` printed
+    link: ShareLink,
+
+    /// File or directory to write to, or - for standard output [default: this directory, under the
+    /// name that the file was shared by]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// How long to share the file on when it is complete: 30s, 15m, 2h, or 0 for not at all
+    /// [default: until Ctrl-C if standard output is a terminal, otherwise 0]
+    #[arg(long, value_name = "DURATION", value_parser = format::parse_duration)]
+    seed_for: Option<Duration>,
+
+    /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP
+    #[arg(long, value_name = "URL")]
+    via: Option<Uri>,
+
+    /// Replace the file if a different one of its name exists
+    #[arg(long)]
+    force: bool,
+
+    /// UDP address to send and receive from; may be given several times
+    /// [default: 0.0.0.0:0 and [::]:0, any free port]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+}
+
+/// How long to share on.
+#[derive(Debug, Clone, Copy)]
+enum Seed {
+    For(Duration),
+    UntilInterrupted,
+}
+
+pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot catch signals")?;
+    let is_pipe = args.output.as_deref() == Some(Path::new("-"));
+    let seed = seed(args.seed_for, is_pipe);
+    let scratch = if is_pipe { Some(Scratch::new()?) } else { None };
+    let config = config(args, scratch.as_ref())?;
+    let servers: Vec<String> = config.link.servers().map(ToString::to_string).collect();
+    screen::line(&format!("connecting to {}", servers.join(", ")));
+    let fetch = tokio::select! {
+        fetch = Fetch::start(config) => fetch?,
+        () = signals.recv() => bail!("interrupted before there was a connection"),
+    };
+    let outcome = fetch_and_seed(&fetch, seed, is_pipe, &mut signals).await;
+    let progress = fetch.progress();
+    signals.or_at_once(fetch.stop(STOP_GRACE)).await;
+    let uploaded = progress.borrow().bytes_uploaded;
+    if uploaded > 0 {
+        screen::line(&format!("{} uploaded to other members", format::bytes(uploaded)));
+    }
+    outcome
+}
+
+fn seed(asked: Option<Duration>, is_pipe: bool) -> Seed {
+    match asked {
+        Some(time) => Seed::For(time),
+        None if !is_pipe && std::io::stdout().is_terminal() => Seed::UntilInterrupted,
+        None => Seed::For(Duration::ZERO),
+    }
+}
+
+fn config(args: FetchArgs, scratch: Option<&Scratch>) -> anyhow::Result<FetchConfig> {
+    let mut link = args.link;
+    if let Some(uri) = &args.via {
+        (link.server, link.app) = server_of(uri)?;
+        link.also.clear();
+    }
+    let destination = match (scratch, args.output) {
+        (Some(scratch), _) => Destination::File(scratch.path().join("piped")),
+        (None, None) => Destination::Directory(PathBuf::from(".")),
+        (None, Some(path)) if path.is_dir() => Destination::Directory(path),
+        (None, Some(path)) => Destination::File(path),
+    };
+    let mut config = FetchConfig::new(link, destination);
+    config.listen = args.listen;
+    if args.force {
+        config.overwrite = Overwrite::Replace;
+    }
+    if scratch.is_some() {
+        config.strategy = ReplicationStrategy::LowestFirst;
+    }
+    Ok(config)
+}
+
+async fn fetch_and_seed(
+    fetch: &Fetch,
+    seed: Seed,
+    is_pipe: bool,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let (mut live, mut picture) = (Live::new(), Picture::new());
+    let completed = if is_pipe {
+        tokio::select! {
+            piped = pipe(fetch) => piped?,
+            never = show(fetch, &mut live, &mut picture) => match never {},
+            () = signals.recv() => bail!("interrupted"),
+        }
+    } else {
+        tokio::select! {
+            completed = fetch.completed() => completed?,
+            never = show(fetch, &mut live, &mut picture) => match never {},
+            () = signals.recv() => {
+                bail!("interrupted; what was fetched is kept, the same command goes on from there")
+            }
+        }
+    };
+    live.clear();
+    summary(fetch, &completed, is_pipe)?;
+    match seed {
+        Seed::For(Duration::ZERO) => return Ok(()),
+        Seed::For(time) => screen::line(&format!("sharing on for {}", format::duration(time))),
+        Seed::UntilInterrupted => screen::line("sharing on until Ctrl-C"),
+    }
+    let mut live = Live::new();
+    let end = async {
+        match seed {
+            Seed::For(time) => tokio::time::timeout(time, std::future::pending()).await,
+            Seed::UntilInterrupted => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Ok(()) | Err(_) = end => {}
+        never = show(fetch, &mut live, &mut picture) => match never {},
+        () = signals.recv() => {}
+    }
+    Ok(())
+}
+
+/// What [`show`] never returns.
+enum Never {}
+
+/// Shows the progress for as long as it is let.
+async fn show(fetch: &Fetch, live: &mut Live, picture: &mut Picture) -> Never {
+    let (progress, mut news) = (fetch.progress(), fetch.news());
+    let mut redraw = tokio::time::interval(REDRAW);
+    loop {
+        tokio::select! {
+            _ = redraw.tick() => {
+                let progress = progress.borrow().clone();
+                let text = picture.fetching_drawn(&progress);
+                // Where there is no terminal there is no picture either.
+                live.tell(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
+                live.draw(text);
+            }
+            Ok(news) = news.recv() => match news {
+                News::DescriptorKnown(descriptor) => {
+                    let size = descriptor.layout.size().map(format::bytes).unwrap_or_default();
+                    screen::line(&format!("fetching {} {size}", descriptor.file_name()));
+                }
+                news => say(&news),
+            },
+        }
+    }
+}
+
+fn summary(fetch: &Fetch, completed: &Completed, is_pipe: bool) -> anyhow::Result<()> {
+    let progress = fetch.progress().borrow().clone();
+    let fetched = progress.bytes_from_provider + progress.bytes_from_peers;
+    let place = match &completed.path {
+        Some(path) if !is_pipe => path.display().to_string(),
+        _ => "complete".into(),
+    };
+    screen::line(&format!(
+        "{place}: {}, {} fetched now, {} of it from peers",
+        format::bytes(progress.held_bytes),
+        format::bytes(fetched),
+        format::bytes(progress.bytes_from_peers),
+    ));
+    screen::line(&format!("SHA-256 {}", completed.sha256));
+    if let Some(path) = completed.path.as_ref().filter(|_| !is_pipe) {
+        screen::result(&path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Writes the file to standard output in order, each part as soon as it is there.
+async fn pipe(fetch: &Fetch) -> anyhow::Result<Completed> {
+    let mut news = fetch.news();
+    let mut written = 0;
+    loop {
+        let ready = tokio::select! {
+            ready = ready_chunks(fetch, written) => ready?,
+            rejected = rejected(&mut news) => {
+                bail!("what was written so far is not the promised file (SHA-256 {rejected})")
+            }
+            completed = fetch.completed() => {
+                let completed = completed?;
+                match fetch.progress().borrow().ready_chunks {
+                    ready if ready > written => ready,
+                    _ => return Ok(completed),
+                }
+            }
+        };
+        while written < ready {
+            let chunk = fetch.read_chunk(written + 1).await?;
+            // A reader that takes its time must not keep anything else waiting.
+            tokio::task::spawn_blocking(move || {
+                let mut out = std::io::stdout().lock();
+                out.write_all(&chunk).and_then(|()| out.flush())
+            })
+            .await?
+            .context("cannot write to standard output")?;
+            written += 1;
+        }
+    }
+}
+
+/// How far the file is there without a gap, once that is beyond `written`.
+async fn ready_chunks(fetch: &Fetch, written: u64) -> Result<u64, SessionError> {
+    let mut progress = fetch.progress();
+    let seen = progress.wait_for(|progress| progress.ready_chunks > written).await;
+    seen.map(|progress| progress.ready_chunks).map_err(|_| SessionError::Stopped)
+}
+
+/// Waits until the file, verified as a whole, turns out to be wrong.
+async fn rejected(news: &mut tokio::sync::broadcast::Receiver<News>) -> rtmfp::vod::Digest256 {
+    loop {
+        match news.recv().await {
+            Ok(News::FileRejected { actual }) => return actual,
+            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}

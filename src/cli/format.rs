@@ -1,0 +1,160 @@
+//! Numbers for people, and back.
+
+use rtmfp::driver::Clock;
+use rtmfp::transport::Time;
+use std::time::Duration;
+
+/// `12.3 MB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = UNITS[0];
+    for larger in &UNITS[1..] {
+        if value < 999.95 {
+            break;
+        }
+        value /= 1000.0;
+        unit = larger;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// `12.3 MB/s`.
+pub(crate) fn rate(bytes_per_second: f64) -> String {
+    format!("{}/s", bytes(bytes_per_second as u64))
+}
+
+/// `45 %`; 100 only for all of it.
+pub(crate) fn percent(part: f64) -> String {
+    let percent = (part * 100.0).floor().clamp(0.0, 100.0);
+    format!("{percent:.0} %")
+}
+
+/// `0.8 s`, `12 s`, `3:45`, `1:02:03`.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        _ => format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
+    }
+}
+
+/// `1 neighbour`, `3 neighbours`.
+pub(crate) fn count(count: impl Into<u64>, noun: &str) -> String {
+    let count = count.into();
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `1 neighbour`, `3 neighbours`.
+pub(crate) fn neighbors(neighbors: usize) -> String {
+    count(neighbors as u64, "neighbour")
+}
+
+/// Reads `90`, `90s`, `15m`, `2h` or `1d`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let problem = || format!("{text:?} is not a time: write 30s, 15m, 2h, or 0");
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| problem())?;
+    let unit = match unit.trim() {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(problem()),
+    };
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(problem)
+}
+
+/// The rate at which a counter grows, smoothed over some seconds.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    clock: Clock,
+    last: Option<(Time, u64)>,
+    /// The weighted sum of the rates so far, and that of their weights.
+    sum: f64,
+    weight: f64,
+}
+
+impl Rate {
+    /// Time after which an old rate has lost most of its weight.
+    const MEMORY_SECONDS: f64 = 2.0;
+
+    pub(crate) fn new() -> Self {
+        Self { clock: Clock::start(), last: None, sum: 0.0, weight: 0.0 }
+    }
+
+    /// Notes the counter's value and tells its growth per second.
+    pub(crate) fn update(&mut self, value: u64) -> f64 {
+        self.update_at(self.clock.now(), value)
+    }
+
+    fn update_at(&mut self, now: Time, value: u64) -> f64 {
+        let Some((then, before)) = self.last.replace((now, value)) else { return 0.0 };
+        let seconds = now.since(then).as_secs_f64();
+        let keep = (-seconds / Self::MEMORY_SECONDS).exp();
+        let grown = value.saturating_sub(before) as f64;
+        // The longer the step, the more it counts.
+        self.sum = self.sum * keep + grown * (1.0 - keep) / seconds.max(1e-6);
+        self.weight = self.weight * keep + (1.0 - keep);
+        if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_at_most_four_digits() {
+        let text = |n| bytes(n);
+        assert_eq!(text(0), "0 B");
+        assert_eq!(text(999), "999 B");
+        assert_eq!(text(1_000), "1.0 kB");
+        assert_eq!(text(999_949), "999.9 kB");
+        assert_eq!(text(999_951), "1.0 MB");
+        assert_eq!(text(12_345_678), "12.3 MB");
+        assert_eq!(text(u64::MAX), "18.4 EB");
+    }
+
+    #[test]
+    fn a_hundred_percent_is_all_of_it() {
+        assert_eq!(percent(0.999), "99 %");
+        assert_eq!(percent(1.0), "100 %");
+    }
+
+    #[test]
+    fn durations() {
+        let text = |ms| duration(Duration::from_millis(ms));
+        assert_eq!(text(840), "0.8 s");
+        assert_eq!(text(12_900), "12 s");
+        assert_eq!(text(225_000), "3:45");
+        assert_eq!(text(3_723_000), "1:02:03");
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "h", "-1", "1.5h", "3x", "99999999999999999999", "999999999999999999d"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_steady_rate_is_told_at_once_and_an_old_one_fades() {
+        let mut rate = Rate::new();
+        let mut told = 0.0;
+        for tenth in 0..100 {
+            told = rate.update_at(Time::from_micros(tenth * 100_000), tenth * 50);
+            assert!(tenth == 0 || (told - 500.0).abs() < 1.0, "{told}");
+        }
+        for tenth in 100..200 {
+            told = rate.update_at(Time::from_micros(tenth * 100_000), 5_000);
+        }
+        assert!(told < 10.0, "{told}");
+    }
+}

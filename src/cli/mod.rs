@@ -1,0 +1,109 @@
+//! The `rtmfp` command line: one file a verb.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `share`, `fetch`, `demo`, `groupspec`, `serve` | the verbs |
+//! | `screen` | progress on a terminal, lines elsewhere |
+//! | `log` | what `tracing` says, between the progress |
+//! | `format` | numbers for people |
+//! | `embedded` | the rendezvous server inside `share` |
+//! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
+
+mod demo;
+mod embedded;
+mod fetch;
+mod format;
+mod groupspec;
+mod log;
+mod scratch;
+mod screen;
+mod serve;
+mod share;
+mod signals;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long leaving a group may take.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Peer-to-peer files and groups over RTMFP, the protocol of Flash Player.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+#[command(after_help = "\
+Example: share a file on one computer, fetch it on others:
+  rtmfp share film.mp4
+  rtmfp fetch rtmfp-share://192.0.2.7:1935/1/group=G:…
+
+Exit status: 0 if all went well, 1 if not, 2 if the command line was wrong.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// Say more on standard error: -v what is done, -vv how, -vvv everything
+    ///
+    /// The environment variable RUST_LOG chooses more precisely, for example
+    /// RUST_LOG=rtmfp::transport=debug.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Share(share::ShareArgs),
+    Fetch(fetch::FetchArgs),
+    Demo(demo::DemoArgs),
+    Serve(serve::ServeArgs),
+    #[command(subcommand)]
+    Groupspec(groupspec::GroupspecVerb),
+}
+
+/// Runs the command and tells how it went.
+pub(crate) fn main(cli: Cli) -> ExitCode {
+    let is_server = matches!(cli.verb, Verb::Serve(_));
+    log::init(if is_server { cli.verbose.saturating_add(1) } else { cli.verbose });
+    match run(cli.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    let work = async {
+        match verb {
+            Verb::Share(args) => share::run(args).await,
+            Verb::Fetch(args) => fetch::run(args).await,
+            Verb::Demo(args) => demo::run(args).await,
+            Verb::Serve(args) => serve::run(args).await,
+            Verb::Groupspec(verb) => groupspec::run(&verb),
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    // Nobody waits for a thread that may be in a slow read.
+    runtime.shutdown_background();
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        for verb in Cli::command().get_subcommands_mut() {
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+    }
+}

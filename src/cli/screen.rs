@@ -1,0 +1,205 @@
+//! Progress on a terminal, lines elsewhere; both on standard error, so that standard output is for
+//! results.
+
+use super::format::{self, Rate};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rtmfp::driver::Clock;
+use rtmfp::transport::Time;
+use rtmfp::vod::replica::Stage;
+use rtmfp::vod::session::{ChunkMap, Progress};
+use std::io::{IsTerminal, Write};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// How often a terminal is redrawn.
+pub(crate) const REDRAW: Duration = Duration::from_millis(200);
+/// The longest silence elsewhere while something changes.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
+
+static BARS: LazyLock<MultiProgress> =
+    LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+
+/// Whether progress is drawn instead of told line by line.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Does something with standard error, the progress set aside meanwhile.
+pub(crate) fn aside<R>(write: impl FnOnce() -> R) -> R {
+    BARS.suspend(write)
+}
+
+/// A line for the person, on standard error.
+pub(crate) fn line(text: &str) {
+    aside(|| {
+        // Nobody can be told that nobody can be told.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    });
+}
+
+/// What went wrong.
+pub(crate) fn error(text: &str) {
+    line(&format!("error: {text}"));
+}
+
+/// A line of a result, on standard output.
+pub(crate) fn result(text: &str) -> std::io::Result<()> {
+    aside(|| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{text}").and_then(|()| out.flush())
+    })
+}
+
+/// One or several lines that change, or a line now and then where there is no terminal.
+pub(crate) struct Live {
+    bar: ProgressBar,
+    clock: Clock,
+    /// When the last line was written, and at which tenth of the whole.
+    told: Option<(Time, u64)>,
+    last_line: String,
+}
+
+impl Live {
+    pub(crate) fn new() -> Self {
+        let bar =
+            if is_terminal() { BARS.add(ProgressBar::no_length()) } else { ProgressBar::hidden() };
+        // The template is a constant and valid.
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
+        }
+        Self { bar, clock: Clock::start(), told: None, last_line: String::new() }
+    }
+
+    /// Shows `text` on a terminal.
+    pub(crate) fn draw(&self, text: String) {
+        if is_terminal() {
+            self.bar.set_message(text);
+            self.bar.tick();
+        }
+    }
+
+    /// Writes `text` where there is no terminal if it differs from the last, and it is time or
+    /// another tenth of the whole is done.
+    pub(crate) fn tell(&mut self, fraction: f64, text: String) {
+        if is_terminal() || text == self.last_line {
+            return;
+        }
+        let (now, tenth) = (self.clock.now(), (fraction * 10.0) as u64);
+        let is_due = self
+            .told
+            .is_none_or(|(then, before)| tenth > before || now.since(then) >= PLAIN_INTERVAL);
+        if is_due {
+            self.told = Some((now, tenth));
+            line(&text);
+            self.last_line = text;
+        }
+    }
+
+    /// Takes the lines away.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A fetch or share in words and as a picture.
+pub(crate) struct Picture {
+    down: Rate,
+    up: Rate,
+}
+
+impl Picture {
+    pub(crate) fn new() -> Self {
+        Self { down: Rate::new(), up: Rate::new() }
+    }
+
+    /// `3 neighbours, up 1.2 MB/s, 34.5 MB uploaded`.
+    pub(crate) fn sharing(&mut self, progress: &Progress) -> String {
+        let up = self.up.update(progress.bytes_uploaded);
+        let server = if progress.connected { "" } else { ", no connection to the server" };
+        format!(
+            "{}, up {}, {} uploaded{server}",
+            format::neighbors(progress.neighbors),
+            format::rate(up),
+            format::bytes(progress.bytes_uploaded),
+        )
+    }
+
+    /// One line on a fetch.
+    pub(crate) fn fetching(&mut self, progress: &Progress) -> String {
+        let down = self.down.update(progress.bytes_from_provider + progress.bytes_from_peers);
+        match progress.stage {
+            Stage::Descriptor if progress.neighbors == 0 => {
+                "looking for members of the group that have the file".into()
+            }
+            Stage::Descriptor => format!(
+                "asking {} for the description of the file",
+                format::neighbors(progress.neighbors)
+            ),
+            Stage::Opening => {
+                format!("checking what is there: {}", format::bytes(progress.checked_bytes))
+            }
+            Stage::Finishing => "finishing".into(),
+            Stage::Complete => format!("complete, {}", self.sharing(progress)),
+            Stage::Chunks => self.chunks(progress, down),
+            // The end is told by whoever waits for it.
+            _ => String::new(),
+        }
+    }
+
+    fn chunks(&mut self, progress: &Progress, down: f64) -> String {
+        let size = progress.size.unwrap_or(progress.held_bytes);
+        let left = size.saturating_sub(progress.held_bytes);
+        let eta = match down >= 1.0 && left > 0 {
+            true => {
+                format!(", {} left", format::duration(Duration::from_secs_f64(left as f64 / down)))
+            }
+            false => String::new(),
+        };
+        format!(
+            "{} of {}, {}, {}{}{eta}",
+            format::percent(progress.fraction()),
+            format::bytes(size),
+            format::rate(down),
+            format::neighbors(progress.neighbors),
+            from_peers(progress),
+        )
+    }
+
+    /// The same for a terminal: with a map of the file above.
+    pub(crate) fn fetching_drawn(&mut self, progress: &Progress) -> String {
+        let text = self.fetching(progress);
+        match progress.stage {
+            Stage::Chunks | Stage::Finishing => format!("{}\n{text}", map(&progress.map)),
+            _ => text,
+        }
+    }
+}
+
+fn from_peers(progress: &Progress) -> String {
+    let all = progress.bytes_from_provider + progress.bytes_from_peers;
+    match all {
+        0 => String::new(),
+        all => {
+            let share = progress.bytes_from_peers as f64 / all as f64;
+            format!(", {} from peers", format::percent(share))
+        }
+    }
+}
+
+/// `▕██▅ ▂█▏`: a column for each part of the file, as high as there is of it.
+pub(crate) fn map(map: &ChunkMap) -> String {
+    const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let level = |&held: &f32| match held {
+        held if held <= 0.0 => LEVELS[0],
+        held if held >= 1.0 => LEVELS[8],
+        // Something is not nothing, and not all is not all.
+        held => LEVELS[((held * 8.0) as usize).clamp(1, 7)],
+    };
+    format!("▕{}▏", map.columns().iter().map(level).collect::<String>())
+}

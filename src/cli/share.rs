@@ -1,0 +1,180 @@
+//! `rtmfp share`: offer a file and print the link to it.
+
+use super::screen::{self, Live, Picture, REDRAW};
+use super::signals::Signals;
+use super::{STOP_GRACE, embedded, format};
+use anyhow::{Context, bail, ensure};
+use rtmfp::flash::Uri;
+use rtmfp::server::Server;
+use rtmfp::vod::session::News;
+use rtmfp::vod::{CHUNK_SIZE, DescriptorForm, ServerAddress, Share, ShareConfig, SourceFile};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
+
+/// Share a file with everybody who has the link that this prints.
+///
+/// The link is the only line on standard output. The file is offered until Ctrl-C; those who
+/// fetch it pass it on to each other. Without --via this runs a rendezvous server besides.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rtmfp share film.mp4
+  rtmfp share film.mp4 --via rtmfp://rendezvous.example/films")]
+pub(crate) struct ShareArgs {
+    /// The file to share; it must not be changed meanwhile
+    file: PathBuf,
+
+    /// Name of the group, for members that do not have the link [default: a group of its own]
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+
+    /// Use this rendezvous server: rtmfp://HOST[:PORT]/APP [default: one in this process]
+    #[arg(long, value_name = "URL")]
+    via: Option<Uri>,
+
+    /// How object 0 describes the file: an object, with hashes, or a bare number
+    ///
+    /// Applications for Flash Player expect the one or the other. With `object` every chunk is
+    /// verified when it arrives, with `number` the file at the end.
+    #[arg(long, value_name = "object|number", default_value_t)]
+    descriptor: DescriptorForm,
+
+    /// UDP address to send and receive from; may be given several times
+    /// [default: 0.0.0.0:0 and [::]:0, any free port]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+}
+
+pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot catch signals")?;
+    let via = args.via.as_ref().map(server_of).transpose()?;
+    check(&args.file)?;
+    let source = tokio::select! {
+        source = scan(args.file.clone()) => source?,
+        () = signals.recv() => bail!("interrupted"),
+    };
+    let server = if via.is_none() { Some(embedded::start().await?) } else { None };
+    let config = config(args, via, server.as_ref())?;
+    let share = tokio::select! {
+        share = Share::start(source, config) => share?,
+        () = signals.recv() => bail!("interrupted"),
+    };
+    screen::result(&share.link().to_string())?;
+    if let Some(server) = &server {
+        let ports: Vec<String> = server.local_addresses().iter().map(ToString::to_string).collect();
+        screen::line(&format!("rendezvous server in this process, UDP {}", ports.join(", ")));
+    }
+    screen::line("sharing until Ctrl-C");
+    let outcome = until_stopped(&share, &mut signals).await;
+    let progress = share.progress();
+    let stop = async {
+        share.stop(STOP_GRACE).await;
+        if let Some(server) = &server {
+            // The process ends; clients notice that the server is gone.
+            let _ = server.stop(STOP_GRACE).await;
+        }
+    };
+    signals.or_at_once(stop).await;
+    let uploaded = format::bytes(progress.borrow().bytes_uploaded);
+    screen::line(&format!("stopped, {uploaded} uploaded"));
+    outcome
+}
+
+fn config(
+    args: ShareArgs,
+    via: Option<(ServerAddress, String)>,
+    server: Option<&Server>,
+) -> anyhow::Result<ShareConfig> {
+    let (servers, app) = match (via, server) {
+        (Some((server, app)), _) => (vec![server], app),
+        (None, Some(server)) => (embedded::addresses(server)?, String::new()),
+        (None, None) => (Vec::new(), String::new()),
+    };
+    let first = servers.first().context("this host has no address")?.clone();
+    let mut config = ShareConfig::new(first);
+    config.servers = servers;
+    config.app = app;
+    config.group = args.group;
+    config.form = args.descriptor;
+    config.listen = args.listen;
+    Ok(config)
+}
+
+/// The server and the application of a URL.
+pub(crate) fn server_of(uri: &Uri) -> anyhow::Result<(ServerAddress, String)> {
+    let (host, port) = uri.server().context("--via needs a server: write rtmfp://HOST/APP")?;
+    let host = host.to_string();
+    let server = ServerAddress::new(host.trim_matches(['[', ']']), port)
+        .with_context(|| format!("--via {uri}: not a name or address of a server"))?;
+    Ok((server, uri.app().to_owned()))
+}
+
+fn check(file: &Path) -> anyhow::Result<()> {
+    let shown = file.display();
+    let metadata = file.metadata().with_context(|| format!("cannot share {shown}"))?;
+    ensure!(
+        !metadata.is_dir(),
+        "{shown} is a directory: only single files can be shared; pack it into an archive first"
+    );
+    ensure!(
+        !metadata.is_file() || metadata.len() > 0,
+        "{shown} is empty: there is nothing to share"
+    );
+    Ok(())
+}
+
+/// Takes the file's hashes, and tells how far it is.
+pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
+    let size = path.metadata().map_or(0, |metadata| metadata.len());
+    let (sender, mut steps) = mpsc::channel(1);
+    let scan = tokio::task::spawn_blocking(move || {
+        SourceFile::scan(&path, CHUNK_SIZE, |bytes| {
+            // A step that nobody has looked at yet need not be told again.
+            let _ = sender.try_send(bytes);
+        })
+    });
+    let live = Live::new();
+    while let Some(done) = steps.recv().await {
+        let part = done as f64 / size.max(1) as f64;
+        let width = (part * 40.0) as usize;
+        let bar = format!("{}{}", "█".repeat(width.min(40)), " ".repeat(40 - width.min(40)));
+        live.draw(format!("taking hashes ▕{bar}▏ {}", format::percent(part)));
+    }
+    Ok(scan.await.context("taking hashes")??)
+}
+
+async fn until_stopped(share: &Share, signals: &mut Signals) -> anyhow::Result<()> {
+    let (mut live, mut picture) = (Live::new(), Picture::new());
+    let (progress, mut news) = (share.progress(), share.news());
+    let mut redraw = tokio::time::interval(REDRAW);
+    loop {
+        tokio::select! {
+            _ = redraw.tick() => {
+                let text = picture.sharing(&progress.borrow());
+                live.draw(text.clone());
+                live.tell(0.0, text);
+            }
+            news = news.recv() => if let Ok(news) = news { say(&news) },
+            error = share.failed() => return Err(error.into()),
+            () = signals.recv() => return Ok(()),
+        }
+    }
+}
+
+/// News that a person should see at once.
+pub(crate) fn say(news: &News) {
+    match news {
+        News::Disconnected => {
+            screen::line("the connection to the rendezvous server was lost, trying again");
+        }
+        News::Connected { server } => screen::line(&format!("connected to {server} again")),
+        News::BadObject { from, index, fault } => {
+            screen::line(&format!("member {from} sent a bad object {index}: {fault}"));
+        }
+        News::FileRejected { actual } => screen::line(&format!(
+            "the whole is not the promised file (its SHA-256 is {actual}); fetching it again"
+        )),
+        _ => {}
+    }
+}

@@ -1,0 +1,144 @@
+//! The spreading strategy: fetchers that start together take different objects from whoever has
+//! everything, and get the rest from each other.
+//!
+//! Indices are dealt in blocks among the fetchers that know each other: a block belongs to the
+//! fetcher for which a hash of block and peer ID is the lowest. Every fetcher of this kind
+//! computes the same, without a word on the wire; others (the players) are dealt blocks as well and
+//! need not care. Of a neighbour that has everything, a fetcher asks
+//!
+//! 1. for objects of its own blocks that only such neighbours have, as many at a time as the
+//!    window allows;
+//! 2. for anything else only while next to nothing else is on its way ([`FOREIGN`]), so that
+//!    nothing stands still if its owner is slow.
+//!
+//! Of any other neighbour it asks for whatever that neighbour has, the rarest first.
+
+use super::fetch::first_askable;
+use super::neighbor::Neighbor;
+use super::{Replication, Rng};
+use crate::crypto::Fingerprint;
+use crate::range::IndexSet;
+use crate::transport::{SessionId, Time};
+
+/// Indices of a block.
+const BLOCK: u64 = 4;
+/// Requests in flight altogether below which a neighbour that has everything is asked for what
+/// others will bring.
+const FOREIGN: usize = 2;
+/// Blocks looked at for one request; a larger file is gone through in several steps.
+const MAX_BLOCKS: usize = 2048;
+
+/// What there is to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    Index(u64),
+    /// Something, but not now.
+    Later,
+    Nothing,
+}
+
+impl Replication {
+    pub(super) fn pick_spread(&mut self, now: Time, session: SessionId) -> Pick {
+        let Some(n) = self.neighbors.get(&session) else { return Pick::Nothing };
+        if !self.is_complete(n) {
+            return self.pick_from_fetcher(now, session).map_or(Pick::Nothing, Pick::Index);
+        }
+        let rivals: Vec<&Neighbor> =
+            self.neighbors.values().filter(|n| n.spoke && !self.is_complete(n)).collect();
+        if let Some(index) = self.own_index(now, n, &rivals) {
+            if let Some(n) = self.neighbors.get_mut(&session) {
+                n.cursor = Some(index);
+            }
+            return Pick::Index(index);
+        }
+        if first_askable(n, now, 0, None, &self.open).is_none() {
+            return Pick::Nothing;
+        }
+        if self.neighbors.values().map(|n| n.in_flight.len()).sum::<usize>() >= FOREIGN {
+            return Pick::Later;
+        }
+        let from = random_index(&self.open, &mut self.rng);
+        first_askable(n, now, from, None, &self.open)
+            .or_else(|| first_askable(n, now, 0, None, &self.open))
+            .map_or(Pick::Nothing, Pick::Index)
+    }
+
+    /// True if a neighbour has as many objects as this node has or wants.
+    fn is_complete(&self, n: &Neighbor) -> bool {
+        n.their_have.len() >= self.have.len().saturating_add(self.want.len())
+    }
+
+    /// The next index of an own block that none of `rivals` has, from the cursor on and around.
+    fn own_index(&self, now: Time, n: &Neighbor, rivals: &[&Neighbor]) -> Option<u64> {
+        let mut at = n.cursor.unwrap_or(0);
+        let mut around = at == 0;
+        for _ in 0..MAX_BLOCKS {
+            let Some(index) = first_askable(n, now, at, None, &self.open) else {
+                if std::mem::replace(&mut around, true) {
+                    return None;
+                }
+                at = 0;
+                continue;
+            };
+            let block = index / BLOCK;
+            let score = |peer: &Fingerprint| mix(block, peer);
+            let near = score(&self.near);
+            if rivals.iter().any(|rival| score(&rival.peer) < near) {
+                at = (block + 1) * BLOCK;
+            } else if rivals.iter().any(|rival| rival.their_have.contains(index)) {
+                at = index + 1;
+            } else {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// The rarest of what another fetcher has, in runs.
+    fn pick_from_fetcher(&mut self, now: Time, session: SessionId) -> Option<u64> {
+        let haves = self.neighbors.values().map(|n| &n.their_have);
+        self.rarity.refresh(now, &self.want, haves);
+        let n = self.neighbors.get_mut(&session)?;
+        let pick = |start, level: &IndexSet| first_askable(n, now, start, Some(level), &self.open);
+        let picked = self.rarity.levels().find_map(|level| {
+            pick(random_index(level, &mut self.rng), level).or_else(|| pick(0, level))
+        });
+        // Also for what the table of holders does not show yet.
+        picked.or_else(|| first_askable(n, now, 0, None, &self.open))
+    }
+}
+
+/// A number for a block and a peer, evenly spread and the same everywhere.
+fn mix(block: u64, peer: &Fingerprint) -> u64 {
+    let (head, _) = peer.0.split_first_chunk::<8>().expect("32 bytes begin with 8");
+    Rng::new(u64::from_be_bytes(*head) ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next()
+}
+
+/// A random index of a set, each as likely as the other; 0 if it is empty.
+fn random_index(set: &IndexSet, rng: &mut Rng) -> u64 {
+    let mut skip = rng.below(set.len());
+    for range in set.ranges() {
+        let len = range.end() - range.start() + 1;
+        if skip < len {
+            return range.start() + skip;
+        }
+        skip -= len;
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_dealt_evenly_and_to_one_each() {
+        let peers: Vec<Fingerprint> = (0..4).map(|i| Fingerprint([i * 37 + 1; 32])).collect();
+        let mut dealt = [0; 4];
+        for block in 0..1000 {
+            let owner = (0..4).min_by_key(|&i| mix(block, &peers[i])).unwrap();
+            dealt[owner] += 1;
+        }
+        assert!(dealt.iter().all(|&n| (200..300).contains(&n)), "{dealt:?}");
+    }
+}

@@ -1,0 +1,208 @@
+//! [`Progress`]: where a share or fetch stands.
+
+use crate::range::IndexSet;
+use crate::vod::Layout;
+use crate::vod::replica::Stage;
+use std::time::Duration;
+
+/// The shortest time between two updates of a [`Progress`].
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Columns of a [`ChunkMap`].
+pub const MAP_COLUMNS: usize = 64;
+
+/// Where a share or fetch stands. Counters only grow; bytes are those of the file unless it says
+/// otherwise.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// Whether the connection to the rendezvous server is up. Without it the members that are
+    /// known already go on, but no new ones are found.
+    pub connected: bool,
+    /// Members that this one trades with now.
+    pub neighbors: usize,
+    /// Members of the group that are known now, neighbours included, without this one.
+    pub members: usize,
+    /// Size of the file, once known.
+    pub size: Option<u64>,
+    /// Number of chunks, once the descriptor is known.
+    pub chunks: u64,
+    /// Chunks that are in the store.
+    pub held_chunks: u64,
+    /// Their bytes.
+    pub held_bytes: u64,
+    /// Chunks at the beginning of the file that are held without a gap.
+    pub ready_chunks: u64,
+    /// Bytes of an earlier run, or of an existing file, that have been checked so far while the
+    /// store is being opened.
+    pub checked_bytes: u64,
+    /// Chunks taken over from an earlier run.
+    pub resumed_chunks: u64,
+    /// Bytes received from the member that the link names as the provider.
+    pub bytes_from_provider: u64,
+    /// Bytes received from all other members.
+    pub bytes_from_peers: u64,
+    /// Bytes of objects sent to members: chunks and descriptors in their encoded form.
+    pub bytes_uploaded: u64,
+    /// Objects that were refused because they were not what was promised.
+    pub refused: u64,
+    /// Which parts of the file are there.
+    pub map: ChunkMap,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Descriptor,
+            connected: false,
+            neighbors: 0,
+            members: 0,
+            size: None,
+            chunks: 0,
+            held_chunks: 0,
+            held_bytes: 0,
+            ready_chunks: 0,
+            checked_bytes: 0,
+            resumed_chunks: 0,
+            bytes_from_provider: 0,
+            bytes_from_peers: 0,
+            bytes_uploaded: 0,
+            refused: 0,
+            map: ChunkMap::default(),
+        }
+    }
+}
+
+impl Progress {
+    /// The part of the file that is held, from 0 to 1.
+    pub fn fraction(&self) -> f64 {
+        match (self.stage, self.chunks) {
+            (Stage::Complete, _) => 1.0,
+            (_, 0) => 0.0,
+            (_, chunks) => self.held_chunks as f64 / chunks as f64,
+        }
+    }
+
+    /// Takes over what the replica's store holds.
+    pub(super) fn set_held(&mut self, held: &IndexSet, layout: &Layout) {
+        let chunks = layout.chunks();
+        self.chunks = chunks;
+        self.size = layout.size();
+        self.held_chunks = held.len();
+        self.held_bytes = held_bytes(held, layout);
+        self.ready_chunks = held.first_missing_at_or_after(1).map_or(chunks, |i| i - 1);
+        self.map = ChunkMap::of(held, chunks);
+    }
+}
+
+/// Every chunk has the same length but for the last one.
+fn held_bytes(held: &IndexSet, layout: &Layout) -> u64 {
+    let full = layout.chunk_size().map_or(0, u64::from);
+    let all = held.len().saturating_mul(full);
+    match layout.length(layout.chunks()) {
+        Some(last) if held.contains(layout.chunks()) => all.saturating_sub(full) + last,
+        _ => all,
+    }
+}
+
+/// How much of each part of a file is held: the file's chunks, evenly divided among at most
+/// [`MAP_COLUMNS`] columns.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChunkMap {
+    columns: Vec<f32>,
+}
+
+impl ChunkMap {
+    fn of(held: &IndexSet, chunks: u64) -> Self {
+        let count = chunks.min(MAP_COLUMNS as u64);
+        // Column c stands for the chunks from start(c) up to start(c + 1), exclusive.
+        let start = |column: u64| 1 + scaled(column, chunks, count);
+        let mut here = vec![0u64; usize::try_from(count).unwrap_or(0)];
+        for range in held.ranges() {
+            let (mut from, to) = (*range.start().max(&1), *range.end().min(&chunks));
+            while from <= to {
+                let column = column_of(from, chunks, count);
+                let end = to.min(start(column + 1) - 1);
+                if let Some(slot) = usize::try_from(column).ok().and_then(|c| here.get_mut(c)) {
+                    *slot += end - from + 1;
+                }
+                from = end + 1;
+            }
+        }
+        let share = |(column, held): (u64, u64)| {
+            let all = start(column + 1) - start(column);
+            held as f32 / all as f32
+        };
+        Self { columns: (0..).zip(here).map(share).collect() }
+    }
+
+    /// The columns, the file's beginning first: which part of it is held, from 0 to 1.
+    pub fn columns(&self) -> &[f32] {
+        &self.columns
+    }
+}
+
+/// The first chunk (from 0) of a column.
+fn scaled(column: u64, chunks: u64, count: u64) -> u64 {
+    // A file has at most 2^32 chunks and a map 64 columns: this cannot overflow.
+    if count == 0 { 0 } else { (column * chunks).div_ceil(count) }
+}
+
+/// The column of chunk `index`, which is counted from 1.
+fn column_of(index: u64, chunks: u64, count: u64) -> u64 {
+    if chunks == 0 { 0 } else { (index - 1) * count / chunks }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn held(ranges: &[(u64, u64)]) -> IndexSet {
+        IndexSet::from_ranges(ranges.iter().map(|&(from, to)| from..=to)).unwrap()
+    }
+
+    #[test]
+    fn a_map_of_few_chunks_has_a_column_for_each() {
+        let map = ChunkMap::of(&held(&[(0, 0), (2, 3)]), 4);
+        assert_eq!(map.columns(), [0.0, 1.0, 1.0, 0.0]);
+        assert!(ChunkMap::of(&held(&[(0, 0)]), 0).columns().is_empty());
+    }
+
+    #[test]
+    fn a_map_of_many_chunks_tells_parts() {
+        let map = ChunkMap::of(&held(&[(1, 5), (640, 640)]), 640);
+        assert_eq!(map.columns().len(), MAP_COLUMNS);
+        assert_eq!(map.columns()[0], 0.5);
+        assert_eq!(map.columns()[63], 0.1);
+        assert!(map.columns()[1..63].iter().all(|&c| c == 0.0));
+    }
+
+    #[test]
+    fn bytes_held_count_the_short_last_chunk() {
+        let layout = Layout::of_size(2_500, 1_000).unwrap();
+        let mut progress = Progress::default();
+        progress.set_held(&held(&[(1, 1), (3, 3)]), &layout);
+        assert_eq!((progress.held_bytes, progress.ready_chunks), (1_500, 1));
+        progress.set_held(&held(&[(1, 3)]), &layout);
+        assert_eq!((progress.held_bytes, progress.ready_chunks), (2_500, 3));
+        assert_eq!(progress.fraction(), 1.0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_counts_every_chunk_once(chunks in 1u64..100_000, from in 1u64..100_000, len in 0u64..100_000) {
+            let from = from.min(chunks);
+            let to = (from + len).min(chunks);
+            let whole = ChunkMap::of(&held(&[(1, chunks)]), chunks);
+            prop_assert!(whole.columns().iter().all(|&c| c == 1.0));
+            let part = ChunkMap::of(&held(&[(from, to)]), chunks);
+            prop_assert!(part.columns().iter().all(|c| (0.0..=1.0).contains(c)));
+            let mean: f64 = part.columns().iter().map(|&c| f64::from(c)).sum::<f64>() / part.columns().len() as f64;
+            let share = (to - from + 1) as f64 / chunks as f64;
+            prop_assert!((mean - share).abs() < 0.02 + 2.0 / chunks as f64, "{mean} {share}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! [`FileService`]: a [`FilePeer`] as a driver's service.
+
+use super::progress::{PROGRESS_INTERVAL, Progress};
+use crate::driver::Service;
+use crate::flash::Uri;
+use crate::group::ReplicationStrategy;
+use crate::range::IndexSet;
+use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::vod::replica::{Stage, StoreReply};
+use crate::vod::{FileEvent, FilePeer, Layout, Request, StoreError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What a [`FileService`] can be told while it runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FileCommand {
+    /// Connect to this server, and again whenever the connection is lost.
+    Connect {
+        /// The server as it is named.
+        uri: Uri,
+        /// Its addresses.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The server for the next attempt to connect.
+    SetServer {
+        /// The server as it is named.
+        uri: Uri,
+        /// Its addresses.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The addresses at which others may reach this host.
+    SetAddresses(Vec<SocketAddr>),
+    /// In which order to fetch.
+    SetStrategy(ReplicationStrategy),
+    /// The store is open.
+    StoreOpened {
+        /// The chunks that it holds.
+        held: IndexSet,
+        /// What it knows of the file.
+        layout: Layout,
+    },
+    /// There is no store.
+    StoreUnavailable(StoreError),
+    /// The store did what a [`FileEvent::Store`] asked for.
+    StoreReplied(StoreReply<Request>),
+}
+
+/// A [`FilePeer`] under a driver, which tells its [`Progress`] besides.
+#[derive(Debug)]
+pub struct FileService {
+    peer: FilePeer,
+    progress: Arc<watch::Sender<Progress>>,
+    /// When the progress may be told again.
+    publish_after: Time,
+    /// Something may have changed since.
+    is_stale: bool,
+    published_stage: Stage,
+}
+
+impl FileService {
+    /// A service for `peer`. `progress` is updated at most every [`PROGRESS_INTERVAL`],
+    /// but at once with a new [`Stage`] and when the group is left.
+    pub fn new(peer: FilePeer, progress: Arc<watch::Sender<Progress>>) -> Self {
+        let published_stage = peer.replica().stage();
+        Self { peer, progress, publish_after: Time::ZERO, is_stale: true, published_stage }
+    }
+
+    /// Notes that something may have changed, and tells the progress if its time has come, or at
+    /// once if something has ended: whoever learns of it sees the picture that belongs to it.
+    fn touch(&mut self, now: Time) {
+        self.is_stale = true;
+        let stage = self.peer.replica().stage();
+        if now >= self.publish_after || stage != self.published_stage {
+            self.publish(now);
+        }
+    }
+
+    fn publish(&mut self, now: Time) {
+        self.publish_after = now + PROGRESS_INTERVAL;
+        self.is_stale = false;
+        let peer = &self.peer;
+        let replica = peer.replica();
+        self.published_stage = replica.stage();
+        self.progress.send_if_modified(|progress| {
+            let before = progress.clone();
+            progress.stage = replica.stage();
+            progress.connected = peer.node().is_connected();
+            // After the group was left its last numbers stay.
+            if let Some(stats) = peer.group().map(|group| group.stats()) {
+                progress.neighbors = stats.neighbors;
+                progress.members = stats.members;
+                progress.bytes_uploaded = stats.replication.bytes_sent;
+            }
+            progress.resumed_chunks = replica.stats().chunks_resumed;
+            progress.bytes_from_provider = replica.stats().bytes_from_provider;
+            progress.bytes_from_peers = replica.stats().bytes_from_peers;
+            progress.refused = replica.stats().refused;
+            progress.set_held(replica.held(), replica.layout());
+            *progress != before
+        });
+    }
+}
+
+impl Machine for FileService {
+    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.peer.handle_datagram(now, path, datagram);
+        self.touch(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.peer.handle_timeout(now);
+        self.touch(now);
+    }
+
+    fn handle_computed(&mut self, now: Time, computed: Computed) {
+        self.peer.handle_computed(now, computed);
+        self.touch(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
+        self.peer.poll_transmit(now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let publish = self.is_stale.then_some(self.publish_after);
+        [publish, self.peer.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn poll_job(&mut self) -> Option<Job> {
+        self.peer.poll_job()
+    }
+}
+
+impl Service for FileService {
+    type Command = FileCommand;
+    type Event = FileEvent;
+
+    fn handle_command(&mut self, now: Time, command: FileCommand) {
+        match command {
+            FileCommand::Connect { uri, addresses } => self.peer.connect(now, uri, addresses),
+            FileCommand::SetServer { uri, addresses } => self.peer.set_server(uri, addresses),
+            FileCommand::SetAddresses(addresses) => self.peer.set_addresses(now, addresses),
+            FileCommand::SetStrategy(strategy) => self.peer.set_strategy(now, strategy),
+            FileCommand::StoreOpened { held, layout } => {
+                self.peer.store_opened(now, &held, &layout);
+            }
+            FileCommand::StoreUnavailable(error) => self.peer.store_unavailable(now, error),
+            FileCommand::StoreReplied(reply) => self.peer.store_replied(now, reply),
+        }
+        self.touch(now);
+    }
+
+    fn poll_event(&mut self) -> Option<FileEvent> {
+        self.peer.poll_event()
+    }
+
+    fn begin_shutdown(&mut self, now: Time) {
+        self.publish(now);
+        self.peer.shut_down(now);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.peer.node().is_idle()
+    }
+}

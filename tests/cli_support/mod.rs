@@ -1,0 +1,112 @@
+//! The built `rtmfp` command as a child process.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use rtmfp::sim::SeededRandom;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+/// The command with arguments, its log untouched by the environment.
+pub fn rtmfp<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rtmfp"));
+    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Standard output of a command that succeeds.
+pub fn succeed(command: &mut Command) -> (String, String) {
+    let output = command.output().unwrap();
+    let (out, err) = texts(&output);
+    assert!(output.status.success(), "{command:?}\n{out}\n{err}");
+    (out, err)
+}
+
+/// Standard error of a command that ends with this status.
+pub fn fail(command: &mut Command, status: i32) -> String {
+    let output = command.output().unwrap();
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(status), "{command:?}\n{out}\n{err}");
+    err
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// Bytes that repeat nothing.
+pub fn content(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = SeededRandom::new(seed);
+    (0..len).map(|_| random.below(256) as u8).collect()
+}
+
+/// A file of such bytes.
+pub fn write_file(path: &Path, seed: u64, len: usize) -> Vec<u8> {
+    let bytes = content(seed, len);
+    std::fs::write(path, &bytes).unwrap();
+    bytes
+}
+
+/// A running `rtmfp share`, killed when dropped.
+pub struct Share {
+    child: Child,
+    _out: BufReader<ChildStdout>,
+    err: Option<JoinHandle<String>>,
+    pub link: String,
+}
+
+impl Share {
+    /// Starts it and reads the link.
+    pub fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
+        let mut command = rtmfp(["share"]);
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = child.stderr.take().unwrap();
+        let err = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        let mut link = String::new();
+        out.read_line(&mut link).unwrap();
+        let mut share = Self { child, _out: out, err: Some(err), link: link.trim_end().into() };
+        if !share.link.starts_with("rtmfp-share://") {
+            let (status, err) = share.wait();
+            panic!("no link but {:?}, status {status:?}\n{err}", share.link);
+        }
+        share
+    }
+
+    /// Waits for its end: status and standard error.
+    pub fn wait(&mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().unwrap();
+        (status.code(), self.err.take().unwrap().join().unwrap())
+    }
+
+    /// Ctrl-C.
+    #[cfg(unix)]
+    pub fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A child that is killed when dropped.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
