@@ -84,6 +84,22 @@ impl<C: Send> Handle<C> {
         self.requests.send(Request::Command(command)).await.map_err(|_| Stopped)
     }
 
+    /// Sends a command if there is room for it now, else gives it back; also when the driver has
+    /// ended.
+    ///
+    /// # Errors
+    ///
+    /// The command.
+    pub fn try_send(&self, command: C) -> Result<(), C> {
+        match self.requests.try_reserve() {
+            Ok(place) => {
+                place.send(Request::Command(command));
+                Ok(())
+            }
+            Err(_) => Err(command),
+        }
+    }
+
     /// Stops: what was sent before is done, the machine is told to
     /// [stop](Service::begin_shutdown), and is dropped when it is [idle](Service::is_idle) and its
     /// last event is in the queue, or after `grace`. Of several calls the shortest grace counts.

@@ -9,7 +9,7 @@ use crate::crypto::{Fingerprint, Identity};
 use crate::driver::{self, Clock, Handle, ShutdownError, Sockets, Stopped, os_random};
 use crate::flash::{Host, Uri};
 use crate::group::{GroupConfig, GroupSpec};
-use crate::node::Node;
+use crate::node::{GroupHandle, Node};
 use crate::transport::Time;
 use std::fmt;
 use std::net::SocketAddr;
@@ -202,6 +202,12 @@ impl Connection {
         self.call(command).await.map_err(|Stopped| ConnectError::Closed)?;
         outcome.await.map_err(|_| ConnectError::Closed)??;
         Ok(())
+    }
+
+    /// Leaves a group without waiting. If there is no room for that now, the machine finds out by
+    /// itself that the group has no handles.
+    pub(super) fn leave_soon(&self, group: GroupHandle) {
+        drop(self.handle.try_send(Box::new(move |peer, now| peer.leave(now, group))));
     }
 
     /// Does something where the machine is.

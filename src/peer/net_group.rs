@@ -251,6 +251,12 @@ impl Membership {
     }
 }
 
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.connection.leave_soon(self.group);
+    }
+}
+
 impl Neighbor {
     fn new(info: &NeighborInfo, now: Time) -> Self {
         Self {
