@@ -24,10 +24,7 @@ impl Default for PeerConfig {
     fn default() -> Self {
         Self {
             node: NodeConfig::default(),
-            identity: IdentityConfig {
-                accepts_ancillary: false,
-                ..IdentityConfig::default()
-            },
+            identity: IdentityConfig { accepts_ancillary: false, ..IdentityConfig::default() },
             listen: vec![
                 SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),

@@ -1,0 +1,173 @@
+//! Queue, loss, abandonment and close of a sending flow, without a session.
+
+use super::*;
+use crate::wire::Chunk;
+
+fn flow() -> SendFlow {
+    SendFlow::new(FlowId(4), b"TC\x04\x01", FlowOptions::default()).unwrap()
+}
+
+fn push(flow: &mut SendFlow, bytes: &'static [u8], options: MessageOptions) {
+    flow.push(Time::ZERO, Bytes::from_static(bytes), options, 40, 1 << 20).unwrap();
+}
+
+/// Sends the next fragment alone in a packet and returns the chunk's bytes.
+fn send(flow: &mut SendFlow, tsn: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    flow.assemble(None, 1000, tsn, &mut out).expect("something to send");
+    out
+}
+
+fn ack(flow: &mut SendFlow, cumulative: u64, ranges: &[AckRange]) -> Vec<u64> {
+    let mut tsns = Vec::new();
+    flow.on_ack(Time::ZERO, 64, cumulative, ranges.iter().cloned(), |a| tsns.push(a.tsn));
+    tsns
+}
+
+#[test]
+fn options_until_the_first_acknowledgement() {
+    let mut flow = flow();
+    push(&mut flow, b"hello", MessageOptions::RELIABLE);
+    push(&mut flow, b"world", MessageOptions::RELIABLE);
+    let first = send(&mut flow, 1);
+    assert_eq!(first, b"\x10\0\x10\x80\x04\x01\x01\x05\0TC\x04\x01\0hello".as_slice());
+    assert_eq!(ack(&mut flow, 1, &[]), [1]);
+    assert_eq!(send(&mut flow, 2), b"\x10\0\x09\x00\x04\x02\x01world");
+}
+
+#[test]
+fn contiguous_fragments_share_a_header() {
+    let mut flow = flow();
+    push(&mut flow, b"one", MessageOptions::RELIABLE);
+    push(&mut flow, b"two", MessageOptions::RELIABLE);
+    let mut out = Vec::new();
+    let (sequence, _) = flow.assemble(None, 1000, 1, &mut out).unwrap();
+    out.clear();
+    flow.assemble(Some(sequence), 1000, 2, &mut out).unwrap();
+    assert_eq!(out, b"\x11\0\x04\0two");
+}
+
+#[test]
+fn long_messages_are_cut() {
+    let mut flow = flow();
+    flow.startup_options = None;
+    push(&mut flow, &[7; 100], MessageOptions::RELIABLE);
+    let controls: Vec<_> = flow.queue.iter().map(|f| f.control).collect();
+    use FragmentControl::*;
+    assert_eq!(controls, [Begin, Middle, End]);
+    assert_eq!(flow.queue.back().unwrap().data.len(), 20);
+}
+
+#[test]
+fn finishing_never_sends_an_empty_message() {
+    // After data was sent, and with no data at all: ABN | FIN, as the player does it.
+    let mut sent = flow();
+    push(&mut sent, b"hello", MessageOptions::RELIABLE);
+    send(&mut sent, 1);
+    sent.close();
+    assert_eq!(send(&mut sent, 2)[3] & 0x7f, 0x03);
+    let mut empty = flow();
+    empty.close();
+    assert_eq!(send(&mut empty, 1)[3] & 0x7f, 0x03);
+    // An empty message in the queue must not become the final fragment either.
+    let mut hollow = flow();
+    push(&mut hollow, b"", MessageOptions::RELIABLE);
+    hollow.close();
+    assert_eq!(send(&mut hollow, 1)[3] & 0x03, 0);
+    assert_eq!(send(&mut hollow, 2)[3] & 0x7f, 0x03);
+    // A real last message that was never sent carries FIN itself.
+    let mut real = flow();
+    push(&mut real, b"bye", MessageOptions::RELIABLE);
+    real.close();
+    assert_eq!(send(&mut real, 1)[3] & 0x03, 0x01);
+    assert!(!real.is_done());
+    ack(&mut real, 1, &[]);
+    assert!(real.is_done());
+}
+
+#[test]
+fn a_rejected_flow_finishes_abandoned() {
+    let mut flow = flow();
+    push(&mut flow, b"one", MessageOptions::RELIABLE);
+    send(&mut flow, 1);
+    push(&mut flow, b"two", MessageOptions::RELIABLE);
+    assert!(flow.on_rejected() && !flow.on_rejected());
+    assert!(flow.push(Time::ZERO, Bytes::new(), MessageOptions::ONCE, 9, 9).is_err());
+    let fin = send(&mut flow, 2);
+    assert_eq!(fin[3] & 0x0f, 0x03, "{fin:02x?}");
+    ack(&mut flow, 2, &[]);
+    assert!(flow.is_done());
+}
+
+#[test]
+fn an_unreliable_message_is_given_up_after_a_loss() {
+    let mut flow = flow();
+    push(&mut flow, b"one", MessageOptions::ONCE);
+    send(&mut flow, 1);
+    flow.on_lost(1);
+    // As the player does it: ABN, forward sequence number equal to the sequence number.
+    let chunk = send(&mut flow, 2);
+    let Ok(Chunk::UserData(data)) = Chunk::parse(chunk[0], &chunk[3..]) else { panic!() };
+    assert!(data.flags.abandon);
+    assert_eq!((data.sequence, data.fsn_offset, data.data), (1, 0, &[][..]));
+    assert_eq!(ack(&mut flow, 1, &[]), [2]);
+    assert_eq!(flow.queued(), 0);
+}
+
+#[test]
+fn a_message_past_its_deadline_is_given_up() {
+    let mut flow = flow();
+    let soon = MessageOptions {
+        finish_within: Some(Duration::from_millis(100)),
+        ..MessageOptions::RELIABLE
+    };
+    push(&mut flow, &[1; 100], soon);
+    push(&mut flow, b"later", MessageOptions::RELIABLE);
+    send(&mut flow, 1);
+    assert_eq!(flow.next_timeout(), Some(Time::from_millis(100)));
+    flow.expire(Time::from_millis(100));
+    let chunk = send(&mut flow, 2);
+    assert!(chunk.ends_with(b"later"));
+    flow.on_lost(1);
+    assert!(flow.is_ready(), "the gap is to be announced");
+}
+
+#[test]
+fn hostile_acknowledgements_of_what_was_never_sent() {
+    let mut flow = flow();
+    push(&mut flow, b"one", MessageOptions::RELIABLE);
+    assert_eq!(ack(&mut flow, u64::MAX, &[5..=u64::MAX]), [] as [u64; 0]);
+    assert!(flow.is_ready());
+    send(&mut flow, 1);
+    assert_eq!(ack(&mut flow, 0, &[2..=u64::MAX, 1..=1]), [1]);
+}
+
+#[test]
+fn a_closed_window_is_probed() {
+    let mut flow = flow();
+    push(&mut flow, b"one", MessageOptions::RELIABLE);
+    flow.on_ack(Time::ZERO, 0, 0, std::iter::empty(), |_| {});
+    assert!(!flow.is_ready());
+    let timeout = Duration::from_millis(250);
+    assert!(flow.probe_due(Time::ZERO, timeout));
+    assert!(!flow.probe_due(Time::from_millis(999), timeout));
+    assert!(flow.probe_due(Time::from_millis(1000), timeout));
+    assert_eq!(flow.next_timeout(), Some(Time::from_micros(2_414_213)));
+    flow.on_ack(Time::ZERO, 1, 0, std::iter::empty(), |_| {});
+    assert!(flow.is_ready() && flow.next_timeout().is_none());
+}
+
+#[test]
+fn a_full_queue_says_so_and_reports_room() {
+    let mut flow = flow();
+    let big = Bytes::from(vec![0; 100_000]);
+    let push = |flow: &mut SendFlow| {
+        flow.push(Time::ZERO, big.clone(), MessageOptions::RELIABLE, 60_000, 150_000)
+    };
+    push(&mut flow).unwrap();
+    assert_eq!(push(&mut flow), Err(SendError::Full));
+    let mut out = Vec::new();
+    while flow.assemble(None, 1 << 20, 1, &mut out).is_some() {}
+    ack(&mut flow, 2, &[]);
+    assert!(flow.take_writable() && !flow.take_writable());
+}
