@@ -129,10 +129,11 @@ impl Share {
     }
 }
 
-/// A node with a new identity.
+/// A node with a new identity, which is found by its peer ID and by no URI.
 pub(super) fn new_node() -> Node {
     let mut random = os_random();
-    let identity = Identity::generate(&IdentityConfig::default(), &mut *random);
+    let config = IdentityConfig { accepts_ancillary: false, ..IdentityConfig::default() };
+    let identity = Identity::generate(&config, &mut *random);
     Node::new(NodeConfig::default(), identity, random, os_random())
 }
 

@@ -52,5 +52,5 @@ pub(super) fn open_sockets(listen: &[SocketAddr]) -> Result<Sockets, BindError> 
     }
     let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-    Sockets::bind(&[v4, v6]).or_else(|_| Sockets::bind(&[v4])).or_else(|_| Sockets::bind(&[v6]))
+    Sockets::bind_available(&[v4, v6])
 }
