@@ -342,7 +342,10 @@ fn static_and_ephemeral_keys_in_every_group() {
             let (a, b) = (identity(near), identity(far));
             let mut pair = Pair::with_identities(14, Link::lan(), (quick(), &a), (quick(), &b));
             let (session, _) = pair.open();
-            assert!(pair.now().as_millis() < 1000, "{group:?} {near:?} {far:?}: not at once");
+            // A certificate with a large key answers the second hello, which is padded.
+            let large = far == KeyStyle::Static && group != DhGroup::Modp2;
+            let within = if large { 2000 } else { 1000 };
+            assert!(pair.now().as_millis() < within, "{group:?} {near:?} {far:?}: too late");
             pair.close_and_check(pair.a, session);
         }
     }

@@ -37,7 +37,7 @@ pub enum CookieCheck {
     /// Ours, fresh, from the address to which it went.
     Valid,
     /// Ours and fresh, but it went to another address: answer with a cookie change (RFC 7016
-    /// §3.5.1.3), which costs the sender another round trip from its new address.
+    /// §3.5.1.2), which costs the sender another round trip from its new address.
     WrongAddress,
     /// Ours, but older than [`COOKIE_LIFETIME_MS`].
     Stale,

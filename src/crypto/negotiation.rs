@@ -147,7 +147,9 @@ impl Negotiation {
     /// What a responder says, knowing what the initiator said: all it will do.
     ///
     /// It never says "on request" without "always": an initiating Flash Player takes that for
-    /// "always" with HMACs and drops packets without.
+    /// "always" with HMACs and drops packets without. Beside "always" it changes nothing, and is
+    /// said if this end requests too: all three flags, or "always" alone, are what the player was
+    /// seen to take for both options.
     pub(super) fn answer(&self, far: &Terms) -> Terms {
         let HmacPolicy { send, request, require, .. } = self.hmac;
         let hmac = self.answer_flags(send, request, require, far.hmac);
@@ -164,7 +166,8 @@ impl Negotiation {
             SendPolicy::OnRequest => far.request,
             SendPolicy::Always => true,
         };
-        Flags { always, on_request: false, request: request || require }
+        let request = request || require;
+        Flags { always, on_request: always && request, request }
     }
 
     fn terms(&self, hmac: Flags, sseq: Flags) -> Terms {
@@ -275,7 +278,7 @@ mod tests {
         }
         let hmac = HmacPolicy { require: true, ..HmacPolicy::default() };
         let strict = Negotiation { hmac, ..policy };
-        assert_eq!(bytes(strict.answer(&modest)), [0x03, 0x1a, 0x05, 0x10, 0x02, 0x1e, 0]);
+        assert_eq!(bytes(strict.answer(&modest)), [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0]);
     }
 
     #[test]
@@ -344,8 +347,7 @@ mod tests {
         let offer = [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07];
         assert_eq!(bytes(policy.offer()), offer);
         let player = terms(Some([0x02, 0x0a]), Some(0x02)).unwrap();
-        let answer = [0x03, 0x1a, 0x05, 0x10, 0x02, 0x1e, 0x05];
-        assert_eq!(bytes(policy.answer(&player)), answer);
+        assert_eq!(bytes(policy.answer(&player)), offer);
 
         let none = [0x03, 0x1a, 0x00, 0x00, 0x02, 0x1e, 0x00];
         assert_eq!(bytes(Negotiation::checksum_only().offer()), none);
@@ -361,7 +363,7 @@ mod tests {
         let silent = Terms::default();
         assert_eq!(bytes(policy.answer(&silent)), [0x03, 0x1a, 0x01, 0x00, 0x02, 0x1e, 0x01]);
         let asking = policy.offer();
-        assert_eq!(bytes(policy.answer(&asking)), [0x03, 0x1a, 0x05, 0x10, 0x02, 0x1e, 0x05]);
+        assert_eq!(bytes(policy.answer(&asking)), [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
     }
 
     /// Whatever the policies and the far end: our answers satisfy the RFC and Flash alike.

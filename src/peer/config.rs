@@ -1,6 +1,6 @@
 //! What a peer is told.
 
-use crate::crypto::{IdentityConfig, KeyStyle};
+use crate::crypto::IdentityConfig;
 use crate::node::NodeConfig;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,8 +10,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct PeerConfig {
     /// The transport and the NetConnection.
     pub node: NodeConfig,
-    /// What the certificate shall be like. By default it holds static keys, so that nobody else can
-    /// claim the peer ID (RFC 7425 §7), and no URI selects it.
+    /// What the certificate shall be like. By default its keys are ephemeral and no URI selects it.
+    /// With [`KeyStyle::Static`](crate::crypto::KeyStyle::Static) nobody else can claim the peer ID
+    /// (RFC 7425 §7); then choose group 2 alone if Flash Players shall reach the peer directly: a
+    /// larger certificate does not fit the answer that their short hello may get.
     pub identity: IdentityConfig,
     /// Where to listen; by default on every address, at a port that the operating system chooses.
     /// `[::]` is left out with a warning on a host without IPv6.
@@ -22,11 +24,7 @@ impl Default for PeerConfig {
     fn default() -> Self {
         Self {
             node: NodeConfig::default(),
-            identity: IdentityConfig {
-                keys: KeyStyle::Static,
-                accepts_ancillary: false,
-                ..IdentityConfig::default()
-            },
+            identity: IdentityConfig { accepts_ancillary: false, ..IdentityConfig::default() },
             listen: vec![
                 SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),

@@ -113,6 +113,19 @@ pub struct NetworkStats {
     pub bytes: u64,
 }
 
+/// A datagram that was given to the network, whether it arrived or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tapped {
+    /// When it was sent.
+    pub at: Time,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// To whom.
+    pub to: SocketAddr,
+    /// The UDP payload.
+    pub bytes: Vec<u8>,
+}
+
 /// Machines joined by links.
 #[derive(Debug)]
 pub struct Network<M> {
@@ -129,6 +142,7 @@ pub struct Network<M> {
     timers: BTreeSet<(Time, usize)>,
     number: u64,
     stats: NetworkStats,
+    tapped: Option<Vec<Tapped>>,
 }
 
 impl<M: Actor> Network<M> {
@@ -147,7 +161,18 @@ impl<M: Actor> Network<M> {
             timers: BTreeSet::new(),
             number: 0,
             stats: NetworkStats::default(),
+            tapped: None,
         }
+    }
+
+    /// Keeps a copy of every datagram from now on, for [`take_tapped`](Self::take_tapped).
+    pub fn tap(&mut self) {
+        self.tapped.get_or_insert_default();
+    }
+
+    /// What was sent since [`tap`](Self::tap) or the last call, in the order of sending.
+    pub fn take_tapped(&mut self) -> Vec<Tapped> {
+        self.tapped.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The seed that repeats this run.
@@ -334,6 +359,9 @@ impl<M: Actor> Network<M> {
     fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         self.stats.sent += 1;
         self.stats.bytes += bytes.len() as u64;
+        if let Some(tapped) = &mut self.tapped {
+            tapped.push(Tapped { at: self.now, from, to, bytes: bytes.clone() });
+        }
         let link = self.links.get(&(from, to)).unwrap_or(&self.default_link).clone();
         let busy = self.busy.entry((from, to)).or_default();
         let Some(departure) = link.departure(self.now, busy, bytes.len()) else {

@@ -87,8 +87,9 @@ impl TransmitBuf {
         })
     }
 
-    /// Adds a finished datagram.
-    pub(crate) fn push(&mut self, datagram: &[u8]) {
+    /// Adds a finished datagram; for machines of one's own. At most [`MAX_BATCH`] of them, all to
+    /// one path, belong in one batch.
+    pub fn push(&mut self, datagram: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
         self.datagrams.push(start..self.bytes.len());

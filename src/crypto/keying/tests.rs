@@ -130,7 +130,7 @@ fn the_component_has_what_its_certificate_calls_for() {
     assert_eq!(skic[132..], [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
     let policy = Negotiation::default();
     let (skrc, _) = respond(&fixed, ephemeral.certificate(), &skic, policy).unwrap();
-    assert_eq!(skrc[..7], [0x03, 0x1a, 0x05, 0x10, 0x02, 0x1e, 0x05]);
+    assert_eq!(skrc[..7], [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
     assert_eq!(skrc[7..9], [0x41, 0x0e], "a static responder selects no group");
     assert_eq!(skrc.len(), 7 + 66);
 }

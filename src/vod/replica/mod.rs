@@ -24,12 +24,13 @@
 //! all chunks came from is dropped.
 
 mod action;
+mod backlog;
 mod senders;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -37,8 +38,10 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 pub use action::{Action, Fault, GroupAction, Notice, ReplicaError, StoreAction, StoreReply};
+pub use backlog::MAX_BACKLOG;
 pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, Sender};
 
+use self::backlog::Backlog;
 use self::senders::Senders;
 use super::descriptor::{Descriptor, DescriptorForm};
 use super::hash::Digest256;
@@ -110,8 +113,7 @@ pub struct Replica<P, R> {
     object0: Option<Value>,
     layout: Layout,
     held: IndexSet,
-    /// Chunks that the store has not confirmed yet.
-    storing: BTreeSet<u64>,
+    storing: Backlog,
     /// The last chunk, come before its place was known.
     unplaced: Option<(Bytes, P)>,
     differing_lengths: u64,
@@ -167,7 +169,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             object0: None,
             layout: Layout::empty(),
             held: IndexSet::unbounded(),
-            storing: BTreeSet::new(),
+            storing: Backlog::new(MAX_BACKLOG),
             unplaced: None,
             differing_lengths: 0,
             attempts: 1,
@@ -359,7 +361,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             self.stats.bytes_from_peers += bytes;
         }
         self.senders.note_good(from, bytes);
-        self.storing.insert(index);
+        if self.storing.push(index, bytes) {
+            self.group(GroupAction::RemoveWant(self.layout.indices()));
+        }
         if self.verified.next == index && !self.verified.asked {
             self.verified.hasher.update(&data);
             self.verified.next += 1;
@@ -389,7 +393,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     }
 
     fn chunk_wrote(&mut self, index: u64, result: Result<(), StoreError>) {
-        if !self.storing.remove(&index) || self.stage == Stage::Withdrawn {
+        let Some(has_room_again) = self.storing.take(index) else { return };
+        if self.stage == Stage::Withdrawn {
             return;
         }
         if let Err(error) = result {
@@ -398,6 +403,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.add_held(index..=index);
         self.group(GroupAction::AddHave(index..=index));
         self.notice(Notice::ChunkStored { index });
+        if has_room_again {
+            self.want_missing();
+        }
         self.verify_on();
     }
 
@@ -490,14 +498,19 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.notice(Notice::FileRejected { actual });
     }
 
-    /// Wants every chunk that is not held.
+    /// Wants every chunk that is neither held nor about to be.
     fn want_missing(&mut self) {
-        if self.stage != Stage::Chunks {
+        if self.stage != Stage::Chunks || self.storing.is_full() {
             return;
         }
         let (mut from, last) = (1, self.layout.chunks());
         while let Some(start) = self.held.first_missing_at_or_after(from).filter(|&i| i <= last) {
-            let end = self.held.first_at_or_after(start).map_or(last, |held| last.min(held - 1));
+            from = start + 1;
+            if self.storing.contains(start) {
+                continue;
+            }
+            let known = [self.held.first_at_or_after(start), self.storing.first_at_or_after(start)];
+            let end = known.into_iter().flatten().min().map_or(last, |known| last.min(known - 1));
             self.group(GroupAction::AddWant(start..=end));
             from = end + 1;
         }
@@ -529,7 +542,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     fn is_known(&self, index: u64) -> bool {
         let is_unplaced = self.unplaced.is_some() && index == self.layout.chunks();
         let is_descriptor = index == 0 && self.descriptor.is_some();
-        is_descriptor || is_unplaced || self.held.contains(index) || self.storing.contains(&index)
+        is_descriptor || is_unplaced || self.held.contains(index) || self.storing.contains(index)
     }
 
     fn add_held(&mut self, range: RangeInclusive<u64>) {

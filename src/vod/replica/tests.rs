@@ -614,3 +614,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_slow_store_stops_the_fetching_until_half_is_stored() {
+    let mut party = Party::with_descriptor(by_descriptor(), object_form());
+    // Room for two chunks of ten bytes; the third is too much.
+    party.replica.storing = Backlog::new(25);
+    for index in [1, 2, 4] {
+        party.replica.object_fetched(index, bytes(&chunk(index)), PROVIDER);
+    }
+    let mut writes = VecDeque::new();
+    let mut removed = Vec::new();
+    while let Some(action) = party.replica.poll_action() {
+        match action {
+            Action::Store(action) => writes.push_back(action),
+            Action::Group(action) => removed.push(action),
+            Action::Notice(_) => {}
+        }
+    }
+    assert_eq!(removed, [GroupAction::RemoveWant(1..=5)]);
+
+    // One stored: still more than half of the room is taken.
+    let mut store_one = |party: &mut Party| {
+        let reply = writes.pop_front().unwrap().perform(party.store.as_mut());
+        party.replica.store_replied(reply);
+        party.work();
+        party.said()
+    };
+    assert_eq!(store_one(&mut party), [GroupAction::AddHave(1..=1)]);
+    // Two stored: what is missing is wanted again, except for chunk 4, which is on its way.
+    assert_eq!(
+        store_one(&mut party),
+        [GroupAction::AddHave(2..=2), GroupAction::AddWant(3..=3), GroupAction::AddWant(5..=5)]
+    );
+    store_one(&mut party);
+    party.fetched_chunks(&[3, 5], PROVIDER);
+    assert_eq!(party.completed, Some(Digest256::of(&content())));
+}

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::super::descriptor::Descriptor;
-use super::super::hash::{ChunkHash, Digest256, chunk_hash};
+use super::super::hash::{ChunkHash, ChunkHashes, Digest256, chunk_hash};
 use super::super::layout::{Layout, Placement};
 use super::sidecar::{Entry, Sidecar};
 use super::{ChunkStore, StoreError, positioned};
@@ -77,6 +77,9 @@ pub struct PartialFile {
     sidecar: Option<Sidecar>,
     stated: Layout,
     layout: Layout,
+    /// The hashes that the descriptor lists.
+    listed: Option<ChunkHashes>,
+    /// Those of the chunks held.
     hashes: BTreeMap<u64, ChunkHash>,
     held: IndexSet,
 }
@@ -115,6 +118,7 @@ impl PartialFile {
             }
         };
         let mut store = Self::new(target, file, Some(sidecar), descriptor.layout);
+        store.listed = descriptor.chunk_hashes.clone();
         store.take_over(entries, descriptor, &mut progress)?;
         Ok(store)
     }
@@ -131,7 +135,7 @@ impl PartialFile {
 
     fn new(target: Target, file: File, sidecar: Option<Sidecar>, layout: Layout) -> Self {
         let (hashes, held) = (BTreeMap::new(), IndexSet::unbounded());
-        Self { target, file, sidecar, stated: layout, layout, hashes, held }
+        Self { target, file, sidecar, stated: layout, layout, listed: None, hashes, held }
     }
 
     /// The target exists: fine if it is the very file.
@@ -255,7 +259,10 @@ impl ChunkStore for PartialFile {
         if self.held.contains(index) {
             return Ok(());
         }
-        let hash = chunk_hash(data);
+        // A chunk that is not what is listed is none that the replica offers, and would be noticed
+        // when it is read: no need to take the hash once more.
+        let listed = self.listed.as_ref().and_then(|list| list.hash(index)?.try_into().ok());
+        let hash = listed.unwrap_or_else(|| chunk_hash(data));
         positioned::write_at(&self.file, data, offset)
             .map_err(StoreError::io("write", &self.target.part_path()))?;
         sidecar
