@@ -8,7 +8,7 @@ use rtmfp::crypto::{
 };
 use rtmfp::sim::Link;
 use rtmfp::transport::{Config, Event, Interface, Machine, OpenError, Path, Role};
-use rtmfp::wire::chunk::{ResponderHello, ResponderKeying};
+use rtmfp::wire::chunk::{InitiatorHello, ResponderHello, ResponderKeying};
 use rtmfp::wire::{Chunk, Mode};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -357,6 +357,7 @@ fn hmacs_and_sequence_numbers_as_agreed() {
         hmac: HmacPolicy { send, request, require: false, length: 10 },
         sseq: SseqPolicy { send, request, require: false },
         groups: vec![DhGroup::Modp2],
+        only_on_request: false,
     };
     let kinds = [
         policy(SendPolicy::Never, false),
@@ -425,4 +426,24 @@ fn an_initiator_with_nothing_to_say_keeps_its_session() {
         assert_eq!(pair.network[a].0.sessions().count(), 1);
         assert_eq!(pair.network[b].0.sessions().count(), 1);
     });
+}
+
+/// librtmfp names an application and nothing else in its hello.
+#[test]
+fn a_server_for_librtmfp_answers_its_short_hello() {
+    let hello = InitiatorHello { epd: b"\x05\x0alive", tag: &[7; 16] };
+    for (config, answers) in [(Config::server(), 0), (Config::server().with_librtmfp(), 1)] {
+        let mut lone = Lone::new(21, config, &IdentityConfig::default());
+        lone.say(here(), 0, &Chunk::InitiatorHello(hello));
+        let sent = lone.take_startup();
+        assert_eq!(sent.len(), answers);
+        for packet in sent {
+            let Chunk::ResponderHello(hello) = packet.chunks()[0] else { panic!() };
+            assert_eq!(hello.cookie.len(), 64);
+            assert!(packet.header.timestamp.is_some());
+        }
+    }
+    let mut pair = Pair::with_configs(21, Link::lan(), quick(), quick().with_librtmfp());
+    let (session, _) = pair.open();
+    pair.close_and_check(pair.a, session);
 }

@@ -30,12 +30,23 @@ pub(crate) struct ServeArgs {
     /// certain one.
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+
+    /// Serve programs built on librtmfp too
+    ///
+    /// They take no packet authentication, and no client that does not ask for it gets it then:
+    /// Flash Player is one of those. Their hellos are answered with up to five times as many bytes,
+    /// which those who forge source addresses can abuse a little more.
+    #[arg(long)]
+    librtmfp: bool,
 }
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let defaults = ServerConfig::default();
     let listen = if args.listen.is_empty() { defaults.listen } else { args.listen };
-    let config = ServerConfig { listen, identity_file: args.identity, ..defaults };
+    let mut config = ServerConfig { listen, identity_file: args.identity, ..defaults };
+    if args.librtmfp {
+        config.rendezvous.transport = config.rendezvous.transport.with_librtmfp();
+    }
     // Before the server runs, so that no signal is missed.
     let mut signals = Signals::new().context("can't catch signals")?;
     let server = Server::start(config).await?;

@@ -195,9 +195,10 @@ impl Respond {
         let receive = Direction::settle(&far.terms, &terms);
         policy.check(receive)?;
 
+        // At least one implementation reads no other order.
         let mut skrc = Vec::new();
-        let ephemeral = near_key(&identity, group, &random, &mut skrc)?;
         encode_terms(&terms, &mut skrc);
+        let ephemeral = near_key(&identity, group, &random, &mut skrc)?;
         let near_key = match &ephemeral {
             Some(key) => key,
             None => identity.static_key(group).ok_or(CryptoError::UnsupportedGroup(group.id()))?,

@@ -64,6 +64,11 @@ pub struct Negotiation {
     /// The groups that an initiator prefers, best first. A group of its identity that is not
     /// listed is taken if none that is listed is common to both ends.
     pub groups: Vec<DhGroup>,
+    /// A responder says nothing of HMACs or sequence numbers to an initiator that neither sends
+    /// them always nor requests them, unless they are required. Some clients (librtmfp, for one)
+    /// take no other answer. Flash Player says the same as they, so that its packets have no more
+    /// than a checksum then.
+    pub only_on_request: bool,
 }
 
 impl Default for Negotiation {
@@ -73,6 +78,7 @@ impl Default for Negotiation {
             hmac: HmacPolicy::default(),
             sseq: SseqPolicy::default(),
             groups: vec![DhGroup::Modp14, DhGroup::Modp2],
+            only_on_request: false,
         }
     }
 }
@@ -145,18 +151,23 @@ impl Negotiation {
     /// said if this end requests too: all three flags, or "always" alone, are what the player was
     /// seen to take for both options.
     pub(super) fn answer(&self, far: &Terms) -> Terms {
-        let flags = |send, request, requested| {
-            let always = match send {
-                SendPolicy::Never => false,
-                SendPolicy::OnRequest => requested,
-                SendPolicy::Always => true,
-            };
-            Flags { always, on_request: always && request, request }
+        let HmacPolicy { send, request, require, .. } = self.hmac;
+        let hmac = self.answer_flags(send, request, require, far.hmac);
+        let SseqPolicy { send, request, require } = self.sseq;
+        self.terms(hmac, self.answer_flags(send, request, require, far.sseq))
+    }
+
+    fn answer_flags(&self, send: SendPolicy, request: bool, require: bool, far: Flags) -> Flags {
+        if self.only_on_request && !require && !far.always && !far.request {
+            return Flags::default();
+        }
+        let always = match send {
+            SendPolicy::Never => false,
+            SendPolicy::OnRequest => far.request,
+            SendPolicy::Always => true,
         };
-        self.terms(
-            flags(self.hmac.send, self.hmac.request || self.hmac.require, far.hmac.request),
-            flags(self.sseq.send, self.sseq.request || self.sseq.require, far.sseq.request),
-        )
+        let request = request || require;
+        Flags { always, on_request: always && request, request }
     }
 
     fn terms(&self, hmac: Flags, sseq: Flags) -> Terms {
@@ -253,6 +264,21 @@ mod tests {
             assert_eq!(expected, player_accepts, "{answer:x?}");
             assert_eq!(Direction::settle(&player, &ours).verification, player_sends, "{answer:x?}");
         }
+    }
+
+    /// What librtmfp and Flash Player say, and what rtmfp-cpp says.
+    #[test]
+    fn who_does_not_ask_gets_nothing_if_so_wished() {
+        let policy = Negotiation { only_on_request: true, ..Negotiation::default() };
+        let modest = terms(Some([0x02, 0x0a]), Some(0x02)).unwrap();
+        assert_eq!(bytes(policy.answer(&modest)), [0x03, 0x1a, 0, 0, 0x02, 0x1e, 0]);
+        for asking in [0x07, 0x04, 0x03] {
+            let asking = terms(Some([asking, 0x10]), Some(asking)).unwrap();
+            assert_eq!(policy.answer(&asking), Negotiation::default().answer(&asking));
+        }
+        let hmac = HmacPolicy { require: true, ..HmacPolicy::default() };
+        let strict = Negotiation { hmac, ..policy };
+        assert_eq!(bytes(strict.answer(&modest)), [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0]);
     }
 
     #[test]

@@ -78,6 +78,8 @@ enum State {
     /// Waiting for the owner's decision; what the client sends meanwhile.
     Requested {
         encoding: ObjectEncoding,
+        /// The number of the request: 1 from Flash Player, 0 from librtmfp.
+        transaction: f64,
         early: Vec<(FlowId, Bytes)>,
     },
     Accepted,
@@ -157,11 +159,11 @@ impl ServerConnection {
         now: Time,
         extra: impl IntoIterator<Item = (N, Value)>,
     ) -> Result<(), FlashError> {
-        let State::Requested { encoding, .. } = &self.state else {
+        let State::Requested { encoding, transaction, .. } = &self.state else {
             return Err(FlashError::NothingToAnswer);
         };
-        let answer =
-            request::acceptance(&self.config, *encoding, extra).encode(ObjectEncoding::Amf0)?;
+        let answer = request::acceptance(&self.config, *encoding, *transaction, extra);
+        let answer = answer.encode(ObjectEncoding::Amf0)?;
         self.control.encoding = *encoding;
         self.control.open_control_flow(self.canonical);
         self.control.send(now, answer);
@@ -183,10 +185,10 @@ impl ServerConnection {
     /// [`FlashError::NothingToAnswer`], or what [`Command::encode`] finds; then the request still
     /// waits.
     pub fn reject(&mut self, now: Time, rejection: &Rejection) -> Result<(), FlashError> {
-        if !matches!(self.state, State::Requested { .. }) {
+        let State::Requested { transaction, .. } = self.state else {
             return Err(FlashError::NothingToAnswer);
-        }
-        let answer = request::refusal(rejection).encode(ObjectEncoding::Amf0)?;
+        };
+        let answer = request::refusal(rejection, transaction).encode(ObjectEncoding::Amf0)?;
         self.control.open_control_flow(self.canonical);
         self.control.send(now, answer);
         self.state = State::Rejected;
@@ -372,11 +374,13 @@ impl ServerConnection {
 
     /// Before `connect` there is nothing else.
     fn handle_connect(&mut self, command: Command) {
-        if &*command.name != "connect" || command.transaction != request::TRANSACTION {
+        if &*command.name != "connect" {
             return;
         }
+        let transaction = command.transaction;
         let request = ConnectRequest::new(command);
-        self.state = State::Requested { encoding: request.encoding, early: Vec::new() };
+        self.state =
+            State::Requested { encoding: request.encoding, transaction, early: Vec::new() };
         self.events.push(ServerEvent::ConnectRequested(request));
     }
 

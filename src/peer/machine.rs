@@ -161,6 +161,9 @@ impl PeerMachine {
         {
             entry.neighbors.send_replace(group.stats().neighbors);
         }
+        if let GroupEvent::ReplicationFetchResult { index, .. } = event {
+            entry.wants.delivered(index);
+        }
         let pushed = entry.queue.push(event);
         if pushed.is_slow {
             let held = self.with_group(now, handle, |group, wants, now| wants.hold(now, group));

@@ -46,6 +46,12 @@ impl Wants {
         Ok(())
     }
 
+    /// An object was given to the application; it may have been in flight when fetching stopped.
+    pub(super) fn delivered(&mut self, index: u64) {
+        // Of a set without a bound on its ranges a valid index can always be taken out.
+        let _ = self.forget(index..=index);
+    }
+
     pub(super) fn add_want(
         &mut self,
         now: Time,
@@ -109,6 +115,7 @@ mod tests {
         wants.hold(now, &mut group).unwrap();
         assert!(group.want_objects().is_empty());
 
+        wants.delivered(70);
         wants.put_back(now, &mut group, 200).unwrap();
         wants.add_want(now, &mut group, 300..=309).unwrap();
         wants.remove_want(now, &mut group, 50..=59).unwrap();
@@ -116,9 +123,9 @@ mod tests {
         assert!(group.want_objects().is_empty(), "nothing is fetched");
 
         wants.release(now, &mut group).unwrap();
-        assert_eq!(wanted(&group), [10..=49, 60..=99, 200..=200, 300..=309]);
+        assert_eq!(wanted(&group), [10..=49, 60..=69, 71..=99, 200..=200, 300..=309]);
         wants.release(now, &mut group).unwrap();
-        assert_eq!(wanted(&group).len(), 4, "harmless");
+        assert_eq!(wanted(&group).len(), 5, "harmless");
     }
 
     #[test]

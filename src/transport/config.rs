@@ -1,6 +1,6 @@
 //! What an endpoint can be told, and its bounds.
 
-use crate::crypto::Negotiation;
+use crate::crypto::{COOKIE_LEN, Negotiation};
 use std::time::Duration;
 
 /// Settings of an endpoint. The defaults suit a peer; [`Config::server`] suits a server.
@@ -8,6 +8,13 @@ use std::time::Duration;
 pub struct Config {
     /// What is offered and demanded in keying.
     pub negotiation: Negotiation,
+    /// Bytes of the cookies in answers to hellos, at least [`COOKIE_LEN`]; the rest is padding.
+    /// librtmfp takes no others than of 64 bytes.
+    pub cookie_len: usize,
+    /// Bytes sent to an address that is not verified for each byte received from it; a hello whose
+    /// answer would be longer is ignored. RFC 7016 §3.5.1.1.2 asks for the answer to be no more
+    /// than three times as long.
+    pub max_amplification: usize,
     /// Answer hellos that select this endpoint's certificate.
     pub accept: bool,
     /// Report hellos for other fingerprints as [`Event::IntroductionWanted`](super::Event).
@@ -50,6 +57,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             negotiation: Negotiation::default(),
+            cookie_len: COOKIE_LEN,
+            max_amplification: 3,
             accept: true,
             introduce: false,
             max_datagram: 1200,
@@ -87,5 +96,15 @@ impl Config {
             max_pending_keyings: 4096,
             ..Self::default()
         }
+    }
+
+    /// These settings, so that programs built on librtmfp can connect too. Their hellos have 36
+    /// bytes and want an answer of 148, and they take no packet authentication; see
+    /// [`Negotiation::only_on_request`] for what that means to others.
+    pub fn with_librtmfp(mut self) -> Self {
+        self.cookie_len = 64;
+        self.max_amplification = 5;
+        self.negotiation.only_on_request = true;
+        self
     }
 }

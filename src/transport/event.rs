@@ -124,7 +124,7 @@ pub struct Introduction {
     pub tag: Bytes,
     /// Who asks.
     pub from: Path,
-    /// Bytes of the datagram that asked; an answer is at most three times as long.
+    /// Bytes of the datagram that asked; bounds the length of an answer.
     pub received: usize,
 }
 

@@ -55,7 +55,7 @@ impl Rtt {
             && self.echo_received != Some(echo)
         {
             self.echo_received = Some(echo);
-            let ticks = clock(now).wrapping_sub(echo);
+            let ticks = ticks(now).wrapping_sub(echo);
             if ticks <= i16::MAX as u16 {
                 self.measure(Duration::from_millis(u64::from(ticks) * TICK_MILLIS));
             }
@@ -80,7 +80,7 @@ impl Rtt {
 
     /// The timestamps for a packet that is sent now; each is left out if it would say nothing new.
     pub(crate) fn stamp(&mut self, now: Time) -> (Option<u16>, Option<u16>) {
-        let ticks = clock(now);
+        let ticks = ticks(now);
         let timestamp = (self.sent != Some(ticks)).then_some(ticks);
         self.sent = Some(ticks);
         (timestamp, self.echo(now))
@@ -121,7 +121,7 @@ impl Rtt {
 }
 
 /// Low 16 bits of the 250 Hz clock.
-fn clock(now: Time) -> u16 {
+pub(super) fn ticks(now: Time) -> u16 {
     (now.as_millis() / TICK_MILLIS) as u16
 }
 

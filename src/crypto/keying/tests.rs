@@ -130,8 +130,9 @@ fn the_component_has_what_its_certificate_calls_for() {
     assert_eq!(skic[132..], [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
     let policy = Negotiation::default();
     let (skrc, _) = respond(&fixed, ephemeral.certificate(), &skic, policy).unwrap();
-    assert_eq!(skrc[..2], [0x41, 0x0e], "a static responder selects no group");
-    assert_eq!(skrc[66..], [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
+    assert_eq!(skrc[..7], [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
+    assert_eq!(skrc[7..9], [0x41, 0x0e], "a static responder selects no group");
+    assert_eq!(skrc.len(), 7 + 66);
 }
 
 #[test]
@@ -180,9 +181,8 @@ fn leading_zeros_of_public_keys_count_in_the_derivation_only() {
     let plain = initiated.finish(&skrc).unwrap();
 
     let key = Component::parse(&skrc).unwrap().ephemeral_key.unwrap().1.to_vec();
-    let mut padded = Vec::new();
+    let mut padded = skrc[..skrc.len() - key.len() - 4].to_vec();
     encode_option(0x0d, &[&[0x02, 0x00], &key[..]].concat(), &mut padded);
-    padded.extend_from_slice(&skrc[key.len() + 4..]);
     let keys = initiated.finish(&padded).unwrap();
     let secret = |keys: &SessionKeys| keys.key_log.line()[75..].to_owned();
     assert_eq!(secret(&keys), secret(&plain));

@@ -6,9 +6,6 @@ use super::ServerConfig;
 use crate::amf::{Object, Value};
 use crate::flash::{Command, ObjectEncoding, Uri};
 
-/// The transaction number of `connect`: always the first one.
-pub(super) const TRANSACTION: f64 = 1.0;
-
 /// What Flash Player looks at in the answer, so that an application cannot put others there.
 const OWN_MEMBERS: [&str; 4] = ["code", "level", "description", "objectEncoding"];
 
@@ -86,6 +83,7 @@ fn app_of(tc_url: &str) -> Option<Arc<str>> {
 pub(super) fn acceptance<N: AsRef<str>>(
     config: &ServerConfig,
     encoding: ObjectEncoding,
+    transaction: f64,
     extra: impl IntoIterator<Item = (N, Value)>,
 ) -> Command {
     let info = Object::new()
@@ -96,11 +94,11 @@ pub(super) fn acceptance<N: AsRef<str>>(
     let extra = extra.into_iter().filter(|(name, _)| !OWN_MEMBERS.contains(&name.as_ref()));
     let info = extra.fold(info, |info, (name, value)| info.with(name.as_ref(), value));
     let object = config.properties.clone();
-    Command { object, ..Command::new("_result", TRANSACTION, vec![info.into()]) }
+    Command { object, ..Command::new("_result", transaction, vec![info.into()]) }
 }
 
 /// `_error` of `connect`.
-pub(super) fn refusal(rejection: &Rejection) -> Command {
+pub(super) fn refusal(rejection: &Rejection, transaction: f64) -> Command {
     let info = Object::new()
         .with("level", "error")
         .with("code", rejection.code.as_str())
@@ -109,5 +107,5 @@ pub(super) fn refusal(rejection: &Rejection) -> Command {
         Some(application) => info.with("application", application.clone()),
         None => info,
     };
-    Command::new("_error", TRANSACTION, vec![info.into()])
+    Command::new("_error", transaction, vec![info.into()])
 }

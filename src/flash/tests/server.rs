@@ -115,7 +115,7 @@ fn answers_follow_the_object_encoding() {
 #[test]
 fn nothing_but_connect_comes_first() {
     let mut server = idle_server(quiet_config());
-    for early in ["createStream", "setPeerInfo", "connect"] {
+    for early in ["createStream", "setPeerInfo"] {
         server.on_message(Time::ZERO, CONTROL, &call(early, 2.0, vec!["1.2.3.4:5".into()]));
     }
     assert!(server.poll_event().is_none() && server.poll_action().is_none());
@@ -123,6 +123,19 @@ fn nothing_but_connect_comes_first() {
     let rejection = Rejection::new("");
     assert_eq!(server.reject(Time::ZERO, &rejection), Err(FlashError::NothingToAnswer));
     assert_eq!(server.notify(Time::ZERO, "x", vec![]), Err(FlashError::NotConnected));
+}
+
+/// librtmfp numbers it 0.
+#[test]
+fn the_answer_has_the_number_of_the_request() {
+    for number in [0.0, 2.0] {
+        let mut server = idle_server(quiet_config());
+        server.on_message(Time::ZERO, CONTROL, &call("connect", number, vec![]));
+        assert!(matches!(server.poll_event(), Some(ServerEvent::ConnectRequested(_))));
+        server.accept(Time::ZERO, NO_EXTRA).unwrap();
+        let answer = sent(&mut server).remove(0);
+        assert!(answer.starts_with(&format!("_result {number} ")), "{answer}");
+    }
 }
 
 #[test]

@@ -110,6 +110,7 @@ impl Endpoint {
     ///
     /// With no address the attempt waits for [`add_candidate`](Self::add_candidate).
     pub fn open(&mut self, now: Time, epd: Epd, addresses: &[SocketAddr]) -> OpenId {
+        self.now = now;
         let id = self.next_attempt;
         self.next_attempt += 1;
         if let Some(session) = epd.fingerprint().and_then(|far| self.table.find(far)) {

@@ -13,6 +13,7 @@ mod table;
 
 use super::event::Introduction;
 use super::job::{Outcome, PendingKey};
+use super::rtt::ticks;
 use super::send_flow::{FlowOptions, MessageOptions};
 use super::session::{Context, Forwarded, Session, SessionStats, TimeCritical};
 use super::{
@@ -37,8 +38,6 @@ use table::{Table, Timer};
 
 /// Startup datagrams that may wait to be sent; further ones are dropped like lost packets.
 const MAX_STARTUP_QUEUE: usize = 4096;
-/// Bytes sent to an unverified address for each byte received from it.
-const MAX_AMPLIFICATION: usize = 3;
 
 /// The source of randomness of an endpoint.
 pub type Random = Box<dyn CryptoRng + Send>;
@@ -64,6 +63,8 @@ pub struct Endpoint {
     /// How many of `events` are introductions: unverified senders cause those.
     introductions: usize,
     time_critical: TimeCritical,
+    /// The time of the latest input, for the timestamps of startup packets.
+    now: Time,
 }
 
 /// What can be known of a session.
@@ -163,6 +164,7 @@ impl Endpoint {
             events: VecDeque::new(),
             introductions: 0,
             time_critical: TimeCritical::default(),
+            now: Time::ZERO,
         }
     }
 
@@ -339,12 +341,15 @@ impl Endpoint {
         session_id: u32,
         chunk: &Chunk<'_>,
     ) {
-        if let Some(datagram) = self.seal_startup(plain, session_id, chunk) {
+        let timestamp = Some(ticks(self.now));
+        if let Some(datagram) = self.seal_startup(plain, timestamp, session_id, chunk) {
             self.queue_startup(path, datagram);
         }
     }
 
-    /// The same, unless the datagram would be longer than `limit`. True if it was sent.
+    /// The same, unless the datagram would be longer than `limit`. True if it was sent. Some
+    /// implementations (librtmfp) ignore packets without a timestamp, but most do not care: if need
+    /// be, it goes without.
     fn send_startup_within(
         &mut self,
         limit: usize,
@@ -352,13 +357,14 @@ impl Endpoint {
         session_id: u32,
         chunk: &Chunk<'_>,
     ) -> bool {
-        match self.seal_startup(0, session_id, chunk).filter(|datagram| datagram.len() <= limit) {
-            Some(datagram) => {
+        for timestamp in [Some(ticks(self.now)), None] {
+            let sealed = self.seal_startup(0, timestamp, session_id, chunk);
+            if let Some(datagram) = sealed.filter(|datagram| datagram.len() <= limit) {
                 self.queue_startup(path, datagram);
-                true
+                return true;
             }
-            None => false,
         }
+        false
     }
 
     fn queue_startup(&mut self, path: Path, datagram: Vec<u8>) {
@@ -370,13 +376,14 @@ impl Endpoint {
     fn seal_startup(
         &mut self,
         plain: usize,
+        timestamp: Option<u16>,
         session_id: u32,
         chunk: &Chunk<'_>,
     ) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(chunk.encoded_len() + 32);
         let packet = self.default_sealer.begin(&mut bytes);
         let start = bytes.len();
-        PacketHeader::new(Mode::Startup).encode(&mut bytes);
+        PacketHeader { timestamp, ..PacketHeader::new(Mode::Startup) }.encode(&mut bytes);
         chunk.encode(&mut bytes).ok()?;
         bytes.resize(bytes.len().max(start + plain), kind::PADDING_FF);
         let range = self.default_sealer.finish(&mut bytes, packet);
@@ -439,6 +446,7 @@ impl Endpoint {
 
 impl Machine for Endpoint {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.now = now;
         let Some(id) = session_id(datagram) else { return };
         if id != 0 && self.table.contains(SessionId(id)) {
             self.handle_session_packet(now, path, datagram, SessionId(id));
@@ -451,6 +459,7 @@ impl Machine for Endpoint {
     }
 
     fn handle_timeout(&mut self, now: Time) {
+        self.now = now;
         while let Some(timer) = self.table.pop_due(now) {
             match timer {
                 Timer::Session(id) => {
@@ -465,6 +474,7 @@ impl Machine for Endpoint {
     }
 
     fn handle_computed(&mut self, now: Time, computed: Computed) {
+        self.now = now;
         match computed.0 {
             Outcome::Initiate { open, result } => self.on_initiated(now, open, result),
             Outcome::Finish { open, far_id, result } => {

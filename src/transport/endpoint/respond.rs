@@ -1,10 +1,11 @@
 //! Answers to hellos and keyings (RFC 7016 §3.5.1.1.2), and introductions.
 
-use super::{
-    Endpoint, Epd, Forwarded, Interface, Introduction, KeyingRandom, MAX_AMPLIFICATION, PendingKey,
+use super::{Endpoint, Epd, Forwarded, Interface, Introduction, KeyingRandom, PendingKey};
+use crate::crypto::{
+    COOKIE_LEN, Certificate, CookieCheck, CryptoError, NO_SIGNATURE, Respond, SessionKeys,
 };
-use crate::crypto::{Certificate, CookieCheck, CryptoError, NO_SIGNATURE, Respond, SessionKeys};
 use crate::transport::job::Work;
+use crate::transport::rtt::ticks;
 use crate::transport::session::{Opening, Session};
 use crate::transport::{CloseReason, Event, Job, Path, Role, SessionId, Time};
 use crate::wire::chunk::{
@@ -41,7 +42,12 @@ impl Endpoint {
             return;
         }
         if self.config.accept && epd.selects(self.identity.certificate()) {
-            return self.answer_hello(now, path, hello.tag, MAX_AMPLIFICATION * received);
+            return self.answer_hello(
+                now,
+                path,
+                hello.tag,
+                self.config.max_amplification * received,
+            );
         }
         let Some(wanted) = epd.fingerprint().filter(|_| self.config.introduce) else { return };
         if self.introductions < MAX_INTRODUCTIONS_QUEUED {
@@ -71,17 +77,27 @@ impl Endpoint {
     }
 
     fn answer_hello(&mut self, now: Time, path: Path, tag: &[u8], limit: usize) {
-        let cookie = self.cookies.make(now.as_millis(), path.remote);
+        let cookie = self.make_cookie(now, path);
         let identity = self.identity.clone();
         let certificate = identity.certificate().as_bytes();
         let hello = ResponderHello { tag_echo: tag, cookie: &cookie, certificate };
         self.send_startup_within(limit, path, 0, &Chunk::ResponderHello(hello));
     }
 
+    fn make_cookie(&self, now: Time, path: Path) -> Vec<u8> {
+        let mut cookie = self.cookies.make(now.as_millis(), path.remote).to_vec();
+        cookie.resize(self.cookie_len(), 0);
+        cookie
+    }
+
+    fn cookie_len(&self) -> usize {
+        self.config.cookie_len.max(COOKIE_LEN)
+    }
+
     /// Answers an introduction with addresses to ask (§3.5.1.4), as many as may be told to an
-    /// address that is not verified: the answer is at most three times as long as the question.
+    /// address that is not verified (`Config::max_amplification`).
     pub fn redirect(&mut self, introduction: &Introduction, addresses: &[Address]) {
-        let limit = MAX_AMPLIFICATION * introduction.received;
+        let limit = self.config.max_amplification * introduction.received;
         let mut scratch = Vec::new();
         for count in (1..=addresses.len()).rev() {
             let redirect = Redirect::new(&introduction.tag, &addresses[..count], &mut scratch);
@@ -115,12 +131,16 @@ impl Endpoint {
         received: usize,
         chunk: &InitiatorKeying<'_>,
     ) {
-        match self.cookies.check(now.as_millis(), path.remote, chunk.cookie) {
+        let cookie = match chunk.cookie.len() == self.cookie_len() {
+            true => chunk.cookie.get(..COOKIE_LEN).unwrap_or_default(),
+            false => chunk.cookie,
+        };
+        match self.cookies.check(now.as_millis(), path.remote, cookie) {
             CookieCheck::Valid => {}
             CookieCheck::WrongAddress => {
-                let new_cookie = self.cookies.make(now.as_millis(), path.remote);
+                let new_cookie = self.make_cookie(now, path);
                 let change = CookieChange { old_cookie: chunk.cookie, new_cookie: &new_cookie };
-                let limit = MAX_AMPLIFICATION * received;
+                let limit = self.config.max_amplification * received;
                 let chunk_id = chunk.session_id;
                 self.send_startup_within(limit, path, chunk_id, &Chunk::CookieChange(change));
                 return;
@@ -198,9 +218,8 @@ impl Endpoint {
         let near_id = self.new_session_id();
         let chunk =
             ResponderKeying { session_id: near_id, component: &component, signature: NO_SIGNATURE };
-        let Some(answer) = self.seal_startup(0, far_id, &Chunk::ResponderKeying(chunk)) else {
-            return;
-        };
+        let chunk = Chunk::ResponderKeying(chunk);
+        let Some(answer) = self.seal_startup(0, Some(ticks(now)), far_id, &chunk) else { return };
         let opening = Opening {
             id: SessionId(near_id),
             far_id,
