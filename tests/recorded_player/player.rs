@@ -73,6 +73,7 @@ pub fn offer() -> Negotiation {
         hmac: HmacPolicy { send, request: false, require: false, length: 10 },
         sseq: SseqPolicy { send, request: false, require: false },
         groups: vec![DhGroup::Modp2],
+        only_on_request: false,
     }
 }
 

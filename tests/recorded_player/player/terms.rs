@@ -32,6 +32,7 @@ pub fn answer(offer: &Terms) -> Negotiation {
         hmac: HmacPolicy { send, request: request(offer.hmac), require: false, length: 10 },
         sseq: SseqPolicy { send, request: request(offer.sseq), require: false },
         groups: vec![DhGroup::Modp2],
+        only_on_request: false,
     }
 }
 
