@@ -146,6 +146,7 @@ fn spec() -> GroupSpec {
 
 struct Swarm {
     network: Network<Host>,
+    server: NodeId,
     provider: NodeId,
     receivers: Vec<NodeId>,
     file: Vec<u8>,
@@ -156,7 +157,7 @@ impl Swarm {
     fn new(seed: u64, link: Link, size: usize) -> Self {
         let mut network = Network::new(seed, link);
         let host = server(&mut network);
-        network.add(SERVER, host);
+        let server = network.add(SERVER, host);
         let mut file = vec![0; size];
         let mut content = SeededRandom::new(seed ^ 0xf11e);
         rand_core_fill(&mut content, &mut file);
@@ -183,7 +184,7 @@ impl Swarm {
         let host = Host::Peer(Box::new(peer), Some(Box::new(store)), true);
         let provider = network.add("10.0.1.1:1000", host);
         connect(&mut network, provider);
-        Self { network, provider, receivers: Vec::new(), file, descriptor }
+        Self { network, server, provider, receivers: Vec::new(), file, descriptor }
     }
 
     fn add_receiver(&mut self) -> NodeId {
@@ -232,6 +233,10 @@ impl Swarm {
             assert_eq!(peer.node().endpoint().load(), (0, 0, 0));
             assert_eq!(peer.poll_timeout(), None);
         }
+        let Host::Server(server) = &self.network[self.server] else { panic!("not a server") };
+        assert_eq!(server.endpoint().load(), (0, 0, 0));
+        assert_eq!(server.poll_timeout(), None);
+        assert_eq!((server.stats().clients, server.stats().groups), (0, 0));
     }
 
     fn uploaded(&self, id: NodeId) -> u64 {
