@@ -220,13 +220,13 @@ impl Inbound {
         (buffers, &mut self.metas)
     }
 
-    /// The datagrams that were received, each with its source.
-    pub(super) fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+    /// What was received: runs of datagrams from one source, back to back, and the length of each
+    /// but the last, which may be shorter.
+    pub(super) fn runs(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8], usize)> {
         let buffers = self.storage.chunks_exact_mut(self.buffer);
-        self.metas.iter().take(self.filled).zip(buffers).flat_map(|(meta, buffer)| {
-            let from = normalize(meta.addr);
+        self.metas.iter().take(self.filled).zip(buffers).map(|(meta, buffer)| {
             let len = meta.len.min(buffer.len());
-            buffer[..len].chunks_mut(meta.stride.max(1)).map(move |datagram| (from, datagram))
+            (normalize(meta.addr), &mut buffer[..len], meta.stride.max(1))
         })
     }
 }

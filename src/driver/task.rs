@@ -320,11 +320,11 @@ impl<S: Service> Core<S> {
         self.sockets.receive(index, inbound);
         let interface = Interface(u16::try_from(index).unwrap_or(Interface::ANY.0));
         let (mut count, mut bytes) = (0, 0);
-        for (remote, datagram) in inbound.datagrams() {
-            count += 1;
-            bytes += datagram.len();
+        for (remote, datagrams, segment) in inbound.runs() {
+            count += datagrams.len().div_ceil(segment);
+            bytes += datagrams.len();
             let path = Path { interface, remote };
-            self.service.handle_datagram(self.clock.now(), path, datagram);
+            self.service.handle_datagrams(self.clock.now(), path, datagrams, segment);
             self.drain();
         }
         self.sockets.flush(&self.shared.counters);

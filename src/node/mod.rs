@@ -334,6 +334,11 @@ impl Machine for Node {
         self.pump(now);
     }
 
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+        self.endpoint.handle_datagrams(now, path, datagrams, segment);
+        self.pump(now);
+    }
+
     fn handle_timeout(&mut self, now: Time) {
         self.endpoint.handle_timeout(now);
         self.own_timeouts(now);

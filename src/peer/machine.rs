@@ -206,6 +206,11 @@ impl Machine for PeerMachine {
         self.deliver(now);
     }
 
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+        self.node.handle_datagrams(now, path, datagrams, segment);
+        self.deliver(now);
+    }
+
     fn handle_timeout(&mut self, now: Time) {
         self.node.handle_timeout(now);
         self.deliver(now);

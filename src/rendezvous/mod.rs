@@ -344,6 +344,11 @@ impl Machine for Rendezvous {
         self.pump(now);
     }
 
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+        self.endpoint.handle_datagrams(now, path, datagrams, segment);
+        self.pump(now);
+    }
+
     fn handle_timeout(&mut self, now: Time) {
         self.endpoint.handle_timeout(now);
         self.client_timeouts(now);

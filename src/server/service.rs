@@ -58,6 +58,10 @@ impl Machine for ServerMachine {
         self.rendezvous.handle_datagram(now, path, datagram);
     }
 
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+        self.rendezvous.handle_datagrams(now, path, datagrams, segment);
+    }
+
     fn handle_timeout(&mut self, now: Time) {
         self.rendezvous.handle_timeout(now);
         if now >= self.report_at {

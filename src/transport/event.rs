@@ -110,7 +110,7 @@ pub enum Event {
     /// A hello arrived for a fingerprint that is not this endpoint's; see
     /// [`Endpoint::redirect`](super::Endpoint::redirect) and
     /// [`Endpoint::forward_hello`](super::Endpoint::forward_hello).
-    IntroductionWanted(Introduction),
+    IntroductionWanted(Box<Introduction>),
 }
 
 /// A hello for somebody else (RFC 7016 §3.5.1.4, §3.5.1.5).

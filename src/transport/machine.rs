@@ -13,6 +13,16 @@ pub trait Machine {
     /// A datagram arrived; the buffer is decrypted in place.
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]);
 
+    /// Datagrams arrived together on one path, back to back in `datagrams`: each is `segment`
+    /// bytes long, the last may be shorter. The same as
+    /// [`handle_datagram`](Self::handle_datagram) for each, but draining once afterwards suffices,
+    /// and packets of one session are verified side by side.
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+        for datagram in datagrams.chunks_mut(segment.max(1)) {
+            self.handle_datagram(now, path, datagram);
+        }
+    }
+
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Harmless if called early.
     fn handle_timeout(&mut self, now: Time);
 

@@ -48,12 +48,6 @@ pub enum Priority {
     Immediate,
 }
 
-impl Priority {
-    /// All priorities, the first to be sent first.
-    pub(crate) const DESCENDING: [Self; 4] =
-        [Self::Immediate, Self::Routine, Self::Bulk, Self::Background];
-}
-
 /// How a message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageOptions {
@@ -182,16 +176,10 @@ impl SendFlow {
         let count = message.len().div_ceil(size).max(1) as u64;
         let begin = self.next_sequence();
         let bounds = (begin, begin + count - 1);
-        for i in 0..count {
-            let from = i as usize * size;
-            let data = message.slice(from..message.len().min(from + size));
-            let control = match (i == 0, i + 1 == count) {
-                (true, true) => FragmentControl::Whole,
-                (true, false) => FragmentControl::Begin,
-                (false, true) => FragmentControl::End,
-                (false, false) => FragmentControl::Middle,
-            };
-            self.queue_fragment(data, control, bounds, options.retransmit);
+        if count == 1 {
+            self.queue_fragment(message, FragmentControl::Whole, bounds, options.retransmit);
+        } else {
+            self.queue_fragments(&message, size, bounds, options.retransmit);
         }
         if let Some(within) = options.start_within {
             self.deadlines.insert((now + within, true, begin));
@@ -200,6 +188,20 @@ impl SendFlow {
             self.deadlines.insert((now + within, false, begin));
         }
         Ok(())
+    }
+
+    fn queue_fragments(&mut self, message: &Bytes, size: usize, bounds: (u64, u64), again: bool) {
+        let count = message.len().div_ceil(size);
+        for i in 0..count {
+            let from = i as usize * size;
+            let data = message.slice(from..message.len().min(from + size));
+            let control = match i {
+                0 => FragmentControl::Begin,
+                _ if i + 1 == count => FragmentControl::End,
+                _ => FragmentControl::Middle,
+            };
+            self.queue_fragment(data, control, bounds, again);
+        }
     }
 
     fn queue_fragment(

@@ -306,6 +306,11 @@ impl Machine for FilePeer {
         self.pump(now);
     }
 
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+        self.node.handle_datagrams(now, path, datagrams, segment);
+        self.pump(now);
+    }
+
     fn handle_timeout(&mut self, now: Time) {
         self.node.handle_timeout(now);
         if self.reconnect.is_some_and(|at| at <= now) {

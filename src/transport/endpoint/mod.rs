@@ -391,6 +391,16 @@ impl Endpoint {
         Some(bytes)
     }
 
+    /// A datagram that belongs to no session.
+    fn handle_sessionless(&mut self, now: Time, path: Path, datagram: &mut [u8], id: u32) {
+        if id == 0 {
+            self.handle_startup(now, path, 0, datagram);
+        } else if let Some(&attempt) = self.keying_ids.get(&id) {
+            self.keep_early(attempt, path, datagram);
+            self.handle_startup(now, path, id, datagram);
+        }
+    }
+
     fn handle_startup(&mut self, now: Time, path: Path, session_id: u32, datagram: &mut [u8]) {
         let received = datagram.len();
         let Ok(plain) = self.default_opener.open(&mut datagram[SESSION_ID_LEN..]) else { return };
@@ -422,6 +432,21 @@ impl Endpoint {
         }
     }
 
+    /// Datagrams of one session, each of `segment` bytes but the last.
+    fn handle_session_packets(
+        &mut self,
+        now: Time,
+        path: Path,
+        datagrams: &mut [u8],
+        segment: usize,
+        id: SessionId,
+    ) {
+        for datagram in datagrams.chunks_mut(segment) {
+            self.handle_session_packet(now, path, datagram, id);
+        }
+        self.settle(now, id);
+    }
+
     fn handle_session_packet(&mut self, now: Time, path: Path, datagram: &mut [u8], id: SessionId) {
         let Some(session) = self.table.get_mut(id) else { return };
         let was_confirmed = session.confirmed;
@@ -440,21 +465,36 @@ impl Endpoint {
         for hello in forwarded {
             self.on_forwarded_hello(now, interface, &hello);
         }
-        self.settle(now, id);
     }
 }
 
 impl Machine for Endpoint {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        let segment = datagram.len();
+        self.handle_datagrams(now, path, datagram, segment);
+    }
+
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
         self.now = now;
-        let Some(id) = session_id(datagram) else { return };
-        if id != 0 && self.table.contains(SessionId(id)) {
-            self.handle_session_packet(now, path, datagram, SessionId(id));
-        } else if id == 0 {
-            self.handle_startup(now, path, 0, datagram);
-        } else if let Some(&attempt) = self.keying_ids.get(&id) {
-            self.keep_early(attempt, path, datagram);
-            self.handle_startup(now, path, id, datagram);
+        let segment = segment.max(1);
+        let mut rest = datagrams;
+        while !rest.is_empty() {
+            let id = session_id(&rest[..segment.min(rest.len())]);
+            let same = rest.chunks(segment).take_while(|datagram| session_id(datagram) == id);
+            let run = (same.count() * segment).min(rest.len());
+            let (run, after) = rest.split_at_mut(run);
+            rest = after;
+            match id {
+                Some(id) if self.table.contains(SessionId(id)) => {
+                    self.handle_session_packets(now, path, run, segment, SessionId(id));
+                }
+                Some(id) => {
+                    for datagram in run.chunks_mut(segment) {
+                        self.handle_sessionless(now, path, datagram, id);
+                    }
+                }
+                None => {}
+            }
         }
     }
 

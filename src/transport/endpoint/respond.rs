@@ -54,7 +54,7 @@ impl Endpoint {
             self.introductions += 1;
             let tag = Bytes::copy_from_slice(hello.tag);
             let introduction = Introduction { epd, wanted, tag, from: path, received };
-            self.events.push_back(Event::IntroductionWanted(introduction));
+            self.events.push_back(Event::IntroductionWanted(Box::new(introduction)));
         }
     }
 

@@ -276,9 +276,12 @@ impl Session {
         paused: bool,
     ) -> Result<(), SendError> {
         let receiving = self.recv_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
-        let outcome = receiving.pause(cx.now, paused);
+        let (session, events) = (self.id, &mut *cx.events);
+        let outcome = receiving.pause(cx.now, paused, &mut |message| {
+            events.push_back(Event::Message { session, flow, message });
+        });
         self.queue_ack(flow.0);
-        self.deliver(cx, flow, outcome);
+        self.note_outcome(cx, flow, &outcome);
         Ok(())
     }
 
@@ -386,12 +389,9 @@ impl Session {
         }
     }
 
-    /// Turns what a receiving flow brought about into events.
-    fn deliver(&mut self, cx: &mut Context<'_>, flow: FlowId, outcome: Outcome) {
+    /// Turns what a receiving flow brought about, beside messages, into an event.
+    fn note_outcome(&mut self, cx: &mut Context<'_>, flow: FlowId, outcome: &Outcome) {
         self.ack_now |= outcome.ack_now;
-        for message in outcome.messages {
-            cx.events.push_back(Event::Message { session: self.id, flow, message });
-        }
         if outcome.finished || outcome.too_long {
             cx.events.push_back(Event::FlowFinished { session: self.id, flow });
         }

@@ -169,12 +169,15 @@ impl Session {
             self.reject_unasked(cx, flow);
         }
         let Some(receiving) = self.recv_flows.get_mut(&flow) else { return };
-        let outcome = receiving.receive(cx.now, fragment);
+        let (session, flow_id, events) = (self.id, FlowId(flow), &mut *cx.events);
+        let outcome = receiving.receive(cx.now, fragment, &mut |message| {
+            events.push_back(Event::Message { session, flow: flow_id, message });
+        });
         self.queue_ack(flow);
         if !self.ack_now && self.delayed_ack.is_none() {
             self.delayed_ack = Some(cx.now + DELAYED_ACK);
         }
-        self.deliver(cx, FlowId(flow), outcome);
+        self.note_outcome(cx, flow_id, &outcome);
     }
 
     /// Makes room for a new receiving flow by forgetting the complete one that has answered

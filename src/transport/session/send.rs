@@ -2,11 +2,11 @@
 
 use super::receive::recent;
 use super::{Context, Sent, Session, State};
-use crate::transport::send_flow::Priority;
 use crate::transport::transmit::MAX_BATCH;
 use crate::transport::{Config, Path, Role, Time, TransmitBuf};
 use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
 use crate::wire::{Mode, PacketHeader};
+use std::cmp::Reverse;
 
 /// What a fragment's chunk costs beside its data: header 3, flags 1, and the three VLUs of a flow
 /// ID up to 2^14, a sequence number up to 2^42 and an offset up to 2^28, less than which no
@@ -136,26 +136,32 @@ impl Session {
         let mut previous: Option<(u64, u64)> = None;
         let mut time_critical = false;
         let mut full = false;
-        while !full && self.outstanding < self.congestion.window() {
-            let Some(id) = self.next_flow_to_serve(previous.map(|p| p.0)) else { break };
-            let Some(flow) = self.send_flows.get_mut(&id) else { break };
-            // A fragment queued before the session sequence number grew may exceed the packet by
-            // a byte or two; alone in a packet it goes out all the same.
-            let alone = previous.is_none() && out.len() <= start + MAX_HEADER_LEN;
-            let room = if alone { usize::MAX } else { end.saturating_sub(out.len()) };
-            let before = previous.filter(|p| p.0 == id).map(|p| p.1);
-            let tsn = self.first_tsn + self.sent.len() as u64;
-            match flow.assemble(before, room, tsn, out) {
-                Some((sequence, size)) => {
-                    let record = Sent { flow: id, sequence, in_flight: true, naks: 0 };
-                    self.sent.push_back(record);
-                    self.outstanding += size;
-                    time_critical |= flow.options.time_critical;
-                    previous = Some((id, sequence));
-                    self.last_served = id;
+        let window = self.congestion.window();
+        while !full
+            && let Some(id) = self.next_flow_to_serve()
+            && let Some(flow) = self.send_flows.get_mut(&id)
+        {
+            let mut before = None;
+            while !full && self.outstanding < window && flow.is_ready() {
+                // A fragment queued before the session sequence number grew may exceed the packet
+                // by a byte or two; alone in a packet it goes out all the same.
+                let alone = previous.is_none() && out.len() <= start + MAX_HEADER_LEN;
+                let room = if alone { usize::MAX } else { end.saturating_sub(out.len()) };
+                let tsn = self.first_tsn + self.sent.len() as u64;
+                match flow.assemble(before, room, tsn, out) {
+                    Some((sequence, size)) => {
+                        let record = Sent { flow: id, sequence, in_flight: true, naks: 0 };
+                        self.sent.push_back(record);
+                        self.outstanding += size;
+                        self.last_served = id;
+                        time_critical |= flow.options.time_critical;
+                        before = Some(sequence);
+                        previous = Some((id, sequence));
+                    }
+                    None => full = true,
                 }
-                None => full = true,
             }
+            full |= self.outstanding >= window;
         }
         if previous.is_some() {
             self.note_data_sent(cx, time_critical);
@@ -173,29 +179,15 @@ impl Session {
         }
     }
 
-    /// The ready flow of the highest priority; among equals the current one until it has nothing
-    /// more for this packet, then the one after the last that was served.
-    fn next_flow_to_serve(&mut self, current: Option<u64>) -> Option<u64> {
-        for priority in Priority::DESCENDING {
-            let mut first = None;
-            let mut after = None;
-            for (&id, flow) in &mut self.send_flows {
-                if flow.options.priority != priority || !flow.is_ready() {
-                    continue;
-                }
-                if current == Some(id) {
-                    return current;
-                }
-                first = first.or(Some(id));
-                if id > self.last_served {
-                    after = after.or(Some(id));
-                }
-            }
-            if first.is_some() {
-                return after.or(first);
-            }
-        }
-        None
+    /// The ready flow of the highest priority; among equals the one after the last that was
+    /// served, so that they take turns.
+    fn next_flow_to_serve(&mut self) -> Option<u64> {
+        let last = self.last_served;
+        let ready = self.send_flows.iter_mut().filter_map(|(&id, flow)| {
+            let turn = (flow.options.priority, id > last, Reverse(id));
+            flow.is_ready().then_some(turn)
+        });
+        ready.max().map(|(_, _, Reverse(id))| id)
     }
 
     /// A retransmission timeout (§3.6.2.6): everything in flight counts as lost.

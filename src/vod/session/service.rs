@@ -109,6 +109,11 @@ impl Machine for FileService {
         self.touch(now);
     }
 
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+        self.peer.handle_datagrams(now, path, datagrams, segment);
+        self.touch(now);
+    }
+
     fn handle_timeout(&mut self, now: Time) {
         self.peer.handle_timeout(now);
         self.touch(now);
