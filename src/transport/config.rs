@@ -49,6 +49,10 @@ pub struct Config {
     /// observed player sends ranges only, and at least one other implementation reads no more than
     /// the cumulative part of a bitmap, so that it would send again what has arrived.
     pub bitmap_acks: bool,
+    /// Keep the Diffie-Hellman secret of every session while it is open, so that
+    /// [`SessionRef::key_log_line`](super::SessionRef::key_log_line) can tell it. Off by default:
+    /// nothing in memory then opens a recording of an earlier session.
+    pub keep_secrets: bool,
     /// Forwarded hellos that one session may make this endpoint answer in a second.
     pub forwarded_hellos_per_second: u32,
 }
@@ -74,6 +78,7 @@ impl Default for Config {
             max_pending_keyings: 256,
             burst_packets: 6,
             bitmap_acks: false,
+            keep_secrets: false,
             forwarded_hellos_per_second: 64,
         }
     }

@@ -205,5 +205,6 @@ pub fn endpoint_with(
 pub fn endpoint_as(network: &mut Network<Tapped>, config: Config, identity: Identity) -> Tapped {
     let random = network.random();
     let max_datagram = config.max_datagram;
+    let config = Config { keep_secrets: true, ..config };
     Tapped::new(Endpoint::new(config, identity.into(), Box::new(random)), max_datagram)
 }

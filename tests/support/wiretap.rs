@@ -34,7 +34,7 @@ impl Tapped {
         let Self(endpoint, tape) = self;
         for (id, session) in endpoint.sessions() {
             if tape.known.insert(id.0) {
-                let line = session.key_log_line();
+                let line = session.key_log_line().expect("the configuration keeps secrets");
                 let mut words = line.as_ref().split(' ').skip(1);
                 let (digest, secret) = (words.next().unwrap(), words.next().unwrap());
                 tape.secrets.insert(digest.to_owned(), unhex(secret));

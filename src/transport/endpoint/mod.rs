@@ -128,9 +128,9 @@ impl<'a> SessionRef<'a> {
     }
 
     /// The key log line of this session (a secret; see the key log format in
-    /// `protocol-notes/cryptography.md`).
-    pub fn key_log_line(&self) -> impl AsRef<str> + 'static {
-        KeyLogLine(self.0.key_log.line())
+    /// `protocol-notes/cryptography.md`), if [`Config::keep_secrets`] is set.
+    pub fn key_log_line(&self) -> Option<impl AsRef<str> + 'static> {
+        self.0.key_log.as_ref().map(|entry| KeyLogLine(entry.line()))
     }
 }
 

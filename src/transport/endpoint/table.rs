@@ -19,7 +19,8 @@ pub(super) enum Timer {
 
 #[derive(Debug)]
 struct Entry {
-    session: Session,
+    /// Boxed, so that a growing table moves little and its spare places are small.
+    session: Box<Session>,
     /// The address under which the session is counted; its path may change.
     ip: IpAddr,
     /// In the queue of those that may have something to send.
@@ -61,7 +62,7 @@ impl Table {
     }
 
     pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.sessions.get_mut(&id).map(|entry| &mut entry.session)
+        self.sessions.get_mut(&id).map(|entry| &mut *entry.session)
     }
 
     /// The session, if it is open and its owner knows of it.
@@ -71,7 +72,7 @@ impl Table {
     }
 
     pub(super) fn iter_open(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.values().map(|e| &e.session).filter(|s| s.is_open() && s.confirmed)
+        self.sessions.values().map(|e| &*e.session).filter(|s| s.is_open() && s.confirmed)
     }
 
     /// The open session with `far`; the oldest, if there are several.
@@ -92,6 +93,7 @@ impl Table {
         if let Some((key, _)) = &session.keying_answer {
             self.answered.insert(*key, id);
         }
+        let session = Box::new(session);
         self.sessions.insert(id, Entry { session, ip, queued: false, scheduled: None });
     }
 

@@ -118,7 +118,8 @@ pub(crate) struct Session {
     pub(crate) path: Path,
     pub(crate) near_nonce: [u8; 32],
     pub(crate) far_nonce: [u8; 32],
-    pub(crate) key_log: KeyLogEntry,
+    /// Kept only if the configuration asks for it.
+    pub(crate) key_log: Option<Box<KeyLogEntry>>,
     pub(crate) stats: SessionStats,
     /// The Responder Initial Keying datagram, empty once the initiator has the keys. The keying
     /// that it answers is remembered as long as the session, so that a late copy of it does not
@@ -182,7 +183,7 @@ impl Session {
             path,
             near_nonce: keys.near_nonce,
             far_nonce: keys.far_nonce,
-            key_log: keys.key_log,
+            key_log: config.keep_secrets.then(|| Box::new(keys.key_log)),
             stats: SessionStats::default(),
             keying_answer: None,
             confirmed: role == Role::Initiator,
