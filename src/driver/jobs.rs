@@ -4,73 +4,113 @@ use super::stats::Counters;
 use crate::transport::{Computed, Job};
 use std::collections::VecDeque;
 use std::num::NonZero;
-use tokio::task::{JoinError, JoinSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tracing::{debug, error};
 
 /// Jobs that may wait for a thread; at the bound the newest is dropped, like a lost packet.
 pub const MAX_WAITING_JOBS: usize = 8192;
 
 /// Runs [`Job`]s on blocking threads, as many at once as there are processors, oldest first.
+///
+/// A thread is asked for when there is something to do, works until nothing waits, and goes back
+/// to the runtime's pool: in a flood no job pays for a change of threads.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    running: JoinSet<Computed>,
-    waiting: VecDeque<Job>,
-    /// What [`ready`](Self::ready) has seen end.
-    ended: Option<Result<Computed, JoinError>>,
+    pool: Arc<Pool>,
     limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    queues: Mutex<Queues>,
+    /// Something was done since [`Jobs::poll`] last had nothing to give.
+    progress: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    waiting: VecDeque<Job>,
+    done: VecDeque<Computed>,
+    /// Threads at work.
+    workers: usize,
+    /// Jobs that panicked.
+    failed: usize,
 }
 
 impl Jobs {
     pub(super) fn new() -> Self {
         let limit = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { running: JoinSet::new(), waiting: VecDeque::new(), ended: None, limit }
+        Self { pool: Arc::default(), limit }
     }
 
     /// Runs the job now or later.
     pub(super) fn start(&mut self, job: Job, counters: &Counters) {
-        if self.waiting.len() >= MAX_WAITING_JOBS {
+        let mut queues = self.pool.lock();
+        if queues.waiting.len() >= MAX_WAITING_JOBS {
             counters.jobs_dropped.add(1);
             debug!("{MAX_WAITING_JOBS} jobs wait already, one more is dropped");
             return;
         }
-        self.waiting.push_back(job);
-        self.refill();
+        queues.waiting.push_back(job);
+        if queues.workers < self.limit {
+            queues.workers += 1;
+            let pool = Arc::clone(&self.pool);
+            spawn_blocking(move || pool.work());
+        }
     }
 
     /// The result of a job that is done.
     pub(super) fn poll(&mut self, counters: &Counters) -> Option<Computed> {
-        while let Some(result) = self.ended.take().or_else(|| self.running.try_join_next()) {
-            self.refill();
+        let mut queues = self.pool.lock();
+        counters.jobs_dropped.add(std::mem::take(&mut queues.failed));
+        let computed = queues.done.pop_front()?;
+        counters.jobs_done.add(1);
+        Some(computed)
+    }
+
+    /// Waits until [`poll`](Self::poll) has something to do. May be cancelled.
+    pub(super) async fn ready(&self) {
+        self.pool.progress.notified().await;
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.pool.lock().waiting.clear();
+    }
+}
+
+impl Pool {
+    /// Runs jobs until none waits.
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            let result = catch_unwind(AssertUnwindSafe(|| job.run()));
+            let mut queues = self.lock();
             match result {
-                Ok(computed) => {
-                    counters.jobs_done.add(1);
-                    return Some(computed);
-                }
-                Err(error) => {
-                    counters.jobs_dropped.add(1);
-                    error!("a job has failed: {error}");
+                Ok(computed) => queues.done.push_back(computed),
+                Err(_) => {
+                    queues.failed += 1;
+                    error!("a job has panicked");
                 }
             }
-        }
-        None
-    }
-
-    /// Waits until [`poll`](Self::poll) has something to do; for ever, if nothing runs. May be
-    /// cancelled.
-    pub(super) async fn ready(&mut self) {
-        if self.ended.is_none() {
-            match self.running.join_next().await {
-                Some(result) => self.ended = Some(result),
-                None => std::future::pending().await,
-            }
+            drop(queues);
+            self.progress.notify_one();
         }
     }
 
-    fn refill(&mut self) {
-        while self.running.len() < self.limit
-            && let Some(job) = self.waiting.pop_front()
-        {
-            self.running.spawn_blocking(move || job.run());
-        }
+    /// The oldest job, or the end of this thread's work.
+    fn next(&self) -> Option<Job> {
+        let mut queues = self.lock();
+        let job = queues.waiting.pop_front();
+        queues.workers -= usize::from(job.is_none());
+        job
+    }
+
+    /// No job runs under the lock, so that a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,6 +12,9 @@ use std::task::Poll;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+/// A batch of so many datagrams is sent at once: joining it with others would save less than the
+/// copy costs.
+const ENOUGH: usize = 16;
 /// Sockets that one driver has at most.
 pub const MAX_SOCKETS: usize = 64;
 /// Datagrams that are joined before they are sent; what Linux takes in one call. A batch more may
@@ -155,11 +158,15 @@ impl Sockets {
             self.log_unroutable(remote);
             return;
         };
-        let target = Some(Target { socket, remote });
-        if self.joined.to != target {
+        let target = Target { socket, remote };
+        let enough = batch.datagrams().len() >= ENOUGH;
+        if self.joined.to != Some(target) || enough {
             self.flush(counters);
         }
-        self.joined.to = target;
+        if enough && !self.is_blocked() {
+            return self.send_batch(target, batch, counters);
+        }
+        self.joined.to = Some(target);
         batch.datagrams().for_each(|datagram| self.joined.batch.push(datagram));
         if self.joined.batch.datagrams().len() >= MAX_JOINED {
             self.flush(counters);
@@ -173,9 +180,17 @@ impl Sockets {
             return;
         }
         let Some(to) = self.joined.to.take() else { return };
+        let mut batch = std::mem::take(&mut self.joined.batch);
+        self.send_batch(to, &batch, counters);
+        batch.clear();
+        self.joined.batch = batch;
+    }
+
+    /// Sends a batch; what finds no room is held.
+    fn send_batch(&mut self, to: Target, batch: &TransmitBuf, counters: &Counters) {
         let Some(socket) = self.all.get_mut(to.socket) else { return };
         let runs = &mut self.held.runs;
-        for (bytes, segment) in self.joined.batch.runs().filter(|(_, segment)| *segment > 0) {
+        for (bytes, segment) in batch.runs().filter(|(_, segment)| *segment > 0) {
             let done = match runs.is_empty() {
                 true => socket.send(to.remote, bytes, segment, counters),
                 false => 0,
@@ -185,7 +200,6 @@ impl Sockets {
             }
         }
         self.held.to = Some(to);
-        self.joined.batch.clear();
     }
 
     /// Something waits for room in a send buffer.
