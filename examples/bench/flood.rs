@@ -1,0 +1,247 @@
+//! As much as one reliable flow takes: the works `bulk` and `messages`.
+
+use crate::Common;
+use crate::keylog::KeyLog;
+use crate::party::{App, Mode, PATIENCE, Party, Running, identity, negotiating};
+use crate::peer::{Peer, Remote, discriminator};
+use crate::process;
+use crate::report::Report;
+use anyhow::{bail, ensure};
+use bytes::Bytes;
+use clap::Args;
+use rtmfp::crypto::{DhGroup, KeyStyle};
+use rtmfp::transport::{
+    Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, SendError, SessionId, Time,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The work `bulk`.
+#[derive(Debug, Args)]
+pub(crate) struct Bulk {
+    /// How packets are verified
+    #[arg(long, value_enum, default_value = "hmac-sseq")]
+    mode: Mode,
+    /// Bytes of a message
+    #[arg(long, default_value = "8192", value_parser = clap::value_parser!(u32).range(1..=8 << 20))]
+    message: u32,
+    /// How long a run sends
+    #[arg(long, default_value = "3", value_parser = parse_seconds)]
+    seconds: f64,
+}
+
+/// The work `messages`.
+#[derive(Debug, Args)]
+pub(crate) struct Messages {
+    /// How packets are verified
+    #[arg(long, value_enum, default_value = "hmac-sseq")]
+    mode: Mode,
+    /// Bytes of a message
+    #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    size: u32,
+    /// How long a run sends
+    #[arg(long, default_value = "3", value_parser = parse_seconds)]
+    seconds: f64,
+}
+
+/// A duration that makes sense for a run.
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_owned())?;
+    match (0.01..=3600.0).contains(&seconds) {
+        true => Ok(seconds),
+        false => Err("between 0.01 and 3600 seconds".to_owned()),
+    }
+}
+
+/// Bytes that wait in the sending flow, those in flight included.
+const QUEUE: u64 = 4 << 20;
+/// The queue is filled up again at every so many calls of the endpoint.
+const FILL_EVERY: u32 = 8;
+
+/// Keeps one flow's queue full.
+#[derive(Debug)]
+pub(crate) struct Flooder {
+    message: Bytes,
+    flow: Option<(SessionId, FlowId)>,
+    until: Time,
+    sent: u64,
+    turns: u32,
+}
+
+/// What becomes of a flood.
+#[derive(Debug)]
+pub(crate) enum Note {
+    Opened(SessionId),
+    /// Everything is acknowledged.
+    Done(Time),
+    Failed(String),
+}
+
+/// What one flood came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flood {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) seconds: f64,
+    pub(crate) sender_cpu: f64,
+    pub(crate) lost: u64,
+    pub(crate) timeouts: u64,
+}
+
+impl Flooder {
+    pub(crate) fn new(message: usize) -> Self {
+        // No message is like its neighbour's bytes, though nothing here would compress them.
+        let message = (0..message).map(|i| (i * 7) as u8).collect();
+        Self { message, flow: None, until: Time::ZERO, sent: 0, turns: 0 }
+    }
+
+    fn fill(&mut self, now: Time, endpoint: &mut Endpoint) {
+        let Some((session, flow)) = self.flow else { return };
+        if now >= self.until {
+            self.flow = None;
+            // Fails if the session is closed, which is told otherwise.
+            let _ = endpoint.close_flow(session, flow);
+            return;
+        }
+        let options = MessageOptions::RELIABLE;
+        while endpoint.send(now, session, flow, self.message.clone(), options).is_ok() {
+            self.sent += 1;
+        }
+    }
+}
+
+impl App for Flooder {
+    type Note = Note;
+
+    fn on_event(&mut self, now: Time, _: &mut Endpoint, event: Event) -> Option<Note> {
+        match event {
+            Event::SessionOpened { session, .. } => Some(Note::Opened(session)),
+            Event::FlowDone { .. } => Some(Note::Done(now)),
+            Event::OpenFailed { error, .. } => Some(Note::Failed(error.to_string())),
+            Event::FlowRejected { .. } => Some(Note::Failed("the flow was rejected".to_owned())),
+            Event::SessionClosed { reason, .. } => {
+                Some(Note::Failed(format!("the session is closed: {reason:?}")))
+            }
+            _ => None,
+        }
+    }
+
+    fn on_turn(&mut self, now: Time, endpoint: &mut Endpoint) {
+        self.turns += 1;
+        if self.turns >= FILL_EVERY {
+            self.turns = 0;
+            self.fill(now, endpoint);
+        }
+    }
+}
+
+/// Opens a session with whoever listens at `address`.
+pub(crate) async fn connect(
+    party: &mut Running<Flooder>,
+    address: SocketAddr,
+) -> anyhow::Result<SessionId> {
+    party.ask(move |endpoint, _, now| endpoint.open(now, discriminator(), &[address])).await?;
+    match party.note(PATIENCE).await? {
+        Note::Opened(session) => Ok(session),
+        Note::Failed(error) => bail!(error),
+        Note::Done(_) => bail!("a flow has ended before it began"),
+    }
+}
+
+/// Sends for `seconds`, and waits until all of it is acknowledged.
+pub(crate) async fn flood(
+    party: &mut Running<Flooder>,
+    session: SessionId,
+    seconds: f64,
+) -> anyhow::Result<Flood> {
+    let duration = Duration::from_secs_f64(seconds);
+    let cpu = process::cpu_seconds();
+    let begin = move |endpoint: &mut Endpoint, app: &mut Flooder, now: Time| {
+        let flow = endpoint.open_flow(session, b"bench", FlowOptions::default())?;
+        app.flow = Some((session, flow));
+        app.until = now + duration;
+        app.sent = 0;
+        app.fill(now, endpoint);
+        Ok::<_, SendError>((now, app.message.len() as u64))
+    };
+    let (begun, message) = party.ask(begin).await??;
+    let done = match party.note(duration + PATIENCE).await? {
+        Note::Done(done) => done,
+        Note::Failed(error) => bail!(error),
+        Note::Opened(_) => bail!("one more session"),
+    };
+    let sender_cpu = process::cpu_seconds() - cpu;
+    let look = move |endpoint: &mut Endpoint, app: &mut Flooder, _| {
+        let stats = endpoint.session(session).map(|info| info.stats()).unwrap_or_default();
+        (app.sent, stats)
+    };
+    let (messages, stats) = party.ask(look).await?;
+    Ok(Flood {
+        messages,
+        bytes: messages * message,
+        seconds: done.since(begun).as_secs_f64(),
+        sender_cpu,
+        lost: stats.fragments_lost,
+        timeouts: stats.timeouts,
+    })
+}
+
+/// One run between two processes: the flood, and the receiver's CPU time.
+async fn run(
+    mode: Mode,
+    message: usize,
+    seconds: f64,
+    keylog: &KeyLog,
+) -> anyhow::Result<(Flood, f64)> {
+    let group = DhGroup::Modp14;
+    let mut remote = Remote::start(&Peer { mode, echo: false, server: false, group })?;
+    let config = Config { max_send_queue: QUEUE, ..Config::default() };
+    let config = negotiating(config, mode, group);
+    let keys = identity(KeyStyle::Ephemeral, group);
+    let mut party = Party::start(config, keys, Flooder::new(message), keylog)?;
+    let session = connect(&mut party, remote.address).await?;
+    let before = remote.sample()?;
+    let flood = flood(&mut party, session, seconds).await?;
+    let after = remote.sample()?;
+    let arrived = after.bytes - before.bytes;
+    ensure!(arrived == flood.bytes, "{} bytes were sent, {arrived} arrived", flood.bytes);
+    party.stop().await?;
+    Ok((flood, after.cpu - before.cpu))
+}
+
+impl Bulk {
+    pub(crate) async fn run(&self, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
+        const GIB: f64 = (1 << 30) as f64;
+        let Self { mode, message, seconds } = *self;
+        let title =
+            format!("bulk: one reliable flow, messages of {message} bytes, {}", mode.name());
+        let mut report = Report::new("bulk", title);
+        for _ in 0..common.runs(5) {
+            let (flood, receiver_cpu) = run(mode, message as usize, seconds, keylog).await?;
+            let gib = flood.bytes as f64 / GIB;
+            report.add("sender_cpu_s_per_gib", "sender's CPU s per GiB", flood.sender_cpu / gib);
+            report.add("receiver_cpu_s_per_gib", "receiver's CPU s per GiB", receiver_cpu / gib);
+            report.add("mb_per_s", "MB/s", flood.bytes as f64 / 1e6 / flood.seconds);
+            report.explain("fragments found lost", flood.lost as f64);
+            report.explain("retransmission timeouts", flood.timeouts as f64);
+        }
+        Ok(report)
+    }
+}
+
+impl Messages {
+    pub(crate) async fn run(&self, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
+        let Self { mode, size, seconds } = *self;
+        let title = format!("messages: one reliable flow, {size} bytes each, {}", mode.name());
+        let mut report = Report::new("messages", title);
+        for _ in 0..common.runs(5) {
+            let (flood, receiver_cpu) = run(mode, size as usize, seconds, keylog).await?;
+            let messages = flood.messages as f64;
+            report.add("per_second", "messages per second", messages / flood.seconds);
+            report.explain("sender's CPU µs per message", flood.sender_cpu / messages * 1e6);
+            report.explain("receiver's CPU µs per message", receiver_cpu / messages * 1e6);
+            report.explain("fragments found lost", flood.lost as f64);
+        }
+        Ok(report)
+    }
+}

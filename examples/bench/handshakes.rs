@@ -1,0 +1,154 @@
+//! Sessions opened with fresh identities, many at once: the work `handshakes`.
+
+use crate::Common;
+use crate::keylog::KeyLog;
+use crate::party::{Mode, PATIENCE, identity, negotiating};
+use crate::peer::{Peer, Remote, parse_group};
+use crate::report::{Report, percentile};
+use crate::swarm::{Note, Order, Outcome, Swarm};
+use anyhow::{bail, ensure};
+use clap::Args;
+use rtmfp::crypto::{DhGroup, Identity, KeyStyle};
+use rtmfp::transport::Config;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The work `handshakes`.
+#[derive(Debug, Args)]
+pub(crate) struct Handshakes {
+    /// Diffie-Hellman group: 2, 5, 14 or 16
+    #[arg(long, default_value = "14", value_parser = parse_group)]
+    group: DhGroup,
+    /// Sessions that are being opened at a time
+    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    concurrency: u32,
+    /// Sessions of a run [default: 2000 in group 2, 1000 in 14, 200 in 16]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: Option<u32>,
+    /// The clients' keys: in the certificate, made before the measurement, or one for each session
+    #[arg(long, value_enum, default_value = "static")]
+    client_keys: ClientKeys,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ClientKeys {
+    Static,
+    Ephemeral,
+}
+
+impl From<ClientKeys> for KeyStyle {
+    fn from(keys: ClientKeys) -> Self {
+        match keys {
+            ClientKeys::Static => Self::Static,
+            ClientKeys::Ephemeral => Self::Ephemeral,
+        }
+    }
+}
+
+/// Processors of this machine.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Makes identities on all processors.
+pub(crate) fn identities(count: usize, keys: KeyStyle, group: DhGroup) -> Vec<Arc<Identity>> {
+    let workers = processors();
+    let share = |worker| (count + worker) / workers;
+    thread::scope(|scope| {
+        let make = |count| (0..count).map(|_| identity(keys, group)).collect::<Vec<_>>();
+        let threads: Vec<_> =
+            (0..workers).map(|worker| scope.spawn(move || make(share(worker)))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    })
+}
+
+impl Handshakes {
+    fn count(&self) -> u32 {
+        self.count.unwrap_or(match self.group {
+            DhGroup::Modp2 => 2000,
+            DhGroup::Modp16 => 200,
+            _ => 1000,
+        })
+    }
+
+    pub(crate) async fn run(&self, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
+        let (group, concurrency, count) = (self.group, self.concurrency, self.count());
+        let title = format!(
+            "handshakes: {count} sessions in group {}, {concurrency} at a time",
+            group as u16
+        );
+        let mut report = Report::new("handshakes", title);
+        eprintln!("bench: making {count} identities");
+        let identities = identities(count as usize, self.client_keys.into(), group);
+        for _ in 0..common.runs(5) {
+            // A new server knows none of the identities.
+            let mut outcome = self.once(&identities, keylog).await?;
+            outcome.all.latencies.sort_unstable();
+            let opened = outcome.all.latencies.len() as f64;
+            ensure!(opened > 0.0, "no session could be opened");
+            report.add("per_second", "sessions per second", opened / outcome.seconds);
+            let p99 = percentile(&outcome.all.latencies, 0.99) / 1e3;
+            report.add("p99_ms", "99th percentile until open, ms", p99);
+            let cpu = outcome.server_cpu / opened * 1e3;
+            report.add("server_cpu_ms", "server's CPU ms per session", cpu);
+            let p50 = percentile(&outcome.all.latencies, 0.5) / 1e3;
+            report.explain("median until open, ms", p50);
+            report.explain("failures", outcome.all.failures as f64);
+            report.explain("hellos and keyings sent again", outcome.all.retries as f64);
+        }
+        Ok(report)
+    }
+
+    async fn once(&self, identities: &[Arc<Identity>], keylog: &KeyLog) -> anyhow::Result<Once> {
+        let (mode, group) = (Mode::HmacSseq, self.group);
+        let mut remote = Remote::start(&Peer { mode, echo: false, server: true, group })?;
+        let swarms = processors().min(self.concurrency as usize);
+        let before = remote.sample()?;
+        let begun = Instant::now();
+        let mut running = Vec::new();
+        for part in identities.chunks(identities.len().div_ceil(swarms)) {
+            let order = Order {
+                server: remote.address,
+                config: negotiating(Config::default(), mode, group),
+                identities: part.to_vec(),
+                concurrency: (self.concurrency as usize).div_ceil(swarms),
+                hold: false,
+            };
+            running.push(Swarm::start(order, 1, keylog)?);
+        }
+        let mut all = Outcome::default();
+        for (_, notes) in &mut running {
+            let outcome = loop {
+                match tokio::time::timeout(2 * PATIENCE, notes.recv()).await? {
+                    Some(Note::Done(outcome)) => break outcome,
+                    Some(Note::Progress(_) | Note::Lost) => {}
+                    None => bail!("the driver has stopped"),
+                }
+            };
+            all.latencies.extend(outcome.latencies);
+            all.failures += outcome.failures;
+            all.retries += outcome.retries;
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let after = remote.sample()?;
+        let (opened, seen) = (all.latencies.len() as u64, after.sessions - before.sessions);
+        // The last ones may have been closed by packets that are still on their way.
+        if opened > seen {
+            eprintln!("bench: {opened} sessions opened, the server knows of {seen}");
+        }
+        for (handle, _) in running {
+            // Those whose close is not yet answered are of no interest.
+            let _ = handle.shutdown(Duration::from_secs(1)).await;
+        }
+        Ok(Once { all, seconds, server_cpu: after.cpu - before.cpu })
+    }
+}
+
+/// What one run came to.
+struct Once {
+    all: Outcome,
+    seconds: f64,
+    server_cpu: f64,
+}

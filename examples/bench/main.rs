@@ -1,0 +1,167 @@
+//! Measures the transport: [`Endpoint`](rtmfp::transport::Endpoint)s under the
+//! [`driver`](rtmfp::driver), in two processes on this machine.
+//!
+//! ```text
+//! $ cargo run --release --example bench -- bulk --mode hmac-sseq
+//! $ cargo run --release --example bench -- handshakes --group 14 --concurrency 64 --json
+//! $ cargo run --release --example bench -- all
+//! ```
+//!
+//! `benches/README.md` says what each work measures, and how to run the same on another
+//! implementation.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `flood` | the works `bulk` and `messages`: as much as one flow takes |
+//! | `pingpong`, `handshakes`, `idle`, `lossy` | the works of these names |
+//! | `link` | the link of `lossy`: loss, delay, rate |
+//! | `party` | an endpoint as a service of the driver, with an application in it |
+//! | `swarm` | thousands of endpoints on a few sockets, each with one session |
+//! | `peer` | the other process and how it is spoken to |
+//! | `process` | what the operating system has accounted for this process |
+//! | `report` | runs in, medians out |
+//! | `keylog` | the secrets of the sessions, on demand |
+#![expect(clippy::disallowed_methods, reason = "a program that measures time on real sockets")]
+
+mod flood;
+mod handshakes;
+mod idle;
+mod keylog;
+mod link;
+mod lossy;
+mod party;
+mod peer;
+mod pingpong;
+mod process;
+mod report;
+mod swarm;
+
+use clap::{Args, Parser, Subcommand};
+use keylog::KeyLog;
+use report::Report;
+use std::path::PathBuf;
+
+/// Measures this library's transport between two processes on loopback.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bench",
+    after_help = "Build with --release. The figures of one machine at one \
+    time can be compared, others not."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    work: Work,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What every work takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// How often to measure; the median is reported [default: 5, idle and lossy: less]
+    #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: Option<u32>,
+    /// End with the medians as one line of JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Append the sessions' secrets to this file, so that a capture can be decrypted
+    #[arg(long, global = true, value_name = "FILE")]
+    keylog: Option<PathBuf>,
+}
+
+impl Common {
+    fn runs(&self, default: u32) -> u32 {
+        self.runs.unwrap_or(default)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Work {
+    /// One reliable flow as fast as it goes: CPU time per GiB at both ends, throughput
+    Bulk(flood::Bulk),
+    /// Small messages on one reliable flow: messages per second
+    Messages(flood::Messages),
+    /// One message to and fro: latency
+    Pingpong(pingpong::Pingpong),
+    /// Sessions opened with fresh identities, many at once: rate, latency, the server's CPU time
+    Handshakes(handshakes::Handshakes),
+    /// Idle sessions with their keepalives: the server's memory and CPU time
+    Idle(idle::Idle),
+    /// A bulk transfer through an emulated link with loss and delay: throughput
+    Lossy(lossy::Lossy),
+    /// Every work with its defaults, one table (takes some minutes)
+    All,
+    /// The other process; starts itself
+    #[command(hide = true)]
+    Peer(peer::Peer),
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if let Work::Peer(peer) = &arguments.work {
+            return peer::serve(peer).await;
+        }
+        if cfg!(debug_assertions) {
+            eprintln!("bench: built without optimization: the figures mean nothing (--release)");
+        }
+        let keylog = KeyLog::open(arguments.common.keylog.as_deref())?;
+        measure(&arguments.work, &arguments.common, &keylog).await
+    })
+}
+
+async fn measure(work: &Work, common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
+    let report = match work {
+        Work::Bulk(args) => args.run(common, keylog).await?,
+        Work::Messages(args) => args.run(common, keylog).await?,
+        Work::Pingpong(args) => args.run(common, keylog).await?,
+        Work::Handshakes(args) => args.run(common, keylog).await?,
+        Work::Idle(args) => args.run(common, keylog).await?,
+        Work::Lossy(args) => args.run(common, keylog).await?,
+        Work::All => return all(common, keylog).await,
+        Work::Peer(_) => unreachable!("it does not measure"),
+    };
+    report.print();
+    if common.json {
+        println!("{}", report.json());
+    }
+    Ok(())
+}
+
+/// Every work as its defaults say, and the works that have variants in all of them.
+async fn all(common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
+    const WORKS: [&str; 10] = [
+        "bulk --mode hmac-sseq",
+        "bulk --mode checksum",
+        "messages --size 100",
+        "pingpong",
+        "handshakes --group 2",
+        "handshakes --group 14",
+        "handshakes --group 16",
+        "idle --sessions 10000",
+        "lossy --loss 0.01",
+        "lossy --loss 0",
+    ];
+    let mut reports: Vec<Report> = Vec::new();
+    for line in WORKS {
+        eprintln!("bench: {line}");
+        let words = ["bench"].into_iter().chain(line.split(' '));
+        let report = match Arguments::try_parse_from(words)?.work {
+            Work::Bulk(args) => args.run(common, keylog).await?,
+            Work::Messages(args) => args.run(common, keylog).await?,
+            Work::Pingpong(args) => args.run(common, keylog).await?,
+            Work::Handshakes(args) => args.run(common, keylog).await?,
+            Work::Idle(args) => args.run(common, keylog).await?,
+            Work::Lossy(args) => args.run(common, keylog).await?,
+            Work::All | Work::Peer(_) => unreachable!("not in the list"),
+        };
+        reports.push(report);
+    }
+    reports.iter().for_each(Report::print);
+    if common.json {
+        let all: Vec<_> = reports.iter().map(Report::json).collect();
+        println!("{}", serde_json::json!({ "work": "all", "works": all }));
+    }
+    Ok(())
+}

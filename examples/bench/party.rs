@@ -1,0 +1,208 @@
+//! An endpoint as a service of the driver, with an application in it.
+//!
+//! The application runs inside of the machine, as in the library's own node and server, so that
+//! nothing is measured but the transport, its driver and the operating system.
+
+use crate::keylog::KeyLog;
+use anyhow::{Context, bail};
+use rtmfp::crypto::{DhGroup, Identity, IdentityConfig, KeyStyle, Negotiation};
+use rtmfp::driver::{self, Clock, Events, Handle, Service, Sockets, os_random};
+use rtmfp::transport::{
+    Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
+};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long something may take that should take no time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What runs on an endpoint.
+pub(crate) trait App: Send + 'static {
+    /// What it tells the program.
+    type Note: Send + 'static;
+
+    /// Something happened on the endpoint.
+    fn on_event(&mut self, now: Time, endpoint: &mut Endpoint, event: Event) -> Option<Self::Note>;
+
+    /// The endpoint was called, and all its events were given to the application.
+    fn on_turn(&mut self, _now: Time, _endpoint: &mut Endpoint) {}
+}
+
+/// An endpoint with its application.
+pub(crate) struct Party<A: App> {
+    endpoint: Endpoint,
+    app: A,
+    notes: VecDeque<A::Note>,
+    keylog: KeyLog,
+    stopping: bool,
+}
+
+/// Something to be done with endpoint and application.
+type Command<A> = Box<dyn FnOnce(&mut Endpoint, &mut A, Time) + Send>;
+
+/// A party that is being driven.
+pub(crate) struct Running<A: App> {
+    handle: Handle<Command<A>>,
+    notes: Events<A::Note>,
+}
+
+/// Which packets two ends agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// HMACs of 16 bytes and session sequence numbers, as between two of our peers
+    HmacSseq,
+    /// 16-bit checksums only, as with Flash Player
+    Checksum,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::HmacSseq => "hmac-sseq",
+            Self::Checksum => "checksum",
+        }
+    }
+
+    pub(crate) fn negotiation(self) -> Negotiation {
+        match self {
+            Self::HmacSseq => Negotiation::default(),
+            Self::Checksum => Negotiation::checksum_only(),
+        }
+    }
+}
+
+/// A new identity with keys in one group.
+pub(crate) fn identity(keys: KeyStyle, group: DhGroup) -> Arc<Identity> {
+    let config = IdentityConfig { keys, groups: vec![group], ..IdentityConfig::default() };
+    Arc::new(Identity::generate(&config, &mut *os_random()))
+}
+
+/// The same settings with this mode and one group.
+pub(crate) fn negotiating(config: Config, mode: Mode, group: DhGroup) -> Config {
+    let negotiation = Negotiation { groups: vec![group], ..mode.negotiation() };
+    Config { negotiation, ..config }
+}
+
+/// A socket of its own on loopback.
+pub(crate) fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+impl<A: App> Party<A> {
+    /// Starts a party on a socket of its own.
+    pub(crate) fn start(
+        config: Config,
+        identity: Arc<Identity>,
+        app: A,
+        keylog: &KeyLog,
+    ) -> anyhow::Result<Running<A>> {
+        let sockets = Sockets::bind(&[loopback()])?;
+        let endpoint = Endpoint::new(config, identity, os_random());
+        let (notes, keylog) = (VecDeque::new(), keylog.clone());
+        let party = Self { endpoint, app, notes, keylog, stopping: false };
+        let (handle, notes) = driver::spawn(party, sockets, Clock::start());
+        Ok(Running { handle, notes })
+    }
+
+    fn pump(&mut self, now: Time) {
+        while let Some(event) = self.endpoint.poll_event() {
+            if let Event::SessionOpened { session, .. } = event {
+                self.keylog.add(&self.endpoint, session);
+            }
+            let note = self.app.on_event(now, &mut self.endpoint, event);
+            self.notes.extend(note);
+        }
+        self.app.on_turn(now, &mut self.endpoint);
+    }
+}
+
+impl<A: App> Running<A> {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.handle.local_addresses()[0]
+    }
+
+    /// Does something with endpoint and application and returns what came of it.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Endpoint, &mut A, Time) -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let (answer, result) = oneshot::channel();
+        let command = move |endpoint: &mut Endpoint, app: &mut A, now: Time| {
+            // Who asked may have gone.
+            let _ = answer.send(question(endpoint, app, now));
+        };
+        self.handle.send(Box::new(command)).await?;
+        Ok(result.await?)
+    }
+
+    /// The application's next note.
+    pub(crate) async fn note(&mut self, within: Duration) -> anyhow::Result<A::Note> {
+        match tokio::time::timeout(within, self.notes.recv()).await {
+            Ok(Some(note)) => Ok(note),
+            Ok(None) => bail!("the driver has stopped"),
+            Err(_) => bail!("nothing happened for {within:?}"),
+        }
+    }
+
+    /// Closes every session, and the socket.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.handle.shutdown(Duration::from_secs(5)).await.context("at the end of a run")
+    }
+}
+
+impl<A: App> Machine for Party<A> {
+    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.endpoint.handle_datagram(now, path, datagram);
+        self.pump(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.endpoint.handle_timeout(now);
+        self.pump(now);
+    }
+
+    fn handle_computed(&mut self, now: Time, computed: Computed) {
+        self.endpoint.handle_computed(now, computed);
+        self.pump(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
+        self.endpoint.poll_transmit(now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.endpoint.poll_timeout()
+    }
+
+    fn poll_job(&mut self) -> Option<Job> {
+        self.endpoint.poll_job()
+    }
+}
+
+impl<A: App> Service for Party<A> {
+    type Command = Command<A>;
+    type Event = A::Note;
+
+    fn handle_command(&mut self, now: Time, command: Self::Command) {
+        command(&mut self.endpoint, &mut self.app, now);
+        self.pump(now);
+    }
+
+    fn poll_event(&mut self) -> Option<A::Note> {
+        self.notes.pop_front()
+    }
+
+    fn begin_shutdown(&mut self, now: Time) {
+        self.stopping = true;
+        for session in self.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.endpoint.close(now, session);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.stopping && self.endpoint.is_settled()
+    }
+}

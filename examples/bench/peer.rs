@@ -1,0 +1,232 @@
+//! The other process: it answers sessions, and on its standard input and output it is asked what
+//! that has cost.
+//!
+//! The parent starts its own program again and holds the other end of the pipes. The peer says
+//! where it listens, then answers each line with one. It ends when its input ends, and so with its
+//! parent, however that ends.
+
+use crate::keylog::KeyLog;
+use crate::party::{App, Mode, Party, identity, negotiating};
+use crate::process;
+use anyhow::{Context, bail};
+use clap::Args;
+use rtmfp::crypto::{DhGroup, Epd, KeyStyle};
+use rtmfp::transport::{
+    Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, SessionId, Time,
+};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// How the other process shall be.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Peer {
+    #[arg(long, value_enum, default_value = "hmac-sseq")]
+    pub(crate) mode: Mode,
+    /// Answer each message with the same message
+    #[arg(long)]
+    pub(crate) echo: bool,
+    /// The settings of a rendezvous server instead of those of a peer
+    #[arg(long)]
+    pub(crate) server: bool,
+    #[arg(long, default_value = "14", value_parser = parse_group)]
+    pub(crate) group: DhGroup,
+}
+
+/// The groups by their numbers.
+pub(crate) fn parse_group(text: &str) -> Result<DhGroup, String> {
+    let group = text.parse().ok().and_then(DhGroup::from_id);
+    group.ok_or_else(|| "there are 2, 5, 14 and 16".to_owned())
+}
+
+/// What selects any of our peers.
+pub(crate) fn discriminator() -> Epd {
+    Epd::for_uri("rtmfp://127.0.0.1/bench")
+}
+
+/// Takes every session and every flow.
+#[derive(Debug, Default)]
+struct Responder {
+    echo: bool,
+    /// The flows back.
+    back: HashMap<(SessionId, FlowId), FlowId>,
+    sessions: u64,
+    messages: u64,
+    bytes: u64,
+}
+
+/// What the other process has done so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    /// CPU time in seconds.
+    pub(crate) cpu: f64,
+    /// Resident memory in bytes; zero if it was not asked for.
+    pub(crate) resident: u64,
+    /// Sessions that were opened.
+    pub(crate) sessions: u64,
+    /// Sessions that are open.
+    pub(crate) open: u64,
+    /// Messages that arrived.
+    pub(crate) messages: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
+impl App for Responder {
+    type Note = ();
+
+    fn on_event(&mut self, now: Time, endpoint: &mut Endpoint, event: Event) -> Option<()> {
+        match event {
+            Event::SessionOpened { .. } => self.sessions += 1,
+            Event::FlowOpened { session, flow, .. } if self.echo => {
+                let options = FlowOptions { association: Some(flow), ..FlowOptions::default() };
+                let back = endpoint.open_flow(session, b"echo", options).ok()?;
+                self.back.insert((session, flow), back);
+            }
+            Event::Message { session, flow, message } => {
+                self.messages += 1;
+                self.bytes += message.len() as u64;
+                if let Some(&back) = self.back.get(&(session, flow)) {
+                    // Full or closed: the other end will miss it.
+                    let _ = endpoint.send(now, session, back, message, MessageOptions::RELIABLE);
+                }
+            }
+            Event::FlowFinished { session, flow } => {
+                if let Some(back) = self.back.remove(&(session, flow)) {
+                    // It may be closed already.
+                    let _ = endpoint.close_flow(session, back);
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+/// The other process.
+pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
+    let config = if options.server {
+        // Everybody comes from one address here.
+        Config { max_sessions_per_ip: usize::MAX, ..Config::server() }
+    } else {
+        Config::default()
+    };
+    let config = negotiating(config, options.mode, options.group);
+    let identity = identity(KeyStyle::Ephemeral, options.group);
+    let app = Responder { echo: options.echo, ..Responder::default() };
+    let party = Party::start(config, identity, app, &KeyLog::default())?;
+    println!("{}", json!({ "address": party.address().to_string() }));
+
+    let (lines, mut questions) = tokio::sync::mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if lines.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(line) = questions.recv().await {
+        // Before the answer costs anything.
+        let cpu = process::cpu_seconds();
+        let resident = if line == "memory" { process::resident_bytes()? } else { 0 };
+        let answer = party.ask(move |endpoint, app, _| {
+            json!({
+                "cpu": cpu,
+                "resident": resident,
+                "sessions": app.sessions,
+                "open": endpoint.sessions().count(),
+                "messages": app.messages,
+                "bytes": app.bytes,
+            })
+        });
+        println!("{}", answer.await?);
+    }
+    Ok(())
+}
+
+/// The other process, as its parent sees it. Dropping this ends it.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Remote {
+    pub(crate) fn start(options: &Peer) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("where is this program?")?;
+        let mut command = Command::new(program);
+        command.args(["peer", "--mode", options.mode.name()]);
+        command.args(["--group", &(options.group as u16).to_string()]);
+        if options.echo {
+            command.arg("--echo");
+        }
+        if options.server {
+            command.arg("--server");
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("can't start the other process")?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let output = BufReader::new(output.context("the other process has no output")?);
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut remote = Self { child, input, output, address };
+        let hello = remote.line()?;
+        let address = hello["address"].as_str().and_then(|text| text.parse().ok());
+        remote.address = address.context("the other process does not listen")?;
+        Ok(remote)
+    }
+
+    /// What it has done so far.
+    pub(crate) fn sample(&mut self) -> anyhow::Result<Sample> {
+        self.question("cpu")
+    }
+
+    /// The same with its memory.
+    pub(crate) fn sample_memory(&mut self) -> anyhow::Result<Sample> {
+        self.question("memory")
+    }
+
+    fn question(&mut self, question: &str) -> anyhow::Result<Sample> {
+        let input = self.input.as_mut().context("the other process has been stopped")?;
+        writeln!(input, "{question}").context("the other process has ended")?;
+        let answer = self.line()?;
+        let count = |name: &str| answer[name].as_u64().unwrap_or_default();
+        Ok(Sample {
+            cpu: answer["cpu"].as_f64().unwrap_or(f64::NAN),
+            resident: count("resident"),
+            sessions: count("sessions"),
+            open: count("open"),
+            messages: count("messages"),
+            bytes: count("bytes"),
+        })
+    }
+
+    fn line(&mut self) -> anyhow::Result<Value> {
+        let mut line = String::new();
+        if self.output.read_line(&mut line)? == 0 {
+            bail!("the other process has ended unexpectedly");
+        }
+        serde_json::from_str(&line).context("the other process says something strange")
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // The end of its input tells it.
+        drop(self.input.take());
+        for _ in 0..200 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // It may have ended just now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,28 @@
+//! What the operating system has accounted for this process.
+
+use anyhow::{Context, bail};
+
+/// CPU time of this process so far in seconds: user and system, all threads.
+#[cfg(unix)]
+pub(crate) fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// There is no such clock here.
+#[cfg(not(unix))]
+pub(crate) fn cpu_seconds() -> f64 {
+    f64::NAN
+}
+
+/// Resident memory of this process in bytes.
+pub(crate) fn resident_bytes() -> anyhow::Result<u64> {
+    if !cfg!(target_os = "linux") {
+        bail!("the resident memory of a process is only known on Linux");
+    }
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|rest| rest.trim().strip_suffix("kB"));
+    let kilobytes: u64 = kilobytes.context("no VmRSS in /proc/self/status")?.trim().parse()?;
+    Ok(kilobytes * 1024)
+}
