@@ -23,12 +23,17 @@ impl KeyLog {
         Ok(Self(Some(Arc::new(Mutex::new(file)))))
     }
 
+    /// Whether there is a file.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Adds the secret of an open session. An error is reported once per session and does not stop
     /// the measurement.
     pub(crate) fn add(&self, endpoint: &Endpoint, session: SessionId) {
         let Some(file) = &self.0 else { return };
         let Some(session) = endpoint.session(session) else { return };
-        let line = session.key_log_line();
+        let Some(line) = session.key_log_line() else { return };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = writeln!(file, "{}", line.as_ref().trim_end()) {
             eprintln!("bench: the key log can't be written: {error}");

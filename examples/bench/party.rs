@@ -100,6 +100,7 @@ impl<A: App> Party<A> {
         keylog: &KeyLog,
     ) -> anyhow::Result<Running<A>> {
         let sockets = Sockets::bind(&[loopback()])?;
+        let config = Config { keep_secrets: keylog.is_on(), ..config };
         let endpoint = Endpoint::new(config, identity, os_random());
         let (notes, keylog) = (VecDeque::new(), keylog.clone());
         let party = Self { endpoint, app, notes, keylog, stopping: false };
@@ -156,6 +157,11 @@ impl<A: App> Running<A> {
 impl<A: App> Machine for Party<A> {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         self.endpoint.handle_datagram(now, path, datagram);
+        self.pump(now);
+    }
+
+    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+        self.endpoint.handle_datagrams(now, path, datagrams, segment);
         self.pump(now);
     }
 
