@@ -352,14 +352,14 @@ impl SendFlow {
         })
     }
 
-    /// Drops what is done from the front. An abandoned fragment stays if what follows it is on its
-    /// way or has arrived: then it is sent itself, to tell the receiver of the gap (§3.6.2.7.1);
-    /// otherwise the next fragment's forward sequence number tells.
+    /// Drops what is done from the front. An abandoned fragment goes only if the next was never
+    /// sent: then the next one's forward sequence number tells the receiver of the gap. Otherwise
+    /// it is sent itself (§3.6.2.7.1), since an earlier transmission of the next may have arrived
+    /// that did not tell.
     fn trim(&mut self) {
         while let Some(front) = self.queue.front() {
             let given_up = front.abandoned && !front.in_flight;
-            let told_by_next =
-                || self.queue.get(1).is_some_and(|next| !next.in_flight && !next.acknowledged);
+            let told_by_next = || self.queue.get(1).is_some_and(|next| !next.ever_sent);
             if !(front.acknowledged || (given_up && told_by_next())) {
                 return;
             }

@@ -171,3 +171,22 @@ fn a_full_queue_says_so_and_reports_room() {
     ack(&mut flow, 2, &[]);
     assert!(flow.take_writable() && !flow.take_writable());
 }
+
+#[test]
+fn a_gap_is_told_even_if_what_follows_turns_out_to_have_arrived() {
+    let mut flow = flow();
+    flow.startup_options = None;
+    push(&mut flow, b"given up", MessageOptions::ONCE);
+    push(&mut flow, b"reliable", MessageOptions::RELIABLE);
+    send(&mut flow, 1);
+    send(&mut flow, 2);
+    // Both seem lost; in truth the second has arrived, with a forward sequence number of 0.
+    flow.on_lost(2);
+    flow.on_lost(1);
+    assert!(flow.is_ready());
+    assert!(ack(&mut flow, 0, &[2..=2]).is_empty());
+    assert!(flow.is_ready(), "the receiver still waits for the first");
+    assert_eq!(send(&mut flow, 3), [0x10, 0, 4, 0x02, 4, 1, 0]);
+    ack(&mut flow, 2, &[]);
+    assert!(!flow.is_ready() && flow.queue.is_empty());
+}
