@@ -1,4 +1,5 @@
 //! Streams of bulk data through one bottleneck in a virtual network.
+#![allow(unreachable_pub, reason = "shared by test files")]
 
 use bytes::Bytes;
 use rtmfp::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
@@ -120,8 +121,7 @@ impl Streams {
         let mut network = Network::new(seed, path.0.clone());
         let mut pairs = Vec::new();
         for (i, &controller) in controllers.iter().enumerate() {
-            let (a, b) =
-                (Host::new(&mut network, controller), Host::new(&mut network, controller));
+            let (a, b) = (Host::new(&mut network, controller), Host::new(&mut network, controller));
             let a = network.add(&format!("10.0.0.1:{}", 1000 + i), a);
             let b = network.add(&format!("10.0.0.2:{}", 1000 + i), b);
             network.set_link(b, a, path.back());

@@ -86,7 +86,7 @@ impl Congestion for AppendixA {
     }
 
     fn on_packet(&mut self, report: &AckReport) {
-        if report.any_loss {
+        if report.any_loss || report.ecn_congestion {
             return self.on_loss(report);
         }
         let limited = report.outstanding_before >= self.window;
@@ -101,5 +101,156 @@ impl Congestion for AppendixA {
         self.slow_start_threshold = self.slow_start_threshold.max(kept);
         self.acked_accumulator = 0;
         self.window = if lost > 0 { self.segment } else { initial_window(self.segment) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: u64 = 1200;
+    const INITIAL: u64 = 3600;
+
+    fn new() -> AppendixA {
+        AppendixA::new(SEGMENT)
+    }
+
+    fn acked(bytes: u64, outstanding: u64) -> AckReport {
+        AckReport {
+            outstanding_before: outstanding,
+            acked_bytes: bytes,
+            any_acks: true,
+            fast_grow: true,
+            ..AckReport::default()
+        }
+    }
+
+    fn lost(outstanding: u64) -> AckReport {
+        AckReport { any_loss: true, any_naks: true, ..acked(0, outstanding) }
+    }
+
+    #[test]
+    fn initial_window_by_segment() {
+        assert_eq!(
+            [536, 1095, 1096, 1200, 2190, 2191, 4996].map(initial_window),
+            [2144, 4380, 3288, 3600, 6570, 4382, 9992]
+        );
+        assert_eq!(AppendixA::new(0).window(), 4, "never 0");
+    }
+
+    #[test]
+    fn slow_start_grows_by_what_was_acknowledged() {
+        let mut cc = new();
+        cc.on_packet(&acked(1000, INITIAL));
+        assert_eq!(cc.window(), 4600);
+        cc.on_packet(&acked(9000, cc.window()));
+        assert_eq!(cc.window(), 5800, "one segment a packet at most");
+    }
+
+    #[test]
+    fn a_window_that_is_not_full_does_not_grow() {
+        let mut cc = new();
+        cc.on_packet(&acked(1000, INITIAL - 1));
+        cc.on_packet(&AckReport { any_naks: true, ..acked(1000, INITIAL) });
+        cc.on_packet(&AckReport { any_acks: false, ..acked(1000, INITIAL) });
+        assert_eq!(cc.window(), INITIAL);
+    }
+
+    #[test]
+    fn loss_halves_small_windows_and_takes_an_eighth_of_large_ones() {
+        for (outstanding, window) in
+            [(40_000, 20_000), (67_200, 33_600), (67_208, 58_807), (80_000, 70_000), (5_000, 3600)]
+        {
+            let mut cc = new();
+            cc.on_packet(&lost(outstanding));
+            assert_eq!(cc.window(), window, "{outstanding}");
+        }
+    }
+
+    #[test]
+    fn loss_by_time_critical_data_here_and_elsewhere() {
+        let mut cc = new();
+        cc.on_packet(&AckReport { time_critical_sent: true, fast_grow: false, ..lost(40_000) });
+        assert_eq!(cc.window(), 35_000, "an eighth at any size while sending it");
+        cc.on_packet(&AckReport { fast_grow: false, ..lost(80_000) });
+        assert_eq!(cc.window(), 40_000, "half at any size while yielding to it");
+    }
+
+    #[test]
+    fn losses_of_one_flight_are_answered_once() {
+        let mut cc = new();
+        let loss = |tsn, next_tsn| AckReport { newest_lost: Some(tsn), next_tsn, ..lost(80_000) };
+        cc.on_packet(&loss(10, 100));
+        assert_eq!(cc.window(), 70_000);
+        cc.on_packet(&loss(99, 120));
+        assert_eq!(cc.window(), 70_000);
+        cc.on_packet(&AckReport { outstanding_before: 70_000, ..loss(100, 130) });
+        assert_eq!(cc.window(), 61_250, "sent after the reduction");
+        cc.on_packet(&AckReport { ecn_congestion: true, next_tsn: 140, ..acked(0, 60_000) });
+        assert_eq!(cc.window(), 30_000, "a mark is as good as a loss");
+    }
+
+    /// What the window grows by while sixteen sixteenths of it are acknowledged.
+    fn growth(start: u64, report: AckReport) -> u64 {
+        let mut cc = new();
+        cc.on_packet(&AckReport { time_critical_sent: true, ..lost(start / 7 * 8) });
+        let window = cc.window();
+        for _ in 0..16 {
+            let acked_bytes = window / 16;
+            cc.on_packet(&AckReport { acked_bytes, outstanding_before: u64::MAX, ..report });
+        }
+        cc.window() - window
+    }
+
+    #[test]
+    fn congestion_avoidance_adds_768_bytes_or_one_percent_a_round_trip() {
+        let normal = acked(0, 0);
+        assert_eq!(growth(35_000, normal), 720, "the window grows meanwhile");
+        assert_eq!(growth(350_000, normal), 3456);
+    }
+
+    #[test]
+    fn yielding_adds_half_of_that() {
+        let yielding = AckReport { fast_grow: false, ..acked(0, 0) };
+        assert_eq!(growth(35_000, yielding), 360);
+        assert_eq!(growth(350_000, yielding), 1728);
+        let sending = AckReport { time_critical_sent: true, ..yielding };
+        assert_eq!(growth(350_000, sending), 3480, "one percent, in steps of 2,400 bytes");
+    }
+
+    #[test]
+    fn slow_start_by_time_critical_data() {
+        let mut cc = new();
+        let report = AckReport { fast_grow: false, ..acked(1001, INITIAL) };
+        cc.on_packet(&AckReport { time_critical_sent: true, ..report });
+        assert_eq!(cc.window(), INITIAL + 251, "a quarter while sending it");
+        cc.on_packet(&AckReport { outstanding_before: cc.window(), ..report });
+        assert_eq!(cc.window(), INITIAL + 251 + 4 * 24, "none while yielding to it");
+    }
+
+    #[test]
+    fn timeouts_restart() {
+        let mut cc = new();
+        cc.on_packet(&lost(80_000));
+        cc.on_timeout(1);
+        assert_eq!(cc.window(), 1200, "after a loss");
+        cc.on_packet(&acked(10, 1200));
+        assert_eq!(cc.window(), INITIAL, "no less is left by growth");
+        cc.on_timeout(0);
+        assert_eq!(cc.window(), INITIAL, "after a pause");
+        let mut grown = 0;
+        while cc.window() < 40_000 {
+            cc.on_packet(&acked(1200, cc.window()));
+            grown += 1;
+        }
+        assert_eq!(grown, 31, "slow start up to the old threshold");
+        cc.on_packet(&lost(10_000));
+        for _ in 0..50 {
+            cc.on_packet(&acked(1200, cc.window()));
+        }
+        let window = cc.window();
+        assert!((6000..20_000).contains(&window));
+        cc.on_timeout(0);
+        assert_eq!(cc.window(), INITIAL);
     }
 }

@@ -49,7 +49,8 @@ impl Pacer {
     pub(crate) fn on_sent(&mut self, now: Time, bytes: u64, rate: u64) {
         let credit = if self.late { LATENESS } else { Duration::ZERO };
         if self.next + credit < now {
-            self.next = Time::from_micros((now - Time::ZERO).saturating_sub(credit).as_micros() as u64);
+            self.next =
+                Time::from_micros((now - Time::ZERO).saturating_sub(credit).as_micros() as u64);
         }
         self.next += span(bytes, rate);
     }

@@ -34,15 +34,17 @@ const KEPT: f64 = 0.7;
 const LOSS_WITH_QUEUE: f64 = 0.02;
 /// The same while round trips are as short as ever: such losses are hardly our doing, but a path
 /// without any queue loses a fifth when it is probed.
-const LOSS_WITHOUT_QUEUE: f64 = 0.25;
-/// So many segments must be lost within a round trip to be taken for congestion.
-const MIN_LOST: u64 = 3;
+const LOSS_WITHOUT_QUEUE: f64 = 0.3;
+/// So many segments more must be lost to be taken for congestion: a few are chance.
+const CHANCE_LOSS: u64 = 3;
 /// Round trips longer by so much than the shortest are a queue.
 const QUEUE_GAIN: f64 = 1.25;
 const QUEUE_SLACK: Duration = Duration::from_millis(1);
-/// Rounds that deliver less than half of the highest rate, with a queue, after which the model is
-/// wrong.
-const FALLEN_ROUNDS: u32 = 2;
+/// When less than half of the highest rate was delivered for so many shortest round trips, with a
+/// queue, the model is wrong.
+const FALLEN_ROUND_TRIPS: u32 = 2;
+/// The same, at least.
+const FALLEN_TIME: Duration = Duration::from_millis(100);
 /// Rounds that one of the two slots of the aggregation filter lasts.
 const AGGREGATION_ROUNDS: u64 = 5;
 /// A session that has not sent for so long begins anew.
@@ -85,9 +87,12 @@ struct Model {
     round_end: u64,
     /// The round in which congestion was last seen.
     congested_round: Option<u64>,
+    /// Congestion marks that were not answered yet.
+    marked: bool,
     /// Highest rate in this round, in bytes per second.
     round_rate: u64,
-    fallen_rounds: u32,
+    /// When half of the highest rate, or no queue, was last seen.
+    fast_at: Time,
 
     /// Highest rates in this probing cycle and the one before.
     rates: [u64; 2],
@@ -175,8 +180,9 @@ impl Model {
             round: 0,
             round_end: 0,
             congested_round: None,
+            marked: false,
             round_rate: 0,
-            fallen_rounds: 0,
+            fast_at: now,
             rates: [0; 2],
             min_rtt: None,
             min_rtt_at: now,
@@ -193,28 +199,28 @@ impl Model {
     /// Sending goes on after a pause: the round trip need not be measured at once.
     fn on_restart(&mut self, now: Time) {
         self.min_rtt_at = now;
+        self.fast_at = now;
         self.acked_since = (now, 0);
     }
 
     fn on_packet(&mut self, report: &AckReport) {
+        self.marked |= report.ecn_congestion;
         let min_rtt = self.min_rtt.unwrap_or_default();
         let Some(sample) = self.sampler.on_packet(report, min_rtt) else { return };
         let round_over = sample.prior_delivered >= self.round_end;
         self.update_rtt(report.now, sample.rtt);
         if round_over {
             self.begin_round();
-            self.check_fallen(report.now, &sample);
+            self.round_rate = 0;
         }
         self.update_rate(&sample);
+        self.check_fallen(report.now, &sample);
         self.update_aggregation(report);
-        if self.is_congested(&sample) {
+        if std::mem::take(&mut self.marked) || self.is_congested(&sample) {
             self.congested_round = Some(self.round);
             self.on_congestion(report.now, &sample);
         }
         self.advance(report, &sample, round_over);
-        if round_over {
-            self.round_rate = sample.rate.unwrap_or(0);
-        }
         self.set_pacing_rate();
         self.set_window(report);
     }
@@ -250,7 +256,7 @@ impl Model {
     /// acknowledge in heaps, and the window must cover them.
     fn update_aggregation(&mut self, report: &AckReport) {
         let (since, acked) = self.acked_since;
-        let expected = scale(self.rate(), report.now.since(since).as_secs_f64());
+        let expected = scale(self.max_rate(), report.now.since(since).as_secs_f64());
         if acked <= expected {
             self.acked_since = (report.now, report.acked_bytes);
         } else {
@@ -261,7 +267,7 @@ impl Model {
             self.extra_acked_round = self.round;
         }
         let extra = if acked <= expected { 0 } else { self.acked_since.1 - expected };
-        self.extra_acked[0] = self.extra_acked[0].max(extra.min(self.window));
+        self.extra_acked[0] = self.extra_acked[0].max(extra.min(self.inflight(1.0)));
     }
 
     fn has_queue(&self, rtt: Duration) -> bool {
@@ -272,26 +278,25 @@ impl Model {
     fn is_congested(&self, sample: &Sample) -> bool {
         let bearable =
             if self.has_queue(sample.rtt) { LOSS_WITH_QUEUE } else { LOSS_WITHOUT_QUEUE };
+        let chance = self.segment.saturating_mul(CHANCE_LOSS);
         self.congested_round != Some(self.round)
-            && sample.lost >= self.segment.saturating_mul(MIN_LOST)
-            && sample.lost > scale(sample.in_flight, bearable)
+            && sample.lost > scale(sample.in_flight, bearable).saturating_add(chance)
     }
 
     /// A path that has become much slower is not found out by waiting for old rates to expire.
     fn check_fallen(&mut self, now: Time, sample: &Sample) {
         let measured = self.full && self.phase != Phase::ProbeRtt && !sample.app_limited;
-        if self.round_rate == 0 || !measured {
+        let fast = sample.rate.is_none_or(|rate| rate >= self.max_rate() / 2);
+        if fast || !measured || !self.has_queue(sample.rtt) {
+            self.fast_at = now;
             return;
         }
-        if self.round_rate < self.max_rate() / 2 && self.has_queue(sample.rtt) {
-            self.fallen_rounds += 1;
-        } else {
-            self.fallen_rounds = 0;
-        }
-        if self.fallen_rounds >= FALLEN_ROUNDS {
-            self.fallen_rounds = 0;
-            self.rates = [self.round_rate, 0];
+        let patience = (self.min_rtt.unwrap_or_default() * FALLEN_ROUND_TRIPS).max(FALLEN_TIME);
+        if now.since(self.fast_at) > patience {
+            self.rates = [sample.rate.unwrap_or(self.round_rate), 0];
             self.rate_low = u64::MAX;
+            self.extra_acked = [0; 2];
+            self.on_restart(now);
             self.enter(now, Phase::Drain);
         }
     }

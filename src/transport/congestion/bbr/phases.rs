@@ -69,6 +69,7 @@ impl Model {
         match phase {
             Phase::Down => {
                 self.rates = [0, self.max_rate()];
+                self.acked_since = (now, 0);
                 self.probe_at = now + PROBE_AFTER + self.spread(now);
             }
             Phase::Refill => {
@@ -111,7 +112,8 @@ impl Model {
             }
             Phase::Drain | Phase::Down | Phase::Cruise | Phase::ProbeRtt => {
                 let rate = self.round_rate.max(scale(self.rate(), KEPT));
-                let inflight = sample.delivered.max(scale(self.inflight_low.min(self.window), KEPT));
+                let inflight =
+                    sample.delivered.max(scale(self.inflight_low.min(self.window), KEPT));
                 self.rate_low = rate.max(1);
                 self.inflight_low = inflight.max(self.min_window());
             }
@@ -184,8 +186,7 @@ impl Model {
         let each = (self.inflight_high >> self.up_rounds).max(self.segment);
         let steps = self.up_acked / each;
         self.up_acked %= each;
-        self.inflight_high =
-            self.inflight_high.saturating_add(steps.saturating_mul(self.segment));
+        self.inflight_high = self.inflight_high.saturating_add(steps.saturating_mul(self.segment));
     }
 
     fn measure_rtt(&mut self, report: &AckReport, round_over: bool) {
