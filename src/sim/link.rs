@@ -24,6 +24,8 @@ pub struct Link {
     pub rate: Option<u64>,
     /// How long a datagram may wait for the rate before the queue is full.
     pub queue: Duration,
+    /// Links with the same number share one queue and rate, as where paths meet.
+    pub bottleneck: Option<u32>,
 }
 
 impl Link {
@@ -38,6 +40,7 @@ impl Link {
             mtu: 1472,
             rate: None,
             queue: Duration::from_millis(100),
+            bottleneck: None,
         }
     }
 
@@ -66,6 +69,16 @@ impl Link {
     /// The same with a rate in bytes per second.
     pub const fn with_rate(self, rate: u64) -> Self {
         Self { rate: Some(rate), ..self }
+    }
+
+    /// The same with another queue: how long a datagram may wait for the rate.
+    pub const fn with_queue(self, queue: Duration) -> Self {
+        Self { queue, ..self }
+    }
+
+    /// The same, sharing queue and rate with the links of the same number.
+    pub const fn through(self, bottleneck: u32) -> Self {
+        Self { bottleneck: Some(bottleneck), ..self }
     }
 
     /// Nothing passes.

@@ -138,6 +138,8 @@ pub struct Network<M> {
     links: HashMap<(SocketAddr, SocketAddr), Link>,
     /// When the last datagram will have left a link with a rate.
     busy: HashMap<(SocketAddr, SocketAddr), Time>,
+    /// The same of what several links share.
+    busy_bottlenecks: HashMap<u32, Time>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     timers: BTreeSet<(Time, usize)>,
     number: u64,
@@ -157,6 +159,7 @@ impl<M: Actor> Network<M> {
             default_link: link,
             links: HashMap::new(),
             busy: HashMap::new(),
+            busy_bottlenecks: HashMap::new(),
             in_flight: BinaryHeap::new(),
             timers: BTreeSet::new(),
             number: 0,
@@ -363,7 +366,10 @@ impl<M: Actor> Network<M> {
             tapped.push(Tapped { at: self.now, from, to, bytes: bytes.clone() });
         }
         let link = self.links.get(&(from, to)).unwrap_or(&self.default_link).clone();
-        let busy = self.busy.entry((from, to)).or_default();
+        let busy = match link.bottleneck {
+            Some(shared) => self.busy_bottlenecks.entry(shared).or_default(),
+            None => self.busy.entry((from, to)).or_default(),
+        };
         let Some(departure) = link.departure(self.now, busy, bytes.len()) else {
             self.stats.lost += 1;
             return;

@@ -1,5 +1,6 @@
 //! What an endpoint can be told, and its bounds.
 
+use super::congestion::Controller;
 use crate::crypto::{COOKIE_LEN, Negotiation};
 use std::time::Duration;
 
@@ -43,7 +44,10 @@ pub struct Config {
     pub max_flows: usize,
     /// Keyings that wait for their computation; further ones are ignored.
     pub max_pending_keyings: usize,
-    /// Packets with user data sent between two acknowledgements (RFC 7016 §3.5.2.3 says 6).
+    /// How much may be in flight, and how fast it leaves.
+    pub controller: Controller,
+    /// Packets with user data sent between two acknowledgements (RFC 7016 §3.5.2.3 says 6),
+    /// unless the controller paces them.
     pub burst_packets: u32,
     /// Acknowledge by bitmap where that is shorter than ranges (RFC 7016 §3.6.3.4.3). Off: the
     /// observed player sends ranges only, and at least one other implementation reads no more than
@@ -76,6 +80,7 @@ impl Default for Config {
             max_sessions_per_ip: 4096,
             max_flows: 256,
             max_pending_keyings: 256,
+            controller: Controller::AppendixA,
             burst_packets: 6,
             bitmap_acks: false,
             keep_secrets: false,

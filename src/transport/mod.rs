@@ -28,6 +28,7 @@ mod time;
 mod transmit;
 
 pub use config::Config;
+pub use congestion::Controller;
 pub use endpoint::{Endpoint, Random, SessionRef};
 pub use event::{CloseReason, Event, Introduction, OpenError, OpenId, Role, SendError};
 pub use id::{FlowId, SessionId};

@@ -15,7 +15,7 @@ mod timers;
 
 pub(crate) use receive::Forwarded;
 
-use super::congestion::{AppendixA, Congestion};
+use super::congestion::{Congestion, Pacer};
 use super::job::PendingKey;
 use super::recv_flow::{Outcome, RecvFlow};
 use super::rtt::Rtt;
@@ -133,6 +133,7 @@ pub(crate) struct Session {
     state: State,
     rtt: Rtt,
     congestion: Box<dyn Congestion>,
+    pacer: Pacer,
     send_flows: BTreeMap<u64, SendFlow>,
     recv_flows: BTreeMap<u64, RecvFlow>,
     next_flow: u64,
@@ -192,7 +193,8 @@ impl Session {
             opener: keys.opener,
             state: State::Open,
             rtt: Rtt::new(),
-            congestion: Box::new(AppendixA::new()),
+            congestion: config.controller.start(config.max_datagram as u64),
+            pacer: Pacer::default(),
             send_flows: BTreeMap::new(),
             recv_flows: BTreeMap::new(),
             next_flow: FIRST_FLOW,

@@ -231,10 +231,11 @@ impl Session {
         let Some(sending) = self.send_flows.get_mut(&flow) else { return };
         let (sent, first_tsn) = (&mut self.sent, self.first_tsn);
         let max_tsn_acked = &mut self.max_tsn_acked;
-        let mut bytes = 0;
+        let (mut bytes, mut newest) = (0, packet.report.newest_acked);
         sending.on_ack(cx.now, blocks, cumulative, ranges, |acked: Acked| {
             bytes += acked.size;
             *max_tsn_acked = (*max_tsn_acked).max(acked.tsn);
+            newest = newest.max(Some(acked.tsn));
             let index = acked.tsn.checked_sub(first_tsn).map(|i| i as usize);
             if let Some(record) = index.and_then(|i| sent.get_mut(i)) {
                 record.in_flight = false;
@@ -242,6 +243,7 @@ impl Session {
         });
         self.outstanding -= bytes;
         packet.report.acked_bytes += bytes;
+        packet.report.newest_acked = newest;
         if sending.take_writable() {
             cx.events.push_back(Event::Writable { session: self.id, flow: FlowId(flow) });
         }
@@ -339,12 +341,11 @@ impl Session {
             self.detect_losses(packet);
             self.burst = 0;
             let in_flight = self.outstanding > 0;
-            self.timeout = in_flight.then(|| cx.now + self.rtt.timeout());
+            // Also with nothing in flight: then the congestion window is too old at that time.
+            self.timeout = self.timeout.map(|_| cx.now + self.rtt.timeout());
             self.unanswered_since = in_flight.then_some(cx.now);
         }
-        packet.report.fast_grow = self.may_grow_fast(cx);
-        packet.report.time_critical_sent = recent(cx.now, self.time_critical_sent);
-        self.congestion.on_packet(&packet.report);
+        self.report_packet(cx, packet.report);
         if path != self.path
             && let Some(message) = self.mobility.challenge(cx.now, path.remote)
         {
@@ -352,10 +353,23 @@ impl Session {
         }
     }
 
+    fn report_packet(&mut self, cx: &Context<'_>, report: AckReport) {
+        self.congestion.on_packet(&AckReport {
+            now: cx.now,
+            outstanding: self.outstanding,
+            first_tsn: self.first_tsn,
+            next_tsn: self.next_tsn(),
+            fast_grow: self.may_grow_fast(cx),
+            time_critical_sent: recent(cx.now, self.time_critical_sent),
+            ..report
+        });
+    }
+
     /// Negative acknowledgement by transmission order (§3.6.2.5).
     fn detect_losses(&mut self, packet: &mut Packet) {
         let passed = self.max_tsn_acked.saturating_sub(self.first_tsn);
-        for record in self.sent.iter_mut().take(passed as usize).filter(|r| r.in_flight) {
+        let sent = (self.first_tsn..).zip(&mut self.sent).take(passed as usize);
+        for (tsn, record) in sent.filter(|(_, record)| record.in_flight) {
             record.naks += 1;
             packet.report.any_naks = true;
             if record.naks < NAKS_FOR_LOSS {
@@ -364,8 +378,11 @@ impl Session {
             record.in_flight = false;
             packet.report.any_loss = true;
             self.stats.fragments_lost += 1;
+            packet.report.newest_lost = Some(tsn);
             if let Some(flow) = self.send_flows.get_mut(&record.flow) {
-                self.outstanding -= flow.on_lost(record.sequence);
+                let bytes = flow.on_lost(record.sequence);
+                self.outstanding -= bytes;
+                packet.report.lost_bytes += bytes;
             }
         }
         while self.sent.front().is_some_and(|record| !record.in_flight) {

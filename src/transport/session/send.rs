@@ -2,8 +2,9 @@
 
 use super::receive::recent;
 use super::{Context, Sent, Session, State};
+use crate::transport::congestion::SentPacket;
 use crate::transport::transmit::MAX_BATCH;
-use crate::transport::{Config, Path, Role, Time, TransmitBuf};
+use crate::transport::{Config, Path, Role, TransmitBuf};
 use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
 use crate::wire::{Mode, PacketHeader};
 use std::cmp::Reverse;
@@ -54,10 +55,25 @@ impl Session {
     }
 
     fn may_send_data(&mut self, cx: &Context<'_>) -> bool {
-        self.state == State::Open
-            && self.outstanding < self.congestion.window()
-            && self.burst < cx.config.burst_packets
-            && self.send_flows.values_mut().any(|flow| flow.is_ready())
+        if self.state != State::Open || self.outstanding >= self.congestion.window() {
+            return false;
+        }
+        let rate = self.congestion.pacing_rate();
+        // Pacing avoids bursts as well.
+        if rate.is_none() && self.burst >= cx.config.burst_packets {
+            return false;
+        }
+        if !self.send_flows.values_mut().any(|flow| flow.is_ready()) {
+            self.congestion.on_app_limited(self.outstanding);
+            return false;
+        }
+        let segment = cx.config.max_datagram as u64;
+        rate.is_none_or(|rate| self.pacer.hold(cx.now, rate, segment).is_none())
+    }
+
+    /// The transmission sequence number of the next fragment (§3.6.2.5).
+    pub(super) fn next_tsn(&self) -> u64 {
+        self.first_tsn + self.sent.len() as u64
     }
 
     /// One packet: control chunks, acknowledgements, user data.
@@ -136,6 +152,7 @@ impl Session {
         let mut previous: Option<(u64, u64)> = None;
         let mut time_critical = false;
         let mut full = false;
+        let outstanding_before = self.outstanding;
         let window = self.congestion.window();
         while !full
             && let Some(id) = self.next_flow_to_serve()
@@ -164,13 +181,24 @@ impl Session {
             full |= self.outstanding >= window;
         }
         if previous.is_some() {
-            self.note_data_sent(cx, time_critical);
+            self.note_data_sent(cx, outstanding_before, time_critical);
         }
         time_critical
     }
 
-    fn note_data_sent(&mut self, cx: &mut Context<'_>, time_critical: bool) {
+    fn note_data_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        outstanding_before: u64,
+        time_critical: bool,
+    ) {
         self.burst += 1;
+        let bytes = self.outstanding - outstanding_before;
+        let tsn = self.next_tsn() - 1;
+        self.congestion.on_sent(&SentPacket { now: cx.now, tsn, bytes, outstanding_before });
+        if let Some(rate) = self.congestion.pacing_rate() {
+            self.pacer.on_sent(cx.now, bytes, rate);
+        }
         self.timeout = Some(cx.now + self.rtt.timeout());
         self.unanswered_since.get_or_insert(cx.now);
         if time_critical {
@@ -191,21 +219,21 @@ impl Session {
     }
 
     /// A retransmission timeout (§3.6.2.6): everything in flight counts as lost.
-    pub(super) fn on_retransmission_timeout(&mut self, now: Time) {
-        let mut was_loss = false;
+    pub(super) fn on_retransmission_timeout(&mut self) {
+        let outstanding = self.outstanding;
         self.first_tsn += self.sent.len() as u64;
         for record in self.sent.drain(..).filter(|record| record.in_flight) {
-            was_loss = true;
             if let Some(flow) = self.send_flows.get_mut(&record.flow) {
                 self.outstanding -= flow.on_lost(record.sequence);
             }
         }
-        self.stats.timeouts += u64::from(was_loss);
+        let lost = outstanding - self.outstanding;
         self.burst = 0;
-        if was_loss {
+        self.timeout = None;
+        if lost > 0 {
+            self.stats.timeouts += 1;
             self.rtt.back_off();
         }
-        self.congestion.on_timeout(was_loss);
-        self.timeout = was_loss.then(|| now + self.rtt.timeout());
+        self.congestion.on_timeout(lost);
     }
 }

@@ -39,8 +39,9 @@ impl Session {
             self.ack_now = true;
         }
         if self.timeout.is_some_and(|at| at <= now) {
-            self.on_retransmission_timeout(now);
+            self.on_retransmission_timeout();
         }
+        self.pacer.on_timer(now);
         self.flow_timers(now);
         self.ping_if_silent(now);
         let unanswered = self.pinging.map(|p| p.first).into_iter().chain(self.unanswered_since);
@@ -113,7 +114,7 @@ impl Session {
         flows
             .chain(receiving)
             .chain(
-                [self.delayed_ack, self.timeout, dead, unconfirmed, Some(ping)]
+                [self.delayed_ack, self.timeout, self.pacer.due(), dead, unconfirmed, Some(ping)]
                     .into_iter()
                     .flatten(),
             )

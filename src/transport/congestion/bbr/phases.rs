@@ -1,0 +1,229 @@
+//! When the model is tested, and how (draft-ietf-ccwg-bbr §5.3).
+
+use super::{KEPT, MIN_WINDOW, Model, Sample, scale};
+use crate::transport::Time;
+use crate::transport::congestion::AckReport;
+use std::time::Duration;
+
+/// Growth of the rate within a round that means that there is more.
+const STARTUP_GROWTH: f64 = 1.25;
+const UP_GROWTH: f64 = 1.1;
+/// Rounds without growth after which the rate is found.
+const ROUNDS_WITHOUT_GROWTH: u32 = 3;
+/// Such a round lasts at least so long: on the shortest paths, chance rules a single one.
+const MIN_GROWTH_ROUND: Duration = Duration::from_millis(4);
+/// Share of the known safe window that is left to others.
+const HEADROOM: f64 = 0.15;
+/// More is tried after this long, and up to [`PROBE_SPREAD`] more.
+const PROBE_AFTER: Duration = Duration::from_secs(2);
+const PROBE_SPREAD: Duration = Duration::from_secs(1);
+/// The round trip is measured if it was not as short as before for so long.
+const PROBE_RTT_AFTER: Duration = Duration::from_secs(5);
+/// How long, in shortest round trips, and the bounds of that.
+const PROBE_RTT_ROUNDS: u32 = 4;
+const PROBE_RTT_TIME: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+const PROBE_RTT_GAIN: f64 = 0.5;
+
+/// What the model is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Doubles the rate each round until it does not grow any more.
+    Startup,
+    /// Lets the queue of the startup run empty.
+    Drain,
+    /// Lets the queue of trying more run empty.
+    Down,
+    /// Sends at the known rate.
+    Cruise,
+    /// Fills the path at the known rate, so that losses thereafter mean something.
+    Refill,
+    /// Tries more.
+    Up,
+    /// Measures the round trip with little in flight.
+    ProbeRtt,
+}
+
+impl Phase {
+    pub(super) const fn pacing_gain(self) -> f64 {
+        match self {
+            Self::Startup => 2.77,
+            Self::Drain => 0.5,
+            Self::Down => 0.9,
+            Self::Cruise | Self::Refill | Self::ProbeRtt => 1.0,
+            Self::Up => 1.25,
+        }
+    }
+
+    pub(super) const fn window_gain(self) -> f64 {
+        match self {
+            Self::Up => 2.25,
+            _ => 2.0,
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn enter(&mut self, now: Time, phase: Phase) {
+        self.phase = phase;
+        self.phase_since = now;
+        match phase {
+            Phase::Down => {
+                self.rates = [0, self.max_rate()];
+                self.acked_since = (now, 0);
+                self.probe_at = now + PROBE_AFTER + self.spread(now);
+            }
+            Phase::Refill => {
+                self.rate_low = u64::MAX;
+                self.inflight_low = u64::MAX;
+                self.begin_round();
+            }
+            Phase::Up => {
+                self.growth = (self.max_rate(), now, 0);
+                self.up_rounds = 0;
+                self.up_acked = 0;
+                self.begin_round();
+            }
+            Phase::ProbeRtt => {
+                self.prior_window = self.window;
+                self.probe_rtt_done = None;
+                self.probed_rtt = None;
+            }
+            Phase::Startup | Phase::Drain | Phase::Cruise => {}
+        }
+    }
+
+    /// Sessions that share a path do not try more at the same time: a part of the waiting time is
+    /// left to chance, for which the microseconds of the clock and the bytes delivered serve.
+    fn spread(&self, now: Time) -> Duration {
+        let mixed = (now.as_micros() ^ self.sampler.delivered).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        PROBE_SPREAD.mul_f64((mixed >> 32) as f64 / f64::from(u32::MAX))
+    }
+
+    pub(super) fn on_congestion(&mut self, now: Time, sample: &Sample) {
+        match self.phase {
+            Phase::Startup => {
+                self.full = true;
+                self.inflight_high = self.path(1.0).max(sample.delivered);
+            }
+            Phase::Refill | Phase::Up => {
+                let kept = scale(self.path(1.0).min(self.window), KEPT);
+                self.inflight_high = sample.in_flight.max(kept);
+                self.enter(now, Phase::Down);
+            }
+            Phase::Drain | Phase::Down | Phase::Cruise | Phase::ProbeRtt => {
+                let rate = self.round_rate.max(scale(self.rate(), KEPT));
+                let inflight =
+                    sample.delivered.max(scale(self.inflight_low.min(self.window), KEPT));
+                self.rate_low = rate.max(1);
+                self.inflight_low = inflight.max(self.min_window());
+            }
+        }
+    }
+
+    /// Goes on to the next phase if it is time.
+    pub(super) fn advance(&mut self, report: &AckReport, sample: &Sample, round_over: bool) {
+        let (now, outstanding) = (report.now, report.outstanding);
+        match self.phase {
+            Phase::Startup => {
+                if round_over && !sample.app_limited && self.stopped_growing(now, STARTUP_GROWTH) {
+                    self.full = true;
+                }
+                if self.full {
+                    self.enter(now, Phase::Drain);
+                }
+            }
+            Phase::Drain if outstanding <= self.inflight(1.0) => self.enter(now, Phase::Down),
+            Phase::Down | Phase::Cruise if now >= self.probe_at => self.enter(now, Phase::Refill),
+            Phase::Down if outstanding <= self.inflight(1.0).min(self.with_headroom()) => {
+                self.enter(now, Phase::Cruise);
+            }
+            Phase::Refill if round_over => self.enter(now, Phase::Up),
+            Phase::Up => self.try_more(report, sample, round_over),
+            Phase::ProbeRtt => self.measure_rtt(report, round_over),
+            Phase::Drain | Phase::Down | Phase::Cruise | Phase::Refill => {}
+        }
+        let stale = now.since(self.min_rtt_at) > PROBE_RTT_AFTER;
+        if stale && !matches!(self.phase, Phase::ProbeRtt | Phase::Up | Phase::Refill) {
+            self.enter(now, Phase::ProbeRtt);
+        }
+    }
+
+    /// A round is over: true if the rate has not grown for some.
+    fn stopped_growing(&mut self, now: Time, factor: f64) -> bool {
+        let (known, looked, rounds) = self.growth;
+        if self.max_rate() > scale(known, factor) || known == 0 {
+            self.growth = (self.max_rate(), now, 0);
+        } else if now.since(looked) >= MIN_GROWTH_ROUND {
+            self.growth = (known, now, rounds + 1);
+        }
+        self.growth.2 >= ROUNDS_WITHOUT_GROWTH
+    }
+
+    fn try_more(&mut self, report: &AckReport, sample: &Sample, round_over: bool) {
+        self.raise_bound(report, round_over);
+        let min_rtt = self.min_rtt.unwrap_or_default();
+        let tried = report.now.since(self.phase_since) > min_rtt;
+        let slack = self.segment.saturating_mul(2);
+        let full = report.outstanding > self.inflight(1.25).saturating_add(slack);
+        let stopped = round_over && self.stopped_growing(report.now, UP_GROWTH);
+        if (tried && full && self.has_queue(sample.rtt)) || stopped {
+            self.enter(report.now, Phase::Down);
+        }
+    }
+
+    /// A bound that is reached is raised, in each round by twice as much.
+    fn raise_bound(&mut self, report: &AckReport, round_over: bool) {
+        if self.inflight_high == u64::MAX {
+            return;
+        }
+        if round_over {
+            self.up_rounds = (self.up_rounds + 1).min(30);
+        }
+        if report.outstanding_before.saturating_add(self.segment) < self.window {
+            return;
+        }
+        self.up_acked = self.up_acked.saturating_add(report.acked_bytes);
+        let each = (self.inflight_high >> self.up_rounds).max(self.segment);
+        let steps = self.up_acked / each;
+        self.up_acked %= each;
+        self.inflight_high = self.inflight_high.saturating_add(steps.saturating_mul(self.segment));
+    }
+
+    fn measure_rtt(&mut self, report: &AckReport, round_over: bool) {
+        self.sampler.on_app_limited(report.outstanding);
+        let now = report.now;
+        match self.probe_rtt_done {
+            None if report.outstanding <= self.probe_rtt_window() => {
+                let (least, most) = PROBE_RTT_TIME;
+                let time = (self.min_rtt.unwrap_or_default() * PROBE_RTT_ROUNDS).clamp(least, most);
+                self.probe_rtt_done = Some(now + time);
+                // What was measured until now had a queue.
+                self.probed_rtt = None;
+                self.begin_round();
+            }
+            Some(done) if now >= done && round_over => {
+                self.min_rtt = self.probed_rtt.or(self.min_rtt);
+                self.min_rtt_at = now;
+                self.window = self.prior_window;
+                let next = if self.full { Phase::Down } else { Phase::Startup };
+                let rates = self.rates;
+                self.enter(now, next);
+                // Little was sent: that says nothing against the rates of before.
+                self.rates = rates;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn probe_rtt_window(&self) -> u64 {
+        self.path(PROBE_RTT_GAIN).max(self.segment.saturating_mul(MIN_WINDOW))
+    }
+
+    /// What is known to be safe, without the part that is left to others.
+    pub(super) fn with_headroom(&self) -> u64 {
+        if self.inflight_high == u64::MAX {
+            return u64::MAX;
+        }
+        scale(self.inflight_high, 1.0 - HEADROOM).max(self.min_window())
+    }
+}
