@@ -297,7 +297,9 @@ mod tests {
         for [plain, vector] in both_arithmetics() {
             let mut exponents: Vec<Vec<u8>> = (1u8..3)
                 .map(|seed| {
-                    (0..plain.exponent_len()).map(|i| (i as u8).wrapping_mul(167) ^ seed * 89).collect()
+                    (0..plain.exponent_len())
+                        .map(|i| (i as u8).wrapping_mul(167) ^ seed * 89)
+                        .collect()
                 })
                 .collect();
             exponents.extend([vec![], vec![0; 32], vec![1], vec![0xff; plain.exponent_len()]]);
