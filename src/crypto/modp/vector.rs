@@ -273,59 +273,80 @@ fn multiply<const G: usize, const L: usize>(
     let mask: __m512i = cast([LIMB_MASK; LANES]);
     let lane_1: __m512i = cast([0, u64::MAX, 0, 0, 0, 0, 0, 0]);
     let (first, second): (__m512i, __m512i) = (cast([0u64; LANES]), cast([1u64; LANES]));
-    let carry = |x| f._mm512_srli_epi64::<LIMB_BITS>(x);
-    // Two products by limbs, of which the instruction takes the lower half of each lane.
-    let madd = |sum, (x, x_up), (y, z)| {
-        f._mm512_add_epi64(
-            sum,
-            f._mm512_add_epi64(f._mm512_mul_epu32(x, y), f._mm512_mul_epu32(x_up, z)),
-        )
-    };
-
-    let a: [__m512i; G] = a.0.map(cast);
+    // No closures around vector functions: they would not be compiled for vectors.
+    let (mut a0, mut m, mut m_up) = ([zero; G], [zero; G], [zero; G]);
+    for v in 0..G {
+        (a0[v], m[v], m_up[v]) =
+            (cast(a.0[v]), cast(modulus.high.0[v]), cast(modulus.high_up.0[v]));
+    }
+    let a = a0;
     let a_up = shifted_up(cpu, &a);
-    let (m, m_up): ([__m512i; G], [__m512i; G]) =
-        (modulus.high.0.map(cast), modulus.high_up.0.map(cast));
     let mut sum = [zero; G];
     let (pairs, _) = b.0.as_flattened()[..L].as_chunks::<2>();
     for pair in pairs {
-        let factors = pair.map(|limb| f._mm512_set1_epi32(limb as i32));
+        let factors = [f._mm512_set1_epi32(pair[0] as i32), f._mm512_set1_epi32(pair[1] as i32)];
         for v in 0..G {
-            sum[v] = madd(sum[v], (a[v], a_up[v]), (factors[0], factors[1]));
+            sum[v] = add_products(cpu, sum[v], (a[v], a_up[v]), factors);
         }
         // The value of the two lowest limbs, which is subtracted; what is above goes to the third.
-        let low = f._mm512_add_epi64(sum[0], bw._mm512_bslli_epi128::<8>(carry(sum[0])));
+        let low = f._mm512_add_epi64(sum[0], bw._mm512_bslli_epi128::<8>(carry(cpu, sum[0])));
         let quotient = f._mm512_and_si512(low, mask);
-        let third = bw._mm512_bsrli_epi128::<8>(f._mm512_and_si512(carry(low), lane_1));
+        let third = bw._mm512_bsrli_epi128::<8>(f._mm512_and_si512(carry(cpu, low), lane_1));
         // Divide by two limbs, and add the multiple of p + 1.
         for v in 0..G {
             let next = if v + 1 < G { sum[v + 1] } else { zero };
             sum[v] = f._mm512_alignr_epi64::<2>(next, sum[v]);
         }
         sum[0] = f._mm512_add_epi64(sum[0], third);
-        let factors = (
+        let factors = [
             f._mm512_permutexvar_epi64(first, quotient),
             f._mm512_permutexvar_epi64(second, quotient),
-        );
+        ];
         for v in 0..G {
-            sum[v] = madd(sum[v], (m[v], m_up[v]), factors);
+            sum[v] = add_products(cpu, sum[v], (m[v], m_up[v]), factors);
         }
     }
     // 62 bits become 36, then 28.
     for _ in 0..2 {
-        let carries = shifted_up(cpu, &sum.map(carry));
+        let mut carries = sum;
+        for carries in &mut carries {
+            *carries = carry(cpu, *carries);
+        }
+        let carries = shifted_up(cpu, &carries);
         for v in 0..G {
             sum[v] = f._mm512_add_epi64(f._mm512_and_si512(sum[v], mask), carries[v]);
         }
     }
-    Number(sum.map(cast))
+    let mut product = Number::ZERO;
+    for v in 0..G {
+        product.0[v] = cast(sum[v]);
+    }
+    product
+}
+
+/// What is above the limb in every column.
+#[inline(always)]
+fn carry(cpu: V4, x: __m512i) -> __m512i {
+    cpu.avx512f._mm512_srli_epi64::<LIMB_BITS>(x)
+}
+
+/// Adds two products by limbs, of which the instruction takes the lower half of each lane.
+#[inline(always)]
+fn add_products(cpu: V4, sum: __m512i, x: (__m512i, __m512i), by: [__m512i; 2]) -> __m512i {
+    let f = cpu.avx512f;
+    let products =
+        f._mm512_add_epi64(f._mm512_mul_epu32(x.0, by[0]), f._mm512_mul_epu32(x.1, by[1]));
+    f._mm512_add_epi64(sum, products)
 }
 
 /// Each limb in the place of the next higher one.
 #[inline(always)]
 fn shifted_up<const G: usize>(cpu: V4, x: &[__m512i; G]) -> [__m512i; G] {
-    std::array::from_fn(|v| {
-        let below = if v > 0 { x[v - 1] } else { cast([0u64; LANES]) };
-        cpu.avx512f._mm512_alignr_epi64::<7>(x[v], below)
-    })
+    let mut up = *x;
+    let mut below = cast([0u64; LANES]);
+    for v in 0..G {
+        up[v] = cpu.avx512f._mm512_alignr_epi64::<7>(x[v], below);
+        below = x[v];
+    }
+    up
 }

@@ -87,15 +87,23 @@ impl<C: Lanes<L>, const L: usize> NullaryFnOnce for Blocks<'_, C, L> {
     fn call(self) {
         static NOTHING: Block = [0; BLOCK];
         let Self { cpu, lanes, range, state } = self;
-        let mut vectors = state.map(|words| cpu.vector(words));
+        let mut vectors = [cpu.vector([0; L]); 8];
+        for (vector, words) in vectors.iter_mut().zip(&*state) {
+            *vector = cpu.vector(*words);
+        }
+        let mut blocks = [&NOTHING; L];
         for i in range {
-            let blocks = lanes.map(|lane| match lane.whole.get(i) {
-                Some(block) => block,
-                None => lane.padded.get(i - lane.whole.len()).unwrap_or(&NOTHING),
-            });
+            for (block, lane) in blocks.iter_mut().zip(lanes) {
+                *block = match lane.whole.get(i) {
+                    Some(block) => block,
+                    None => lane.padded.get(i - lane.whole.len()).unwrap_or(&NOTHING),
+                };
+            }
             compress(cpu, &mut vectors, cpu.words(blocks));
         }
-        *state = vectors.map(|vector| cpu.lanes(vector));
+        for (words, vector) in state.iter_mut().zip(vectors) {
+            *words = cpu.lanes(vector);
+        }
     }
 }
 

@@ -17,8 +17,13 @@ impl Lanes<8> for V3 {
 
     #[inline(always)]
     fn words(self, blocks: [&Block; 8]) -> [__m256i; 16] {
-        let halves = blocks.map(|block| cast::<Block, [__m256i; 2]>(*block));
-        let [low, high] = [0, 1].map(|half| transposed(self, halves.map(|row| row[half])));
+        // No closures around vector functions: they would not be compiled for vectors.
+        let mut low = [cast([0u32; 8]); 8];
+        let mut high = low;
+        for ((low, high), block) in low.iter_mut().zip(&mut high).zip(blocks) {
+            [*low, *high] = cast(*block);
+        }
+        let (low, high) = (transposed(self, low), transposed(self, high));
         cast([low, high])
     }
 
@@ -62,9 +67,11 @@ fn xor(cpu: V3, a: __m256i, b: __m256i, c: __m256i) -> __m256i {
 
 /// Rows of eight words in the byte order of the message to columns in that of the processor.
 #[inline(always)]
-fn transposed(cpu: V3, rows: [__m256i; 8]) -> [__m256i; 8] {
+fn transposed(cpu: V3, mut rows: [__m256i; 8]) -> [__m256i; 8] {
     let f = cpu.avx2;
-    let rows = rows.map(|row| f._mm256_shuffle_epi8(row, cast([SWAP; 2])));
+    for row in &mut rows {
+        *row = f._mm256_shuffle_epi8(*row, cast([SWAP; 2]));
+    }
     let mut pairs = rows;
     for i in 0..4 {
         let (a, b) = (rows[2 * i], rows[2 * i + 1]);

@@ -22,7 +22,12 @@ impl Lanes<16> for V4 {
 
     #[inline(always)]
     fn words(self, blocks: [&Block; 16]) -> [__m512i; 16] {
-        transposed(self, blocks.map(|block| cast(*block)))
+        // No closures around vector functions: they would not be compiled for vectors.
+        let mut rows = [cast([0u32; 16]); 16];
+        for (row, block) in rows.iter_mut().zip(blocks) {
+            *row = cast(*block);
+        }
+        transposed(self, rows)
     }
 
     #[inline(always)]
@@ -60,9 +65,11 @@ fn xor(cpu: V4, a: __m512i, b: __m512i, c: __m512i) -> __m512i {
 
 /// Rows of sixteen words in the byte order of the message to columns in that of the processor.
 #[inline(always)]
-fn transposed(cpu: V4, rows: [__m512i; 16]) -> [__m512i; 16] {
+fn transposed(cpu: V4, mut rows: [__m512i; 16]) -> [__m512i; 16] {
     let f = cpu.avx512f;
-    let rows = rows.map(|row| cpu.avx512bw._mm512_shuffle_epi8(row, cast([SWAP; 4])));
+    for row in &mut rows {
+        *row = cpu.avx512bw._mm512_shuffle_epi8(*row, cast([SWAP; 4]));
+    }
     let mut pairs = rows;
     for i in 0..8 {
         let (a, b) = (rows[2 * i], rows[2 * i + 1]);
