@@ -49,10 +49,10 @@ pub use negotiation::{
     Direction, HmacPolicy, Negotiated, Negotiation, SendPolicy, SseqPolicy, Verification,
 };
 pub use overheard::Overheard;
-pub use packet::{OpenError, Opener, PacketStart, Sealer};
+pub use packet::{OpenError, Opened, Opener, PacketStart, Sealer};
 pub use replay::REPLAY_WINDOW;
 pub use schedule::{KeyLogEntry, keying_digest};
-#[cfg_attr(not(feature = "vod"), expect(unused_imports, reason = "for chunks of files"))]
+#[allow(unused_imports, reason = "for chunks of files")]
 pub(crate) use sha256::sha256_many;
 pub use signature::{NO_SIGNATURE, Password, SignatureCheck, sign, verify};
 
