@@ -297,7 +297,7 @@ mod tests {
             let mut exponents: Vec<Vec<u8>> = (1u8..3)
                 .map(|seed| {
                     (0..plain.exponent_len())
-                        .map(|i| (i as u8).wrapping_mul(167) ^ seed * 89)
+                        .map(|i| (i as u8).wrapping_mul(167) ^ (seed * 89))
                         .collect()
                 })
                 .collect();

@@ -318,8 +318,8 @@ fn multiply<const G: usize, const L: usize>(
         }
     }
     let mut product = Number::ZERO;
-    for v in 0..G {
-        product.0[v] = cast(sum[v]);
+    for (limbs, sum) in product.0.iter_mut().zip(sum) {
+        *limbs = cast(sum);
     }
     product
 }
@@ -344,9 +344,9 @@ fn add_products(cpu: V4, sum: __m512i, x: (__m512i, __m512i), by: [__m512i; 2]) 
 fn shifted_up<const G: usize>(cpu: V4, x: &[__m512i; G]) -> [__m512i; G] {
     let mut up = *x;
     let mut below = cast([0u64; LANES]);
-    for v in 0..G {
-        up[v] = cpu.avx512f._mm512_alignr_epi64::<7>(x[v], below);
-        below = x[v];
+    for (up, x) in up.iter_mut().zip(x) {
+        *up = cpu.avx512f._mm512_alignr_epi64::<7>(*x, below);
+        below = *x;
     }
     up
 }
