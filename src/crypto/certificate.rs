@@ -7,7 +7,6 @@ use crate::wire::vlu;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::ops::Range;
 
 /// The longest certificate that is accepted, in bytes. Static keys in four groups need 1,110.
 pub const MAX_CERTIFICATE: usize = 4096;
@@ -26,11 +25,9 @@ pub(super) const STATIC_KEY: u64 = 0x1d;
 #[derive(Clone)]
 pub struct Certificate {
     bytes: Bytes,
+    /// Bytes of the canonical section, all of whose options are well-formed.
+    canonical_len: usize,
     fingerprint: Fingerprint,
-    accepts_ancillary: bool,
-    hostname: Option<Range<usize>>,
-    ephemeral_groups: Vec<u64>,
-    static_keys: Vec<(u64, Range<usize>)>,
 }
 
 impl Certificate {
@@ -39,55 +36,40 @@ impl Certificate {
         if bytes.len() > MAX_CERTIFICATE {
             return Err(CryptoError::TooLong("certificate"));
         }
-        let mut certificate = Self {
-            bytes: Bytes::copy_from_slice(bytes),
-            fingerprint: Fingerprint([0; 32]),
-            accepts_ancillary: false,
-            hostname: None,
-            ephemeral_groups: Vec::new(),
-            static_keys: Vec::new(),
-        };
-        let mut canonical_end = None;
+        let mut canonical_len = None;
+        let mut has_hostname = false;
         let mut items = items(bytes);
         let mut start = 0;
         while let Some(item) = items.next() {
             let end = items.offset();
             match item? {
-                Item::Marker => canonical_end = canonical_end.or(Some(start)),
-                Item::Option(option) if canonical_end.is_none() => {
-                    certificate.canonical_option(option, end)?;
+                Item::Marker => canonical_len = canonical_len.or(Some(start)),
+                Item::Option(option) if canonical_len.is_none() => {
+                    check_option(option, end)?;
+                    if option.kind == HOSTNAME && std::mem::replace(&mut has_hostname, true) {
+                        return Err(CryptoError::Duplicate("hostname"));
+                    }
                 }
                 Item::Option(_) => {}
             }
             start = end;
         }
-        let canonical = &bytes[..canonical_end.unwrap_or(bytes.len())];
-        certificate.fingerprint = Fingerprint(Sha256::digest(canonical).into());
-        Ok(certificate)
+        let canonical_len = canonical_len.unwrap_or(bytes.len());
+        let fingerprint = Fingerprint(Sha256::digest(&bytes[..canonical_len]).into());
+        Ok(Self { bytes: Bytes::copy_from_slice(bytes), canonical_len, fingerprint })
     }
 
-    /// Takes note of an option of the canonical section that ends at `end`.
-    fn canonical_option(&mut self, option: OptionRef<'_>, end: usize) -> Result<(), CryptoError> {
-        let value = end - option.value.len()..end;
-        match option.kind {
-            HOSTNAME if self.hostname.is_some() => {
-                return Err(CryptoError::Duplicate("hostname"));
-            }
-            HOSTNAME => self.hostname = Some(value),
-            ACCEPTS_ANCILLARY => self.accepts_ancillary = true,
-            EPHEMERAL_GROUP => {
-                let (group, _) = vlu::parse("certificate.group", option.value)
-                    .map_err(|e| e.within(value.start))?;
-                self.ephemeral_groups.push(group);
-            }
-            STATIC_KEY => {
-                let (group, key) = vlu::parse("certificate.group", option.value)
-                    .map_err(|e| e.within(value.start))?;
-                self.static_keys.push((group, end - key.len()..end));
-            }
-            _ => {}
-        }
-        Ok(())
+    /// The values of the options of one kind in the canonical section.
+    fn values(&self, kind: u64) -> impl Iterator<Item = &[u8]> + '_ {
+        items(&self.bytes[..self.canonical_len]).filter_map(move |item| match item {
+            Ok(Item::Option(option)) if option.kind == kind => Some(option.value),
+            _ => None,
+        })
+    }
+
+    /// The numbers of groups and what follows them in the options of one kind.
+    fn groups(&self, kind: u64) -> impl Iterator<Item = (u64, &[u8])> + '_ {
+        self.values(kind).filter_map(|value| vlu::parse("certificate.group", value).ok())
     }
 
     /// The bytes as they are on the wire.
@@ -102,39 +84,39 @@ impl Certificate {
 
     /// Whether discriminators with ancillary data (a server's URI) select it (§4.3.3.2).
     pub fn accepts_ancillary(&self) -> bool {
-        self.accepts_ancillary
+        self.values(ACCEPTS_ANCILLARY).next().is_some()
     }
 
     /// The hostname option (§4.3.3.1).
     pub fn hostname(&self) -> Option<&[u8]> {
-        self.hostname.clone().map(|range| &self.bytes[range])
+        self.values(HOSTNAME).next()
     }
 
     /// The groups offered for ephemeral keys, in their order, those that we do not know left out
     /// (§4.3.3.4).
     pub fn ephemeral_groups(&self) -> impl Iterator<Item = DhGroup> + '_ {
-        self.ephemeral_groups.iter().filter_map(|id| DhGroup::from_id(*id))
+        self.groups(EPHEMERAL_GROUP).filter_map(|(id, _)| DhGroup::from_id(id))
     }
 
     /// The groups of the static keys, in their order, those that we do not know left out
     /// (§4.3.3.5).
     pub fn static_groups(&self) -> impl Iterator<Item = DhGroup> + '_ {
-        self.static_keys.iter().filter_map(|(id, _)| DhGroup::from_id(*id))
+        self.groups(STATIC_KEY).filter_map(|(id, _)| DhGroup::from_id(id))
     }
 
     /// The static public key in `group`, the first one if there are several. It may have leading
     /// zero bytes and need not be acceptable.
     pub fn static_key(&self, group: DhGroup) -> Option<&[u8]> {
-        let (_, range) = self.static_keys.iter().find(|(id, _)| *id == group.id())?;
-        Some(&self.bytes[range.clone()])
+        self.groups(STATIC_KEY).find(|(id, _)| *id == group.id()).map(|(_, key)| key)
     }
 
     /// Whether the holder keys with static keys (`Ok(true)`), ephemeral keys (`Ok(false)`) or
     /// announces both, which the RFC forbids.
     pub(super) fn is_static(&self) -> Result<bool, CryptoError> {
-        match (self.static_keys.is_empty(), self.ephemeral_groups.is_empty()) {
-            (false, false) => Err(CryptoError::ContradictoryCertificate),
-            (no_static, _) => Ok(!no_static),
+        let has = |kind| self.values(kind).next().is_some();
+        match (has(STATIC_KEY), has(EPHEMERAL_GROUP)) {
+            (true, true) => Err(CryptoError::ContradictoryCertificate),
+            (is_static, _) => Ok(is_static),
         }
     }
 
@@ -143,6 +125,15 @@ impl Certificate {
     pub fn precedes_or_equals(&self, far: &Self) -> bool {
         self.bytes <= far.bytes
     }
+}
+
+/// Checks an option of the canonical section that ends at `end`.
+fn check_option(option: OptionRef<'_>, end: usize) -> Result<(), CryptoError> {
+    if let EPHEMERAL_GROUP | STATIC_KEY = option.kind {
+        vlu::parse("certificate.group", option.value)
+            .map_err(|e| e.within(end - option.value.len()))?;
+    }
+    Ok(())
 }
 
 impl PartialEq for Certificate {
@@ -155,13 +146,14 @@ impl Eq for Certificate {}
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = |kind| self.groups(kind).map(|(id, _)| id).collect::<Vec<_>>();
         f.debug_struct("Certificate")
             .field("fingerprint", &self.fingerprint)
             .field("len", &self.bytes.len())
-            .field("accepts_ancillary", &self.accepts_ancillary)
+            .field("accepts_ancillary", &self.accepts_ancillary())
             .field("hostname", &self.hostname().map(String::from_utf8_lossy))
-            .field("ephemeral_groups", &self.ephemeral_groups)
-            .field("static_groups", &self.static_keys.iter().map(|k| k.0).collect::<Vec<_>>())
+            .field("ephemeral_groups", &ids(EPHEMERAL_GROUP))
+            .field("static_groups", &ids(STATIC_KEY))
             .finish()
     }
 }

@@ -15,7 +15,7 @@ use super::component::{
 };
 use super::dh::{DhGroup, DhSecret, PrivateKey};
 use super::negotiation::{Direction, Negotiated, Negotiation};
-use super::schedule::{KeyLogEntry, TrafficKeys, nonce};
+use super::schedule::{KeyLogEntry, TrafficKeys, hmac_keyed, nonce};
 use super::{CryptoError, Identity, Opener, Sealer};
 use rand_core::CryptoRng;
 use std::fmt;
@@ -282,13 +282,14 @@ impl SessionKeys {
         negotiated: Negotiated,
         key_log: KeyLogEntry,
     ) -> Self {
-        let send = TrafficKeys::derive(secret, near_component, far_component);
-        let receive = TrafficKeys::derive(secret, far_component, near_component);
+        let secret = hmac_keyed(secret);
+        let send = TrafficKeys::derive_keyed(&secret, near_component, far_component);
+        let receive = TrafficKeys::derive_keyed(&secret, far_component, near_component);
         Self {
             sealer: Sealer::new(&send, negotiated.send),
             opener: Opener::new(&receive, negotiated.receive),
-            near_nonce: nonce(secret, near_component),
-            far_nonce: nonce(secret, far_component),
+            near_nonce: nonce(&secret, near_component),
+            far_nonce: nonce(&secret, far_component),
             key_log,
             negotiated,
         }

@@ -10,6 +10,7 @@
 //! | `keying`, `schedule` | §4.6 the two ends of a keying, key derivation |
 //! | `cbc`, `packet`, `replay` | §4.7 packet encryption and verification |
 //! | `overheard` | a recorded session, read with its secret |
+//! | `sha256` | hashes and HMACs of several messages side by side |
 //! | `cookie` | RFC 7016 §3.5.1.2 cookies without state |
 //!
 //! A keying is a job: [`Initiate`], [`Initiated`] and [`Respond`] own all they need, take the
@@ -32,6 +33,7 @@ mod overheard;
 mod packet;
 mod replay;
 mod schedule;
+mod sha256;
 mod signature;
 
 pub use certificate::{Certificate, MAX_CERTIFICATE};
@@ -47,9 +49,11 @@ pub use negotiation::{
     Direction, HmacPolicy, Negotiated, Negotiation, SendPolicy, SseqPolicy, Verification,
 };
 pub use overheard::Overheard;
-pub use packet::{OpenError, Opener, PacketStart, Sealer};
+pub use packet::{OpenError, Opened, Opener, PacketStart, Sealer};
 pub use replay::REPLAY_WINDOW;
 pub use schedule::{KeyLogEntry, keying_digest};
+#[allow(unused_imports, reason = "for chunks of files")]
+pub(crate) use sha256::sha256_many;
 pub use signature::{NO_SIGNATURE, Password, SignatureCheck, sign, verify};
 
 /// A seeded generator for the tests of this room.

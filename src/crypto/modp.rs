@@ -2,7 +2,11 @@
 //!
 //! Every power with a secret exponent takes a time that depends only on the group: Montgomery
 //! multiplication and table look-ups that touch the whole table. Powers of the generator use a
-//! table of their own, built once per group, and need a multiplication per four exponent bits.
+//! table of their own, built once per group, and need a multiplication per four or five exponent
+//! bits. Where the processor has the instructions for it, `vector` does the work.
+
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
 use crypto_bigint::{CtAssign, CtEq, Odd, U1024, U1536, U2048, U4096, Uint};
@@ -61,20 +65,20 @@ static GROUP_16: OnceLock<Group<{ U4096::LIMBS }>> = OnceLock::new();
 
 /// Group 2: 1024 bits.
 pub(super) fn group_2() -> &'static dyn Modp {
-    GROUP_2.get_or_init(|| Group::new(PRIME_2, 256))
+    GROUP_2.get_or_init(|| Group::new(PRIME_2, 256).best::<5, 38>())
 }
 
 /// Group 5: 1536 bits.
 pub(super) fn group_5() -> &'static dyn Modp {
-    GROUP_5.get_or_init(|| Group::new(PRIME_5, 256))
+    GROUP_5.get_or_init(|| Group::new(PRIME_5, 256).best::<8, 58>())
 }
 
 /// Group 14: 2048 bits.
 pub(super) fn group_14() -> &'static dyn Modp {
-    GROUP_14.get_or_init(|| Group::new(PRIME_14, 256))
+    GROUP_14.get_or_init(|| Group::new(PRIME_14, 256).best::<10, 76>())
 }
 
-/// Group 16: 4096 bits.
+/// Group 16: 4096 bits, for which there are not enough vector registers.
 pub(super) fn group_16() -> &'static dyn Modp {
     GROUP_16.get_or_init(|| Group::new(PRIME_16, 384))
 }
@@ -100,10 +104,21 @@ pub(super) trait Modp: Sync {
     fn is_acceptable(&self, public: &[u8]) -> bool;
 }
 
+/// Another way to compute the powers of one group, with the same results. An exponent has at most
+/// as many bytes as the group wants; a base has no more than the prime, and is less.
+trait Powers: Send + Sync {
+    /// See [`Modp::generator_power`].
+    fn generator_power(&self, exponent: &[u8]) -> Vec<u8>;
+
+    /// See [`Modp::power`].
+    fn power(&self, base: &[u8], exponent: &[u8]) -> Zeroizing<Vec<u8>>;
+}
+
 struct Group<const LIMBS: usize> {
     params: FixedMontyParams<LIMBS>,
     exponent_len: usize,
     generator: OnceLock<Vec<Window<LIMBS>>>,
+    vector: Option<Box<dyn Powers>>,
 }
 
 /// `generator^(digit * 16^position)` for the 16 digits, in Montgomery form.
@@ -118,7 +133,39 @@ impl<const LIMBS: usize> Group<LIMBS> {
             params: FixedMontyParams::new_vartime(prime),
             exponent_len: exponent_bits / 8,
             generator: OnceLock::new(),
+            vector: None,
         }
+    }
+
+    /// The group with the quickest arithmetic that there is. Without optimization that is
+    /// `crypto_bigint`, which our manifest has optimized even then.
+    fn best<const VECTORS: usize, const VECTOR_LIMBS: usize>(self) -> Self {
+        if cfg!(debug_assertions) { self } else { self.vectorized::<VECTORS, VECTOR_LIMBS>() }
+    }
+
+    /// The group with vector arithmetic if the processor has the instructions.
+    #[cfg(target_arch = "x86_64")]
+    fn vectorized<const VECTORS: usize, const VECTOR_LIMBS: usize>(mut self) -> Self {
+        type Vectors<const G: usize, const L: usize> = vector::VectorGroup<G, L>;
+        let two = FixedMontyForm::new(&Uint::from(GENERATOR), &self.params);
+        let two_to_the = |bits: u32| {
+            let power = two.pow_bounded_exp(&Uint::<LIMBS>::from(bits), u32::BITS).retrieve();
+            power.to_be_bytes().as_ref().to_vec()
+        };
+        let r_bits = Vectors::<VECTORS, VECTOR_LIMBS>::R_BITS;
+        self.vector = Vectors::<VECTORS, VECTOR_LIMBS>::new(
+            self.params.modulus().as_ref().to_be_bytes().as_ref(),
+            &two_to_the(r_bits),
+            &two_to_the(2 * r_bits),
+            self.exponent_len,
+        )
+        .map(|group| Box::new(group) as _);
+        self
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn vectorized<const VECTORS: usize, const VECTOR_LIMBS: usize>(self) -> Self {
+        self
     }
 
     fn generator_table(&self) -> &[Window<LIMBS>] {
@@ -164,6 +211,9 @@ impl<const LIMBS: usize> Modp for Group<LIMBS> {
     }
 
     fn generator_power(&self, exponent: &[u8]) -> Vec<u8> {
+        if let Some(vector) = &self.vector {
+            return vector.generator_power(self.cut(exponent));
+        }
         let digits = self.cut(exponent).iter().rev().flat_map(|byte| [byte & 0x0f, byte >> 4]);
         let mut power = FixedMontyForm::one(&self.params);
         for (window, digit) in self.generator_table().iter().zip(digits) {
@@ -177,6 +227,9 @@ impl<const LIMBS: usize> Modp for Group<LIMBS> {
     }
 
     fn power(&self, base: &[u8], exponent: &[u8]) -> Zeroizing<Vec<u8>> {
+        if let Some(vector) = &self.vector {
+            return vector.power(strip_leading_zeros(base), self.cut(exponent));
+        }
         let base = self.number(base).unwrap_or(Uint::ZERO);
         let base = FixedMontyForm::new(&base, &self.params);
         let mut padded = Zeroizing::new(vec![0; Self::BYTES]);
@@ -217,6 +270,49 @@ mod tests {
 
     fn groups() -> [(&'static dyn Modp, &'static str); 4] {
         [(group_2(), PRIME_2), (group_5(), PRIME_5), (group_14(), PRIME_14), (group_16(), PRIME_16)]
+    }
+
+    /// The groups with and without vector arithmetic, whatever the build.
+    fn both_arithmetics() -> [[Box<dyn Modp>; 2]; 3] {
+        fn pair<const LIMBS: usize, const G: usize, const L: usize>(
+            prime: &str,
+            exponent_bits: usize,
+        ) -> [Box<dyn Modp>; 2]
+        where
+            Group<LIMBS>: Modp,
+        {
+            let group = || Group::<LIMBS>::new(prime, exponent_bits);
+            [Box::new(group()), Box::new(group().vectorized::<G, L>())]
+        }
+        [
+            pair::<{ U1024::LIMBS }, 5, 38>(PRIME_2, 256),
+            pair::<{ U1536::LIMBS }, 8, 58>(PRIME_5, 256),
+            pair::<{ U2048::LIMBS }, 10, 76>(PRIME_14, 256),
+        ]
+    }
+
+    #[test]
+    fn both_arithmetics_agree() {
+        for [plain, vector] in both_arithmetics() {
+            let mut exponents: Vec<Vec<u8>> = (1u8..3)
+                .map(|seed| {
+                    (0..plain.exponent_len())
+                        .map(|i| (i as u8).wrapping_mul(167) ^ (seed * 89))
+                        .collect()
+                })
+                .collect();
+            exponents.extend([vec![], vec![0; 32], vec![1], vec![0xff; plain.exponent_len()]]);
+            // As large as a base gets: the prime begins with 64 one bits, then `C9`.
+            let mut largest = vec![0xff; plain.prime_len()];
+            largest[8] = 0xc8;
+            let bases = [vec![0xfe; plain.prime_len()], largest, vec![2], vec![0, 0, 3]];
+            for exponent in &exponents {
+                assert_eq!(vector.generator_power(exponent), plain.generator_power(exponent));
+            }
+            for (base, exponent) in bases.iter().zip(&exponents[..2]) {
+                assert_eq!(vector.power(base, exponent), plain.power(base, exponent));
+            }
+        }
     }
 
     fn prime(hex: &str) -> BigUint {

@@ -30,8 +30,13 @@ pub(super) struct TrafficKeys {
 impl TrafficKeys {
     /// The keys for packets from the end that said `sender` to the end that said `receiver`.
     pub(super) fn derive(secret: &[u8], sender: &[u8], receiver: &[u8]) -> Self {
-        let cipher = hmac_sha256(secret, &*hmac_sha256(receiver, sender));
-        let hmac = hmac_sha256(secret, &*cipher);
+        Self::derive_keyed(&hmac_keyed(secret), sender, receiver)
+    }
+
+    /// The same with a state keyed with the secret.
+    pub(super) fn derive_keyed(secret: &HmacSha256, sender: &[u8], receiver: &[u8]) -> Self {
+        let cipher = finish(secret, &*hmac_sha256(receiver, sender));
+        let hmac = finish(secret, &*cipher);
         Self { cipher, hmac }
     }
 
@@ -40,9 +45,14 @@ impl TrafficKeys {
     }
 }
 
-/// The nonce of the end that said `component` (§4.6.5).
-pub(super) fn nonce(secret: &[u8], component: &[u8]) -> [u8; 32] {
-    *hmac_sha256(secret, component)
+/// The nonce of the end that said `component` (§4.6.5), with a state keyed with the secret.
+pub(super) fn nonce(secret: &HmacSha256, component: &[u8]) -> [u8; 32] {
+    *finish(secret, component)
+}
+
+/// The HMAC of `message` with a copy of a keyed state.
+fn finish(keyed: &HmacSha256, message: &[u8]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(keyed.clone().chain_update(message).finalize().into_bytes().into())
 }
 
 /// What a decoder needs to read a recorded session: the shared secret, and a digest that tells to
@@ -125,7 +135,7 @@ mod tests {
         assert_eq!(send.aes_128()[..], encrypt[..16]);
         let receive = TrafficKeys::derive(secret, far, near);
         assert_ne!(receive.cipher, send.cipher);
-        assert_eq!(nonce(secret, near), *hmac_sha256(secret, near));
+        assert_eq!(nonce(&hmac_keyed(secret), near), *hmac_sha256(secret, near));
     }
 
     #[test]

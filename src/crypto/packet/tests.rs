@@ -158,6 +158,30 @@ fn replayed_and_reordered_packets() {
     }
 }
 
+/// A batch with a packet twice: the second is a replay, and only that.
+#[test]
+fn a_replay_within_a_batch() {
+    let (mut sealer, mut opener) = pair(direction(Verification::Hmac(16), true));
+    let mut datagrams: Vec<_> = [0, 1, 2].map(|i| datagram(&mut sealer, 7, &[i; 20])).into();
+    datagrams.insert(2, datagrams[1].clone());
+    datagrams.push(vec![0x55; 60]);
+    let mut encrypted: Vec<&mut [u8]> = datagrams.iter_mut().map(|d| &mut d[4..]).collect();
+    let mut opened = [const { Err(OpenError::Length) }; 8];
+    opener.open_batch(&mut encrypted, &mut opened);
+    assert_eq!(opened[0], Ok(1..32));
+    assert_eq!(encrypted[1][1..21], [1; 20]);
+    assert_eq!(opened[1], Ok(1..32));
+    assert_eq!(opened[2], Err(OpenError::Replayed));
+    assert_eq!(opened[3], Ok(1..32));
+    assert!(matches!(opened[4], Err(OpenError::Length | OpenError::Hmac)));
+}
+
+#[test]
+fn an_idle_session_takes_little_memory() {
+    assert!(size_of::<Sealer>() <= 112, "{}", size_of::<Sealer>());
+    assert!(size_of::<Opener>() <= 248, "{}", size_of::<Opener>());
+}
+
 #[test]
 fn abandoned_packets_never_repeat_a_sequence_number() {
     let (mut sealer, mut opener) = pair(direction(Verification::Hmac(16), true));
@@ -222,6 +246,45 @@ proptest! {
                 prop_assert_eq!(&opened[..plain.len()], &plain[..]);
             }
         }
+    }
+
+    /// With good, replayed, corrupted, cut and empty datagrams among them.
+    #[test]
+    fn opening_a_batch_equals_one_by_one(
+        steps in proptest::collection::vec((0usize..300, 0u8..12, any::<usize>()), 0..40),
+        hmac: bool,
+        sequence_numbers: bool,
+        places in 0usize..64,
+    ) {
+        let verification = if hmac { Verification::Hmac(10) } else { Verification::Checksum };
+        let (mut sealer, mut single) = pair(direction(verification, sequence_numbers));
+        let mut batch: Vec<Vec<u8>> = Vec::new();
+        for (len, kind, at) in steps {
+            let mut encrypted = datagram(&mut sealer, 9, &vec![len as u8; len])[4..].to_vec();
+            let len = encrypted.len();
+            match kind {
+                0 if len > 0 => encrypted[at % len] ^= 1,
+                1 => encrypted.truncate(at % (len + 1)),
+                2 if !batch.is_empty() => encrypted = batch[at % batch.len()].clone(),
+                3 => encrypted.clear(),
+                _ => {}
+            }
+            batch.push(encrypted);
+        }
+        let mut expected = batch.clone();
+        let expected_results: Vec<Opened> = expected
+            .iter_mut()
+            .take(places)
+            .map(|encrypted| {
+                let len = encrypted.len() - single.hmac.as_ref().map_or(0, |h| h.len).min(encrypted.len());
+                single.open(encrypted).map(|plain| len - plain.len()..len)
+            })
+            .collect();
+        let mut opener = pair(direction(verification, sequence_numbers)).1;
+        let mut opened = vec![Err(OpenError::Length); places];
+        opener.open_batch(&mut batch, &mut opened);
+        prop_assert_eq!(&opened[..expected_results.len()], &expected_results[..]);
+        prop_assert_eq!(batch, expected);
     }
 
     #[test]

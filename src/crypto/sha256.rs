@@ -1,0 +1,194 @@
+//! SHA-256 and HMAC-SHA256 of several messages side by side.
+//!
+//! A processor with wide vectors hashes eight or sixteen messages in about the time of one, each
+//! in a lane of its own. That pays from two messages on, unless the processor has instructions for
+//! SHA-256. The `sha2` crate does the rest.
+
+#[cfg(target_arch = "x86_64")]
+mod lanes;
+
+use sha2::block_api::compress256;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Bytes of a hash.
+pub(crate) const HASH_LEN: usize = 32;
+
+/// Bytes of a block.
+const BLOCK: usize = 64;
+
+/// Most messages side by side.
+const MAX_LANES: usize = 16;
+
+type Block = [u8; BLOCK];
+type State = [u32; 8];
+
+/// The initial state (FIPS 180-4 §5.3.3).
+const INITIAL: State = [
+    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+];
+
+/// SHA-256 of each message. It is quickest if neighbours have about the same length.
+#[allow(dead_code, reason = "for chunks of files of one size")]
+pub(crate) fn sha256_many(messages: &[&[u8]]) -> Vec<[u8; HASH_LEN]> {
+    let mut hashes = vec![[0; HASH_LEN]; messages.len()];
+    for (messages, hashes) in messages.chunks(MAX_LANES).zip(hashes.chunks_mut(MAX_LANES)) {
+        Engine::best().hash(&INITIAL, 0, messages.iter().copied(), hashes);
+    }
+    hashes
+}
+
+/// The key of an HMAC-SHA256, as the two states that it leads to.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(super) struct HmacKey {
+    inner: State,
+    outer: State,
+}
+
+impl HmacKey {
+    /// The key with these bytes, at most a block.
+    pub(super) fn new(key: &[u8; HASH_LEN]) -> Self {
+        let state = |pad: u8| {
+            let mut block = [pad; BLOCK];
+            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+            let mut state = INITIAL;
+            compress256(&mut state, &[block]);
+            block.zeroize();
+            state
+        };
+        Self { inner: state(0x36), outer: state(0x5c) }
+    }
+
+    /// The HMACs of the messages, in their order. It is quickest if neighbours have about the same
+    /// length.
+    ///
+    /// As many are made as there are messages and places for them.
+    pub(super) fn compute<'a>(
+        &self,
+        mut messages: impl Iterator<Item = &'a [u8]>,
+        hmacs: &mut [[u8; HASH_LEN]],
+    ) {
+        for hmacs in hmacs.chunks_mut(MAX_LANES) {
+            self.compute_with(Engine::best(), messages.by_ref().take(hmacs.len()), hmacs);
+        }
+    }
+
+    fn compute_with<'a>(
+        &self,
+        engine: Engine,
+        messages: impl Iterator<Item = &'a [u8]>,
+        hmacs: &mut [[u8; HASH_LEN]],
+    ) {
+        let mut inner = [[0; HASH_LEN]; MAX_LANES];
+        let count = engine.hash(&self.inner, BLOCK, messages, &mut inner[..hmacs.len()]);
+        engine.hash(&self.outer, BLOCK, inner[..count].iter().map(|hash| &hash[..]), hmacs);
+    }
+}
+
+/// What is left of a message: its whole blocks, and the last one or two with the padding.
+#[derive(Clone, Copy)]
+struct Remaining<'a> {
+    whole: &'a [Block],
+    padded: [Block; 2],
+    padded_len: usize,
+}
+
+impl<'a> Remaining<'a> {
+    const NOTHING: Self = Self { whole: &[], padded: [[0; BLOCK]; 2], padded_len: 0 };
+
+    /// All of `message`, before which `hashed` bytes were hashed.
+    fn new(message: &'a [u8], hashed: usize) -> Self {
+        const LENGTH_LEN: usize = 8;
+        let (whole, rest) = message.as_chunks::<BLOCK>();
+        let mut padded = [[0; BLOCK]; 2];
+        let padded_len = if rest.len() < BLOCK - LENGTH_LEN { 1 } else { 2 };
+        padded[0][..rest.len()].copy_from_slice(rest);
+        padded[0][rest.len()] = 0x80;
+        let bits = 8 * (hashed as u64 + message.len() as u64);
+        padded[padded_len - 1][BLOCK - LENGTH_LEN..].copy_from_slice(&bits.to_be_bytes());
+        Self { whole, padded, padded_len }
+    }
+
+    fn blocks(&self) -> usize {
+        self.whole.len() + self.padded_len
+    }
+}
+
+/// How several messages are hashed.
+#[derive(Clone, Copy)]
+enum Engine {
+    /// One after the other.
+    Serial,
+    /// With vectors of 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+    /// With vectors of 512 bits.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+}
+
+impl Engine {
+    /// The quickest. Without optimization that is `sha2`, which our manifest has optimized even
+    /// then.
+    #[cfg(target_arch = "x86_64")]
+    fn best() -> Self {
+        use pulp::x86::{V3, V4};
+        if cfg!(debug_assertions) || std::arch::is_x86_feature_detected!("sha") {
+            return Self::Serial;
+        }
+        match (V4::try_new(), V3::try_new()) {
+            (Some(cpu), _) => Self::Avx512(cpu),
+            (None, Some(cpu)) => Self::Avx2(cpu),
+            (None, None) => Self::Serial,
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn best() -> Self {
+        Self::Serial
+    }
+
+    /// Continues from a state that `hashed` bytes, whole blocks, have led to. Returns how many
+    /// hashes were made: one for each message, as long as there is room.
+    fn hash<'a>(
+        self,
+        from: &State,
+        hashed: usize,
+        messages: impl Iterator<Item = &'a [u8]>,
+        hashes: &mut [[u8; HASH_LEN]],
+    ) -> usize {
+        let mut all = [Remaining::NOTHING; MAX_LANES];
+        let mut count = 0;
+        for (message, remaining) in messages.zip(&mut all[..hashes.len().min(MAX_LANES)]) {
+            *remaining = Remaining::new(message, hashed);
+            count += 1;
+        }
+        let (messages, hashes) = (&all[..count], &mut hashes[..count]);
+        match self {
+            _ if count < 2 => serial(from, messages, hashes),
+            Self::Serial => serial(from, messages, hashes),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(cpu) => lanes::hash_256(cpu, from, messages, hashes),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(cpu) => lanes::hash_512(cpu, from, messages, hashes),
+        }
+        count
+    }
+}
+
+fn serial(from: &State, messages: &[Remaining<'_>], hashes: &mut [[u8; HASH_LEN]]) {
+    for (message, hash) in messages.iter().zip(hashes) {
+        let mut state = *from;
+        compress256(&mut state, message.whole);
+        compress256(&mut state, &message.padded[..message.padded_len]);
+        *hash = to_bytes(state);
+    }
+}
+
+fn to_bytes(state: State) -> [u8; HASH_LEN] {
+    let mut hash = [0; HASH_LEN];
+    hash.as_chunks_mut::<4>().0.iter_mut().zip(state).for_each(|(b, w)| *b = w.to_be_bytes());
+    hash
+}
+
+#[cfg(test)]
+mod tests;
