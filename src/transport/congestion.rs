@@ -22,6 +22,9 @@ pub struct AckReport {
     pub any_naks: bool,
     /// At least one fragment was found lost.
     pub any_loss: bool,
+    /// The far end has reported marks of congestion, and this is the first report about what was
+    /// in flight: to be answered like a loss.
+    pub ecn_congestion: bool,
     /// No time critical data is being sent or received elsewhere: growth at the normal rate.
     pub fast_grow: bool,
     /// This session has sent time critical data within the last 800 ms.
@@ -100,7 +103,7 @@ impl Congestion for AppendixA {
     }
 
     fn on_packet(&mut self, report: &AckReport) {
-        if report.any_loss {
+        if report.any_loss || report.ecn_congestion {
             return self.on_loss(report);
         }
         let limited = report.outstanding_before >= self.window;

@@ -1,6 +1,6 @@
 //! The contract between a state machine and whoever gives it sockets and a clock.
 
-use super::{Computed, Job, Path, Time, Transmit, TransmitBuf};
+use super::{Computed, Ecn, Job, Path, Time, Transmit, TransmitBuf};
 
 /// A protocol state machine without sockets, clock or randomness of its own.
 ///
@@ -12,6 +12,13 @@ use super::{Computed, Job, Path, Time, Transmit, TransmitBuf};
 pub trait Machine {
     /// A datagram arrived; the buffer is decrypted in place.
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]);
+
+    /// The same with the congestion mark of the datagram's IP header. A machine that passes its
+    /// datagrams on to another passes this call on too, or the mark is not heard of.
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        let _ = ecn;
+        self.handle_datagram(now, path, datagram);
+    }
 
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Harmless if called early.
     fn handle_timeout(&mut self, now: Time);

@@ -31,11 +31,37 @@ impl Path {
     }
 }
 
+/// What the two bits for congestion marks in the IP header say (RFC 3168).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Ecn {
+    /// The packet must not be marked.
+    #[default]
+    NotCapable,
+    /// The packet may be marked; ECT(0) is sent, ECT(1) counts the same.
+    Capable,
+    /// The packet was marked: congestion was experienced.
+    Congested,
+}
+
 /// One batch that [`poll_transmit`](super::Machine::poll_transmit) has put into the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
     /// Where every datagram of the batch goes.
     pub path: Path,
+    /// Whether routers may mark it instead of dropping it.
+    pub ecn: Ecn,
+    /// Differentiated services code point, 0 to 63 (RFC 2474).
+    pub dscp: u8,
+    /// The batch is one datagram that may be too long for the path or even for the local network:
+    /// it must not be joined with others.
+    pub alone: bool,
+}
+
+impl Transmit {
+    /// A batch to `path` without anything special.
+    pub const fn to(path: Path) -> Self {
+        Self { path, ecn: Ecn::NotCapable, dscp: 0, alone: false }
+    }
 }
 
 /// Datagrams to one path, back to back.

@@ -4,12 +4,12 @@ use super::{Context, FAR_CLOSE_LINGER, FlowId, RecvFlow, Session, State, TIME_CR
 use crate::transport::congestion::AckReport;
 use crate::transport::recv_flow::Received;
 use crate::transport::send_flow::Acked;
-use crate::transport::{CloseReason, Event, Path, Role};
+use crate::transport::{CloseReason, Ecn, Event, Path};
 use crate::wire::chunk::{
     AckRange, ForwardedHello, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserDataFlags, kind,
 };
 use crate::wire::packet::chunks;
-use crate::wire::{Chunk, Mode, OptionList, PacketHeader, vlu};
+use crate::wire::{Chunk, OptionList, PacketHeader, vlu};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -32,12 +32,14 @@ pub(crate) struct Forwarded {
 
 /// What the chunks of one packet have said so far.
 #[derive(Default)]
-struct Packet {
+pub(super) struct Packet {
     report: AckReport,
     data: bool,
     /// Flow, sequence number and forward sequence number of the last fragment.
     last_fragment: Option<(u64, u64, u64)>,
     forwarded: Vec<Forwarded>,
+    /// The far end has received congestion marks.
+    congested: bool,
 }
 
 impl Session {
@@ -75,26 +77,43 @@ impl Session {
     pub(crate) fn handle_packet(
         &mut self,
         cx: &mut Context<'_>,
-        path: Path,
+        (path, ecn): (Path, Ecn),
         header: &PacketHeader,
         rest: &[u8],
     ) -> Vec<Forwarded> {
         self.note_header(cx, header);
         let mut packet = Packet::default();
         packet.report.outstanding_before = self.outstanding;
-        for chunk in chunks(rest) {
-            self.handle_chunk(cx, path, &mut packet, chunk);
-        }
+        self.ecn.on_packet(ecn);
+        self.handle_chunks(cx, path, &mut packet, rest, false);
         self.after_chunks(cx, path, &mut packet);
         packet.forwarded
     }
 
-    fn expects(&self, header: &PacketHeader) -> bool {
-        let far = if self.role == Role::Initiator { Mode::Responder } else { Mode::Initiator };
-        header.mode == far
+    /// Processes the chunks of a packet, or of one that came `in_pieces`, which itself contains no
+    /// pieces.
+    pub(super) fn handle_chunks(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: Path,
+        packet: &mut Packet,
+        rest: &[u8],
+        in_pieces: bool,
+    ) {
+        for chunk in chunks(rest) {
+            match chunk {
+                Chunk::PacketFragment(_) if in_pieces || self.state != State::Open => {}
+                Chunk::PacketFragment(piece) => self.on_packet_fragment(cx, path, packet, &piece),
+                chunk => self.handle_chunk(cx, path, packet, chunk),
+            }
+        }
     }
 
-    fn note_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader) {
+    fn expects(&self, header: &PacketHeader) -> bool {
+        header.mode == self.far_mode()
+    }
+
+    pub(super) fn note_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader) {
         self.rtt.on_packet(cx.now, header.timestamp, header.timestamp_echo);
         if header.time_critical {
             cx.time_critical.received = Some((cx.now, self.id));
@@ -119,7 +138,7 @@ impl Session {
         }
         match chunk {
             // A ping that is longer than what may be sent has no identical answer.
-            Chunk::Ping(message) if message.len() <= self.control_capacity(cx.config) => {
+            Chunk::Ping(message) if message.len() <= self.control_capacity() => {
                 let elsewhere = (path != self.path).then_some(path);
                 self.push_control(elsewhere, kind::PING_REPLY, message);
             }
@@ -148,6 +167,7 @@ impl Session {
             }
             Chunk::BufferProbe(flow) => self.on_buffer_probe(flow),
             Chunk::FlowException { flow, exception } => self.on_exception(cx, flow, exception),
+            Chunk::EcnReport(count) => packet.congested |= self.ecn.on_report(count),
             Chunk::ForwardedHello(hello) => self.on_forwarded_hello(cx, packet, &hello),
             _ => {}
         }
@@ -225,12 +245,15 @@ impl Session {
         ranges: impl Iterator<Item = AckRange>,
     ) {
         packet.report.any_acks = true;
+        let large = self.large_fragment();
         let Some(sending) = self.send_flows.get_mut(&flow) else { return };
         let (sent, first_tsn) = (&mut self.sent, self.first_tsn);
         let max_tsn_acked = &mut self.max_tsn_acked;
+        let path_mtu = &mut self.path_mtu;
         let mut bytes = 0;
         sending.on_ack(cx.now, blocks, cumulative, ranges, |acked: Acked| {
             bytes += acked.size;
+            path_mtu.on_acknowledged(acked.size, large);
             *max_tsn_acked = (*max_tsn_acked).max(acked.tsn);
             let index = acked.tsn.checked_sub(first_tsn).map(|i| i as usize);
             if let Some(record) = index.and_then(|i| sent.get_mut(i)) {
@@ -290,9 +313,14 @@ impl Session {
     }
 
     fn on_ping_reply(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
+        if path == self.path {
+            self.path_mtu.on_reply(cx.now, self.rtt.timeout(), message);
+        }
         if path != self.path && self.mobility.confirm(cx.now, path.remote, message) {
             tracing::debug!(session = %self.id, from = %self.path.remote, to = %path.remote, "far end moved");
+            self.mobility.note(cx.now, self.path);
             self.path = path;
+            self.path_mtu.on_moved(cx.now);
             // What waits for the new address now goes the usual way.
             for control in self.outbox.iter_mut().filter(|control| control.path == Some(path)) {
                 control.path = None;
@@ -333,15 +361,24 @@ impl Session {
             self.ack_now |= self.data_packets >= ACK_EVERY;
         }
         if packet.report.any_acks {
-            self.detect_losses(packet);
+            self.detect_losses(cx.now, packet);
             self.burst = 0;
             let in_flight = self.outstanding > 0;
             self.timeout = in_flight.then(|| cx.now + self.rtt.timeout());
             self.unanswered_since = in_flight.then_some(cx.now);
         }
+        if packet.report.any_acks {
+            self.ecn.on_acknowledgement();
+        }
+        let next = self.first_tsn + self.sent.len() as u64;
+        packet.report.ecn_congestion =
+            packet.congested && self.ecn.should_react(self.max_tsn_acked, next);
         packet.report.fast_grow = self.may_grow_fast(cx);
         packet.report.time_critical_sent = recent(cx.now, self.time_critical_sent);
         self.congestion.on_packet(&packet.report);
+        if path != self.path {
+            self.mobility.note(cx.now, path);
+        }
         if path != self.path
             && let Some(message) = self.mobility.challenge(cx.now, path.remote)
         {
@@ -350,7 +387,8 @@ impl Session {
     }
 
     /// Negative acknowledgement by transmission order (§3.6.2.5).
-    fn detect_losses(&mut self, packet: &mut Packet) {
+    fn detect_losses(&mut self, now: Time, packet: &mut Packet) {
+        let large = self.large_fragment();
         let passed = self.max_tsn_acked.saturating_sub(self.first_tsn);
         for record in self.sent.iter_mut().take(passed as usize).filter(|r| r.in_flight) {
             record.naks += 1;
@@ -362,7 +400,9 @@ impl Session {
             packet.report.any_loss = true;
             self.stats.fragments_lost += 1;
             if let Some(flow) = self.send_flows.get_mut(&record.flow) {
-                self.outstanding -= flow.on_lost(record.sequence);
+                let size = flow.on_lost(record.sequence);
+                self.outstanding -= size;
+                self.path_mtu.on_lost(now, size, large);
             }
         }
         while self.sent.front().is_some_and(|record| !record.in_flight) {
