@@ -7,7 +7,8 @@ use std::num::NonZero;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error};
 
-/// Jobs that may wait for a thread; at the bound the newest is dropped, like a lost packet.
+/// Jobs that may wait for a thread; at the bound the newest is refused. An endpoint has its own
+/// bound on keyings in progress, which is lower.
 pub const MAX_WAITING_JOBS: usize = 8192;
 
 /// Runs [`Job`]s on blocking threads, as many at once as there are processors, oldest first.
@@ -27,14 +28,19 @@ impl Jobs {
     }
 
     /// Runs the job now or later.
-    pub(super) fn start(&mut self, job: Job, counters: &Counters) {
+    ///
+    /// # Errors
+    ///
+    /// What to tell the machine if it can't be run.
+    pub(super) fn start(&mut self, job: Job, counters: &Counters) -> Result<(), Computed> {
         if self.waiting.len() >= MAX_WAITING_JOBS {
             counters.jobs_dropped.add(1);
-            debug!("{MAX_WAITING_JOBS} jobs wait already, one more is dropped");
-            return;
+            debug!("{MAX_WAITING_JOBS} jobs wait already, one more is refused");
+            return Err(job.refuse());
         }
         self.waiting.push_back(job);
         self.refill();
+        Ok(())
     }
 
     /// The result of a job that is done.

@@ -17,8 +17,8 @@ use crate::crypto::{Epd, Fingerprint, Identity};
 use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri};
 use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
 use crate::transport::{
-    Computed, Config, Endpoint, FlowId, Job, Machine, OpenError, OpenId, Path, Random, SessionId,
-    Time, Transmit, TransmitBuf,
+    Computed, Config, Ecn, Endpoint, FlowId, Job, Machine, OpenError, OpenId, Path, Random,
+    SessionId, Time, Transmit, TransmitBuf,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -331,6 +331,11 @@ impl Node {
 impl Machine for Node {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         self.endpoint.handle_datagram(now, path, datagram);
+        self.pump(now);
+    }
+
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        self.endpoint.handle_marked(now, path, ecn, datagram);
         self.pump(now);
     }
 

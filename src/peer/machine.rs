@@ -8,7 +8,7 @@ use crate::driver::Service;
 use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent};
 use crate::node::{ConnectError, GroupHandle, Node, NodeEvent};
-use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Computed, Ecn, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -203,6 +203,11 @@ fn log_refusal(done: Option<Result<(), crate::group::GroupError>>) {
 impl Machine for PeerMachine {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         self.node.handle_datagram(now, path, datagram);
+        self.deliver(now);
+    }
+
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        self.node.handle_marked(now, path, ecn, datagram);
         self.deliver(now);
     }
 

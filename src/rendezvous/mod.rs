@@ -20,8 +20,8 @@ use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::{Keepalive, ServerConfig, ServerConnection};
 use crate::transport::{
-    Computed, Config, Endpoint, Event, FlowId, Introduction, Job, Machine, Path, Random, SessionId,
-    Time, Transmit, TransmitBuf,
+    Computed, Config, Ecn, Endpoint, Event, FlowId, Introduction, Job, Machine, Path, Random,
+    SessionId, Time, Transmit, TransmitBuf,
 };
 use crate::wire::{Address, Origin};
 use client::Client;
@@ -341,6 +341,11 @@ impl Rendezvous {
 impl Machine for Rendezvous {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         self.endpoint.handle_datagram(now, path, datagram);
+        self.pump(now);
+    }
+
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        self.endpoint.handle_marked(now, path, ecn, datagram);
         self.pump(now);
     }
 

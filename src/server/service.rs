@@ -2,7 +2,7 @@
 
 use crate::driver::Service;
 use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
-use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Computed, Ecn, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -56,6 +56,10 @@ impl ServerMachine {
 impl Machine for ServerMachine {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         self.rendezvous.handle_datagram(now, path, datagram);
+    }
+
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        self.rendezvous.handle_marked(now, path, ecn, datagram);
     }
 
     fn handle_timeout(&mut self, now: Time) {

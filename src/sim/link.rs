@@ -24,6 +24,8 @@ pub struct Link {
     pub rate: Option<u64>,
     /// How long a datagram may wait for the rate before the queue is full.
     pub queue: Duration,
+    /// Datagrams that wait longer than this for the rate are marked, if they may be (RFC 3168).
+    pub mark_after: Option<Duration>,
 }
 
 impl Link {
@@ -38,6 +40,7 @@ impl Link {
             mtu: 1472,
             rate: None,
             queue: Duration::from_millis(100),
+            mark_after: None,
         }
     }
 

@@ -223,7 +223,7 @@ mod tests {
                 prop_assert!(take(&mut reassembly, Time::ZERO, piece).is_none(), "twice");
             }
             let whole = take(&mut reassembly, Time::ZERO, &pieces[0]).expect("the last one");
-            prop_assert_eq!(whole.plain, plain);
+            prop_assert_eq!(&whole.plain, &plain);
             prop_assert_eq!(whole.received, 100 * pieces.len());
             prop_assert_eq!((reassembly.waiting.len(), reassembly.bytes), (0, 0));
         }

@@ -15,7 +15,7 @@ use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent, GroupSpec, ReplicationStrategy};
 use crate::node::{GroupHandle, Node, NodeEvent};
 use crate::range::IndexSet;
-use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Computed, Ecn, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -303,6 +303,11 @@ impl FilePeer {
 impl Machine for FilePeer {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         self.node.handle_datagram(now, path, datagram);
+        self.pump(now);
+    }
+
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        self.node.handle_marked(now, path, ecn, datagram);
         self.pump(now);
     }
 

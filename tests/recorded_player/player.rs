@@ -456,7 +456,7 @@ impl Machine for Player {
         buf.clear();
         let (to, datagram) = self.out.pop_front()?;
         buf.push(&datagram);
-        Some(Transmit { path: Path::to(to) })
+        Some(Transmit::to(Path::to(to)))
     }
 
     fn poll_timeout(&self) -> Option<Time> {

@@ -2,7 +2,7 @@
 
 use rtmfp::crypto::{Opener, Overheard, keying_digest};
 use rtmfp::sim::Actor;
-use rtmfp::transport::{Computed, Endpoint, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use rtmfp::transport::{Computed, Ecn, Endpoint, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use rtmfp::wire::chunk::{FragmentControl, UserDataFlags};
 use rtmfp::wire::multiplex::session_id;
 use rtmfp::wire::packet::chunks;
@@ -47,6 +47,11 @@ impl Machine for Tapped {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         *self.1.received.entry(path.remote).or_default() += datagram.len();
         self.0.handle_datagram(now, path, datagram);
+        self.note_secrets();
+    }
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        *self.1.received.entry(path.remote).or_default() += datagram.len();
+        self.0.handle_marked(now, path, ecn, datagram);
         self.note_secrets();
     }
     fn handle_timeout(&mut self, now: Time) {

@@ -3,7 +3,7 @@
 use crate::crypto::{Identity, IdentityConfig};
 use crate::driver::{Service, os_random};
 use crate::transport::{
-    Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
+    Computed, Config, Ecn, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -131,6 +131,10 @@ impl Peer {
 impl Machine for Peer {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         self.endpoint.handle_datagram(now, path, datagram);
+    }
+
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        self.endpoint.handle_marked(now, path, ecn, datagram);
     }
 
     fn handle_timeout(&mut self, now: Time) {

@@ -5,7 +5,7 @@ use crate::driver::Service;
 use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
 use crate::range::IndexSet;
-use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Computed, Ecn, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use crate::vod::replica::{Stage, StoreReply};
 use crate::vod::{FileEvent, FilePeer, Layout, Request, StoreError};
 use std::net::SocketAddr;
@@ -106,6 +106,11 @@ impl FileService {
 impl Machine for FileService {
     fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
         self.peer.handle_datagram(now, path, datagram);
+        self.touch(now);
+    }
+
+    fn handle_marked(&mut self, now: Time, path: Path, ecn: Ecn, datagram: &mut [u8]) {
+        self.peer.handle_marked(now, path, ecn, datagram);
         self.touch(now);
     }
 
