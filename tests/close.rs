@@ -153,7 +153,7 @@ fn a_session_that_was_never_used_fades_away() {
     pair.ask(a, b);
     assert!(pair.network.run_until(|n| n[b].0.load().0 == 1));
     pair.network.remove(a);
-    pair.network.run_for(secs(31));
+    pair.network.run_for(secs(51));
     assert_eq!(pair.network[b].0.load(), (0, 0, 0));
     assert!(pair.events(b).is_empty(), "its owner never heard of it");
 }

@@ -1,10 +1,10 @@
 //! Attempts to open sessions (RFC 7016 §3.5.1.1.1).
 
 use super::{Endpoint, KeyingRandom};
-use crate::crypto::{Certificate, CryptoError, Epd, Initiate, Initiated, SessionKeys};
+use crate::crypto::{Certificate, CryptoError, Epd, Fingerprint, Initiate, Initiated, SessionKeys};
 use crate::transport::event::OpenError;
 use crate::transport::job::Work;
-use crate::transport::session::{Opening, Session};
+use crate::transport::session::{Opening, Session, UNCONFIRMED};
 use crate::transport::{Ecn, Event, Job, OpenId, Path, Role, SessionId, Time};
 use crate::wire::Chunk;
 use crate::wire::chunk::{
@@ -25,8 +25,9 @@ const MAX_CANDIDATES: usize = 24;
 /// packet, only more of it; the first hello and every other after it go without, as everybody's do.
 /// From the fourth on it fills a datagram, for certificates with many or large keys.
 const PADDED_HELLO: usize = 205;
-/// How long an attempt leaves it to the far end to open the session.
-const YIELD: Duration = Duration::from_secs(30);
+/// An attempt leaves it to the far end to open the session for as long as that may still do so:
+/// two sessions would override one another. How soon it looks again.
+const YIELD_AGAIN: Duration = Duration::from_millis(500);
 /// Packets of the session that may arrive before its keys are computed.
 const MAX_EARLY: usize = 16;
 
@@ -82,6 +83,12 @@ impl Attempt {
         }
     }
 
+    /// Whom it is after, once that is known.
+    fn far(&self) -> Option<Fingerprint> {
+        let keying = self.keying.as_ref().map(|keying| keying.far.fingerprint());
+        keying.or_else(|| self.epd.fingerprint())
+    }
+
     /// Why it has failed, if it ends now.
     fn failure(&self, now: Time) -> OpenError {
         let after = now.since(self.started);
@@ -123,7 +130,7 @@ impl Endpoint {
         self.random.fill_bytes(&mut tag);
         // The far end may have opened a session that it has not used yet.
         let unconfirmed = epd.fingerprint().is_some_and(|far| self.table.is_unconfirmed(far));
-        let yielding = unconfirmed.then(|| now + YIELD);
+        let yielding = unconfirmed.then(|| now + UNCONFIRMED);
         let (candidates, keying) = (Vec::new(), None);
         let attempt = Attempt { epd, tag, started: now, candidates, keying, yielding };
         self.attempts.insert(id, attempt);
@@ -174,7 +181,11 @@ impl Endpoint {
             };
             return self.fail(id, error);
         }
-        attempt.yielding = attempt.yielding.filter(|&until| until > now);
+        if attempt.yielding.is_some_and(|until| until <= now) {
+            let far = attempt.far();
+            let waits = far.is_some_and(|far| self.table.is_unconfirmed(far));
+            attempt.yielding = waits.then(|| now + YIELD_AGAIN);
+        }
         if attempt.yielding.is_some() {
             // Nothing to do until then.
         } else if attempt.keying.is_some() {
@@ -461,8 +472,8 @@ impl Endpoint {
     /// Silences an attempt while the far end's own keying is answered.
     pub(super) fn yield_attempt(&mut self, now: Time, id: u64) {
         if let Some(attempt) = self.attempts.get_mut(&id) {
-            attempt.yielding = Some(now + YIELD);
-            self.table.schedule_attempt(now + YIELD, id);
+            attempt.yielding = Some(now + UNCONFIRMED);
+            self.table.schedule_attempt(now + UNCONFIRMED, id);
         }
     }
 

@@ -21,6 +21,9 @@ const MAX_PACED: usize = 1024;
 const PACE_BYTES: usize = 4380;
 const PACE_DATAGRAMS: usize = 4;
 const PACE: Duration = Duration::from_millis(200);
+/// A startup datagram of this length is never cut, in bytes: it passes every common path, and the
+/// observed player puts nothing together.
+const WHOLE: usize = 1200;
 /// Startup packets in pieces that one IP address may have waiting.
 const MAX_REASSEMBLED_PER_IP: usize = 4;
 /// Bytes of a startup packet in pieces, on average, headers included.
@@ -201,7 +204,7 @@ impl Endpoint {
 
     /// Bytes of the largest startup packet that is not cut.
     pub(super) fn startup_capacity(&self) -> usize {
-        self.default_sealer.plain_capacity(self.config.max_datagram)
+        self.default_sealer.plain_capacity(self.config.max_datagram.max(WHOLE))
     }
 
     fn seal_plain(&mut self, session_id: u32, plain: &[u8]) -> Vec<u8> {
