@@ -87,21 +87,23 @@ fn window(reverse: bool, own: bool) -> u64 {
     let mut sequence = 0;
     for _ in 0..50 {
         for packet in puppet.take() {
+            let header = PacketHeader {
+                time_critical_reverse: reverse,
+                ..PacketHeader::new(Mode::Initiator)
+            };
             let fragments = packet.chunks().into_iter();
             let data = |c: &Chunk<'_>| matches!(c, Chunk::UserData(_) | Chunk::NextUserData(_));
             sequence += fragments.filter(data).count() as u64;
+            let ack = rtmfp::wire::chunk::RangeAck {
+                flow: flow.0,
+                buffer_blocks: 10_000,
+                cumulative: sequence,
+                runs: &[],
+            };
+            let ack = puppet.packet_with(&header, &[Chunk::RangeAck(ack)]);
+            let address = puppet.address;
+            puppet.lone.deliver(address, ack);
         }
-        let header =
-            PacketHeader { time_critical_reverse: reverse, ..PacketHeader::new(Mode::Initiator) };
-        let ack = rtmfp::wire::chunk::RangeAck {
-            flow: flow.0,
-            buffer_blocks: 10_000,
-            cumulative: sequence,
-            runs: &[],
-        };
-        let packet = puppet.packet_with(&header, &[Chunk::RangeAck(ack)]);
-        let address = puppet.address;
-        puppet.lone.deliver(address, packet);
         puppet.lone.run_for(millis(20));
     }
     puppet.lone.endpoint.session(session).unwrap().congestion_window()
