@@ -18,7 +18,7 @@ fn reasons(events: Vec<Event>) -> Vec<CloseReason> {
 
 #[test]
 fn an_orderly_close_over_a_bad_network() {
-    for_seeds(100, |seed| {
+    for_seeds(200, |seed| {
         let mut pair = Pair::new(seed, Link::bad().with_loss(0.3));
         let (session, far) = pair.open();
         let (a, b) = (pair.a, pair.b);
@@ -40,7 +40,7 @@ fn an_orderly_close_over_a_bad_network() {
 
 #[test]
 fn both_ends_at_once() {
-    for_seeds(100, |seed| {
+    for_seeds(200, |seed| {
         let mut pair = Pair::new(seed, Link::bad());
         let (session, far) = pair.open();
         let (a, b) = (pair.a, pair.b);
@@ -153,7 +153,7 @@ fn a_session_that_was_never_used_fades_away() {
     pair.ask(a, b);
     assert!(pair.network.run_until(|n| n[b].0.load().0 == 1));
     pair.network.remove(a);
-    pair.network.run_for(secs(31));
+    pair.network.run_for(secs(51));
     assert_eq!(pair.network[b].0.load(), (0, 0, 0));
     assert!(pair.events(b).is_empty(), "its owner never heard of it");
 }

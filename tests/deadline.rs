@@ -50,7 +50,7 @@ fn run(seed: u64, link: Link, kinds: &[MessageOptions]) {
 fn a_mixture_over_a_bad_network() {
     let kinds =
         [MessageOptions::RELIABLE, MessageOptions::ONCE, STARTED_SOON, FINISHED_SOON, ONCE_SOON];
-    for_seeds(150, |seed| run(seed, Link::bad(), &kinds));
+    for_seeds(200, |seed| run(seed, Link::bad(), &kinds));
     for_seeds(60, |seed| run(seed, Link::bad().with_loss(0.25), &kinds));
 }
 

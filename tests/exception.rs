@@ -13,7 +13,7 @@ use support::{Pair, for_seeds, quick, secs};
 
 #[test]
 fn the_sender_is_told_once_and_the_flow_finishes() {
-    for_seeds(100, |seed| {
+    for_seeds(200, |seed| {
         let mut pair = Pair::new(seed, Link::bad());
         let (session, far) = pair.open();
         let (a, b) = (pair.a, pair.b);

@@ -10,7 +10,9 @@ use rtmfp::group::{GroupSpec, GroupSpecBuilder};
 use rtmfp::node::{Node, NodeConfig};
 use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::sim::{Actor, Link, Network, NodeId, SeededRandom};
-use rtmfp::transport::{Computed, Config, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use rtmfp::transport::{
+    Arrived, Computed, Config, Job, Machine, Path, Time, Transmit, TransmitBuf,
+};
 use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
 use rtmfp::vod::replica::Notice;
 use rtmfp::vod::{
@@ -49,8 +51,8 @@ impl Host {
 }
 
 impl Machine for Host {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.machine().handle_datagram(now, path, datagram);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.machine().handle_datagrams(now, path, arrived);
     }
     fn handle_timeout(&mut self, now: Time) {
         self.machine().handle_timeout(now);

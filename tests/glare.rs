@@ -55,7 +55,7 @@ fn one_a_little_later() {
 
 #[test]
 fn with_many_losses() {
-    for_seeds(150, |seed| {
+    for_seeds(200, |seed| {
         let gap = SeededRandom::new(seed).below(3000);
         glare(seed, Link::bad().with_loss(0.25), gap);
     });
@@ -116,7 +116,7 @@ fn an_attempt_survives_a_keying_that_leads_nowhere() {
     let (mut lone, identity, open) = losing(2);
     let here = HERE.parse().unwrap();
     let _ = puppet::initiate(&mut lone, here, 9, &identity, quick().negotiation);
-    lone.run_for(secs(29));
+    lone.run_for(secs(49));
     assert!(lone.events().is_empty());
     assert_eq!(lone.endpoint.load(), (1, 1, 0));
     lone.sent.clear();

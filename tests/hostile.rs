@@ -195,7 +195,7 @@ fn a_sender_that_ignores_a_closed_window() {
 
 #[test]
 fn random_chunks_in_random_order() {
-    for_seeds(150, |seed| {
+    for_seeds(200, |seed| {
         let mut random = SeededRandom::new(seed);
         let mut puppet = if seed % 2 == 0 {
             Puppet::initiator(seed, quick())

@@ -16,9 +16,13 @@ fn elsewhere() -> SocketAddr {
 }
 
 fn forwarded<'a>(epd: &'a Epd, tag: &'a [u8]) -> Chunk<'a> {
+    forwarded_to(elsewhere(), epd, tag)
+}
+
+fn forwarded_to<'a>(reply: SocketAddr, epd: &'a Epd, tag: &'a [u8]) -> Chunk<'a> {
     Chunk::ForwardedHello(ForwardedHello {
         epd: epd.as_bytes(),
-        reply_address: Address::new(elsewhere(), Origin::Reflexive),
+        reply_address: Address::new(reply, Origin::Reflexive),
         tag,
     })
 }
@@ -51,7 +55,10 @@ fn hostile_forwarded_hellos_are_limited_and_do_not_multiply() {
     for _ in 0..3 {
         let mut received = 0;
         for i in 0..1000u32 {
-            let packet = puppet.packet(&[forwarded(&epd, &i.to_be_bytes())]);
+            // A hundred addresses of ten hosts.
+            let ip = [198, 51, 100, (i % 10) as u8];
+            let reply = SocketAddr::from((ip, 1000 + (i % 100) as u16));
+            let packet = puppet.packet(&[forwarded_to(reply, &epd, &i.to_be_bytes())]);
             received += packet.len();
             let address = puppet.address;
             puppet.lone.deliver(address, packet);
@@ -62,6 +69,25 @@ fn hostile_forwarded_hellos_are_limited_and_do_not_multiply() {
         puppet.lone.run_for(secs(1));
         puppet.take();
     }
+}
+
+/// Nothing was received from the reply address, which may be anybody's.
+#[test]
+fn hostile_forwarded_hellos_do_not_flood_an_address() {
+    let mut puppet = Puppet::initiator(3, quick());
+    let epd = puppet.lone.own_epd();
+    let mut say = |host: u8, port: u16, puppet: &mut Puppet| {
+        let reply = SocketAddr::from(([198, 51, 100, host], port));
+        puppet.send(&[forwarded_to(reply, &epd, &[3; 16])]);
+        puppet.lone.take_startup().len()
+    };
+    let answers: usize = (0..20).map(|_| say(1, 1, &mut puppet)).sum();
+    assert_eq!(answers, 2, "to one address");
+    let answers: usize = (0..20).map(|port| say(2, port, &mut puppet)).sum();
+    assert_eq!(answers, 16, "to one host");
+    assert_eq!(say(3, 1, &mut puppet), 1);
+    puppet.lone.run_for(secs(1));
+    assert_eq!(say(1, 1, &mut puppet), 1);
 }
 
 /// Two peers and a third endpoint with which both have sessions.

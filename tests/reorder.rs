@@ -10,7 +10,7 @@ use support::{Pair, for_seeds, quick};
 
 #[test]
 fn many_flows_over_a_network_that_shuffles() {
-    for_seeds(60, |seed| {
+    for_seeds(200, |seed| {
         let link = Link { reorder: 0.5, jitter: support::millis(80), loss: 0.02, ..Link::bad() };
         let mut pair = Pair::new(seed, link);
         let (session, far) = pair.open();

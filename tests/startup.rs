@@ -59,7 +59,7 @@ fn both_ends_hear_of_the_session() {
 
 #[test]
 fn a_third_of_the_packets_lost() {
-    for_seeds(60, |seed| {
+    for_seeds(200, |seed| {
         let mut pair = Pair::new(seed, Link::bad().with_loss(0.3));
         let (session, _) = pair.open();
         assert!(pair.now().as_millis() < 95_000);

@@ -11,7 +11,7 @@ use support::{Pair, for_seeds, millis, quick, secs};
 
 #[test]
 fn a_paused_flow_stops_its_sender_and_resumes() {
-    for_seeds(30, |seed| {
+    for_seeds(200, |seed| {
         let small = Config { receive_buffer: 20_000, ..quick() };
         let mut pair = Pair::with_configs(seed, Link::bad(), quick(), small);
         let (session, far) = pair.open();

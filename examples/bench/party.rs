@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use rtmfp::crypto::{DhGroup, Identity, IdentityConfig, KeyStyle, Negotiation};
 use rtmfp::driver::{self, Clock, Events, Handle, Service, Sockets, os_random};
 use rtmfp::transport::{
-    Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
+    Arrived, Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
 };
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -155,13 +155,8 @@ impl<A: App> Running<A> {
 }
 
 impl<A: App> Machine for Party<A> {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.endpoint.handle_datagram(now, path, datagram);
-        self.pump(now);
-    }
-
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
-        self.endpoint.handle_datagrams(now, path, datagrams, segment);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.endpoint.handle_datagrams(now, path, arrived);
         self.pump(now);
     }
 

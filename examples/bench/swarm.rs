@@ -14,7 +14,8 @@ use crate::peer::discriminator;
 use rtmfp::crypto::{Identity, Opener};
 use rtmfp::driver::{self, Clock, Events, Handle, Service, Sockets, os_random};
 use rtmfp::transport::{
-    Computed, Config, Endpoint, Event, Interface, Job, Machine, Path, Time, Transmit, TransmitBuf,
+    Arrived, Computed, Config, Endpoint, Event, Interface, Job, Machine, Path, Time, Transmit,
+    TransmitBuf,
 };
 use rtmfp::wire::multiplex::{SESSION_ID_LEN, session_id};
 use rtmfp::wire::packet::chunks;
@@ -268,17 +269,19 @@ fn startup_chunk<'a>(opener: &mut Opener, datagram: &'a mut [u8]) -> Option<Chun
 }
 
 impl Machine for Swarm {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        let index = match session_id(datagram) {
-            Some(0) => match startup_chunk(&mut self.opener, &mut datagram.to_vec()) {
-                Some(Chunk::ResponderHello(hello)) => self.by_tag.get(hello.tag_echo).copied(),
-                _ => None,
-            },
-            Some(id) => self.by_id.get(&(path.interface, id)).copied(),
-            None => None,
-        };
-        if let Some(index) = index {
-            self.call(now, index, |endpoint| endpoint.handle_datagram(now, path, datagram));
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        for datagram in arrived.each() {
+            let index = match session_id(datagram) {
+                Some(0) => match startup_chunk(&mut self.opener, &mut datagram.to_vec()) {
+                    Some(Chunk::ResponderHello(hello)) => self.by_tag.get(hello.tag_echo).copied(),
+                    _ => None,
+                },
+                Some(id) => self.by_id.get(&(path.interface, id)).copied(),
+                None => None,
+            };
+            if let Some(index) = index {
+                self.call(now, index, |endpoint| endpoint.handle_datagram(now, path, datagram));
+            }
         }
     }
 

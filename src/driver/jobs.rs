@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tracing::{debug, error};
 
-/// Jobs that may wait for a thread; at the bound the newest is dropped, like a lost packet.
+/// Jobs that may wait for a thread; at the bound the newest is refused. An endpoint has its own
+/// bound on keyings in progress, which is lower.
 pub const MAX_WAITING_JOBS: usize = 8192;
 
 /// Runs [`Job`]s on blocking threads, as many at once as there are processors, oldest first.
@@ -47,12 +48,16 @@ impl Jobs {
     }
 
     /// Runs the job now or later.
-    pub(super) fn start(&mut self, job: Job, counters: &Counters) {
+    ///
+    /// # Errors
+    ///
+    /// What to tell the machine if it can't be run.
+    pub(super) fn start(&mut self, job: Job, counters: &Counters) -> Result<(), Computed> {
         let mut queues = self.pool.lock();
         if queues.waiting.len() >= MAX_WAITING_JOBS {
             counters.jobs_dropped.add(1);
-            debug!("{MAX_WAITING_JOBS} jobs wait already, one more is dropped");
-            return;
+            debug!("{MAX_WAITING_JOBS} jobs wait already, one more is refused");
+            return Err(job.refuse());
         }
         queues.waiting.push_back(job);
         if queues.workers < self.limit {
@@ -60,6 +65,7 @@ impl Jobs {
             let pool = Arc::clone(&self.pool);
             spawn_blocking(move || pool.work());
         }
+        Ok(())
     }
 
     /// The result of a job that is done.

@@ -4,8 +4,9 @@ use super::address::normalize;
 use super::clock::instant_now;
 use super::error::BindError;
 use super::stats::Counters;
-use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Protocol, Type};
+use crate::transport::{Arrived, Ecn};
+use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Type};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -28,6 +29,26 @@ const SINGLE_BUFFER: usize = 8192;
 const MAX_RECEIVE_ERRORS: u32 = 8;
 const RECEIVE_REST: Duration = Duration::from_millis(100);
 
+/// What the IP header of a datagram says about how routers should treat it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Class {
+    pub(super) ecn: Ecn,
+    /// 0 to 63.
+    pub(super) dscp: u8,
+}
+
+impl Class {
+    /// The traffic class byte (RFC 2474, RFC 3168).
+    const fn byte(self) -> u8 {
+        let ecn = match self.ecn {
+            Ecn::NotCapable => 0,
+            Ecn::Capable => 2,
+            Ecn::Congested => 3,
+        };
+        self.dscp << 2 | ecn
+    }
+}
+
 /// A bound socket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -36,6 +57,8 @@ pub(super) struct Socket {
     local: SocketAddr,
     receive_errors: u32,
     rests_until: Option<Instant>,
+    /// The traffic class that the socket has now, if it was ever set.
+    traffic_class: u8,
     /// The last refusal that was logged: repetitions are not.
     logged: Option<io::ErrorKind>,
 }
@@ -72,8 +95,15 @@ impl Socket {
             }
         }
         let local = io.local_addr()?;
-        let (receive_errors, rests_until, logged) = (0, None, None);
-        Ok(Self { io, state, local, receive_errors, rests_until, logged })
+        Ok(Self {
+            io,
+            state,
+            local,
+            receive_errors: 0,
+            rests_until: None,
+            traffic_class: 0,
+            logged: None,
+        })
     }
 
     pub(super) fn local(&self) -> SocketAddr {
@@ -86,17 +116,21 @@ impl Socket {
     pub(super) fn send(
         &mut self,
         remote: SocketAddr,
-        run: &[u8],
-        segment: usize,
+        class: Class,
+        (run, segment): (&[u8], usize),
         counters: &Counters,
     ) -> usize {
         let mut done = 0;
         while done < run.len() {
-            let joined = self.segments_at_once(segment);
+            let joined = if class.dscp == 0 { self.segments_at_once(segment) } else { 1 };
             let end = run.len().min(done + joined * segment);
             let contents = &run[done..end];
             let datagrams = contents.len().div_ceil(segment);
-            match self.try_send(remote, contents, segment) {
+            let result = match class.dscp {
+                0 => self.try_send(remote, class.ecn, contents, segment),
+                _ => self.try_send_classified(remote, class, contents),
+            };
+            match result {
                 Ok(()) => {
                     counters.send_calls.add(1);
                     counters.datagrams_sent.add(datagrams);
@@ -122,10 +156,20 @@ impl Socket {
         (MAX_SEND / segment).min(self.state.max_gso_segments()).max(1)
     }
 
-    fn try_send(&self, destination: SocketAddr, contents: &[u8], segment: usize) -> io::Result<()> {
+    fn try_send(
+        &self,
+        destination: SocketAddr,
+        ecn: Ecn,
+        contents: &[u8],
+        segment: usize,
+    ) -> io::Result<()> {
         let transmit = quinn_udp::Transmit {
             destination,
-            ecn: None,
+            ecn: match ecn {
+                Ecn::NotCapable => None,
+                Ecn::Capable => Some(EcnCodepoint::Ect0),
+                Ecn::Congested => Some(EcnCodepoint::Ce),
+            },
             contents,
             segment_size: (contents.len() > segment).then_some(segment),
             src_ip: None,
@@ -133,6 +177,33 @@ impl Socket {
         self.io.try_io(Interest::WRITABLE, || {
             self.state.try_send(UdpSockRef::from(&self.io), &transmit)
         })
+    }
+
+    /// Sends one datagram with a code point. What sends several at once sets the whole traffic
+    /// class of each to the congestion bits alone, so that it can't be used here.
+    fn try_send_classified(
+        &mut self,
+        remote: SocketAddr,
+        class: Class,
+        contents: &[u8],
+    ) -> io::Result<()> {
+        let traffic_class = class.byte();
+        if self.traffic_class != traffic_class {
+            self.set_traffic_class(traffic_class)?;
+            self.traffic_class = traffic_class;
+        }
+        self.io.try_send_to(contents, remote).map(drop)
+    }
+
+    fn set_traffic_class(&self, byte: u8) -> io::Result<()> {
+        let socket = SockRef::from(&self.io);
+        if self.local.is_ipv4() {
+            return socket.set_tos_v4(u32::from(byte));
+        }
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
+        return socket.set_tclass_v6(u32::from(byte));
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
+        return Err(io::ErrorKind::Unsupported.into());
     }
 
     fn log_refusal(&mut self, remote: SocketAddr, error: &io::Error) {
@@ -220,13 +291,18 @@ impl Inbound {
         (buffers, &mut self.metas)
     }
 
-    /// What was received: runs of datagrams from one source, back to back, and the length of each
-    /// but the last, which may be shorter.
-    pub(super) fn runs(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8], usize)> {
+    /// What was received, each run of datagrams with its source.
+    pub(super) fn runs(&mut self) -> impl Iterator<Item = (SocketAddr, Arrived<'_>)> {
         let buffers = self.storage.chunks_exact_mut(self.buffer);
         self.metas.iter().take(self.filled).zip(buffers).map(|(meta, buffer)| {
             let len = meta.len.min(buffer.len());
-            (normalize(meta.addr), &mut buffer[..len], meta.stride.max(1))
+            let ecn = match meta.ecn {
+                None => Ecn::NotCapable,
+                Some(EcnCodepoint::Ect0 | EcnCodepoint::Ect1) => Ecn::Capable,
+                Some(EcnCodepoint::Ce) => Ecn::Congested,
+            };
+            let arrived = Arrived { bytes: &mut buffer[..len], segment: meta.stride.max(1), ecn };
+            (normalize(meta.addr), arrived)
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use super::address::{host_addresses, is_useful, normalize};
 use super::error::BindError;
-use super::socket::{Inbound, Socket};
+use super::socket::{Class, Inbound, Socket};
 use super::stats::Counters;
-use crate::transport::{Interface, Path, TransmitBuf};
+use crate::transport::{Interface, Transmit, TransmitBuf};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ const MAX_JOINED: usize = 64;
 
 /// Bound UDP sockets, one for each address to listen on; [`Interface`]`(n)` is the n-th.
 ///
-/// A datagram goes out through the socket that its [`Path`] names, or, if that does not speak the
+/// A datagram goes out through the socket that its [`Path`](crate::transport::Path) names, or, if that does not speak the
 /// remote address's version of IP, through the first that does. On a host with several addresses
 /// of one version, name each instead of `0.0.0.0` or `[::]`: with those, the operating system
 /// chooses from which address an answer comes.
@@ -42,11 +42,12 @@ struct Joined {
     batch: TransmitBuf,
 }
 
-/// A socket and the far address.
+/// A socket, the far address, and what the IP header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Target {
     socket: usize,
     remote: SocketAddr,
+    class: Class,
 }
 
 /// Datagrams for which a send buffer had no room.
@@ -151,15 +152,17 @@ impl Sockets {
     /// that go to the same address: each acknowledgement that arrives lets a few datagrams go, and
     /// a call for all of those costs little more than a call for one. Not to be called while
     /// [blocked](Self::is_blocked).
-    pub(super) fn send(&mut self, path: Path, batch: &TransmitBuf, counters: &Counters) {
+    pub(super) fn send(&mut self, transmit: Transmit, batch: &TransmitBuf, counters: &Counters) {
+        let path = transmit.path;
         let remote = normalize(path.remote);
         let Some(socket) = self.route(path.interface, remote) else {
             counters.datagrams_unroutable.add(batch.datagrams().len());
             self.log_unroutable(remote);
             return;
         };
-        let target = Target { socket, remote };
-        let enough = batch.datagrams().len() >= ENOUGH;
+        let class = Class { ecn: transmit.ecn, dscp: transmit.dscp };
+        let target = Target { socket, remote, class };
+        let enough = batch.datagrams().len() >= ENOUGH || transmit.alone;
         if self.joined.to != Some(target) || enough {
             self.flush(counters);
         }
@@ -168,7 +171,7 @@ impl Sockets {
         }
         self.joined.to = Some(target);
         batch.datagrams().for_each(|datagram| self.joined.batch.push(datagram));
-        if self.joined.batch.datagrams().len() >= MAX_JOINED {
+        if self.joined.batch.datagrams().len() >= MAX_JOINED || transmit.alone {
             self.flush(counters);
         }
     }
@@ -192,7 +195,7 @@ impl Sockets {
         let runs = &mut self.held.runs;
         for (bytes, segment) in batch.runs().filter(|(_, segment)| *segment > 0) {
             let done = match runs.is_empty() {
-                true => socket.send(to.remote, bytes, segment, counters),
+                true => socket.send(to.remote, to.class, (bytes, segment), counters),
                 false => 0,
             };
             if done < bytes.len() {
@@ -212,7 +215,7 @@ impl Sockets {
         let Held { to: Some(to), runs } = &mut self.held else { return };
         let Some(socket) = self.all.get_mut(to.socket) else { return };
         while let Some((bytes, segment)) = runs.front_mut() {
-            let done = socket.send(to.remote, bytes, *segment, counters);
+            let done = socket.send(to.remote, to.class, (bytes, *segment), counters);
             if done < bytes.len() {
                 bytes.drain(..done);
                 return;
@@ -224,7 +227,10 @@ impl Sockets {
     /// Holds runs back as a full send buffer would.
     #[cfg(test)]
     pub(super) fn hold(&mut self, socket: usize, to: SocketAddr, runs: Vec<(Vec<u8>, usize)>) {
-        self.held = Held { to: Some(Target { socket, remote: to }), runs: runs.into() };
+        self.held = Held {
+            to: Some(Target { socket, remote: to, class: Class::default() }),
+            runs: runs.into(),
+        };
     }
 
     /// The number of the socket that `wanted` and the family of `remote` select.

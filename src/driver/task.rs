@@ -241,7 +241,9 @@ impl<S: Service> Core<S> {
     fn drain(&mut self) {
         loop {
             while let Some(job) = self.service.poll_job() {
-                self.jobs.start(job, &self.shared.counters);
+                if let Err(refused) = self.jobs.start(job, &self.shared.counters) {
+                    self.service.handle_computed(self.clock.now(), refused);
+                }
             }
             self.transmit();
             if !self.deliver() {
@@ -256,7 +258,7 @@ impl<S: Service> Core<S> {
             let now = self.clock.now();
             let Some(transmit) = self.service.poll_transmit(now, &mut self.batch) else { return };
             self.batches -= 1;
-            self.sockets.send(transmit.path, &self.batch, &self.shared.counters);
+            self.sockets.send(transmit, &self.batch, &self.shared.counters);
         }
     }
 
@@ -320,11 +322,11 @@ impl<S: Service> Core<S> {
         self.sockets.receive(index, inbound);
         let interface = Interface(u16::try_from(index).unwrap_or(Interface::ANY.0));
         let (mut count, mut bytes) = (0, 0);
-        for (remote, datagrams, segment) in inbound.runs() {
-            count += datagrams.len().div_ceil(segment);
-            bytes += datagrams.len();
+        for (remote, arrived) in inbound.runs() {
+            count += arrived.len();
+            bytes += arrived.bytes.len();
             let path = Path { interface, remote };
-            self.service.handle_datagrams(self.clock.now(), path, datagrams, segment);
+            self.service.handle_datagrams(self.clock.now(), path, arrived);
             self.drain();
         }
         self.sockets.flush(&self.shared.counters);

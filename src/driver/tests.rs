@@ -4,7 +4,7 @@ mod machines;
 mod transfer;
 
 use super::*;
-use crate::transport::{Interface, Path, TransmitBuf};
+use crate::transport::{Ecn, Interface, Path, Transmit, TransmitBuf};
 use machines::{Counting, Peer, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -192,7 +192,7 @@ async fn datagrams_of_every_length_arrive() {
     }
     let counters = stats::Counters::default();
     let mut sender = ready(loopback()).await;
-    sender.send(Path::to(to), &batch, &counters);
+    sender.send(Transmit::to(Path::to(to)), &batch, &counters);
     sender.flush(&counters);
     assert!(!sender.is_blocked());
     let expected: Vec<_> = lengths.into_iter().enumerate().filter(|(_, len)| *len > 0).collect();
@@ -211,7 +211,7 @@ async fn a_batch_above_64_kilobytes_is_divided() {
     }
     let counters = stats::Counters::default();
     let mut sender = ready(loopback()).await;
-    sender.send(Path::to(to), &batch, &counters);
+    sender.send(Transmit::to(Path::to(to)), &batch, &counters);
     sender.flush(&counters);
     let expected: Vec<_> = (0..32).map(|index| (index, 4996)).collect();
     assert_eq!(received(receiver, 32).await, expected);
@@ -228,7 +228,7 @@ async fn batches_to_one_address_are_joined_and_others_keep_their_order() {
     let mut send = |to: SocketAddr, fill: u8| {
         let mut batch = TransmitBuf::new();
         batch.push(&[fill; 36]);
-        sender.send(Path::to(to), &batch, &counters);
+        sender.send(Transmit::to(Path::to(to)), &batch, &counters);
     };
     (0..10).for_each(|fill| send(to, fill));
     assert_eq!(counters.snapshot().datagrams_sent, 0);
@@ -261,7 +261,7 @@ async fn datagrams_without_a_socket_of_their_family_are_counted() {
     let mut batch = TransmitBuf::new();
     batch.push(b"one");
     batch.push(b"two");
-    loopback().send(Path::to("[::1]:1935".parse().unwrap()), &batch, &counters);
+    loopback().send(Transmit::to(Path::to("[::1]:1935".parse().unwrap())), &batch, &counters);
     let stats = counters.snapshot();
     assert_eq!((stats.datagrams_unroutable, stats.datagrams_sent), (2, 0));
 }
@@ -286,17 +286,54 @@ async fn the_interface_decides_and_the_family_overrides() {
     ] {
         let mut batch = TransmitBuf::new();
         batch.push(b"hello");
-        sender.send(Path { interface, remote: to }, &batch, &stats::Counters::default());
+        let transmit = Transmit::to(Path { interface, remote: to });
+        sender.send(transmit, &batch, &stats::Counters::default());
         sender.flush(&stats::Counters::default());
         let mut arrived = Vec::new();
         while arrived.is_empty() {
             soon(receiver.readable()).await;
             receiver.receive(at, &mut inbound);
-            for (from, bytes, segment) in inbound.runs() {
-                arrived.extend(bytes.chunks(segment).map(|datagram| (from, datagram.to_vec())));
+            for (from, run) in inbound.runs() {
+                arrived.extend(run.each().map(|datagram| (from, datagram.to_vec())));
             }
         }
         assert_eq!(arrived, [(source, b"hello".to_vec())]);
+    }
+}
+
+/// The code point and the mark of one datagram over the addresses.
+async fn marks_over(address: &str, transmit: impl Fn(Path) -> Transmit) -> Vec<Ecn> {
+    let mut receiver = ready(Sockets::bind(&[address.parse().unwrap()]).unwrap()).await;
+    let mut sender = ready(Sockets::bind(&[address.parse().unwrap()]).unwrap()).await;
+    let to = receiver.local_addresses()[0];
+    let mut batch = TransmitBuf::new();
+    batch.push(&[1; 100]);
+    let counters = stats::Counters::default();
+    sender.send(transmit(Path::to(to)), &batch, &counters);
+    sender.flush(&counters);
+    assert_eq!(counters.snapshot().datagrams_refused, 0);
+    let mut inbound = receiver.inbound();
+    let mut marks = Vec::new();
+    while marks.is_empty() {
+        soon(receiver.readable()).await;
+        receiver.receive(0, &mut inbound);
+        marks.extend(inbound.runs().map(|(_, arrived)| arrived.ecn));
+    }
+    marks
+}
+
+#[tokio::test]
+async fn congestion_marks_pass_in_both_directions_with_and_without_a_code_point() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        if Sockets::bind(&[address.parse().unwrap()]).is_err() {
+            continue; // no IPv6 here
+        }
+        for dscp in [0, 46] {
+            for ecn in [Ecn::NotCapable, Ecn::Capable, Ecn::Congested] {
+                let marked = |path| Transmit { ecn, dscp, ..Transmit::to(path) };
+                assert_eq!(marks_over(address, marked).await, [ecn], "{address} {dscp}");
+            }
+        }
     }
 }
 
@@ -307,8 +344,8 @@ async fn received(mut sockets: Sockets, count: usize) -> Vec<(usize, usize)> {
     while all.len() < count {
         soon(sockets.readable()).await;
         sockets.receive(0, &mut inbound);
-        for (_, bytes, segment) in inbound.runs() {
-            all.extend(bytes.chunks(segment).map(|d| (usize::from(d[0]), d.len())));
+        for (_, arrived) in inbound.runs() {
+            all.extend(arrived.each().map(|datagram| (usize::from(datagram[0]), datagram.len())));
         }
     }
     all

@@ -17,8 +17,8 @@ use crate::crypto::{Epd, Fingerprint, Identity};
 use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri};
 use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
 use crate::transport::{
-    Computed, Config, Endpoint, FlowId, Job, Machine, OpenError, OpenId, Path, Random, SessionId,
-    Time, Transmit, TransmitBuf,
+    Arrived, Computed, Config, Endpoint, FlowId, Job, Machine, OpenError, OpenId, Path, Random,
+    SessionId, Time, Transmit, TransmitBuf,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -329,13 +329,8 @@ impl Node {
 }
 
 impl Machine for Node {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.endpoint.handle_datagram(now, path, datagram);
-        self.pump(now);
-    }
-
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
-        self.endpoint.handle_datagrams(now, path, datagrams, segment);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.endpoint.handle_datagrams(now, path, arrived);
         self.pump(now);
     }
 

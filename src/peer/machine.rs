@@ -8,7 +8,7 @@ use crate::driver::Service;
 use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent};
 use crate::node::{ConnectError, GroupHandle, Node, NodeEvent};
-use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -201,13 +201,8 @@ fn log_refusal(done: Option<Result<(), crate::group::GroupError>>) {
 }
 
 impl Machine for PeerMachine {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.node.handle_datagram(now, path, datagram);
-        self.deliver(now);
-    }
-
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
-        self.node.handle_datagrams(now, path, datagrams, segment);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.node.handle_datagrams(now, path, arrived);
         self.deliver(now);
     }
 

@@ -20,8 +20,8 @@ use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::{Keepalive, ServerConfig, ServerConnection};
 use crate::transport::{
-    Computed, Config, Endpoint, Event, FlowId, Introduction, Job, Machine, Path, Random, SessionId,
-    Time, Transmit, TransmitBuf,
+    Arrived, Computed, Config, Endpoint, Event, FlowId, Introduction, Job, Machine, Path, Random,
+    SessionId, Time, Transmit, TransmitBuf,
 };
 use crate::wire::{Address, Origin};
 use client::Client;
@@ -339,13 +339,8 @@ impl Rendezvous {
 }
 
 impl Machine for Rendezvous {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.endpoint.handle_datagram(now, path, datagram);
-        self.pump(now);
-    }
-
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
-        self.endpoint.handle_datagrams(now, path, datagrams, segment);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.endpoint.handle_datagrams(now, path, arrived);
         self.pump(now);
     }
 

@@ -2,7 +2,7 @@
 
 use crate::driver::Service;
 use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
-use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -54,12 +54,8 @@ impl ServerMachine {
 }
 
 impl Machine for ServerMachine {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.rendezvous.handle_datagram(now, path, datagram);
-    }
-
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
-        self.rendezvous.handle_datagrams(now, path, datagrams, segment);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.rendezvous.handle_datagrams(now, path, arrived);
     }
 
     fn handle_timeout(&mut self, now: Time) {

@@ -26,6 +26,8 @@ pub struct Link {
     pub queue: Duration,
     /// Links with the same number share one queue and rate, as where paths meet.
     pub bottleneck: Option<u32>,
+    /// Datagrams that wait longer than this for the rate are marked, if they may be (RFC 3168).
+    pub mark_after: Option<Duration>,
 }
 
 impl Link {
@@ -41,6 +43,7 @@ impl Link {
             rate: None,
             queue: Duration::from_millis(100),
             bottleneck: None,
+            mark_after: None,
         }
     }
 

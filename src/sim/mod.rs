@@ -28,10 +28,11 @@ mod random;
 pub use link::Link;
 pub use random::SeededRandom;
 
-use crate::transport::{Computed, Job, Transmit};
-use crate::transport::{Endpoint, Interface, Machine, Path, Time, TransmitBuf};
+use crate::transport::{
+    Arrived, Computed, Ecn, Endpoint, Interface, Job, Machine, Path, Time, Transmit, TransmitBuf,
+};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub trait Actor: Machine {
 pub struct Bare(pub Endpoint);
 
 impl Machine for Bare {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.0.handle_datagram(now, path, datagram);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.0.handle_datagrams(now, path, arrived);
     }
     fn handle_timeout(&mut self, now: Time) {
         self.0.handle_timeout(now);
@@ -87,6 +88,10 @@ struct Node<M> {
     machine: Option<M>,
     address: SocketAddr,
     timer: Option<Time>,
+    /// How long its processor takes for a job.
+    job_cost: Duration,
+    /// When it has done all that was asked of it.
+    busy: Time,
 }
 
 /// A datagram on its way.
@@ -97,7 +102,16 @@ struct InFlight {
     number: u64,
     from: SocketAddr,
     to: SocketAddr,
+    marked: bool,
+    capable: bool,
     bytes: Vec<u8>,
+}
+
+/// A job that a machine's processor is busy with, or will be.
+#[derive(Debug)]
+struct Working {
+    node: usize,
+    job: Job,
 }
 
 /// What the network has done.
@@ -109,6 +123,8 @@ pub struct NetworkStats {
     pub delivered: u64,
     /// Datagrams that the links lost.
     pub lost: u64,
+    /// Datagrams that the links marked instead of dropping them.
+    pub marked: u64,
     /// Bytes given to the network.
     pub bytes: u64,
 }
@@ -142,6 +158,8 @@ pub struct Network<M> {
     busy_bottlenecks: HashMap<u32, Time>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     timers: BTreeSet<(Time, usize)>,
+    /// Jobs by when they are done.
+    jobs: BTreeMap<(Time, u64), Working>,
     number: u64,
     stats: NetworkStats,
     tapped: Option<Vec<Tapped>>,
@@ -162,6 +180,7 @@ impl<M: Actor> Network<M> {
             busy_bottlenecks: HashMap::new(),
             in_flight: BinaryHeap::new(),
             timers: BTreeSet::new(),
+            jobs: BTreeMap::new(),
             number: 0,
             stats: NetworkStats::default(),
             tapped: None,
@@ -206,7 +225,13 @@ impl<M: Actor> Network<M> {
         let address: SocketAddr = address.parse().expect("a socket address");
         let id = self.nodes.len();
         assert!(self.by_address.insert(address, id).is_none(), "{address} is taken");
-        self.nodes.push(Node { machine: Some(machine), address, timer: None });
+        self.nodes.push(Node {
+            machine: Some(machine),
+            address,
+            timer: None,
+            job_cost: Duration::ZERO,
+            busy: Time::ZERO,
+        });
         self.drain(id);
         NodeId(id)
     }
@@ -225,6 +250,12 @@ impl<M: Actor> Network<M> {
         self.by_address.remove(&self.nodes[node.0].address);
         self.by_address.insert(address, node.0);
         self.nodes[node.0].address = address;
+    }
+
+    /// Gives a machine a processor that does one job at a time and takes this long for each.
+    /// Without, jobs take no time.
+    pub fn set_job_cost(&mut self, node: NodeId, cost: Duration) {
+        self.nodes[node.0].job_cost = cost;
     }
 
     /// Takes a machine out as if its power had failed; packets to it vanish.
@@ -257,17 +288,17 @@ impl<M: Actor> Network<M> {
 
     /// Puts a datagram on the network that no machine has sent.
     pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
-        self.send(from, to, bytes);
+        self.send(from, to, false, bytes);
     }
 
     /// Goes on to the next arrival or timer. False if there is none.
     pub fn step(&mut self) -> bool {
-        let arrival = self.in_flight.peek().map(|Reverse(d)| d.arrival);
-        let timer = self.timers.first().map(|&(at, _)| at);
-        let Some(next) = [arrival, timer].into_iter().flatten().min() else { return false };
+        let Some(next) = self.next() else { return false };
         self.now = self.now.max(next);
-        if arrival == Some(next) {
+        if self.next_arrival() == Some(next) {
             self.deliver_next();
+        } else if self.next_job() == Some(next) {
+            self.finish_next();
         } else {
             self.fire_next();
         }
@@ -289,9 +320,7 @@ impl<M: Actor> Network<M> {
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
-            let arrival = self.in_flight.peek().map(|Reverse(d)| d.arrival);
-            let timer = self.timers.first().map(|&(at, _)| at);
-            match [arrival, timer].into_iter().flatten().min() {
+            match self.next() {
                 Some(next) if next <= end => {
                     self.step();
                 }
@@ -301,6 +330,28 @@ impl<M: Actor> Network<M> {
         self.now = end;
     }
 
+    /// When something happens next.
+    fn next(&self) -> Option<Time> {
+        let timer = self.timers.first().map(|&(at, _)| at);
+        [self.next_arrival(), self.next_job(), timer].into_iter().flatten().min()
+    }
+
+    fn next_arrival(&self) -> Option<Time> {
+        self.in_flight.peek().map(|Reverse(d)| d.arrival)
+    }
+
+    fn next_job(&self) -> Option<Time> {
+        self.jobs.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn finish_next(&mut self) {
+        let Some((_, Working { node, job })) = self.jobs.pop_first() else { return };
+        if let Some(machine) = &mut self.nodes[node].machine {
+            machine.handle_computed(self.now, job.run());
+            self.drain(node);
+        }
+    }
+
     fn deliver_next(&mut self) {
         let Some(Reverse(datagram)) = self.in_flight.pop() else { return };
         let Some(&id) = self.by_address.get(&datagram.to) else { return };
@@ -308,7 +359,12 @@ impl<M: Actor> Network<M> {
         self.stats.delivered += 1;
         let mut bytes = datagram.bytes;
         let path = Path { interface: Interface(0), remote: datagram.from };
-        machine.handle_datagram(self.now, path, &mut bytes);
+        let ecn = match (datagram.marked, datagram.capable) {
+            (true, _) => Ecn::Congested,
+            (false, true) => Ecn::Capable,
+            (false, false) => Ecn::NotCapable,
+        };
+        machine.handle_datagrams(self.now, path, Arrived { ecn, ..Arrived::one(&mut bytes) });
         self.drain(id);
     }
 
@@ -330,19 +386,27 @@ impl<M: Actor> Network<M> {
             rounds += 1;
             assert!(rounds < MAX_ROUNDS, "a machine does not come to rest (seed {})", self.seed);
             let now = self.now;
-            let Some(machine) = &mut self.nodes[id].machine else { return };
+            let node = &mut self.nodes[id];
+            let Some(machine) = &mut node.machine else { return };
             while let Some(job) = machine.poll_job() {
-                machine.handle_computed(now, job.run());
-                quiet = false;
+                if node.job_cost > Duration::ZERO {
+                    node.busy = node.busy.max(now) + node.job_cost;
+                    self.number += 1;
+                    self.jobs.insert((node.busy, self.number), Working { node: id, job });
+                } else {
+                    machine.handle_computed(now, job.run());
+                    quiet = false;
+                }
             }
             let mut out = Vec::new();
             while let Some(transmit) = machine.poll_transmit(now, &mut buf) {
-                out.extend(buf.datagrams().map(|d| (transmit.path.remote, d.to_vec())));
+                out.extend(buf.datagrams().map(|d| (transmit, d.to_vec())));
             }
             quiet &= !machine.react(now) && out.is_empty();
             let from = self.nodes[id].address;
-            for (to, bytes) in out {
-                self.send(from, to, bytes);
+            for (transmit, bytes) in out {
+                let capable = transmit.ecn != Ecn::NotCapable;
+                self.send(from, transmit.path.remote, capable, bytes);
             }
         }
         self.set_timer(id);
@@ -359,7 +423,7 @@ impl<M: Actor> Network<M> {
         }
     }
 
-    fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+    fn send(&mut self, from: SocketAddr, to: SocketAddr, capable: bool, bytes: Vec<u8>) {
         self.stats.sent += 1;
         self.stats.bytes += bytes.len() as u64;
         if let Some(tapped) = &mut self.tapped {
@@ -374,12 +438,16 @@ impl<M: Actor> Network<M> {
             self.stats.lost += 1;
             return;
         };
+        let waits = departure.since(self.now);
+        let marked = capable && link.mark_after.is_some_and(|after| waits > after);
+        self.stats.marked += u64::from(marked);
         let fates = link.fates(&mut self.random);
         self.stats.lost += u64::from(fates.is_empty());
         for delay in fates {
             self.number += 1;
             let (arrival, number) = (departure + delay, self.number);
-            let datagram = InFlight { arrival, number, from, to, bytes: bytes.clone() };
+            let bytes = bytes.clone();
+            let datagram = InFlight { arrival, number, from, to, marked, capable, bytes };
             self.in_flight.push(Reverse(datagram));
         }
     }

@@ -1,5 +1,6 @@
 //! What an endpoint can be told, and its bounds.
 
+use super::Passwords;
 use super::congestion::Controller;
 use crate::crypto::{COOKIE_LEN, Negotiation};
 use std::time::Duration;
@@ -20,9 +21,30 @@ pub struct Config {
     pub accept: bool,
     /// Report hellos for other fingerprints as [`Event::IntroductionWanted`](super::Event).
     pub introduce: bool,
-    /// Largest UDP payload that is sent, in bytes. The observed player accepts up to 4,996 and
-    /// sends 1,188; 1,200 passes every common path.
+    /// Largest UDP payload that is sent while nothing is known of the path, in bytes. The observed
+    /// player accepts up to 4,996 and sends 1,188; 1,200 passes every common path.
     pub max_datagram: usize,
+    /// Largest UDP payload that a session looks for, in bytes, if it sends much and the far end
+    /// puts packet fragments together (RFC 7016 §3.5.4.3). No search if it is not larger than
+    /// [`max_datagram`](Self::max_datagram). 1,452 is what IPv6 leaves of an Ethernet frame.
+    pub max_probed_datagram: usize,
+    /// Bytes of packets in pieces that one session holds (RFC 7016 §3.4), headers included; 0 for
+    /// none.
+    pub max_reassembly: usize,
+    /// Startup packets in pieces that are put together at a time, from four different addresses
+    /// at least; a further one takes the place of the one that has waited longest.
+    pub max_startup_reassemblies: usize,
+    /// Let routers mark packets with user data instead of dropping them (RFC 3168), as long as the
+    /// far end reports marks. The observed player does not; it then goes on without after the
+    /// first acknowledgement. Marks from others are reported regardless.
+    pub ecn: bool,
+    /// Differentiated services code point of everything that is sent, 0 to 63 (RFC 2474). With
+    /// another than 0 the driver sends datagrams one by one, which costs speed.
+    pub dscp: u8,
+    /// Another one for batches with time critical data, or the same if `None`.
+    pub time_critical_dscp: Option<u8>,
+    /// Passwords by which keyings are signed (RFC 7425 §4.3.5.1.1), and which are demanded.
+    pub passwords: Passwords,
     /// Give up an opening session after this long (RFC 7016 §3.5.1.1.1: 95 s).
     pub open_timeout: Duration,
     /// Ping a far end that has been silent for this long.
@@ -70,6 +92,13 @@ impl Default for Config {
             accept: true,
             introduce: false,
             max_datagram: 1200,
+            max_probed_datagram: 1452,
+            max_reassembly: 64 << 10,
+            max_startup_reassemblies: 16,
+            ecn: true,
+            dscp: 0,
+            time_critical_dscp: None,
+            passwords: Passwords::default(),
             open_timeout: Duration::from_secs(95),
             keepalive: Duration::from_secs(20),
             dead_after: Duration::from_secs(47),
@@ -79,7 +108,7 @@ impl Default for Config {
             max_sessions: 4096,
             max_sessions_per_ip: 4096,
             max_flows: 256,
-            max_pending_keyings: 256,
+            max_pending_keyings: 1024,
             controller: Controller::AppendixA,
             burst_packets: 6,
             bitmap_acks: false,
@@ -104,6 +133,7 @@ impl Config {
             max_sessions_per_ip: 16_384,
             max_flows: 64,
             max_pending_keyings: 4096,
+            max_startup_reassemblies: 256,
             ..Self::default()
         }
     }

@@ -1,6 +1,6 @@
 //! The contract between a state machine and whoever gives it sockets and a clock.
 
-use super::{Computed, Job, Path, Time, Transmit, TransmitBuf};
+use super::{Arrived, Computed, Job, Path, Time, Transmit, TransmitBuf};
 
 /// A protocol state machine without sockets, clock or randomness of its own.
 ///
@@ -10,17 +10,13 @@ use super::{Computed, Job, Path, Time, Transmit, TransmitBuf};
 /// [`poll_timeout`](Self::poll_timeout) once. Calls made while reading events count as calls that
 /// take `now`.
 pub trait Machine {
-    /// A datagram arrived; the buffer is decrypted in place.
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]);
+    /// Datagrams arrived together on one path; the buffer is decrypted in place. Packets of one
+    /// session are verified side by side.
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>);
 
-    /// Datagrams arrived together on one path, back to back in `datagrams`: each is `segment`
-    /// bytes long, the last may be shorter. The same as
-    /// [`handle_datagram`](Self::handle_datagram) for each, but draining once afterwards suffices,
-    /// and packets of one session are verified side by side.
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
-        for datagram in datagrams.chunks_mut(segment.max(1)) {
-            self.handle_datagram(now, path, datagram);
-        }
+    /// A single datagram arrived, of whose congestion mark nothing is known.
+    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.handle_datagrams(now, path, Arrived::one(datagram));
     }
 
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Harmless if called early.

@@ -9,6 +9,8 @@
 //! | `session` | one session: keys, flows, timers, close, mobility |
 //! | `send_flow`, `recv_flow`, `sequence_set` | one flow in either direction |
 //! | [`congestion`], `rtt` | how much and how soon |
+//! | `fragments` | packets in pieces |
+//! | `passwords` | signed keyings |
 //! | `job` | Diffie-Hellman work for other threads |
 //! | `machine`, `transmit`, `time` | what driver and simulator see |
 
@@ -16,9 +18,11 @@ mod config;
 pub mod congestion;
 pub mod endpoint;
 mod event;
+mod fragments;
 mod id;
 mod job;
 mod machine;
+mod passwords;
 mod recv_flow;
 mod rtt;
 mod send_flow;
@@ -34,10 +38,11 @@ pub use event::{CloseReason, Event, Introduction, OpenError, OpenId, Role, SendE
 pub use id::{FlowId, SessionId};
 pub use job::{Computed, Job};
 pub use machine::Machine;
+pub use passwords::Passwords;
 pub use recv_flow::COMPLETE_LINGER;
 pub use rtt::{INITIAL_ERTO, MAX_ECHO_AGE, MAX_ERTO, MIN_ERTO};
 pub use send_flow::{FlowOptions, MAX_METADATA, MessageOptions, Priority};
 pub use sequence_set::MAX_RUNS;
-pub use session::SessionStats;
+pub use session::{MIN_KEEPALIVE, SessionStats};
 pub use time::Time;
-pub use transmit::{Interface, MAX_BATCH, Path, Transmit, TransmitBuf};
+pub use transmit::{Arrived, Ecn, Interface, MAX_BATCH, Path, Transmit, TransmitBuf};

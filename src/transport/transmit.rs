@@ -1,4 +1,4 @@
-//! What an endpoint wants sent.
+//! Datagrams: what arrived, and what an endpoint wants sent.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -31,11 +31,70 @@ impl Path {
     }
 }
 
+/// What the two bits for congestion marks in the IP header say (RFC 3168).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Ecn {
+    /// The packet must not be marked.
+    #[default]
+    NotCapable,
+    /// The packet may be marked; ECT(0) is sent, ECT(1) counts the same.
+    Capable,
+    /// The packet was marked: congestion was experienced.
+    Congested,
+}
+
+/// Datagrams that arrived together, back to back.
+#[derive(Debug)]
+pub struct Arrived<'a> {
+    /// All of them.
+    pub bytes: &'a mut [u8],
+    /// The length of each but the last, which may be shorter; not 0.
+    pub segment: usize,
+    /// The congestion mark in their IP headers.
+    pub ecn: Ecn,
+}
+
+impl<'a> Arrived<'a> {
+    /// A single datagram without a mark.
+    pub fn one(datagram: &'a mut [u8]) -> Self {
+        Self { segment: datagram.len().max(1), bytes: datagram, ecn: Ecn::NotCapable }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len().div_ceil(self.segment.max(1))
+    }
+
+    /// True if there is nothing but perhaps an empty datagram.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Each datagram.
+    pub fn each(self) -> impl Iterator<Item = &'a mut [u8]> {
+        self.bytes.chunks_mut(self.segment.max(1))
+    }
+}
+
 /// One batch that [`poll_transmit`](super::Machine::poll_transmit) has put into the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
     /// Where every datagram of the batch goes.
     pub path: Path,
+    /// Whether routers may mark it instead of dropping it.
+    pub ecn: Ecn,
+    /// Differentiated services code point, 0 to 63 (RFC 2474).
+    pub dscp: u8,
+    /// The batch is one datagram that may be too long for the path or even for the local network:
+    /// it must not be joined with others.
+    pub alone: bool,
+}
+
+impl Transmit {
+    /// A batch to `path` without anything special.
+    pub const fn to(path: Path) -> Self {
+        Self { path, ecn: Ecn::NotCapable, dscp: 0, alone: false }
+    }
 }
 
 /// Datagrams to one path, back to back.

@@ -15,7 +15,7 @@ use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent, GroupSpec, ReplicationStrategy};
 use crate::node::{GroupHandle, Node, NodeEvent};
 use crate::range::IndexSet;
-use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -301,13 +301,8 @@ impl FilePeer {
 }
 
 impl Machine for FilePeer {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.node.handle_datagram(now, path, datagram);
-        self.pump(now);
-    }
-
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
-        self.node.handle_datagrams(now, path, datagrams, segment);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.node.handle_datagrams(now, path, arrived);
         self.pump(now);
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rtmfp::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
 use rtmfp::sim::{Actor, Link, Network, NodeId};
 use rtmfp::transport::{
-    Computed, Config, Controller, Endpoint, Event, FlowId, FlowOptions, Job, Machine,
+    Arrived, Computed, Config, Controller, Endpoint, Event, FlowId, FlowOptions, Job, Machine,
     MessageOptions, Path as TransportPath, SessionId, SessionStats, Time, Transmit, TransmitBuf,
 };
 use std::time::Duration;
@@ -68,8 +68,8 @@ impl Host {
 }
 
 impl Machine for Host {
-    fn handle_datagram(&mut self, now: Time, path: TransportPath, datagram: &mut [u8]) {
-        self.endpoint.handle_datagram(now, path, datagram);
+    fn handle_datagrams(&mut self, now: Time, path: TransportPath, arrived: Arrived<'_>) {
+        self.endpoint.handle_datagrams(now, path, arrived);
     }
     fn handle_timeout(&mut self, now: Time) {
         self.endpoint.handle_timeout(now);

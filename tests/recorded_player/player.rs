@@ -18,7 +18,7 @@ use rtmfp::crypto::{
 };
 use rtmfp::group::GroupSpec;
 use rtmfp::sim::{Actor, SeededRandom};
-use rtmfp::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use rtmfp::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use rtmfp::wire::chunk::{InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Chunk, Mode, PacketHeader, multiplex};
@@ -434,14 +434,16 @@ impl Player {
 }
 
 impl Machine for Player {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        let id = multiplex::session_id(datagram).expect("a datagram of ours");
-        let session = self.sessions.iter().position(|s| s.near_id == id).filter(|_| id != 0);
-        match session {
-            Some(index) => {
-                self.sessions[index].receive(now, path.remote, datagram, &mut self.judge);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        for datagram in arrived.each() {
+            let id = multiplex::session_id(datagram).expect("a datagram of ours");
+            let session = self.sessions.iter().position(|s| s.near_id == id).filter(|_| id != 0);
+            match session {
+                Some(index) => {
+                    self.sessions[index].receive(now, path.remote, datagram, &mut self.judge);
+                }
+                None => self.on_startup(now, path.remote, id, datagram),
             }
-            None => self.on_startup(now, path.remote, id, datagram),
         }
         self.pump(now);
     }
@@ -456,7 +458,7 @@ impl Machine for Player {
         buf.clear();
         let (to, datagram) = self.out.pop_front()?;
         buf.push(&datagram);
-        Some(Transmit { path: Path::to(to) })
+        Some(Transmit::to(Path::to(to)))
     }
 
     fn poll_timeout(&self) -> Option<Time> {

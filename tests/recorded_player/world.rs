@@ -14,7 +14,9 @@ use rtmfp::group::{GroupEvent, GroupSpec};
 use rtmfp::node::{GroupHandle, Node, NodeConfig, NodeEvent};
 use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::sim::{Actor, Link, Network, NodeId};
-use rtmfp::transport::{Computed, Endpoint, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use rtmfp::transport::{
+    Arrived, Computed, Endpoint, Job, Machine, Path, Time, Transmit, TransmitBuf,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -79,8 +81,8 @@ impl Host {
 }
 
 impl Machine for Host {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.machine().handle_datagram(now, path, datagram);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.machine().handle_datagrams(now, path, arrived);
     }
     fn handle_timeout(&mut self, now: Time) {
         self.machine().handle_timeout(now);

@@ -32,11 +32,12 @@ pub const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The smallest Diffie-Hellman group first: these tests are not about the keys.
+/// The smallest Diffie-Hellman group first: these tests are not about the keys. Nor about larger
+/// datagrams and congestion marks.
 pub fn quick() -> Config {
     let groups = vec![DhGroup::Modp2];
     let negotiation = Negotiation { groups, ..Negotiation::default() };
-    Config { negotiation, ..Config::default() }
+    Config { negotiation, max_probed_datagram: 0, ecn: false, ..Config::default() }
 }
 
 /// Two endpoints, `a` and `b`. Everything that they send is looked at by [`Wire::check_rules`] at
@@ -205,7 +206,7 @@ pub fn endpoint_with(
 /// An endpoint with a certain identity.
 pub fn endpoint_as(network: &mut Network<Tapped>, config: Config, identity: Identity) -> Tapped {
     let random = network.random();
-    let max_datagram = config.max_datagram;
+    let max_datagram = config.max_datagram.max(config.max_probed_datagram);
     let config = Config { keep_secrets: true, ..config };
     Tapped::new(Endpoint::new(config, identity.into(), Box::new(random)), max_datagram)
 }

@@ -3,7 +3,8 @@
 use crate::crypto::{Identity, IdentityConfig};
 use crate::driver::{Service, os_random};
 use crate::transport::{
-    Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
+    Arrived, Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit,
+    TransmitBuf,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ impl Counting {
 }
 
 impl Machine for Counting {
-    fn handle_datagram(&mut self, _: Time, _: Path, _: &mut [u8]) {}
+    fn handle_datagrams(&mut self, _: Time, _: Path, _: Arrived<'_>) {}
 
     fn handle_timeout(&mut self, now: Time) {
         if self.restless {
@@ -129,8 +130,8 @@ impl Peer {
 }
 
 impl Machine for Peer {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.endpoint.handle_datagram(now, path, datagram);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.endpoint.handle_datagrams(now, path, arrived);
     }
 
     fn handle_timeout(&mut self, now: Time) {

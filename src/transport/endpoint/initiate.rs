@@ -1,13 +1,11 @@
 //! Attempts to open sessions (RFC 7016 §3.5.1.1.1).
 
 use super::{Endpoint, KeyingRandom};
-use crate::crypto::{
-    Certificate, CryptoError, Epd, Initiate, Initiated, NO_SIGNATURE, SessionKeys,
-};
+use crate::crypto::{Certificate, CryptoError, Epd, Fingerprint, Initiate, Initiated, SessionKeys};
 use crate::transport::event::OpenError;
 use crate::transport::job::Work;
 use crate::transport::session::{Opening, Session, UNCONFIRMED};
-use crate::transport::{Event, Job, OpenId, Path, Role, SessionId, Time};
+use crate::transport::{Arrived, Event, Job, OpenId, Path, Role, SessionId, Time};
 use crate::wire::Chunk;
 use crate::wire::chunk::{
     CookieChange, InitiatorHello, InitiatorKeying, Redirect, ResponderHello, ResponderKeying,
@@ -25,7 +23,11 @@ const MAX_CANDIDATES: usize = 24;
 /// Plain bytes of a padded hello. A responder answers with at most three times what it received,
 /// so that the padding makes room for static keys in a large group. It is the usual padding of a
 /// packet, only more of it; the first hello and every other after it go without, as everybody's do.
+/// From the fourth on it fills a datagram, for certificates with many or large keys.
 const PADDED_HELLO: usize = 205;
+/// An attempt leaves it to the far end to open the session for as long as that may still do so:
+/// two sessions would override one another. How soon it looks again.
+const YIELD_AGAIN: Duration = Duration::from_millis(500);
 /// Packets of the session that may arrive before its keys are computed.
 const MAX_EARLY: usize = 16;
 
@@ -47,8 +49,9 @@ struct Keying {
     near_id: u32,
     /// `None` while the near component is being computed.
     initiated: Option<Arc<Initiated>>,
-    /// Where the answer came from whose keys are being computed. Adopted only if they can be.
-    finishing: Option<Path>,
+    /// Where the answer came from whose keys are being computed, and which passwords it has proved.
+    /// Adopted only if they can be.
+    finishing: Option<(Path, Vec<Vec<u8>>)>,
     next: Time,
     sent: u32,
     early: Vec<(Path, Vec<u8>)>,
@@ -78,6 +81,12 @@ impl Attempt {
             Some(_) => deadline,
             None => self.candidates.iter().map(|c| c.next).min().unwrap_or(deadline).min(deadline),
         }
+    }
+
+    /// Whom it is after, once that is known.
+    fn far(&self) -> Option<Fingerprint> {
+        let keying = self.keying.as_ref().map(|keying| keying.far.fingerprint());
+        keying.or_else(|| self.epd.fingerprint())
     }
 
     /// Why it has failed, if it ends now.
@@ -172,7 +181,11 @@ impl Endpoint {
             };
             return self.fail(id, error);
         }
-        attempt.yielding = attempt.yielding.filter(|&until| until > now);
+        if attempt.yielding.is_some_and(|until| until <= now) {
+            let far = attempt.far();
+            let waits = far.is_some_and(|far| self.table.is_unconfirmed(far));
+            attempt.yielding = waits.then(|| now + YIELD_AGAIN);
+        }
         if attempt.yielding.is_some() {
             // Nothing to do until then.
         } else if attempt.keying.is_some() {
@@ -187,14 +200,19 @@ impl Endpoint {
     }
 
     fn send_hellos(&mut self, now: Time, id: u64) {
+        let full = self.startup_capacity();
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let to_peer = attempt.epd.fingerprint().is_some();
         let mut due = Vec::new();
         for candidate in attempt.candidates.iter_mut().filter(|c| c.next <= now) {
             candidate.sent += 1;
             candidate.next = now + BACKOFF * candidate.sent;
-            let padded = to_peer && candidate.sent % 2 == 0;
-            due.push((candidate.path, if padded { PADDED_HELLO } else { 0 }));
+            let padding = match candidate.sent {
+                sent if !to_peer || sent % 2 == 1 => 0,
+                2 => PADDED_HELLO,
+                _ => full,
+            };
+            due.push((candidate.path, padding));
         }
         let (epd, tag) = (attempt.epd.clone(), attempt.tag);
         let hello = InitiatorHello { epd: epd.as_bytes(), tag: &tag };
@@ -213,13 +231,17 @@ impl Endpoint {
         keying.next = now + BACKOFF * keying.sent;
         let (path, near_id, cookie) = (keying.path, keying.near_id, keying.cookie.clone());
         let identity = self.identity.clone();
-        let chunk = InitiatorKeying {
+        let mut chunk = InitiatorKeying {
             session_id: near_id,
             cookie: &cookie,
             certificate: identity.certificate().as_bytes(),
             component: initiated.component(),
-            signature: NO_SIGNATURE,
+            signature: &[],
         };
+        let mut signed = Vec::new();
+        chunk.encode_signed(&mut signed);
+        let signature = self.config.passwords.sign(&signed);
+        chunk.signature = &signature;
         self.send_startup(path, 0, &Chunk::InitiatorKeying(chunk));
     }
 
@@ -287,6 +309,22 @@ impl Endpoint {
         }
     }
 
+    /// The work was not done: the far end is asked again when that is due, and answers again.
+    pub(super) fn on_initiate_refused(&mut self, now: Time, id: u64) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if let Some(keying) = attempt.keying.take() {
+            self.keying_ids.remove(&keying.near_id);
+            self.attempt_timeout(now, id);
+        }
+    }
+
+    /// The work was not done: the next answer to a repeated keying is taken.
+    pub(super) fn on_finish_refused(&mut self, id: u64) {
+        if let Some(keying) = self.attempts.get_mut(&id).and_then(|a| a.keying.as_mut()) {
+            keying.finishing = None;
+        }
+    }
+
     pub(super) fn on_redirect(&mut self, now: Time, path: Path, redirect: &Redirect<'_>) {
         let Some(&id) = self.by_tag.get(redirect.tag_echo) else { return };
         if self.attempts.get(&id).is_none_or(|a| a.keying.is_some()) {
@@ -336,7 +374,14 @@ impl Endpoint {
         else {
             return;
         };
-        keying.finishing = Some(path);
+        let mut signed = Vec::new();
+        chunk.encode_signed(&mut signed);
+        signed.extend_from_slice(initiated.component());
+        let Some(proven) = self.config.passwords.accept(chunk.signature, &signed) else {
+            tracing::debug!(address = %path.remote, "keying without a password that is known");
+            return;
+        };
+        keying.finishing = Some((path, proven));
         let component = chunk.component.to_vec();
         let far_id = chunk.session_id;
         self.jobs.push_back(Job(Work::Finish { open: id, initiated, component, far_id }));
@@ -359,7 +404,7 @@ impl Endpoint {
                 return;
             }
         };
-        let path = keying.finishing.unwrap_or(keying.path);
+        let (path, proven) = keying.finishing.take().unwrap_or((keying.path, Vec::new()));
         let (far, near_id) = (keying.far.clone(), keying.near_id);
         let early = std::mem::take(&mut keying.early);
         self.forget(id);
@@ -375,6 +420,7 @@ impl Endpoint {
             path,
             keys,
             mobility_secret: self.random_bytes(),
+            proven,
         };
         let mut session = Session::new(now, &self.config, opening);
         // The responder waits for a sign that its answer has arrived.
@@ -385,7 +431,7 @@ impl Endpoint {
         self.report_opened(session, vec![OpenId(id)]);
         self.settle(now, session);
         for (path, mut datagram) in early {
-            self.handle_session_packet(now, path, &mut datagram, session);
+            self.handle_session_packets(now, path, Arrived::one(&mut datagram), session);
         }
     }
 

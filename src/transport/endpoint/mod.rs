@@ -5,39 +5,41 @@
 //! | `mod.rs` | the public face and the drain rule's methods |
 //! | `initiate.rs` | attempts to open sessions (RFC 7016 §3.5.1.1.1) |
 //! | `respond.rs` | answers to hellos and keyings (§3.5.1.1.2), introductions (§3.5.1.4, §3.5.1.5) |
+//! | `startup.rs` | startup packets, in pieces if they are long (§3.4) |
 //! | `table.rs` | the sessions, by ID and fingerprint, with their timers |
 
 mod initiate;
 mod respond;
+mod startup;
 mod table;
+
+pub(crate) use startup::Datagrams;
 
 use super::event::Introduction;
 use super::job::{Outcome, PendingKey};
-use super::rtt::ticks;
 use super::send_flow::{FlowOptions, MessageOptions};
 use super::session::{Context, Forwarded, Session, SessionStats, TimeCritical};
 use super::{
-    CloseReason, Computed, Config, Event, FlowId, Interface, Job, Machine, Path, Role, SendError,
-    SessionId, Time, Transmit, TransmitBuf,
+    Arrived, CloseReason, Computed, Config, Ecn, Event, FlowId, Interface, Job, Machine, Path,
+    Role, SendError, SessionId, Time, Transmit, TransmitBuf,
 };
 use crate::crypto::{
-    Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Opener, Sealer,
+    Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, OpenError, Opened, Opener,
+    Sealer,
 };
-use crate::wire::chunk::kind;
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
-use crate::wire::packet::chunks;
-use crate::wire::{Chunk, Mode, PacketHeader};
 use bytes::Bytes;
 use initiate::Attempt;
 use rand_core::CryptoRng;
-use respond::Pending;
+use respond::{ForwardLimit, Pending};
+use startup::Startup;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Table, Timer};
 
-/// Startup datagrams that may wait to be sent; further ones are dropped like lost packets.
-const MAX_STARTUP_QUEUE: usize = 4096;
+/// Packets of one session that are verified side by side.
+const OPENED_TOGETHER: usize = 32;
 
 /// The source of randomness of an endpoint.
 pub type Random = Box<dyn CryptoRng + Send>;
@@ -57,7 +59,8 @@ pub struct Endpoint {
     keying_ids: HashMap<u32, u64>,
     next_attempt: u64,
     pending: HashMap<PendingKey, Pending>,
-    startup: VecDeque<(Path, Vec<u8>)>,
+    startup: Startup,
+    forward_limit: ForwardLimit,
     jobs: VecDeque<Job>,
     events: VecDeque<Event>,
     /// How many of `events` are introductions: unverified senders cause those.
@@ -90,6 +93,17 @@ impl<'a> SessionRef<'a> {
     /// Where packets go.
     pub fn path(&self) -> Path {
         self.0.path
+    }
+
+    /// The identifiers of the passwords that the far end has proved to know when the session was
+    /// opened ([`Config::passwords`]).
+    pub fn proven_passwords(&self) -> &'a [Vec<u8>] {
+        &self.0.proven
+    }
+
+    /// Bytes of the largest datagram that is sent.
+    pub fn max_datagram(&self) -> usize {
+        self.0.max_datagram()
     }
 
     /// This end's session nonce (RFC 7425 §4.6.5), a secret of the two ends.
@@ -146,6 +160,7 @@ impl Endpoint {
     /// An endpoint with `identity`, without sessions.
     pub fn new(config: Config, identity: Arc<Identity>, mut random: Random) -> Self {
         let cookies = CookieSecret::generate(&mut *random);
+        let startup = Startup::new(config.max_startup_reassemblies);
         Self {
             config,
             identity,
@@ -159,7 +174,8 @@ impl Endpoint {
             keying_ids: HashMap::new(),
             next_attempt: 0,
             pending: HashMap::new(),
-            startup: VecDeque::new(),
+            startup,
+            forward_limit: ForwardLimit::default(),
             jobs: VecDeque::new(),
             events: VecDeque::new(),
             introductions: 0,
@@ -303,7 +319,8 @@ impl Endpoint {
         }
     }
 
-    /// Sets when a silent session is pinged and when it is given up.
+    /// Sets when a silent session is pinged and when it is given up; at least
+    /// [`MIN_KEEPALIVE`](super::MIN_KEEPALIVE) each.
     pub fn set_keepalive(&mut self, session: SessionId, period: Duration, dead_after: Duration) {
         if let Some(entry) = self.table.get_mut(session) {
             entry.set_keepalive(period, dead_after);
@@ -328,69 +345,6 @@ impl Endpoint {
         self.table.schedule(now, id);
     }
 
-    /// Sends one startup chunk under the default key.
-    fn send_startup(&mut self, path: Path, session_id: u32, chunk: &Chunk<'_>) {
-        self.send_startup_padded(0, path, session_id, chunk);
-    }
-
-    /// The same, padded to at least `plain` bytes before encryption.
-    fn send_startup_padded(
-        &mut self,
-        plain: usize,
-        path: Path,
-        session_id: u32,
-        chunk: &Chunk<'_>,
-    ) {
-        let timestamp = Some(ticks(self.now));
-        if let Some(datagram) = self.seal_startup(plain, timestamp, session_id, chunk) {
-            self.queue_startup(path, datagram);
-        }
-    }
-
-    /// The same, unless the datagram would be longer than `limit`. True if it was sent. Some
-    /// implementations (librtmfp) ignore packets without a timestamp, but most do not care: if need
-    /// be, it goes without.
-    fn send_startup_within(
-        &mut self,
-        limit: usize,
-        path: Path,
-        session_id: u32,
-        chunk: &Chunk<'_>,
-    ) -> bool {
-        for timestamp in [Some(ticks(self.now)), None] {
-            let sealed = self.seal_startup(0, timestamp, session_id, chunk);
-            if let Some(datagram) = sealed.filter(|datagram| datagram.len() <= limit) {
-                self.queue_startup(path, datagram);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn queue_startup(&mut self, path: Path, datagram: Vec<u8>) {
-        if self.startup.len() < MAX_STARTUP_QUEUE {
-            self.startup.push_back((path, datagram));
-        }
-    }
-
-    fn seal_startup(
-        &mut self,
-        plain: usize,
-        timestamp: Option<u16>,
-        session_id: u32,
-        chunk: &Chunk<'_>,
-    ) -> Option<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(chunk.encoded_len() + 32);
-        let packet = self.default_sealer.begin(&mut bytes);
-        let start = bytes.len();
-        PacketHeader { timestamp, ..PacketHeader::new(Mode::Startup) }.encode(&mut bytes);
-        chunk.encode(&mut bytes).ok()?;
-        bytes.resize(bytes.len().max(start + plain), kind::PADDING_FF);
-        let range = self.default_sealer.finish(&mut bytes, packet);
-        self.default_sealer.seal(session_id, &mut bytes, &[range]);
-        Some(bytes)
-    }
-
     /// A datagram that belongs to no session.
     fn handle_sessionless(&mut self, now: Time, path: Path, datagram: &mut [u8], id: u32) {
         if id == 0 {
@@ -401,66 +355,58 @@ impl Endpoint {
         }
     }
 
-    fn handle_startup(&mut self, now: Time, path: Path, session_id: u32, datagram: &mut [u8]) {
-        let received = datagram.len();
-        let Ok(plain) = self.default_opener.open(&mut datagram[SESSION_ID_LEN..]) else { return };
-        let Ok((header, rest)) = PacketHeader::parse(plain) else { return };
-        if header.mode != Mode::Startup {
-            return;
-        }
-        for chunk in chunks(rest) {
-            match chunk {
-                Chunk::InitiatorHello(hello) if session_id == 0 => {
-                    // One answer a datagram: more would add up to more than was received.
-                    return self.on_hello(now, path, received, &hello);
-                }
-                Chunk::ResponderHello(hello) if session_id == 0 => {
-                    self.on_responder_hello(now, path, &hello);
-                }
-                Chunk::Redirect(redirect) if session_id == 0 => {
-                    self.on_redirect(now, path, &redirect);
-                }
-                Chunk::InitiatorKeying(keying) if session_id == 0 => {
-                    return self.on_initiator_keying(now, path, received, &keying);
-                }
-                Chunk::ResponderKeying(keying) => {
-                    self.on_responder_keying(path, session_id, &keying);
-                }
-                Chunk::CookieChange(change) => self.on_cookie_change(now, session_id, &change),
-                _ => {}
-            }
-        }
-    }
-
-    /// Datagrams of one session, each of `segment` bytes but the last.
+    /// Datagrams of one session.
     fn handle_session_packets(
         &mut self,
         now: Time,
         path: Path,
-        datagrams: &mut [u8],
-        segment: usize,
+        arrived: Arrived<'_>,
         id: SessionId,
     ) {
-        for datagram in datagrams.chunks_mut(segment) {
-            self.handle_session_packet(now, path, datagram, id);
+        let ecn = arrived.ecn;
+        let mut opened = [const { Err(OpenError::Length) }; OPENED_TOGETHER];
+        let mut encrypted: [&mut [u8]; OPENED_TOGETHER] = std::array::from_fn(|_| &mut [][..]);
+        let mut datagrams = arrived.each().map(|d| d.get_mut(SESSION_ID_LEN..).unwrap_or_default());
+        loop {
+            let mut count = 0;
+            for (place, datagram) in encrypted.iter_mut().zip(datagrams.by_ref()) {
+                *place = datagram;
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
+            let (encrypted, opened) = (&mut encrypted[..count], &mut opened[..count]);
+            if let Some(session) = self.table.get_mut(id) {
+                session.open_packets(encrypted, opened);
+            }
+            for (datagram, opened) in encrypted.iter().zip(opened) {
+                self.handle_opened(now, (path, ecn), (datagram, opened), id);
+            }
         }
         self.settle(now, id);
     }
 
-    fn handle_session_packet(&mut self, now: Time, path: Path, datagram: &mut [u8], id: SessionId) {
+    /// A packet of a session, verified or found wrong.
+    fn handle_opened(
+        &mut self,
+        now: Time,
+        (path, ecn): (Path, Ecn),
+        (datagram, opened): (&[u8], &Opened),
+        id: SessionId,
+    ) {
         let Some(session) = self.table.get_mut(id) else { return };
         let was_confirmed = session.confirmed;
-        let Some(encrypted) = datagram.get_mut(SESSION_ID_LEN..) else { return };
-        let Some((header, rest)) = session.open_packet(now, encrypted) else { return };
+        let Some((header, rest)) = session.accept(now, datagram, opened) else { return };
         if !was_confirmed {
             if let Some((_, answer)) = &mut session.keying_answer {
-                *answer = Vec::new();
+                *answer = Datagrams::default();
             }
             // The owner hears of the session before it hears of what the packet brought.
             self.on_confirmed(now, id);
         }
         let Some((session, mut cx)) = self.entry(now, id) else { return };
-        let forwarded = session.handle_packet(&mut cx, path, &header, rest);
+        let forwarded = session.handle_packet(&mut cx, (path, ecn), &header, rest);
         let interface = session.path.interface;
         for hello in forwarded {
             self.on_forwarded_hello(now, interface, &hello);
@@ -469,27 +415,23 @@ impl Endpoint {
 }
 
 impl Machine for Endpoint {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        let segment = datagram.len();
-        self.handle_datagrams(now, path, datagram, segment);
-    }
-
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
         self.now = now;
+        let Arrived { bytes: mut rest, segment, ecn } = arrived;
         let segment = segment.max(1);
-        let mut rest = datagrams;
         while !rest.is_empty() {
             let id = session_id(&rest[..segment.min(rest.len())]);
             let same = rest.chunks(segment).take_while(|datagram| session_id(datagram) == id);
             let run = (same.count() * segment).min(rest.len());
-            let (run, after) = rest.split_at_mut(run);
-            rest = after;
+            let bytes;
+            (bytes, rest) = rest.split_at_mut(run);
+            let run = Arrived { bytes, segment, ecn };
             match id {
                 Some(id) if self.table.contains(SessionId(id)) => {
-                    self.handle_session_packets(now, path, run, segment, SessionId(id));
+                    self.handle_session_packets(now, path, run, SessionId(id));
                 }
                 Some(id) => {
-                    for datagram in run.chunks_mut(segment) {
+                    for datagram in run.each() {
                         self.handle_sessionless(now, path, datagram, id);
                     }
                 }
@@ -509,6 +451,7 @@ impl Machine for Endpoint {
                     }
                 }
                 Timer::Attempt(attempt) => self.attempt_timeout(now, attempt),
+                Timer::Startup => self.release_paced(now),
             }
         }
     }
@@ -521,24 +464,27 @@ impl Machine for Endpoint {
                 self.on_finished(now, open, far_id, result);
             }
             Outcome::Respond { key, result } => self.on_responded(now, key, result),
+            Outcome::RefusedInitiate { open } => self.on_initiate_refused(now, open),
+            Outcome::RefusedFinish { open } => self.on_finish_refused(open),
+            Outcome::RefusedRespond { key } => self.on_respond_refused(key),
         }
     }
 
     fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
         buf.clear();
-        if let Some((path, datagram)) = self.startup.pop_front() {
+        if let Some((path, datagram)) = self.startup.pop() {
             buf.push(&datagram);
-            return Some(Transmit { path });
+            return Some(Transmit { dscp: self.config.dscp, ..Transmit::to(path) });
         }
         while let Some(id) = self.table.next_ready() {
             let Some((session, mut cx)) = self.entry(now, id) else { continue };
-            let path = session.fill(&mut cx, buf);
-            match path {
-                Some(path) => {
+            let transmit = session.fill(&mut cx, buf);
+            match transmit {
+                Some(transmit) => {
                     // It may have more, but others come first.
                     self.table.touch(id);
                     self.table.schedule(now, id);
-                    return Some(Transmit { path });
+                    return Some(transmit);
                 }
                 None => self.table.schedule(now, id),
             }

@@ -2,7 +2,7 @@
 
 use super::{Endpoint, Epd, Forwarded, Interface, Introduction, KeyingRandom, PendingKey};
 use crate::crypto::{
-    COOKIE_LEN, Certificate, CookieCheck, CryptoError, NO_SIGNATURE, Respond, SessionKeys,
+    COOKIE_LEN, Certificate, CookieCheck, CryptoError, Respond, SessionKeys, mac16,
 };
 use crate::transport::job::Work;
 use crate::transport::rtt::ticks;
@@ -14,11 +14,65 @@ use crate::wire::chunk::{
 };
 use crate::wire::{Address, Chunk, Origin};
 use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Longest tag that is echoed, in bytes; the players' have 16.
 const MAX_TAG: usize = 64;
 /// Introductions that may wait for their owner; further hellos are ignored.
 const MAX_INTRODUCTIONS_QUEUED: usize = 1024;
+
+/// Keyings are told apart by a hash under this key, which need not be secret.
+const KEYING_DIGEST: [u8; 16] = *b"keying component";
+/// Answers to forwarded hellos that leave in [`FORWARD_PERIOD`]: to one address, to one IP address,
+/// and altogether. Nothing was received from there, so that the threefold bound can't hold; an
+/// initiator says hello once in 1.5 s at most, and two forwarders may know the same peer.
+const MAX_FORWARDED_TO_ADDRESS: usize = 2;
+const MAX_FORWARDED_TO_IP: usize = 16;
+const MAX_FORWARDED: usize = 1024;
+const FORWARD_PERIOD: Duration = Duration::from_secs(1);
+
+/// The latest answers to forwarded hellos.
+#[derive(Debug, Default)]
+pub(super) struct ForwardLimit {
+    latest: VecDeque<(Time, SocketAddr)>,
+    per_ip: HashMap<IpAddr, Vec<SocketAddr>>,
+}
+
+impl ForwardLimit {
+    /// True if one more may go to `address`, which is noted.
+    fn allow(&mut self, now: Time, address: SocketAddr) -> bool {
+        while let Some(&(at, oldest)) = self.latest.front()
+            && now.since(at) >= FORWARD_PERIOD
+        {
+            self.latest.pop_front();
+            self.forget(oldest);
+        }
+        let there = self.per_ip.entry(address.ip()).or_default();
+        let to_address = there.iter().filter(|other| **other == address).count();
+        let allowed = self.latest.len() < MAX_FORWARDED
+            && there.len() < MAX_FORWARDED_TO_IP
+            && to_address < MAX_FORWARDED_TO_ADDRESS;
+        if allowed {
+            there.push(address);
+            self.latest.push_back((now, address));
+        } else if there.is_empty() {
+            self.per_ip.remove(&address.ip());
+        }
+        allowed
+    }
+
+    fn forget(&mut self, address: SocketAddr) {
+        let Some(there) = self.per_ip.get_mut(&address.ip()) else { return };
+        if let Some(index) = there.iter().position(|other| *other == address) {
+            there.swap_remove(index);
+        }
+        if there.is_empty() {
+            self.per_ip.remove(&address.ip());
+        }
+    }
+}
 
 /// A keying that is being computed.
 #[derive(Debug)]
@@ -27,6 +81,8 @@ pub(super) struct Pending {
     far: Certificate,
     /// Attempts of this end wait for what comes of it.
     awaited: bool,
+    proven: Vec<Vec<u8>>,
+    component: Vec<u8>,
 }
 
 impl Endpoint {
@@ -70,7 +126,8 @@ impl Endpoint {
         if hello.reply.port() == 0 || hello.tag.len() > MAX_TAG {
             return;
         }
-        if self.config.accept && epd.selects(self.identity.certificate()) {
+        let selected = self.config.accept && epd.selects(self.identity.certificate());
+        if selected && self.forward_limit.allow(now, hello.reply) {
             let path = Path { interface, remote: hello.reply };
             self.answer_hello(now, path, &hello.tag, usize::MAX);
         }
@@ -117,7 +174,7 @@ impl Endpoint {
         };
         let mut payload = Vec::with_capacity(hello.encoded_len());
         hello.encode(&mut payload);
-        if payload.len() > entry.control_capacity(&self.config) {
+        if payload.len() > entry.control_capacity() {
             return;
         }
         entry.push_control(None, kind::FORWARDED_HELLO, &payload);
@@ -151,10 +208,16 @@ impl Endpoint {
         if !self.config.accept || far.fingerprint() == self.fingerprint() {
             return;
         }
-        let key = (path.remote, chunk.session_id);
-        if self.pending.contains_key(&key) || self.repeat_answer(path, &far, chunk.session_id) {
+        let key = (path.remote, chunk.session_id, mac16(&KEYING_DIGEST, &[chunk.component]));
+        if self.pending.contains_key(&key) || self.repeat_answer(now, path, &far, key) {
             return;
         }
+        let mut signed = Vec::new();
+        chunk.encode_signed(&mut signed);
+        let Some(proven) = self.config.passwords.accept(chunk.signature, &signed) else {
+            tracing::debug!(address = %path.remote, "keying without a password that is known");
+            return;
+        };
         let rivals: Vec<u64> = self.attempts_after(&far, path).collect();
         if !rivals.is_empty() && self.identity.certificate().precedes_or_equals(&far) {
             return self.prevail(now, path, rivals);
@@ -172,7 +235,11 @@ impl Endpoint {
             policy: self.config.negotiation.clone(),
             random: KeyingRandom::from_rng(&mut *self.random),
         };
-        self.pending.insert(key, Pending { path, far, awaited });
+        let component = match self.config.passwords.offered.is_empty() {
+            true => Vec::new(),
+            false => chunk.component.to_vec(),
+        };
+        self.pending.insert(key, Pending { path, far, awaited, proven, component });
         self.jobs.push_back(Job(Work::Respond { key, work: Box::new(work) }));
     }
 
@@ -184,12 +251,13 @@ impl Endpoint {
 
     /// Sends the answer again if this keying was answered already and the initiator has not used
     /// the keys yet. True if it was answered.
-    fn repeat_answer(&mut self, path: Path, far: &Certificate, far_id: u32) -> bool {
-        let Some(id) = self.table.answered((path.remote, far_id)) else { return false };
+    fn repeat_answer(&mut self, now: Time, path: Path, far: &Certificate, key: PendingKey) -> bool {
+        let Some(id) = self.table.answered(key) else { return false };
         let Some(session) = self.table.get_mut(id).filter(|s| s.far == *far) else { return false };
+        session.on_keying_repeated(now);
         let answer = session.keying_answer.clone();
-        if let Some((_, datagram)) = answer.filter(|(_, datagram)| !datagram.is_empty()) {
-            self.queue_startup(path, datagram);
+        if let Some((_, datagrams)) = answer.filter(|(_, datagrams)| !datagrams.is_empty()) {
+            self.queue_startup(path, &datagrams);
         }
         true
     }
@@ -206,7 +274,8 @@ impl Endpoint {
         key: PendingKey,
         result: Result<(Vec<u8>, Box<SessionKeys>), CryptoError>,
     ) {
-        let Some(Pending { path, far, awaited }) = self.pending.remove(&key) else { return };
+        let Some(pending) = self.pending.remove(&key) else { return };
+        let Pending { path, far, awaited, proven, component: far_component } = pending;
         let (component, keys) = match result {
             Ok(result) => result,
             Err(error) => {
@@ -214,10 +283,15 @@ impl Endpoint {
                 return;
             }
         };
-        let (_, far_id) = key;
+        let (_, far_id, _) = key;
         let near_id = self.new_session_id();
-        let chunk =
-            ResponderKeying { session_id: near_id, component: &component, signature: NO_SIGNATURE };
+        let mut chunk =
+            ResponderKeying { session_id: near_id, component: &component, signature: &[] };
+        let mut signed = Vec::new();
+        chunk.encode_signed(&mut signed);
+        signed.extend_from_slice(&far_component);
+        let signature = self.config.passwords.sign(&signed);
+        chunk.signature = &signature;
         let chunk = Chunk::ResponderKeying(chunk);
         let Some(answer) = self.seal_startup(0, Some(ticks(now)), far_id, &chunk) else { return };
         let opening = Opening {
@@ -228,6 +302,7 @@ impl Endpoint {
             path,
             keys: *keys,
             mobility_secret: self.random_bytes(),
+            proven,
         };
         let mut session = Session::new(now, &self.config, opening);
         if awaited {
@@ -235,9 +310,14 @@ impl Endpoint {
             session.push_control(None, kind::PING, &[]);
         }
         session.keying_answer = Some((key, answer.clone()));
-        self.queue_startup(path, answer);
+        self.queue_startup(path, &answer);
         self.table.insert(session);
         self.settle(now, SessionId(near_id));
+    }
+
+    /// The work was not done: a repetition of the keying is taken like a new one.
+    pub(super) fn on_respond_refused(&mut self, key: PendingKey) {
+        self.pending.remove(&key);
     }
 
     /// The initiator has used the keys: the session is announced, and takes the place of an older

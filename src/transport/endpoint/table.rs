@@ -15,6 +15,8 @@ use std::net::IpAddr;
 pub(super) enum Timer {
     Session(SessionId),
     Attempt(u64),
+    /// Pieces of startup packets wait for their time.
+    Startup,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(super) struct Table {
     /// Sessions of which the owner knows, oldest first. There is more than one for a fingerprint
     /// only if the certificate does not prove who is behind it.
     by_fingerprint: HashMap<Fingerprint, Vec<SessionId>>,
+    /// Sessions that were opened by their far ends and not used yet.
+    unconfirmed: HashMap<Fingerprint, Vec<SessionId>>,
     per_ip: HashMap<IpAddr, usize>,
     /// Sessions that were opened by a keying.
     answered: HashMap<PendingKey, SessionId>,
@@ -82,8 +86,8 @@ impl Table {
 
     /// True if `far` has opened a session and not used it yet.
     pub(super) fn is_unconfirmed(&self, far: Fingerprint) -> bool {
-        let mut sessions = self.sessions.values().map(|entry| &entry.session);
-        sessions.any(|s| !s.confirmed && s.is_open() && s.far.fingerprint() == far)
+        let mut ids = self.unconfirmed.get(&far).into_iter().flatten();
+        ids.any(|id| self.sessions.get(id).is_some_and(|entry| entry.session.is_open()))
     }
 
     pub(super) fn insert(&mut self, session: Session) {
@@ -92,6 +96,9 @@ impl Table {
         *self.per_ip.entry(ip).or_default() += 1;
         if let Some((key, _)) = &session.keying_answer {
             self.answered.insert(*key, id);
+        }
+        if !session.confirmed {
+            self.unconfirmed.entry(session.far.fingerprint()).or_default().push(id);
         }
         let session = Box::new(session);
         self.sessions.insert(id, Entry { session, ip, queued: false, scheduled: None });
@@ -105,16 +112,9 @@ impl Table {
     /// Lets [`find`](Self::find) give `id` for its peer, unless there is an older session.
     pub(super) fn name(&mut self, id: SessionId) {
         if let Some(entry) = self.sessions.get(&id) {
-            self.by_fingerprint.entry(entry.session.far.fingerprint()).or_default().push(id);
-        }
-    }
-
-    fn forget_name(&mut self, far: Fingerprint, id: SessionId) {
-        if let Some(ids) = self.by_fingerprint.get_mut(&far) {
-            ids.retain(|&other| other != id);
-            if ids.is_empty() {
-                self.by_fingerprint.remove(&far);
-            }
+            let far = entry.session.far.fingerprint();
+            forget(&mut self.unconfirmed, far, id);
+            self.by_fingerprint.entry(far).or_default().push(id);
         }
     }
 
@@ -123,7 +123,9 @@ impl Table {
         if let Some(at) = entry.scheduled {
             self.timers.remove(&(at, Timer::Session(id)));
         }
-        self.forget_name(entry.session.far.fingerprint(), id);
+        let far = entry.session.far.fingerprint();
+        forget(&mut self.by_fingerprint, far, id);
+        forget(&mut self.unconfirmed, far, id);
         if let Some((key, _)) = &entry.session.keying_answer
             && self.answered.get(key) == Some(&id)
         {
@@ -180,6 +182,11 @@ impl Table {
         self.timers.insert((at, Timer::Attempt(attempt)));
     }
 
+    /// Sets a timer of something else.
+    pub(super) fn schedule_other(&mut self, at: Time, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
     /// Takes the next timer that is due.
     pub(super) fn pop_due(&mut self, now: Time) -> Option<Timer> {
         let &(at, timer) = self.timers.first()?;
@@ -197,5 +204,15 @@ impl Table {
 
     pub(super) fn next_due(&self) -> Option<Time> {
         self.timers.first().map(|&(at, _)| at)
+    }
+}
+
+/// Takes `id` from the sessions with `far`.
+fn forget(index: &mut HashMap<Fingerprint, Vec<SessionId>>, far: Fingerprint, id: SessionId) {
+    if let Some(ids) = index.get_mut(&far) {
+        ids.retain(|&other| other != id);
+        if ids.is_empty() {
+            index.remove(&far);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Verifying that the far end has moved to another address (RFC 7016 §3.5.4.2).
 
 use crate::crypto::mac16;
-use crate::transport::Time;
+use crate::transport::{Path, Time};
 use std::net::SocketAddr;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -14,6 +14,10 @@ const LEN: usize = 1 + 8 + 16;
 const PERIOD: Duration = Duration::from_secs(1);
 /// A reply is worth nothing after this time.
 const LIFETIME: Duration = Duration::from_secs(120);
+/// Addresses beside the session's own where the far end may be.
+const MAX_OTHERS: usize = 4;
+/// Pings that each of them gets while the far end is sought, until it is heard from there.
+const MAX_SEEKING: u32 = 8;
 
 /// Mobility state of a session.
 #[derive(Debug)]
@@ -21,11 +25,20 @@ pub(super) struct Mobility {
     secret: [u8; 16],
     last_sent: Option<Time>,
     last_confirmed: Option<Time>,
+    others: Vec<Other>,
+}
+
+/// An address from which the far end was heard, verified or not.
+#[derive(Debug)]
+struct Other {
+    path: Path,
+    heard: Time,
+    pings: u32,
 }
 
 impl Mobility {
     pub(super) const fn new(secret: [u8; 16]) -> Self {
-        Self { secret, last_sent: None, last_confirmed: None }
+        Self { secret, last_sent: None, last_confirmed: None, others: Vec::new() }
     }
 
     /// The message of a ping to `address`, from which a packet came unexpectedly; `None` if one
@@ -36,6 +49,27 @@ impl Mobility {
         }
         self.last_sent = Some(now);
         Some(self.message(now, address))
+    }
+
+    /// Remembers that the far end was heard from somewhere else than the session's address.
+    pub(super) fn note(&mut self, now: Time, path: Path) {
+        self.others.retain(|other| other.path != path && now.since(other.heard) <= LIFETIME);
+        if self.others.len() >= MAX_OTHERS {
+            self.others.remove(0);
+        }
+        self.others.push(Other { path, heard: now, pings: 0 });
+    }
+
+    /// The far end does not answer: pings to the other addresses where it may be by now. Both ends
+    /// can change their address at once, and then nobody is left at the one that each knows; but
+    /// one of them may have been heard from its new one, or have gone back to an old one.
+    pub(super) fn seek(&mut self, now: Time, current: Path) -> Vec<(Path, [u8; LEN])> {
+        self.others.retain(|other| {
+            other.path != current && other.pings < MAX_SEEKING && now.since(other.heard) <= LIFETIME
+        });
+        self.others.iter_mut().for_each(|other| other.pings += 1);
+        let paths: Vec<Path> = self.others.iter().map(|other| other.path).collect();
+        paths.into_iter().map(|path| (path, self.message(now, path.remote))).collect()
     }
 
     /// True if `message` answers a challenge that was sent to `address`.
@@ -65,6 +99,27 @@ impl Mobility {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_addresses_are_sought_within_bounds() {
+        let mut mobility = Mobility::new([7; 16]);
+        let path = |port| Path::to(([192, 0, 2, 1], port).into());
+        for port in 1..=10 {
+            mobility.note(Time::from_millis(u64::from(port)), path(port));
+        }
+        let now = Time::from_millis(100);
+        let sought = mobility.seek(now, path(9));
+        let ports: Vec<u16> = sought.iter().map(|(path, _)| path.remote.port()).collect();
+        assert_eq!(ports, [7, 8, 10]);
+        assert!(mobility.confirm(now, path(7).remote, &sought[0].1));
+        for _ in 1..MAX_SEEKING {
+            assert_eq!(mobility.seek(now, path(9)).len(), 3);
+        }
+        assert!(mobility.seek(now, path(9)).is_empty());
+        mobility.note(now, path(7));
+        assert_eq!(mobility.seek(now + LIFETIME, path(9)).len(), 1);
+        assert!(mobility.seek(now + LIFETIME + PERIOD, path(9)).is_empty());
+    }
 
     #[test]
     fn only_a_genuine_reply_from_that_address_confirms_once() {

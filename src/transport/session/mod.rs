@@ -7,8 +7,14 @@
 //! | `send.rs` | packets are put together |
 //! | `timers.rs` | a point in time was reached |
 //! | `mobility.rs` | the far end's address changed (§3.5.4.2) |
+//! | `path_mtu.rs` | how large datagrams the path takes (§3.5.4.3) |
+//! | `fragments.rs` | packets in pieces (§3.4) |
+//! | `ecn.rs` | congestion marks and their report |
 
+mod ecn;
+mod fragments;
 mod mobility;
+mod path_mtu;
 mod receive;
 mod send;
 mod timers;
@@ -16,6 +22,8 @@ mod timers;
 pub(crate) use receive::Forwarded;
 
 use super::congestion::{Congestion, Pacer};
+use super::endpoint::Datagrams;
+use super::fragments::{Limits, Reassembly};
 use super::job::PendingKey;
 use super::recv_flow::{Outcome, RecvFlow};
 use super::rtt::Rtt;
@@ -24,7 +32,9 @@ use super::{CloseReason, Config, Event, FlowId, Path, Role, SendError, SessionId
 use crate::crypto::{Certificate, KeyLogEntry, Opener, Sealer, SessionKeys};
 use crate::wire::chunk::kind;
 use bytes::Bytes;
+use ecn::EcnState;
 use mobility::Mobility;
+use path_mtu::PathMtu;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -36,8 +46,14 @@ const NEAR_CLOSE: Duration = Duration::from_secs(90);
 const FAR_CLOSE_LINGER: Duration = Duration::from_secs(19);
 /// A time critical notification counts for this long (§3.5.2.1).
 const TIME_CRITICAL: Duration = Duration::from_millis(800);
-/// A responder session whose initiator has not used the keys within this time is dropped.
-pub(crate) const UNCONFIRMED: Duration = Duration::from_secs(30);
+/// A responder session whose initiator has neither used the keys nor repeated its keying within
+/// this time is dropped. It is longer than an initiator that has the keys waits for a sign of life
+/// from a peer.
+pub(crate) const UNCONFIRMED: Duration = Duration::from_secs(50);
+/// Packets of one session that are put together at a time.
+const MAX_REASSEMBLED: usize = 4;
+/// Shortest keepalive period that can be set (RFC 7425 §5.3.4).
+pub const MIN_KEEPALIVE: Duration = Duration::from_secs(5);
 /// Control chunks that may wait to be sent; the far end causes most of them.
 const MAX_OUTBOX: usize = 32;
 /// The observed player's control flow is always flow 2; ours begin there too.
@@ -120,11 +136,12 @@ pub(crate) struct Session {
     pub(crate) far_nonce: [u8; 32],
     /// Kept only if the configuration asks for it.
     pub(crate) key_log: Option<Box<KeyLogEntry>>,
+    pub(crate) proven: Vec<Vec<u8>>,
     pub(crate) stats: SessionStats,
-    /// The Responder Initial Keying datagram, empty once the initiator has the keys. The keying
+    /// The datagrams of the Responder Initial Keying, empty once the initiator has the keys. The keying
     /// that it answers is remembered as long as the session, so that a late copy of it does not
     /// open another one.
-    pub(crate) keying_answer: Option<(PendingKey, Vec<u8>)>,
+    pub(crate) keying_answer: Option<(PendingKey, Datagrams)>,
     /// A packet was received under the session's keys.
     pub(crate) confirmed: bool,
     far_id: u32,
@@ -160,6 +177,11 @@ pub(crate) struct Session {
     time_critical_reverse: Option<Time>,
     time_critical_sent: Option<Time>,
     mobility: Mobility,
+    path_mtu: PathMtu,
+    ecn: EcnState,
+    /// Packets that arrive in pieces, by their ID.
+    pieces: Reassembly<u64>,
+    next_packet_id: u64,
     forwarded_hellos: (Time, u32),
 }
 
@@ -172,11 +194,13 @@ pub(crate) struct Opening {
     pub(crate) path: Path,
     pub(crate) keys: SessionKeys,
     pub(crate) mobility_secret: [u8; 16],
+    /// Identifiers of the passwords that the far end has proved to know.
+    pub(crate) proven: Vec<Vec<u8>>,
 }
 
 impl Session {
     pub(crate) fn new(now: Time, config: &Config, opening: Opening) -> Self {
-        let Opening { id, far_id, role, far, path, keys, mobility_secret } = opening;
+        let Opening { id, far_id, role, far, path, keys, mobility_secret, proven } = opening;
         Self {
             id,
             role,
@@ -185,6 +209,7 @@ impl Session {
             near_nonce: keys.near_nonce,
             far_nonce: keys.far_nonce,
             key_log: config.keep_secrets.then(|| Box::new(keys.key_log)),
+            proven,
             stats: SessionStats::default(),
             keying_answer: None,
             confirmed: role == Role::Initiator,
@@ -218,6 +243,13 @@ impl Session {
             time_critical_reverse: None,
             time_critical_sent: None,
             mobility: Mobility::new(mobility_secret),
+            path_mtu: PathMtu::new(config),
+            ecn: EcnState::new(config.ecn),
+            pieces: Reassembly::new(Limits {
+                packets: MAX_REASSEMBLED,
+                bytes: config.max_reassembly,
+            }),
+            next_packet_id: 0,
             forwarded_hellos: (now, 0),
         }
     }
@@ -246,7 +278,7 @@ impl Session {
         options: MessageOptions,
     ) -> Result<(), SendError> {
         self.must_be_open()?;
-        let fragment_size = self.fragment_size(config);
+        let fragment_size = self.fragment_size();
         let flow = self.send_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
         flow.push(now, message, options, fragment_size, config.max_send_queue)
     }
@@ -352,10 +384,23 @@ impl Session {
         matches!(self.state, State::NearClose { .. })
     }
 
-    /// Sets the keepalive period and how long to wait for a sign of life.
+    /// Sets the keepalive period and how long to wait for a sign of life, both at least
+    /// [`MIN_KEEPALIVE`].
     pub(crate) fn set_keepalive(&mut self, period: Duration, dead_after: Duration) {
-        self.keepalive = period;
-        self.dead_after = dead_after;
+        self.keepalive = period.max(MIN_KEEPALIVE);
+        self.dead_after = dead_after.max(MIN_KEEPALIVE);
+    }
+
+    /// The initiator has repeated its keying: it is still there.
+    pub(crate) const fn on_keying_repeated(&mut self, now: Time) {
+        if !self.confirmed {
+            self.last_received = now;
+        }
+    }
+
+    /// Bytes of the largest datagram that is sent.
+    pub(crate) const fn max_datagram(&self) -> usize {
+        self.path_mtu.size()
     }
 
     /// Smoothed round trip time.

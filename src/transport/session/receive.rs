@@ -1,15 +1,17 @@
 //! A packet arrived for an open or closing session.
 
 use super::{Context, FAR_CLOSE_LINGER, FlowId, RecvFlow, Session, State, TIME_CRITICAL, Time};
+use crate::crypto::Opened;
 use crate::transport::congestion::AckReport;
 use crate::transport::recv_flow::Received;
 use crate::transport::send_flow::Acked;
-use crate::transport::{CloseReason, Event, Path, Role};
+use crate::transport::{CloseReason, Ecn, Event, Path};
 use crate::wire::chunk::{
     AckRange, ForwardedHello, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserDataFlags, kind,
 };
+use crate::wire::multiplex::SESSION_ID_LEN;
 use crate::wire::packet::chunks;
-use crate::wire::{Chunk, Mode, OptionList, PacketHeader, vlu};
+use crate::wire::{Chunk, OptionList, PacketHeader, vlu};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -32,69 +34,92 @@ pub(crate) struct Forwarded {
 
 /// What the chunks of one packet have said so far.
 #[derive(Default)]
-struct Packet {
+pub(super) struct Packet {
     report: AckReport,
     data: bool,
     /// Flow, sequence number and forward sequence number of the last fragment.
     last_fragment: Option<(u64, u64, u64)>,
     forwarded: Vec<Forwarded>,
+    /// The far end has received congestion marks.
+    congested: bool,
 }
 
 impl Session {
-    /// Decrypts a datagram, given without its session ID: its header and its chunks, or `None` if
-    /// it is not a valid packet of this session. The far end has the keys if it is one.
-    pub(crate) fn open_packet<'a>(
+    /// Verifies and decrypts datagrams, given without their session IDs.
+    pub(crate) fn open_packets(&mut self, encrypted: &mut [&mut [u8]], opened: &mut [Opened]) {
+        self.opener.open_batch(encrypted, opened);
+    }
+
+    /// Takes what [`open_packets`](Self::open_packets) has made of a datagram: its header and its
+    /// chunks, or `None` if it is not a valid packet of this session. The far end has the keys if
+    /// it is one.
+    pub(crate) fn accept<'a>(
         &mut self,
         now: Time,
-        encrypted: &'a mut [u8],
+        datagram: &'a [u8],
+        opened: &Opened,
     ) -> Option<(PacketHeader, &'a [u8])> {
-        let len = encrypted.len() as u64 + 4;
-        let plain = match self.opener.open(encrypted) {
-            Ok(plain) => plain,
+        let parsed = match opened {
+            Ok(plain) => PacketHeader::parse(datagram.get(plain.clone())?).ok(),
             Err(error) => {
                 tracing::trace!(session = %self.id, %error, "packet refused");
-                self.stats.datagrams_refused += 1;
-                return None;
+                None
             }
         };
-        let Some((header, rest)) = PacketHeader::parse(plain).ok().filter(|(h, _)| self.expects(h))
-        else {
+        let Some((header, rest)) = parsed.filter(|(header, _)| self.expects(header)) else {
             self.stats.datagrams_refused += 1;
             return None;
         };
         self.stats.datagrams_received += 1;
-        self.stats.bytes_received += len;
+        self.stats.bytes_received += (datagram.len() + SESSION_ID_LEN) as u64;
         self.confirmed = true;
         self.last_received = now;
         self.pinging = None;
         Some((header, rest))
     }
 
-    /// Processes what [`open_packet`](Self::open_packet) has verified. Returns the hellos that
+    /// Processes what [`accept`](Self::accept) has taken. Returns the hellos that
     /// were forwarded in it.
     pub(crate) fn handle_packet(
         &mut self,
         cx: &mut Context<'_>,
-        path: Path,
+        (path, ecn): (Path, Ecn),
         header: &PacketHeader,
         rest: &[u8],
     ) -> Vec<Forwarded> {
         self.note_header(cx, header);
         let mut packet = Packet::default();
         packet.report.outstanding_before = self.outstanding;
-        for chunk in chunks(rest) {
-            self.handle_chunk(cx, path, &mut packet, chunk);
-        }
+        self.ecn.on_packet(ecn);
+        self.handle_chunks(cx, path, &mut packet, rest, false);
         self.after_chunks(cx, path, &mut packet);
         packet.forwarded
     }
 
-    fn expects(&self, header: &PacketHeader) -> bool {
-        let far = if self.role == Role::Initiator { Mode::Responder } else { Mode::Initiator };
-        header.mode == far
+    /// Processes the chunks of a packet, or of one that came `in_pieces`, which itself contains no
+    /// pieces.
+    pub(super) fn handle_chunks(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: Path,
+        packet: &mut Packet,
+        rest: &[u8],
+        in_pieces: bool,
+    ) {
+        for chunk in chunks(rest) {
+            match chunk {
+                Chunk::PacketFragment(_) if in_pieces || self.state != State::Open => {}
+                Chunk::PacketFragment(piece) => self.on_packet_fragment(cx, path, packet, &piece),
+                chunk => self.handle_chunk(cx, path, packet, chunk),
+            }
+        }
     }
 
-    fn note_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader) {
+    fn expects(&self, header: &PacketHeader) -> bool {
+        header.mode == self.far_mode()
+    }
+
+    pub(super) fn note_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader) {
         self.rtt.on_packet(cx.now, header.timestamp, header.timestamp_echo);
         if header.time_critical {
             cx.time_critical.received = Some((cx.now, self.id));
@@ -119,7 +144,7 @@ impl Session {
         }
         match chunk {
             // A ping that is longer than what may be sent has no identical answer.
-            Chunk::Ping(message) if message.len() <= self.control_capacity(cx.config) => {
+            Chunk::Ping(message) if message.len() <= self.control_capacity() => {
                 let elsewhere = (path != self.path).then_some(path);
                 self.push_control(elsewhere, kind::PING_REPLY, message);
             }
@@ -148,6 +173,7 @@ impl Session {
             }
             Chunk::BufferProbe(flow) => self.on_buffer_probe(flow),
             Chunk::FlowException { flow, exception } => self.on_exception(cx, flow, exception),
+            Chunk::EcnReport(count) => packet.congested |= self.ecn.on_report(count),
             Chunk::ForwardedHello(hello) => self.on_forwarded_hello(cx, packet, &hello),
             _ => {}
         }
@@ -228,12 +254,15 @@ impl Session {
         ranges: impl Iterator<Item = AckRange>,
     ) {
         packet.report.any_acks = true;
+        let large = self.large_fragment();
         let Some(sending) = self.send_flows.get_mut(&flow) else { return };
         let (sent, first_tsn) = (&mut self.sent, self.first_tsn);
         let max_tsn_acked = &mut self.max_tsn_acked;
+        let path_mtu = &mut self.path_mtu;
         let (mut bytes, mut newest) = (0, packet.report.newest_acked);
         sending.on_ack(cx.now, blocks, cumulative, ranges, |acked: Acked| {
             bytes += acked.size;
+            path_mtu.on_acknowledged(acked.size, large);
             *max_tsn_acked = (*max_tsn_acked).max(acked.tsn);
             newest = newest.max(Some(acked.tsn));
             let index = acked.tsn.checked_sub(first_tsn).map(|i| i as usize);
@@ -295,9 +324,14 @@ impl Session {
     }
 
     fn on_ping_reply(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
+        if path == self.path {
+            self.path_mtu.on_reply(cx.now, self.rtt.timeout(), message);
+        }
         if path != self.path && self.mobility.confirm(cx.now, path.remote, message) {
             tracing::debug!(session = %self.id, from = %self.path.remote, to = %path.remote, "far end moved");
+            self.mobility.note(cx.now, self.path);
             self.path = path;
+            self.path_mtu.on_moved(cx.now);
             // What waits for the new address now goes the usual way.
             for control in self.outbox.iter_mut().filter(|control| control.path == Some(path)) {
                 control.path = None;
@@ -338,14 +372,22 @@ impl Session {
             self.ack_now |= self.data_packets >= ACK_EVERY;
         }
         if packet.report.any_acks {
-            self.detect_losses(packet);
+            self.detect_losses(cx.now, packet);
             self.burst = 0;
             let in_flight = self.outstanding > 0;
             // Also with nothing in flight: then the congestion window is too old at that time.
             self.timeout = self.timeout.map(|_| cx.now + self.rtt.timeout());
             self.unanswered_since = in_flight.then_some(cx.now);
         }
+        if packet.report.any_acks {
+            self.ecn.on_acknowledgement();
+        }
+        packet.report.ecn_congestion =
+            packet.congested && self.ecn.should_react(self.max_tsn_acked, self.next_tsn());
         self.report_packet(cx, packet.report);
+        if path != self.path {
+            self.mobility.note(cx.now, path);
+        }
         if path != self.path
             && let Some(message) = self.mobility.challenge(cx.now, path.remote)
         {
@@ -366,7 +408,8 @@ impl Session {
     }
 
     /// Negative acknowledgement by transmission order (§3.6.2.5).
-    fn detect_losses(&mut self, packet: &mut Packet) {
+    fn detect_losses(&mut self, now: Time, packet: &mut Packet) {
+        let large = self.large_fragment();
         let passed = self.max_tsn_acked.saturating_sub(self.first_tsn);
         let sent = (self.first_tsn..).zip(&mut self.sent).take(passed as usize);
         for (tsn, record) in sent.filter(|(_, record)| record.in_flight) {
@@ -383,6 +426,7 @@ impl Session {
                 let bytes = flow.on_lost(record.sequence);
                 self.outstanding -= bytes;
                 packet.report.lost_bytes += bytes;
+                self.path_mtu.on_lost(now, bytes, large);
             }
         }
         while self.sent.front().is_some_and(|record| !record.in_flight) {

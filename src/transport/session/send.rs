@@ -4,9 +4,10 @@ use super::receive::recent;
 use super::{Context, Sent, Session, State};
 use crate::transport::congestion::SentPacket;
 use crate::transport::transmit::MAX_BATCH;
-use crate::transport::{Config, Path, Role, TransmitBuf};
+use crate::transport::{Path, Time, Transmit, TransmitBuf};
+use crate::wire::PacketHeader;
+use crate::wire::chunk::kind;
 use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
-use crate::wire::{Mode, PacketHeader};
 use std::cmp::Reverse;
 
 /// What a fragment's chunk costs beside its data: header 3, flags 1, and the three VLUs of a flow
@@ -19,30 +20,50 @@ const FLAG_TIME_CRITICAL: u8 = 0x80;
 
 impl Session {
     /// User data bytes of a fragment that fits into a datagram together with every header.
-    pub(super) fn fragment_size(&self, config: &Config) -> usize {
-        let plain = self.sealer.plain_capacity(config.max_datagram);
+    pub(super) fn fragment_size(&self) -> usize {
+        let plain = self.sealer.plain_capacity(self.path_mtu.size());
         plain.saturating_sub(MAX_HEADER_LEN + CHUNK_OVERHEAD + SEQUENCE_MARGIN).max(64)
     }
 
     /// Payload bytes of a chunk that fits into a datagram on its own.
-    pub(crate) fn control_capacity(&self, config: &Config) -> usize {
-        let plain = self.sealer.plain_capacity(config.max_datagram);
+    pub(crate) fn control_capacity(&self) -> usize {
+        let plain = self.sealer.plain_capacity(self.path_mtu.base());
         plain.saturating_sub(MAX_HEADER_LEN + CHUNK_HEADER_LEN + SEQUENCE_MARGIN)
     }
 
-    /// Puts the next batch into the empty `buf` and says where it goes.
-    pub(crate) fn fill(&mut self, cx: &mut Context<'_>, buf: &mut TransmitBuf) -> Option<Path> {
+    /// Puts the next batch into the empty `buf` and says where and how it goes.
+    pub(crate) fn fill(&mut self, cx: &mut Context<'_>, buf: &mut TransmitBuf) -> Option<Transmit> {
         let path = self.outbox.front().and_then(|c| c.path).unwrap_or(self.path);
+        let mut transmit = Transmit::to(path);
+        if path == self.path && self.state == State::Open && self.path_mtu.has_probe() {
+            self.assemble_probe(buf);
+            transmit.alone = true;
+            return Some(self.seal(cx, buf, transmit));
+        }
+        let burst = self.burst;
+        let mut time_critical = false;
         while buf.datagrams.len() < MAX_BATCH && self.has_packet(cx, path) {
-            self.assemble(cx, path, buf);
+            time_critical |= self.assemble(cx, path, buf);
         }
         if buf.datagrams.is_empty() {
             return None;
         }
+        if self.burst != burst {
+            transmit.ecn = self.ecn.outgoing();
+        }
+        transmit.dscp = match cx.config.time_critical_dscp {
+            Some(dscp) if time_critical => dscp,
+            _ => cx.config.dscp,
+        };
+        Some(self.seal(cx, buf, transmit))
+    }
+
+    fn seal(&mut self, cx: &Context<'_>, buf: &mut TransmitBuf, transmit: Transmit) -> Transmit {
         self.sealer.seal(self.far_id, &mut buf.bytes, &buf.datagrams);
         self.stats.datagrams_sent += buf.datagrams.len() as u64;
         self.stats.bytes_sent += buf.bytes.len() as u64;
-        Some(path)
+        self.path_mtu.on_sent(cx.now, self.stats.bytes_sent);
+        transmit
     }
 
     fn has_packet(&mut self, cx: &Context<'_>, path: Path) -> bool {
@@ -76,36 +97,46 @@ impl Session {
         self.first_tsn + self.sent.len() as u64
     }
 
-    /// One packet: control chunks, acknowledgements, user data.
-    fn assemble(&mut self, cx: &mut Context<'_>, path: Path, buf: &mut TransmitBuf) {
-        let capacity = self.sealer.plain_capacity(cx.config.max_datagram);
+    /// One packet: control chunks, acknowledgements, user data. Returns whether it is time
+    /// critical.
+    fn assemble(&mut self, cx: &mut Context<'_>, path: Path, buf: &mut TransmitBuf) -> bool {
+        let mtu = if path == self.path { self.path_mtu.size() } else { self.path_mtu.base() };
+        let capacity = self.sealer.plain_capacity(mtu);
         let packet = self.sealer.begin(&mut buf.bytes);
         let start = buf.bytes.len();
         self.header(cx).encode(&mut buf.bytes);
         let end = start + capacity;
         self.assemble_control(path, start, end, &mut buf.bytes);
+        let mut time_critical = false;
         if path == self.path {
             let wants_data = self.may_send_data(cx);
             if self.ack_now || wants_data {
                 self.assemble_acks(cx, start, end, &mut buf.bytes);
             }
-            if wants_data && self.assemble_data(cx, start, end, &mut buf.bytes) {
+            time_critical = wants_data && self.assemble_data(cx, start, end, &mut buf.bytes);
+            if time_critical {
                 buf.bytes[start] |= FLAG_TIME_CRITICAL;
             }
         }
+        if buf.bytes.len() > end && self.path_mtu.has_shrunk() {
+            let plain = buf.bytes[start..].to_vec();
+            self.sealer.abandon(&mut buf.bytes, packet);
+            self.push_in_pieces(&plain, mtu, buf);
+            return time_critical;
+        }
         let datagram = self.sealer.finish(&mut buf.bytes, packet);
         buf.datagrams.push(datagram);
+        time_critical
     }
 
     fn header(&mut self, cx: &Context<'_>) -> PacketHeader {
-        let mode = if self.role == Role::Initiator { Mode::Initiator } else { Mode::Responder };
         let (timestamp, timestamp_echo) = self.rtt.stamp(cx.now);
         let elsewhere = cx.time_critical.received.filter(|(_, session)| *session != self.id);
         PacketHeader {
             time_critical_reverse: recent(cx.now, elsewhere.map(|(at, _)| at)),
             timestamp,
             timestamp_echo,
-            ..PacketHeader::new(mode)
+            ..PacketHeader::new(self.near_mode())
         }
     }
 
@@ -125,6 +156,10 @@ impl Session {
     /// Acknowledgements of every flow that is ready for one (§3.6.3.4.5, §3.6.3.4.6).
     fn assemble_acks(&mut self, cx: &Context<'_>, start: usize, end: usize, out: &mut Vec<u8>) {
         let mut first = true;
+        if let Some(count) = self.ecn.report().filter(|_| !self.ack_queue.is_empty()) {
+            out.extend_from_slice(&[kind::ECN_REPORT, 0, 1, count]);
+            self.ecn.on_report_sent();
+        }
         while let Some(&flow) = self.ack_queue.front() {
             if let Some(receiving) = self.recv_flows.get_mut(&flow).filter(|f| f.should_ack) {
                 let room = end.saturating_sub(out.len());
@@ -219,20 +254,25 @@ impl Session {
     }
 
     /// A retransmission timeout (§3.6.2.6): everything in flight counts as lost.
-    pub(super) fn on_retransmission_timeout(&mut self) {
+    pub(super) fn on_retransmission_timeout(&mut self, now: Time) {
         let outstanding = self.outstanding;
+        let large = self.large_fragment();
         self.first_tsn += self.sent.len() as u64;
         for record in self.sent.drain(..).filter(|record| record.in_flight) {
             if let Some(flow) = self.send_flows.get_mut(&record.flow) {
-                self.outstanding -= flow.on_lost(record.sequence);
+                let size = flow.on_lost(record.sequence);
+                self.outstanding -= size;
+                self.path_mtu.on_lost(now, size, large);
             }
         }
         let lost = outstanding - self.outstanding;
+        self.ecn.on_timeout();
         self.burst = 0;
         self.timeout = None;
         if lost > 0 {
             self.stats.timeouts += 1;
             self.rtt.back_off();
+            self.seek(now);
         }
         self.congestion.on_timeout(lost);
     }

@@ -39,10 +39,12 @@ impl Session {
             self.ack_now = true;
         }
         if self.timeout.is_some_and(|at| at <= now) {
-            self.on_retransmission_timeout();
+            self.on_retransmission_timeout(now);
         }
         self.pacer.on_timer(now);
         self.flow_timers(now);
+        self.path_mtu.on_timeout(now, self.rtt.timeout());
+        self.pieces.expire(now);
         self.ping_if_silent(now);
         let unanswered = self.pinging.map(|p| p.first).into_iter().chain(self.unanswered_since);
         if unanswered.min().is_some_and(|since| now.since(since) >= self.dead_after) {
@@ -81,8 +83,16 @@ impl Session {
                 self.rtt.back_off();
                 self.push_control(None, kind::PING, &[]);
                 self.pinging = Some(Pinging { again: now + self.rtt.timeout(), ..pinging });
+                self.seek(now);
             }
             _ => {}
+        }
+    }
+
+    /// Pings the other addresses where the far end may be.
+    pub(super) fn seek(&mut self, now: Time) {
+        for (path, message) in self.mobility.seek(now, self.path) {
+            self.push_control(Some(path), kind::PING, &message);
         }
     }
 
@@ -110,13 +120,22 @@ impl Session {
         let flows = self.send_flows.values().filter_map(|flow| flow.next_timeout());
         let receiving = self.recv_flows.values().filter_map(|flow| flow.next_timeout());
         let unconfirmed = (!self.confirmed).then(|| self.last_received + UNCONFIRMED);
+        let path_mtu = self.path_mtu.next_timeout();
         let dead = self.unanswered_since.map(|since| since + self.dead_after);
         flows
             .chain(receiving)
             .chain(
-                [self.delayed_ack, self.timeout, self.pacer.due(), dead, unconfirmed, Some(ping)]
-                    .into_iter()
-                    .flatten(),
+                [
+                    self.delayed_ack,
+                    self.timeout,
+                    self.pacer.due(),
+                    dead,
+                    unconfirmed,
+                    path_mtu,
+                    Some(ping),
+                ]
+                .into_iter()
+                .flatten(),
             )
             .min()
     }

@@ -5,7 +5,7 @@ use crate::driver::Service;
 use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
 use crate::range::IndexSet;
-use crate::transport::{Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use crate::vod::replica::{Stage, StoreReply};
 use crate::vod::{FileEvent, FilePeer, Layout, Request, StoreError};
 use std::net::SocketAddr;
@@ -104,13 +104,8 @@ impl FileService {
 }
 
 impl Machine for FileService {
-    fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        self.peer.handle_datagram(now, path, datagram);
-        self.touch(now);
-    }
-
-    fn handle_datagrams(&mut self, now: Time, path: Path, datagrams: &mut [u8], segment: usize) {
-        self.peer.handle_datagrams(now, path, datagrams, segment);
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.peer.handle_datagrams(now, path, arrived);
         self.touch(now);
     }
 

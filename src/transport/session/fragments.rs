@@ -1,0 +1,80 @@
+//! Packets of a session in pieces (RFC 7016 §3.4).
+//!
+//! Pieces are put together for whoever sends them. They are made only of packets that can't be
+//! avoided: of fragments that were cut when the path took larger datagrams than it takes now. The
+//! path is searched for larger datagrams only if the far end has shown that it puts pieces
+//! together again, which the observed player does not.
+
+use super::receive::Packet;
+use super::{Context, Session};
+use crate::transport::fragments::cut;
+use crate::transport::{Path, Role, TransmitBuf};
+use crate::wire::chunk::PacketFragment;
+use crate::wire::{Chunk, Mode, PacketHeader};
+
+impl Session {
+    /// Takes a piece, and processes the packet that it makes whole.
+    pub(super) fn on_packet_fragment(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: Path,
+        packet: &mut Packet,
+        piece: &PacketFragment<'_>,
+    ) {
+        let mode = self.far_mode();
+        let id = piece.packet_id;
+        let Some(whole) = self.pieces.take(cx.now, id, mode, piece, piece.data.len()) else {
+            return;
+        };
+        let Ok((header, rest)) = PacketHeader::parse(&whole.plain) else { return };
+        self.note_header(cx, &header);
+        self.handle_chunks(cx, path, packet, rest, true);
+    }
+
+    /// The mode of packets from this end.
+    pub(super) const fn near_mode(&self) -> Mode {
+        match self.role {
+            Role::Initiator => Mode::Initiator,
+            Role::Responder => Mode::Responder,
+        }
+    }
+
+    /// The mode of packets from the far end.
+    pub(super) const fn far_mode(&self) -> Mode {
+        match self.role {
+            Role::Initiator => Mode::Responder,
+            Role::Responder => Mode::Initiator,
+        }
+    }
+
+    /// Puts a plain packet into the buffer as datagrams of at most `datagram` bytes.
+    pub(super) fn push_in_pieces(&mut self, plain: &[u8], datagram: usize, buf: &mut TransmitBuf) {
+        let capacity = self.sealer.plain_capacity(datagram);
+        self.next_packet_id += 1;
+        for piece in cut(plain, self.next_packet_id, capacity) {
+            let packet = self.sealer.begin(&mut buf.bytes);
+            PacketHeader::new(self.near_mode()).encode(&mut buf.bytes);
+            // Cannot fail: a piece is shorter than a datagram.
+            let _ = Chunk::PacketFragment(piece).encode(&mut buf.bytes);
+            let range = self.sealer.finish(&mut buf.bytes, packet);
+            buf.datagrams.push(range);
+        }
+    }
+
+    /// Payload of a ping as a packet that is cut in two, in chunks of one packet: whoever answers
+    /// puts pieces together again.
+    pub(super) fn ping_in_pieces(&mut self, message: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        PacketHeader::new(self.near_mode()).encode(&mut plain);
+        let _ = Chunk::Ping(message).encode(&mut plain);
+        self.next_packet_id += 1;
+        let packet_id = self.next_packet_id;
+        let (first, second) = plain.split_at(plain.len() / 2);
+        let mut chunks = Vec::new();
+        for (number, data) in [(0, first), (1, second)] {
+            let piece = PacketFragment { more: number == 0, reserved: 0, packet_id, number, data };
+            let _ = Chunk::PacketFragment(piece).encode(&mut chunks);
+        }
+        chunks
+    }
+}

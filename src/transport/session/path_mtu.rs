@@ -1,0 +1,362 @@
+//! How large datagrams the path takes (RFC 7016 §3.5.4.3, after RFC 4821).
+//!
+//! Every path is taken to pass [`Config::max_datagram`]. A session that sends much looks for more:
+//! a packet of padding and a ping that is answered has passed. It looks only if the far end puts
+//! packet fragments together again, since fragments of messages keep the size to which they were
+//! cut: should the path take less later, they go in pieces.
+
+use super::Session;
+use crate::transport::{Config, Time, TransmitBuf};
+use crate::wire::chunk::kind;
+use crate::wire::packet::CHUNK_HEADER_LEN;
+use std::time::Duration;
+
+/// A session that has sent less, in bytes, does not look for anything.
+const WORTHWHILE: u64 = 64 << 10;
+/// A search ends when what is left to find is less than this many bytes.
+const RESOLUTION: usize = 32;
+/// So often is a size tried before it counts as too large.
+const TRIES: u32 = 3;
+/// Shortest time that an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// After a search, and after a far end that does not answer, it is tried again then (RFC 4821
+/// §7.3).
+const SEARCH_AGAIN: Duration = Duration::from_secs(600);
+/// After the path turned out to take less than before, it is tried again then.
+const AFTER_BLACK_HOLE: Duration = Duration::from_secs(60);
+/// So many large fragments lost in a row mean that large datagrams no longer pass.
+const LOST_IN_A_ROW: u32 = 6;
+/// First byte of the ping's message.
+const MARK: u8 = b'P';
+const MESSAGE_LEN: usize = 1 + 4;
+
+/// What is known of the path.
+#[derive(Debug)]
+pub(super) struct PathMtu {
+    /// What passes every path.
+    base: usize,
+    /// What is looked for at most.
+    ceiling: usize,
+    /// What passes this one.
+    current: usize,
+    /// The largest that it ever was.
+    largest: usize,
+    search: Search,
+    /// Tells the answers of different probes apart.
+    number: u32,
+    /// To be sent now.
+    due: Option<Probe>,
+    lost_in_a_row: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// Nothing is looked for.
+    Idle,
+    /// Waits until it looks (again).
+    Resting { until: Time },
+    /// The far end was asked whether it puts pieces together.
+    Asking { tries: u32, again: Time },
+    /// A probe of `size` is on its way; `high` and more do not pass.
+    Probing { high: usize, size: usize, tries: u32, again: Time },
+}
+
+/// A packet of the search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Probe {
+    /// Bytes of the datagram; `None` for the question whether pieces are put together.
+    pub(super) size: Option<usize>,
+    pub(super) message: [u8; MESSAGE_LEN],
+}
+
+impl PathMtu {
+    pub(super) const fn new(config: &Config) -> Self {
+        Self {
+            base: config.max_datagram,
+            ceiling: config.max_probed_datagram,
+            current: config.max_datagram,
+            largest: config.max_datagram,
+            search: Search::Idle,
+            number: 0,
+            due: None,
+            lost_in_a_row: 0,
+        }
+    }
+
+    /// The largest datagram that may be sent, in bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.current
+    }
+
+    /// What passes every path.
+    pub(super) const fn base(&self) -> usize {
+        self.base
+    }
+
+    /// Fragments may wait that are too large for the path as it is now.
+    pub(super) const fn has_shrunk(&self) -> bool {
+        self.current < self.largest
+    }
+
+    /// So many bytes were sent altogether.
+    pub(super) fn on_sent(&mut self, now: Time, total: u64) {
+        if self.search == Search::Idle && total >= WORTHWHILE && self.is_worth_it() {
+            self.search = Search::Resting { until: now };
+        }
+    }
+
+    fn is_worth_it(&self) -> bool {
+        self.ceiling >= self.current + RESOLUTION
+    }
+
+    pub(super) const fn next_timeout(&self) -> Option<Time> {
+        match self.search {
+            Search::Idle => None,
+            Search::Resting { until: at }
+            | Search::Asking { again: at, .. }
+            | Search::Probing { again: at, .. } => Some(at),
+        }
+    }
+
+    /// Goes on with the search if that is due. `timeout` is the retransmission timeout.
+    pub(super) fn on_timeout(&mut self, now: Time, timeout: Duration) {
+        if self.next_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        let again = now + timeout.max(PATIENCE);
+        match self.search {
+            Search::Idle => {}
+            Search::Resting { .. } if !self.is_worth_it() => self.rest(now, SEARCH_AGAIN),
+            Search::Resting { .. } => {
+                self.search = Search::Asking { tries: 1, again };
+                self.send(None);
+            }
+            Search::Asking { tries, .. } if tries < TRIES => {
+                self.search = Search::Asking { tries: tries + 1, again };
+                self.send(None);
+            }
+            Search::Asking { .. } => self.rest(now, SEARCH_AGAIN),
+            Search::Probing { high, size, tries, .. } if tries < TRIES => {
+                self.search = Search::Probing { high, size, tries: tries + 1, again };
+                self.send(Some(size));
+            }
+            Search::Probing { size, .. } => self.look_below(now, again, size),
+        }
+    }
+
+    fn rest(&mut self, now: Time, period: Duration) {
+        self.search = Search::Resting { until: now + period };
+    }
+
+    /// Tries the middle between what passes and `high`, which does not.
+    fn look_below(&mut self, now: Time, again: Time, high: usize) {
+        if high < self.current + RESOLUTION {
+            return self.rest(now, SEARCH_AGAIN);
+        }
+        self.probe(high, self.current + (high - self.current) / 2, again);
+    }
+
+    fn probe(&mut self, high: usize, size: usize, again: Time) {
+        self.search = Search::Probing { high, size, tries: 1, again };
+        self.send(Some(size));
+    }
+
+    fn send(&mut self, size: Option<usize>) {
+        self.number = self.number.wrapping_add(1);
+        self.due = Some(Probe { size, message: self.message() });
+    }
+
+    fn message(&self) -> [u8; MESSAGE_LEN] {
+        let [a, b, c, d] = self.number.to_be_bytes();
+        [MARK, a, b, c, d]
+    }
+
+    pub(super) const fn has_probe(&self) -> bool {
+        self.due.is_some()
+    }
+
+    pub(super) const fn take_probe(&mut self) -> Option<Probe> {
+        self.due.take()
+    }
+
+    /// Takes the answer to a ping. True if it belongs to the search.
+    pub(super) fn on_reply(&mut self, now: Time, timeout: Duration, message: &[u8]) -> bool {
+        if message != self.message() {
+            return false;
+        }
+        let again = now + timeout.max(PATIENCE);
+        match self.search {
+            Search::Asking { .. } if self.is_worth_it() => {
+                self.probe(self.ceiling + 1, self.ceiling, again);
+            }
+            Search::Asking { .. } => self.rest(now, SEARCH_AGAIN),
+            Search::Probing { high, size, .. } => {
+                self.current = size;
+                self.largest = self.largest.max(size);
+                self.lost_in_a_row = 0;
+                self.look_below(now, again, high);
+            }
+            Search::Idle | Search::Resting { .. } => {}
+        }
+        true
+    }
+
+    /// A fragment of `size` bytes has arrived; `large` is what a small datagram does not hold.
+    pub(super) const fn on_acknowledged(&mut self, size: u64, large: u64) {
+        if size > large {
+            self.lost_in_a_row = 0;
+        }
+    }
+
+    /// A fragment of `size` bytes was lost.
+    pub(super) fn on_lost(&mut self, now: Time, size: u64, large: u64) {
+        if size <= large || self.current == self.base {
+            return;
+        }
+        self.lost_in_a_row += 1;
+        if self.lost_in_a_row >= LOST_IN_A_ROW {
+            tracing::debug!(bytes = self.current, "large datagrams no longer pass");
+            self.forget(now, AFTER_BLACK_HOLE);
+        }
+    }
+
+    /// The path is another one now.
+    pub(super) fn on_moved(&mut self, now: Time) {
+        if self.search != Search::Idle {
+            self.forget(now, PATIENCE);
+        }
+    }
+
+    fn forget(&mut self, now: Time, period: Duration) {
+        self.current = self.base;
+        self.lost_in_a_row = 0;
+        self.due = None;
+        self.rest(now, period);
+    }
+}
+
+impl Session {
+    /// A fragment larger than this, with its chunk header, was cut for more than the base.
+    pub(super) fn large_fragment(&self) -> u64 {
+        self.sealer.plain_capacity(self.path_mtu.base()) as u64
+    }
+
+    /// Puts the packet that the search wants sent into the empty buffer.
+    pub(super) fn assemble_probe(&mut self, buf: &mut TransmitBuf) {
+        let Some(probe) = self.path_mtu.take_probe() else { return };
+        let pieces = match probe.size {
+            None => self.ping_in_pieces(&probe.message),
+            Some(_) => Vec::new(),
+        };
+        let capacity = probe.size.map_or(0, |size| self.sealer.plain_capacity(size));
+        let packet = self.sealer.begin(&mut buf.bytes);
+        let start = buf.bytes.len();
+        crate::wire::PacketHeader::new(self.near_mode()).encode(&mut buf.bytes);
+        if probe.size.is_some() {
+            let ping = CHUNK_HEADER_LEN + MESSAGE_LEN;
+            let padding = capacity.saturating_sub(1 + CHUNK_HEADER_LEN + ping);
+            push_chunk(kind::PADDING_00, &vec![0; padding], &mut buf.bytes);
+            push_chunk(kind::PING, &probe.message, &mut buf.bytes);
+        } else {
+            buf.bytes.extend_from_slice(&pieces);
+        }
+        debug_assert!(probe.size.is_none() || buf.bytes.len() - start == capacity);
+        let range = self.sealer.finish(&mut buf.bytes, packet);
+        buf.datagrams.push(range);
+    }
+}
+
+fn push_chunk(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
+    let len = u16::try_from(payload.len()).unwrap_or(0);
+    out.push(kind);
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(&payload[..usize::from(len)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(250);
+
+    fn searching() -> PathMtu {
+        let config = Config { max_probed_datagram: 1452, ..Config::default() };
+        let mut mtu = PathMtu::new(&config);
+        mtu.on_sent(Time::ZERO, WORTHWHILE - 1);
+        assert_eq!(mtu.next_timeout(), None);
+        mtu.on_sent(Time::ZERO, WORTHWHILE);
+        mtu
+    }
+
+    /// Lets the search run over a path that passes `limit` bytes.
+    fn run(mtu: &mut PathMtu, mut now: Time, limit: usize) -> Time {
+        for _ in 0..100 {
+            mtu.on_timeout(now, TIMEOUT);
+            while let Some(probe) = mtu.take_probe() {
+                if probe.size.is_none_or(|size| size <= limit) {
+                    assert!(mtu.on_reply(now, TIMEOUT, &probe.message));
+                }
+            }
+            match mtu.search {
+                Search::Resting { .. } => return now,
+                _ => now = mtu.next_timeout().unwrap(),
+            }
+        }
+        panic!("an endless search");
+    }
+
+    #[test]
+    fn a_search_finds_what_passes() {
+        for limit in 1200..1500 {
+            let mut mtu = searching();
+            run(&mut mtu, Time::ZERO, limit);
+            assert!(mtu.size() <= limit && mtu.size() + RESOLUTION > limit.min(1452), "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_far_end_that_does_not_answer_gets_nothing_larger() {
+        let mut mtu = searching();
+        let mut now = Time::ZERO;
+        for _ in 0..TRIES {
+            mtu.on_timeout(now, TIMEOUT);
+            assert_eq!(mtu.take_probe().unwrap().size, None);
+            now = mtu.next_timeout().unwrap();
+        }
+        mtu.on_timeout(now, TIMEOUT);
+        assert_eq!(mtu.next_timeout(), Some(now + SEARCH_AGAIN));
+        assert_eq!((mtu.take_probe(), mtu.size()), (None, 1200));
+    }
+
+    #[test]
+    fn six_large_losses_in_a_row_lead_back() {
+        let mut mtu = searching();
+        let now = run(&mut mtu, Time::ZERO, 9000);
+        assert_eq!(mtu.size(), 1452);
+        for _ in 0..5 {
+            mtu.on_lost(now, 1300, 1190);
+        }
+        mtu.on_acknowledged(500, 1190);
+        mtu.on_lost(now, 500, 1190);
+        mtu.on_acknowledged(1300, 1190);
+        for _ in 0..5 {
+            mtu.on_lost(now, 1300, 1190);
+        }
+        assert_eq!(mtu.size(), 1452);
+        mtu.on_lost(now, 1300, 1190);
+        assert!(mtu.size() == 1200 && mtu.has_shrunk());
+        assert_eq!(mtu.next_timeout(), Some(now + AFTER_BLACK_HOLE));
+    }
+
+    #[test]
+    fn a_late_answer_to_an_earlier_probe_means_nothing() {
+        let mut mtu = searching();
+        mtu.on_timeout(Time::ZERO, TIMEOUT);
+        let ask = mtu.take_probe().unwrap();
+        assert!(mtu.on_reply(Time::ZERO, TIMEOUT, &ask.message));
+        assert!(!mtu.on_reply(Time::ZERO, TIMEOUT, &ask.message));
+        assert!(!mtu.on_reply(Time::ZERO, TIMEOUT, b"P"));
+        assert_eq!(mtu.size(), 1200);
+        assert_eq!(mtu.take_probe().unwrap().size, Some(1452));
+    }
+}
