@@ -6,7 +6,7 @@ use rtmfp::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
 use rtmfp::sim::{Actor, Link, Network, NodeId};
 use rtmfp::transport::{
     Arrived, Computed, Config, Controller, Endpoint, Event, FlowId, FlowOptions, Job, Machine,
-    MessageOptions, Path as TransportPath, SessionId, SessionStats, Time, Transmit, TransmitBuf,
+    MessageOptions, Path as TransportPath, SessionId, Time, Transmit, TransmitBuf,
 };
 use std::time::Duration;
 
@@ -171,10 +171,6 @@ impl Streams {
         let before = self.received(stream);
         self.run(time);
         mb(self.received(stream) - before) / time.as_secs_f64()
-    }
-
-    pub fn stats(&self, stream: usize) -> SessionStats {
-        self.sender(stream).stats()
     }
 
     pub fn sender(&self, stream: usize) -> rtmfp::transport::SessionRef<'_> {

@@ -30,7 +30,7 @@ pub enum Controller {
     #[default]
     AppendixA,
     /// A BBR-like controller: measures delivery rate and round trip, and bears losses that are
-    /// not its own doing. Does not yield to time critical data more than to other data.
+    /// not its own doing.
     Bbr,
 }
 

@@ -49,6 +49,10 @@ const FALLEN_TIME: Duration = Duration::from_millis(100);
 const AGGREGATION_ROUNDS: u64 = 5;
 /// A session that has not sent for so long begins anew.
 const FORGET_AFTER: Duration = Duration::from_secs(10);
+/// Growth of the window within a round trip while yielding to time critical data: the greater of
+/// these bytes and this share (RFC 7016 §3.5.2.1).
+const YIELDING_BYTES: f64 = 384.0;
+const YIELDING_SHARE: f64 = 0.005;
 /// The window may hold so many bursts, however short the round trip.
 const BURSTS_IN_FLIGHT: u64 = 3;
 
@@ -87,6 +91,8 @@ struct Model {
     round_end: u64,
     /// The round in which congestion was last seen.
     congested_round: Option<u64>,
+    /// Time critical data is sent or received elsewhere, and not sent here.
+    yielding: bool,
     /// Congestion marks that were not answered yet.
     marked: bool,
     /// Highest rate in this round, in bytes per second.
@@ -180,6 +186,7 @@ impl Model {
             round: 0,
             round_end: 0,
             congested_round: None,
+            yielding: false,
             marked: false,
             round_rate: 0,
             fast_at: now,
@@ -204,6 +211,7 @@ impl Model {
     }
 
     fn on_packet(&mut self, report: &AckReport) {
+        self.yielding = !report.fast_grow && !report.time_critical_sent;
         self.marked |= report.ecn_congestion;
         let min_rtt = self.min_rtt.unwrap_or_default();
         let Some(sample) = self.sampler.on_packet(report, min_rtt) else { return };
@@ -285,7 +293,10 @@ impl Model {
 
     /// A path that has become much slower is not found out by waiting for old rates to expire.
     fn check_fallen(&mut self, now: Time, sample: &Sample) {
-        let measured = self.full && self.phase != Phase::ProbeRtt && !sample.app_limited;
+        // While a queue is drained, little is delivered because little is sent.
+        let measured = self.full
+            && !matches!(self.phase, Phase::Drain | Phase::ProbeRtt)
+            && !sample.app_limited;
         let fast = sample.rate.is_none_or(|rate| rate >= self.max_rate() / 2);
         if fast || !measured || !self.has_queue(sample.rtt) {
             self.fast_at = now;
@@ -341,7 +352,9 @@ impl Model {
     fn set_window(&mut self, report: &AckReport) {
         let extra = self.extra_acked[0].max(self.extra_acked[1]);
         let target = self.inflight(self.phase.window_gain()).saturating_add(extra);
-        let grown = self.window.saturating_add(report.acked_bytes);
+        let share = (YIELDING_BYTES / self.window.max(1) as f64).max(YIELDING_SHARE);
+        let share = if self.yielding { share.min(1.0) } else { 1.0 };
+        let grown = self.window.saturating_add(scale(report.acked_bytes, share));
         if self.full {
             self.window = grown.min(target);
         } else if self.window < target || self.max_rate() == 0 {

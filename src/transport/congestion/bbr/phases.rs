@@ -133,7 +133,10 @@ impl Model {
                 }
             }
             Phase::Drain if outstanding <= self.inflight(1.0) => self.enter(now, Phase::Down),
-            Phase::Down | Phase::Cruise if now >= self.probe_at => self.enter(now, Phase::Refill),
+            Phase::Refill | Phase::Up if self.yielding => self.enter(now, Phase::Down),
+            Phase::Down | Phase::Cruise if now >= self.probe_at && !self.yielding => {
+                self.enter(now, Phase::Refill);
+            }
             Phase::Down if outstanding <= self.inflight(1.0).min(self.with_headroom()) => {
                 self.enter(now, Phase::Cruise);
             }

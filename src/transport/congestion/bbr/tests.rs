@@ -17,6 +17,7 @@ struct Track {
     flight: VecDeque<Time>,
     /// When the pace lets the next packet go.
     paced: Time,
+    fast_grow: bool,
 }
 
 impl Track {
@@ -24,7 +25,7 @@ impl Track {
         let now = Time::from_millis(1000);
         let rtt = Duration::from_millis(rtt);
         let (bbr, flight) = (Bbr::new(SEGMENT), VecDeque::new());
-        Self { bbr, now, rate, rtt, busy: now, next: 1, flight, paced: now }
+        Self { bbr, now, rate, rtt, busy: now, next: 1, flight, paced: now, fast_grow: true }
     }
 
     fn outstanding(&self) -> u64 {
@@ -59,6 +60,7 @@ impl Track {
             first_tsn,
             next_tsn: self.next,
             any_acks: true,
+            fast_grow: self.fast_grow,
             ..AckReport::default()
         });
     }
@@ -164,6 +166,7 @@ fn a_lone_message_is_not_a_rate() {
             first_tsn: tsn + 1,
             next_tsn: tsn + 1,
             any_acks: true,
+            fast_grow: true,
             ..AckReport::default()
         });
     }
@@ -208,4 +211,17 @@ fn a_timeout_begins_with_a_small_window_and_keeps_the_model() {
     assert_eq!(track.bbr.window(), 4000, "nothing was lost by a pause");
     track.run(500);
     within(track.bbr.window(), 500_000, 600_000);
+}
+
+#[test]
+fn time_critical_data_elsewhere_ends_growth() {
+    let mut track = Track::new(5_000_000, 50);
+    track.fast_grow = false;
+    track.run(1000);
+    within(track.bbr.window(), 4000, 4000 + 20 * 384);
+    let mut track = Track::new(5_000_000, 50);
+    track.run(1500);
+    track.fast_grow = false;
+    let phases = track.phases(8000);
+    assert!(!phases.contains(&Phase::Refill) && !phases.contains(&Phase::Up), "{phases:?}");
 }
