@@ -58,7 +58,7 @@ struct Arguments {
 /// What every work takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// How often to measure; the median is reported [default: 5, idle and lossy: less]
+    /// How often to measure; the median is reported [default: 5]
     #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
     /// End with the medians as one line of JSON

@@ -69,8 +69,6 @@ pub(crate) struct Sample {
     pub(crate) sessions: u64,
     /// Sessions that are open.
     pub(crate) open: u64,
-    /// Messages that arrived.
-    pub(crate) messages: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
 }
@@ -201,7 +199,6 @@ impl Remote {
             resident: count("resident"),
             sessions: count("sessions"),
             open: count("open"),
-            messages: count("messages"),
             bytes: count("bytes"),
         })
     }
