@@ -54,7 +54,6 @@ struct Responder {
     /// The flows back.
     back: HashMap<(SessionId, FlowId), FlowId>,
     sessions: u64,
-    messages: u64,
     bytes: u64,
 }
 
@@ -85,7 +84,6 @@ impl App for Responder {
                 self.back.insert((session, flow), back);
             }
             Event::Message { session, flow, message } => {
-                self.messages += 1;
                 self.bytes += message.len() as u64;
                 if let Some(&back) = self.back.get(&(session, flow)) {
                     // Full or closed: the other end will miss it.
@@ -136,7 +134,6 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
                 "resident": resident,
                 "sessions": app.sessions,
                 "open": endpoint.sessions().count(),
-                "messages": app.messages,
                 "bytes": app.bytes,
             })
         });
