@@ -1,7 +1,7 @@
 //! A bulk transfer through an emulated link: the work `lossy`.
 
 use crate::Common;
-use crate::flood::{Flooder, connect, flood, parse_seconds};
+use crate::flood::{Flooder, begin, connect, parse_seconds, session_stats};
 use crate::keylog::KeyLog;
 use crate::link::{Link, LinkConfig, check};
 use crate::party::{Mode, Party, identity, negotiating};
@@ -12,7 +12,7 @@ use clap::Args;
 use rtmfp::crypto::{DhGroup, KeyStyle};
 use rtmfp::transport::Config;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The work `lossy`.
 #[derive(Debug, Args)]
@@ -140,18 +140,21 @@ impl Lossy {
         let keys = identity(KeyStyle::Ephemeral, group);
         let mut party = Party::start(config, keys, Flooder::new(8192), keylog)?;
         let session = connect(&mut party, link.address).await?;
-        let flood = flood(&mut party, session, self.seconds).await?;
-        let arrived = remote.sample()?.bytes;
-        ensure!(arrived == flood.bytes, "{} bytes were sent, {arrived} arrived", flood.bytes);
-        let rate = flood.bytes as f64 / flood.seconds;
+        let (before, begun) = (remote.sample()?.bytes, Instant::now());
+        begin(&party, session, 2 * Duration::from_secs_f64(self.seconds)).await?;
+        tokio::time::sleep(Duration::from_secs_f64(self.seconds)).await;
+        let (arrived, seconds) = (remote.sample()?.bytes - before, begun.elapsed().as_secs_f64());
+        let stats = session_stats(&party, session).await?;
+        ensure!(arrived > 0, "nothing has arrived");
+        let rate = arrived as f64 / seconds;
         let counters = link.counters();
         let delivered = counters.delivered.load(Relaxed) as f64;
         report.add("mb_per_s", "MB/s", rate / 1e6);
         report.explain("% of the link's rate", rate / self.link().rate * 100.0);
         report.explain("datagrams lost at random", counters.lost.load(Relaxed) as f64);
         report.explain("datagrams refused by the queue", counters.overflowed.load(Relaxed) as f64);
-        report.explain("fragments found lost by the sender", flood.lost as f64);
-        report.explain("retransmission timeouts", flood.timeouts as f64);
+        report.explain("fragments found lost by the sender", stats.fragments_lost as f64);
+        report.explain("retransmission timeouts", stats.timeouts as f64);
         report.explain("link late, mean µs", counters.late.load(Relaxed) as f64 / delivered);
         party.stop().await
     }
