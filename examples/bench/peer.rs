@@ -120,9 +120,11 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
             if lines.blocking_send(line).is_err() {
-                return;
+                break;
             }
         }
+        // At once, whatever the driver is doing.
+        std::process::exit(0);
     });
     while let Some(line) = questions.recv().await {
         // Before the answer costs anything.
