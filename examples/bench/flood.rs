@@ -6,12 +6,13 @@ use crate::party::{App, Mode, PATIENCE, Party, Running, identity, negotiating};
 use crate::peer::{Peer, Remote, discriminator};
 use crate::process;
 use crate::report::Report;
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
 use rtmfp::crypto::{DhGroup, KeyStyle};
 use rtmfp::transport::{
-    Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, SendError, SessionId, Time,
+    Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, SendError, SessionId,
+    SessionStats, Time,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -79,13 +80,13 @@ pub(crate) enum Note {
 
 /// What one flood came to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Flood {
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-    pub(crate) seconds: f64,
-    pub(crate) sender_cpu: f64,
-    pub(crate) lost: u64,
-    pub(crate) timeouts: u64,
+struct Flood {
+    messages: u64,
+    bytes: u64,
+    seconds: f64,
+    sender_cpu: f64,
+    lost: u64,
+    timeouts: u64,
 }
 
 impl Flooder {
@@ -148,34 +149,51 @@ pub(crate) async fn connect(
     }
 }
 
-/// Sends for `seconds`, and waits until all of it is acknowledged.
-pub(crate) async fn flood(
-    party: &mut Running<Flooder>,
+/// Opens a flow and keeps its queue full for `duration`. Returns when it began.
+pub(crate) async fn begin(
+    party: &Running<Flooder>,
     session: SessionId,
-    seconds: f64,
-) -> anyhow::Result<Flood> {
-    let duration = Duration::from_secs_f64(seconds);
-    let cpu = process::cpu_seconds();
+    duration: Duration,
+) -> anyhow::Result<Time> {
     let begin = move |endpoint: &mut Endpoint, app: &mut Flooder, now: Time| {
         let flow = endpoint.open_flow(session, b"bench", FlowOptions::default())?;
         app.flow = Some((session, flow));
         app.until = now + duration;
         app.sent = 0;
         app.fill(now, endpoint);
-        Ok::<_, SendError>((now, app.message.len() as u64))
+        Ok::<_, SendError>(now)
     };
-    let (begun, message) = party.ask(begin).await??;
+    Ok(party.ask(begin).await??)
+}
+
+/// What the session has counted so far.
+pub(crate) async fn session_stats(
+    party: &Running<Flooder>,
+    session: SessionId,
+) -> anyhow::Result<SessionStats> {
+    let look = move |endpoint: &mut Endpoint, _: &mut Flooder, _| {
+        endpoint.session(session).map(|info| info.stats())
+    };
+    party.ask(look).await?.context("the session is closed")
+}
+
+/// Sends for `seconds`, and waits until all of it is acknowledged.
+async fn flood(
+    party: &mut Running<Flooder>,
+    session: SessionId,
+    seconds: f64,
+) -> anyhow::Result<Flood> {
+    let duration = Duration::from_secs_f64(seconds);
+    let cpu = process::cpu_seconds();
+    let begun = begin(party, session, duration).await?;
     let done = match party.note(duration + PATIENCE).await? {
         Note::Done(done) => done,
         Note::Failed(error) => bail!(error),
         Note::Opened(_) => bail!("one more session"),
     };
     let sender_cpu = process::cpu_seconds() - cpu;
-    let look = move |endpoint: &mut Endpoint, app: &mut Flooder, _| {
-        let stats = endpoint.session(session).map(|info| info.stats()).unwrap_or_default();
-        (app.sent, stats)
-    };
-    let (messages, stats) = party.ask(look).await?;
+    let (messages, message) = party.ask(|_, app, _| (app.sent, app.message.len() as u64)).await?;
+    let stats = session_stats(party, session).await?;
     Ok(Flood {
         messages,
         bytes: messages * message,

@@ -3,7 +3,7 @@
 use crate::Common;
 use crate::keylog::KeyLog;
 use crate::party::{Mode, PATIENCE, identity, negotiating};
-use crate::peer::{Peer, Remote, parse_group};
+use crate::peer::{Peer, Remote, Sample, parse_group};
 use crate::report::{Report, percentile};
 use crate::swarm::{Note, Order, Outcome, Swarm};
 use anyhow::{bail, ensure};
@@ -132,18 +132,28 @@ impl Handshakes {
             all.retries += outcome.retries;
         }
         let seconds = begun.elapsed().as_secs_f64();
-        let after = remote.sample()?;
-        let (opened, seen) = (all.latencies.len() as u64, after.sessions - before.sessions);
-        // The last ones may have been closed by packets that are still on their way.
-        if opened > seen {
-            eprintln!("bench: {opened} sessions opened, the server knows of {seen}");
-        }
+        let opened = all.latencies.len() as u64;
+        let after = caught_up(&mut remote, before.sessions + opened).await?;
         for (handle, _) in running {
             // Those whose close is not yet answered are of no interest.
             let _ = handle.shutdown(Duration::from_secs(1)).await;
         }
         Ok(Once { all, seconds, server_cpu: after.cpu - before.cpu })
     }
+}
+
+/// The server's figures when it knows of as many sessions as the clients, or after a while.
+async fn caught_up(remote: &mut Remote, sessions: u64) -> anyhow::Result<Sample> {
+    for _ in 0..20 {
+        let sample = remote.sample()?;
+        if sample.sessions >= sessions {
+            return Ok(sample);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let sample = remote.sample()?;
+    eprintln!("bench: the server misses {} sessions", sessions.saturating_sub(sample.sessions));
+    Ok(sample)
 }
 
 /// What one run came to.

@@ -1,12 +1,180 @@
-//! stub
+//! Idle sessions with their keepalives: the work `idle`.
+
 use crate::Common;
+use crate::flood::parse_seconds;
+use crate::handshakes::{identities, processors};
 use crate::keylog::KeyLog;
+use crate::party::{Mode, negotiating};
+use crate::peer::{Peer, Remote, parse_group};
 use crate::report::Report;
+use crate::swarm::{Note, Order, Swarm};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
+use rtmfp::crypto::{DhGroup, Identity, KeyStyle};
+use rtmfp::driver::Handle;
+use rtmfp::transport::Config;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// The work `idle`.
 #[derive(Debug, Args)]
-pub(crate) struct Idle {}
+pub(crate) struct Idle {
+    /// How many sessions
+    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=500_000))]
+    sessions: u32,
+    /// Diffie-Hellman group: 2, 5, 14 or 16 (open sessions cost the same)
+    #[arg(long, default_value = "2", value_parser = parse_group)]
+    group: DhGroup,
+    /// Sessions that are being opened at a time
+    #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    concurrency: u32,
+    /// How long to wait when all are open; the clients' keepalives begin after 20 s
+    #[arg(long, default_value = "25", value_parser = parse_seconds)]
+    settle: f64,
+    /// How long the CPU time of each of --runs measurements is counted
+    #[arg(long, default_value = "10", value_parser = parse_seconds)]
+    window: f64,
+}
+
+/// Sockets of each swarm. More would make it slower, fewer would make equal session IDs likely.
+const SOCKETS: u16 = 4;
+/// Sessions that are opened and closed before memory is measured, for what is paid once.
+const WARM_UP: usize = 64;
+/// The longest time without any session opened.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// The clients.
+struct Clients {
+    handles: Vec<Handle<()>>,
+    notes: mpsc::UnboundedReceiver<Note>,
+}
+
+/// How the opening went.
+struct Opened {
+    sessions: usize,
+    failures: u64,
+    retries: u64,
+}
+
+impl Clients {
+    fn start(
+        args: &Idle,
+        server: SocketAddr,
+        identities: &[Arc<Identity>],
+        hold: bool,
+        keylog: &KeyLog,
+    ) -> anyhow::Result<Self> {
+        let swarms = processors().min(identities.len());
+        let (outlet, notes) = mpsc::unbounded_channel();
+        let mut handles = Vec::new();
+        for part in identities.chunks(identities.len().div_ceil(swarms)) {
+            let order = Order {
+                server,
+                config: negotiating(Config::default(), Mode::HmacSseq, args.group),
+                identities: part.to_vec(),
+                concurrency: (args.concurrency as usize).div_ceil(swarms),
+                hold,
+            };
+            let (handle, mut events) = Swarm::start(order, SOCKETS, keylog)?;
+            let outlet = outlet.clone();
+            tokio::spawn(async move {
+                while let Some(note) = events.recv().await {
+                    if outlet.send(note).is_err() {
+                        return;
+                    }
+                }
+            });
+            handles.push(handle);
+        }
+        Ok(Self { handles, notes })
+    }
+
+    /// Waits until every attempt has ended.
+    async fn all_opened(&mut self, total: usize) -> anyhow::Result<Opened> {
+        let begun = Instant::now();
+        let mut opened = Opened { sessions: 0, failures: 0, retries: 0 };
+        let (mut ended, mut swarms) = (0, 0);
+        while swarms < self.handles.len() {
+            let note = tokio::time::timeout(STUCK, self.notes.recv()).await;
+            match note.context("no session was opened for a long time")? {
+                Some(Note::Progress(more)) => {
+                    ended += more;
+                    eprint!("\rbench: {ended} of {total}, {} s ", begun.elapsed().as_secs());
+                }
+                Some(Note::Done(outcome)) => {
+                    swarms += 1;
+                    opened.sessions += outcome.latencies.len();
+                    opened.failures += outcome.failures;
+                    opened.retries += outcome.retries;
+                }
+                Some(Note::Lost) => opened.failures += 1,
+                None => bail!("a driver has stopped"),
+            }
+        }
+        eprintln!();
+        Ok(opened)
+    }
+
+    /// Sessions that closed although they should not have.
+    fn lost(&mut self) -> usize {
+        let mut lost = 0;
+        while let Ok(note) = self.notes.try_recv() {
+            lost += usize::from(matches!(note, Note::Lost));
+        }
+        lost
+    }
+
+    async fn stop(self) {
+        for handle in self.handles {
+            // The server ends next, so it does not matter who still knows whom.
+            let _ = handle.shutdown(Duration::from_secs(2)).await;
+        }
+    }
+}
+
 impl Idle {
-    pub(crate) async fn run(&self, _: &Common, _: &KeyLog) -> anyhow::Result<Report> {
-        anyhow::bail!("not yet")
+    pub(crate) async fn run(&self, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
+        let total = self.sessions as usize;
+        let mut report = Report::new("idle", format!("idle: {total} sessions"));
+        let peer = Peer { mode: Mode::HmacSseq, echo: false, server: true, group: self.group };
+        let mut remote = Remote::start(&peer)?;
+        // Fails at once where memory can't be measured.
+        remote.sample_memory()?;
+        let warm = identities(WARM_UP, KeyStyle::Ephemeral, self.group);
+        let mut clients = Clients::start(self, remote.address, &warm, false, keylog)?;
+        clients.all_opened(WARM_UP).await?;
+        clients.stop().await;
+
+        let before = remote.sample_memory()?;
+        let identities = identities(total, KeyStyle::Ephemeral, self.group);
+        let begun = Instant::now();
+        let mut clients = Clients::start(self, remote.address, &identities, true, keylog)?;
+        let opened = clients.all_opened(total).await?;
+        let seconds = begun.elapsed().as_secs_f64();
+        ensure!(opened.sessions > 0, "no session could be opened");
+        eprintln!("bench: {} open, settling for {} s", opened.sessions, self.settle);
+        tokio::time::sleep(Duration::from_secs_f64(self.settle)).await;
+        for _ in 0..common.runs(5) {
+            let (from, at) = (remote.sample()?, Instant::now());
+            tokio::time::sleep(Duration::from_secs_f64(self.window)).await;
+            let percent = (remote.sample()?.cpu - from.cpu) / at.elapsed().as_secs_f64() * 100.0;
+            report.add("cpu_percent", "server's CPU, % of one processor", percent);
+        }
+        let after = remote.sample_memory()?;
+        let bytes = after.resident.saturating_sub(before.resident) as f64;
+        report.add(
+            "bytes_per_session",
+            "server's resident bytes per session",
+            bytes / after.open as f64,
+        );
+        report.explain("sessions open at the server", after.open as f64);
+        report.explain("sessions opened per second", opened.sessions as f64 / seconds);
+        report.explain("failures", opened.failures as f64);
+        report.explain("hellos and keyings sent again", opened.retries as f64);
+        report.explain("sessions lost meanwhile", clients.lost() as f64);
+        clients.stop().await;
+        Ok(report)
     }
 }

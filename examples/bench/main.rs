@@ -36,10 +36,12 @@ mod process;
 mod report;
 mod swarm;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use keylog::KeyLog;
 use report::Report;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Measures this library's transport between two processes on loopback.
 #[derive(Debug, Parser)]
@@ -58,7 +60,7 @@ struct Arguments {
 /// What every work takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// How often to measure; the median is reported [default: 5, idle and lossy: less]
+    /// How often to measure; the median is reported [default: 5]
     #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
     /// End with the medians as one line of JSON
@@ -96,8 +98,17 @@ enum Work {
     Peer(peer::Peer),
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Work::Peer(peer) = &arguments.work {
@@ -112,21 +123,27 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(work: &Work, common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
-    let report = match work {
-        Work::Bulk(args) => args.run(common, keylog).await?,
-        Work::Messages(args) => args.run(common, keylog).await?,
-        Work::Pingpong(args) => args.run(common, keylog).await?,
-        Work::Handshakes(args) => args.run(common, keylog).await?,
-        Work::Idle(args) => args.run(common, keylog).await?,
-        Work::Lossy(args) => args.run(common, keylog).await?,
-        Work::All => return all(common, keylog).await,
-        Work::Peer(_) => unreachable!("it does not measure"),
-    };
+    if matches!(work, Work::All) {
+        return all(common, keylog).await;
+    }
+    let report = one(work, common, keylog).await?;
     report.print();
     if common.json {
         println!("{}", report.json());
     }
     Ok(())
+}
+
+async fn one(work: &Work, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
+    match work {
+        Work::Bulk(args) => args.run(common, keylog).await,
+        Work::Messages(args) => args.run(common, keylog).await,
+        Work::Pingpong(args) => args.run(common, keylog).await,
+        Work::Handshakes(args) => args.run(common, keylog).await,
+        Work::Idle(args) => args.run(common, keylog).await,
+        Work::Lossy(args) => args.run(common, keylog).await,
+        Work::All | Work::Peer(_) => unreachable!("no work of its own"),
+    }
 }
 
 /// Every work as its defaults say, and the works that have variants in all of them.
@@ -147,15 +164,8 @@ async fn all(common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
     for line in WORKS {
         eprintln!("bench: {line}");
         let words = ["bench"].into_iter().chain(line.split(' '));
-        let report = match Arguments::try_parse_from(words)?.work {
-            Work::Bulk(args) => args.run(common, keylog).await?,
-            Work::Messages(args) => args.run(common, keylog).await?,
-            Work::Pingpong(args) => args.run(common, keylog).await?,
-            Work::Handshakes(args) => args.run(common, keylog).await?,
-            Work::Idle(args) => args.run(common, keylog).await?,
-            Work::Lossy(args) => args.run(common, keylog).await?,
-            Work::All | Work::Peer(_) => unreachable!("not in the list"),
-        };
+        let work = Arguments::try_parse_from(words)?.work;
+        let report = one(&work, common, keylog).await.with_context(|| line.to_owned())?;
         reports.push(report);
     }
     reports.iter().for_each(Report::print);

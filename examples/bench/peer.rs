@@ -54,7 +54,6 @@ struct Responder {
     /// The flows back.
     back: HashMap<(SessionId, FlowId), FlowId>,
     sessions: u64,
-    messages: u64,
     bytes: u64,
 }
 
@@ -69,8 +68,6 @@ pub(crate) struct Sample {
     pub(crate) sessions: u64,
     /// Sessions that are open.
     pub(crate) open: u64,
-    /// Messages that arrived.
-    pub(crate) messages: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
 }
@@ -87,7 +84,6 @@ impl App for Responder {
                 self.back.insert((session, flow), back);
             }
             Event::Message { session, flow, message } => {
-                self.messages += 1;
                 self.bytes += message.len() as u64;
                 if let Some(&back) = self.back.get(&(session, flow)) {
                     // Full or closed: the other end will miss it.
@@ -124,9 +120,11 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
             if lines.blocking_send(line).is_err() {
-                return;
+                break;
             }
         }
+        // At once, whatever the driver is doing.
+        std::process::exit(0);
     });
     while let Some(line) = questions.recv().await {
         // Before the answer costs anything.
@@ -138,7 +136,6 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
                 "resident": resident,
                 "sessions": app.sessions,
                 "open": endpoint.sessions().count(),
-                "messages": app.messages,
                 "bytes": app.bytes,
             })
         });
@@ -201,7 +198,6 @@ impl Remote {
             resident: count("resident"),
             sessions: count("sessions"),
             open: count("open"),
-            messages: count("messages"),
             bytes: count("bytes"),
         })
     }
