@@ -3,7 +3,7 @@
 mod support;
 
 use rtmfp::sim::Link;
-use rtmfp::transport::{Event, FlowId, FlowOptions, SendError};
+use rtmfp::transport::{Config, Event, FlowId, FlowOptions, SendError};
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::RangeAck;
 use rtmfp::wire::option::encode_option;
@@ -220,4 +220,39 @@ fn given_up(packets: &[Seen]) -> Vec<(u64, bool)> {
         }
     }
     all
+}
+
+/// Flows beyond the bound are told so, and end like any that is rejected; others go on.
+#[test]
+fn flows_beyond_the_bound_are_rejected() {
+    for_seeds(200, |seed| {
+        let few = Config { max_flows: 3, ..quick() };
+        let mut pair = Pair::with_configs(seed, Link::bad(), quick(), few);
+        let (session, _) = pair.open();
+        let (a, b) = (pair.a, pair.b);
+        let flows: Vec<FlowId> = (0..8)
+            .map(|_| {
+                let flow = pair.open_flow(a, session, b"data");
+                pair.send(a, session, flow, &[1; 2000]);
+                flow
+            })
+            .collect();
+        pair.network.run_for(secs(20));
+        let rejected: Vec<FlowId> = pair
+            .events(a)
+            .into_iter()
+            .filter_map(|e| match e {
+                Event::FlowRejected { flow, exception: 0, .. } => Some(flow),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((rejected.len(), pair.messages(b).len()), (5, 3));
+        let left = pair.network[a].0.session(session).unwrap().flow_counts().0;
+        assert_eq!(left, 3, "the rejected ones are done");
+        for flow in flows.into_iter().filter(|flow| !rejected.contains(flow)) {
+            pair.close_flow(a, session, flow);
+        }
+        assert!(pair.run_until_done(a, session));
+        pair.close_and_check(a, session);
+    });
 }

@@ -447,3 +447,46 @@ fn a_server_for_librtmfp_answers_its_short_hello() {
     let (session, _) = pair.open();
     pair.close_and_check(pair.a, session);
 }
+
+/// The same address, session ID and certificate with another component: not a repetition, but a
+/// program that was started anew (§3.5.1.1.2).
+#[test]
+fn a_keying_with_another_component_is_another_session() {
+    let mut lone = Lone::new(31, quick(), &IdentityConfig::default());
+    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
+    let here = HERE.parse().unwrap();
+    let offer = quick().negotiation;
+    let (first, keys) = puppet::initiate(&mut lone, here, 9, &identity, offer.clone());
+    let mode = rtmfp::wire::Mode::Initiator;
+    let mut puppet = Puppet::new(lone, here, first, identity.clone(), mode, keys);
+    puppet.send(&[Chunk::Ping(b"")]);
+    let mut lone = puppet.lone;
+    lone.events();
+    let (second, keys) = puppet::initiate(&mut lone, here, 9, &identity, offer);
+    assert_ne!(first, second);
+    let mut puppet = Puppet::new(lone, here, second, identity, mode, keys);
+    puppet.send(&[Chunk::Ping(b"")]);
+    let events = puppet.lone.events();
+    let closed = |e: &Event| matches!(e, Event::SessionClosed { session, .. } if *session == first);
+    let opened =
+        |e: &Event| matches!(e, Event::SessionOpened { session, .. } if *session == second);
+    assert!(events.iter().any(closed) && events.iter().any(opened), "{events:?}");
+}
+
+/// Handshakes over a network that loses two of five datagrams may take long, but they succeed.
+#[test]
+fn two_fifths_of_the_packets_lost() {
+    let mut failed = 0;
+    for seed in 0..200 {
+        let mut pair = Pair::new(seed, Link::bad().with_loss(0.4));
+        let (a, b) = (pair.a, pair.b);
+        pair.ask(a, b);
+        let over = |n: &rtmfp::sim::Network<support::Tapped>| {
+            n[a].0.load().1 == 0 && (n[b].0.sessions().count() == 1 || n[a].0.load().0 == 0)
+        };
+        assert!(pair.network.run_until(over), "seed {seed}");
+        let opened = pair.network[a].0.sessions().count() == 1;
+        failed += u32::from(!opened || pair.network[b].0.sessions().count() != 1);
+    }
+    assert!(failed <= 2, "{failed} of 200 failed");
+}

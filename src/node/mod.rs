@@ -299,6 +299,9 @@ impl Node {
             self.leave(now, handle);
         }
         self.disconnect(now);
+        for open in self.attempts.keys().copied().collect::<Vec<_>>() {
+            self.endpoint.cancel_open(open);
+        }
         for session in self.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
             self.endpoint.close(now, session);
         }

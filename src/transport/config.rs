@@ -61,8 +61,8 @@ pub struct Config {
     pub max_sessions: usize,
     /// Open sessions with one IP address; further keyings from it are ignored.
     pub max_sessions_per_ip: usize,
-    /// Receiving flows of one session. Complete ones make room; while none is complete, fragments
-    /// of further flows are ignored.
+    /// Receiving flows of one session. Complete ones make room; while none is complete,
+    /// further flows are rejected.
     pub max_flows: usize,
     /// Keyings that wait for their computation; further ones are ignored.
     pub max_pending_keyings: usize,

@@ -7,7 +7,8 @@ use crate::transport::recv_flow::Received;
 use crate::transport::send_flow::Acked;
 use crate::transport::{CloseReason, Ecn, Event, Path};
 use crate::wire::chunk::{
-    AckRange, ForwardedHello, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserDataFlags, kind,
+    AckRange, ForwardedHello, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, RangeAck, UserDataFlags,
+    kind,
 };
 use crate::wire::multiplex::SESSION_ID_LEN;
 use crate::wire::packet::chunks;
@@ -188,7 +189,7 @@ impl Session {
     ) {
         if !self.recv_flows.contains_key(&flow) {
             if self.recv_flows.len() >= cx.config.max_flows && !self.forget_complete_flow() {
-                return;
+                return self.refuse_flow(flow, &fragment);
             }
             self.start_flow(cx, flow, options);
         } else if options.is_some_and(|o| FlowStart::parse(o).is_none()) {
@@ -204,6 +205,23 @@ impl Session {
             self.delayed_ack = Some(cx.now + DELAYED_ACK);
         }
         self.note_outcome(cx, flow_id, &outcome);
+    }
+
+    /// Rejects a flow for which there is no room, without remembering it: each of its fragments is
+    /// answered by an exception, and its end is acknowledged, so that the far end is done with it.
+    fn refuse_flow(&mut self, flow: u64, fragment: &Received<'_>) {
+        let mut payload = Vec::new();
+        vlu::encode(flow, &mut payload);
+        vlu::encode(0, &mut payload);
+        self.push_control(None, kind::FLOW_EXCEPTION, &payload);
+        if fragment.last {
+            let next = fragment.forward.checked_add(1) == Some(fragment.sequence);
+            let cumulative = if next { fragment.sequence } else { fragment.forward };
+            let ack = RangeAck { flow, buffer_blocks: 0, cumulative, runs: &[] };
+            payload.clear();
+            ack.encode(&mut payload);
+            self.push_control(None, kind::RANGE_ACK, &payload);
+        }
     }
 
     /// Makes room for a new receiving flow by forgetting the complete one that has answered

@@ -1,0 +1,82 @@
+//! The table in `protocol-notes/conformance.md` names only what exists.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What stands between backquotes.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// A file that a cell names: below the root or below `src`.
+fn file(name: &str) -> Option<PathBuf> {
+    let looks_like_one = Path::new(name).extension().is_some() || name.ends_with('/');
+    if !looks_like_one || name.contains("::") {
+        return None;
+    }
+    let below = if name.starts_with("tests/") { root() } else { root().join("src") };
+    Some(below.join(name))
+}
+
+struct Sources(HashMap<PathBuf, String>);
+
+impl Sources {
+    fn text(&mut self, path: &Path) -> &str {
+        self.0.entry(path.to_owned()).or_insert_with(|| {
+            std::fs::read_to_string(path).unwrap_or_else(|_| panic!("no file {}", path.display()))
+        })
+    }
+}
+
+#[test]
+fn every_file_function_and_test_in_the_table_exists() {
+    let table = std::fs::read_to_string(root().join("protocol-notes/conformance.md")).unwrap();
+    let mut sources = Sources(HashMap::new());
+    let (mut rows, mut tests) = (0, 0);
+    for line in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "{line}");
+        if cells[3] == "test" {
+            continue;
+        }
+        rows += 1;
+        let mut current: Option<PathBuf> = None;
+        for word in quoted(cells[2]) {
+            if let Some(path) = file(word) {
+                assert!(path.exists(), "no {word}: {line}");
+                current = Some(path);
+            } else if let Some((owner, name)) = word.split_once("::") {
+                let path = match owner {
+                    "Config" => root().join("src/transport/config.rs"),
+                    _ => root().join("src/transport/endpoint/initiate.rs"),
+                };
+                assert!(
+                    sources.text(&path).contains(&format!("pub {name}"))
+                        || sources.text(&path).contains(&format!("fn {name}(")),
+                    "no {word}: {line}"
+                );
+            } else {
+                let path = current.clone().unwrap_or_else(|| panic!("{word} of what? {line}"));
+                let text = sources.text(&path);
+                let found = text.contains(&format!("fn {word}(")) || text.contains(word);
+                assert!(found, "no {word} in {}: {line}", path.display());
+            }
+        }
+        match quoted(cells[3])[..] {
+            [] => assert_eq!(cells[3], "none", "{line}"),
+            [path, name] => {
+                let path = file(path).unwrap_or_else(|| panic!("{line}"));
+                let text = sources.text(&path);
+                let at = text.find(&format!("fn {name}(")).unwrap_or_else(|| panic!("{line}"));
+                assert!(text[..at].trim_end().ends_with(']'), "{name} is no test: {line}");
+                tests += 1;
+            }
+            _ => panic!("one test: {line}"),
+        }
+    }
+    assert!(rows > 100 && tests > 100, "{rows} rows, {tests} tests");
+}
