@@ -7,10 +7,10 @@ use crate::link::{Link, LinkConfig, check};
 use crate::party::{Mode, Party, identity, negotiating};
 use crate::peer::{Peer, Remote};
 use crate::report::Report;
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use clap::Args;
 use rtmfp::crypto::{DhGroup, KeyStyle};
-use rtmfp::transport::Config;
+use rtmfp::transport::{Config, Controller};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,8 @@ pub(crate) struct Lossy {
     /// The queue before the link in milliseconds of its rate [default: one round trip, at least 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     queue_ms: Option<u32>,
-    /// Congestion control of the sender
-    #[arg(long, value_enum, default_value = "appendix-a")]
+    /// Congestion control of the sender: appendix-a or bbr
+    #[arg(long, default_value_t)]
     controller: Controller,
     /// How long a run sends
     #[arg(long, default_value = "15", value_parser = parse_seconds)]
@@ -41,37 +41,6 @@ pub(crate) struct Lossy {
     /// How packets are verified
     #[arg(long, value_enum, default_value = "hmac-sseq")]
     mode: Mode,
-}
-
-/// A congestion controller by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Controller {
-    /// That of RFC 7016 Appendix A
-    AppendixA,
-    /// Not in this version
-    Cubic,
-    /// Not in this version
-    Bbr,
-}
-
-impl Controller {
-    fn name(self) -> &'static str {
-        match self {
-            Self::AppendixA => "appendix-a",
-            Self::Cubic => "cubic",
-            Self::Bbr => "bbr",
-        }
-    }
-
-    /// The settings with this controller: the only place to change for a new one.
-    fn choose(self, config: Config) -> anyhow::Result<Config> {
-        match self {
-            Self::AppendixA => Ok(config),
-            Self::Cubic | Self::Bbr => {
-                bail!("this version has no congestion controller {}", self.name())
-            }
-        }
-    }
 }
 
 fn parse_loss(text: &str) -> Result<f64, String> {
@@ -99,7 +68,6 @@ impl Lossy {
 
     pub(crate) async fn run(&self, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
         // Before the link is measured.
-        self.controller.choose(Config::default())?;
         let link = self.link();
         let title = format!(
             "lossy: loss {} either way, round trip {} ms, {} Mbit/s, queue {:.0} kB, {}",
@@ -107,7 +75,7 @@ impl Lossy {
             self.rtt_ms,
             self.mbit,
             link.queue / 1e3,
-            self.controller.name()
+            self.controller
         );
         let mut report = Report::new("lossy", title);
         let checked = check(link)?;
@@ -135,7 +103,7 @@ impl Lossy {
         let seed = self.seed.wrapping_add(run);
         let link = Link::start(LinkConfig { seed, ..self.link() }, remote.address)?;
         let config =
-            self.controller.choose(Config { max_send_queue: 4 << 20, ..Config::default() })?;
+            Config { controller: self.controller, max_send_queue: 4 << 20, ..Config::default() };
         let config = negotiating(config, mode, group);
         let keys = identity(KeyStyle::Ephemeral, group);
         let mut party = Party::start(config, keys, Flooder::new(8192), keylog)?;

@@ -304,7 +304,7 @@ impl Machine for Swarm {
             let transmit = member.and_then(|member| {
                 let transmit = member.endpoint.poll_transmit(now, buf)?;
                 let path = Path { interface: member.interface, ..transmit.path };
-                Some((member.stage, Transmit { path }))
+                Some((member.stage, Transmit { path, ..transmit }))
             });
             match transmit {
                 Some((stage, transmit)) => {

@@ -3,7 +3,7 @@
 use rtmfp::crypto::{Opener, Overheard, keying_digest};
 use rtmfp::sim::Actor;
 use rtmfp::transport::{
-    Arrived, Computed, Ecn, Endpoint, Job, Machine, Path, Time, Transmit, TransmitBuf,
+    Arrived, Computed, Endpoint, Job, Machine, Path, Time, Transmit, TransmitBuf,
 };
 use rtmfp::wire::chunk::{FragmentControl, UserDataFlags};
 use rtmfp::wire::multiplex::session_id;

@@ -161,7 +161,10 @@ pub(crate) struct Session {
     first_tsn: u64,
     max_tsn_acked: u64,
     outstanding: u64,
+    /// Packets with user data sent since the last acknowledgement.
     burst: u32,
+    /// Bytes acknowledged since then.
+    released: u64,
     ack_now: bool,
     delayed_ack: Option<Time>,
     data_packets: u32,
@@ -229,6 +232,7 @@ impl Session {
             max_tsn_acked: 0,
             outstanding: 0,
             burst: 0,
+            released: 0,
             ack_now: false,
             delayed_ack: None,
             data_packets: 0,

@@ -391,7 +391,10 @@ impl Session {
         }
         if packet.report.any_acks {
             self.detect_losses(cx.now, packet);
-            self.burst = 0;
+            if std::mem::take(&mut self.burst) > 0 {
+                self.released = 0;
+            }
+            self.released += packet.report.acked_bytes;
             let in_flight = self.outstanding > 0;
             // Also with nothing in flight: then the congestion window is too old at that time.
             self.timeout = self.timeout.map(|_| cx.now + self.rtt.timeout());

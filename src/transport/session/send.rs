@@ -4,7 +4,7 @@ use super::receive::recent;
 use super::{Context, Sent, Session, State};
 use crate::transport::congestion::SentPacket;
 use crate::transport::transmit::MAX_BATCH;
-use crate::transport::{Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Config, Path, Time, Transmit, TransmitBuf};
 use crate::wire::PacketHeader;
 use crate::wire::chunk::kind;
 use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
@@ -81,7 +81,7 @@ impl Session {
         }
         let rate = self.congestion.pacing_rate();
         // Pacing avoids bursts as well.
-        if rate.is_none() && self.burst >= cx.config.burst_packets {
+        if rate.is_none() && self.burst >= self.burst_limit(cx.config) {
             return false;
         }
         if !self.send_flows.values_mut().any(|flow| flow.is_ready()) {
@@ -90,6 +90,14 @@ impl Session {
         }
         let segment = cx.config.max_datagram as u64;
         rate.is_none_or(|rate| self.pacer.hold(cx.now, rate, segment).is_none())
+    }
+
+    /// Packets that may leave before the next acknowledgement: the RFC's few, or, where a far end
+    /// acknowledges many at once, twice what it has just taken off the network, which is what slow
+    /// start asks for and no burst that the path has not just carried.
+    fn burst_limit(&self, config: &Config) -> u32 {
+        let released = 2 * self.released / config.max_datagram.max(1) as u64;
+        config.burst_packets.max(u32::try_from(released).unwrap_or(u32::MAX))
     }
 
     /// The transmission sequence number of the next fragment (§3.6.2.5).
