@@ -14,8 +14,10 @@ pub struct Config {
     /// librtmfp takes no others than of 64 bytes.
     pub cookie_len: usize,
     /// Bytes sent to an address that is not verified for each byte received from it; a hello whose
-    /// answer would be longer is ignored. RFC 7016 §3.5.1.1.2 asks for the answer to be no more
-    /// than three times as long.
+    /// answer would be longer is ignored. RFC 7016 sets no bound. Three leaves room for ephemeral
+    /// keys, or static ones in group 2; other implementations do not pad their hellos, and do not
+    /// reach an endpoint with static keys in larger groups unless this is raised or somebody
+    /// introduces them.
     pub max_amplification: usize,
     /// Answer hellos that select this endpoint's certificate.
     pub accept: bool,
