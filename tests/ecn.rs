@@ -121,7 +121,7 @@ fn a_path_that_swallows_marked_packets_is_found_out() {
 fn marks_received_are_reported_with_the_next_acknowledgement() {
     let mut puppet = Puppet::initiator(5, quick());
     let from: SocketAddr = puppet.address;
-    let mut receive = |puppet: &mut Puppet, sequence: u64, ecn: Ecn| {
+    let receive = |puppet: &mut Puppet, sequence: u64, ecn: Ecn| {
         let metadata = support::puppet::metadata(b"test");
         let fragment = support::puppet::fragment(4, sequence, &metadata, b"hello");
         let mut packet = puppet.packet(&[Chunk::UserData(fragment)]);
