@@ -28,7 +28,7 @@ impl Flood {
     fn new(seed: u64, config: Config, link: Link) -> Self {
         let mut network = Network::new(seed, link);
         let identity = IdentityConfig { groups: quick().negotiation.groups, ..Default::default() };
-        let mut endpoint = |network: &mut Network<Bare>, config: Config| {
+        let endpoint = |network: &mut Network<Bare>, config: Config| {
             let mut random = network.random();
             let identity = Arc::new(Identity::generate(&identity, &mut random));
             Bare(Endpoint::new(config, identity, Box::new(random)))
@@ -129,7 +129,7 @@ fn refused_work_is_tried_again() {
     for step in 0..200u64 {
         let now = Time::from_millis(1000 + 500 * step);
         for (end, other, from) in [(0, 1, here), (1, 0, there)] {
-            let mut ends = [&mut lone.endpoint, &mut far];
+            let ends = [&mut lone.endpoint, &mut far];
             ends[end].handle_timeout(now);
             for _ in 0..4 {
                 while let Some(job) = ends[end].poll_job() {

@@ -76,7 +76,7 @@ fn hostile_forwarded_hellos_are_limited_and_do_not_multiply() {
 fn hostile_forwarded_hellos_do_not_flood_an_address() {
     let mut puppet = Puppet::initiator(3, quick());
     let epd = puppet.lone.own_epd();
-    let mut say = |host: u8, port: u16, puppet: &mut Puppet| {
+    let say = |host: u8, port: u16, puppet: &mut Puppet| {
         let reply = SocketAddr::from(([198, 51, 100, host], port));
         puppet.send(&[forwarded_to(reply, &epd, &[3; 16])]);
         puppet.lone.take_startup().len()
