@@ -17,8 +17,11 @@ fn with(offered: &[(&str, &str)], known: &[(&str, &str)], required: bool) -> Con
     Config { passwords, ..quick() }
 }
 
+/// Identifiers of passwords.
+type Proven = Vec<Vec<u8>>;
+
 /// The passwords that each end has proved to the other; `None` if there is no session.
-fn try_open(a: Config, b: Config) -> Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+fn try_open(a: Config, b: Config) -> Option<(Proven, Proven)> {
     let mut pair = Pair::with_configs(1, Link::lan(), a, b);
     let (a, b) = (pair.a, pair.b);
     pair.ask(a, b);

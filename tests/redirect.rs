@@ -3,7 +3,7 @@
 mod support;
 
 use rtmfp::crypto::{Epd, Fingerprint, IdentityConfig};
-use rtmfp::sim::Link;
+use rtmfp::sim::{Link, NodeId};
 use rtmfp::transport::{Config, Event};
 use rtmfp::wire::chunk::Redirect;
 use rtmfp::wire::{Address, Chunk, Origin};
@@ -140,4 +140,37 @@ fn hostile_waiting_introductions_are_bounded() {
     lone.hello(here(), &own, b"tag");
     assert!(lone.sent.is_empty(), "it does not accept sessions");
     assert_eq!(lone.events().len(), 1, "and has room for introductions again");
+}
+
+/// Redirectors that send one on to another in a circle: each is asked once at a time, and the
+/// attempt ends when its time is over.
+#[test]
+fn hostile_circles_of_redirectors_end() {
+    let mut pair = Pair::new(9, Link::lan());
+    let wanted = rtmfp::crypto::Epd::for_fingerprint(pair.network[pair.b].0.fingerprint());
+    let config = || Config { introduce: true, ..quick() };
+    let redirectors: Vec<NodeId> = (0..3)
+        .map(|i| {
+            let machine = endpoint(&mut pair.network, config());
+            pair.network.add(&format!("10.0.1.{i}:1"), machine)
+        })
+        .collect();
+    let addresses: Vec<SocketAddr> = redirectors.iter().map(|&r| pair.network.address(r)).collect();
+    let a = pair.a;
+    pair.network.act(a, |e, now| e.0.open(now, wanted, &addresses[..1]));
+    for _ in 0..1000 {
+        pair.network.run_for(support::millis(100));
+        for (i, &redirector) in redirectors.iter().enumerate() {
+            let next = [Address::new(addresses[(i + 1) % 3], Origin::Local)];
+            for event in pair.events(redirector) {
+                if let Event::IntroductionWanted(introduction) = event {
+                    pair.network.act(redirector, |e, _| e.0.redirect(&introduction, &next));
+                }
+            }
+        }
+    }
+    let failed = |e: &Event| matches!(e, Event::OpenFailed { .. });
+    assert!(pair.events(a).iter().any(failed));
+    let hellos = pair.network[a].1.sent.len();
+    assert!((30..=33).contains(&hellos), "{hellos}: eleven to each of three");
 }

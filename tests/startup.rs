@@ -473,10 +473,12 @@ fn a_keying_with_another_component_is_another_session() {
     assert!(events.iter().any(closed) && events.iter().any(opened), "{events:?}");
 }
 
-/// Handshakes over a network that loses two of five datagrams may take long, but they succeed.
+/// Handshakes over a network that loses two of five datagrams may take long. Each exchange succeeds
+/// with 0.36, and the RFC's schedule leaves room for about a dozen in 95 s, of which two must
+/// succeed: a few of a hundred attempts can't. But what an initiator calls open is open.
 #[test]
 fn two_fifths_of_the_packets_lost() {
-    let mut failed = 0;
+    let (mut failed, mut half_open) = (0, 0);
     for seed in 0..200 {
         let mut pair = Pair::new(seed, Link::bad().with_loss(0.4));
         let (a, b) = (pair.a, pair.b);
@@ -485,8 +487,9 @@ fn two_fifths_of_the_packets_lost() {
             n[a].0.load().1 == 0 && (n[b].0.sessions().count() == 1 || n[a].0.load().0 == 0)
         };
         assert!(pair.network.run_until(over), "seed {seed}");
-        let opened = pair.network[a].0.sessions().count() == 1;
-        failed += u32::from(!opened || pair.network[b].0.sessions().count() != 1);
+        let events = pair.events(a);
+        failed += u32::from(events.iter().any(|e| matches!(e, Event::OpenFailed { .. })));
+        half_open += u32::from(events.iter().any(|e| matches!(e, Event::SessionClosed { .. })));
     }
-    assert!(failed <= 2, "{failed} of 200 failed");
+    assert!(failed <= 10 && half_open <= 1, "{failed} of 200 failed, {half_open} opened in vain");
 }

@@ -245,7 +245,7 @@ impl Harness {
     }
 
     fn check(&mut self, datagram: &[u8]) {
-        assert!(datagram.len() <= Config::default().max_datagram);
+        assert!(datagram.len() <= Config::default().max_probed_datagram);
         let id = multiplex::session_id(datagram).expect("a session ID");
         let mut encrypted = datagram[multiplex::SESSION_ID_LEN..].to_vec();
         let plain = match self.opener.open(&mut encrypted) {
