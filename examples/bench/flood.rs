@@ -56,8 +56,8 @@ pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
 
 /// Bytes that wait in the sending flow, those in flight included.
 const QUEUE: u64 = 4 << 20;
-/// The queue is filled up again at every so many calls of the endpoint.
-const FILL_EVERY: u32 = 8;
+/// The queue is filled up again when less than this is left.
+const REFILL_AT: u64 = QUEUE / 4 * 3;
 
 /// Keeps one flow's queue full.
 #[derive(Debug)]
@@ -66,7 +66,6 @@ pub(crate) struct Flooder {
     flow: Option<(SessionId, FlowId)>,
     until: Time,
     sent: u64,
-    turns: u32,
 }
 
 /// What becomes of a flood.
@@ -87,13 +86,17 @@ struct Flood {
     sender_cpu: f64,
     lost: u64,
     timeouts: u64,
+    /// Datagrams in one call to the operating system, on average.
+    joined: f64,
+    /// Acknowledgements: datagrams received for each that was sent.
+    answers: f64,
 }
 
 impl Flooder {
     pub(crate) fn new(message: usize) -> Self {
         // No message is like its neighbour's bytes, though nothing here would compress them.
         let message = (0..message).map(|i| (i * 7) as u8).collect();
-        Self { message, flow: None, until: Time::ZERO, sent: 0, turns: 0 }
+        Self { message, flow: None, until: Time::ZERO, sent: 0 }
     }
 
     fn fill(&mut self, now: Time, endpoint: &mut Endpoint) {
@@ -128,9 +131,8 @@ impl App for Flooder {
     }
 
     fn on_turn(&mut self, now: Time, endpoint: &mut Endpoint) {
-        self.turns += 1;
-        if self.turns >= FILL_EVERY {
-            self.turns = 0;
+        let Some((session, flow)) = self.flow else { return };
+        if endpoint.queued(session, flow) < REFILL_AT {
             self.fill(now, endpoint);
         }
     }
@@ -185,6 +187,7 @@ async fn flood(
 ) -> anyhow::Result<Flood> {
     let duration = Duration::from_secs_f64(seconds);
     let cpu = process::cpu_seconds();
+    let before = party.stats();
     let begun = begin(party, session, duration).await?;
     let done = match party.note(duration + PATIENCE).await? {
         Note::Done(done) => done,
@@ -194,7 +197,13 @@ async fn flood(
     let sender_cpu = process::cpu_seconds() - cpu;
     let (messages, message) = party.ask(|_, app, _| (app.sent, app.message.len() as u64)).await?;
     let stats = session_stats(party, session).await?;
+    let after = party.stats();
+    let datagrams = (after.datagrams_sent - before.datagrams_sent) as f64;
+    let calls = (after.send_calls - before.send_calls).max(1) as f64;
+    let answers = (after.datagrams_received - before.datagrams_received) as f64;
     Ok(Flood {
+        joined: datagrams / calls,
+        answers: answers / datagrams.max(1.0),
         messages,
         bytes: messages * message,
         seconds: done.since(begun).as_secs_f64(),
@@ -242,6 +251,8 @@ impl Bulk {
             report.add("mb_per_s", "MB/s", flood.bytes as f64 / 1e6 / flood.seconds);
             report.explain("fragments found lost", flood.lost as f64);
             report.explain("retransmission timeouts", flood.timeouts as f64);
+            report.explain("datagrams sent in one call", flood.joined);
+            report.explain("acknowledgements per datagram", flood.answers);
         }
         Ok(report)
     }

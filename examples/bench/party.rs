@@ -121,6 +121,11 @@ impl<A: App> Party<A> {
 }
 
 impl<A: App> Running<A> {
+    /// What its driver has done so far.
+    pub(crate) fn stats(&self) -> driver::Stats {
+        self.handle.stats()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.handle.local_addresses()[0]
     }

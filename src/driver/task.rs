@@ -321,12 +321,15 @@ impl<S: Service> Core<S> {
     fn receive(&mut self, index: usize, inbound: &mut Inbound) -> usize {
         self.sockets.receive(index, inbound);
         let interface = Interface(u16::try_from(index).unwrap_or(Interface::ANY.0));
+        let now = self.clock.now();
         let (mut count, mut bytes) = (0, 0);
         for (remote, arrived) in inbound.runs() {
             count += arrived.len();
             bytes += arrived.bytes.len();
             let path = Path { interface, remote };
-            self.service.handle_datagrams(self.clock.now(), path, arrived);
+            self.service.handle_datagrams(now, path, arrived);
+        }
+        if count > 0 {
             self.drain();
         }
         self.sockets.flush(&self.shared.counters);

@@ -4,7 +4,8 @@ use super::{Arrived, Computed, Job, Path, Time, Transmit, TransmitBuf};
 
 /// A protocol state machine without sockets, clock or randomness of its own.
 ///
-/// **Drain rule**, the only one: after any call that takes `now`, first call
+/// **Drain rule**, the only one: after any call that takes `now`, or several calls of
+/// [`handle_datagrams`](Self::handle_datagrams) in a row, first call
 /// [`poll_job`](Self::poll_job) until it is `None`, then [`poll_transmit`](Self::poll_transmit)
 /// until it is `None`, then read the machine's events, then
 /// [`poll_timeout`](Self::poll_timeout) once. Calls made while reading events count as calls that

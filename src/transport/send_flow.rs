@@ -174,6 +174,8 @@ impl SendFlow {
         let size = fragment_size.saturating_sub(self.startup_options.as_ref().map_or(0, Vec::len));
         let size = size.max(1);
         let count = message.len().div_ceil(size).max(1) as u64;
+        // As many as necessary, and all alike: packets of equal length are sent in one call.
+        let size = message.len().div_ceil(count as usize).max(1);
         let begin = self.next_sequence();
         let bounds = (begin, begin + count - 1);
         if count == 1 {

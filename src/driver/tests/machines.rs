@@ -3,8 +3,7 @@
 use crate::crypto::{Identity, IdentityConfig};
 use crate::driver::{Service, os_random};
 use crate::transport::{
-    Arrived, Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit,
-    TransmitBuf,
+    Arrived, Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,6 +5,10 @@ use super::{AckReport, Congestion};
 /// Above this many bytes in flight a loss takes one eighth of the window instead of half.
 const SCALABLE_THRESHOLD: u64 = 67_200;
 
+/// Packets wait for room of a share of the window, or of so many segments.
+const BATCH_SHARE: u64 = 8;
+const MAX_BATCH: u64 = 32;
+
 /// The initial window of RFC 5681 §3.1 for segments of `segment` bytes (CWND_INIT).
 pub(super) const fn initial_window(segment: u64) -> u64 {
     let segments = match segment {
@@ -85,11 +89,15 @@ impl Congestion for AppendixA {
         self.window
     }
 
+    fn batch(&self) -> u64 {
+        (self.window / BATCH_SHARE).min(self.segment.saturating_mul(MAX_BATCH))
+    }
+
     fn on_packet(&mut self, report: &AckReport) {
         if report.any_loss || report.ecn_congestion {
             return self.on_loss(report);
         }
-        let limited = report.outstanding_before >= self.window;
+        let limited = report.outstanding_before.saturating_add(self.batch()) >= self.window;
         if report.any_acks && !report.any_naks && limited {
             let increase = self.increase(report).min(self.segment);
             self.window = self.window.saturating_add(increase).max(initial_window(self.segment));

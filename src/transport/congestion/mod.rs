@@ -124,6 +124,13 @@ pub trait Congestion: fmt::Debug + Send {
     /// The congestion window in bytes, never 0.
     fn window(&self) -> u64;
 
+    /// With less room than this in the window, packets wait for the next acknowledgement rather
+    /// than leave by ones and twos: what leaves together costs little more than one. Much less
+    /// than the window.
+    fn batch(&self) -> u64 {
+        0
+    }
+
     /// How fast packets may leave, in bytes of user data chunks per second, never 0. `None`: as
     /// fast as window and burst avoidance (RFC 7016 §3.5.2.3) allow.
     fn pacing_rate(&self) -> Option<u64> {

@@ -9,6 +9,7 @@ use crate::wire::PacketHeader;
 use crate::wire::chunk::kind;
 use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
 use std::cmp::Reverse;
+use std::ops::Range;
 
 /// What a fragment's chunk costs beside its data: header 3, flags 1, and the three VLUs of a flow
 /// ID up to 2^14, a sequence number up to 2^42 and an offset up to 2^28, less than which no
@@ -76,7 +77,10 @@ impl Session {
     }
 
     fn may_send_data(&mut self, cx: &Context<'_>) -> bool {
-        if self.state != State::Open || self.outstanding >= self.congestion.window() {
+        let room = self.congestion.window().saturating_sub(self.outstanding);
+        // Once a batch has begun it goes on until the window is full.
+        let begun = self.burst > 0;
+        if self.state != State::Open || room == 0 || (!begun && room < self.congestion.batch()) {
             return false;
         }
         let rate = self.congestion.pacing_rate();
@@ -132,7 +136,8 @@ impl Session {
             self.push_in_pieces(&plain, mtu, buf);
             return time_critical;
         }
-        let datagram = self.sealer.finish(&mut buf.bytes, packet);
+        let before = buf.datagrams.last().map_or(0, Range::len);
+        let datagram = self.sealer.finish_alike(&mut buf.bytes, packet, before);
         buf.datagrams.push(datagram);
         time_critical
     }
