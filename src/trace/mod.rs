@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`pcap`] | pcap and pcapng files to UDP datagrams |
+//! | [`capture`] | pcap and pcapng files to UDP datagrams |
 //! | [`keylog`] | shared secrets of recorded sessions |
 //! | [`decoder`] | datagrams to decrypted packets |
 //! | [`stats`] | counts over decoded datagrams |
@@ -26,10 +26,11 @@
 
 pub mod decoder;
 pub mod keylog;
-pub mod pcap;
+pub mod capture;
+mod recognize;
 pub mod stats;
 
-pub use decoder::{Decoded, Decoder, Keying, Packet, Sender, Undecoded};
+pub use decoder::{Decoded, Decoder, Handshake, Keying, Opened, Packet, Sender, Undecoded, Verify};
 pub use keylog::{KeyLog, KeyLogError};
-pub use pcap::{Capture, CaptureError, Datagram};
+pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef};
 pub use stats::Stats;
