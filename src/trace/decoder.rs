@@ -1,7 +1,7 @@
 //! Datagrams to decrypted packets.
 
-use super::keylog::KeyLog;
 use super::capture::Datagram;
+use super::keylog::KeyLog;
 use super::recognize;
 use crate::crypto::{Direction, MAX_CERTIFICATE, Opener, Overheard, keying_digest};
 use crate::wire::chunk::{InitiatorKeying, ResponderKeying, kind};
@@ -256,6 +256,11 @@ impl Decoder {
         Ok(Opened { session_id, sender, keying, plain: &self.plain })
     }
 
+    /// The plain packet that was opened last.
+    pub(super) fn plain(&self) -> &[u8] {
+        &self.plain
+    }
+
     /// What the keying of a session said. It can be had once.
     pub fn take_handshake(&mut self, session: u64) -> Option<Handshake> {
         self.sessions.get_mut(&session)?.handshake.take()
@@ -432,7 +437,8 @@ impl Session {
     ) -> bool {
         let Some(keys) = &mut self.keys else { return false };
         let count = self.opened[side];
-        if may_trust && keys.has_hmac()[side] && count >= VERIFY_FIRST && count % VERIFY_EVERY != 0 {
+        if may_trust && keys.has_hmac()[side] && count >= VERIFY_FIRST && count % VERIFY_EVERY != 0
+        {
             let (mode, opened) = match side {
                 0 => (Mode::Initiator, keys.trust_from_initiator(encrypted, scratch)),
                 _ => (Mode::Responder, keys.trust_from_responder(encrypted, scratch)),

@@ -24,13 +24,22 @@
 //! # }
 //! ```
 
-pub mod decoder;
-pub mod keylog;
+pub mod analyzer;
 pub mod capture;
+pub mod decoder;
+pub mod fields;
+pub mod flows;
+pub mod groups;
+pub mod keylog;
+pub mod message;
 mod recognize;
+pub mod sessions;
 pub mod stats;
+mod text;
+pub mod tree;
 
+pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};
+pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef};
 pub use decoder::{Decoded, Decoder, Handshake, Keying, Opened, Packet, Sender, Undecoded, Verify};
 pub use keylog::{KeyLog, KeyLogError};
-pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef};
 pub use stats::Stats;

@@ -128,7 +128,13 @@ fn ipv6(packet: &[u8]) -> Option<Packet> {
     // A fragment header that says that the packet is whole.
     let fragment = fragment.filter(|f| f.offset > 0 || f.more);
     let missing = total.saturating_sub(packet.len());
-    Some(Packet { source: address(8)?, destination: address(24)?, payload: start..end, missing, fragment })
+    Some(Packet {
+        source: address(8)?,
+        destination: address(24)?,
+        payload: start..end,
+        missing,
+        fragment,
+    })
 }
 
 /// Reads the UDP header. `missing` bytes of the packet were not captured.

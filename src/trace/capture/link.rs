@@ -21,10 +21,8 @@ const MAX_VLAN_TAGS: usize = 4;
 
 /// Whether frames of this link layer can be read at all.
 pub(super) fn is_known(link: u32) -> bool {
-    matches!(
-        link,
-        NULL | ETHERNET | RAW | LOOP | LINUX_COOKED | IPV4 | IPV6 | LINUX_COOKED_2
-    ) || RAW_BSD.contains(&link)
+    matches!(link, NULL | ETHERNET | RAW | LOOP | LINUX_COOKED | IPV4 | IPV6 | LINUX_COOKED_2)
+        || RAW_BSD.contains(&link)
 }
 
 /// Where in `frame` the IP packet begins, if there is one.

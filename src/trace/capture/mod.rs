@@ -226,7 +226,11 @@ impl Capture {
                 Format::Pcapng(section) => section.next(&mut self.source, frame)?,
             };
             let Some(record) = record else {
-                return if self.source.is_cut() { Err(CaptureError::Truncated { frame }) } else { Ok(None) };
+                return if self.source.is_cut() {
+                    Err(CaptureError::Truncated { frame })
+                } else {
+                    Ok(None)
+                };
             };
             self.counts.frames += 1;
             if let Some(found) = self.datagram(record) {

@@ -51,9 +51,8 @@ impl Header {
         }
         let header =
             *bytes.first_chunk::<RECORD_HEADER>().ok_or(CaptureError::Truncated { frame })?;
-        let field = |at: usize| {
-            (self.word)([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
+        let field =
+            |at: usize| (self.word)([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let time = Duration::from_secs(field(0).into())
             + Duration::from_nanos(u64::from(field(4)) * self.unit);
         let len = usize::try_from(field(8)).unwrap_or(usize::MAX);

@@ -73,7 +73,8 @@ impl Section {
             if len < BLOCK_OVERHEAD || len % 4 != 0 {
                 return Err(CaptureError::Damaged { frame });
             }
-            let read = matches!(kind, INTERFACE | OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET);
+            let read =
+                matches!(kind, INTERFACE | OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET);
             if !read {
                 if !source.skip(len)? {
                     return Err(CaptureError::Truncated { frame });
@@ -102,7 +103,8 @@ impl Section {
             };
             let block = source.consume(len);
             // A packet of an interface that is not known still counts as a frame.
-            let mut record = packet.unwrap_or(Record { time: Duration::ZERO, link: u32::MAX, data: 0..0 });
+            let mut record =
+                packet.unwrap_or(Record { time: Duration::ZERO, link: u32::MAX, data: 0..0 });
             let base = block.start + BLOCK_HEADER;
             record.data = base + record.data.start..base + record.data.end;
             return Ok(Some(record));
