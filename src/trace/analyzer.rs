@@ -208,9 +208,10 @@ impl Analyzer {
         {
             self.sessions.keyed(keying, handshake, info.time);
         }
-        for message in &self.completed.messages {
+        for message in &mut self.completed.messages {
             let bytes = self.completed.bytes.get(message.bytes.clone()).unwrap_or_default();
-            self.groups.message(message, bytes, &self.flows, &self.sessions, info.relative);
+            let (flows, sessions) = (&self.flows, &self.sessions);
+            message.group = self.groups.message(message, bytes, flows, sessions, info.relative);
         }
         PacketView {
             info,

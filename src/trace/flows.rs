@@ -8,6 +8,7 @@
 
 use super::fields::Layout;
 use super::message::FlowClass;
+use crate::flash::group_channel::GroupId;
 use crate::wire::chunk::{
     BitmapAck, FragmentControl, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, RangeAck, UserData,
 };
@@ -114,6 +115,8 @@ pub struct FlowMessage {
     pub last: u64,
     /// Which chunk of the packet completed it, from 0.
     pub chunk: usize,
+    /// The group that it is of.
+    pub group: Option<GroupId>,
     /// Where its bytes are among those of all messages of the packet.
     pub bytes: Range<usize>,
 }
@@ -466,6 +469,7 @@ impl Flow {
             first,
             last: self.next - 1,
             chunk: out.chunk,
+            group: None,
             bytes: start..out.bytes.len(),
         });
     }

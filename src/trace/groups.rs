@@ -44,6 +44,9 @@ const MAX_FLOWS: usize = 16_384;
 /// Relations between members that are remembered.
 const MAX_LINKS: usize = 4096;
 
+/// Bytes of a join or hello that are looked at.
+const MAX_OPENING: usize = 1 << 15;
+
 /// Characters of a posted value that are remembered.
 const MAX_VALUE: usize = 80;
 
@@ -217,6 +220,7 @@ impl Groups {
         control.or_else(|| self.streams.get(&associated(key, flows)?)).copied()
     }
 
+    /// Takes a message, and says which group it is of.
     pub(super) fn message(
         &mut self,
         message: &FlowMessage,
@@ -224,9 +228,9 @@ impl Groups {
         flows: &Flows,
         sessions: &Sessions,
         now: Duration,
-    ) {
+    ) -> Option<GroupId> {
         if !matches!(message.class, FlowClass::GroupServer | FlowClass::Group(_)) {
-            return;
+            return None;
         }
         let key = message.key;
         let context = Context {
@@ -239,9 +243,9 @@ impl Groups {
             Some(id) => Some(id),
             None => self.of_flow(&key, flows),
         };
-        let Some(id) = id else { return };
+        let id = id?;
         if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&id) {
-            return;
+            return Some(id);
         }
         let stream = self.stream_of(&key, flows);
         let group = self.groups.entry(id).or_default();
@@ -270,17 +274,18 @@ impl Groups {
             }
             FlowClass::Unknown | FlowClass::Tc(_) => {}
         }
+        Some(id)
     }
 
     /// The group of a join or a hello, which all else on the flow and its answers belongs to.
     fn opened_group(&mut self, class: FlowClass, key: &FlowKey, bytes: &[u8]) -> Option<GroupId> {
-        let bytes = Bytes::copy_from_slice(bytes.get(..bytes.len().min(1 << 15))?);
+        let copied = || Bytes::copy_from_slice(&bytes[..bytes.len().min(MAX_OPENING)]);
         let id = match class {
-            FlowClass::GroupServer => match ServerMessage::parse(&bytes) {
+            FlowClass::GroupServer => match ServerMessage::parse(&copied()) {
                 Ok(ServerMessage::Join(join)) => join.group_id(),
                 _ => return None,
             },
-            FlowClass::Group(FlowKind::Membership) => MembershipMessage::group_of_hello(&bytes)?,
+            FlowClass::Group(FlowKind::Membership) => MembershipMessage::group_of_hello(&copied())?,
             _ => return None,
         };
         if self.by_flow.len() < MAX_FLOWS {

@@ -26,6 +26,11 @@ fields! {
         "The receiver's clock as the sender estimates it, in units of 4 ms.";
     CHUNK = "chunks", "Chunk", Wire::List, "A chunk (§2.3).";
     MESSAGE = "messages", "Message", Wire::List, "A message of a flow that the chunk completes.";
+    MESSAGE_FLOW = "flow", "Flow", Wire::Group, "The flow that the message is of.";
+    MESSAGE_CLASS = "class", "Class", Wire::Group, "What the flow is for.";
+    MESSAGE_FIRST = "first", "First sequence number", Wire::Group, "Of the message's fragments.";
+    MESSAGE_LAST = "last", "Last sequence number", Wire::Group, "Of the message's fragments.";
+    MESSAGE_GROUP = "group_id", "Group", Wire::Group, "The group that the message is of.";
     PADDING = "padding", "Padding", Wire::Data, "What follows the last chunk.";
     MALFORMED = "malformed", "Malformed", Wire::Group, "Why the rest cannot be read.";
     OPTION = "options", "Option", Wire::List, "An option (§2.1.3).";

@@ -5,7 +5,7 @@ use crate::amf;
 use crate::group::message::RangeList;
 use crate::trace::analyzer::PacketView;
 use crate::trace::fields::{self, Field, Flag, Inside, Layout, OptionType, Wire};
-use crate::trace::message::FlowClass;
+use crate::trace::flows::FlowMessage;
 use crate::wire::chunk::{BitmapAck, RangeAck, kind};
 use crate::wire::option::{Item, parse_item};
 use crate::wire::packet::{CHUNK_HEADER_LEN, chunks};
@@ -43,7 +43,7 @@ pub(super) fn packet<'a>(packet: &PacketView<'a>) -> Vec<Node<'a>> {
         }
         tree.chunk(code, payload, at);
         while let Some(message) = messages.next_if(|message| message.chunk == index) {
-            tree.message(message.class, message.layout, packet.bytes(message));
+            tree.message(message, packet.bytes(message));
         }
     }
     tree.nodes
@@ -122,10 +122,19 @@ impl<'a> Builder<'a> {
         self.layout(1, layout, payload, base);
     }
 
-    fn message(&mut self, class: FlowClass, layout: Option<&'static Layout>, bytes: &'a [u8]) {
+    fn message(&mut self, message: &FlowMessage, bytes: &'a [u8]) {
+        let (class, layout) = (message.class, message.layout);
         let code = bytes.first().filter(|_| class.has_type()).copied().unwrap_or(0);
         let name = layout.map_or("Unknown", |layout| layout.key);
         self.push(1, &fields::MESSAGE, 0..bytes.len(), Value::Named(code.into(), name));
+        let mut about = |field, value| self.push(2, field, 0..0, value);
+        about(&fields::MESSAGE_CLASS, Value::Text(class.to_string().into()));
+        about(&fields::MESSAGE_FLOW, Value::Number(message.key.flow));
+        about(&fields::MESSAGE_FIRST, Value::Number(message.first));
+        about(&fields::MESSAGE_LAST, Value::Number(message.last));
+        if let Some(group) = message.group {
+            about(&fields::MESSAGE_GROUP, Value::Text(group.to_string().into()));
+        }
         let skip = usize::from(class.has_type() && !bytes.is_empty());
         self.layout(2, layout, &bytes[skip..], skip);
     }
