@@ -10,7 +10,7 @@ use crate::crypto::{Certificate, Epd};
 use crate::flash::{Command, UserControl};
 use crate::group::FlowKind;
 use crate::group::message::{RangeList, Report};
-use crate::wire::chunk::{self, FragmentControl, OPTION_METADATA, kind};
+use crate::wire::chunk::{self, FragmentControl, OPTION_METADATA};
 use crate::wire::option::{Item, items};
 use crate::wire::{Chunk, vlu};
 use bytes::Bytes;
@@ -303,9 +303,4 @@ fn write_rtmp(name: &str, body: &[u8], out: &mut impl Write) -> fmt::Result {
             write_value(&values, out)
         }
     }
-}
-
-/// Whether a chunk carries user data.
-pub(super) fn is_data(code: u8) -> bool {
-    matches!(code, kind::USER_DATA | kind::NEXT_USER_DATA)
 }

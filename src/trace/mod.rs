@@ -28,6 +28,7 @@ pub mod analyzer;
 pub mod capture;
 pub mod decoder;
 pub mod fields;
+pub mod filter;
 pub mod flows;
 pub mod groups;
 pub mod json;
@@ -39,6 +40,7 @@ pub mod sessions;
 pub mod stats;
 mod text;
 pub mod tree;
+pub mod writer;
 
 pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};
 pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef};
