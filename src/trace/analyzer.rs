@@ -4,8 +4,10 @@ use super::capture::DatagramRef;
 use super::decoder::{Decoder, Keying, Opened, Sender, Undecoded};
 use super::flows::{Completed, FlowKey, FlowMessage, Flows, Side};
 use super::groups::Groups;
+use super::message::FlowClass;
 use super::recognize::{self, Pairs};
 use super::sessions::{Introduction, Sessions};
+use crate::group::FlowKind;
 use crate::wire::chunk::{
     BitmapAck, CookieChange, ForwardedHello, InitiatorHello, NextUserData, RangeAck, Redirect,
     ResponderHello, UserData, kind,
@@ -212,6 +214,9 @@ impl Analyzer {
             let bytes = self.completed.bytes.get(message.bytes.clone()).unwrap_or_default();
             let (flows, sessions) = (&self.flows, &self.sessions);
             message.group = self.groups.message(message, bytes, flows, sessions, info.relative);
+            if message.class == FlowClass::Group(FlowKind::MulticastData) {
+                message.stream = self.groups.stream_of(&message.key, flows);
+            }
         }
         PacketView {
             info,

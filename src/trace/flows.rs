@@ -117,6 +117,8 @@ pub struct FlowMessage {
     pub chunk: usize,
     /// The group that it is of.
     pub group: Option<GroupId>,
+    /// The key of the group's stream that it is of.
+    pub stream: Option<[u8; 32]>,
     /// Where its bytes are among those of all messages of the packet.
     pub bytes: Range<usize>,
 }
@@ -470,6 +472,7 @@ impl Flow {
             last: self.next - 1,
             chunk: out.chunk,
             group: None,
+            stream: None,
             bytes: start..out.bytes.len(),
         });
     }

@@ -27,6 +27,7 @@
 pub mod analyzer;
 pub mod capture;
 pub mod decoder;
+pub mod extract;
 pub mod fields;
 pub mod filter;
 pub mod flows;
@@ -36,6 +37,7 @@ pub mod keylog;
 pub mod line;
 pub mod message;
 mod recognize;
+pub mod report;
 pub mod sessions;
 pub mod stats;
 mod text;

@@ -269,6 +269,12 @@ fn flow((code, payload): (u8, &[u8])) -> Option<u64> {
     }
 }
 
+/// The flows that a packet has data of.
+pub(super) fn data_flows(packet: &PacketView<'_>) -> impl Iterator<Item = u64> {
+    let data = packet.raw_chunks().filter(|(code, _)| *code == kind::USER_DATA);
+    data.filter_map(flow)
+}
+
 fn chunk_names() -> impl Iterator<Item = &'static Layout> {
     CHUNKS.iter().filter(|layout| layout.key != "Padding")
 }
