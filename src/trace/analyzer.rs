@@ -182,7 +182,7 @@ impl Analyzer {
                 }
             }
             Status::Undecoded(reason) => {
-                info.session = self.unreadable(reason);
+                info.session = self.unreadable(reason, info.source, info.destination);
                 info.is_rtmfp = is_known || info.session.is_some();
             }
         }
@@ -192,11 +192,28 @@ impl Analyzer {
         self.finish(info)
     }
 
-    /// Whose packet it is that cannot be read for lack of the secret.
-    fn unreadable(&self, reason: Undecoded) -> Option<(u64, Side)> {
+    /// Whose packet it is that cannot be read for lack of the secret: of the session that was keyed
+    /// between these addresses, or else of the newest.
+    fn unreadable(
+        &self,
+        reason: Undecoded,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> Option<(u64, Side)> {
         let Undecoded::NoSecret(id) = reason else { return None };
-        let (number, to_responder) = self.decoder.session_of(id)?;
-        Some((number, if to_responder { Side::Initiator } else { Side::Responder }))
+        let mut newest = None;
+        for (number, to_responder) in self.decoder.sessions_without_secret(id) {
+            let keyed_between = self.sessions.find(number).and_then(|s| s.keyed_between);
+            if keyed_between == Some((source, destination)) {
+                return Some((number, Side::Initiator));
+            }
+            if keyed_between == Some((destination, source)) {
+                return Some((number, Side::Responder));
+            }
+            let side = if to_responder { Side::Initiator } else { Side::Responder };
+            newest = newest.or(Some((number, side)));
+        }
+        newest
     }
 
     /// What follows from all of a packet.
@@ -208,7 +225,8 @@ impl Analyzer {
         if let Some(keying) = &info.keying
             && let Some(handshake) = self.decoder.take_handshake(keying.session)
         {
-            self.sessions.keyed(keying, handshake, info.time);
+            let addresses = (info.destination, info.source);
+            self.sessions.keyed(keying, handshake, addresses, info.time);
         }
         for message in &mut self.completed.messages {
             let bytes = self.completed.bytes.get(message.bytes.clone()).unwrap_or_default();

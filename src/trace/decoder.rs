@@ -266,12 +266,14 @@ impl Decoder {
         self.sessions.get_mut(&session)?.handshake.take()
     }
 
-    /// The session whose packets have this ID, if there is exactly one: its number, and whether the
-    /// ID is the one of its responder.
-    pub fn session_of(&self, session_id: u32) -> Option<(u64, bool)> {
-        let [number] = self.by_id.get(&session_id)?[..] else { return None };
-        let session = self.sessions.get(&number)?;
-        Some((number, session.responder_id == session_id))
+    /// The sessions without a secret whose packets may have this ID, the newest first: their
+    /// numbers, and whether the ID is the one of the responder.
+    pub fn sessions_without_secret(&self, session_id: u32) -> impl Iterator<Item = (u64, bool)> {
+        let numbers = self.by_id.get(&session_id).into_iter().flatten().rev();
+        numbers.filter_map(move |number| {
+            let session = self.sessions.get(number).filter(|session| session.keys.is_none())?;
+            Some((*number, session.responder_id == session_id))
+        })
     }
 
     /// Tries the sessions with this ID, the newest first. The packet is then in `plain`.

@@ -4,7 +4,7 @@
 //! tree is allocated.
 
 use super::analyzer::{PacketView, Status};
-use super::fields::{Inside, Wire};
+use super::fields::{self, Inside, Wire};
 use super::tree::{Node, Tree, Value};
 use crate::amf;
 use std::fmt::{Display, Write as _};
@@ -256,7 +256,7 @@ impl Nodes<'_, '_> {
             self.json.key("type").text(name);
             self.json.key("code").number(code);
         }
-        if node.depth <= 1 && node.field.wire == Wire::List {
+        if [&fields::CHUNK, &fields::MESSAGE].contains(&node.field) {
             self.json.key("offset").number(node.offset as u64);
             self.json.key("len").number(node.len as u64);
         }

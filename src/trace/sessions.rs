@@ -39,6 +39,8 @@ pub struct Session {
     pub has_secret: bool,
     /// When the keying was answered.
     pub keyed: Duration,
+    /// The addresses of initiator and responder when the keying was answered.
+    pub keyed_between: Option<(SocketAddr, SocketAddr)>,
     /// From the first hello to the answer of the keying, if both were captured.
     pub setup: Option<Duration>,
     /// Whom the initiator asked for.
@@ -175,7 +177,13 @@ impl Sessions {
         }
     }
 
-    pub(super) fn keyed(&mut self, keying: &Keying, handshake: Handshake, now: Duration) {
+    pub(super) fn keyed(
+        &mut self,
+        keying: &Keying,
+        handshake: Handshake,
+        addresses: (SocketAddr, SocketAddr),
+        now: Duration,
+    ) {
         let tag = self.cookies.find(&handshake.cookie);
         let hello = tag.and_then(|tag| self.hellos.find(tag));
         let end = |fingerprint| End { fingerprint, ..End::default() };
@@ -184,6 +192,7 @@ impl Sessions {
             responder_id: keying.responder_id,
             has_secret: keying.has_secret,
             keyed: now,
+            keyed_between: Some(addresses),
             setup: hello.and_then(|h| h.first).map(|first| now.saturating_sub(first)),
             target: hello.map(|h| h.target.clone()).unwrap_or_default(),
             introductions: hello.map(|h| h.introductions.clone()).unwrap_or_default(),

@@ -2,13 +2,13 @@
 
 use super::files::Directory;
 use super::{Form, print_note};
+use crate::cli::format;
 use anyhow::Context;
-use rtmfp::trace::decoder::Undecoded;
 use rtmfp::trace::extract::Extractor;
 use rtmfp::trace::filter::Filter;
 use rtmfp::trace::report::{self, Chosen};
 use rtmfp::trace::tree::Tree;
-use rtmfp::trace::{Analyzer, CaptureCounts, PacketView, Stats, Status, json, line};
+use rtmfp::trace::{Analyzer, CaptureCounts, PacketView, Stats, json, line};
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::Path;
 
@@ -30,7 +30,6 @@ pub(super) struct Output {
     stats: Stats,
     chosen: Chosen,
     not_rtmfp: u64,
-    too_short: u64,
     notes: Vec<String>,
 }
 
@@ -53,7 +52,6 @@ impl Output {
             bytes: Vec::new(),
             stats: Stats::default(),
             not_rtmfp: 0,
-            too_short: 0,
             notes: Vec::new(),
         })
     }
@@ -65,8 +63,6 @@ impl Output {
 
     pub(super) fn packet(&mut self, packet: &PacketView<'_>) -> anyhow::Result<()> {
         self.not_rtmfp += u64::from(!packet.is_rtmfp);
-        self.too_short +=
-            u64::from(packet.status == Status::Undecoded(Undecoded::TooShort) && packet.is_rtmfp);
         if self.filter.as_ref().is_some_and(|filter| !filter.matches(packet)) {
             return Ok(());
         }
@@ -128,8 +124,8 @@ impl Output {
             extractor.finish().context("cannot write what was carried")?;
             let (files, skipped) = extractor.counts();
             self.notes.push(match skipped {
-                0 => format!("{files} files were written"),
-                _ => format!("{files} files were written, {skipped} more were too many"),
+                0 => format!("{} written", format::count(files as u64, "file")),
+                _ => format!("{files} files written, {skipped} more were too many"),
             });
         }
         self.reports(analyzer)?;

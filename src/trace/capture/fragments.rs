@@ -54,6 +54,11 @@ impl Fragments {
         &self.completed
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.open.len().max(self.order.len())
+    }
+
     /// Packets of which something is missing.
     pub(super) fn incomplete(&self) -> u64 {
         self.incomplete + self.open.len() as u64

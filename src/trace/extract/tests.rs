@@ -62,7 +62,7 @@ fn objects_and_posts_once_each() {
     assert_eq!(files["group-abababababababab-object-5.bin"], [1, 2]);
     assert_eq!(files["group-abababababababab-object-6.amf"], b"\x02\0\x01x");
     assert_eq!(files.len(), 2);
-    let files = extracted(FlowClass::Group(FlowKind::PostingValues), &[b"\x02\0\x05fromB"; 2]);
+    let files = extracted(FlowClass::Group(FlowKind::PostingValues), &[&b"\x02\0\x05fromB"[..]; 2]);
     assert_eq!(files.into_values().collect::<Vec<_>>(), [b"\x02\0\x05fromB"]);
 }
 

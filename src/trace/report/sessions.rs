@@ -19,6 +19,9 @@ pub fn sessions(analyzer: &Analyzer, chosen: &Chosen, out: &mut impl Write) -> i
     for (number, session) in analyzer.sessions().iter().filter(|(n, _)| chosen.has_session(*n)) {
         let since = |time: Duration| Seconds(time.saturating_sub(begin));
         writeln!(out, "session #{number}  keyed at {}", since(session.keyed))?;
+        if let Some((initiator, responder)) = session.keyed_between {
+            writeln!(out, "  between      {initiator} and {responder}")?;
+        }
         if !session.has_secret {
             writeln!(out, "  cannot be decrypted: its secret is not in the key log")?;
         }
@@ -106,6 +109,12 @@ pub fn sessions_json(analyzer: &Analyzer, chosen: &Chosen, out: &mut Vec<u8>) {
 fn session_json(number: u64, session: &Session, json: &mut Json<'_>) {
     json.key("session").number(number);
     json.key("keyed").seconds(session.keyed);
+    if let Some((initiator, responder)) = session.keyed_between {
+        json.key("keyed_between").array(|json| {
+            json.display(initiator);
+            json.display(responder);
+        });
+    }
     json.key("has_secret").bool(session.has_secret);
     match &session.target {
         Target::Uri(uri) => json.key("uri").text(uri),
