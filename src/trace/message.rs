@@ -9,7 +9,7 @@ use crate::group::FlowKind;
 use std::fmt;
 
 /// A stream description on a `GR 11` flow is longer than this, the end of a stream shorter
-/// (`protocol-notes/netgroup-membership.md`, subject "multicast").
+/// (`protocol-notes/netgroup-membership.md`, subject "posting, routing and multicast").
 const MIN_DESCRIPTION: usize = 37;
 
 /// What the messages of a flow are, by the flow's metadata.
