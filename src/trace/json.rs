@@ -4,7 +4,7 @@
 //! tree is allocated.
 
 use super::analyzer::{PacketView, Status};
-use super::fields::{self, Inside, Wire};
+use super::fields::{self, Base, Inside, Wire};
 use super::tree::{Node, Tree, Value};
 use crate::amf;
 use std::fmt::{Display, Write as _};
@@ -290,6 +290,12 @@ impl Nodes<'_, '_> {
         match &node.value {
             Value::None => json.key(key).null(),
             Value::Flag(value) => json.key(key).bool(*value),
+            // Session IDs, as elsewhere.
+            Value::Number(number)
+                if node.field.wire == Wire::U32 && node.field.base == Base::Hex =>
+            {
+                json.key(key).display(format_args!("{number:08x}"));
+            }
             Value::Number(number) => json.key(key).number(*number),
             Value::Named(_, name) => json.key(key).text(name),
             Value::Text(text) => json.key(key).text(text),
