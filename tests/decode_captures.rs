@@ -63,7 +63,7 @@ fn every_packet_is_json() {
             }
             let undecoded = packet["kind"] == "undecoded";
             assert_eq!(packet.get("reason").is_some(), undecoded, "{name}: {line}");
-            assert_eq!(packet.get("chunks").is_none() && !undecoded, false, "{name}: {line}");
+            assert!(packet.get("chunks").is_some() || undecoded, "{name}: {line}");
         }
         let counts = fs::read(folder().join(&name).with_extension("counts.json")).unwrap();
         let counts: Value = serde_json::from_slice(&counts).unwrap();

@@ -19,6 +19,7 @@ use crate::range::IndexSet;
 use crate::wire::option::{Item, items};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
@@ -332,14 +333,14 @@ impl MemberTrace {
 
 impl GroupTrace {
     fn member(&mut self, peer: Peer, totals: &mut Totals) -> Option<&mut MemberTrace> {
-        if !self.members.contains_key(&peer) {
-            if totals.members >= MAX_MEMBERS {
-                return None;
+        match self.members.entry(peer) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(_) if totals.members >= MAX_MEMBERS => None,
+            Entry::Vacant(entry) => {
+                totals.members += 1;
+                Some(entry.insert(MemberTrace::new()))
             }
-            totals.members += 1;
-            self.members.insert(peer, MemberTrace::new());
         }
-        self.members.get_mut(&peer)
     }
 
     fn server(&mut self, context: &Context, bytes: &[u8], totals: &mut Totals) {
@@ -463,16 +464,15 @@ impl GroupTrace {
         context: &Context,
         totals: &mut Totals,
     ) -> Option<&mut PostTrace> {
-        if !self.posts.contains_key(&key) {
-            if totals.posts >= MAX_POSTS {
-                return None;
+        match self.posts.entry(key) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(_) if totals.posts >= MAX_POSTS => None,
+            Entry::Vacant(entry) => {
+                totals.posts += 1;
+                let (first, from) = (context.now, context.sender);
+                Some(entry.insert(PostTrace { first, from, value: None, len: 0, counts: [0; 3] }))
             }
-            totals.posts += 1;
-            let (first, from) = (context.now, context.sender);
-            let post = PostTrace { first, from, value: None, len: 0, counts: [0; 3] };
-            self.posts.insert(key, post);
         }
-        self.posts.get_mut(&key)
     }
 
     /// Returns the key of the stream that is described.
@@ -501,14 +501,12 @@ impl GroupTrace {
             }
         }
         let key: [u8; 32] = key?;
-        if !self.streams.contains_key(&key) {
-            if totals.streams >= MAX_STREAMS {
-                return None;
-            }
-            totals.streams += 1;
-            self.streams.insert(
-                key,
-                StreamTrace {
+        match self.streams.entry(key) {
+            Entry::Occupied(_) => {}
+            Entry::Vacant(_) if totals.streams >= MAX_STREAMS => return None,
+            Entry::Vacant(entry) => {
+                totals.streams += 1;
+                entry.insert(StreamTrace {
                     name: stream_name,
                     from: context.sender,
                     first: context.now,
@@ -516,8 +514,8 @@ impl GroupTrace {
                     fragments: 0,
                     bytes: 0,
                     end: None,
-                },
-            );
+                });
+            }
         }
         Some(key)
     }

@@ -76,7 +76,11 @@ impl Fragments {
     ) -> Option<usize> {
         let end = fragment.offset.checked_add(data.len())?;
         // All pieces but the last are multiples of eight bytes (RFC 791).
-        if !whole || data.is_empty() || end > MAX_PACKET || (fragment.more && data.len() % 8 != 0) {
+        if !whole
+            || data.is_empty()
+            || end > MAX_PACKET
+            || (fragment.more && !data.len().is_multiple_of(8))
+        {
             return None;
         }
         self.make_room(&key, now);

@@ -70,7 +70,7 @@ impl Section {
             }
             let kind = self.u32(&header, 0);
             let len = self.u32(&header, 4) as usize;
-            if len < BLOCK_OVERHEAD || len % 4 != 0 {
+            if len < BLOCK_OVERHEAD || !len.is_multiple_of(4) {
                 return Err(CaptureError::Damaged { frame });
             }
             let read =
