@@ -14,12 +14,11 @@
 
 use super::analyzer::PacketView;
 use super::flows::FlowMessage;
-use super::message::FlowClass;
+use super::message::{self, FlowClass};
 use super::text::Hex;
 use crate::amf;
 use crate::group::FlowKind;
 use crate::wire::vlu;
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -29,13 +28,13 @@ pub const MAX_FILES: usize = 100_000;
 
 /// Fragments of a group's stream that wait for those before them, and what they may take together.
 pub const MAX_WINDOW: usize = 4096;
-const MAX_WINDOW_BYTES: usize = 16 << 20;
+const MAX_WINDOW_BYTES: usize = 2 << 20;
 
 /// Streams of groups that are put together at a time.
-const MAX_STREAMS: usize = 256;
+const MAX_STREAMS: usize = 32;
 
 /// The longest message that is put together, in bytes.
-const MAX_MESSAGE: usize = 8 << 20;
+const MAX_MESSAGE: usize = 2 << 20;
 
 /// "FLV", version 1, audio and video, length of the header, size of the tag before the first.
 const FLV_HEADER: [u8; 13] = *b"FLV\x01\x05\0\0\0\x09\0\0\0\0";
@@ -145,8 +144,8 @@ impl<S: Sink> Extractor<S> {
     fn object(&mut self, group: &str, bytes: &[u8]) -> io::Result<()> {
         let Some((0x18, body)) = bytes.split_first() else { return Ok(()) };
         let Ok((index, value)) = vlu::parse("index", body) else { return Ok(()) };
-        let parsed = amf::Reader::new(Bytes::copy_from_slice(value)).read_value();
-        match parsed.as_ref().ok().and_then(amf::Value::as_bytes) {
+        let parsed = message::amf(value);
+        match parsed.as_ref().and_then(amf::Value::as_bytes) {
             Some(content) => self.once(&format!("group-{group}-object-{index}.bin"), content),
             None => self.once(&format!("group-{group}-object-{index}.amf"), value),
         }

@@ -8,9 +8,8 @@
 //! after is not remembered.
 
 use super::flows::{FlowKey, FlowMessage, Flows, Side};
-use super::message::FlowClass;
+use super::message::{self, FlowClass};
 use super::sessions::Sessions;
-use crate::amf;
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, JoinKey, ServerMessage};
 use crate::group::message::{MembershipMessage, ReplicationMessage};
@@ -449,8 +448,7 @@ impl GroupTrace {
             post.counts[2] += 1;
             post.len = bytes.len();
             if post.value.is_none() {
-                let value = amf::Reader::new(Bytes::copy_from_slice(bytes)).read_value();
-                post.value = value.ok().map(|value| format!("{value:.MAX_VALUE$}"));
+                post.value = message::amf(bytes).map(|value| format!("{value:.MAX_VALUE$}"));
             }
         }
         if let Some(member) = self.member(context.sender, totals) {

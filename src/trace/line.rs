@@ -3,9 +3,8 @@
 use super::analyzer::{PacketView, Status};
 use super::decoder::Undecoded;
 use super::flows::FlowMessage;
-use super::message::FlowClass;
+use super::message::{self, FlowClass};
 use super::text::{Hex, Ranges, Seconds};
-use crate::amf;
 use crate::crypto::{Certificate, Epd};
 use crate::flash::{Command, UserControl};
 use crate::group::FlowKind;
@@ -257,9 +256,9 @@ fn write_number(body: &[u8], out: &mut impl Write) -> fmt::Result {
 }
 
 fn write_value(bytes: &[u8], out: &mut impl Write) -> fmt::Result {
-    match amf::Reader::new(Bytes::copy_from_slice(bytes)).read_value() {
-        Ok(value) => write!(out, " {value:.MAX_VALUE$}"),
-        Err(_) => write!(out, " {}B", bytes.len()),
+    match message::amf(bytes) {
+        Some(value) => write!(out, " {value:.MAX_VALUE$}"),
+        None => write!(out, " {}B", bytes.len()),
     }
 }
 

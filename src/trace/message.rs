@@ -4,13 +4,26 @@ use super::fields::{
     self, DIRECTED, GROUP_SERVER, Layout, MEMBERSHIP, MULTICAST_CONTROL, MULTICAST_DATA, POST,
     POSTING_KEYS, REPLICATION, RTMP, STREAM_END,
 };
-use crate::flash;
 use crate::group::FlowKind;
+use crate::{amf, flash};
+use bytes::Bytes;
 use std::fmt;
 
 /// A stream description on a `GR 11` flow is longer than this, the end of a stream shorter
 /// (`protocol-notes/netgroup-membership.md`, subject "posting, routing and multicast").
 const MIN_DESCRIPTION: usize = 37;
+
+/// The longest value in AMF that is read, in bytes: values take many times the memory of their
+/// encoding.
+pub(super) const MAX_AMF: usize = 2 << 20;
+
+/// The value at the front of `bytes`, unless it is too long.
+pub(super) fn amf(bytes: &[u8]) -> Option<amf::Value> {
+    if bytes.len() > MAX_AMF {
+        return None;
+    }
+    amf::Reader::new(Bytes::copy_from_slice(bytes)).read_value().ok()
+}
 
 /// What the messages of a flow are, by the flow's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// Different flow metadata that are counted; further ones are not.
 const MAX_METADATA: usize = 4096;
 
+/// The longest metadata that is counted, in bytes.
+const MAX_METADATA_LEN: usize = 1024;
+
 /// What a capture contains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -86,6 +89,9 @@ impl Stats {
 
     fn count_metadata(&mut self, payload: &[u8]) {
         let Some(metadata) = flow_metadata(kind::USER_DATA, payload) else { return };
+        if metadata.len() > MAX_METADATA_LEN {
+            return;
+        }
         if self.flow_metadata.len() < MAX_METADATA || self.flow_metadata.contains_key(&metadata) {
             *self.flow_metadata.entry(metadata).or_default() += 1;
         }

@@ -6,6 +6,7 @@ use crate::group::message::RangeList;
 use crate::trace::analyzer::PacketView;
 use crate::trace::fields::{self, Field, Flag, Inside, Layout, OptionType, Wire};
 use crate::trace::flows::FlowMessage;
+use crate::trace::message::MAX_AMF;
 use crate::wire::chunk::{BitmapAck, RangeAck, kind};
 use crate::wire::option::{Item, parse_item};
 use crate::wire::packet::{CHUNK_HEADER_LEN, chunks};
@@ -324,7 +325,12 @@ impl<'a> Builder<'a> {
 
     fn values(&mut self, depth: u8, cursor: &mut Cursor<'a>) -> Result<(), WireError> {
         let base = cursor.offset();
-        let mut reader = amf::Reader::new(Bytes::copy_from_slice(cursor.all()));
+        let bytes = cursor.all();
+        if bytes.len() > MAX_AMF {
+            self.push(depth, &fields::PAYLOAD, base..base + bytes.len(), Value::Bytes(bytes));
+            return Ok(());
+        }
+        let mut reader = amf::Reader::new(Bytes::copy_from_slice(bytes));
         for _ in 0..MAX_VALUES {
             let start = reader.position();
             if reader.is_empty() {
