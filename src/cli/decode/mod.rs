@@ -7,7 +7,7 @@ mod output;
 use super::screen;
 use super::signals::Signals;
 use anyhow::Context;
-use clap::{ArgAction, Args};
+use clap::Args;
 use input::Input;
 use output::Output;
 use rtmfp::trace::filter::{self, Filter};
@@ -102,7 +102,7 @@ pub(crate) struct Form {
     groups: bool,
 
     /// Print counts of packets, chunks and flow metadata
-    #[arg(long, action = ArgAction::SetTrue)]
+    #[arg(long)]
     stats: bool,
 }
 
