@@ -2,13 +2,14 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `share`, `fetch`, `demo`, `groupspec`, `serve` | the verbs |
+//! | `share`, `fetch`, `demo`, `groupspec`, `serve`, `decode` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `log` | what `tracing` says, between the progress |
 //! | `format` | numbers for people |
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
+mod decode;
 mod demo;
 mod embedded;
 mod fetch;
@@ -57,6 +58,7 @@ enum Verb {
     Serve(serve::ServeArgs),
     #[command(subcommand)]
     Groupspec(groupspec::GroupspecVerb),
+    Decode(Box<decode::DecodeArgs>),
 }
 
 /// Runs the command and tells how it went.
@@ -80,6 +82,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             Verb::Demo(args) => demo::run(args).await,
             Verb::Serve(args) => serve::run(args).await,
             Verb::Groupspec(verb) => groupspec::run(&verb),
+            Verb::Decode(args) => decode::run(*args).await,
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -14,6 +14,7 @@ pub struct Overheard {
     from_initiator: Opener,
     from_responder: Opener,
     from_responder_to_flash: Option<Opener>,
+    agreed: [Direction; 2],
 }
 
 impl Overheard {
@@ -31,8 +32,10 @@ impl Overheard {
         };
         let direction = Direction::settle(&responder, &initiator);
         let to_flash = Direction::settle_as_flash_expects(&responder, &initiator);
+        let from_initiator = Direction::settle(&initiator, &responder);
         Ok(Self {
-            from_initiator: opener(skic, skrc, Direction::settle(&initiator, &responder)),
+            agreed: [from_initiator, direction],
+            from_initiator: opener(skic, skrc, from_initiator),
             from_responder: opener(skrc, skic, direction),
             from_responder_to_flash: (to_flash != direction).then(|| opener(skrc, skic, to_flash)),
         })
@@ -48,7 +51,42 @@ impl Overheard {
         self.from_initiator.open(copied(encrypted, scratch))
     }
 
-    /// The same for a datagram of the responder.
+    /// Decrypts a datagram of the initiator without a look at its HMAC; a checksum is verified.
+    /// Of use when earlier datagrams have shown that the keys fit: what this returns may be
+    /// anybody's, or nonsense.
+    pub fn trust_from_initiator<'a>(
+        &mut self,
+        encrypted: &[u8],
+        scratch: &'a mut Vec<u8>,
+    ) -> Option<&'a [u8]> {
+        self.from_initiator.open_trusting(copied(encrypted, scratch)).ok()
+    }
+
+    /// The same for a datagram of the responder. `None` also if there is no telling whether its
+    /// packets have HMACs.
+    pub fn trust_from_responder<'a>(
+        &mut self,
+        encrypted: &[u8],
+        scratch: &'a mut Vec<u8>,
+    ) -> Option<&'a [u8]> {
+        if self.from_responder_to_flash.is_some() {
+            return None;
+        }
+        self.from_responder.open_trusting(copied(encrypted, scratch)).ok()
+    }
+
+    /// Whether packets have HMACs: of the initiator, of the responder.
+    pub fn has_hmac(&self) -> [bool; 2] {
+        [self.from_initiator.has_hmac(), self.from_responder.has_hmac()]
+    }
+
+    /// What RFC 7425 says of the verification of packets: of the initiator, of the responder.
+    pub fn agreed(&self) -> [Direction; 2] {
+        self.agreed
+    }
+
+    /// The same as [`open_from_initiator`](Self::open_from_initiator) for a datagram of the
+    /// responder.
     pub fn open_from_responder<'a>(
         &mut self,
         encrypted: &[u8],

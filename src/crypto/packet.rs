@@ -260,6 +260,28 @@ impl Opener {
         opened.map(|plain| &encrypted[plain])
     }
 
+    /// The same without a look at the HMAC, for recordings whose keys are known to fit. A checksum
+    /// is verified.
+    pub(super) fn open_trusting<'a>(
+        &mut self,
+        encrypted: &'a mut [u8],
+    ) -> Result<&'a [u8], OpenError> {
+        let hmac_len = self.hmac.as_ref().map_or(0, |hmac| hmac.len);
+        let len = encrypted.len().checked_sub(hmac_len).ok_or(OpenError::Length)?;
+        if len == 0 || !len.is_multiple_of(BLOCK) {
+            return Err(OpenError::Length);
+        }
+        let cipher = Aes128Dec::new((&*self.key).into());
+        let blocks = &mut encrypted[..len];
+        let packet = decrypt(&cipher, blocks, self.hmac.is_none(), self.sequence_numbers)?;
+        accept(&mut self.window, packet).map(|plain| &encrypted[plain])
+    }
+
+    /// Whether there is an HMAC that [`open_trusting`](Self::open_trusting) would not look at.
+    pub(super) fn has_hmac(&self) -> bool {
+        self.hmac.is_some()
+    }
+
     /// Does [`open`](Self::open) for each of several datagrams of the session in their order, with
     /// the same results: `opened` says where in its datagram each plain packet is. HMACs are
     /// verified side by side, so that a few dozen datagrams at a time take much less than one

@@ -1,35 +1,66 @@
 //! Packet captures in, decoded packets out.
 //!
+//! [`Analyzer`] is the whole of it: datagrams in, packets with their messages out, and a memory of
+//! sessions, flows and groups. [`Decoder`] alone decrypts. Nothing here panics or grows without
+//! bound, whatever is in a file.
+//!
 //! | file | what |
 //! | --- | --- |
-//! | [`pcap`] | pcap and pcapng files to UDP datagrams |
+//! | [`capture`], [`writer`] | pcap and pcapng files to UDP datagrams, and back |
 //! | [`keylog`] | shared secrets of recorded sessions |
 //! | [`decoder`] | datagrams to decrypted packets |
-//! | [`stats`] | counts over decoded datagrams |
+//! | `recognize` | what is RTMFP and what is not |
+//! | [`analyzer`] | packets with all that they mean |
+//! | [`sessions`], [`flows`], [`groups`] | what is remembered |
+//! | [`message`] | what flows carry |
+//! | [`fields`] | the table of chunks, messages and their fields |
+//! | [`tree`], [`line`], [`json`] | a packet for people and for programs |
+//! | [`report`], [`stats`] | what a capture adds up to |
+//! | [`filter`] | a language to choose packets |
+//! | [`extract`] | what was carried, as files |
 //!
 //! ```no_run
-//! use rtmfp::trace::{Capture, Decoded, Decoder, KeyLog};
+//! use rtmfp::trace::{Analyzer, Capture, Decoder, KeyLog, line};
 //! use std::fs::File;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut keys = KeyLog::default();
 //! keys.read(File::open("session.keys")?)?;
-//! let mut decoder = Decoder::new(keys);
-//! for datagram in Capture::open(File::open("session.pcap")?)? {
-//!     if let Decoded::Packet(packet) = decoder.feed(&datagram?) {
-//!         println!("{:?}: {} chunks", packet.sender, packet.chunks().count());
-//!     }
+//! let mut analyzer = Analyzer::new(Decoder::new(keys));
+//! let mut capture = Capture::open(File::open("session.pcap")?)?;
+//! let mut text = String::new();
+//! while let Some(datagram) = capture.advance()? {
+//!     let packet = analyzer.feed(&datagram);
+//!     text.clear();
+//!     line::write(&packet, &mut text)?;
+//!     println!("{text}");
 //! }
 //! # Ok(())
 //! # }
 //! ```
 
+pub mod analyzer;
+pub mod capture;
 pub mod decoder;
+pub mod extract;
+pub mod fields;
+pub mod filter;
+pub mod flows;
+pub mod groups;
+pub mod json;
 pub mod keylog;
-pub mod pcap;
+pub mod line;
+pub mod message;
+mod recognize;
+pub mod report;
+pub mod sessions;
 pub mod stats;
+mod text;
+pub mod tree;
+pub mod writer;
 
-pub use decoder::{Decoded, Decoder, Keying, Packet, Sender, Undecoded};
+pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};
+pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef};
+pub use decoder::{Decoded, Decoder, Handshake, Keying, Opened, Packet, Sender, Undecoded, Verify};
 pub use keylog::{KeyLog, KeyLogError};
-pub use pcap::{Capture, CaptureError, Datagram};
 pub use stats::Stats;

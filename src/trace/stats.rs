@@ -1,12 +1,16 @@
 //! Counts over decoded datagrams.
 
-use super::decoder::{Decoded, Sender, Undecoded};
+use super::analyzer::{PacketView, Status};
+use super::decoder::{Decoded, Keying, Sender, Undecoded};
 use crate::wire::chunk::{OPTION_METADATA, kind};
 use crate::wire::{Chunk, OptionList};
 use std::collections::BTreeMap;
 
 /// Different flow metadata that are counted; further ones are not.
-const MAX_METADATA: usize = 65_536;
+const MAX_METADATA: usize = 4096;
+
+/// The longest metadata that is counted, in bytes.
+const MAX_METADATA_LEN: usize = 1024;
 
 /// What a capture contains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,34 +37,63 @@ pub struct Stats {
 impl Stats {
     /// Counts one datagram.
     pub fn add(&mut self, decoded: &Decoded) {
-        self.datagrams += 1;
-        let packet = match decoded {
-            Decoded::Packet(packet) => packet,
-            Decoded::Undecoded(Undecoded::TooShort) => {
-                self.too_short += 1;
-                return;
+        match decoded {
+            Decoded::Undecoded(reason) => self.count_undecoded(*reason),
+            Decoded::Packet(packet) => {
+                let is_startup = packet.sender == Sender::Startup;
+                self.count_packet(is_startup, packet.keying, packet.raw_chunks());
             }
-            Decoded::Undecoded(_) => {
-                self.undecoded += 1;
-                return;
-            }
-        };
-        match packet.sender {
-            Sender::Startup => self.startup += 1,
-            Sender::Initiator(_) | Sender::Responder(_) => self.session += 1,
         }
-        self.sessions += u64::from(packet.keying.is_some_and(|keying| keying.has_secret));
-        for (code, payload) in packet.raw_chunks() {
+    }
+
+    /// Counts one datagram of an [`Analyzer`](super::Analyzer).
+    pub fn count(&mut self, packet: &PacketView<'_>) {
+        match packet.status {
+            Status::Undecoded(reason) => self.count_undecoded(reason),
+            Status::Startup => self.count_packet(true, packet.keying, packet.raw_chunks()),
+            Status::Session(..) => self.count_packet(false, packet.keying, packet.raw_chunks()),
+        }
+    }
+
+    fn count_undecoded(&mut self, reason: Undecoded) {
+        self.datagrams += 1;
+        match reason {
+            Undecoded::TooShort => self.too_short += 1,
+            _ => self.undecoded += 1,
+        }
+    }
+
+    fn count_packet<'a>(
+        &mut self,
+        is_startup: bool,
+        keying: Option<Keying>,
+        chunks: impl Iterator<Item = (u8, &'a [u8])>,
+    ) {
+        self.datagrams += 1;
+        match is_startup {
+            true => self.startup += 1,
+            false => self.session += 1,
+        }
+        self.sessions += u64::from(keying.is_some_and(|keying| keying.has_secret));
+        for (code, payload) in chunks {
             if matches!(code, kind::PADDING_00 | kind::PADDING_FF) {
                 continue;
             }
             *self.chunks.entry(code).or_default() += 1;
-            if let Some(metadata) = flow_metadata(code, payload)
-                && (self.flow_metadata.len() < MAX_METADATA
-                    || self.flow_metadata.contains_key(&metadata))
-            {
-                *self.flow_metadata.entry(metadata).or_default() += 1;
+            // The first bit says whether there are options.
+            if code == kind::USER_DATA && payload.first().is_some_and(|flags| flags & 0x80 != 0) {
+                self.count_metadata(payload);
             }
+        }
+    }
+
+    fn count_metadata(&mut self, payload: &[u8]) {
+        let Some(metadata) = flow_metadata(kind::USER_DATA, payload) else { return };
+        if metadata.len() > MAX_METADATA_LEN {
+            return;
+        }
+        if self.flow_metadata.len() < MAX_METADATA || self.flow_metadata.contains_key(&metadata) {
+            *self.flow_metadata.entry(metadata).or_default() += 1;
         }
     }
 }

@@ -1,0 +1,236 @@
+//! `rtmfp decode`: packet captures in, protocol out.
+
+mod files;
+mod input;
+mod output;
+
+use super::screen;
+use super::signals::Signals;
+use anyhow::Context;
+use clap::Args;
+use input::Input;
+use output::Output;
+use rtmfp::trace::filter::{self, Filter};
+use rtmfp::trace::{Analyzer, Capture, CaptureError, Decoder, KeyLog, Verify};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Names a key log if none is given.
+const KEYS_VARIABLE: &str = "RTMFPKEYLOGFILE";
+
+/// Decode packet captures: what RTMFP programs said to each other.
+///
+/// Reads pcap and pcapng, also compressed with gzip, and finds RTMFP by its content, on any port. Startup
+/// packets can always be read; of sessions those whose secrets are in a key log, with lines of the
+/// form "DH_SECRET <digest> <secret>". Of the others is said what can be seen from outside.
+///
+/// Prints a line for each packet, unless something else is asked for.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rtmfp decode session.pcap --keys session.keys
+  rtmfp decode session.pcapng -k session.keys -V -f 'chunk==IHello && ip==10.0.0.5'
+  rtmfp decode session.pcap -k session.keys --flows --sessions
+  tcpdump -i any -w - udp | rtmfp decode -")]
+#[command(after_long_help = after_long_help())]
+pub(crate) struct DecodeArgs {
+    /// Capture files; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Key log; may be given several times [default: the file that $RTMFPKEYLOGFILE names]
+    #[arg(long, short, value_name = "FILE")]
+    keys: Vec<PathBuf>,
+
+    /// Only packets for which this is true; see below
+    ///
+    /// Reports are then of the sessions, flows and groups that such a packet belongs to.
+    #[arg(long, short, value_name = "FILTER")]
+    filter: Option<Filter>,
+
+    #[command(flatten)]
+    form: Form,
+
+    /// Write streams as FLV files, objects and posts to this directory
+    #[arg(long, value_name = "DIR")]
+    extract: Option<PathBuf>,
+
+    /// Go on as the file grows, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+
+    /// Verify the HMAC of every packet
+    ///
+    /// Otherwise those of the first 64 packets of each direction of a session, every 64th that
+    /// follows, and those of packets that do not look like packets.
+    #[arg(long)]
+    verify: bool,
+}
+
+/// What is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Form {
+    /// Print each packet as a tree, with byte offsets
+    #[arg(short = 'V', long, conflicts_with = "json")]
+    tree: bool,
+
+    /// Print JSON, an object a line
+    #[arg(long)]
+    json: bool,
+
+    /// With --json: also what applications sent, in hexadecimal
+    #[arg(long, requires = "json")]
+    data: bool,
+
+    /// Print datagrams that are not RTMFP, too
+    #[arg(long)]
+    all: bool,
+
+    /// Print the flows: purpose, messages, bytes, losses, round trip times
+    #[arg(long)]
+    flows: bool,
+
+    /// Print the sessions: how they came about, their ends, what each sent
+    #[arg(long)]
+    sessions: bool,
+
+    /// Print the groups: members, neighbours, objects, posts, streams
+    #[arg(long)]
+    groups: bool,
+
+    /// Print counts of packets, chunks and flow metadata
+    #[arg(long)]
+    stats: bool,
+}
+
+impl Form {
+    /// Whether packets are printed, rather than what they add up to.
+    fn is_of_packets(&self, extracts: bool) -> bool {
+        !(self.flows || self.sessions || self.groups || self.stats || extracts)
+    }
+}
+
+fn after_long_help() -> String {
+    let mut text = "\
+Examples:
+  rtmfp decode session.pcap --keys session.keys
+  rtmfp decode session.pcapng -k session.keys -V -f 'chunk==IHello && ip==10.0.0.5'
+  rtmfp decode session.pcap -k session.keys --flows --sessions
+  tcpdump -i any -w - udp | rtmfp decode -
+
+Filters: a field, or a field and a value with ==, !=, <, <=, > or >=; combined with &&, ||, ! and
+parentheses. A packet may have several values of a field: == is true if one is equal, != if none is.
+"
+    .to_owned();
+    for (name, description) in filter::fields() {
+        text += &format!("  {name:<9}{description}\n");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+pub(crate) async fn run(args: DecodeArgs) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut signals = Signals::new()?;
+    let is_asked_to_stop = stop.clone();
+    let mut work = tokio::task::spawn_blocking(move || decode(args, &is_asked_to_stop));
+    tokio::select! {
+        outcome = &mut work => return outcome?,
+        () = signals.recv() => stop.store(true, Ordering::Relaxed),
+    }
+    // What was read so far is still reported, unless that is not waited for.
+    tokio::select! {
+        outcome = work => outcome?,
+        () = signals.recv() => Ok(()),
+    }
+}
+
+fn decode(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    match decode_files(args, stop) {
+        // Whoever reads our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.into_iter().any(|cause| cause.kind() == ErrorKind::BrokenPipe)
+}
+
+fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    let verify = if args.verify { Verify::All } else { Verify::Sampled };
+    let mut analyzer = Analyzer::new(Decoder::new(read_keys(&args.keys)?).verifying(verify));
+    let mut output = Output::new(args.form, args.filter, args.extract.as_deref())?;
+    let mut failure = None;
+    for file in &args.files {
+        let input = Input::open(file, args.follow, stop)?;
+        let name = input.name().to_owned();
+        output.flush_often(input.is_live());
+        let outcome = decode_file(input, &mut analyzer, &mut output, stop)
+            .with_context(|| format!("cannot decode {name}"));
+        if let Err(error) = outcome {
+            if is_broken_pipe(&error) {
+                return Err(error);
+            }
+            failure = Some(error);
+            break;
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    output.finish(&analyzer)?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn read_keys(files: &[PathBuf]) -> anyhow::Result<KeyLog> {
+    let mut keys = KeyLog::default();
+    let default = std::env::var_os(KEYS_VARIABLE).filter(|_| files.is_empty());
+    for file in files.iter().cloned().chain(default.map(PathBuf::from)) {
+        let opened = File::open(&file);
+        let read = opened.map_err(Into::into).and_then(|opened| keys.read(opened));
+        read.with_context(|| format!("cannot read the key log {}", file.display()))?;
+    }
+    Ok(keys)
+}
+
+fn decode_file(
+    input: Input,
+    analyzer: &mut Analyzer,
+    output: &mut Output,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let name = input.name().to_owned();
+    let progress = input.progress();
+    let mut capture = Capture::open(input)?;
+    let outcome = loop {
+        if stop.load(Ordering::Relaxed) {
+            break Ok(());
+        }
+        match capture.advance() {
+            Ok(Some(datagram)) => output.packet(&analyzer.feed(&datagram))?,
+            Ok(None) => break Ok(()),
+            // Asking to stop ends a file that grows wherever it is.
+            Err(CaptureError::Truncated { .. }) if stop.load(Ordering::Relaxed) => break Ok(()),
+            Err(error @ CaptureError::Truncated { .. }) => {
+                output.note(format!("{name}: {error}; what came before it was decoded"));
+                break Ok(());
+            }
+            Err(error) => break Err(error.into()),
+        }
+    };
+    if let Some(progress) = progress {
+        progress.finish_and_clear();
+    }
+    output.count(&name, capture.counts());
+    outcome
+}
+
+/// A note to people, on standard error.
+fn print_note(note: &str) {
+    screen::line(&format!("note: {note}"));
+}

@@ -1,0 +1,196 @@
+//! What is printed.
+
+use super::files::Directory;
+use super::{Form, print_note};
+use crate::cli::format;
+use anyhow::Context;
+use rtmfp::trace::extract::Extractor;
+use rtmfp::trace::filter::Filter;
+use rtmfp::trace::report::{self, Chosen};
+use rtmfp::trace::tree::Tree;
+use rtmfp::trace::{Analyzer, CaptureCounts, PacketView, Stats, json, line};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::path::Path;
+
+/// Bytes of output that are written at a time.
+const BUFFER: usize = 256 << 10;
+
+/// Sessions about which is said that they cannot be decrypted.
+const MAX_SESSION_NOTES: usize = 20;
+
+pub(super) struct Output {
+    form: Form,
+    filter: Option<Filter>,
+    extractor: Option<Extractor<Directory>>,
+    prints_packets: bool,
+    flushes_often: bool,
+    out: BufWriter<Stdout>,
+    text: String,
+    bytes: Vec<u8>,
+    stats: Stats,
+    chosen: Chosen,
+    not_rtmfp: u64,
+    notes: Vec<String>,
+}
+
+impl Output {
+    pub(super) fn new(
+        form: Form,
+        filter: Option<Filter>,
+        extract: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let directory = extract.map(Directory::create).transpose()?;
+        Ok(Self {
+            form,
+            prints_packets: form.is_of_packets(extract.is_some()),
+            flushes_often: false,
+            extractor: directory.map(Extractor::new),
+            chosen: if filter.is_some() { Chosen::default() } else { Chosen::everything() },
+            filter,
+            out: BufWriter::with_capacity(BUFFER, io::stdout()),
+            text: String::new(),
+            bytes: Vec::new(),
+            stats: Stats::default(),
+            not_rtmfp: 0,
+            notes: Vec::new(),
+        })
+    }
+
+    /// Whether every packet shall be seen at once.
+    pub(super) fn flush_often(&mut self, flushes_often: bool) {
+        self.flushes_often = flushes_often;
+    }
+
+    pub(super) fn packet(&mut self, packet: &PacketView<'_>) -> anyhow::Result<()> {
+        self.not_rtmfp += u64::from(!packet.is_rtmfp);
+        if self.filter.as_ref().is_some_and(|filter| !filter.matches(packet)) {
+            return Ok(());
+        }
+        self.chosen.add(packet);
+        if let Some(extractor) = &mut self.extractor {
+            extractor.packet(packet).context("cannot write what was carried")?;
+        }
+        if self.form.stats {
+            self.stats.count(packet);
+        }
+        if !self.prints_packets || (!packet.is_rtmfp && !self.form.all) {
+            return Ok(());
+        }
+        self.print(packet)?;
+        if self.flushes_often {
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, packet: &PacketView<'_>) -> anyhow::Result<()> {
+        if self.form.json {
+            self.bytes.clear();
+            json::packet(packet, self.form.data, &mut self.bytes);
+            self.out.write_all(&self.bytes)?;
+            return Ok(());
+        }
+        self.text.clear();
+        line::write(packet, &mut self.text)?;
+        self.text.push('\n');
+        self.out.write_all(self.text.as_bytes())?;
+        if self.form.tree {
+            Tree::of(packet).write(&mut self.out)?;
+            writeln!(self.out)?;
+        }
+        Ok(())
+    }
+
+    /// Something to say at the end.
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// What was passed over in a file.
+    pub(super) fn count(&mut self, name: &str, counts: CaptureCounts) {
+        for (count, what) in [
+            (counts.unknown_link, "frames are of a link layer that is not known"),
+            (counts.cut, "datagrams were cut when they were captured (snap length)"),
+            (counts.incomplete, "fragmented IP packets stayed incomplete"),
+        ] {
+            if count > 0 {
+                self.note(format!("{name}: {count} {what}"));
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, analyzer: &Analyzer) -> anyhow::Result<()> {
+        if let Some(extractor) = &mut self.extractor {
+            extractor.finish().context("cannot write what was carried")?;
+            let (files, skipped) = extractor.counts();
+            self.notes.push(match skipped {
+                0 => format!("{} written", format::count(files as u64, "file")),
+                _ => format!("{files} files written, {skipped} more were too many"),
+            });
+        }
+        self.reports(analyzer)?;
+        self.out.flush()?;
+        self.session_notes(analyzer);
+        if self.not_rtmfp > 0 {
+            let count = self.not_rtmfp;
+            self.notes.push(format!("{count} UDP datagrams are not RTMFP, as far as can be told"));
+        }
+        self.notes.iter().for_each(|note| print_note(note));
+        Ok(())
+    }
+
+    fn reports(&mut self, analyzer: &Analyzer) -> anyhow::Result<()> {
+        let Form { json, sessions, flows, groups, stats, .. } = self.form;
+        let (out, chosen) = (&mut self.out, &self.chosen);
+        if json {
+            let mut bytes = Vec::new();
+            if sessions {
+                report::sessions_json(analyzer, chosen, &mut bytes);
+            }
+            if flows {
+                report::flows_json(analyzer, chosen, &mut bytes);
+            }
+            if groups {
+                report::groups_json(analyzer, chosen, &mut bytes);
+            }
+            if stats {
+                report::stats_json(&self.stats, &mut bytes);
+            }
+            out.write_all(&bytes)?;
+            return Ok(());
+        }
+        if sessions {
+            report::sessions(analyzer, chosen, out)?;
+        }
+        if flows {
+            report::flows(analyzer, chosen, out)?;
+        }
+        if groups {
+            report::groups(analyzer, chosen, out)?;
+        }
+        if stats {
+            report::stats(&self.stats, out)?;
+        }
+        Ok(())
+    }
+
+    /// Says once of each session that cannot be decrypted that it is so.
+    fn session_notes(&mut self, analyzer: &Analyzer) {
+        let unreadable = analyzer.sessions().iter().filter(|(_, session)| !session.has_secret);
+        let mut left_out = 0;
+        for (number, session) in unreadable {
+            let packets = session.initiator.unreadable + session.responder.unreadable;
+            if self.notes.len() >= MAX_SESSION_NOTES {
+                left_out += 1;
+                continue;
+            }
+            self.notes.push(format!(
+                "session #{number} cannot be decrypted ({packets} packets): its secret is not in \
+                 the key log; --sessions says what can be seen from outside"
+            ));
+        }
+        if left_out > 0 {
+            self.notes.push(format!("so it is with {left_out} more sessions"));
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Datagrams in, everything that they say out: packets, sessions, flows, messages, groups.
+
+use super::capture::DatagramRef;
+use super::decoder::{Decoder, Keying, Opened, Sender, Undecoded};
+use super::flows::{Completed, FlowKey, FlowMessage, Flows, Side};
+use super::groups::Groups;
+use super::message::FlowClass;
+use super::recognize::{self, Pairs};
+use super::sessions::{Introduction, Sessions};
+use crate::group::FlowKind;
+use crate::wire::chunk::{
+    BitmapAck, CookieChange, ForwardedHello, InitiatorHello, NextUserData, RangeAck, Redirect,
+    ResponderHello, UserData, kind,
+};
+use crate::wire::packet::{Chunks, chunks};
+use crate::wire::{Chunk, PacketHeader};
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+/// Reads the datagrams of captures in their order, and remembers what they add up to.
+///
+/// RTMFP is recognised by content, whatever the ports: by packets under the Default Session Key,
+/// and after that by the sessions and addresses that these made known. What is remembered is
+/// bounded; see [`Sessions`], [`Flows`] and [`Groups`].
+#[derive(Debug)]
+pub struct Analyzer {
+    decoder: Decoder,
+    pairs: Pairs,
+    sessions: Sessions,
+    flows: Flows,
+    groups: Groups,
+    completed: Completed,
+    begin: Option<Duration>,
+}
+
+/// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// A packet under the Default Session Key.
+    Startup,
+    /// A packet of a session, by this end of it.
+    Session(u64, Side),
+    /// Nothing that can be read.
+    Undecoded(Undecoded),
+}
+
+/// A datagram with what it says.
+#[derive(Debug, Clone, Copy)]
+pub struct PacketView<'a> {
+    /// About the datagram.
+    pub info: PacketInfo,
+    /// The plain packet with its padding; empty if it cannot be read.
+    pub plain: &'a [u8],
+    /// Messages that it completes.
+    pub messages: &'a [FlowMessage],
+    bytes: &'a [u8],
+}
+
+/// About a datagram.
+#[derive(Debug, Clone, Copy)]
+pub struct PacketInfo {
+    /// Number of the frame.
+    pub frame: u64,
+    /// When it was captured, since 1970.
+    pub time: Duration,
+    /// When it was captured, since the first datagram.
+    pub relative: Duration,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// Where it went.
+    pub destination: SocketAddr,
+    /// Bytes of the UDP payload.
+    pub len: usize,
+    /// Bytes of it that were not captured.
+    pub missing: usize,
+    /// Whether it is RTMFP, as far as can be told.
+    pub is_rtmfp: bool,
+    /// What became of it.
+    pub status: Status,
+    /// The session that it belongs to, also if it cannot be read, and who sent it.
+    pub session: Option<(u64, Side)>,
+    /// The session ID; absent if the datagram is too short.
+    pub session_id: Option<u32>,
+    /// The keying that it completes.
+    pub keying: Option<Keying>,
+}
+
+impl Deref for PacketView<'_> {
+    type Target = PacketInfo;
+
+    fn deref(&self) -> &PacketInfo {
+        &self.info
+    }
+}
+
+impl<'a> PacketView<'a> {
+    /// The bytes of one of the messages.
+    pub fn bytes(&self, message: &FlowMessage) -> &'a [u8] {
+        self.bytes.get(message.bytes.clone()).unwrap_or_default()
+    }
+
+    /// The header, if there is a packet.
+    pub fn header(&self) -> Option<PacketHeader> {
+        PacketHeader::parse(self.plain).ok().map(|(header, _)| header)
+    }
+
+    /// The chunks; those that cannot be parsed are left out.
+    pub fn chunks(&self) -> Chunks<'a> {
+        chunks(PacketHeader::parse(self.plain).map_or(&[], |(_, rest)| rest))
+    }
+
+    /// All chunks but padding as type code and payload.
+    pub fn raw_chunks(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
+        raw_chunks(self.plain)
+    }
+}
+
+impl Analyzer {
+    /// An analyzer with this decoder.
+    pub fn new(decoder: Decoder) -> Self {
+        Self {
+            decoder,
+            pairs: Pairs::default(),
+            sessions: Sessions::default(),
+            flows: Flows::default(),
+            groups: Groups::default(),
+            completed: Completed::default(),
+            begin: None,
+        }
+    }
+
+    /// Takes the next datagram.
+    pub fn feed(&mut self, datagram: &DatagramRef<'_>) -> PacketView<'_> {
+        let now = datagram.time;
+        let begin = *self.begin.get_or_insert(now);
+        self.completed.clear();
+        let is_known = self.pairs.contains(datagram.source, datagram.destination);
+        let opened = self.decoder.open(datagram.payload);
+        let (status, keying, session_id) = match opened {
+            Ok(opened) => split(&opened, is_known),
+            Err(reason @ (Undecoded::NoSecret(id) | Undecoded::NoKey(id))) => {
+                (Status::Undecoded(reason), None, Some(id))
+            }
+            Err(reason) => (Status::Undecoded(reason), None, None),
+        };
+        let mut info = PacketInfo {
+            frame: datagram.frame,
+            time: now,
+            relative: now.saturating_sub(begin),
+            source: datagram.source,
+            destination: datagram.destination,
+            len: datagram.payload.len() + datagram.missing,
+            missing: datagram.missing,
+            is_rtmfp: true,
+            status,
+            session: None,
+            session_id,
+            keying,
+        };
+        match status {
+            Status::Startup => {
+                let mut reader = Startup { sessions: &mut self.sessions, now };
+                let chunks = raw_chunks(self.decoder.plain());
+                chunks.for_each(|(code, payload)| reader.chunk(code, payload));
+            }
+            Status::Session(number, side) => {
+                info.session = Some((number, side));
+                let mut reader = InSession {
+                    sessions: &mut self.sessions,
+                    flows: &mut self.flows,
+                    completed: &mut self.completed,
+                    number,
+                    side,
+                    now,
+                    frame: info.frame,
+                    previous: None,
+                };
+                for (i, (code, payload)) in raw_chunks(self.decoder.plain()).enumerate() {
+                    reader.completed.chunk = i;
+                    reader.chunk(code, payload);
+                }
+            }
+            Status::Undecoded(reason) => {
+                info.session = self.unreadable(reason, info.source, info.destination);
+                info.is_rtmfp = is_known || info.session.is_some();
+            }
+        }
+        if info.is_rtmfp && !is_known {
+            self.pairs.insert(info.source, info.destination);
+        }
+        self.finish(info)
+    }
+
+    /// Whose packet it is that cannot be read for lack of the secret: of the session that was keyed
+    /// between these addresses, or else of the newest.
+    fn unreadable(
+        &self,
+        reason: Undecoded,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> Option<(u64, Side)> {
+        let Undecoded::NoSecret(id) = reason else { return None };
+        let mut newest = None;
+        for (number, to_responder) in self.decoder.sessions_without_secret(id) {
+            let keyed_between = self.sessions.find(number).and_then(|s| s.keyed_between);
+            if keyed_between == Some((source, destination)) {
+                return Some((number, Side::Initiator));
+            }
+            if keyed_between == Some((destination, source)) {
+                return Some((number, Side::Responder));
+            }
+            let side = if to_responder { Side::Initiator } else { Side::Responder };
+            newest = newest.or(Some((number, side)));
+        }
+        newest
+    }
+
+    /// What follows from all of a packet.
+    fn finish(&mut self, info: PacketInfo) -> PacketView<'_> {
+        let is_readable = !matches!(info.status, Status::Undecoded(_));
+        if let Some((number, side)) = info.session {
+            self.sessions.packet(number, side, info.source, info.len, info.time, is_readable);
+        }
+        if let Some(keying) = &info.keying
+            && let Some(handshake) = self.decoder.take_handshake(keying.session)
+        {
+            let addresses = (info.destination, info.source);
+            self.sessions.keyed(keying, handshake, addresses, info.time);
+        }
+        for message in &mut self.completed.messages {
+            let bytes = self.completed.bytes.get(message.bytes.clone()).unwrap_or_default();
+            let (flows, sessions) = (&self.flows, &self.sessions);
+            message.group = self.groups.message(message, bytes, flows, sessions, info.relative);
+            if message.class == FlowClass::Group(FlowKind::MulticastData) {
+                message.stream = self.groups.stream_of(&message.key, flows);
+            }
+        }
+        PacketView {
+            info,
+            plain: if is_readable { self.decoder.plain() } else { &[] },
+            messages: &self.completed.messages,
+            bytes: &self.completed.bytes,
+        }
+    }
+
+    /// What was seen of sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// What was seen of flows.
+    pub fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
+    /// What was seen of groups.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// When the first datagram was captured, since 1970.
+    pub fn begin(&self) -> Option<Duration> {
+        self.begin
+    }
+}
+
+/// What an opened datagram is. A startup packet between addresses that are not known must look
+/// like one, as its checksum may be right by chance.
+fn split(opened: &Opened<'_>, is_known: bool) -> (Status, Option<Keying>, Option<u32>) {
+    let id = opened.session_id;
+    let status = match opened.sender {
+        Sender::Startup if is_known || recognize::is_startup(opened.plain) => Status::Startup,
+        Sender::Startup => Status::Undecoded(Undecoded::NoKey(id)),
+        Sender::Initiator(number) => Status::Session(number, Side::Initiator),
+        Sender::Responder(number) => Status::Session(number, Side::Responder),
+    };
+    (status, opened.keying, Some(id))
+}
+
+/// All chunks of a plain packet but padding.
+fn raw_chunks(plain: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut walk = chunks(PacketHeader::parse(plain).map_or(&[], |(_, rest)| rest));
+    std::iter::from_fn(move || walk.raw())
+        .filter(|(code, _)| !matches!(*code, kind::PADDING_00 | kind::PADDING_FF))
+}
+
+/// What a startup packet tells about the session to come.
+struct Startup<'a> {
+    sessions: &'a mut Sessions,
+    now: Duration,
+}
+
+impl Startup<'_> {
+    fn chunk(&mut self, code: u8, payload: &[u8]) {
+        match code {
+            kind::INITIATOR_HELLO => {
+                if let Ok(hello) = InitiatorHello::parse(payload) {
+                    self.sessions.hello(&hello, self.now);
+                }
+            }
+            kind::RESPONDER_HELLO => {
+                if let Ok(hello) = ResponderHello::parse(payload) {
+                    self.sessions.answer(&hello);
+                }
+            }
+            kind::REDIRECT => {
+                if let Ok(redirect) = Redirect::parse(payload) {
+                    self.sessions.redirect(redirect.tag_echo);
+                }
+            }
+            kind::COOKIE_CHANGE => {
+                if let Ok(change) = CookieChange::parse(payload) {
+                    self.sessions.cookie_change(&change);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a session's packet tells about its flows and about other sessions.
+struct InSession<'a> {
+    sessions: &'a mut Sessions,
+    flows: &'a mut Flows,
+    completed: &'a mut Completed,
+    number: u64,
+    side: Side,
+    now: Duration,
+    frame: u64,
+    /// Flow, sequence number and forward sequence number of the data chunk before.
+    previous: Option<(u64, u64, u64)>,
+}
+
+impl InSession<'_> {
+    fn chunk(&mut self, code: u8, payload: &[u8]) {
+        match code {
+            kind::USER_DATA => {
+                self.previous = None;
+                if let Ok(data) = UserData::parse(payload) {
+                    self.data(&data);
+                }
+            }
+            kind::NEXT_USER_DATA => self.next_data(payload),
+            _ => self.other(code, payload),
+        }
+    }
+
+    fn data(&mut self, data: &UserData<'_>) {
+        self.previous = Some((data.flow, data.sequence, data.forward_sequence()));
+        let key = FlowKey { session: self.number, side: self.side, flow: data.flow };
+        self.flows.data(key, data, self.now, self.completed);
+    }
+
+    /// The same flow's next sequence number (RFC 7016 §2.3.12).
+    fn next_data(&mut self, payload: &[u8]) {
+        let Some((flow, sequence, forward)) = self.previous else { return };
+        let (Some(sequence), Ok(next)) = (sequence.checked_add(1), NextUserData::parse(payload))
+        else {
+            return;
+        };
+        let (flags, options, data) = (next.flags, next.options, next.data);
+        let fsn_offset = sequence - forward;
+        self.data(&UserData { flags, flow, sequence, fsn_offset, options, data });
+    }
+
+    fn other(&mut self, code: u8, payload: &[u8]) {
+        let far = |flow| FlowKey { session: self.number, side: self.side.other(), flow };
+        match code {
+            kind::RANGE_ACK => {
+                if let Ok(ack) = RangeAck::parse(payload) {
+                    self.flows.range_ack(far(ack.flow), &ack, self.now);
+                }
+            }
+            kind::BITMAP_ACK => {
+                if let Ok(ack) = BitmapAck::parse(payload) {
+                    self.flows.bitmap_ack(far(ack.flow), &ack, self.now);
+                }
+            }
+            kind::FLOW_EXCEPTION => {
+                if let Ok(Chunk::FlowException { flow, exception }) = Chunk::parse(code, payload) {
+                    self.flows.exception(far(flow), exception);
+                }
+            }
+            kind::CLOSE_REQUEST | kind::CLOSE_ACK => {
+                self.sessions.close(self.number, self.side, self.now);
+            }
+            kind::FORWARDED_HELLO => {
+                if let Ok(hello) = ForwardedHello::parse(payload) {
+                    let (session, time, frame) = (self.number, self.now, self.frame);
+                    self.sessions.forwarded(&hello, Introduction { session, time, frame });
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Fragmented IP packets put together.
+
+use super::ip::{Fragment, Packet};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Packets that are put together at a time; of more the oldest are given up.
+pub const MAX_FRAGMENTED: usize = 256;
+
+/// No IP packet is longer.
+const MAX_PACKET: usize = 65_535;
+
+/// Holes between the pieces of a packet; with more it is given up.
+const MAX_PIECES: usize = 64;
+
+/// How long the pieces of a packet may be apart (RFC 8200 §4.5).
+const LIFETIME: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    source: IpAddr,
+    destination: IpAddr,
+    id: u32,
+}
+
+impl Key {
+    pub(super) fn new(packet: &Packet, id: u32) -> Self {
+        Self { source: packet.source, destination: packet.destination, id }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Fragments {
+    open: HashMap<Key, Partial>,
+    /// Oldest first; may name packets that are complete.
+    order: VecDeque<Key>,
+    completed: Vec<u8>,
+    incomplete: u64,
+}
+
+struct Partial {
+    first: Duration,
+    bytes: Vec<u8>,
+    /// What is there: ascending, apart from each other.
+    pieces: Vec<Range<usize>>,
+    total: Option<usize>,
+}
+
+impl Fragments {
+    /// The packet that was completed last.
+    pub(super) fn completed(&self) -> &[u8] {
+        &self.completed
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.open.len().max(self.order.len())
+    }
+
+    /// Packets of which something is missing.
+    pub(super) fn incomplete(&self) -> u64 {
+        self.incomplete + self.open.len() as u64
+    }
+
+    /// Adds a piece. Returns the length of the packet if this completes it. A piece that was not
+    /// captured `whole` can complete nothing.
+    pub(super) fn add(
+        &mut self,
+        key: Key,
+        fragment: Fragment,
+        data: &[u8],
+        whole: bool,
+        now: Duration,
+    ) -> Option<usize> {
+        let end = fragment.offset.checked_add(data.len())?;
+        // All pieces but the last are multiples of eight bytes (RFC 791).
+        if !whole
+            || data.is_empty()
+            || end > MAX_PACKET
+            || (fragment.more && !data.len().is_multiple_of(8))
+        {
+            return None;
+        }
+        self.make_room(&key, now);
+        let order = &mut self.order;
+        let partial = self.open.entry(key).or_insert_with(|| {
+            order.push_back(key);
+            Partial { first: now, bytes: Vec::new(), pieces: Vec::new(), total: None }
+        });
+        partial.insert(fragment, data);
+        if partial.pieces.len() > MAX_PIECES {
+            self.open.remove(&key);
+            self.incomplete += 1;
+            return None;
+        }
+        let total = partial.total?;
+        if partial.pieces.first() != Some(&(0..total)) {
+            return None;
+        }
+        let mut partial = self.open.remove(&key)?;
+        partial.bytes.truncate(total);
+        self.completed = partial.bytes;
+        Some(total)
+    }
+
+    fn make_room(&mut self, key: &Key, now: Duration) {
+        if self.open.get(key).is_some_and(|p| now.saturating_sub(p.first) > LIFETIME) {
+            self.open.remove(key);
+            self.incomplete += 1;
+        }
+        while self.order.len() >= MAX_FRAGMENTED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            // The key may be in use again by a later packet, which is then lost: rare, and said.
+            if oldest != *key && self.open.remove(&oldest).is_some() {
+                self.incomplete += 1;
+            }
+        }
+    }
+}
+
+impl Partial {
+    fn insert(&mut self, fragment: Fragment, data: &[u8]) {
+        let mut range = fragment.offset..fragment.offset + data.len();
+        if !fragment.more {
+            self.total = Some(range.end);
+        }
+        if self.bytes.len() < range.end {
+            self.bytes.resize(range.end, 0);
+        }
+        self.bytes[range.clone()].copy_from_slice(data);
+        self.pieces.retain(|piece| {
+            let apart = piece.end < range.start || range.end < piece.start;
+            if !apart {
+                range = range.start.min(piece.start)..range.end.max(piece.end);
+            }
+            apart
+        });
+        let at = self.pieces.partition_point(|piece| piece.start < range.start);
+        self.pieces.insert(at, range);
+    }
+}

@@ -1,0 +1,71 @@
+//! Counts.
+
+use crate::trace::Stats;
+use crate::trace::fields::{CHUNKS, find};
+use crate::trace::json::Json;
+use crate::trace::message::FlowClass;
+use crate::trace::text::Hex;
+use std::io::{self, Write};
+
+/// Bytes of metadata that are shown.
+const MAX_METADATA: usize = 32;
+
+/// Prints the counts.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn stats(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
+    for (name, count) in packets(stats) {
+        writeln!(out, "{name:<12} {count:>12}")?;
+    }
+    if !stats.chunks.is_empty() {
+        writeln!(out, "\nchunks")?;
+    }
+    for (code, count) in &stats.chunks {
+        let name = find(CHUNKS, (*code).into()).map_or("Unknown", |layout| layout.key);
+        writeln!(out, "  {code:02x} {name:<16} {count:>12}")?;
+    }
+    if !stats.flow_metadata.is_empty() {
+        writeln!(out, "\nuser data with flow metadata")?;
+    }
+    for (metadata, count) in &stats.flow_metadata {
+        let class = FlowClass::of(metadata);
+        let shown = Hex(&metadata[..metadata.len().min(MAX_METADATA)]).to_string();
+        writeln!(out, "  {shown:<12} {class:<6} {count:>12}")?;
+    }
+    Ok(())
+}
+
+fn packets(stats: &Stats) -> [(&'static str, u64); 6] {
+    [
+        ("datagrams", stats.datagrams),
+        ("startup", stats.startup),
+        ("session", stats.session),
+        ("sessions", stats.sessions),
+        ("too_short", stats.too_short),
+        ("undecoded", stats.undecoded),
+    ]
+}
+
+/// Writes the counts as one JSON object and a line end. A count of zero is left out.
+pub fn stats_json(stats: &Stats, out: &mut Vec<u8>) {
+    Json::new(out).object(|json| {
+        json.key("packets").object(|json| {
+            for (name, count) in packets(stats).into_iter().filter(|(_, count)| *count > 0) {
+                json.key(name).number(count);
+            }
+        });
+        json.key("chunks").object(|json| {
+            for (code, count) in &stats.chunks {
+                json.key(&format!("{code:02x}")).number(*count);
+            }
+        });
+        json.key("flow_metadata").object(|json| {
+            for (metadata, count) in &stats.flow_metadata {
+                json.key(&Hex(metadata).to_string()).number(*count);
+            }
+        });
+    });
+    out.push(b'\n');
+}

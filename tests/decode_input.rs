@@ -1,0 +1,119 @@
+//! Where `rtmfp decode` reads captures and keys from, and what it says of bad ones.
+#![cfg(feature = "cli")]
+
+mod cli_support;
+
+use cli_support::{fail, rtmfp, succeed};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures").join(name)
+}
+
+fn whole() -> String {
+    let mut command = rtmfp(["decode"]);
+    command.arg(fixture("flash-tc2.pcap")).arg("-k").arg(fixture("flash-tc2.keys"));
+    succeed(&mut command).0
+}
+
+#[test]
+fn standard_input_and_keys_by_environment() {
+    let mut command = rtmfp(["decode", "-"]);
+    command.stdin(Stdio::from(File::open(fixture("flash-tc2.pcap")).unwrap()));
+    command.env("RTMFPKEYLOGFILE", fixture("flash-tc2.keys"));
+    assert_eq!(succeed(&mut command).0, whole());
+}
+
+#[test]
+fn a_compressed_file_on_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.pcap.gz");
+    let mut encoder = GzEncoder::new(File::create(&path).unwrap(), Compression::fast());
+    encoder.write_all(&fs::read(fixture("flash-tc2.pcap")).unwrap()).unwrap();
+    encoder.finish().unwrap();
+    let mut command = rtmfp(["decode", "-", "-k"]);
+    command.arg(fixture("flash-tc2.keys")).stdin(Stdio::from(File::open(path).unwrap()));
+    assert_eq!(succeed(&mut command).0, whole());
+}
+
+#[test]
+fn a_truncated_file_keeps_what_was_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pcap");
+    let bytes = fs::read(fixture("flash-tc2.pcap")).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let mut command = rtmfp(["decode"]);
+    command.arg(&path).arg("-k").arg(fixture("flash-tc2.keys"));
+    let (out, err) = succeed(&mut command);
+    let whole = whole();
+    let all_but_last = whole.lines().count() - 1;
+    assert!(out.lines().eq(whole.lines().take(all_but_last)));
+    assert!(err.contains("capture file ends inside a packet"), "{err}");
+    assert!(err.contains("what came before it was decoded"), "{err}");
+}
+
+#[test]
+fn bad_files() {
+    let err = fail(&mut rtmfp(["decode", "no/such/file"]), 1);
+    assert!(err.contains("cannot open no/such/file"), "{err}");
+    let mut command = rtmfp(["decode"]);
+    let err = fail(command.arg(fixture("README.md")), 1);
+    assert!(err.contains("not a capture file"), "{err}");
+    let mut command = rtmfp(["decode", "-k", "no/such/keys"]);
+    let err = fail(command.arg(fixture("flash-tc2.pcap")), 1);
+    assert!(err.contains("cannot read the key log no/such/keys"), "{err}");
+    fail(&mut rtmfp(["decode"]), 2);
+    let mut command = rtmfp(["decode", "-V", "--json"]);
+    fail(command.arg(fixture("flash-tc2.pcap")), 2);
+}
+
+/// A file that grows is followed, and Ctrl-C ends it with the reports.
+#[cfg(unix)]
+#[test]
+fn a_file_that_grows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("growing.pcap");
+    let bytes = fs::read(fixture("flash-tc2.pcap")).unwrap();
+    // Half a packet at a time.
+    let (first, rest) = bytes.split_at(500);
+    fs::write(&path, first).unwrap();
+    let mut command = rtmfp(["decode", "--follow", "-k"]);
+    command.arg(fixture("flash-tc2.keys")).arg(&path);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let whole = whole();
+    let mut expected = whole.lines();
+    assert_eq!(lines.next().unwrap().unwrap(), expected.next().unwrap());
+    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+    let (second, last) = rest.split_at(rest.len() - 10);
+    file.write_all(second).unwrap();
+    for expected in expected.clone().take(whole.lines().count() - 2) {
+        assert_eq!(lines.next().unwrap().unwrap(), expected);
+    }
+    file.write_all(last).unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), expected.next_back().unwrap());
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert!(lines.next().is_none());
+}
+
+/// Whoever reads the output may stop at any time.
+#[test]
+fn a_reader_that_has_seen_enough() {
+    let mut command = rtmfp(["decode"]);
+    command.arg(fixture("flash-loss-window.pcap")).arg("-V");
+    command.arg("-k").arg(fixture("flash-loss-window.keys"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().is_ok());
+    drop(lines);
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !err.contains("panicked"), "{err}");
+}
