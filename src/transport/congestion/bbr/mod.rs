@@ -293,10 +293,9 @@ impl Model {
 
     /// A path that has become much slower is not found out by waiting for old rates to expire.
     fn check_fallen(&mut self, now: Time, sample: &Sample) {
-        // While a queue is drained, little is delivered because little is sent.
-        let measured = self.full
-            && !matches!(self.phase, Phase::Drain | Phase::ProbeRtt)
-            && !sample.app_limited;
+        // While a queue is drained, little is delivered because little was sent.
+        let limited = sample.app_limited || sample.send_limited;
+        let measured = self.full && self.phase != Phase::ProbeRtt && !limited;
         let fast = sample.rate.is_none_or(|rate| rate >= self.max_rate() / 2);
         if fast || !measured || !self.has_queue(sample.rtt) {
             self.fast_at = now;
