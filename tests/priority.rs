@@ -5,6 +5,7 @@ mod support;
 use rtmfp::sim::Link;
 use rtmfp::transport::{Event, FlowId, FlowOptions, Priority};
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
+use std::collections::VecDeque;
 use support::puppet::Puppet;
 use support::{Pair, millis, quick, secs};
 
