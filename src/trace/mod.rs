@@ -17,6 +17,7 @@
 //! | [`tree`], [`line`], [`json`] | a packet for people and for programs |
 //! | [`report`], [`stats`] | what a capture adds up to |
 //! | [`filter`] | a language to choose packets |
+//! | [`wireshark`] | decrypted captures and a plugin for Wireshark |
 //! | [`extract`] | what was carried, as files |
 //!
 //! ```no_run
@@ -57,6 +58,7 @@ pub mod sessions;
 pub mod stats;
 mod text;
 pub mod tree;
+pub mod wireshark;
 pub mod writer;
 
 pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};

@@ -1,4 +1,5 @@
-//! Capture files written: pcap with nanoseconds and raw IP, for tests and simulations.
+//! Capture files written: pcap with nanoseconds and raw IP, for tests, simulations and
+//! [`wireshark`](super::wireshark).
 
 use crate::crypto::Sealer;
 use crate::wire::{Chunk, Mode, PacketHeader};
@@ -83,6 +84,11 @@ impl<W: Write> CaptureWriter<W> {
         }
         self.out.write_all(&record)?;
         self.out.write_all(&self.frame)
+    }
+
+    /// The writer.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
     }
 
     /// Gives the writer back.
