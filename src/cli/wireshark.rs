@@ -15,8 +15,8 @@ const PLUGIN: &str = "rtmfp.lua";
 /// The extcap program.
 const EXTCAP: &str = "rtmfp";
 
-/// The link layer of decrypted captures: raw IP.
-const LINK: &str = "dlt {number=101}{name=RAW}{display=Raw IP, decrypted RTMFP}";
+/// The link layer of decrypted captures.
+const LINK: &str = "dlt {number=147}{name=USER0}{display=Decrypted RTMFP}";
 
 /// Show RTMFP in Wireshark and tshark.
 #[derive(Debug, clap::Subcommand)]

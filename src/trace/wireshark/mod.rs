@@ -1,9 +1,11 @@
 //! Decrypted captures for Wireshark, and the plugin that shows them.
 //!
 //! Wireshark's Lua cannot decrypt RTMFP. So a [`Decrypted`] capture is written, in which each
-//! datagram has the same time and addresses, but as its payload a record of what the decoder made
-//! of it: the plain packet, the messages that it completes, and the tree. The [`plugin`] has the
-//! fields of the field table and puts the record's tree into Wireshark's.
+//! datagram has the same time and addresses, but no payload; behind it stands a record of what the
+//! decoder made of it: the plain packet, the messages that it completes, and the tree. The link
+//! layer is that for private use (`USER0`), so that no port makes Wireshark take it for another
+//! protocol. The [`plugin`] has the fields of the field table and puts the record's tree into
+//! Wireshark's.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -23,6 +25,9 @@ use super::analyzer::PacketView;
 use super::writer::CaptureWriter;
 use std::io::{self, Write};
 
+/// Link layer for private use.
+const USER0: u32 = 147;
+
 /// Writes decrypted captures.
 #[derive(Debug)]
 pub struct Decrypted<W> {
@@ -37,7 +42,7 @@ impl<W: Write> Decrypted<W> {
     ///
     /// Those of `out`.
     pub fn new(out: W) -> io::Result<Self> {
-        Ok(Self { capture: CaptureWriter::new(out)?, record: Vec::new() })
+        Ok(Self { capture: CaptureWriter::with_link(out, USER0)?, record: Vec::new() })
     }
 
     /// Writes the record of a packet, or of a datagram that could not be decrypted.
@@ -48,7 +53,8 @@ impl<W: Write> Decrypted<W> {
     pub fn packet(&mut self, packet: &PacketView<'_>) -> io::Result<()> {
         self.record.clear();
         write_record(packet, &mut self.record)?;
-        self.capture.write(packet.time, packet.source, packet.destination, &self.record)
+        let (from, to) = (packet.source, packet.destination);
+        self.capture.write_with(packet.time, from, to, &[], &self.record)
     }
 
     /// Writes what the writer holds back.

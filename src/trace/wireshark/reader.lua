@@ -100,12 +100,21 @@ function rtmfp.dissector(tvb, pinfo, tree)
     return tvb:len()
 end
 
--- Any port, by the record's first bytes; and the usual one, in case something else claims it.
-rtmfp:register_heuristic("udp", function(tvb, pinfo, tree)
-    if not is_record(tvb) then
-        return false
+-- A frame: an IP packet with a UDP header and nothing in it, and behind it the record.
+local frame = Proto("rtmfp_frame", "Decrypted RTMFP")
+
+function frame.dissector(tvb, pinfo, tree)
+    local ip = Dissector.get("ip")
+    local header = 20 + 8
+    if tvb:len() > 0 and tvb:range(0, 1):bitfield(0, 4) == 6 then
+        ip = Dissector.get("ipv6")
+        header = 40 + 8
     end
-    rtmfp.dissector(tvb, pinfo, tree)
-    return true
-end)
-DissectorTable.get("udp.port"):add(1935, rtmfp)
+    if tvb:len() < header or not is_record(tvb:range(header):tvb()) then
+        return 0
+    end
+    ip:call(tvb:range(0, header):tvb(), pinfo, tree)
+    return rtmfp.dissector(tvb:range(header):tvb(), pinfo, tree)
+end
+
+DissectorTable.get("wtap_encap"):add(wtap.USER0, frame)

@@ -26,7 +26,7 @@ use std::io;
 /// With what a record begins.
 pub(super) const MAGIC: &[u8; 8] = b"RTMFPdc1";
 
-/// Bytes of the longest record; what does not fit is left out. It fits a UDP datagram.
+/// Bytes of the longest record; what does not fit is left out.
 pub const MAX_RECORD: usize = 60_000;
 
 /// Bytes of messages in a record.
