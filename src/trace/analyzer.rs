@@ -136,7 +136,7 @@ impl Analyzer {
         let begin = *self.begin.get_or_insert(now);
         self.completed.clear();
         let is_known = self.pairs.contains(datagram.source, datagram.destination);
-        let opened = self.decoder.open(datagram.payload);
+        let opened = self.decoder.open(now, datagram.source, datagram.payload);
         let (status, keying, session_id) = match opened {
             Ok(opened) => split(&opened, is_known),
             Err(reason @ (Undecoded::NoSecret(id) | Undecoded::NoKey(id))) => {

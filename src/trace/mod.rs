@@ -9,6 +9,7 @@
 //! | [`capture`], [`writer`] | pcap and pcapng files to UDP datagrams, and back |
 //! | [`keylog`] | shared secrets of recorded sessions |
 //! | [`decoder`] | datagrams to decrypted packets |
+//! | `pieces` | packets in pieces, put together |
 //! | `recognize` | what is RTMFP and what is not |
 //! | [`analyzer`] | packets with all that they mean |
 //! | [`sessions`], [`flows`], [`groups`] | what is remembered |
@@ -52,6 +53,7 @@ pub mod json;
 pub mod keylog;
 pub mod line;
 pub mod message;
+mod pieces;
 mod recognize;
 pub mod report;
 pub mod sessions;
