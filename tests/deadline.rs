@@ -37,6 +37,7 @@ fn run(seed: u64, link: Link, kinds: &[MessageOptions]) {
     assert!(pair.run_until_done(a, session), "the flow does not finish");
     let events = pair.events(b);
     assert!(events.iter().any(|e| matches!(e, Event::FlowFinished { .. })), "it stalls");
+    check_gaps(&events, 60);
     let messages = support::messages(events);
     let arrived: Vec<u8> = messages.iter().map(|m| m[0]).collect();
     assert!(messages.iter().all(|m| m.iter().all(|&byte| byte == m[0])), "mixed up");
@@ -44,6 +45,26 @@ fn run(seed: u64, link: Link, kinds: &[MessageOptions]) {
     assert!(must_arrive.iter().all(|i| arrived.contains(i)), "a reliable one is missing");
     assert_eq!(pair.network[b].0.session(far).unwrap().flow_counts().0, 0);
     pair.close_and_check(a, session);
+}
+
+/// What is missing between the messages, which begin with their numbers below `count`, was told,
+/// and nothing else.
+fn check_gaps(events: &[Event], count: u8) {
+    let (mut next, mut gap) = (0, false);
+    for event in events {
+        match event {
+            Event::Gap { .. } => assert!(!std::mem::replace(&mut gap, true), "told twice"),
+            Event::Message { message, .. } => {
+                assert_eq!(std::mem::take(&mut gap), message[0] != next, "before {}", message[0]);
+                next = message[0] + 1;
+            }
+            // The last message may be lost with the end of the flow, which it carries.
+            Event::FlowFinished { .. } => {
+                assert!(if gap { next < count } else { next + 1 >= count })
+            }
+            _ => {}
+        }
+    }
 }
 
 #[test]

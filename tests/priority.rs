@@ -5,6 +5,7 @@ mod support;
 use rtmfp::sim::Link;
 use rtmfp::transport::{Event, FlowId, FlowOptions, Priority};
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
+use std::collections::VecDeque;
 use support::puppet::Puppet;
 use support::{Pair, millis, quick, secs};
 
@@ -105,24 +106,56 @@ fn small_messages_of_a_flow_share_a_packet() {
     assert_eq!(chunks.len(), 20);
 }
 
-#[test]
-fn not_more_than_six_packets_go_out_between_acknowledgements() {
-    let mut puppet = Puppet::initiator(4, quick());
-    let flow = puppet.flow_with(&[&[0; 800_000]]);
-    let mut next = puppet.take();
-    assert!((3..=4).contains(&next.len()), "three packets like the observed player");
-    for _ in 0..60 {
-        let mut highest = 0;
-        for chunk in next.iter().flat_map(|p| p.chunks()) {
-            if let Chunk::UserData(data) = chunk {
-                highest = highest.max(data.sequence);
-            }
-        }
-        puppet.ack(flow.0, highest, 1000);
-        next = puppet.take();
-        assert!(next.len() <= 6);
+/// The burst after an acknowledgement of the next `acknowledged` packets of `sent`, which it joins.
+fn burst_after(puppet: &mut Puppet, flow: u64, sent: &mut VecDeque<u64>, packets: usize) -> usize {
+    let highest = sent.drain(..packets).last().expect("a packet to acknowledge");
+    puppet.ack(flow, highest, 1000);
+    let burst = puppet.take();
+    for packet in &burst {
+        let sequences = packet.chunks().into_iter().filter_map(|chunk| match chunk {
+            Chunk::UserData(data) => Some(data.sequence),
+            _ => None,
+        });
+        sent.extend(sequences.last());
     }
-    assert_eq!(next.len(), 6);
+    burst.len()
+}
+
+#[test]
+fn bursts_are_six_packets_or_twice_what_was_acknowledged() {
+    let mut puppet = Puppet::initiator(4, quick());
+    let flow = puppet.flow_with(&[&[0; 800_000]]).0;
+    let first = puppet.take().len();
+    assert!((3..=4).contains(&first), "three packets like the observed player");
+    let mut sent: VecDeque<u64> = (1..=first as u64).collect();
+    // Growth by one segment for each acknowledgement of two packets: no burst is beyond six.
+    for _ in 0..60 {
+        assert!(burst_after(&mut puppet, flow, &mut sent, 2) <= 6);
+    }
+    let in_flight = sent.len();
+    assert!(in_flight > 40, "{in_flight}");
+    // An acknowledgement of many lets as many go, and one more that the window has grown by.
+    let burst = burst_after(&mut puppet, flow, &mut sent, 20);
+    assert!((12..=21).contains(&burst), "{burst}");
+}
+
+/// A window that is far from full, since its owner was slow, is not filled at once.
+#[test]
+fn an_open_window_is_not_filled_by_one_burst() {
+    let mut puppet = Puppet::initiator(6, quick());
+    let flow = puppet.flow_with(&[&[0; 70_000]]).0;
+    let mut sent: VecDeque<u64> = (1..=puppet.take().len() as u64).collect();
+    while sent.len() > 2 {
+        burst_after(&mut puppet, flow, &mut sent, 2);
+    }
+    let session = puppet.session;
+    puppet.lone.act(|e, now| {
+        let message = vec![0; 100_000].into();
+        e.send(now, session, FlowId(flow), message, Default::default()).unwrap();
+    });
+    assert!(puppet.take().len() <= 6);
+    let packets = sent.len();
+    assert!(burst_after(&mut puppet, flow, &mut sent, packets) <= 6);
 }
 
 #[test]

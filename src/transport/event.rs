@@ -70,6 +70,16 @@ pub enum Event {
         /// The message.
         message: Bytes,
     },
+    /// One or more messages of a flow were given up by the far end and will not come: the next
+    /// [`Message`](Self::Message) does not follow the last (RFC 7016 §3.6.1.2). Told as soon as it
+    /// is known, once between two messages. A last message that was given up together with the end
+    /// of its flow can't be told from an end without one, and is not reported.
+    Gap {
+        /// In which session.
+        session: SessionId,
+        /// The receiving flow.
+        flow: FlowId,
+    },
     /// The far end finished a flow and every message of it was delivered.
     FlowFinished {
         /// In which session.

@@ -1,7 +1,7 @@
 //! One receiving flow (RFC 7016 §3.6.3): reassembly, reordering, acknowledgement, window.
 
 use super::sequence_set::{Insert, SequenceSet};
-use super::{FlowId, Time};
+use super::{Event, FlowId, SessionId, Time};
 use crate::wire::chunk::{FragmentControl, encode_ack, encode_range_ack, kind};
 use crate::wire::vlu;
 use bytes::{Bytes, BytesMut};
@@ -39,6 +39,24 @@ pub(crate) struct Received<'a> {
     pub(crate) data: &'a [u8],
 }
 
+/// What the user of a flow is given, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Message(Bytes),
+    /// At least one message is missing here (§3.6.1.2). Told as soon as it is known, once between
+    /// two messages.
+    Gap,
+}
+
+impl Delivery {
+    pub(crate) fn into_event(self, session: SessionId, flow: FlowId) -> Event {
+        match self {
+            Self::Message(message) => Event::Message { session, flow, message },
+            Self::Gap => Event::Gap { session, flow },
+        }
+    }
+}
+
 /// What receiving a fragment brought about.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -64,6 +82,8 @@ pub(crate) struct RecvFlow {
     expected: usize,
     /// Every fragment up to this one was delivered or dropped.
     delivered: u64,
+    /// The last that the user was given is a gap.
+    gap_told: bool,
     buffered: u64,
     capacity: u64,
     max_message: usize,
@@ -85,6 +105,7 @@ impl RecvFlow {
             assembling: None,
             expected: 0,
             delivered: 0,
+            gap_told: false,
             buffered: 0,
             capacity,
             max_message,
@@ -95,12 +116,13 @@ impl RecvFlow {
         }
     }
 
-    /// Takes a fragment (§3.6.3.2), and gives `sink` the messages that are complete and in order.
+    /// Takes a fragment (§3.6.3.2), and gives `sink` the messages that are complete and in order,
+    /// and the gaps between them.
     pub(crate) fn receive(
         &mut self,
         now: Time,
         fragment: Received<'_>,
-        sink: &mut impl FnMut(Bytes),
+        sink: &mut impl FnMut(Delivery),
     ) -> Outcome {
         if self.is_next(&fragment) {
             return self.receive_next(&fragment, sink);
@@ -138,7 +160,11 @@ impl RecvFlow {
     }
 
     /// Takes a fragment that [is the next](Self::is_next).
-    fn receive_next(&mut self, fragment: &Received<'_>, sink: &mut impl FnMut(Bytes)) -> Outcome {
+    fn receive_next(
+        &mut self,
+        fragment: &Received<'_>,
+        sink: &mut impl FnMut(Delivery),
+    ) -> Outcome {
         self.should_ack = true;
         self.seen.insert_through(fragment.sequence);
         self.delivered = fragment.sequence;
@@ -180,7 +206,7 @@ impl RecvFlow {
     }
 
     /// Hands out what is complete and in order (§3.6.3.3).
-    fn deliver(&mut self, now: Time, outcome: &mut Outcome, sink: &mut impl FnMut(Bytes)) {
+    fn deliver(&mut self, now: Time, outcome: &mut Outcome, sink: &mut impl FnMut(Delivery)) {
         if self.state != State::Open {
             return self.settle_rejected(now, outcome);
         }
@@ -189,9 +215,7 @@ impl RecvFlow {
             let cumulative = self.seen.cumulative();
             let held = self.held.first_key_value().map_or(u64::MAX, |(&sequence, _)| sequence);
             if held > wanted {
-                // A gap that will not be filled.
-                self.drop_assembling();
-                self.delivered = cumulative.min(held - 1);
+                self.skip_through(cumulative.min(held - 1), sink);
                 continue;
             }
             let Some((_, (control, data))) = self.held.pop_first() else { break };
@@ -206,6 +230,28 @@ impl RecvFlow {
         if self.final_sequence == Some(self.delivered) {
             self.complete(now, outcome);
         }
+    }
+
+    /// Passes over fragments that were given up. The final one alone, given up, is how a sender
+    /// finishes that has nothing left to send, and no loss.
+    fn skip_through(&mut self, sequence: u64, sink: &mut impl FnMut(Delivery)) {
+        let lone = sequence == self.delivered + 1 && self.assembling.is_none();
+        if !lone || self.final_sequence != Some(sequence) {
+            self.drop_assembling();
+            self.tell_gap(sink);
+        }
+        self.delivered = sequence;
+    }
+
+    fn tell_gap(&mut self, sink: &mut impl FnMut(Delivery)) {
+        if !std::mem::replace(&mut self.gap_told, true) {
+            sink(Delivery::Gap);
+        }
+    }
+
+    fn tell_message(&mut self, message: Bytes, sink: &mut impl FnMut(Delivery)) {
+        self.gap_told = false;
+        sink(Delivery::Message(message));
     }
 
     fn settle_rejected(&mut self, now: Time, outcome: &mut Outcome) {
@@ -225,14 +271,18 @@ impl RecvFlow {
 
     /// Adds a fragment to the message that is being put together, and gives it to `sink` when it
     /// is complete.
-    fn assemble(&mut self, control: FragmentControl, data: &[u8], sink: &mut impl FnMut(Bytes)) {
+    fn assemble(&mut self, control: FragmentControl, data: &[u8], sink: &mut impl FnMut(Delivery)) {
+        let begins = matches!(control, FragmentControl::Whole | FragmentControl::Begin);
+        if begins == self.assembling.is_some() {
+            // A message without its end, or an end without its message.
+            self.drop_assembling();
+            self.tell_gap(sink);
+        }
         match control {
             FragmentControl::Whole => {
-                self.drop_assembling();
-                return sink(Bytes::copy_from_slice(data));
+                return self.tell_message(Bytes::copy_from_slice(data), sink);
             }
             FragmentControl::Begin => {
-                self.drop_assembling();
                 let mut message = BytesMut::with_capacity(self.expected.max(data.len()));
                 message.extend_from_slice(data);
                 self.assembling = Some(message);
@@ -249,7 +299,7 @@ impl RecvFlow {
         {
             self.expected = message.len().min(MAX_EXPECTED);
             self.buffered -= message.len() as u64;
-            sink(message.freeze());
+            self.tell_message(message.freeze(), sink);
         }
     }
 
@@ -281,7 +331,7 @@ impl RecvFlow {
         &mut self,
         now: Time,
         paused: bool,
-        sink: &mut impl FnMut(Bytes),
+        sink: &mut impl FnMut(Delivery),
     ) -> Outcome {
         let mut outcome = Outcome::default();
         self.paused = paused;
@@ -404,6 +454,8 @@ mod tests {
     /// An outcome with the messages that came of it.
     struct Got {
         messages: Vec<Bytes>,
+        /// Before which of the messages something is missing.
+        gaps: Vec<usize>,
         outcome: Outcome,
     }
 
@@ -416,14 +468,20 @@ mod tests {
     }
 
     fn receive(flow: &mut RecvFlow, fragment: Received<'_>) -> Got {
-        let mut messages = Vec::new();
-        let outcome = flow.receive(Time::ZERO, fragment, &mut |message| messages.push(message));
-        Got { messages, outcome }
+        let (mut messages, mut gaps) = (Vec::new(), Vec::new());
+        let outcome = flow.receive(Time::ZERO, fragment, &mut |delivery| match delivery {
+            Delivery::Message(message) => messages.push(message),
+            Delivery::Gap => gaps.push(messages.len()),
+        });
+        Got { messages, gaps, outcome }
     }
 
     fn pause(flow: &mut RecvFlow, paused: bool) -> Vec<Bytes> {
         let mut messages = Vec::new();
-        flow.pause(Time::ZERO, paused, &mut |message| messages.push(message));
+        flow.pause(Time::ZERO, paused, &mut |delivery| match delivery {
+            Delivery::Message(message) => messages.push(message),
+            Delivery::Gap => panic!("nothing is missing"),
+        });
         messages
     }
 
@@ -455,13 +513,44 @@ mod tests {
         let skip = Received { forward: 3, ..part(5, Whole, b"last") };
         let outcome = receive(&mut flow, skip);
         assert_eq!(outcome.messages, [&b"next"[..], b"last"]);
+        assert_eq!(outcome.gaps, [0]);
         assert_eq!(flow.buffered, 0);
+    }
+
+    #[test]
+    fn gaps_are_told_once_between_messages() {
+        let mut flow = flow();
+        let given_up =
+            |sequence, forward| Received { abandon: true, forward, ..part(sequence, Whole, b"") };
+        assert!(receive(&mut flow, part(1, Whole, b"a")).gaps.is_empty());
+        assert!(receive(&mut flow, part(4, Whole, b"d")).gaps.is_empty(), "may still be filled");
+        let got = receive(&mut flow, given_up(2, 2));
+        assert_eq!((&got.messages[..], &got.gaps[..]), (&[][..], &[0][..]), "at once");
+        let got = receive(&mut flow, given_up(3, 3));
+        assert_eq!((&got.messages[..], &got.gaps[..]), (&[Bytes::from("d")][..], &[][..]));
+        receive(&mut flow, part(5, Begin, b"e"));
+        assert_eq!(receive(&mut flow, given_up(6, 6)).gaps, [0], "what was begun is missing");
+        let got = receive(&mut flow, part(7, Whole, b"g"));
+        assert_eq!((got.messages.len(), got.gaps.len()), (1, 0));
+        let end = Received { last: true, ..given_up(8, 8) };
+        let got = receive(&mut flow, end);
+        assert!(got.finished && got.gaps.is_empty(), "an end like that is not a loss");
+    }
+
+    #[test]
+    fn a_loss_before_the_end_is_told() {
+        let mut flow = flow();
+        receive(&mut flow, part(1, Whole, b"a"));
+        let end = Received { abandon: true, last: true, forward: 3, ..part(3, Whole, b"") };
+        let got = receive(&mut flow, end);
+        assert!(got.finished && got.gaps == [0]);
     }
 
     #[test]
     fn an_end_without_a_beginning_is_dropped() {
         let mut flow = flow();
-        assert!(receive(&mut flow, part(1, End, b"x")).messages.is_empty());
+        let got = receive(&mut flow, part(1, End, b"x"));
+        assert!(got.messages.is_empty() && got.gaps == [0]);
         assert!(receive(&mut flow, part(2, Middle, b"x")).messages.is_empty());
         assert_eq!(receive(&mut flow, part(3, Whole, b"y")).messages, [&b"y"[..]]);
     }

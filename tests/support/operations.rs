@@ -131,6 +131,9 @@ impl End {
                     assert!(!std::mem::replace(&mut sent.rejected, true), "told twice");
                 }
                 Event::FlowDone { flow, .. } => assert!(self.done.insert(flow), "twice"),
+                Event::Gap { flow, .. } => {
+                    assert!(!self.finished.contains(&flow), "after its flow")
+                }
                 Event::Writable { .. } | Event::AddressChanged { .. } => {}
                 other => panic!("{other:?}"),
             }

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_window_that_is_not_full_does_not_grow() {
         let mut cc = new();
-        cc.on_packet(&acked(1000, INITIAL - 1));
+        cc.on_packet(&acked(1000, INITIAL - cc.batch() - 1));
         cc.on_packet(&AckReport { any_naks: true, ..acked(1000, INITIAL) });
         cc.on_packet(&AckReport { any_acks: false, ..acked(1000, INITIAL) });
         assert_eq!(cc.window(), INITIAL);

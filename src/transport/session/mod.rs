@@ -316,8 +316,8 @@ impl Session {
     ) -> Result<(), SendError> {
         let receiving = self.recv_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
         let (session, events) = (self.id, &mut *cx.events);
-        let outcome = receiving.pause(cx.now, paused, &mut |message| {
-            events.push_back(Event::Message { session, flow, message });
+        let outcome = receiving.pause(cx.now, paused, &mut |delivery| {
+            events.push_back(delivery.into_event(session, flow));
         });
         self.queue_ack(flow.0);
         self.note_outcome(cx, flow, &outcome);

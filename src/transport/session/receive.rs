@@ -197,8 +197,8 @@ impl Session {
         }
         let Some(receiving) = self.recv_flows.get_mut(&flow) else { return };
         let (session, flow_id, events) = (self.id, FlowId(flow), &mut *cx.events);
-        let outcome = receiving.receive(cx.now, fragment, &mut |message| {
-            events.push_back(Event::Message { session, flow: flow_id, message });
+        let outcome = receiving.receive(cx.now, fragment, &mut |delivery| {
+            events.push_back(delivery.into_event(session, flow_id));
         });
         self.queue_ack(flow);
         if !self.ack_now && self.delayed_ack.is_none() {

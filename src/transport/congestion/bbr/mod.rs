@@ -45,6 +45,8 @@ const QUEUE_SLACK: Duration = Duration::from_millis(1);
 const FALLEN_ROUND_TRIPS: u32 = 2;
 /// The same, at least.
 const FALLEN_TIME: Duration = Duration::from_millis(100);
+/// What the time between two acknowledgements counts at most.
+const FALLEN_STEP: Duration = Duration::from_millis(10);
 /// Rounds that one of the two slots of the aggregation filter lasts.
 const AGGREGATION_ROUNDS: u64 = 5;
 /// A session that has not sent for so long begins anew.
@@ -97,8 +99,12 @@ struct Model {
     marked: bool,
     /// Highest rate in this round, in bytes per second.
     round_rate: u64,
-    /// When half of the highest rate, or no queue, was last seen.
-    fast_at: Time,
+    /// For how long less than half of the highest rate was delivered, with a queue, and when that
+    /// was last looked at.
+    slow_for: Duration,
+    looked_at: Time,
+    /// The rate is to be searched for once the queue is drained.
+    fallen: bool,
 
     /// Highest rates in this probing cycle and the one before.
     rates: [u64; 2],
@@ -189,7 +195,9 @@ impl Model {
             yielding: false,
             marked: false,
             round_rate: 0,
-            fast_at: now,
+            slow_for: Duration::ZERO,
+            looked_at: now,
+            fallen: false,
             rates: [0; 2],
             min_rtt: None,
             min_rtt_at: now,
@@ -206,7 +214,7 @@ impl Model {
     /// Sending goes on after a pause: the round trip need not be measured at once.
     fn on_restart(&mut self, now: Time) {
         self.min_rtt_at = now;
-        self.fast_at = now;
+        self.slow_for = Duration::ZERO;
         self.acked_since = (now, 0);
     }
 
@@ -291,25 +299,30 @@ impl Model {
             && sample.lost > scale(sample.in_flight, bearable).saturating_add(chance)
     }
 
-    /// A path that has become much slower is not found out by waiting for old rates to expire.
+    /// A path that has become much slower is not found out by waiting for old rates to expire. Time
+    /// without acknowledgements counts little: it may be a stall of this computer. As that can't
+    /// be told for certain, the rate is searched for anew.
     fn check_fallen(&mut self, now: Time, sample: &Sample) {
-        // While a queue is drained, little is delivered because little is sent.
-        let measured = self.full
-            && !matches!(self.phase, Phase::Drain | Phase::ProbeRtt)
-            && !sample.app_limited;
+        let since_last = now.since(std::mem::replace(&mut self.looked_at, now));
+        // While a queue is drained, little is delivered because little was sent.
+        let limited = sample.app_limited || sample.send_limited;
+        let measured = self.full && self.phase != Phase::ProbeRtt && !limited;
         let fast = sample.rate.is_none_or(|rate| rate >= self.max_rate() / 2);
         if fast || !measured || !self.has_queue(sample.rtt) {
-            self.fast_at = now;
+            self.slow_for = Duration::ZERO;
             return;
         }
+        self.slow_for += since_last.min(FALLEN_STEP);
         let patience = (self.min_rtt.unwrap_or_default() * FALLEN_ROUND_TRIPS).max(FALLEN_TIME);
-        if now.since(self.fast_at) > patience {
-            self.rates = [sample.rate.unwrap_or(self.round_rate), 0];
-            self.rate_low = u64::MAX;
-            self.extra_acked = [0; 2];
-            self.on_restart(now);
-            self.enter(now, Phase::Drain);
+        if self.slow_for < patience {
+            return;
         }
+        self.rates = [sample.rate.unwrap_or(self.round_rate), 0];
+        self.rate_low = u64::MAX;
+        self.extra_acked = [0; 2];
+        self.fallen = true;
+        self.on_restart(now);
+        self.enter(now, Phase::Drain);
     }
 
     fn max_rate(&self) -> u64 {

@@ -29,7 +29,7 @@ const PROBE_RTT_GAIN: f64 = 0.5;
 pub(super) enum Phase {
     /// Doubles the rate each round until it does not grow any more.
     Startup,
-    /// Lets the queue of the startup run empty.
+    /// Lets the queue of the startup, or of a path that has become slower, run empty.
     Drain,
     /// Lets the queue of trying more run empty.
     Down,
@@ -110,7 +110,9 @@ impl Model {
                 self.inflight_high = sample.in_flight.max(kept);
                 self.enter(now, Phase::Down);
             }
-            Phase::Drain | Phase::Down | Phase::Cruise | Phase::ProbeRtt => {
+            // Those are still losses of the search for the rate.
+            Phase::Drain => {}
+            Phase::Down | Phase::Cruise | Phase::ProbeRtt => {
                 let rate = self.round_rate.max(scale(self.rate(), KEPT));
                 let inflight =
                     sample.delivered.max(scale(self.inflight_low.min(self.window), KEPT));
@@ -132,7 +134,15 @@ impl Model {
                     self.enter(now, Phase::Drain);
                 }
             }
-            Phase::Drain if outstanding <= self.inflight(1.0) => self.enter(now, Phase::Down),
+            Phase::Drain if outstanding <= self.inflight(1.0) => {
+                if std::mem::take(&mut self.fallen) {
+                    self.full = false;
+                    self.growth = (0, now, 0);
+                    self.enter(now, Phase::Startup);
+                } else {
+                    self.enter(now, Phase::Down);
+                }
+            }
             Phase::Refill | Phase::Up if self.yielding => self.enter(now, Phase::Down),
             Phase::Down | Phase::Cruise if now >= self.probe_at && !self.yielding => {
                 self.enter(now, Phase::Refill);
