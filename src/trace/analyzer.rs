@@ -4,6 +4,7 @@ use super::capture::DatagramRef;
 use super::decoder::{Decoder, Keying, Opened, Sender, Undecoded};
 use super::flows::{Completed, FlowKey, FlowMessage, Flows, Side};
 use super::groups::Groups;
+use super::keylog::KeyLog;
 use super::message::FlowClass;
 use super::recognize::{self, Pairs};
 use super::sessions::{Introduction, Sessions};
@@ -128,6 +129,11 @@ impl Analyzer {
             completed: Completed::default(),
             begin: None,
         }
+    }
+
+    /// The secrets, to add some. Sessions that were keyed before stay as they are.
+    pub fn keys_mut(&mut self) -> &mut KeyLog {
+        self.decoder.keys_mut()
     }
 
     /// Takes the next datagram.

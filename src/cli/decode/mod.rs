@@ -2,6 +2,7 @@
 
 mod files;
 mod input;
+mod keys;
 mod output;
 
 use super::key_log::VARIABLE;
@@ -10,10 +11,10 @@ use super::signals::Signals;
 use anyhow::Context;
 use clap::Args;
 use input::Input;
+use keys::Keys;
 use output::Output;
 use rtmfp::trace::filter::{self, Filter};
 use rtmfp::trace::{Analyzer, Capture, CaptureError, Decoder, KeyLog, Verify};
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -188,7 +189,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let verify = if args.verify { Verify::All } else { Verify::Sampled };
-    let mut analyzer = Analyzer::new(Decoder::new(read_keys(&args.keys)?).verifying(verify));
+    let (mut keys, log) = open_keys(&args.keys)?;
+    let mut analyzer = Analyzer::new(Decoder::new(log).verifying(verify));
     let mut output =
         Output::new(args.form, args.filter, args.extract.as_deref(), args.decrypted.as_deref())?;
     let mut failure = None;
@@ -196,7 +198,7 @@ fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> 
         let input = Input::open(file, args.follow, stop)?;
         let name = input.name().to_owned();
         output.flush_often(input.is_live());
-        let outcome = decode_file(input, &mut analyzer, &mut output, stop)
+        let outcome = decode_file(input, &mut keys, &mut analyzer, &mut output, stop)
             .with_context(|| format!("cannot decode {name}"));
         if let Err(error) = outcome {
             if is_broken_pipe(&error) {
@@ -213,32 +215,32 @@ fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> 
     failure.map_or(Ok(()), Err)
 }
 
-fn read_keys(files: &[PathBuf]) -> anyhow::Result<KeyLog> {
-    let mut keys = KeyLog::default();
-    let default = std::env::var_os(VARIABLE).filter(|_| files.is_empty());
-    for file in files.iter().cloned().chain(default.map(PathBuf::from)) {
-        let opened = File::open(&file);
-        let read = opened.map_err(Into::into).and_then(|opened| keys.read(opened));
-        read.with_context(|| format!("cannot read the key log {}", file.display()))?;
-    }
-    Ok(keys)
+fn open_keys(files: &[PathBuf]) -> anyhow::Result<(Keys, KeyLog)> {
+    let default = std::env::var_os(VARIABLE).filter(|name| files.is_empty() && !name.is_empty());
+    Keys::open(files.iter().cloned().chain(default.map(PathBuf::from)))
 }
 
 fn decode_file(
     input: Input,
+    keys: &mut Keys,
     analyzer: &mut Analyzer,
     output: &mut Output,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     let name = input.name().to_owned();
-    let progress = input.progress();
+    let (progress, is_live) = (input.progress(), input.is_live());
     let mut capture = Capture::open(input)?;
     let outcome = loop {
         if stop.load(Ordering::Relaxed) {
             break Ok(());
         }
         match capture.advance() {
-            Ok(Some(datagram)) => output.packet(&analyzer.feed(&datagram))?,
+            Ok(Some(datagram)) => {
+                if is_live {
+                    keys.read_on(analyzer.keys_mut())?;
+                }
+                output.packet(&analyzer.feed(&datagram))?;
+            }
             Ok(None) => break Ok(()),
             // Asking to stop ends a file that grows wherever it is.
             Err(CaptureError::Truncated { .. }) if stop.load(Ordering::Relaxed) => break Ok(()),
