@@ -105,6 +105,8 @@ struct Model {
     looked_at: Time,
     /// The rate is to be searched for once the queue is drained.
     fallen: bool,
+    /// Packets that left before so much was delivered were part of the search for the rate.
+    drained: u64,
 
     /// Highest rates in this probing cycle and the one before.
     rates: [u64; 2],
@@ -198,6 +200,7 @@ impl Model {
             slow_for: Duration::ZERO,
             looked_at: now,
             fallen: false,
+            drained: 0,
             rates: [0; 2],
             min_rtt: None,
             min_rtt_at: now,
