@@ -57,14 +57,15 @@ impl Recorder {
         let front = self.front.try_clone().unwrap();
         each_datagram(&front, |client, payload| {
             let mut state = self.state.lock().unwrap();
-            if !state.images.contains_key(&client) {
+            let image = state.images.entry(client).or_insert_with(|| {
                 let image = UdpSocket::bind("127.0.0.1:0").unwrap();
-                state.images.insert(client, image.try_clone().unwrap());
-                let recorder = self.clone();
-                std::thread::spawn(move || recorder.take_for(client, &image));
-            }
+                let (recorder, listening) = (self.clone(), image.try_clone().unwrap());
+                std::thread::spawn(move || recorder.take_for(client, &listening));
+                image
+            });
+            // To a server that is gone.
+            let _ = image.send_to(payload, self.server);
             self.record(&mut state, client, self.front.local_addr().unwrap(), payload);
-            let _ = state.images[&client].send_to(payload, self.server);
         });
     }
 

@@ -47,11 +47,12 @@ pub fn write_record(packet: &PacketView<'_>, out: &mut Vec<u8>) -> io::Result<()
     line::write_summary(packet, &mut summary).map_err(io::Error::other)?;
     push_text(&summary, out);
     let mut bytes = packet.plain[..packet.plain.len().min(MAX_RECORD / 2)].to_vec();
+    let plain_len = bytes.len();
     // Where messages begin.
     let mut bases = Vec::new();
     for message in packet.messages {
         let data = packet.bytes(message);
-        let room = MAX_MESSAGES.saturating_sub(bytes.len() - packet.plain.len().min(bytes.len()));
+        let room = MAX_MESSAGES.saturating_sub(bytes.len() - plain_len);
         bases.push(bytes.len());
         bytes.extend_from_slice(&data[..data.len().min(room)]);
     }
@@ -232,4 +233,47 @@ fn push_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&(text.len() as u16).to_be_bytes());
     // A zero would end the text in Wireshark.
     out.extend(text.bytes().map(|byte| if byte == 0 { b' ' } else { byte }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::writer::startup_packet;
+    use crate::trace::{Analyzer, DatagramRef, Decoder, KeyLog};
+    use crate::wire::chunk::InitiatorHello;
+    use crate::wire::{Chunk, Mode};
+    use std::time::Duration;
+
+    fn record(payload: &[u8]) -> Vec<u8> {
+        let mut analyzer = Analyzer::new(Decoder::new(KeyLog::default()));
+        let address = |port| std::net::SocketAddr::from(([192, 0, 2, 1], port));
+        let datagram = DatagramRef {
+            frame: 7,
+            time: Duration::ZERO,
+            source: address(1),
+            destination: address(2),
+            payload,
+            missing: 0,
+        };
+        let mut out = Vec::new();
+        write_record(&analyzer.feed(&datagram), &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_hostile_number_of_options_makes_no_longer_record() {
+        // Options of a type that is not known, without value.
+        let hello = InitiatorHello { epd: &[1, 0x55].repeat(2000), tag: b"tag" };
+        let payload = startup_packet(0, Mode::Startup, &[Chunk::InitiatorHello(hello)]);
+        let record = record(&payload);
+        assert!(record.starts_with(MAGIC));
+        assert!((MAX_RECORD - 200..=MAX_RECORD).contains(&record.len()), "{}", record.len());
+    }
+
+    #[test]
+    fn what_cannot_be_decrypted_has_a_record_too() {
+        let record = record(&[0x5a; 40]);
+        let reason = b"rtmfp.undecoded";
+        assert!(record.windows(reason.len()).any(|window| window == reason));
+    }
 }
