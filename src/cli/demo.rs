@@ -1,11 +1,12 @@
 //! `rtmfp demo`: a rendezvous server, a provider and receivers in one process, over real UDP.
 
+use super::key_log::KeyLogArgs;
 use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW, map};
 use super::signals::Signals;
 use super::{STOP_GRACE, format, share};
 use anyhow::{Context, bail, ensure};
-use rtmfp::driver::Clock;
+use rtmfp::driver::{Clock, KeyLogFile};
 use rtmfp::server::{Server, ServerConfig};
 use rtmfp::vod::session::Progress;
 use rtmfp::vod::{
@@ -48,6 +49,9 @@ pub(crate) struct DemoArgs {
     /// Print the result as a JSON object, on one line, the last on standard output
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    key_log: KeyLogArgs,
 }
 
 /// The result; also the form of `--json`.
@@ -99,7 +103,8 @@ async fn demo(args: DemoArgs) -> anyhow::Result<()> {
         }
         None => scratch.path().to_owned(),
     };
-    let swarm = Swarm::start(source, args.receivers, &directory).await?;
+    let key_log = args.key_log.open()?;
+    let swarm = Swarm::start(source, args.receivers, &directory, key_log).await?;
     let copies = swarm.run().await;
     let report = report(copies, swarm.stop().await).await?;
     let is_good = report.copies.iter().all(|copy| copy.sha256 == report.sha256);
@@ -135,14 +140,21 @@ struct Receiver {
 }
 
 impl Swarm {
-    async fn start(source: SourceFile, count: u32, directory: &Path) -> anyhow::Result<Self> {
+    async fn start(
+        source: SourceFile,
+        count: u32,
+        directory: &Path,
+        key_log: Option<KeyLogFile>,
+    ) -> anyhow::Result<Self> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server =
-            Server::start(ServerConfig { listen: vec![local], ..ServerConfig::default() }).await?;
+        let listen = vec![local];
+        let config = ServerConfig { listen, key_log: key_log.clone(), ..ServerConfig::default() };
+        let server = Server::start(config).await?;
         let address = server.local_addresses().first().context("the server has no address")?;
         let mut config =
             ShareConfig::new(ServerAddress::new(&address.ip().to_string(), address.port())?);
         config.listen = vec![local];
+        config.key_log = key_log.clone();
         let share = Share::start(source, config).await?;
         let name = share.descriptor().file_name();
         let size = share.descriptor().layout.size().unwrap_or_default();
@@ -158,6 +170,7 @@ impl Swarm {
             let destination = Destination::File(path.clone());
             let mut config = FetchConfig::new(share.link().clone(), destination);
             config.listen = vec![local];
+            config.key_log = key_log.clone();
             starting.spawn(async move {
                 Fetch::start(config).await.map(|fetch| (number, Receiver { fetch, path }))
             });

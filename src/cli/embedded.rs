@@ -1,15 +1,15 @@
 //! The rendezvous server that `share` brings along when it is told no other.
 
 use anyhow::Context;
-use rtmfp::driver::BindError;
+use rtmfp::driver::{BindError, KeyLogFile};
 use rtmfp::server::{Server, ServerConfig, ServerError};
 use rtmfp::vod::ServerAddress;
 use rtmfp::vod::link::MAX_SERVERS;
 use std::net::SocketAddr;
 
 /// Starts a server at RTMFP's port, or, if that is taken, at one that the operating system chooses.
-pub(crate) async fn start() -> anyhow::Result<Server> {
-    let config = ServerConfig::default();
+pub(crate) async fn start(key_log: Option<KeyLogFile>) -> anyhow::Result<Server> {
+    let config = ServerConfig { key_log, ..ServerConfig::default() };
     let server = match Server::start(config.clone()).await {
         Err(ServerError::Listen(BindError::PortTaken { .. })) => {
             let any_port = config.listen.iter().map(|a| SocketAddr::new(a.ip(), 0)).collect();

@@ -1,5 +1,6 @@
 //! `rtmfp fetch`: get a shared file and share it on.
 
+use super::key_log::KeyLogArgs;
 use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::share::{say, server_of};
@@ -52,6 +53,9 @@ pub(crate) struct FetchArgs {
     /// [default: 0.0.0.0:0 and [::]:0, any free port]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
+
+    #[command(flatten)]
+    key_log: KeyLogArgs,
 }
 
 /// How long to share on.
@@ -105,6 +109,7 @@ fn config(args: FetchArgs, scratch: Option<&Scratch>) -> anyhow::Result<FetchCon
     };
     let mut config = FetchConfig::new(link, destination);
     config.listen = args.listen;
+    config.key_log = args.key_log.open()?;
     if args.force {
         config.overwrite = Overwrite::Replace;
     }

@@ -2,11 +2,12 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `share`, `fetch`, `demo`, `groupspec`, `serve`, `decode` | the verbs |
+//! | `share`, `fetch`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `log` | what `tracing` says, between the progress |
 //! | `format` | numbers for people |
 //! | `embedded` | the rendezvous server inside `share` |
+//! | `key_log` | the secrets of sessions, on demand |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
 mod decode;
@@ -15,12 +16,14 @@ mod embedded;
 mod fetch;
 mod format;
 mod groupspec;
+mod key_log;
 mod log;
 mod scratch;
 mod screen;
 mod serve;
 mod share;
 mod signals;
+mod wireshark;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -59,6 +62,8 @@ enum Verb {
     #[command(subcommand)]
     Groupspec(groupspec::GroupspecVerb),
     Decode(Box<decode::DecodeArgs>),
+    #[command(subcommand)]
+    Wireshark(wireshark::WiresharkVerb),
 }
 
 /// Runs the command and tells how it went.
@@ -83,6 +88,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             Verb::Serve(args) => serve::run(args).await,
             Verb::Groupspec(verb) => groupspec::run(&verb),
             Verb::Decode(args) => decode::run(*args).await,
+            Verb::Wireshark(verb) => wireshark::run(verb).await,
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,5 +1,6 @@
 //! `rtmfp serve`: the rendezvous server.
 
+use super::key_log::KeyLogArgs;
 use super::signals::Signals;
 use anyhow::Context;
 use rtmfp::server::{Server, ServerConfig, ServerStats, StopError};
@@ -38,12 +39,16 @@ pub(crate) struct ServeArgs {
     /// which those who forge source addresses can abuse a little more.
     #[arg(long)]
     librtmfp: bool,
+
+    #[command(flatten)]
+    key_log: KeyLogArgs,
 }
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let defaults = ServerConfig::default();
     let listen = if args.listen.is_empty() { defaults.listen } else { args.listen };
     let mut config = ServerConfig { listen, identity_file: args.identity, ..defaults };
+    config.key_log = args.key_log.open()?;
     if args.librtmfp {
         config.rendezvous.transport = config.rendezvous.transport.with_librtmfp();
     }

@@ -1,5 +1,6 @@
 //! `rtmfp share`: offer a file and print the link to it.
 
+use super::key_log::KeyLogArgs;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, embedded, format};
@@ -44,18 +45,23 @@ pub(crate) struct ShareArgs {
     /// [default: 0.0.0.0:0 and [::]:0, any free port]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
+
+    #[command(flatten)]
+    key_log: KeyLogArgs,
 }
 
 pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let via = args.via.as_ref().map(server_of).transpose()?;
     check(&args.file)?;
+    let key_log = args.key_log.open()?;
     let source = tokio::select! {
         source = scan(args.file.clone()) => source?,
         () = signals.recv() => bail!("interrupted"),
     };
-    let server = if via.is_none() { Some(embedded::start().await?) } else { None };
-    let config = config(args, via, server.as_ref())?;
+    let server = if via.is_none() { Some(embedded::start(key_log.clone()).await?) } else { None };
+    let mut config = config(args, via, server.as_ref())?;
+    config.key_log = key_log;
     let share = tokio::select! {
         share = Share::start(source, config) => share?,
         () = signals.recv() => bail!("interrupted"),

@@ -42,6 +42,7 @@
 //! | `socket`, `sockets` | one UDP socket; all of them by [`Interface`](crate::transport::Interface) |
 //! | `address` | which addresses this host has |
 //! | `jobs` | the pool for [`Job`](crate::transport::Job)s |
+//! | `key_log` | the file of secrets for those who decode captures |
 //! | `clock`, `random` | time and randomness of the operating system |
 
 mod address;
@@ -49,6 +50,7 @@ mod clock;
 mod error;
 mod handle;
 mod jobs;
+mod key_log;
 mod random;
 mod socket;
 mod sockets;
@@ -62,6 +64,7 @@ pub use clock::Clock;
 pub use error::{BindError, ShutdownError, Stopped};
 pub use handle::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE, Events, Handle, spawn};
 pub use jobs::MAX_WAITING_JOBS;
+pub use key_log::{KeyLogFile, KeyLogFileError};
 pub use random::os_random;
 pub use sockets::{MAX_SOCKETS, Sockets};
 pub use stats::Stats;

@@ -1,6 +1,7 @@
 //! What a peer is told.
 
 use crate::crypto::IdentityConfig;
+use crate::driver::KeyLogFile;
 use crate::node::NodeConfig;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,6 +19,9 @@ pub struct PeerConfig {
     /// Where to listen; by default on every address, at a port that the operating system chooses.
     /// `[::]` is left out with a warning on a host without IPv6.
     pub listen: Vec<SocketAddr>,
+    /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
+    /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
+    pub key_log: Option<KeyLogFile>,
 }
 
 impl Default for PeerConfig {
@@ -29,6 +33,7 @@ impl Default for PeerConfig {
                 SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
             ],
+            key_log: None,
         }
     }
 }

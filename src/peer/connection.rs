@@ -178,16 +178,17 @@ impl Connection {
     }
 
     /// Sockets and a node, without a server.
-    fn open(config: PeerConfig) -> Result<Self, ConnectError> {
+    fn open(mut config: PeerConfig) -> Result<Self, ConnectError> {
         let sockets = Sockets::bind_available(&config.listen)?;
         let mut random = os_random();
         let identity = Identity::generate(&config.identity, &mut *random);
         let clock = Clock::start();
+        config.node.transport.keep_secrets |= config.key_log.is_some();
         let node = Node::new(config.node, identity, random, os_random());
         let peer_id = node.peer_id();
         let events = Arc::new(Queue::new());
         let (sender, state) = watch::channel(ConnectionState::Closed);
-        let machine = PeerMachine::new(node, Arc::clone(&events), sender);
+        let machine = PeerMachine::new(node, Arc::clone(&events), sender, config.key_log);
         let (handle, _) = driver::spawn(machine, sockets, clock);
         Ok(Self { handle, peer_id, events, state })
     }

@@ -4,7 +4,7 @@ use super::ConnectionState;
 use super::event::ConnectionEvent;
 use super::queue::Queue;
 use super::wants::Wants;
-use crate::driver::Service;
+use crate::driver::{KeyLogFile, Service};
 use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent};
 use crate::node::{ConnectError, GroupHandle, Node, NodeEvent};
@@ -28,6 +28,7 @@ pub(super) struct PeerMachine {
     state: watch::Sender<ConnectionState>,
     /// Who waits for the connection.
     connecting: Option<oneshot::Sender<Outcome>>,
+    key_log: Option<KeyLogFile>,
     stopping: bool,
 }
 
@@ -65,8 +66,10 @@ impl PeerMachine {
         node: Node,
         events: Arc<Queue<ConnectionEvent>>,
         state: watch::Sender<ConnectionState>,
+        key_log: Option<KeyLogFile>,
     ) -> Self {
-        Self { node, groups: BTreeMap::new(), events, state, connecting: None, stopping: false }
+        let groups = BTreeMap::new();
+        Self { node, groups, events, state, connecting: None, key_log, stopping: false }
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -140,7 +143,11 @@ impl PeerMachine {
                 }
                 NodeEvent::Group(handle, event) => self.deliver_to_group(now, handle, event),
                 NodeEvent::SessionOpened(_) if self.stopping => self.node.shut_down(now),
-                NodeEvent::SessionOpened(_) => {}
+                NodeEvent::SessionOpened(session) => {
+                    if let Some(key_log) = &self.key_log {
+                        key_log.add(self.node.endpoint(), session);
+                    }
+                }
             }
         }
     }

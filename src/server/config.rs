@@ -1,6 +1,7 @@
 //! What a server is told.
 
 use crate::crypto::IdentityConfig;
+use crate::driver::KeyLogFile;
 use crate::flash::uri::DEFAULT_PORT;
 use crate::rendezvous::RendezvousConfig;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,6 +21,9 @@ pub struct ServerConfig {
     /// owner only, if it does not exist. Without it every start has a new certificate, which
     /// disturbs only clients that demand a certain one.
     pub identity_file: Option<PathBuf>,
+    /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
+    /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
+    pub key_log: Option<KeyLogFile>,
 }
 
 impl Default for ServerConfig {
@@ -29,6 +33,7 @@ impl Default for ServerConfig {
             rendezvous: RendezvousConfig::default(),
             identity: IdentityConfig::default(),
             identity_file: None,
+            key_log: None,
         }
     }
 }

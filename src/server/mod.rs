@@ -79,14 +79,15 @@ impl Server {
     /// # Panics
     ///
     /// Outside a tokio runtime with IO and time.
-    pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+    pub async fn start(mut config: ServerConfig) -> Result<Self, ServerError> {
         let mut random = os_random();
         let identity = identity::obtain(&config, &mut *random)?;
         let sockets = Sockets::bind_available(&config.listen)?;
         let fingerprint = identity.fingerprint();
         let clock = Clock::start();
+        config.rendezvous.transport.keep_secrets |= config.key_log.is_some();
         let rendezvous = Rendezvous::new(config.rendezvous, identity, random, os_random());
-        let machine = ServerMachine::new(clock.now(), rendezvous);
+        let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log);
         let (handle, events) = driver::spawn(machine, sockets, clock);
         for address in handle.local_addresses() {
             info!("listening on UDP {address}");

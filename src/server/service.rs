@@ -1,6 +1,6 @@
 //! The rendezvous server as the driver wants it.
 
-use crate::driver::Service;
+use crate::driver::{KeyLogFile, Service};
 use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
 use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub(super) enum Event {
 
 pub(super) struct ServerMachine {
     rendezvous: Rendezvous,
+    key_log: Option<KeyLogFile>,
     report_at: Time,
     reported: RendezvousStats,
     /// A report that waits to be taken.
@@ -33,9 +34,10 @@ pub(super) struct ServerMachine {
 }
 
 impl ServerMachine {
-    pub(super) fn new(now: Time, rendezvous: Rendezvous) -> Self {
+    pub(super) fn new(now: Time, rendezvous: Rendezvous, key_log: Option<KeyLogFile>) -> Self {
         Self {
             rendezvous,
+            key_log,
             report_at: now + REPORT_PERIOD,
             reported: RendezvousStats::default(),
             report: None,
@@ -95,8 +97,13 @@ impl Service for ServerMachine {
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        let event = self.rendezvous.poll_event().map(Event::Rendezvous);
-        event.or_else(|| self.report.take().map(Event::Stats))
+        let event = self.rendezvous.poll_event();
+        if let (Some(RendezvousEvent::SessionOpened(session)), Some(key_log)) =
+            (&event, &self.key_log)
+        {
+            key_log.add(self.rendezvous.endpoint(), *session);
+        }
+        event.map(Event::Rendezvous).or_else(|| self.report.take().map(Event::Stats))
     }
 
     fn begin_shutdown(&mut self, now: Time) {
@@ -122,7 +129,7 @@ mod tests {
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
         let (random, choices) = (Box::new(random), Box::new(SeededRandom::new(2)));
         let rendezvous = Rendezvous::new(RendezvousConfig::default(), identity, random, choices);
-        let mut machine = ServerMachine::new(Time::ZERO, rendezvous);
+        let mut machine = ServerMachine::new(Time::ZERO, rendezvous, None);
         let at = machine.poll_timeout().unwrap();
         assert_eq!(at, Time::ZERO + REPORT_PERIOD);
         machine.handle_timeout(at);

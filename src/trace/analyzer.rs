@@ -4,6 +4,7 @@ use super::capture::DatagramRef;
 use super::decoder::{Decoder, Keying, Opened, Sender, Undecoded};
 use super::flows::{Completed, FlowKey, FlowMessage, Flows, Side};
 use super::groups::Groups;
+use super::keylog::KeyLog;
 use super::message::FlowClass;
 use super::recognize::{self, Pairs};
 use super::sessions::{Introduction, Sessions};
@@ -130,13 +131,18 @@ impl Analyzer {
         }
     }
 
+    /// The secrets, to add some. Sessions that were keyed before stay as they are.
+    pub fn keys_mut(&mut self) -> &mut KeyLog {
+        self.decoder.keys_mut()
+    }
+
     /// Takes the next datagram.
     pub fn feed(&mut self, datagram: &DatagramRef<'_>) -> PacketView<'_> {
         let now = datagram.time;
         let begin = *self.begin.get_or_insert(now);
         self.completed.clear();
         let is_known = self.pairs.contains(datagram.source, datagram.destination);
-        let opened = self.decoder.open(datagram.payload);
+        let opened = self.decoder.open(now, datagram.source, datagram.payload);
         let (status, keying, session_id) = match opened {
             Ok(opened) => split(&opened, is_known),
             Err(reason @ (Undecoded::NoSecret(id) | Undecoded::NoKey(id))) => {

@@ -2,6 +2,7 @@
 
 use super::capture::Datagram;
 use super::keylog::KeyLog;
+use super::pieces::Pieces;
 use super::recognize;
 use crate::crypto::{Direction, MAX_CERTIFICATE, Opener, Overheard, keying_digest};
 use crate::wire::chunk::{InitiatorKeying, ResponderKeying, kind};
@@ -9,6 +10,7 @@ use crate::wire::packet::{Chunks, Mode, chunks};
 use crate::wire::{Chunk, PacketHeader, WireError, multiplex};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Bytes of the shortest datagram that can carry a packet: a session ID and a cipher block.
@@ -60,6 +62,7 @@ pub struct Decoder {
     /// Numbers of the sessions in which an end is known by this ID, oldest first.
     by_id: HashMap<u32, Vec<u64>>,
     verify: Verify,
+    pieces: Pieces,
     scratch: Vec<u8>,
     plain: Vec<u8>,
 }
@@ -204,6 +207,7 @@ impl Decoder {
             next_session: 0,
             by_id: HashMap::new(),
             verify: Verify::All,
+            pieces: Pieces::default(),
             scratch: Vec::new(),
             plain: Vec::new(),
         }
@@ -223,7 +227,7 @@ impl Decoder {
 
     /// Takes the next datagram.
     pub fn feed(&mut self, datagram: &Datagram) -> Decoded {
-        match self.open(&datagram.payload) {
+        match self.open(datagram.time, datagram.source, &datagram.payload) {
             Err(reason) => Decoded::Undecoded(reason),
             Ok(opened) => Decoded::Packet(Packet {
                 source: datagram.source,
@@ -236,12 +240,21 @@ impl Decoder {
         }
     }
 
-    /// Takes the payload of the next datagram. Allocates nothing for packets of sessions.
+    /// Takes the payload of the next datagram, which came from `source` at `time`. Allocates
+    /// nothing for packets of sessions, unless they are in pieces.
+    ///
+    /// A packet that a piece completes stands behind that piece: its chunks, without its header and
+    /// without padding.
     ///
     /// # Errors
     ///
     /// Why it cannot be read.
-    pub fn open(&mut self, payload: &[u8]) -> Result<Opened<'_>, Undecoded> {
+    pub fn open(
+        &mut self,
+        time: Duration,
+        source: SocketAddr,
+        payload: &[u8],
+    ) -> Result<Opened<'_>, Undecoded> {
         if payload.len() < MIN_DATAGRAM {
             return Err(Undecoded::TooShort);
         }
@@ -252,6 +265,7 @@ impl Decoder {
             opened => opened,
         };
         let sender = sender.ok_or_else(|| self.reason(session_id))?;
+        self.pieces.take(time, source, (sender, session_id), &mut self.plain);
         let keying = (sender == Sender::Startup).then(|| self.note_keyings(session_id)).flatten();
         Ok(Opened { session_id, sender, keying, plain: &self.plain })
     }

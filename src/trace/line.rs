@@ -40,6 +40,15 @@ pub fn write(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Result {
         packet.destination,
         packet.len
     )?;
+    write_summary(packet, out)
+}
+
+/// Appends what a line says behind the addresses: whose packet it is, and its chunks.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_summary(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Result {
     match (packet.status, packet.session) {
         (Status::Startup, _) => out.write_str("startup")?,
         (Status::Session(number, side), _) => write!(out, "#{number} {}", side.name())?,

@@ -9,6 +9,7 @@
 //! | [`capture`], [`writer`] | pcap and pcapng files to UDP datagrams, and back |
 //! | [`keylog`] | shared secrets of recorded sessions |
 //! | [`decoder`] | datagrams to decrypted packets |
+//! | `pieces` | packets in pieces, put together |
 //! | `recognize` | what is RTMFP and what is not |
 //! | [`analyzer`] | packets with all that they mean |
 //! | [`sessions`], [`flows`], [`groups`] | what is remembered |
@@ -17,6 +18,7 @@
 //! | [`tree`], [`line`], [`json`] | a packet for people and for programs |
 //! | [`report`], [`stats`] | what a capture adds up to |
 //! | [`filter`] | a language to choose packets |
+//! | [`wireshark`] | decrypted captures and a plugin for Wireshark |
 //! | [`extract`] | what was carried, as files |
 //!
 //! ```no_run
@@ -51,12 +53,14 @@ pub mod json;
 pub mod keylog;
 pub mod line;
 pub mod message;
+mod pieces;
 mod recognize;
 pub mod report;
 pub mod sessions;
 pub mod stats;
 mod text;
 pub mod tree;
+pub mod wireshark;
 pub mod writer;
 
 pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};

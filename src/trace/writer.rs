@@ -1,4 +1,5 @@
-//! Capture files written: pcap with nanoseconds and raw IP, for tests and simulations.
+//! Capture files written: pcap with nanoseconds and raw IP, for tests, simulations and
+//! [`wireshark`](super::wireshark).
 
 use crate::crypto::Sealer;
 use crate::wire::{Chunk, Mode, PacketHeader};
@@ -27,11 +28,16 @@ impl<W: Write> CaptureWriter<W> {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn new(mut out: W) -> io::Result<Self> {
+    pub fn new(out: W) -> io::Result<Self> {
+        Self::with_link(out, RAW_IP)
+    }
+
+    /// The same with another link layer, for what has more than IP packets in it.
+    pub(super) fn with_link(mut out: W, link: u32) -> io::Result<Self> {
         let mut header = Vec::with_capacity(24);
         header.extend_from_slice(&MAGIC.to_le_bytes());
         VERSION.iter().for_each(|v| header.extend_from_slice(&v.to_le_bytes()));
-        for field in [0, 0, SNAP_LEN, RAW_IP] {
+        for field in [0, 0, SNAP_LEN, link] {
             header.extend_from_slice(&field.to_le_bytes());
         }
         out.write_all(&header)?;
@@ -50,6 +56,18 @@ impl<W: Write> CaptureWriter<W> {
         source: SocketAddr,
         destination: SocketAddr,
         payload: &[u8],
+    ) -> io::Result<()> {
+        self.write_with(time, source, destination, payload, &[])
+    }
+
+    /// Writes a datagram, and behind the IP packet something else.
+    pub(super) fn write_with(
+        &mut self,
+        time: Duration,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+        appendix: &[u8],
     ) -> io::Result<()> {
         let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
         let udp_len = u16::try_from(UDP_HEADER + payload.len()).map_err(|_| invalid())?;
@@ -72,10 +90,17 @@ impl<W: Write> CaptureWriter<W> {
             }
             _ => return Err(invalid()),
         }
+        let udp = self.frame.len();
         for field in [source.port(), destination.port(), udp_len, 0] {
             self.frame.extend_from_slice(&field.to_be_bytes());
         }
         self.frame.extend_from_slice(payload);
+        if source.is_ipv6() {
+            // Not optional there (RFC 8200 §8.1). The addresses stand before the UDP header.
+            let sum = udp_checksum(&self.frame[udp - 32..]).to_be_bytes();
+            self.frame[udp + 6..udp + 8].copy_from_slice(&sum);
+        }
+        self.frame.extend_from_slice(appendix);
         let len = self.frame.len() as u32;
         let mut record = Vec::with_capacity(16);
         for field in [time.as_secs() as u32, time.subsec_nanos(), len, len] {
@@ -85,6 +110,11 @@ impl<W: Write> CaptureWriter<W> {
         self.out.write_all(&self.frame)
     }
 
+    /// The writer.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Gives the writer back.
     pub fn into_inner(self) -> W {
         self.out
@@ -92,10 +122,28 @@ impl<W: Write> CaptureWriter<W> {
 }
 
 fn header_checksum(header: &[u8]) -> u16 {
-    let words = header.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
-    let sum: u32 = words.sum();
+    !folded(sum(header))
+}
+
+/// Of both IPv6 addresses with the UDP datagram behind them, whose checksum is 0.
+fn udp_checksum(addresses_and_datagram: &[u8]) -> u16 {
+    let len = addresses_and_datagram.len() - 32;
+    match !folded(sum(addresses_and_datagram) + len as u32 + u32::from(UDP)) {
+        0 => u16::MAX,
+        sum => sum,
+    }
+}
+
+/// Of 16-bit words, the last one filled up with a zero. Does not overflow for what fits a datagram.
+fn sum(bytes: &[u8]) -> u32 {
+    let (words, odd) = bytes.as_chunks::<2>();
+    let words = words.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
+    words.sum::<u32>() + odd.iter().map(|byte| u32::from(*byte) << 8).sum::<u32>()
+}
+
+fn folded(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
-    !((sum & 0xffff) + (sum >> 16)) as u16
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 /// The payload of a datagram with these chunks under the Default Session Key. A chunk that is too

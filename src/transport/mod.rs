@@ -18,7 +18,7 @@ mod config;
 pub mod congestion;
 pub mod endpoint;
 mod event;
-mod fragments;
+pub(crate) mod fragments;
 mod id;
 mod job;
 mod machine;

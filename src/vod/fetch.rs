@@ -7,7 +7,7 @@ use super::share::new_node;
 use super::store::Overwrite;
 use super::{Digest256, FilePeer, ShareLink, Target};
 use crate::crypto::Fingerprint;
-use crate::driver::{Clock, Stats};
+use crate::driver::{Clock, KeyLogFile, Stats};
 use crate::group::{GroupSpec, ReplicationStrategy};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -42,6 +42,9 @@ pub struct FetchConfig {
     /// Addresses to bind sockets to; if there are none, all of this host's on ports that the
     /// operating system chooses.
     pub listen: Vec<SocketAddr>,
+    /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
+    /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
+    pub key_log: Option<KeyLogFile>,
 }
 
 impl FetchConfig {
@@ -53,6 +56,7 @@ impl FetchConfig {
             overwrite: Overwrite::Never,
             strategy: ReplicationStrategy::RarestFirstSpread,
             listen: Vec::new(),
+            key_log: None,
         }
     }
 }
@@ -81,12 +85,14 @@ impl Fetch {
         let place = place_of(config.destination, config.overwrite, link.identity());
         let clock = Clock::start();
         let provider = link.provider.map(|id| Fingerprint(id.0));
-        let node = new_node();
+        let node = new_node(config.key_log.is_some());
         let mut peer = FilePeer::receiver(clock.now(), node, spec, link.integrity, provider);
         peer.set_strategy(clock.now(), config.strategy);
         let servers = link.servers().map(|s| (s.clone(), link.server_url(s))).collect();
         let sockets = open_sockets(&config.listen)?;
-        let start = Start { peer, sockets, clock, store: None, place: Some(place), servers };
+        let key_log = config.key_log;
+        let start =
+            Start { peer, sockets, clock, key_log, store: None, place: Some(place), servers };
         Ok(Self { session: Session::start(start).await? })
     }
 

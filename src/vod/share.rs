@@ -6,7 +6,7 @@ use super::{
     ShareLink, SourceFile,
 };
 use crate::crypto::{Identity, IdentityConfig};
-use crate::driver::{Clock, Stats, os_random};
+use crate::driver::{Clock, KeyLogFile, Stats, os_random};
 use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError};
 use crate::node::{Node, NodeConfig};
 use std::net::SocketAddr;
@@ -32,6 +32,9 @@ pub struct ShareConfig {
     /// Addresses to bind sockets to; if there are none, all of this host's on ports that the
     /// operating system chooses.
     pub listen: Vec<SocketAddr>,
+    /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
+    /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
+    pub key_log: Option<KeyLogFile>,
 }
 
 impl ShareConfig {
@@ -43,6 +46,7 @@ impl ShareConfig {
             group: None,
             form: DescriptorForm::Object,
             listen: Vec::new(),
+            key_log: None,
         }
     }
 }
@@ -73,13 +77,15 @@ impl Share {
         link.integrity = integrity_of(&descriptor, config.form);
 
         let clock = Clock::start();
-        let node = new_node();
+        let node = new_node(config.key_log.is_some());
         link.provider = Some(Digest256(node.peer_id().0));
         let peer = FilePeer::provider(clock.now(), node, spec, descriptor.clone(), config.form);
         let servers = link.servers().map(|s| (s.clone(), link.server_url(s))).collect();
         let sockets = open_sockets(&config.listen)?;
+        let key_log = config.key_log;
         let store: Box<dyn ChunkStore> = Box::new(source);
-        let start = Start { peer, sockets, clock, store: Some(store), place: None, servers };
+        let start =
+            Start { peer, sockets, clock, key_log, store: Some(store), place: None, servers };
         let session = Session::start(start).await?;
         Ok(Self { session, link, descriptor: Arc::new(descriptor) })
     }
@@ -130,11 +136,13 @@ impl Share {
 }
 
 /// A node with a new identity, which is found by its peer ID and by no URI.
-pub(super) fn new_node() -> Node {
+pub(super) fn new_node(keep_secrets: bool) -> Node {
     let mut random = os_random();
     let config = IdentityConfig { accepts_ancillary: false, ..IdentityConfig::default() };
     let identity = Identity::generate(&config, &mut *random);
-    Node::new(NodeConfig::default(), identity, random, os_random())
+    let mut settings = NodeConfig::default();
+    settings.transport.keep_secrets = keep_secrets;
+    Node::new(settings, identity, random, os_random())
 }
 
 fn group_of(name: Option<&str>, descriptor: &Descriptor) -> Result<GroupSpec, GroupSpecError> {

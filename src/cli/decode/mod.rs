@@ -2,24 +2,23 @@
 
 mod files;
 mod input;
+mod keys;
 mod output;
 
+use super::key_log::VARIABLE;
 use super::screen;
 use super::signals::Signals;
 use anyhow::Context;
 use clap::Args;
 use input::Input;
+use keys::Keys;
 use output::Output;
 use rtmfp::trace::filter::{self, Filter};
 use rtmfp::trace::{Analyzer, Capture, CaptureError, Decoder, KeyLog, Verify};
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Names a key log if none is given.
-const KEYS_VARIABLE: &str = "RTMFPKEYLOGFILE";
 
 /// Decode packet captures: what RTMFP programs said to each other.
 ///
@@ -58,6 +57,12 @@ pub(crate) struct DecodeArgs {
     #[arg(long, value_name = "DIR")]
     extract: Option<PathBuf>,
 
+    /// Write a capture with decrypted packets for Wireshark; - is standard output
+    ///
+    /// `rtmfp wireshark install` installs the plugin that shows it.
+    #[arg(long, value_name = "FILE")]
+    decrypted: Option<PathBuf>,
+
     /// Go on as the file grows, until Ctrl-C
     #[arg(long)]
     follow: bool,
@@ -70,8 +75,29 @@ pub(crate) struct DecodeArgs {
     verify: bool,
 }
 
+impl DecodeArgs {
+    /// Writes a decrypted capture and prints nothing.
+    pub(crate) fn decrypting(
+        file: PathBuf,
+        keys: Vec<PathBuf>,
+        decrypted: PathBuf,
+        follow: bool,
+    ) -> Self {
+        Self {
+            files: vec![file],
+            keys,
+            filter: None,
+            form: Form::default(),
+            extract: None,
+            decrypted: Some(decrypted),
+            follow,
+            verify: false,
+        }
+    }
+}
+
 /// What is printed.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Form {
     /// Print each packet as a tree, with byte offsets
     #[arg(short = 'V', long, conflicts_with = "json")]
@@ -108,8 +134,8 @@ pub(crate) struct Form {
 
 impl Form {
     /// Whether packets are printed, rather than what they add up to.
-    fn is_of_packets(&self, extracts: bool) -> bool {
-        !(self.flows || self.sessions || self.groups || self.stats || extracts)
+    fn is_of_packets(&self, writes_files: bool) -> bool {
+        !(self.flows || self.sessions || self.groups || self.stats || writes_files)
     }
 }
 
@@ -163,14 +189,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let verify = if args.verify { Verify::All } else { Verify::Sampled };
-    let mut analyzer = Analyzer::new(Decoder::new(read_keys(&args.keys)?).verifying(verify));
-    let mut output = Output::new(args.form, args.filter, args.extract.as_deref())?;
+    let (mut keys, log) = open_keys(&args.keys)?;
+    let mut analyzer = Analyzer::new(Decoder::new(log).verifying(verify));
+    let mut output =
+        Output::new(args.form, args.filter, args.extract.as_deref(), args.decrypted.as_deref())?;
     let mut failure = None;
     for file in &args.files {
         let input = Input::open(file, args.follow, stop)?;
         let name = input.name().to_owned();
         output.flush_often(input.is_live());
-        let outcome = decode_file(input, &mut analyzer, &mut output, stop)
+        let outcome = decode_file(input, &mut keys, &mut analyzer, &mut output, stop)
             .with_context(|| format!("cannot decode {name}"));
         if let Err(error) = outcome {
             if is_broken_pipe(&error) {
@@ -187,32 +215,32 @@ fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> 
     failure.map_or(Ok(()), Err)
 }
 
-fn read_keys(files: &[PathBuf]) -> anyhow::Result<KeyLog> {
-    let mut keys = KeyLog::default();
-    let default = std::env::var_os(KEYS_VARIABLE).filter(|_| files.is_empty());
-    for file in files.iter().cloned().chain(default.map(PathBuf::from)) {
-        let opened = File::open(&file);
-        let read = opened.map_err(Into::into).and_then(|opened| keys.read(opened));
-        read.with_context(|| format!("cannot read the key log {}", file.display()))?;
-    }
-    Ok(keys)
+fn open_keys(files: &[PathBuf]) -> anyhow::Result<(Keys, KeyLog)> {
+    let default = std::env::var_os(VARIABLE).filter(|name| files.is_empty() && !name.is_empty());
+    Keys::open(files.iter().cloned().chain(default.map(PathBuf::from)))
 }
 
 fn decode_file(
     input: Input,
+    keys: &mut Keys,
     analyzer: &mut Analyzer,
     output: &mut Output,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     let name = input.name().to_owned();
-    let progress = input.progress();
+    let (progress, is_live) = (input.progress(), input.is_live());
     let mut capture = Capture::open(input)?;
     let outcome = loop {
         if stop.load(Ordering::Relaxed) {
             break Ok(());
         }
         match capture.advance() {
-            Ok(Some(datagram)) => output.packet(&analyzer.feed(&datagram))?,
+            Ok(Some(datagram)) => {
+                if is_live {
+                    keys.read_on(analyzer.keys_mut())?;
+                }
+                output.packet(&analyzer.feed(&datagram))?;
+            }
             Ok(None) => break Ok(()),
             // Asking to stop ends a file that grows wherever it is.
             Err(CaptureError::Truncated { .. }) if stop.load(Ordering::Relaxed) => break Ok(()),

@@ -8,7 +8,9 @@ use rtmfp::trace::extract::Extractor;
 use rtmfp::trace::filter::Filter;
 use rtmfp::trace::report::{self, Chosen};
 use rtmfp::trace::tree::Tree;
+use rtmfp::trace::wireshark::Decrypted;
 use rtmfp::trace::{Analyzer, CaptureCounts, PacketView, Stats, json, line};
+use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::Path;
 
@@ -18,10 +20,13 @@ const BUFFER: usize = 256 << 10;
 /// Sessions about which is said that they cannot be decrypted.
 const MAX_SESSION_NOTES: usize = 20;
 
+const CANNOT_WRITE_DECRYPTED: &str = "cannot write the decrypted capture";
+
 pub(super) struct Output {
     form: Form,
     filter: Option<Filter>,
     extractor: Option<Extractor<Directory>>,
+    decrypted: Option<Decrypted<BufWriter<Box<dyn Write>>>>,
     prints_packets: bool,
     flushes_often: bool,
     out: BufWriter<Stdout>,
@@ -38,11 +43,13 @@ impl Output {
         form: Form,
         filter: Option<Filter>,
         extract: Option<&Path>,
+        decrypted: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let directory = extract.map(Directory::create).transpose()?;
         Ok(Self {
             form,
-            prints_packets: form.is_of_packets(extract.is_some()),
+            prints_packets: form.is_of_packets(extract.is_some() || decrypted.is_some()),
+            decrypted: decrypted.map(decrypted_capture).transpose()?,
             flushes_often: false,
             extractor: directory.map(Extractor::new),
             chosen: if filter.is_some() { Chosen::default() } else { Chosen::everything() },
@@ -69,6 +76,12 @@ impl Output {
         self.chosen.add(packet);
         if let Some(extractor) = &mut self.extractor {
             extractor.packet(packet).context("cannot write what was carried")?;
+        }
+        if let Some(decrypted) = self.decrypted.as_mut().filter(|_| packet.is_rtmfp) {
+            decrypted.packet(packet).context(CANNOT_WRITE_DECRYPTED)?;
+            if self.flushes_often {
+                decrypted.flush().context(CANNOT_WRITE_DECRYPTED)?;
+            }
         }
         if self.form.stats {
             self.stats.count(packet);
@@ -130,6 +143,9 @@ impl Output {
         }
         self.reports(analyzer)?;
         self.out.flush()?;
+        if let Some(decrypted) = &mut self.decrypted {
+            decrypted.flush().context(CANNOT_WRITE_DECRYPTED)?;
+        }
         self.session_notes(analyzer);
         if self.not_rtmfp > 0 {
             let count = self.not_rtmfp;
@@ -193,4 +209,15 @@ impl Output {
             self.notes.push(format!("so it is with {left_out} more sessions"));
         }
     }
+}
+
+fn decrypted_capture(path: &Path) -> anyhow::Result<Decrypted<BufWriter<Box<dyn Write>>>> {
+    let out: Box<dyn Write> = match path.as_os_str() == "-" {
+        true => Box::new(io::stdout()),
+        false => {
+            let file = File::create(path);
+            Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
+        }
+    };
+    Decrypted::new(BufWriter::with_capacity(BUFFER, out)).context(CANNOT_WRITE_DECRYPTED)
 }

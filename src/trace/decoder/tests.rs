@@ -5,6 +5,7 @@ use crate::crypto::{
 };
 use crate::trace::Stats;
 use crate::wire::Mode;
+use crate::wire::chunk::PacketFragment;
 use proptest::prelude::*;
 use rand_core::SeedableRng;
 use std::sync::Arc;
@@ -231,5 +232,81 @@ proptest! {
         let datagram =
             Datagram { time: Duration::ZERO, source: address(1), destination: address(2), payload };
         prop_assert_eq!(packet(decoder(&[]).feed(&datagram)).sender, Sender::Startup);
+    }
+}
+
+fn at(millis: u64, mut datagram: Datagram) -> Datagram {
+    datagram.time = Duration::from_millis(millis);
+    datagram
+}
+
+fn pieces_of(plain: &[u8], packet_id: u64) -> Vec<Chunk<'_>> {
+    let count = plain.len().div_ceil(40);
+    let piece = |(number, data)| {
+        let (number, more) = (number as u64, number + 1 < count);
+        Chunk::PacketFragment(PacketFragment { more, reserved: 0, packet_id, number, data })
+    };
+    plain.chunks(40).enumerate().map(piece).collect()
+}
+
+fn plain(mode: Mode, chunks: &[Chunk<'_>]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    PacketHeader::new(mode).encode(&mut plain);
+    chunks.iter().for_each(|chunk| chunk.encode(&mut plain).unwrap());
+    plain.extend([0xff; 5]);
+    plain
+}
+
+#[test]
+fn a_keying_and_packets_in_pieces_are_put_together() {
+    let keyed = keyed(1);
+    let mut decoder = decoder(&[&keyed]);
+    let question = InitiatorKeying {
+        session_id: INITIATOR_ID,
+        cookie: b"",
+        certificate: b"",
+        component: &keyed.skic,
+        signature: b"X",
+    };
+    let question = plain(Mode::Startup, &[Chunk::InitiatorKeying(question)]);
+    // The last piece first.
+    for piece in pieces_of(&question, 9).into_iter().rev() {
+        packet(decoder.feed(&startup(0, piece)));
+    }
+    let answer = responder_keying(INITIATOR_ID, RESPONDER_ID, &keyed.skrc);
+    assert!(packet(decoder.feed(&answer)).keying.is_some_and(|keying| keying.has_secret));
+
+    let mut sealer = keyed.initiator.sealer;
+    let whole = plain(Mode::Initiator, &[Chunk::Ping(&[7; 90]), Chunk::BufferProbe(3)]);
+    let mut seal = |chunk| seal(&mut sealer, RESPONDER_ID, Mode::Initiator, &[chunk]);
+    let mut last = None;
+    for (i, piece) in pieces_of(&whole, 1).into_iter().enumerate() {
+        last = Some(packet(decoder.feed(&at(900 * i as u64, seal(piece)))));
+    }
+    let codes: Vec<u8> = last.unwrap().raw_chunks().map(|(code, _)| code).collect();
+    assert_eq!(codes, [kind::PACKET_FRAGMENT, kind::PING, kind::BUFFER_PROBE]);
+
+    // A pause of more than a second, and a packet of another mode than its pieces.
+    let mut seen = Vec::new();
+    for (i, piece) in pieces_of(&whole, 2).into_iter().enumerate() {
+        seen.push(packet(decoder.feed(&at(10_000 + 1100 * i as u64, seal(piece)))));
+    }
+    let wrong = plain(Mode::Responder, &[Chunk::Ping(b"no")]);
+    for piece in pieces_of(&wrong, 3) {
+        seen.push(packet(decoder.feed(&at(20_000, seal(piece)))));
+    }
+    assert!(seen.iter().all(|packet| packet.raw_chunks().count() <= 2), "{seen:?}");
+    assert!(seen.iter().all(|p| p.raw_chunks().all(|(code, _)| code != kind::PING)));
+}
+
+#[test]
+fn startup_pieces_of_different_sources_are_not_mixed() {
+    let mut decoder = decoder(&[]);
+    let hello = plain(Mode::Startup, &[Chunk::Ping(&[1; 60])]);
+    for (i, piece) in pieces_of(&hello, 5).into_iter().enumerate() {
+        let mut datagram = startup(0, piece);
+        datagram.source = address(100 + i as u16);
+        let codes = packet(decoder.feed(&datagram));
+        assert!(codes.raw_chunks().all(|(code, _)| code != kind::PING));
     }
 }

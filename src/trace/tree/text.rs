@@ -4,6 +4,7 @@ use super::{Node, Tree, Value};
 use crate::amf;
 use crate::trace::fields::{self, Base, Wire};
 use crate::trace::text::{Hex, Ranges};
+use std::fmt;
 use std::io::{self, Write};
 
 /// Bytes of a field that are shown.
@@ -33,63 +34,91 @@ impl Tree<'_> {
 fn write_node(node: &Node<'_>, out: &mut impl Write) -> io::Result<()> {
     let indent = 2 * usize::from(node.depth) + 2;
     write!(out, "  {:04x}+{:04x}{:indent$}", node.offset, node.len, "")?;
-    let field = node.field;
-    match &node.value {
-        Value::None => writeln!(out, "{}", field.name),
-        Value::Flag(is_set) => {
-            writeln!(out, "{}: {}", field.name, if *is_set { "yes" } else { "no" })
-        }
-        Value::Number(number) if field.base == Base::Hex => {
-            let width = 2 * node.len;
-            writeln!(out, "{}: 0x{number:0width$x}", field.name)
-        }
-        Value::Number(number) => writeln!(out, "{}: {number}", field.name),
-        Value::Named(number, name) => writeln!(out, "{}: {name} (0x{number:02x})", field.name),
-        Value::Text(text) => writeln!(out, "{}: {:?}", field.name, text),
-        Value::Addresses(addresses) => {
-            write!(out, "{}:", field.name)?;
-            for address in addresses {
-                write!(out, " {} ({:?})", address.socket, address.origin)?;
+    node.write_label(out)?;
+    writeln!(out)?;
+    for member in node.members() {
+        let indent = indent + 2 * member.depth;
+        writeln!(out, "           {:indent$}{}: {member}", "", fields::AMF_MEMBER.name)?;
+    }
+    Ok(())
+}
+
+impl<'a> Node<'a> {
+    /// Writes the field's name and value for people, without a line break.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_label(&self, out: &mut impl Write) -> io::Result<()> {
+        let field = self.field;
+        match &self.value {
+            Value::None => write!(out, "{}", field.name),
+            Value::Flag(is_set) => {
+                write!(out, "{}: {}", field.name, if *is_set { "yes" } else { "no" })
             }
-            writeln!(out)
-        }
-        Value::Ranges(ranges) => writeln!(out, "{}: {}", field.name, Ranges(ranges)),
-        Value::Keys(keys) => {
-            write!(out, "{}:", field.name)?;
-            for key in keys.chunks(8).take(MAX_BYTES) {
-                write!(out, " {}", Hex(key))?;
+            Value::Number(number) if field.base == Base::Hex => {
+                let width = 2 * self.len;
+                write!(out, "{}: 0x{number:0width$x}", field.name)
             }
-            writeln!(out)
+            Value::Number(number) => write!(out, "{}: {number}", field.name),
+            Value::Named(number, name) => write!(out, "{}: {name} (0x{number:02x})", field.name),
+            Value::Text(text) => write!(out, "{}: {:?}", field.name, text),
+            Value::Addresses(addresses) => {
+                write!(out, "{}:", field.name)?;
+                for address in addresses {
+                    write!(out, " {} ({:?})", address.socket, address.origin)?;
+                }
+                Ok(())
+            }
+            Value::Ranges(ranges) => write!(out, "{}: {}", field.name, Ranges(ranges)),
+            Value::Keys(keys) => {
+                write!(out, "{}:", field.name)?;
+                for key in keys.chunks(8).take(MAX_BYTES) {
+                    write!(out, " {}", Hex(key))?;
+                }
+                Ok(())
+            }
+            Value::Bytes(bytes) => {
+                let limit = if field.wire == Wire::Data { MAX_DATA } else { MAX_BYTES };
+                let shown = &bytes[..bytes.len().min(limit)];
+                let more = if bytes.len() > limit { "…" } else { "" };
+                write!(out, "{} ({} bytes): {}{more}", field.name, bytes.len(), Hex(shown))
+            }
+            Value::Malformed(why) => write!(out, "{}: {why}", field.name),
+            Value::Amf(value) => write!(out, "{}: {value:.MAX_AMF$}", field.name),
         }
-        Value::Bytes(bytes) => {
-            let limit = if field.wire == Wire::Data { MAX_DATA } else { MAX_BYTES };
-            let shown = &bytes[..bytes.len().min(limit)];
-            let more = if bytes.len() > limit { "…" } else { "" };
-            writeln!(out, "{} ({} bytes): {}{more}", field.name, bytes.len(), Hex(shown))
+    }
+
+    /// The members of a value in AMF that has some, theirs behind each.
+    pub(in crate::trace) fn members(&self) -> Vec<Member<'_>> {
+        let mut found = Vec::new();
+        if let Value::Amf(value) = &self.value {
+            members(value, 1, &mut found);
         }
-        Value::Malformed(why) => writeln!(out, "{}: {why}", field.name),
-        Value::Amf(value) => {
-            writeln!(out, "{}: {value:.MAX_AMF$}", field.name)?;
-            write_members(value, indent + 2, 1, out)
-        }
+        found
     }
 }
 
-/// The members of a value that has some.
-fn write_members(
-    value: &amf::Value,
-    indent: usize,
-    depth: usize,
-    out: &mut impl Write,
-) -> io::Result<()> {
+/// A member of a value in AMF: `"name": value`.
+pub(in crate::trace) struct Member<'a> {
+    /// 1 for a member of the value itself.
+    pub(in crate::trace) depth: usize,
+    name: &'a str,
+    value: &'a amf::Value,
+}
+
+impl fmt::Display for Member<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {:.MAX_AMF$}", self.name, self.value)
+    }
+}
+
+fn members<'a>(value: &'a amf::Value, depth: usize, found: &mut Vec<Member<'a>>) {
     if depth > MAX_AMF_DEPTH {
-        return Ok(());
+        return;
     }
     for (name, member) in value.members().iter().take(MAX_MEMBERS) {
-        let label = fields::AMF_MEMBER.name;
-        let name: &str = name;
-        writeln!(out, "           {:indent$}{label}: {name:?}: {member:.MAX_AMF$}", "")?;
-        write_members(member, indent + 2, depth + 1, out)?;
+        found.push(Member { depth, name, value: member });
+        members(member, depth + 1, found);
     }
-    Ok(())
 }

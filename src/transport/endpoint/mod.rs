@@ -143,7 +143,7 @@ impl<'a> SessionRef<'a> {
 
     /// The key log line of this session (a secret; see the key log format in
     /// `protocol-notes/cryptography.md`), if [`Config::keep_secrets`] is set.
-    pub fn key_log_line(&self) -> Option<impl AsRef<str> + 'static> {
+    pub fn key_log_line(&self) -> Option<impl AsRef<str> + use<>> {
         self.0.key_log.as_ref().map(|entry| KeyLogLine(entry.line()))
     }
 }

@@ -6,7 +6,7 @@ use super::progress::Progress;
 use super::service::{FileCommand, FileService};
 use super::store_thread::{Place, StoreThread};
 use super::task::{Candidate, Servers, Task};
-use crate::driver::{self, Clock, Handle, Sockets, Stats};
+use crate::driver::{self, Clock, Handle, KeyLogFile, Sockets, Stats};
 use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
 use crate::vod::{ChunkStore, FilePeer, ServerAddress, StoreError};
@@ -38,6 +38,8 @@ pub(in crate::vod) struct Start {
     pub(in crate::vod) sockets: Sockets,
     /// The clock that `peer` was made with.
     pub(in crate::vod) clock: Clock,
+    /// Where secrets go; `peer` keeps them then.
+    pub(in crate::vod) key_log: Option<KeyLogFile>,
     /// The provider's file.
     pub(in crate::vod) store: Option<Box<dyn ChunkStore>>,
     /// Where a receiver's file goes.
@@ -63,13 +65,14 @@ impl Session {
         if candidates.is_empty() {
             return Err(SessionError::Unreachable(failures));
         }
-        let Start { mut peer, sockets, clock, store, place, .. } = start;
+        let Start { mut peer, sockets, clock, key_log, store, place, .. } = start;
         peer.set_addresses(clock.now(), sockets.peer_addresses());
         let (progress, mut progress_out) = watch::channel(Progress::default());
         let progress = Arc::new(progress);
         let (store, replies) = StoreThread::start(store, Arc::clone(&progress))
             .map_err(|error| SessionError::Thread(Arc::new(error)))?;
-        let (driver, events) = driver::spawn(FileService::new(peer, progress), sockets, clock);
+        let service = FileService::new(peer, progress).with_key_log(key_log);
+        let (driver, events) = driver::spawn(service, sockets, clock);
         let (asks, inbox) = mpsc::channel(ASK_QUEUE);
         let (outcome, outcome_out) = watch::channel(None);
         let (news, _) = broadcast::channel(NEWS_QUEUE);

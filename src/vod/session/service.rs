@@ -1,9 +1,10 @@
 //! [`FileService`]: a [`FilePeer`] as a driver's service.
 
 use super::progress::{PROGRESS_INTERVAL, Progress};
-use crate::driver::Service;
+use crate::driver::{KeyLogFile, Service};
 use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
+use crate::node::NodeEvent;
 use crate::range::IndexSet;
 use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use crate::vod::replica::{Stage, StoreReply};
@@ -51,6 +52,7 @@ pub enum FileCommand {
 #[derive(Debug)]
 pub struct FileService {
     peer: FilePeer,
+    key_log: Option<KeyLogFile>,
     progress: Arc<watch::Sender<Progress>>,
     /// When the progress may be told again.
     publish_after: Time,
@@ -64,7 +66,15 @@ impl FileService {
     /// but at once with a new [`Stage`] and when the group is left.
     pub fn new(peer: FilePeer, progress: Arc<watch::Sender<Progress>>) -> Self {
         let published_stage = peer.replica().stage();
-        Self { peer, progress, publish_after: Time::ZERO, is_stale: true, published_stage }
+        let (key_log, publish_after) = (None, Time::ZERO);
+        Self { peer, key_log, progress, publish_after, is_stale: true, published_stage }
+    }
+
+    /// The same with a file for secrets, if `peer` keeps them.
+    #[must_use]
+    pub fn with_key_log(mut self, key_log: Option<KeyLogFile>) -> Self {
+        self.key_log = key_log;
+        self
     }
 
     /// Notes that something may have changed, and tells the progress if its time has come, or at
@@ -153,7 +163,13 @@ impl Service for FileService {
     }
 
     fn poll_event(&mut self) -> Option<FileEvent> {
-        self.peer.poll_event()
+        let event = self.peer.poll_event();
+        if let (Some(FileEvent::Node(NodeEvent::SessionOpened(session))), Some(key_log)) =
+            (&event, &self.key_log)
+        {
+            key_log.add(self.peer.node().endpoint(), *session);
+        }
+        event
     }
 
     fn begin_shutdown(&mut self, now: Time) {

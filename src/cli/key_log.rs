@@ -1,0 +1,35 @@
+//! The option that writes the secrets of sessions to a file.
+
+use super::screen;
+use rtmfp::driver::{KeyLogFile, KeyLogFileError};
+use std::path::PathBuf;
+
+/// Names a key log where no option does: to write in verbs that have sessions, to read in `decode`.
+pub(crate) const VARIABLE: &str = "RTMFPKEYLOGFILE";
+
+/// Whether secrets are written, and where to.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct KeyLogArgs {
+    /// Append the secrets of all sessions to this file, for `rtmfp decode`: who has it can read and
+    /// forge them [default: the file that $RTMFPKEYLOGFILE names, otherwise none]
+    #[arg(long, value_name = "FILE")]
+    keylog: Option<PathBuf>,
+}
+
+impl KeyLogArgs {
+    /// Opens the file, if there is to be one, and warns of it.
+    pub(crate) fn open(&self) -> Result<Option<KeyLogFile>, KeyLogFileError> {
+        let by_variable = || std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
+        let Some(path) = self.keylog.clone().or_else(|| by_variable().map(PathBuf::from)) else {
+            return Ok(None);
+        };
+        let file = KeyLogFile::open(path)?;
+        let how = if self.keylog.is_some() { "--keylog" } else { VARIABLE };
+        screen::line(&format!(
+            "WARNING: {how}: the secrets of all sessions are written to {}; \
+             whoever has this file can read and forge their packets",
+            file.path().display()
+        ));
+        Ok(Some(file))
+    }
+}

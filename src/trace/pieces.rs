@@ -1,0 +1,91 @@
+//! Packets in pieces put together (RFC 7016 §2.3.1, §3.4).
+
+use super::decoder::Sender;
+use crate::transport::Time;
+use crate::transport::fragments::{Limits, Reassembly};
+use crate::wire::PacketHeader;
+use crate::wire::chunk::{PacketFragment, kind};
+use crate::wire::packet::chunks;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Packets of which pieces are missing.
+const MAX_PACKETS: usize = 256;
+
+/// Bytes of their pieces.
+const MAX_BYTES: usize = 4 << 20;
+
+/// A capture of more than this is as good as one of this length, for the age of pieces.
+const MAX_TIME: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// What tells packets in pieces apart: who sends, the session ID, of startup packets the source,
+/// and the packet ID. Sessions may move from address to address.
+type Key = (Sender, u32, Option<SocketAddr>, u64);
+
+/// Pieces that wait for the others, under the rules of a receiver: what does not grow for a second
+/// is given up.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    waiting: Reassembly<Key>,
+    begin: Option<Duration>,
+    now: Time,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        let limits = Limits { packets: MAX_PACKETS, bytes: MAX_BYTES };
+        Self { waiting: Reassembly::new(limits), begin: None, now: Time::ZERO }
+    }
+}
+
+impl Pieces {
+    /// Takes the pieces in a plain packet. The chunks of a packet that has become whole take the
+    /// place of the padding, behind the last piece.
+    pub(super) fn take(
+        &mut self,
+        time: Duration,
+        source: SocketAddr,
+        (sender, session_id): (Sender, u32),
+        plain: &mut Vec<u8>,
+    ) {
+        let Ok((header, body)) = PacketHeader::parse(plain) else { return };
+        let mut whole_chunks = Vec::new();
+        let mut walk = chunks(body);
+        let pieces = std::iter::from_fn(|| walk.raw())
+            .filter(|(code, _)| *code == kind::PACKET_FRAGMENT)
+            .filter_map(|(_, payload)| PacketFragment::parse(payload).ok());
+        for piece in pieces {
+            self.advance(time);
+            let source = (sender == Sender::Startup).then_some(source);
+            let key = (sender, session_id, source, piece.packet_id);
+            if let Some(whole) = self.waiting.take(self.now, key, header.mode, &piece, 0) {
+                whole_chunks.extend_from_slice(without_padding(&whole.plain).1);
+            }
+        }
+        if !whole_chunks.is_empty() {
+            let (header, content) = without_padding(plain);
+            plain.truncate(header + content.len());
+            plain.append(&mut whole_chunks);
+        }
+    }
+
+    /// Time as the pieces see it never goes back, whatever a capture says.
+    fn advance(&mut self, time: Duration) {
+        let begin = *self.begin.get_or_insert(time);
+        let now = Time::ZERO + time.saturating_sub(begin).min(MAX_TIME);
+        self.now = self.now.max(now);
+    }
+}
+
+/// The length of a packet's header, and its chunks up to the padding.
+fn without_padding(plain: &[u8]) -> (usize, &[u8]) {
+    let body = PacketHeader::parse(plain).map_or(&[][..], |(_, body)| body);
+    let mut walk = chunks(body);
+    loop {
+        let rest = walk.rest().len();
+        match walk.raw() {
+            Some((code, _)) if !matches!(code, kind::PADDING_00 | kind::PADDING_FF) => {}
+            _ => return (plain.len() - body.len(), &body[..body.len() - rest]),
+        }
+    }
+}
