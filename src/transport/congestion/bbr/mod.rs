@@ -40,9 +40,13 @@ const CHANCE_LOSS: u64 = 3;
 /// Round trips longer by so much than the shortest are a queue.
 const QUEUE_GAIN: f64 = 1.25;
 const QUEUE_SLACK: Duration = Duration::from_millis(1);
-/// When less than half of the highest rate was delivered in so many rounds on end, with a queue,
-/// the model is wrong.
-const FALLEN_ROUNDS: u32 = 2;
+/// When less than half of the highest rate was delivered for so many shortest round trips, with a
+/// queue, the model is wrong.
+const FALLEN_ROUND_TRIPS: u32 = 2;
+/// The same, at least.
+const FALLEN_TIME: Duration = Duration::from_millis(100);
+/// What the time between two acknowledgements counts at most.
+const FALLEN_STEP: Duration = Duration::from_millis(10);
 /// Rounds that one of the two slots of the aggregation filter lasts.
 const AGGREGATION_ROUNDS: u64 = 5;
 /// A session that has not sent for so long begins anew.
@@ -95,8 +99,12 @@ struct Model {
     marked: bool,
     /// Highest rate in this round, in bytes per second.
     round_rate: u64,
-    /// Rounds on end in which less than half of the highest rate was delivered, with a queue.
-    slow_rounds: u32,
+    /// For how long less than half of the highest rate was delivered, with a queue, and when that
+    /// was last looked at.
+    slow_for: Duration,
+    looked_at: Time,
+    /// The rate is to be searched for once the queue is drained.
+    fallen: bool,
 
     /// Highest rates in this probing cycle and the one before.
     rates: [u64; 2],
@@ -187,7 +195,9 @@ impl Model {
             yielding: false,
             marked: false,
             round_rate: 0,
-            slow_rounds: 0,
+            slow_for: Duration::ZERO,
+            looked_at: now,
+            fallen: false,
             rates: [0; 2],
             min_rtt: None,
             min_rtt_at: now,
@@ -204,7 +214,7 @@ impl Model {
     /// Sending goes on after a pause: the round trip need not be measured at once.
     fn on_restart(&mut self, now: Time) {
         self.min_rtt_at = now;
-        self.slow_rounds = 0;
+        self.slow_for = Duration::ZERO;
         self.acked_since = (now, 0);
     }
 
@@ -216,11 +226,11 @@ impl Model {
         let round_over = sample.prior_delivered >= self.round_end;
         self.update_rtt(report.now, sample.rtt);
         if round_over {
-            self.check_fallen(report.now, &sample);
             self.begin_round();
             self.round_rate = 0;
         }
         self.update_rate(&sample);
+        self.check_fallen(report.now, &sample);
         self.update_aggregation(report);
         if std::mem::take(&mut self.marked) || self.is_congested(&sample) {
             self.congested_round = Some(self.round);
@@ -289,24 +299,28 @@ impl Model {
             && sample.lost > scale(sample.in_flight, bearable).saturating_add(chance)
     }
 
-    /// At the end of a round: a path that has become much slower is not found out by waiting for
-    /// old rates to expire. What is measured instead may be a passing stall of this computer, so
-    /// that the rate is searched for anew.
+    /// A path that has become much slower is not found out by waiting for old rates to expire. Time
+    /// without acknowledgements counts little: it may be a stall of this computer. As that can't
+    /// be told for certain, the rate is searched for anew.
     fn check_fallen(&mut self, now: Time, sample: &Sample) {
-        // While a queue is drained, little is delivered because little is sent.
-        let measured = self.full
-            && !matches!(self.phase, Phase::Drain | Phase::ProbeRtt)
-            && !sample.app_limited;
-        let slow = self.round_rate < self.max_rate() / 2 && self.has_queue(sample.rtt);
-        self.slow_rounds = if measured && slow { self.slow_rounds + 1 } else { 0 };
-        if self.slow_rounds < FALLEN_ROUNDS {
+        let since_last = now.since(std::mem::replace(&mut self.looked_at, now));
+        // While a queue is drained, little is delivered because little was sent.
+        let limited = sample.app_limited || sample.send_limited;
+        let measured = self.full && self.phase != Phase::ProbeRtt && !limited;
+        let fast = sample.rate.is_none_or(|rate| rate >= self.max_rate() / 2);
+        if fast || !measured || !self.has_queue(sample.rtt) {
+            self.slow_for = Duration::ZERO;
             return;
         }
-        self.rates = [self.round_rate, 0];
+        self.slow_for += since_last.min(FALLEN_STEP);
+        let patience = (self.min_rtt.unwrap_or_default() * FALLEN_ROUND_TRIPS).max(FALLEN_TIME);
+        if self.slow_for < patience {
+            return;
+        }
+        self.rates = [sample.rate.unwrap_or(self.round_rate), 0];
         self.rate_low = u64::MAX;
         self.extra_acked = [0; 2];
-        self.full = false;
-        self.growth = (0, now, 0);
+        self.fallen = true;
         self.on_restart(now);
         self.enter(now, Phase::Drain);
     }

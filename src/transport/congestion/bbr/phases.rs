@@ -135,7 +135,13 @@ impl Model {
                 }
             }
             Phase::Drain if outstanding <= self.inflight(1.0) => {
-                self.enter(now, if self.full { Phase::Down } else { Phase::Startup });
+                if std::mem::take(&mut self.fallen) {
+                    self.full = false;
+                    self.growth = (0, now, 0);
+                    self.enter(now, Phase::Startup);
+                } else {
+                    self.enter(now, Phase::Down);
+                }
             }
             Phase::Refill | Phase::Up if self.yielding => self.enter(now, Phase::Down),
             Phase::Down | Phase::Cruise if now >= self.probe_at && !self.yielding => {
