@@ -36,6 +36,9 @@ pub(super) struct Sample {
     pub(super) prior_delivered: u64,
     /// The owner had not enough to send.
     pub(super) app_limited: bool,
+    /// What was delivered had taken longer to leave than to be acknowledged: the path may be
+    /// faster than the rate.
+    pub(super) send_limited: bool,
 }
 
 /// Counts what is delivered and lost.
@@ -109,6 +112,7 @@ impl Sampler {
             in_flight: record.in_flight,
             prior_delivered: record.delivered,
             app_limited: record.app_limited,
+            send_limited: sending > acknowledging,
         }
     }
 
