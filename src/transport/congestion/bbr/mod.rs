@@ -93,6 +93,10 @@ struct Model {
     round_end: u64,
     /// The round in which congestion was last seen.
     congested_round: Option<u64>,
+    /// The newest transmission that was lost, and the first one after the last cut of the rate:
+    /// earlier losses have been answered by it.
+    newest_lost: Option<u64>,
+    answered: u64,
     /// Time critical data is sent or received elsewhere, and not sent here.
     yielding: bool,
     /// Congestion marks that were not answered yet.
@@ -192,6 +196,8 @@ impl Model {
             round: 0,
             round_end: 0,
             congested_round: None,
+            newest_lost: None,
+            answered: 0,
             yielding: false,
             marked: false,
             round_rate: 0,
@@ -221,6 +227,7 @@ impl Model {
     fn on_packet(&mut self, report: &AckReport) {
         self.yielding = !report.fast_grow && !report.time_critical_sent;
         self.marked |= report.ecn_congestion;
+        self.newest_lost = self.newest_lost.max(report.newest_lost);
         let min_rtt = self.min_rtt.unwrap_or_default();
         let Some(sample) = self.sampler.on_packet(report, min_rtt) else { return };
         let round_over = sample.prior_delivered >= self.round_end;
@@ -236,7 +243,11 @@ impl Model {
             self.congested_round = Some(self.round);
             self.on_congestion(report.now, &sample);
         }
+        let before = self.phase;
         self.advance(report, &sample, round_over);
+        if self.phase != before && self.phase == Phase::Drain {
+            self.answered = report.next_tsn;
+        }
         self.set_pacing_rate();
         self.set_window(report);
     }
@@ -296,6 +307,7 @@ impl Model {
             if self.has_queue(sample.rtt) { LOSS_WITH_QUEUE } else { LOSS_WITHOUT_QUEUE };
         let chance = self.segment.saturating_mul(CHANCE_LOSS);
         self.congested_round != Some(self.round)
+            && self.newest_lost.is_some_and(|tsn| tsn >= self.answered)
             && sample.lost > scale(sample.in_flight, bearable).saturating_add(chance)
     }
 
