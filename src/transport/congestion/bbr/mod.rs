@@ -93,10 +93,6 @@ struct Model {
     round_end: u64,
     /// The round in which congestion was last seen.
     congested_round: Option<u64>,
-    /// The newest transmission that was lost, and the first one after the last cut of the rate:
-    /// earlier losses have been answered by it.
-    newest_lost: Option<u64>,
-    answered: u64,
     /// Time critical data is sent or received elsewhere, and not sent here.
     yielding: bool,
     /// Congestion marks that were not answered yet.
@@ -109,6 +105,8 @@ struct Model {
     looked_at: Time,
     /// The rate is to be searched for once the queue is drained.
     fallen: bool,
+    /// Packets that left before so much was delivered were part of the search for the rate.
+    drained: u64,
 
     /// Highest rates in this probing cycle and the one before.
     rates: [u64; 2],
@@ -196,14 +194,13 @@ impl Model {
             round: 0,
             round_end: 0,
             congested_round: None,
-            newest_lost: None,
-            answered: 0,
             yielding: false,
             marked: false,
             round_rate: 0,
             slow_for: Duration::ZERO,
             looked_at: now,
             fallen: false,
+            drained: 0,
             rates: [0; 2],
             min_rtt: None,
             min_rtt_at: now,
@@ -227,7 +224,6 @@ impl Model {
     fn on_packet(&mut self, report: &AckReport) {
         self.yielding = !report.fast_grow && !report.time_critical_sent;
         self.marked |= report.ecn_congestion;
-        self.newest_lost = self.newest_lost.max(report.newest_lost);
         let min_rtt = self.min_rtt.unwrap_or_default();
         let Some(sample) = self.sampler.on_packet(report, min_rtt) else { return };
         let round_over = sample.prior_delivered >= self.round_end;
@@ -243,11 +239,7 @@ impl Model {
             self.congested_round = Some(self.round);
             self.on_congestion(report.now, &sample);
         }
-        let before = self.phase;
         self.advance(report, &sample, round_over);
-        if self.phase != before && self.phase == Phase::Drain {
-            self.answered = report.next_tsn;
-        }
         self.set_pacing_rate();
         self.set_window(report);
     }
@@ -307,7 +299,6 @@ impl Model {
             if self.has_queue(sample.rtt) { LOSS_WITH_QUEUE } else { LOSS_WITHOUT_QUEUE };
         let chance = self.segment.saturating_mul(CHANCE_LOSS);
         self.congested_round != Some(self.round)
-            && self.newest_lost.is_some_and(|tsn| tsn >= self.answered)
             && sample.lost > scale(sample.in_flight, bearable).saturating_add(chance)
     }
 

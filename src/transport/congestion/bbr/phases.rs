@@ -112,6 +112,7 @@ impl Model {
             }
             // Those are still losses of the search for the rate.
             Phase::Drain => {}
+            _ if sample.prior_delivered < self.drained => {}
             Phase::Down | Phase::Cruise | Phase::ProbeRtt => {
                 let rate = self.round_rate.max(scale(self.rate(), KEPT));
                 let inflight =
@@ -135,6 +136,7 @@ impl Model {
                 }
             }
             Phase::Drain if outstanding <= self.inflight(1.0) => {
+                self.drained = self.sampler.delivered;
                 if std::mem::take(&mut self.fallen) {
                     self.full = false;
                     self.growth = (0, now, 0);
