@@ -18,6 +18,7 @@
 
 mod fragments;
 mod ip;
+mod joined;
 mod link;
 mod pcap;
 mod pcapng;
@@ -124,7 +125,15 @@ pub struct Capture {
     format: Format,
     fragments: Fragments,
     counts: CaptureCounts,
+    /// The datagrams that were joined with the last one and come after it.
+    joined: Option<Joined>,
     ended: bool,
+}
+
+struct Joined {
+    found: Found,
+    /// The length of each but the last.
+    segment: usize,
 }
 
 enum Format {
@@ -140,6 +149,7 @@ struct Record {
 }
 
 /// A datagram by where its payload is.
+#[derive(Clone)]
 struct Found {
     time: Duration,
     source: SocketAddr,
@@ -148,6 +158,7 @@ struct Found {
     missing: usize,
 }
 
+#[derive(Clone)]
 enum Place {
     /// In the buffer of the source.
     Source(Range<usize>),
@@ -171,7 +182,7 @@ impl Capture {
             return Err(CaptureError::NotACapture);
         };
         let (fragments, counts) = (Fragments::default(), CaptureCounts::default());
-        Ok(Self { source, format, fragments, counts, ended: false })
+        Ok(Self { source, format, fragments, counts, joined: None, ended: false })
     }
 
     /// The next datagram. `None` at the end of the file.
@@ -183,20 +194,13 @@ impl Capture {
         if self.ended {
             return Ok(None);
         }
+        if let Some(joined) = self.joined.take() {
+            return Ok(Some(self.first_of(joined)));
+        }
         match self.find() {
             Ok(Some(found)) => {
-                let payload = match found.place {
-                    Place::Source(range) => self.source.data().get(range),
-                    Place::Fragments(range) => self.fragments.completed().get(range),
-                };
-                Ok(Some(DatagramRef {
-                    frame: self.counts.frames,
-                    time: found.time,
-                    source: found.source,
-                    destination: found.destination,
-                    payload: payload.unwrap_or_default(),
-                    missing: found.missing,
-                }))
+                let segment = joined::segment(self.payload(&found.place));
+                Ok(Some(self.first_of(Joined { found, segment })))
             }
             Ok(None) => {
                 self.ended = true;
@@ -207,6 +211,37 @@ impl Capture {
                 Err(error)
             }
         }
+    }
+
+    /// The first of joined datagrams; the others are kept for the next calls.
+    fn first_of(&mut self, Joined { mut found, segment }: Joined) -> DatagramRef<'_> {
+        let (Place::Source(range) | Place::Fragments(range)) = &found.place;
+        let end = range.end;
+        if segment > 0 && range.start + segment < end {
+            let mut others = found.clone();
+            let (Place::Source(range) | Place::Fragments(range)) = &mut others.place;
+            range.start += segment;
+            self.joined = Some(Joined { found: others, segment });
+            let (Place::Source(range) | Place::Fragments(range)) = &mut found.place;
+            range.end = range.start + segment;
+            found.missing = 0;
+        }
+        DatagramRef {
+            frame: self.counts.frames,
+            time: found.time,
+            source: found.source,
+            destination: found.destination,
+            payload: self.payload(&found.place),
+            missing: found.missing,
+        }
+    }
+
+    fn payload(&self, place: &Place) -> &[u8] {
+        let payload = match place {
+            Place::Source(range) => self.source.data().get(range.clone()),
+            Place::Fragments(range) => self.fragments.completed().get(range.clone()),
+        };
+        payload.unwrap_or_default()
     }
 
     /// What was passed over so far.
