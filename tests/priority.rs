@@ -108,15 +108,15 @@ fn small_messages_of_a_flow_share_a_packet() {
 
 /// The burst after an acknowledgement of the next `acknowledged` packets of `sent`, which it joins.
 fn burst_after(puppet: &mut Puppet, flow: u64, sent: &mut VecDeque<u64>, packets: usize) -> usize {
-    let highest = sent.drain(..packets).last().expect("a packet to acknowledge");
+    let highest = sent.drain(..packets).next_back().expect("a packet to acknowledge");
     puppet.ack(flow, highest, 1000);
     let burst = puppet.take();
     for packet in &burst {
-        let sequences = packet.chunks().into_iter().filter_map(|chunk| match chunk {
+        let mut sequences = packet.chunks().into_iter().filter_map(|chunk| match chunk {
             Chunk::UserData(data) => Some(data.sequence),
             _ => None,
         });
-        sent.extend(sequences.last());
+        sent.extend(sequences.next_back());
     }
     burst.len()
 }
