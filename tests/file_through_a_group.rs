@@ -262,7 +262,7 @@ fn connect(network: &mut Network<Host>, id: NodeId) {
 
 #[test]
 fn four_receivers_and_the_provider_uploads_at_most_twice_the_file() {
-    let mut swarm = Swarm::new(1, Link::lan().with_delay(Duration::from_millis(5)), 8 << 20);
+    let mut swarm = Swarm::new(1, Link::lan().with_delay(Duration::from_millis(5)), 4 << 20);
     for _ in 0..4 {
         swarm.add_receiver();
     }
@@ -277,7 +277,7 @@ fn four_receivers_and_the_provider_uploads_at_most_twice_the_file() {
 
 /// Three receivers over a network that loses, delays, doubles and reorders.
 fn copies_over_a_bad_network(seed: u64) {
-    let mut swarm = Swarm::new(seed, Link::bad(), 200_000);
+    let mut swarm = Swarm::new(seed, Link::bad(), 150_000);
     for _ in 0..3 {
         swarm.add_receiver();
     }

@@ -156,7 +156,7 @@ impl Sealer {
         let end = (start.datagram + len).saturating_sub(self.hmac_len());
         let shortfall = end.saturating_sub(buf.len());
         if shortfall < 3 * BLOCK
-            && end.saturating_sub(start.datagram + multiplex::SESSION_ID_LEN) % BLOCK == 0
+            && end.saturating_sub(start.datagram + multiplex::SESSION_ID_LEN).is_multiple_of(BLOCK)
         {
             buf.resize(buf.len() + shortfall, PADDING);
         }

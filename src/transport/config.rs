@@ -70,8 +70,9 @@ pub struct Config {
     pub max_pending_keyings: usize,
     /// How much may be in flight, and how fast it leaves.
     pub controller: Controller,
-    /// Packets with user data sent between two acknowledgements (RFC 7016 §3.5.2.3 says 6),
-    /// unless the controller paces them.
+    /// Packets with user data sent between two acknowledgements (RFC 7016 §3.5.2.3 says 6), or
+    /// twice what was acknowledged since the last burst if that is more, unless the controller
+    /// paces them.
     pub burst_packets: u32,
     /// Acknowledge by bitmap where that is shorter than ranges (RFC 7016 §3.6.3.4.3). Off: the
     /// observed player sends ranges only, and at least one other implementation reads no more than

@@ -195,7 +195,7 @@ impl SendFlow {
     fn queue_fragments(&mut self, message: &Bytes, size: usize, bounds: (u64, u64), again: bool) {
         let count = message.len().div_ceil(size);
         for i in 0..count {
-            let from = i as usize * size;
+            let from = i * size;
             let data = message.slice(from..message.len().min(from + size));
             let control = match i {
                 0 => FragmentControl::Begin,

@@ -90,6 +90,8 @@ impl Session {
         }
         if !self.send_flows.values_mut().any(|flow| flow.is_ready()) {
             self.congestion.on_app_limited(self.outstanding);
+            // What was acknowledged while nothing waited allows no burst later.
+            self.released = 0;
             return false;
         }
         let segment = cx.config.max_datagram as u64;
