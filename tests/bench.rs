@@ -108,7 +108,7 @@ fn mistakes_are_told() {
         ("handshakes --group 3", 2, "there are 2, 5, 14 and 16"),
         ("lossy --loss 2", 2, "a probability from 0 to 0.9"),
         ("sleep", 2, "unrecognized subcommand"),
-        ("bulk --keylog /nonexistent/keys", 1, "can't write /nonexistent/keys"),
+        ("bulk --keylog /nonexistent/keys", 1, "cannot write the key log /nonexistent/keys"),
     ] {
         let output = bench(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -7,7 +7,7 @@ use rtmfp::transport::{Event, FlowId, FlowOptions, Priority};
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 use std::collections::VecDeque;
 use support::puppet::Puppet;
-use support::{Pair, millis, quick, secs};
+use support::{Pair, for_seeds, millis, quick, secs};
 
 fn with(priority: Priority) -> FlowOptions {
     FlowOptions { priority, ..FlowOptions::default() }
@@ -65,6 +65,41 @@ fn the_urgent_overtake_the_bulk() {
     assert!(bulk <= 1, "{tried:?}");
     assert_eq!(tried[bulk..bulk + 30], expected);
     pair.close_and_check(a, session);
+}
+
+/// On a bad link every flow gets through, and the more urgent ones are through earlier: the last
+/// message of each priority arrives before the last of the next, though they were queued in the
+/// opposite order.
+#[test]
+fn the_urgent_are_through_first_on_a_bad_link() {
+    for_seeds(200, |seed| {
+        let mut pair = Pair::new(seed, Link::bad());
+        let (session, _) = pair.open();
+        let (a, b) = (pair.a, pair.b);
+        let order = [Priority::Background, Priority::Immediate];
+        let flows = order.map(|p| pair.open_flow_with(a, session, b"data", with(p)));
+        for flow in flows {
+            for _ in 0..20 {
+                pair.send(a, session, flow, &[0; 1000]);
+            }
+        }
+        let mut finished = Vec::new();
+        let mut counts = [0; 2];
+        while finished.len() < 2 {
+            assert!(pair.now() < rtmfp::transport::Time::from_millis(300_000), "{counts:?}");
+            pair.network.run_for(millis(20));
+            for event in pair.events(b) {
+                let Event::Message { flow, .. } = event else { continue };
+                let which = flows.iter().position(|f| *f == flow).expect("one of the two");
+                counts[which] += 1;
+                if counts[which] == 20 {
+                    finished.push(which);
+                }
+            }
+        }
+        assert_eq!(finished, [1, 0], "the immediate one first");
+        pair.close_and_check(a, session);
+    });
 }
 
 #[test]
