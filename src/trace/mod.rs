@@ -15,7 +15,7 @@
 //! | [`sessions`], [`flows`], [`groups`] | what is remembered |
 //! | [`message`] | what flows carry |
 //! | [`fields`] | the table of chunks, messages and their fields |
-//! | [`tree`], [`line`], [`json`] | a packet for people and for programs |
+//! | [`tree`], [`line`](mod@line), [`json`] | a packet for people and for programs |
 //! | [`report`], [`stats`] | what a capture adds up to |
 //! | [`filter`] | a language to choose packets |
 //! | [`wireshark`] | decrypted captures and a plugin for Wireshark |
