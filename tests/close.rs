@@ -84,6 +84,32 @@ fn the_answer_ends_it() {
 }
 
 #[test]
+fn the_far_ends_request_is_answered_even_if_its_answer_came_with_it() {
+    let mut puppet = Puppet::initiator(8, quick());
+    let session = puppet.session;
+    puppet.lone.act(|e, now| e.close(now, session));
+    puppet.take();
+    puppet.send_together(&[&[Chunk::CloseRequest], &[Chunk::CloseAck]]);
+    assert!(!puppet.lone.endpoint.is_settled(), "dropped now, it would leave the far end waiting");
+    puppet.lone.drain();
+    let packets = puppet.take();
+    assert_eq!(packets.len(), 1);
+    assert_eq!(packets[0].chunks(), [Chunk::CloseAck]);
+    assert!(puppet.lone.endpoint.is_settled());
+    assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
+}
+
+#[test]
+fn a_request_that_waits_to_be_sent_is_sent_although_the_far_end_closes_too() {
+    let mut puppet = Puppet::initiator(9, quick());
+    puppet.lone.endpoint.close(puppet.lone.now, puppet.session);
+    puppet.send(&[Chunk::CloseRequest]);
+    let packets = puppet.take();
+    let chunks: Vec<_> = packets.iter().flat_map(|p| p.chunks()).collect();
+    assert_eq!(chunks, [Chunk::CloseRequest, Chunk::CloseAck]);
+}
+
+#[test]
 fn a_close_request_is_answered_for_19_s() {
     let mut puppet = Puppet::initiator(3, quick());
     for second in 0..19 {

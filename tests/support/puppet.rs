@@ -208,6 +208,15 @@ impl Puppet {
         self.lone.deliver(self.address, datagram);
     }
 
+    /// Packets that arrive before the endpoint can send anything.
+    pub fn send_together(&mut self, packets: &[&[Chunk<'_>]]) {
+        let mut datagrams: Vec<_> = packets.iter().map(|chunks| self.packet(chunks)).collect();
+        let path = Path { interface: Interface(0), remote: self.address };
+        for datagram in &mut datagrams {
+            self.lone.endpoint.handle_datagram(self.lone.now, path, datagram);
+        }
+    }
+
     /// Makes one packet without sending it.
     pub fn packet(&mut self, chunks: &[Chunk<'_>]) -> Vec<u8> {
         seal(&mut self.sealer, self.session.0, &PacketHeader::new(self.mode), chunks)

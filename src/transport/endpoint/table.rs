@@ -50,7 +50,7 @@ impl Table {
         self.sessions.len()
     }
 
-    /// Some session is open, or the far end has not confirmed its close.
+    /// Some session is open, or one of its ends has not heard of its close.
     pub(super) fn is_busy(&self) -> bool {
         let mut sessions = self.sessions.values().map(|entry| &entry.session);
         sessions.any(|s| s.is_closing() || (s.is_open() && s.confirmed))

@@ -383,9 +383,14 @@ impl Session {
         self.state == State::Open
     }
 
-    /// True while the far end has not confirmed that this end closed the session.
+    /// True while the far end has not confirmed that this end closed the session, or waits for its
+    /// own confirmation.
     pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.state, State::NearClose { .. })
+        match self.state {
+            State::NearClose { .. } => true,
+            State::FarCloseLinger { .. } | State::Closed => !self.outbox.is_empty(),
+            State::Open => false,
+        }
     }
 
     /// Sets the keepalive period and how long to wait for a sign of life, both at least

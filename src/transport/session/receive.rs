@@ -360,8 +360,7 @@ impl Session {
     }
 
     fn on_close_request(&mut self, cx: &mut Context<'_>) {
-        // Whatever waits to be sent is of no use now and must not keep the answer out.
-        self.outbox.clear();
+        self.keep_farewells();
         self.push_control(None, kind::CLOSE_ACK, &[]);
         if self.state == State::Open {
             self.end_flows();
@@ -374,11 +373,19 @@ impl Session {
     fn on_close_ack(&mut self, cx: &mut Context<'_>) {
         let was_open = self.state == State::Open;
         self.end_flows();
-        self.outbox.clear();
+        self.keep_farewells();
         self.state = State::Closed;
         if was_open {
             self.report_closed(cx, CloseReason::Far);
         }
+    }
+
+    /// Drops what waits to be sent, as it is of no use now and must not keep an answer out, but for
+    /// the chunks of the close. If both ends close at once, a request and the answer to our own can
+    /// arrive together: the far end still waits for its answer.
+    fn keep_farewells(&mut self) {
+        let is_farewell = |kind| matches!(kind, kind::CLOSE_REQUEST | kind::CLOSE_ACK);
+        self.outbox.retain(|control| control.chunk.first().copied().is_some_and(is_farewell));
     }
 
     fn after_chunks(&mut self, cx: &mut Context<'_>, path: Path, packet: &mut Packet) {
