@@ -1,8 +1,8 @@
 //! Plain packets of a session whose keys are known, and what is made of them.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use libfuzzer_sys::Corpus;
+use libfuzzer_sys::fuzz_target;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rtmfp::crypto::{
@@ -50,7 +50,11 @@ fn keying() -> (Keyed, Sealer, Sealer) {
     let signature = b"X";
     let certificate = a.certificate().as_bytes();
     let question = InitiatorKeying {
-        session_id: INITIATOR_ID, cookie: b"c", certificate, component: &skic, signature,
+        session_id: INITIATOR_ID,
+        cookie: b"c",
+        certificate,
+        component: &skic,
+        signature,
     };
     let reply = ResponderKeying { session_id: RESPONDER_ID, component: &skrc, signature };
     let initiate = startup_packet(0, Mode::Startup, &[Chunk::InitiatorKeying(question)]);
@@ -61,7 +65,9 @@ fn keying() -> (Keyed, Sealer, Sealer) {
 fuzz_target!(|input: &[u8]| -> Corpus {
     static ONCE: OnceLock<Filter> = OnceLock::new();
     let filter = ONCE.get_or_init(|| {
-        "message==connect || command==connect || group==ab || flow>3 || class==gr".parse().expect("a filter")
+        "message==connect || command==connect || group==ab || flow>3 || class==gr"
+            .parse()
+            .expect("a filter")
     });
     thread_local! {
         static SESSION: std::cell::RefCell<(Keyed, Sealer, Sealer)> =
@@ -97,7 +103,12 @@ fuzz_target!(|input: &[u8]| -> Corpus {
                 if *is_responder { (ends[1], ends[0]) } else { (ends[0], ends[1]) };
             let time = Duration::from_millis(frame);
             let view = analyzer.feed(&DatagramRef {
-                frame, time, source, destination, payload, missing: 0,
+                frame,
+                time,
+                source,
+                destination,
+                payload,
+                missing: 0,
             });
             assert!(view.is_rtmfp || frame <= 2, "{:?}", view.status);
             text.clear();

@@ -7,9 +7,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use rtmfp::flash::group_channel::ServerMessage;
-use rtmfp::group::message::{
-    MembershipMessage, RangeList, ReplicationMessage, Report,
-};
+use rtmfp::group::message::{MembershipMessage, RangeList, ReplicationMessage, Report};
 use rtmfp::range::{IndexSet, MAX_INDEX};
 use rtmfp::wire::WireError;
 
