@@ -3,7 +3,7 @@
 mod support;
 
 use rtmfp::sim::Link;
-use rtmfp::transport::Event;
+use rtmfp::transport::{Event, FlowId, SessionId};
 use rtmfp::wire::Chunk;
 use std::net::SocketAddr;
 use support::puppet::{ELSEWHERE, Puppet};
@@ -13,18 +13,25 @@ fn elsewhere() -> SocketAddr {
     ELSEWHERE.parse().unwrap()
 }
 
+/// Messages on their way in both directions, on a flow each.
+fn both_ways(pair: &mut Pair, near: SessionId, far: SessionId, count: u8) -> (FlowId, FlowId) {
+    let (a, b) = (pair.a, pair.b);
+    let up = pair.open_flow(a, near, b"up");
+    let down = pair.open_flow(b, far, b"down");
+    for i in 0..count {
+        pair.send(a, near, up, &[i; 2000]);
+        pair.send(b, far, down, &[i; 2000]);
+    }
+    (up, down)
+}
+
 #[test]
 fn a_transfer_goes_on_at_a_new_address() {
     for_seeds(200, |seed| {
         let mut pair = Pair::new(seed, Link::bad());
         let (session, far) = pair.open();
         let (a, b) = (pair.a, pair.b);
-        let up = pair.open_flow(a, session, b"up");
-        let down = pair.open_flow(b, far, b"down");
-        for i in 0..20 {
-            pair.send(a, session, up, &[i; 2000]);
-            pair.send(b, far, down, &[i; 2000]);
-        }
+        let (up, down) = both_ways(&mut pair, session, far, 20);
         pair.network.run_for(millis(150 + 3 * seed));
         pair.network.relocate(a, "10.0.0.77:7");
         let done = |n: &rtmfp::sim::Network<support::Tapped>| {
@@ -140,12 +147,7 @@ fn both_ends_move_within_a_round_trip() {
         let mut pair = Pair::new(seed, Link::bad());
         let (session, far) = pair.open();
         let (a, b) = (pair.a, pair.b);
-        let up = pair.open_flow(a, session, b"up");
-        let down = pair.open_flow(b, far, b"down");
-        for i in 0..10 {
-            pair.send(a, session, up, &[i; 2000]);
-            pair.send(b, far, down, &[i; 2000]);
-        }
+        let (up, down) = both_ways(&mut pair, session, far, 10);
         pair.network.run_for(millis(200));
         pair.network.relocate(a, "10.0.0.77:7");
         // As soon as `b` has heard from the new address, it moves too.

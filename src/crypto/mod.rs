@@ -52,8 +52,6 @@ pub use overheard::Overheard;
 pub use packet::{OpenError, Opened, Opener, PacketStart, Sealer};
 pub use replay::REPLAY_WINDOW;
 pub use schedule::{KeyLogEntry, keying_digest};
-#[allow(unused_imports, reason = "for chunks of files")]
-pub(crate) use sha256::sha256_many;
 pub use signature::{NO_SIGNATURE, Password, SignatureCheck, sign, verify};
 
 /// A seeded generator for the tests of this room.

@@ -27,16 +27,6 @@ const INITIAL: State = [
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 ];
 
-/// SHA-256 of each message. It is quickest if neighbours have about the same length.
-#[allow(dead_code, reason = "for chunks of files of one size")]
-pub(crate) fn sha256_many(messages: &[&[u8]]) -> Vec<[u8; HASH_LEN]> {
-    let mut hashes = vec![[0; HASH_LEN]; messages.len()];
-    for (messages, hashes) in messages.chunks(MAX_LANES).zip(hashes.chunks_mut(MAX_LANES)) {
-        Engine::best().hash(&INITIAL, 0, messages.iter().copied(), hashes);
-    }
-    hashes
-}
-
 /// The key of an HMAC-SHA256, as the two states that it leads to.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(super) struct HmacKey {

@@ -113,10 +113,6 @@ fn all_lengths_around_the_blocks() {
 fn more_messages_than_lanes() {
     let bytes: Vec<u8> = (0..500u16).map(|i| (i * 3) as u8).collect();
     let messages: Vec<&[u8]> = (0..40).map(|i| &bytes[i..10 * i + 40]).collect();
-    let expected: Vec<[u8; 32]> = messages.iter().map(|m| Sha256::digest(m).into()).collect();
-    assert_eq!(sha256_many(&messages), expected);
-    assert!(sha256_many(&[]).is_empty());
-
     let key = HmacKey::new(&[7; 32]);
     let (mut together, mut single) = ([[0; 32]; 40], [[0; 32]]);
     key.compute(messages.iter().copied(), &mut together);
