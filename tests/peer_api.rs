@@ -10,7 +10,8 @@ use rtmfp::server::{Server, ServerConfig};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const GRACE: Duration = Duration::from_secs(10);
+/// Nothing here takes this long unless it hangs.
+const GRACE: Duration = Duration::from_secs(600);
 
 async fn server(listen: &str) -> (Server, String) {
     let listen = vec![listen.parse().unwrap()];

@@ -4,7 +4,7 @@ use crate::Common;
 use crate::flood::{Flooder, begin, connect, parse_seconds, session_stats};
 use crate::keylog::KeyLog;
 use crate::link::{Link, LinkConfig, check};
-use crate::party::{Mode, Party, identity, negotiating};
+use crate::party::{Mode, PATIENCE, Party, identity, negotiating};
 use crate::peer::{Peer, Remote};
 use crate::report::Report;
 use anyhow::ensure;
@@ -110,10 +110,14 @@ impl Lossy {
         let session = connect(&mut party, link.address).await?;
         let (before, begun) = (remote.sample()?.bytes, Instant::now());
         begin(&party, session, 2 * Duration::from_secs_f64(self.seconds)).await?;
-        tokio::time::sleep(Duration::from_secs_f64(self.seconds)).await;
-        let (arrived, seconds) = (remote.sample()?.bytes - before, begun.elapsed().as_secs_f64());
+        let (mut arrived, mut seconds) = (0, 0.0);
+        while arrived == 0 {
+            ensure!(begun.elapsed() < PATIENCE, "nothing has arrived");
+            tokio::time::sleep(Duration::from_secs_f64(self.seconds)).await;
+            arrived = remote.sample()?.bytes - before;
+            seconds = begun.elapsed().as_secs_f64();
+        }
         let stats = session_stats(&party, session).await?;
-        ensure!(arrived > 0, "nothing has arrived");
         let rate = arrived as f64 / seconds;
         let counters = link.counters();
         let delivered = counters.delivered.load(Relaxed) as f64;

@@ -6,7 +6,7 @@ use crate::keylog::KeyLog;
 use crate::party::{App, Mode, PATIENCE, Party, identity, negotiating};
 use crate::peer::{Peer, Remote, discriminator};
 use crate::report::{Report, percentile};
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use bytes::Bytes;
 use clap::Args;
 use rtmfp::crypto::{DhGroup, KeyStyle};
@@ -24,7 +24,7 @@ pub(crate) struct Pingpong {
     /// Bytes of a message
     #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     size: u32,
-    /// How long a run takes
+    /// How long a run takes, without its warm-up
     #[arg(long, default_value = "3", value_parser = parse_seconds)]
     seconds: f64,
 }
@@ -35,8 +35,10 @@ const WARM_UP: usize = 100;
 /// Sends a message when the one before has come back.
 struct Pinger {
     message: Bytes,
+    duration: Duration,
     flow: Option<(SessionId, FlowId)>,
-    until: Time,
+    /// Set when it is warm: then the run begins.
+    until: Option<Time>,
     sent_at: Time,
     /// In microseconds.
     trips: Vec<u64>,
@@ -57,9 +59,15 @@ impl Pinger {
 
     fn on_answer(&mut self, now: Time, endpoint: &mut Endpoint) -> Option<Note> {
         self.trips.push(now.since(self.sent_at).as_micros() as u64);
-        if now >= self.until {
-            let counted = self.trips.split_off(WARM_UP.min(self.trips.len()));
-            return Some(Note::Done(counted));
+        match self.until {
+            Some(until) if now >= until => {
+                return Some(Note::Done(std::mem::take(&mut self.trips)));
+            }
+            None if self.trips.len() >= WARM_UP => {
+                self.trips.clear();
+                self.until = Some(now + self.duration);
+            }
+            _ => {}
         }
         self.send(now, endpoint).err().map(|error| Note::Failed(error.to_string()))
     }
@@ -92,7 +100,6 @@ impl Pingpong {
         let mut report = Report::new("pingpong", title);
         for _ in 0..common.runs(5) {
             let mut trips = self.once(keylog).await?;
-            ensure!(!trips.is_empty(), "the run was too short: use more --seconds");
             trips.sort_unstable();
             report.add("p50_us", "median round trip, µs", percentile(&trips, 0.5));
             report.add("p99_us", "99th percentile, µs", percentile(&trips, 0.99));
@@ -105,7 +112,9 @@ impl Pingpong {
         let (mode, group) = (self.mode, DhGroup::Modp14);
         let remote = Remote::start(&Peer { mode, echo: true, server: false, group })?;
         let (message, trips) = (vec![7; self.size as usize].into(), Vec::new());
-        let app = Pinger { message, flow: None, until: Time::ZERO, sent_at: Time::ZERO, trips };
+        let duration = Duration::from_secs_f64(self.seconds);
+        let (flow, until, sent_at) = (None, None, Time::ZERO);
+        let app = Pinger { message, duration, flow, until, sent_at, trips };
         let config = negotiating(Config::default(), mode, group);
         let mut party = Party::start(config, identity(KeyStyle::Ephemeral, group), app, keylog)?;
         let address = remote.address;
@@ -115,11 +124,9 @@ impl Pingpong {
             Note::Failed(error) => bail!(error),
             Note::Done(_) => bail!("an answer came before a question"),
         };
-        let duration = Duration::from_secs_f64(self.seconds);
         let begin = move |endpoint: &mut Endpoint, app: &mut Pinger, now: Time| {
             let flow = endpoint.open_flow(session, b"bench", FlowOptions::default())?;
             app.flow = Some((session, flow));
-            app.until = now + duration;
             app.send(now, endpoint)
         };
         party.ask(begin).await??;

@@ -127,10 +127,12 @@ impl<S: Service> Task<S> {
         self.core.sockets.flush(&self.core.shared.counters);
         // What an earlier turn left.
         self.core.drain();
+        // What has arrived is heard before time is up for it: where the processor was busy with
+        // something else, both have waited.
+        let more_datagrams = self.receive();
         let floor = self.core.handle_timeout();
         self.core.handle_computed();
         let more_requests = self.handle_requests();
-        let more_datagrams = self.receive();
         self.core.sockets.flush(&self.core.shared.counters);
         self.set_timer(floor);
         more_requests || more_datagrams || self.core.batches == 0

@@ -5,7 +5,7 @@ mod transfer;
 
 use super::*;
 use crate::transport::{Ecn, Interface, Path, Transmit, TransmitBuf};
-use machines::{Counting, Peer, Request};
+use machines::{Counting, Peer, RECEIVED, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -179,6 +179,23 @@ async fn a_machine_that_always_wants_a_timeout_does_not_spin() {
     }
     assert!(clock.now().as_millis() >= 49, "{:?}", clock.now());
     drop(handle);
+}
+
+/// After a long sleep of the process an answer that waits in the socket counts, although the time for
+/// it is over.
+#[tokio::test]
+async fn what_has_arrived_is_heard_before_time_is_up() {
+    let mut sockets = ready(loopback()).await;
+    let mut batch = TransmitBuf::new();
+    batch.push(b"in time");
+    let (to, counters) = (sockets.local_addresses()[0], stats::Counters::default());
+    let mut sender = ready(loopback()).await;
+    sender.send(Transmit::to(Path::to(to)), &batch, &counters);
+    sender.flush(&counters);
+    soon(sockets.readable()).await;
+    let (_handle, mut events) = spawn(Counting::restless(), sockets, Clock::start());
+    assert_eq!(soon(events.recv()).await, Some(RECEIVED));
+    assert_eq!(soon(events.recv()).await, Some(1), "a timeout");
 }
 
 #[tokio::test]

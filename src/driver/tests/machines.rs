@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// A machine without network: counts.
+/// A machine that counts.
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     events: VecDeque<u32>,
@@ -52,8 +52,13 @@ impl Counting {
     }
 }
 
+/// The event of what was received; the others count from one.
+pub(super) const RECEIVED: u32 = 0;
+
 impl Machine for Counting {
-    fn handle_datagrams(&mut self, _: Time, _: Path, _: Arrived<'_>) {}
+    fn handle_datagrams(&mut self, _: Time, _: Path, arrived: Arrived<'_>) {
+        self.events.extend(arrived.each().map(|_| RECEIVED));
+    }
 
     fn handle_timeout(&mut self, now: Time) {
         if self.restless {

@@ -67,7 +67,7 @@ impl Session {
         }
         let Start { mut peer, sockets, clock, key_log, store, place, .. } = start;
         peer.set_addresses(clock.now(), sockets.peer_addresses());
-        let (progress, mut progress_out) = watch::channel(Progress::default());
+        let (progress, progress_out) = watch::channel(Progress::default());
         let progress = Arc::new(progress);
         let (store, replies) = StoreThread::start(store, Arc::clone(&progress))
             .map_err(|error| SessionError::Thread(Arc::new(error)))?;
@@ -89,9 +89,8 @@ impl Session {
             news: news.clone(),
         };
         tokio::spawn(task.run());
+        // The progress tells of the connection by now.
         connected.await.unwrap_or(Err(SessionError::Stopped))?;
-        // The picture follows a little later; it fails only if the connection is gone again.
-        let _ = tokio::time::timeout(STOP_GRACE, progress_out.wait_for(|p| p.connected)).await;
         Ok(Self { asks, progress: progress_out, outcome: outcome_out, news, driver })
     }
 

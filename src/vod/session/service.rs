@@ -59,15 +59,24 @@ pub struct FileService {
     /// Something may have changed since.
     is_stale: bool,
     published_stage: Stage,
+    published_connected: bool,
 }
 
 impl FileService {
-    /// A service for `peer`. `progress` is updated at most every [`PROGRESS_INTERVAL`],
-    /// but at once with a new [`Stage`] and when the group is left.
+    /// A service for `peer`. `progress` is updated at most every [`PROGRESS_INTERVAL`], but at once
+    /// with a new [`Stage`], with the connection to the server, and when the group is left.
     pub fn new(peer: FilePeer, progress: Arc<watch::Sender<Progress>>) -> Self {
         let published_stage = peer.replica().stage();
         let (key_log, publish_after) = (None, Time::ZERO);
-        Self { peer, key_log, progress, publish_after, is_stale: true, published_stage }
+        Self {
+            peer,
+            key_log,
+            progress,
+            publish_after,
+            is_stale: true,
+            published_stage,
+            published_connected: false,
+        }
     }
 
     /// The same with a file for secrets, if `peer` keeps them.
@@ -78,11 +87,13 @@ impl FileService {
     }
 
     /// Notes that something may have changed, and tells the progress if its time has come, or at
-    /// once if something has ended: whoever learns of it sees the picture that belongs to it.
+    /// once if something has begun or ended: whoever learns of it sees the picture that belongs to
+    /// it.
     fn touch(&mut self, now: Time) {
         self.is_stale = true;
-        let stage = self.peer.replica().stage();
-        if now >= self.publish_after || stage != self.published_stage {
+        let changed = self.peer.replica().stage() != self.published_stage
+            || self.peer.node().is_connected() != self.published_connected;
+        if changed || now >= self.publish_after {
             self.publish(now);
         }
     }
@@ -93,10 +104,11 @@ impl FileService {
         let peer = &self.peer;
         let replica = peer.replica();
         self.published_stage = replica.stage();
+        self.published_connected = peer.node().is_connected();
         self.progress.send_if_modified(|progress| {
             let before = progress.clone();
             progress.stage = replica.stage();
-            progress.connected = peer.node().is_connected();
+            progress.connected = self.published_connected;
             // After the group was left its last numbers stay.
             if let Some(stats) = peer.group().map(|group| group.stats()) {
                 progress.neighbors = stats.neighbors;
