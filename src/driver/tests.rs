@@ -185,7 +185,7 @@ async fn a_machine_that_always_wants_a_timeout_does_not_spin() {
 /// it is over.
 #[tokio::test]
 async fn what_has_arrived_is_heard_before_time_is_up() {
-    let mut sockets = ready(loopback()).await;
+    let sockets = ready(loopback()).await;
     let mut batch = TransmitBuf::new();
     batch.push(b"in time");
     let (to, counters) = (sockets.local_addresses()[0], stats::Counters::default());
