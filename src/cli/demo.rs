@@ -261,8 +261,9 @@ async fn report(
     (descriptor, provider): (Arc<Descriptor>, Progress),
 ) -> anyhow::Result<Report> {
     let mut copies = copies?;
-    for copy in &mut copies {
-        let read = share::scan(copy.path.clone()).await?.descriptor();
+    let reading = join_in_order(copies.iter().map(|copy| share::scan(copy.path.clone()))).await;
+    for (copy, read) in copies.iter_mut().zip(reading) {
+        let read = read?.descriptor();
         copy.sha256 = read.sha256.map(|it| it.to_string()).unwrap_or_default();
         copy.bytes = read.layout.size().unwrap_or_default();
     }
