@@ -17,18 +17,18 @@ use anyhow::{Context, anyhow, bail, ensure};
 use objects::{Objects, parse_ranges};
 use rtmfp::flash::Uri;
 use rtmfp::group::GroupSpec;
+use rtmfp::node::ConnectError::Unreachable;
 use rtmfp::peer::{
-    Connection, ConnectionEvent, ConnectionState, NetGroup, NetGroupEvent, PeerConfig,
+    ConnectError, Connection, ConnectionEvent, ConnectionState, NetGroup, NetGroupEvent, PeerConfig,
 };
 use rtmfp::range::IndexSet;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 use told::{Out, Told};
 
-/// How long the server has to answer at first.
-const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 /// The pause after which a lost connection is tried again; it doubles up to the other.
 const RECONNECT_FIRST: Duration = Duration::from_secs(2);
 const RECONNECT_MAX: Duration = Duration::from_secs(60);
@@ -106,7 +106,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     screen::line(&format!("connecting to {via}"));
     let connection = tokio::select! {
         connection = connect(config, &via) => connection?,
-        () = &mut end => bail!("{}", no_answer(&via)),
+        () = &mut end => return Err(no_connection(&via, "no answer in the time given by --for")),
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
     let outcome = async {
@@ -154,20 +154,14 @@ fn check(args: &JoinArgs) -> anyhow::Result<()> {
 }
 
 async fn connect(config: PeerConfig, via: &Uri) -> anyhow::Result<Connection> {
-    let connecting = Connection::connect_with(config, via.as_str());
-    match tokio::time::timeout(CONNECT_WITHIN, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        // A server that refuses may say anything.
-        Ok(Err(error)) => bail!("cannot connect to {via}: {}", printable(&error.to_string())),
-        Err(_) => Err(anyhow!(no_answer(via))),
-    }
+    Connection::connect_with(config, via.as_str()).await.map_err(|error| match &error {
+        ConnectError::Server(Unreachable(_)) => no_connection(via, &error),
+        _ => anyhow!("cannot connect to {via}: {}", printable(&error.to_string())),
+    })
 }
 
-fn no_answer(via: &Uri) -> String {
-    format!(
-        "the rendezvous server of {via} does not answer; is the address right, is the server \
-         running, and does a firewall let UDP through?"
-    )
+fn no_connection(via: &Uri, why: impl Display) -> anyhow::Error {
+    anyhow!("cannot connect to {via}: {why}; is it running, and does a firewall let UDP through?")
 }
 
 /// What [`keep_connected`] never returns.
