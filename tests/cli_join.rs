@@ -57,14 +57,32 @@ fn peer_id(joined_or_neighbor: &Value) -> String {
     id.to_owned()
 }
 
+/// The end of a member; where there is no Ctrl-C a sudden one.
+fn end(member: Running) {
+    #[cfg(unix)]
+    {
+        member.interrupt();
+        let (status, lines, err) = member.wait();
+        assert_eq!(status, Some(0), "{err}");
+        assert_eq!(parsed(lines.last().unwrap())["event"], "left");
+    }
+    #[cfg(not(unix))]
+    drop(member);
+}
+
+/// What a member with `--json` fetches until it has everything, by index.
+fn fetched(member: &Running) -> Vec<Value> {
+    let lines = member.until(|line| parsed(line)["event"] == "complete");
+    let mut fetched: Vec<Value> = lines.iter().map(|line| parsed(line)).collect();
+    fetched.retain(|line| line["event"] == "fetched");
+    fetched.sort_by_key(|line| line["index"].as_u64());
+    fetched
+}
+
 #[test]
 fn members_find_each_other_and_objects_travel() {
     let directory = tempfile::tempdir().unwrap();
-    let (have, got, copy) = (
-        directory.path().join("have"),
-        directory.path().join("got"),
-        directory.path().join("copy"),
-    );
+    let [have, got, copy] = ["have", "got", "copy"].map(|name| directory.path().join(name));
     fs::create_dir(&have).unwrap();
     let sizes = [(0, 65_536), (1, 0), (7, 100_000)];
     let files = sizes.map(|(n, len)| (n, write_file(&have.join(format!("{n}.bin")), n, len)));
@@ -79,7 +97,8 @@ fn members_find_each_other_and_objects_travel() {
         (&Value::from("cli-join"), &Value::from("NetGroup.Connect.Success"))
     );
     assert_eq!(joined["group_id"], spec().group_id().to_string());
-    let fetcher = join(address).args(["--json", "--want", "0-1,7", "--save"]).arg(&got).spawned();
+    let fetcher =
+        Running::start(join(address).args(["--json", "--want", "0-1,7", "--save"]).arg(&got));
     let fetcher_id = peer_id(&event(&fetcher, "joined"));
 
     // Each sees the other.
@@ -88,13 +107,7 @@ fn members_find_each_other_and_objects_travel() {
     assert_eq!(peer_id(&neighbor), fetcher_id);
     assert_eq!(peer_id(&event(&fetcher, "neighbor_connected")), peer_id(&joined));
 
-    let mut fetched: Vec<Value> = fetcher
-        .until(|line| parsed(line)["event"] == "complete")
-        .iter()
-        .map(|line| parsed(line))
-        .filter(|line| line["event"] == "fetched")
-        .collect();
-    fetched.sort_by_key(|line| line["index"].as_u64());
+    let fetched = fetched(&fetcher);
     assert_eq!(fetched.len(), 3);
     for (line, (index, bytes)) in fetched.iter().zip(&files) {
         assert_eq!(line["code"], "NetGroup.Replication.Fetch.Result");
@@ -110,7 +123,7 @@ fn members_find_each_other_and_objects_travel() {
     }
 
     // When the provider is gone, another member fetches from the first.
-    drop_by_interrupt(provider);
+    end(provider);
     #[cfg(unix)]
     {
         let gone = event(&fetcher, "neighbor_disconnected");
@@ -119,39 +132,16 @@ fn members_find_each_other_and_objects_travel() {
     }
     let mut third = join(address);
     third.args(["--want", "0-1,7", "--exit-when-done", "--save"]).arg(&copy);
-    let (status, out, err) = third.spawned().wait();
+    let (status, out, err) = Running::start(&mut third).wait();
     assert_eq!(status, Some(0), "{out:?}\n{err}");
     let result = format!("received from {fetcher_id}: ByteArray, 100.0 kB");
     assert!(out.iter().any(|line| line.contains(&result)), "{out:?}");
     assert_eq!(
         out[out.len() - 2..],
-        ["complete: 3 objects".to_owned(), format!("left the group  [NetGroup.Connect.Closed]")]
+        ["complete: 3 objects".to_owned(), "left the group  [NetGroup.Connect.Closed]".to_owned()]
     );
     for (index, bytes) in &files {
         assert!(fs::read(copy.join(format!("{index}.bin"))).unwrap() == *bytes);
-    }
-}
-
-/// The end of a member; where there is no Ctrl-C a sudden one.
-fn drop_by_interrupt(member: Running) {
-    #[cfg(unix)]
-    {
-        member.interrupt();
-        let (status, lines, err) = member.wait();
-        assert_eq!(status, Some(0), "{err}");
-        assert_eq!(parsed(lines.last().unwrap())["event"], "left");
-    }
-    #[cfg(not(unix))]
-    drop(member);
-}
-
-trait Spawned {
-    fn spawned(&mut self) -> Running;
-}
-
-impl Spawned for Command {
-    fn spawned(&mut self) -> Running {
-        Running::start(self)
     }
 }
 
@@ -183,11 +173,8 @@ async fn values_are_saved_as_json_and_passed_on() {
     });
     let mut command = join(address);
     let middle =
-        command.args(["--json", "--want", "0-2", "--save"]).arg(directory.path()).spawned();
-    let lines = middle.until(|line| parsed(line)["event"] == "complete");
-    let mut fetched: Vec<Value> = lines.iter().map(|line| parsed(line)).collect();
-    fetched.retain(|line| line["event"] == "fetched");
-    fetched.sort_by_key(|line| line["index"].as_u64());
+        Running::start(command.args(["--json", "--want", "0-2", "--save"]).arg(directory.path()));
+    let fetched = fetched(&middle);
     let types: Vec<&str> = fetched.iter().map(|line| line["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["Object", "String", "Array"]);
     let text = |n: u64| fs::read_to_string(directory.path().join(format!("{n}.json"))).unwrap();
@@ -217,7 +204,7 @@ fn an_earlier_run_is_gone_on_with() {
     let (_server, address) = Running::server(LOCAL, NO_ARGS);
     let mut command = join(address);
     command.args(["--exit-when-done", "--want", "3", "--have"]).arg(directory.path());
-    let (status, out, err) = command.arg("--save").arg(directory.path()).spawned().wait();
+    let (status, out, err) = Running::start(command.arg("--save").arg(directory.path())).wait();
     assert_eq!(status, Some(0), "{out:?}\n{err}");
     assert!(out.contains(&"complete: 1 object".to_owned()), "{out:?}");
 }
@@ -229,10 +216,10 @@ fn a_file_that_vanishes_is_not_offered_any_more() {
     write_file(&directory.path().join("0.bin"), 1, 100);
     write_file(&directory.path().join("1.bin"), 1, 100);
     let (_server, address) = Running::server(LOCAL, NO_ARGS);
-    let provider = join(address).args(["--json", "--have"]).arg(directory.path()).spawned();
+    let provider = Running::start(join(address).args(["--json", "--have"]).arg(directory.path()));
     event(&provider, "joined");
     fs::remove_file(directory.path().join("0.bin")).unwrap();
-    let fetcher = join(address).args(["--json", "--want", "0-1"]).spawned();
+    let fetcher = Running::start(join(address).args(["--json", "--want", "0-1"]));
     assert_eq!(event(&provider, "denied")["index"], 0);
     assert_eq!(event(&fetcher, "fetched")["index"], 1);
 }
@@ -240,8 +227,10 @@ fn a_file_that_vanishes_is_not_offered_any_more() {
 #[cfg(unix)]
 #[test]
 fn a_server_that_comes_back_is_found_again() {
-    let (server, address) = Running::server(LOCAL, NO_ARGS);
-    let member = join(address).arg("--json").spawned();
+    // Where nobody else takes the port meanwhile.
+    let listen = if cfg!(target_os = "linux") { "127.0.0.29:0" } else { LOCAL };
+    let (server, address) = Running::server(listen, NO_ARGS);
+    let member = Running::start(join(address).arg("--json"));
     event(&member, "joined");
     server.interrupt();
     let (status, _, err) = server.wait();
@@ -251,7 +240,7 @@ fn a_server_that_comes_back_is_found_again() {
     assert_eq!(again, address);
     assert_eq!(event(&member, "connected")["server"], address.to_string());
     // Who comes later finds the group there.
-    let other = join(address).arg("--json").spawned();
+    let other = Running::start(join(address).arg("--json"));
     event(&other, "neighbor_connected");
     event(&member, "neighbor_connected");
 }
@@ -259,9 +248,8 @@ fn a_server_that_comes_back_is_found_again() {
 #[test]
 fn who_must_end_before_everything_is_fetched_fails() {
     let (_server, address) = Running::server(LOCAL, NO_ARGS);
-    let mut command = join(address);
-    let member = command.args(["--want", "0-4", "--exit-when-done", "--for", "5s"]).spawned();
-    let (status, out, err) = member.wait();
+    let args = ["--want", "0-4", "--exit-when-done", "--for", "5s"];
+    let (status, out, err) = Running::start(join(address).args(args)).wait();
     assert_eq!(status, Some(1), "{out:?}\n{err}");
     let missing = "error: ended before everything was fetched: 5 of 5 objects are missing";
     let (is_joined, told) = (out.iter().any(|line| line.contains("joined")), err.contains(missing));
@@ -328,7 +316,7 @@ fn a_server_that_does_not_answer_is_told() {
 #[test]
 fn a_member_whose_lines_nobody_reads_leaves() {
     let (_server, address) = Running::server(LOCAL, NO_ARGS);
-    let one = join(address).arg("--json").spawned();
+    let one = Running::start(join(address).arg("--json"));
     event(&one, "joined");
     let shell = format!(
         "'{}' join '{}' --via rtmfp://{address}/app --listen {LOCAL} | head -n 2",

@@ -98,6 +98,10 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     let mut end = pin!(after(args.stay));
     check(&args)?;
     let objects = Objects::open(args.want, args.have.as_deref(), args.save)?;
+    if let Some(directory) = &args.have {
+        let had = format::count(objects.had().len(), "object");
+        screen::line(&format!("offering {had} from {}", directory.display()));
+    }
     let mut config = PeerConfig { key_log: args.key_log.open()?, ..PeerConfig::default() };
     if !args.listen.is_empty() {
         config.listen = args.listen;
