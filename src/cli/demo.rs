@@ -261,8 +261,8 @@ async fn report(
     (descriptor, provider): (Arc<Descriptor>, Progress),
 ) -> anyhow::Result<Report> {
     let mut copies = copies?;
-    let reading = copies.iter().map(|copy| share::scan(copy.path.clone()));
-    for (copy, read) in copies.iter_mut().zip(join_in_order(reading).await) {
+    let reading = join_in_order(copies.iter().map(|copy| share::scan(copy.path.clone()))).await;
+    for (copy, read) in copies.iter_mut().zip(reading) {
         let read = read?.descriptor();
         copy.sha256 = read.sha256.map(|it| it.to_string()).unwrap_or_default();
         copy.bytes = read.layout.size().unwrap_or_default();
