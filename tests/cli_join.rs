@@ -4,7 +4,7 @@
 
 mod cli_support;
 
-use cli_support::{Running, fail, rtmfp, write_file};
+use cli_support::{PATIENCE, Running, fail, rtmfp, write_file};
 use rtmfp::amf::Value as Amf;
 use rtmfp::group::{GroupSpec, GroupSpecBuilder};
 use rtmfp::peer::{Connection, NetGroup, NetGroupEvent};
@@ -186,15 +186,50 @@ async fn values_are_saved_as_json_and_passed_on() {
     providing.await.unwrap();
     let last = member(address).await;
     last.add_want_objects(0, 2).await.unwrap();
-    let (mut events, mut left) = (last.events(), objects.len());
-    while left > 0 {
-        let event = events.recv().await.unwrap();
-        if let NetGroupEvent::ReplicationFetchResult { index, object, .. } = event {
-            assert_eq!(object.unwrap(), objects[usize::try_from(index).unwrap()]);
-            left -= 1;
-        }
+    let mut events = last.events();
+    for _ in 0..objects.len() {
+        let (index, object) = loop {
+            let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+            if let NetGroupEvent::ReplicationFetchResult { index, object, .. } = event {
+                break (index, object.unwrap());
+            }
+        };
+        assert_eq!(object, objects[usize::try_from(index).unwrap()]);
     }
     last.connection().close(Duration::from_secs(10)).await.unwrap();
+}
+
+/// A small message that stands for a value of ten thousand million elements is told, not taken, and
+/// the object is asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_objects_are_told_and_requested_again() {
+    let (_server, address) = Running::server(LOCAL, NO_ARGS);
+    let mut bomb = Amf::from("x");
+    for _ in 0..10 {
+        bomb = Amf::array(vec![bomb; 10]);
+    }
+    let provider = member(address).await;
+    provider.add_have_objects(0, 0).await.unwrap();
+    let providing = tokio::spawn({
+        let provider = provider.clone();
+        async move {
+            let mut objects = [bomb, Amf::from("harmless")].into_iter();
+            let mut events = provider.events();
+            while let Some(event) = events.recv().await {
+                if let NetGroupEvent::ReplicationRequest { request_id, .. } = event {
+                    let object = objects.next().unwrap();
+                    provider.write_requested_object(request_id, &object).await.unwrap();
+                }
+            }
+        }
+    });
+    let fetcher = Running::start(join(address).args(["--json", "--want", "0"]));
+    let unreadable = event(&fetcher, "unreadable");
+    assert_eq!(peer_id(&unreadable), provider.connection().peer_id().to_string());
+    assert_eq!(unreadable["index"], 0);
+    assert_eq!(fetched(&fetcher)[0]["type"], "String");
+    provider.close().await;
+    providing.await.unwrap();
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long a line of a running command may keep a test waiting.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command with arguments, its log and keys untouched by the environment.
 pub fn rtmfp<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
@@ -176,9 +176,16 @@ impl Running {
 
     /// Waits for its end: status, the lines that were not read, and standard error.
     pub fn wait(mut self) -> (Option<i32>, Vec<String>, String) {
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end after {lines:?}"),
+            }
+        }
         let status = self.child.0.wait().unwrap();
-        let err = self.err.take().unwrap().join().unwrap();
-        (status.code(), self.lines.iter().collect(), err)
+        (status.code(), lines, self.err.take().unwrap().join().unwrap())
     }
 }
 
