@@ -4,27 +4,21 @@
 
 mod cli_support;
 
-use cli_support::{Killed, Share, fail, rtmfp, succeed, write_file};
+use cli_support::{Running, Share, fail, rtmfp, succeed, write_file};
 use rtmfp::trace::KeyLog;
 use rtmfp::trace::writer::CaptureWriter;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// The server `rtmfp serve` on a free port, and its address.
-fn serve(key_log: &Path) -> (Killed, SocketAddr) {
-    let mut command = rtmfp(["serve", "--listen", "127.0.0.1:0", "--keylog"]);
-    command.arg(key_log).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = Killed(command.spawn().unwrap());
-    let mut greeting = String::new();
-    BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
-    let address = greeting.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
-    (child, address)
+fn serve(key_log: &Path) -> (Running, SocketAddr) {
+    Running::server("127.0.0.1:0", [OsStr::new("--keylog"), key_log.as_os_str()])
 }
 
 /// A translator of addresses between a server and its clients that records all that passes.
@@ -165,6 +159,43 @@ fn what_was_recorded_is_opened() {
     }
 }
 
+/// Both ends of a session write the same line.
+#[test]
+fn members_of_a_group_write_the_lines_of_their_sessions() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let (_server, address) = serve(&path("server.keys"));
+    let join = || {
+        let via = format!("rtmfp://{address}/app");
+        let mut command = rtmfp(["join", "G:0103010c050e6368617400", "--via", &via]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        command
+    };
+    let one = Running::start(join().arg("--keylog").arg(path("one.keys")));
+    let other = Running::start(join().env("RTMFPKEYLOGFILE", path("other.keys")));
+    for member in [&one, &other] {
+        member.until(|line| line.contains("NetGroup.Neighbor.Connect"));
+    }
+    let lines = |name: &str| -> BTreeSet<String> {
+        fs::read_to_string(path(name)).unwrap().lines().map(str::to_owned).collect()
+    };
+    for (one, other) in [("one", "server"), ("other", "server"), ("one", "other")] {
+        let (one, other) = (lines(&format!("{one}.keys")), lines(&format!("{other}.keys")));
+        assert!(one.intersection(&other).next().is_some(), "{one:?} and {other:?}");
+    }
+    for name in ["one.keys", "other.keys"] {
+        assert_private(&path(name));
+        assert!(secrets(&path(name)) >= 2, "{name}");
+    }
+    #[cfg(unix)]
+    for (member, how) in [(one, "--keylog"), (other, "RTMFPKEYLOGFILE")] {
+        member.interrupt();
+        let (status, _, told) = member.wait();
+        assert_eq!(status, Some(0), "{told}");
+        assert!(told.contains(&format!("WARNING: {how}: the secrets of all sessions")), "{told}");
+    }
+}
+
 #[test]
 fn the_demo_writes_a_line_for_each_end() {
     let directory = tempfile::tempdir().unwrap();
@@ -179,7 +210,8 @@ fn the_demo_writes_a_line_for_each_end() {
 fn a_key_log_that_cannot_be_written_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let nowhere = directory.path().join("none/keys");
-    for verb in [&["serve", "--listen", "127.0.0.1:0"][..], &["demo"]] {
+    let join = ["join", "G:0103010c050e6368617400", "--via", "rtmfp://127.0.0.1/app"];
+    for verb in [&["serve", "--listen", "127.0.0.1:0"][..], &["demo"], &join] {
         let err = fail(rtmfp(verb).arg("--keylog").arg(&nowhere), 1);
         assert!(err.contains("error: cannot write the key log"), "{err}");
         assert!(err.contains("No such file") || cfg!(not(unix)), "{err}");

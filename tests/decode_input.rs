@@ -82,9 +82,8 @@ fn a_file_that_grows() {
     // Half a packet at a time.
     let (first, rest) = bytes.split_at(500);
     fs::write(&path, first).unwrap();
-    // Secrets come before the end of the handshake, and after decoding began.
+    // Secrets come before the end of the handshake, and after decoding began: no file so far.
     let keys = folder.path().join("growing.keys");
-    fs::write(&keys, "").unwrap();
     let mut command = rtmfp(["decode", "--follow", "-k"]);
     command.arg(&keys).arg(&path);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -93,7 +92,7 @@ fn a_file_that_grows() {
     let mut expected = whole.lines();
     assert_eq!(lines.next().unwrap().unwrap(), expected.next().unwrap());
     let secrets = fs::read(fixture("flash-tc2.keys")).unwrap();
-    OpenOptions::new().append(true).open(&keys).unwrap().write_all(&secrets).unwrap();
+    fs::write(&keys, secrets).unwrap();
     let mut file = OpenOptions::new().append(true).open(&path).unwrap();
     let (second, last) = rest.split_at(rest.len() - 10);
     file.write_all(second).unwrap();

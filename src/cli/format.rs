@@ -1,4 +1,4 @@
-//! Numbers for people, and back.
+//! Numbers and foreign text for people.
 
 use rtmfp::driver::Clock;
 use rtmfp::transport::Time;
@@ -53,6 +53,11 @@ pub(crate) fn count(count: impl Into<u64>, noun: &str) -> String {
 /// `1 neighbour`, `3 neighbours`.
 pub(crate) fn neighbors(neighbors: usize) -> String {
     count(neighbors as u64, "neighbour")
+}
+
+/// Foreign text that cannot steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Reads `90`, `90s`, `15m`, `2h` or `1d`.

@@ -1,5 +1,6 @@
 //! `rtmfp groupspec`: make and explain groupspecs.
 
+use super::format::printable;
 use super::screen;
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -173,9 +174,4 @@ fn yes_no(is_enabled: bool, is_authorized: bool) -> &'static str {
         (true, true) => "yes",
         (true, false) => "no: that needs a password",
     }
-}
-
-/// Foreign text that cannot steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

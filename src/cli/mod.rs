@@ -2,10 +2,10 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `share`, `fetch`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
+//! | `share`, `fetch`, `join`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `log` | what `tracing` says, between the progress |
-//! | `format` | numbers for people |
+//! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `key_log` | the secrets of sessions, on demand |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
@@ -16,6 +16,7 @@ mod embedded;
 mod fetch;
 mod format;
 mod groupspec;
+mod join;
 mod key_log;
 mod log;
 mod scratch;
@@ -57,6 +58,7 @@ pub(crate) struct Cli {
 enum Verb {
     Share(share::ShareArgs),
     Fetch(Box<fetch::FetchArgs>),
+    Join(Box<join::JoinArgs>),
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
@@ -84,6 +86,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         match verb {
             Verb::Share(args) => share::run(args).await,
             Verb::Fetch(args) => fetch::run(*args).await,
+            Verb::Join(args) => join::run(*args).await,
             Verb::Demo(args) => demo::run(args).await,
             Verb::Serve(args) => serve::run(args).await,
             Verb::Groupspec(verb) => groupspec::run(&verb),

@@ -41,6 +41,7 @@
 //! | --- | --- |
 //! | `task` | the loop |
 //! | `handle` | what the application holds |
+//! | `readiness` | when a socket can receive or send |
 //! | `socket`, `sockets` | one UDP socket; all of them by [`Interface`](crate::transport::Interface) |
 //! | `address` | which addresses this host has |
 //! | `jobs` | the pool for [`Job`](crate::transport::Job)s |
@@ -54,6 +55,7 @@ mod handle;
 mod jobs;
 mod key_log;
 mod random;
+mod readiness;
 mod socket;
 mod sockets;
 mod stats;

@@ -3,6 +3,7 @@
 use super::address::normalize;
 use super::clock::instant_now;
 use super::error::BindError;
+use super::readiness::Watched;
 use super::stats::Counters;
 use crate::transport::{Arrived, Ecn};
 use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
@@ -11,8 +12,6 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -25,6 +24,8 @@ const MAX_SEND: usize = 65_507;
 const JOINED_BUFFER: usize = 65_536;
 /// Bytes of one receive buffer otherwise. The observed player sends and takes at most 4,996.
 const SINGLE_BUFFER: usize = 8192;
+/// One call takes all that has arrived, as far as there are buffers. Elsewhere it takes one datagram.
+const TAKES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// A socket that fails this often in a row to receive rests for [`RECEIVE_REST`].
 const MAX_RECEIVE_ERRORS: u32 = 8;
 const RECEIVE_REST: Duration = Duration::from_millis(100);
@@ -52,7 +53,7 @@ impl Class {
 /// A bound socket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    io: UdpSocket,
+    io: Watched,
     state: UdpSocketState,
     local: SocketAddr,
     receive_errors: u32,
@@ -84,17 +85,17 @@ impl Socket {
         }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        let io = UdpSocket::from_std(socket.into())?;
-        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         for result in [
-            state.set_recv_buffer_size(UdpSockRef::from(&io), SOCKET_BUFFER),
-            state.set_send_buffer_size(UdpSockRef::from(&io), SOCKET_BUFFER),
+            state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER),
+            state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER),
         ] {
             if let Err(error) = result {
                 debug!(%address, "the socket keeps its default buffer: {error}");
             }
         }
-        let local = io.local_addr()?;
+        let io = Watched::new(socket.into())?;
+        let local = io.socket().local_addr()?;
         Ok(Self {
             io,
             state,
@@ -157,7 +158,7 @@ impl Socket {
     }
 
     fn try_send(
-        &self,
+        &mut self,
         destination: SocketAddr,
         ecn: Ecn,
         contents: &[u8],
@@ -174,9 +175,8 @@ impl Socket {
             segment_size: (contents.len() > segment).then_some(segment),
             src_ip: None,
         };
-        self.io.try_io(Interest::WRITABLE, || {
-            self.state.try_send(UdpSockRef::from(&self.io), &transmit)
-        })
+        let Self { io, state, .. } = self;
+        io.try_send(|socket| state.try_send(UdpSockRef::from(socket), &transmit))
     }
 
     /// Sends one datagram with a code point. What sends several at once sets the whole traffic
@@ -192,11 +192,12 @@ impl Socket {
             self.set_traffic_class(traffic_class)?;
             self.traffic_class = traffic_class;
         }
-        self.io.try_send_to(contents, remote).map(drop)
+        let remote = remote.into();
+        self.io.try_send(|socket| SockRef::from(socket).send_to(contents, &remote).map(drop))
     }
 
     fn set_traffic_class(&self, byte: u8) -> io::Result<()> {
-        let socket = SockRef::from(&self.io);
+        let socket = SockRef::from(self.io.socket());
         if self.local.is_ipv4() {
             return socket.set_tos_v4(u32::from(byte));
         }
@@ -223,17 +224,22 @@ impl Socket {
         }
         for _ in 0..MAX_RECEIVE_ERRORS {
             let (mut buffers, metas) = inbound.buffers();
-            let result = self.io.try_io(Interest::READABLE, || {
-                self.state.recv(UdpSockRef::from(&self.io), &mut buffers, metas)
-            });
-            match result {
-                Ok(filled) => {
-                    self.receive_errors = 0;
-                    inbound.filled = filled;
-                    return;
+            let mut filled = 0;
+            let result = self.io.try_receive(|socket| {
+                filled = self.state.recv(UdpSockRef::from(socket), &mut buffers, metas)?;
+                match filled < BATCH_SIZE && TAKES_ALL {
+                    // The next call could only find out the same.
+                    true => Err(io::ErrorKind::WouldBlock.into()),
+                    false => Ok(()),
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => self.note_receive_error(&error),
+            });
+            inbound.filled = filled;
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    self.note_receive_error(&error);
+                }
+                _ if filled > 0 => return self.receive_errors = 0,
+                _ => return,
             }
         }
     }
@@ -265,11 +271,11 @@ impl Socket {
         if self.rests_until.is_some() {
             return Poll::Pending;
         }
-        self.io.poll_recv_ready(cx).map(drop)
+        self.io.poll_readable(cx)
     }
 
     pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.io.poll_send_ready(cx).map(drop)
+        self.io.poll_writable(cx)
     }
 
     /// Bytes that one receive buffer needs.

@@ -35,19 +35,20 @@ pub struct Sockets {
     logged_unroutable: bool,
 }
 
-/// Datagrams that go to one address in as few calls as possible.
+/// Datagrams of one session that go to one address in as few calls as possible.
 #[derive(Debug, Default)]
 struct Joined {
     to: Option<Target>,
     batch: TransmitBuf,
 }
 
-/// A socket, the far address, and what the IP header says.
+/// A socket, the far address, what the IP header says, and the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Target {
     socket: usize,
     remote: SocketAddr,
     class: Class,
+    session: u32,
 }
 
 /// Datagrams for which a send buffer had no room.
@@ -149,7 +150,7 @@ impl Sockets {
     }
 
     /// Takes a batch. It is sent by [`flush`](Self::flush) at the latest, but together with others
-    /// that go to the same address: each acknowledgement that arrives lets a few datagrams go, and
+    /// of its session that go to the same address: each acknowledgement that arrives lets a few datagrams go, and
     /// a call for all of those costs little more than a call for one. Not to be called while
     /// [blocked](Self::is_blocked).
     pub(super) fn send(&mut self, transmit: Transmit, batch: &TransmitBuf, counters: &Counters) {
@@ -161,7 +162,7 @@ impl Sockets {
             return;
         };
         let class = Class { ecn: transmit.ecn, dscp: transmit.dscp };
-        let target = Target { socket, remote, class };
+        let target = Target { socket, remote, class, session: transmit.session };
         let enough = batch.datagrams().len() >= ENOUGH || transmit.alone;
         if self.joined.to != Some(target) || enough {
             self.flush(counters);
@@ -228,7 +229,7 @@ impl Sockets {
     #[cfg(test)]
     pub(super) fn hold(&mut self, socket: usize, to: SocketAddr, runs: Vec<(Vec<u8>, usize)>) {
         self.held = Held {
-            to: Some(Target { socket, remote: to, class: Class::default() }),
+            to: Some(Target { socket, remote: to, class: Class::default(), session: 0 }),
             runs: runs.into(),
         };
     }

@@ -260,6 +260,24 @@ async fn batches_to_one_address_are_joined_and_others_keep_their_order() {
 }
 
 #[tokio::test]
+async fn batches_of_different_sessions_are_not_joined() {
+    let receiver = loopback();
+    let path = Path::to(receiver.local_addresses()[0]);
+    let counters = stats::Counters::default();
+    let mut sender = ready(loopback()).await;
+    for (fill, session) in [(1, 0), (2, 0), (3, 7), (4, 7), (5, 8)] {
+        let mut batch = TransmitBuf::new();
+        batch.push(&[fill; 36]);
+        sender.send(Transmit { session, ..Transmit::to(path) }, &batch, &counters);
+    }
+    sender.flush(&counters);
+    let stats = counters.snapshot();
+    assert_eq!((stats.datagrams_sent, stats.send_calls), (5, 3));
+    let expected: Vec<_> = (1..=5).map(|fill| (fill, 36)).collect();
+    assert_eq!(received(receiver, 5).await, expected);
+}
+
+#[tokio::test]
 async fn what_was_held_back_is_sent_later() {
     let receiver = loopback();
     let to = receiver.local_addresses()[0];

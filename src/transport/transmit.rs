@@ -88,12 +88,15 @@ pub struct Transmit {
     /// The batch is one datagram that may be too long for the path or even for the local network:
     /// it must not be joined with others.
     pub alone: bool,
+    /// The session ID that is scrambled into every datagram of the batch (RFC 7016 §2.2.2).
+    /// Datagrams that are joined with others of the same one can be told apart in a capture.
+    pub session: u32,
 }
 
 impl Transmit {
-    /// A batch to `path` without anything special.
+    /// A batch of startup packets to `path` without anything special.
     pub const fn to(path: Path) -> Self {
-        Self { path, ecn: Ecn::NotCapable, dscp: 0, alone: false }
+        Self { path, ecn: Ecn::NotCapable, dscp: 0, alone: false, session: 0 }
     }
 }
 

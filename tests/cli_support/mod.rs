@@ -4,9 +4,15 @@
 use rtmfp::sim::SeededRandom;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a line of a running command may keep a test waiting.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command with arguments, its log and keys untouched by the environment.
 pub fn rtmfp<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
@@ -70,12 +76,7 @@ impl Share {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut stderr = child.stderr.take().unwrap();
-        let err = std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            text
-        });
+        let err = read_all(child.stderr.take().unwrap());
         let mut link = String::new();
         out.read_line(&mut link).unwrap();
         let mut share = Self { child, _out: out, err: Some(err), link: link.trim_end().into() };
@@ -95,8 +96,7 @@ impl Share {
     /// Ctrl-C.
     #[cfg(unix)]
     pub fn interrupt(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        interrupt(&self.child);
     }
 }
 
@@ -104,6 +104,88 @@ impl Drop for Share {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Reads a stream to its end, so that who writes it is never kept waiting.
+fn read_all(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        text
+    })
+}
+
+/// Ctrl-C.
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+}
+
+/// A running command whose lines on standard output are waited for, killed when dropped.
+pub struct Running {
+    child: Killed,
+    lines: Receiver<String>,
+    err: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Killed(command.spawn().unwrap());
+        let out = BufReader::new(child.0.stdout.take().unwrap());
+        let err = Some(read_all(child.0.stderr.take().unwrap()));
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            // A test that ends before the command reads no further.
+            out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Self { child, lines, err }
+    }
+
+    /// The server `rtmfp serve` with further arguments on this address, and where it listens.
+    pub fn server<A: AsRef<OsStr>>(
+        listen: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> (Self, SocketAddr) {
+        let server = Self::start(rtmfp(["serve", "--listen", listen]).args(args));
+        let address = server.line().rsplit(' ').next().unwrap().parse().unwrap();
+        (server, address)
+    }
+
+    /// The next line.
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("another line on standard output")
+    }
+
+    /// The lines up to the first that is as wanted.
+    pub fn until(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut lines = vec![self.line()];
+        while !is_wanted(lines.last().unwrap()) {
+            lines.push(self.line());
+        }
+        lines
+    }
+
+    /// Ctrl-C.
+    #[cfg(unix)]
+    pub fn interrupt(&self) {
+        interrupt(&self.child.0);
+    }
+
+    /// Waits for its end: status, the lines that were not read, and standard error.
+    pub fn wait(mut self) -> (Option<i32>, Vec<String>, String) {
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end after {lines:?}"),
+            }
+        }
+        let status = self.child.0.wait().unwrap();
+        (status.code(), lines, self.err.take().unwrap().join().unwrap())
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn open(path: &Path, follow: bool, stop: &Arc<AtomicBool>) -> anyhow::Result<Self> {
-        if path.as_os_str() == "-" {
+        if Self::is_standard(path) {
             let (reader, progress) = (Box::new(io::stdin()), None);
             let name = "standard input".to_owned();
             return Ok(Self { name, reader, progress, follow: None, is_live: true });
@@ -44,6 +44,11 @@ impl Input {
         }
         let is_live = follow.is_some();
         Ok(Self { name, reader: Box::new(file), progress, follow, is_live })
+    }
+
+    /// Whether `path` stands for standard input.
+    pub(super) fn is_standard(path: &Path) -> bool {
+        path.as_os_str() == "-"
     }
 
     pub(super) fn name(&self) -> &str {

@@ -1,30 +1,42 @@
 //! Key logs, which may grow while a capture does.
 
+use super::print_note;
 use anyhow::Context;
 use rtmfp::trace::KeyLog;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Open key logs.
+/// Key logs, open as far as they are there.
 pub(super) struct Keys {
     files: Vec<KeyFile>,
 }
 
 struct KeyFile {
     path: PathBuf,
-    /// At the end of what was read.
-    file: File,
+    /// At the end of what was read; `None` while there is no such file.
+    file: Option<File>,
     len: u64,
 }
 
 impl Keys {
-    /// Opens these files and reads them.
-    pub(super) fn open(paths: impl Iterator<Item = PathBuf>) -> anyhow::Result<(Self, KeyLog)> {
+    /// Opens these files and reads them. A file that is not there is waited for if the capture
+    /// `is_live`: the program that will write it may start later.
+    pub(super) fn open(
+        paths: impl Iterator<Item = PathBuf>,
+        is_live: bool,
+    ) -> anyhow::Result<(Self, KeyLog)> {
         let mut log = KeyLog::default();
         let mut files = Vec::new();
         for path in paths {
-            let file = File::open(&path).with_context(|| cannot_read(&path))?;
-            let mut file = KeyFile { path, file, len: 0 };
+            let mut file = KeyFile { path, file: None, len: 0 };
+            match file.open() {
+                Err(error) if error.kind() == ErrorKind::NotFound && is_live => {
+                    let path = file.path.display();
+                    print_note(&format!("no key log {path} yet: it is read as it is written"));
+                }
+                opened => opened.with_context(|| cannot_read(&file.path))?,
+            }
             file.read(&mut log)?;
             files.push(file);
         }
@@ -33,20 +45,35 @@ impl Keys {
 
     /// Reads what was appended since.
     pub(super) fn read_on(&mut self, log: &mut KeyLog) -> anyhow::Result<()> {
-        self.files.iter_mut().filter(|file| file.has_grown()).try_for_each(|file| file.read(log))
+        for file in &mut self.files {
+            if file.has_grown() {
+                file.read(log)?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl KeyFile {
-    fn read(&mut self, log: &mut KeyLog) -> anyhow::Result<()> {
-        // Before it is read: what comes meanwhile is found the next time.
-        self.len = self.file.metadata().map_or(0, |metadata| metadata.len());
-        log.read(&self.file).with_context(|| cannot_read(&self.path))?;
+    fn open(&mut self) -> std::io::Result<()> {
+        self.file = Some(File::open(&self.path)?);
         Ok(())
     }
 
-    fn has_grown(&self) -> bool {
-        self.file.metadata().is_ok_and(|metadata| metadata.len() > self.len)
+    fn read(&mut self, log: &mut KeyLog) -> anyhow::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        // Before it is read: what comes meanwhile is found the next time.
+        self.len = file.metadata().map_or(0, |metadata| metadata.len());
+        log.read(file).with_context(|| cannot_read(&self.path))?;
+        Ok(())
+    }
+
+    fn has_grown(&mut self) -> bool {
+        if self.file.is_none() && self.open().is_err() {
+            return false;
+        }
+        let metadata = self.file.as_ref().and_then(|file| file.metadata().ok());
+        metadata.is_some_and(|metadata| metadata.len() > self.len)
     }
 }
 

@@ -189,7 +189,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let verify = if args.verify { Verify::All } else { Verify::Sampled };
-    let (mut keys, log) = open_keys(&args.keys)?;
+    let is_live = args.follow || args.files.iter().any(|file| Input::is_standard(file));
+    let (mut keys, log) = open_keys(&args.keys, is_live)?;
     let mut analyzer = Analyzer::new(Decoder::new(log).verifying(verify));
     let mut output =
         Output::new(args.form, args.filter, args.extract.as_deref(), args.decrypted.as_deref())?;
@@ -215,9 +216,9 @@ fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> 
     failure.map_or(Ok(()), Err)
 }
 
-fn open_keys(files: &[PathBuf]) -> anyhow::Result<(Keys, KeyLog)> {
+fn open_keys(files: &[PathBuf], is_live: bool) -> anyhow::Result<(Keys, KeyLog)> {
     let default = std::env::var_os(VARIABLE).filter(|name| files.is_empty() && !name.is_empty());
-    Keys::open(files.iter().cloned().chain(default.map(PathBuf::from)))
+    Keys::open(files.iter().cloned().chain(default.map(PathBuf::from)), is_live)
 }
 
 fn decode_file(

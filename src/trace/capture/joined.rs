@@ -3,7 +3,8 @@
 //! With segmentation offload (GSO, GRO) many datagrams of one length pass the place where captures
 //! are taken as one, up to 64 KiB long: on loopback always, on a network card in the direction
 //! that it splits or joins itself. The length of each is recorded nowhere. It shows in the
-//! scrambled session IDs (RFC 7016 §2.2.2): only at multiples of it are they all the same.
+//! scrambled session IDs (RFC 7016 §2.2.2): only at multiples of it are they all the same. So only
+//! datagrams of one session can be told apart; this crate's own programs join no others.
 
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 

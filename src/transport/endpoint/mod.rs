@@ -474,7 +474,8 @@ impl Machine for Endpoint {
         buf.clear();
         if let Some((path, datagram)) = self.startup.pop() {
             buf.push(&datagram);
-            return Some(Transmit { dscp: self.config.dscp, ..Transmit::to(path) });
+            let session = session_id(&datagram).unwrap_or_default();
+            return Some(Transmit { dscp: self.config.dscp, session, ..Transmit::to(path) });
         }
         while let Some(id) = self.table.next_ready() {
             let Some((session, mut cx)) = self.entry(now, id) else { continue };

@@ -64,7 +64,7 @@ impl Session {
         self.stats.datagrams_sent += buf.datagrams.len() as u64;
         self.stats.bytes_sent += buf.bytes.len() as u64;
         self.path_mtu.on_sent(cx.now, self.stats.bytes_sent);
-        transmit
+        Transmit { session: self.far_id, ..transmit }
     }
 
     fn has_packet(&mut self, cx: &Context<'_>, path: Path) -> bool {

@@ -1,0 +1,367 @@
+//! `rtmfp join`: a member of a group, as a command.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `objects` | what the member has and wants, in files and in memory |
+//! | `told` | the lines on standard output, for people and as JSON |
+
+mod objects;
+mod told;
+
+use super::format::{self, printable};
+use super::key_log::KeyLogArgs;
+use super::screen::{self, Live, REDRAW};
+use super::signals::Signals;
+use super::{STOP_GRACE, share};
+use anyhow::{Context, anyhow, bail, ensure};
+use objects::{Objects, parse_ranges};
+use rtmfp::flash::Uri;
+use rtmfp::group::GroupSpec;
+use rtmfp::node::ConnectError::Unreachable;
+use rtmfp::peer::{
+    ConnectError, Connection, ConnectionEvent, ConnectionState, NetGroup, NetGroupEvent, PeerConfig,
+};
+use rtmfp::range::IndexSet;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
+use told::{Out, Told};
+
+/// The pause after which a lost connection is tried again; it doubles up to the other.
+const RECONNECT_FIRST: Duration = Duration::from_secs(2);
+const RECONNECT_MAX: Duration = Duration::from_secs(60);
+/// How often objects that came but could not be read are asked for again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Be a member of a group: see who is there, fetch objects, offer objects.
+///
+/// The group may be that of a Flash application: GROUPSPEC is what its
+/// GroupSpecifier.groupspecWithAuthorizations() gives, and --via the server that it connects to.
+/// What happens is told on standard output, a line for each event, with Flash's info.code for it.
+/// Nobody vouches for what members send: objects are saved as they come.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rtmfp join G:0103010c050e6368617400 --via rtmfp://rendezvous.example/chat
+  rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --have objects/
+  rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --want 0-99,200 --save objects/ --exit-when-done
+  rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --for 10m --json | jq .code")]
+pub(crate) struct JoinArgs {
+    /// The group, by its groupspec, which begins with G:
+    #[arg(value_name = "GROUPSPEC")]
+    spec: GroupSpec,
+
+    /// The rendezvous server at which the group meets: rtmfp://HOST[:PORT][/APP]
+    #[arg(long, value_name = "URL")]
+    via: Uri,
+
+    /// End after this time, connecting included: 30s, 15m, 2h [default: stay until Ctrl-C]
+    #[arg(long = "for", value_name = "DURATION", value_parser = format::parse_duration)]
+    stay: Option<Duration>,
+
+    /// Offer the files 0.bin, 1.bin, … of this directory as objects, each as a ByteArray
+    #[arg(long, value_name = "DIR")]
+    have: Option<PathBuf>,
+
+    /// Fetch these objects and offer them in turn, for example 0-99,200
+    #[arg(long, value_name = "RANGES", value_parser = parse_ranges)]
+    want: Option<IndexSet>,
+
+    /// Save each fetched object in this directory: a ByteArray as N.bin, other values as N.json
+    ///
+    /// Files of these names are replaced. If --have names the same directory, what is there is not
+    /// fetched again.
+    #[arg(long, value_name = "DIR", requires = "want")]
+    save: Option<PathBuf>,
+
+    /// End when all wanted objects are fetched; the exit status is 1 if it ends before
+    #[arg(long, requires = "want")]
+    exit_when_done: bool,
+
+    /// Print a JSON object for each event, one a line; docs/joining.md describes them
+    #[arg(long)]
+    json: bool,
+
+    /// UDP address to send and receive from; may be given several times
+    /// [default: 0.0.0.0:0 and [::]:0, any free port]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+
+    #[command(flatten)]
+    key_log: KeyLogArgs,
+}
+
+pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot catch signals")?;
+    let mut end = pin!(after(args.stay));
+    check(&args)?;
+    let objects = Objects::open(args.want, args.have.as_deref(), args.save)?;
+    if let Some(directory) = &args.have {
+        let had = format::count(objects.had().len(), "object");
+        screen::line(&format!("offering {had} from {}", directory.display()));
+    }
+    let mut config = PeerConfig { key_log: args.key_log.open()?, ..PeerConfig::default() };
+    if !args.listen.is_empty() {
+        config.listen = args.listen;
+    }
+    let (out, via) = (Out::new(args.json), args.via);
+    screen::line(&format!("connecting to {via}"));
+    let connection = tokio::select! {
+        connection = connect(config, &via) => connection?,
+        () = &mut end => return Err(no_connection(&via, "no answer in the time given by --for")),
+        () = signals.recv() => bail!("interrupted before there was a connection"),
+    };
+    let outcome = async {
+        let group = connection.join(args.spec).await?;
+        let exit_when_done = args.exit_when_done;
+        let mut member = Member { group, objects, out, exit_when_done, again: Vec::new() };
+        member.begin().await?;
+        tokio::select! {
+            outcome = member.follow() => outcome?,
+            never = keep_connected(&connection, &via) => match never {},
+            () = &mut end => {}
+            () = signals.recv() => {}
+        }
+        member.verdict()
+    }
+    .await;
+    // The process ends; who does not confirm notices that this member is gone.
+    let close = async { connection.close(STOP_GRACE).await.unwrap_or_default() };
+    signals.or_at_once(close).await;
+    let told = out.tell(Some("NetGroup.Connect.Closed"), &Told::Left);
+    outcome.and(told)
+}
+
+/// Refuses what cannot work, before anybody is asked.
+fn check(args: &JoinArgs) -> anyhow::Result<()> {
+    let spec = &args.spec;
+    share::server_of(&args.via)?;
+    ensure!(
+        !spec.peer_to_peer_disabled(),
+        "this groupspec forbids connections among members (peerToPeerDisabled): there is nobody to \
+         meet in its group"
+    );
+    ensure!(
+        spec.server_channel_enabled() || !spec.bootstrap_peers().is_empty(),
+        "members of this group cannot find each other through a server: its groupspec does not \
+         enable the server channel (serverChannelEnabled; rtmfp groupspec new … --server-channel)"
+    );
+    let option = if args.want.is_some() { "--want" } else { "--have" };
+    ensure!(
+        spec.object_replication_enabled() || (args.want.is_none() && args.have.is_none()),
+        "{option} does not work in this group: its groupspec does not enable object replication \
+         (objectReplicationEnabled; rtmfp groupspec new … --replication)"
+    );
+    Ok(())
+}
+
+async fn connect(config: PeerConfig, via: &Uri) -> anyhow::Result<Connection> {
+    Connection::connect_with(config, via.as_str()).await.map_err(|error| match &error {
+        ConnectError::Server(Unreachable(_)) => no_connection(via, &error),
+        _ => anyhow!("cannot connect to {via}: {}", printable(&error.to_string())),
+    })
+}
+
+fn no_connection(via: &Uri, why: impl Display) -> anyhow::Error {
+    anyhow!("cannot connect to {via}: {why}; is it running, and does a firewall let UDP through?")
+}
+
+/// What [`keep_connected`] never returns.
+enum Never {}
+
+/// Connects again whenever the connection is lost. Neighbours stay meanwhile.
+async fn keep_connected(connection: &Connection, via: &Uri) -> Never {
+    let mut state = connection.watch_state();
+    let mut pause = RECONNECT_FIRST;
+    loop {
+        let is_closed = |state: &ConnectionState| *state == ConnectionState::Closed;
+        if state.wait_for(is_closed).await.is_err() {
+            return std::future::pending().await;
+        }
+        after(Some(pause)).await;
+        // What comes of it is told as an event.
+        pause = match connection.reconnect(via.as_str()).await {
+            Ok(()) => RECONNECT_FIRST,
+            Err(_) => (pause * 2).min(RECONNECT_MAX),
+        };
+    }
+}
+
+/// Waits for so long, or for ever.
+async fn after(time: Option<Duration>) {
+    let never = std::future::pending::<()>();
+    match time {
+        Some(time) => drop(tokio::time::timeout(time, never).await),
+        None => never.await,
+    }
+}
+
+/// A member of a group with its objects.
+struct Member {
+    group: NetGroup,
+    objects: Objects,
+    out: Out,
+    exit_when_done: bool,
+    /// Objects that could not be read.
+    again: Vec<u64>,
+}
+
+impl Member {
+    /// Tells where it is, and says to the group what it has and wants.
+    async fn begin(&mut self) -> anyhow::Result<()> {
+        // The first event is that the connection is up.
+        if let Some(event) = self.group.connection().events().recv().await {
+            self.on_connection_event(event)?;
+        }
+        let joined = Told::Joined {
+            name: self.group.spec().name(),
+            group_id: self.group.id().to_string(),
+            peer_id: self.group.connection().peer_id().to_string(),
+            address: self.group.address().to_string(),
+        };
+        self.out.tell(Some("NetGroup.Connect.Success"), &joined)?;
+        for range in self.objects.had().ranges() {
+            self.group.add_have_objects(*range.start(), *range.end()).await?;
+        }
+        for range in self.objects.missing().ranges() {
+            self.group.add_want_objects(*range.start(), *range.end()).await?;
+        }
+        if self.objects.is_complete() {
+            self.out.tell(None, &Told::Complete { objects: self.objects.wanted() })?;
+        }
+        Ok(())
+    }
+
+    /// Tells what happens, until the member may go.
+    async fn follow(&mut self) -> anyhow::Result<()> {
+        let (mut events, mut live) = (self.group.events(), Live::new());
+        let mut connection_events = self.group.connection().events();
+        let mut redraw = tokio::time::interval(REDRAW);
+        let mut again = tokio::time::interval(AGAIN);
+        while !(self.exit_when_done && self.objects.is_complete()) {
+            tokio::select! {
+                event = events.recv() => {
+                    self.on_event(event.context("the group was closed")?).await?;
+                }
+                Some(event) = connection_events.recv() => self.on_connection_event(event)?,
+                _ = redraw.tick() => {
+                    let text = self.status().await?;
+                    live.draw(text.clone());
+                    live.tell(0.0, text);
+                }
+                _ = again.tick() => for index in std::mem::take(&mut self.again) {
+                    self.group.add_want_objects(index, index).await?;
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_event(&mut self, event: NetGroupEvent) -> anyhow::Result<()> {
+        let code = event.code();
+        let told = match event {
+            NetGroupEvent::NeighborConnect { neighbor, peer_id } => Told::NeighborConnected {
+                peer_id: peer_id.to_string(),
+                address: neighbor.to_string(),
+            },
+            NetGroupEvent::NeighborDisconnect { neighbor, peer_id } => Told::NeighborDisconnected {
+                peer_id: peer_id.to_string(),
+                address: neighbor.to_string(),
+            },
+            NetGroupEvent::ReplicationFetchSendNotify { index } => Told::Requested { index },
+            NetGroupEvent::ReplicationFetchFailed { index } => Told::FetchFailed { index },
+            NetGroupEvent::ReplicationFetchResult { index, object: Ok(object), peer_id } => {
+                let kept = self.objects.keep(index, object).await?;
+                if kept.is_had {
+                    self.group.add_have_objects(index, index).await?;
+                }
+                let (kind, bytes, file) = (kept.kind, kept.bytes, kept.file);
+                let file = file.map(|path| path.display().to_string());
+                let peer_id = peer_id.to_string();
+                self.out.tell(code, &Told::Fetched { index, kind, bytes, peer_id, file })?;
+                if !self.objects.is_complete() {
+                    return Ok(());
+                }
+                return self.out.tell(None, &Told::Complete { objects: self.objects.wanted() });
+            }
+            NetGroupEvent::ReplicationFetchResult { index, object: Err(error), peer_id } => {
+                self.again.push(index);
+                let (peer_id, reason) = (peer_id.to_string(), error.to_string());
+                Told::Unreadable { index, peer_id, reason }
+            }
+            NetGroupEvent::ReplicationRequest { index, request_id } => {
+                match self.answer(index, request_id).await? {
+                    Some(told) => told,
+                    None => return Ok(()),
+                }
+            }
+            NetGroupEvent::Lagged(missed) => Told::Lagged { missed },
+            _ => return Ok(()),
+        };
+        self.out.tell(code, &told)
+    }
+
+    /// Answers a request, unless whoever asked is gone.
+    async fn answer(&mut self, index: u64, request_id: u32) -> anyhow::Result<Option<Told>> {
+        let outcome = match self.objects.object(index).await {
+            Ok(object) => {
+                let written = self.group.write_requested_object(request_id, &object).await;
+                written.map_err(anyhow::Error::from)
+            }
+            Err(error) => Err(error),
+        };
+        let error = match outcome {
+            Ok(is_sent) => return Ok(is_sent.then_some(Told::Sent { index })),
+            Err(error) => error,
+        };
+        screen::line(&format!("object {index} is not offered any more: {error:#}"));
+        self.objects.forget(index);
+        self.group.remove_have_objects(index, index).await?;
+        let is_denied = self.group.deny_requested_object(request_id).await?;
+        Ok(is_denied.then_some(Told::Denied { index }))
+    }
+
+    fn on_connection_event(&self, event: ConnectionEvent) -> anyhow::Result<()> {
+        let code = event.code();
+        let told = match event {
+            ConnectionEvent::Connected { server } => Told::Connected { server },
+            ConnectionEvent::Failed(error) => Told::ConnectFailed { reason: error.to_string() },
+            ConnectionEvent::Closed => Told::Disconnected,
+            ConnectionEvent::Lagged(missed) => Told::Lagged { missed },
+            _ => return Ok(()),
+        };
+        self.out.tell(code, &told)
+    }
+
+    /// `3 neighbours, about 5 members, received 1.2 MB, sent 3.4 MB, 12 of 100 objects fetched`.
+    async fn status(&self) -> anyhow::Result<String> {
+        let stats = self.group.stats().await?;
+        let members = self.group.estimated_member_count().await?;
+        let mut text = format!(
+            "{}, about {}, received {}, sent {}",
+            format::neighbors(stats.neighbors),
+            format::count(members.round() as u64, "member"),
+            format::bytes(stats.replication.bytes_received),
+            format::bytes(stats.replication.bytes_sent),
+        );
+        if let (missing, wanted @ 1..) = (self.objects.missing().len(), self.objects.wanted()) {
+            text += &format!(", {} of {wanted} objects fetched", wanted - missing);
+        }
+        if !matches!(self.group.connection().state(), ConnectionState::Connected { .. }) {
+            text += ", no connection to the server";
+        }
+        Ok(text)
+    }
+
+    /// Whether what was asked for was done.
+    fn verdict(&self) -> anyhow::Result<()> {
+        let (missing, wanted) = (self.objects.missing().len(), self.objects.wanted());
+        ensure!(
+            !self.exit_when_done || missing == 0,
+            "ended before everything was fetched: {missing} of {wanted} objects are missing"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,325 @@
+//! The objects of a member: files that it offers, objects that it wants and what came of them.
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use rtmfp::amf::{self, Value};
+use rtmfp::group::ReplicationLimits;
+use rtmfp::range::{IndexSet, MAX_INDEX};
+use rtmfp::trace::json::{Json, write_amf};
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+/// Bytes of fetched objects, in their encoding, that are kept in memory to be passed on. What comes
+/// beyond is told and saved, but not offered to others.
+const MAX_IN_MEMORY: usize = 64 << 20;
+/// What an object in memory takes besides its encoding.
+const ENTRY: usize = 64;
+/// What the encoding of a byte array adds to its content at most.
+const ENCODING: usize = 16;
+
+/// What this member has and wants.
+#[derive(Debug)]
+pub(super) struct Objects {
+    held: BTreeMap<u64, Source>,
+    wanted: u64,
+    missing: IndexSet,
+    save: Option<PathBuf>,
+    /// Bytes left of [`MAX_IN_MEMORY`].
+    room: usize,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// The content of a byte array.
+    File(PathBuf),
+    /// A value in AMF.
+    Memory(Bytes),
+}
+
+/// What became of a fetched object.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Its type in ActionScript.
+    pub(super) kind: &'static str,
+    /// The length of a byte array, otherwise that of the encoding.
+    pub(super) bytes: usize,
+    /// The file that it was saved in.
+    pub(super) file: Option<PathBuf>,
+    /// It can be passed on.
+    pub(super) is_had: bool,
+}
+
+impl Objects {
+    /// The objects that are in `have`, and those that are in `want` besides, to be saved in `save`.
+    pub(super) fn open(
+        want: Option<IndexSet>,
+        have: Option<&Path>,
+        save: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        if let Some(directory) = &save {
+            try_to_write(directory)
+                .with_context(|| format!("cannot write to --save {}", directory.display()))?;
+        }
+        let held = match have {
+            Some(directory) => scan(directory)
+                .with_context(|| format!("cannot offer --have {}", directory.display()))?,
+            None => BTreeMap::new(),
+        };
+        let mut missing = want.unwrap_or_default().bounded_to(usize::MAX)?;
+        let wanted = missing.len();
+        for &index in held.keys() {
+            missing.remove(index)?;
+        }
+        Ok(Self { held, wanted, missing, save, room: MAX_IN_MEMORY })
+    }
+
+    /// What can be offered.
+    pub(super) fn had(&self) -> IndexSet {
+        let mut had = IndexSet::unbounded();
+        for &index in self.held.keys() {
+            // Each index was checked when it came; without a bound none is refused.
+            let _ = had.insert(index);
+        }
+        had
+    }
+
+    /// How many objects were wanted at first.
+    pub(super) fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
+    /// The wanted objects that have not been fetched.
+    pub(super) fn missing(&self) -> &IndexSet {
+        &self.missing
+    }
+
+    /// Objects were wanted, and all are here.
+    pub(super) fn is_complete(&self) -> bool {
+        self.wanted > 0 && self.missing.is_empty()
+    }
+
+    /// An object that was offered.
+    pub(super) async fn object(&self, index: u64) -> anyhow::Result<Value> {
+        match self.held.get(&index).context("it is not there")? {
+            Source::File(path) => {
+                let content = tokio::fs::read(path).await;
+                let content = content.with_context(|| format!("cannot read {}", path.display()))?;
+                Ok(Value::ByteArray(content.into()))
+            }
+            Source::Memory(encoded) => Ok(amf::from_bytes(encoded.clone())?),
+        }
+    }
+
+    /// An object cannot be offered any more.
+    pub(super) fn forget(&mut self, index: u64) {
+        self.held.remove(&index);
+    }
+
+    /// Takes a fetched object.
+    pub(super) async fn keep(&mut self, index: u64, value: Value) -> anyhow::Result<Kept> {
+        let file = match &self.save {
+            Some(directory) => Some(save(directory, index, &value).await?),
+            None => None,
+        };
+        // What came in AMF0 or AMF3 may still have no encoding in the player's form of objects.
+        let encoded = amf::to_bytes(&value).ok();
+        let bytes = value.as_bytes().or(encoded.as_ref()).map_or(0, Bytes::len);
+        let source = match (&value, &file) {
+            (Value::ByteArray(_), Some(path)) => Some(Source::File(path.clone())),
+            _ => encoded.and_then(|encoded| self.in_memory(encoded)),
+        };
+        self.missing.remove(index)?;
+        let is_had = source.is_some();
+        self.held.extend(source.map(|source| (index, source)));
+        Ok(Kept { kind: kind(&value), bytes, file, is_had })
+    }
+
+    fn in_memory(&mut self, encoded: Bytes) -> Option<Source> {
+        self.room = self.room.checked_sub(encoded.len() + ENTRY)?;
+        Some(Source::Memory(encoded))
+    }
+}
+
+/// Reads `0-99,200`.
+pub(super) fn parse_ranges(text: &str) -> Result<IndexSet, String> {
+    let ranges: Result<Vec<_>, _> = text.split(',').map(parse_range).collect();
+    IndexSet::from_ranges(ranges?).map_err(|error| error.to_string())
+}
+
+fn parse_range(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let number = |text: &str| {
+        let digits = text.trim();
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = is_number.then(|| digits.parse().ok()).flatten();
+        number.ok_or_else(|| format!("{text:?} is no object index: write ranges like 0-99,200"))
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = number(first)?..=number(last)?;
+    if range.is_empty() {
+        return Err(format!("the range {text} ends before it begins: write {last}-{first}"));
+    }
+    Ok(range)
+}
+
+/// Makes the directory, if need be, and finds out whether files can be made in it.
+fn try_to_write(directory: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(directory)?;
+    let probe = directory.join(format!(".rtmfp-{}", std::process::id()));
+    fs::write(&probe, "")?;
+    fs::remove_file(&probe)?;
+    Ok(())
+}
+
+/// The objects in a directory: files `N.bin`. Others are passed over.
+fn scan(directory: &Path) -> anyhow::Result<BTreeMap<u64, Source>> {
+    let limit = ReplicationLimits::default().max_object - ENCODING;
+    let mut held = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let Some(index) = index_of(&path) else { continue };
+        let metadata = path.metadata().with_context(|| path.display().to_string())?;
+        if !metadata.is_file() {
+            continue;
+        }
+        ensure!(
+            metadata.len() <= limit as u64,
+            "{} is too large: an object has at most {limit} bytes; cut it up (`rtmfp share` does \
+             that with files)",
+            path.display()
+        );
+        held.insert(index, Source::File(path));
+    }
+    Ok(held)
+}
+
+/// The index of `12.bin`; there is one name for each.
+fn index_of(path: &Path) -> Option<u64> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".bin")?;
+    let index: u64 = stem.parse().ok()?;
+    (index <= MAX_INDEX && index.to_string() == stem).then_some(index)
+}
+
+/// Writes an object into its file, which is complete whenever it is there.
+async fn save(directory: &Path, index: u64, value: &Value) -> anyhow::Result<PathBuf> {
+    let (extension, content) = match value.as_bytes() {
+        Some(content) => ("bin", content.clone()),
+        None => {
+            let mut text = Vec::new();
+            write_amf(&mut Json::new(&mut text), value);
+            text.push(b'\n');
+            ("json", text.into())
+        }
+    };
+    let path = directory.join(format!("{index}.{extension}"));
+    let part = directory.join(format!("{index}.{extension}.part"));
+    let written = async {
+        tokio::fs::write(&part, &content).await?;
+        tokio::fs::rename(&part, &path).await
+    };
+    written.await.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+/// The type of a value in ActionScript.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Undefined => "undefined",
+        Value::Null => "null",
+        Value::Boolean(_) => "Boolean",
+        Value::Number(_) => "Number",
+        Value::Integer(_) => "int",
+        Value::String(_) => "String",
+        Value::Array(_) | Value::EcmaArray(_) => "Array",
+        Value::Date(_) => "Date",
+        Value::Xml(_) => "XML",
+        Value::XmlDocument(_) => "XMLDocument",
+        Value::ByteArray(_) => "ByteArray",
+        Value::VectorInt(_) => "Vector.<int>",
+        Value::VectorUint(_) => "Vector.<uint>",
+        Value::VectorDouble(_) => "Vector.<Number>",
+        Value::VectorObject(_) => "Vector.<Object>",
+        Value::Dictionary(_) => "Dictionary",
+        _ => "Object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(text: &str) -> Vec<RangeInclusive<u64>> {
+        parse_ranges(text).unwrap().ranges().collect()
+    }
+
+    #[test]
+    fn ranges_are_read() {
+        assert_eq!(ranges("7"), [7..=7]);
+        assert_eq!(ranges("0-99,200"), [0..=99, 200..=200]);
+        assert_eq!(ranges("5-9, 0-4"), [0..=9]);
+        assert_eq!(ranges("0-9007199254740992"), [0..=MAX_INDEX]);
+        let wrong = ["", ",", "1,", "-", "1-", "-1", "a", "+1", "1-2-3", "9-1", "9007199254740993"];
+        for text in wrong {
+            assert!(parse_ranges(text).is_err(), "{text}");
+        }
+        assert!(parse_ranges("9-1").unwrap_err().contains("write 1-9"));
+    }
+
+    #[test]
+    fn an_index_has_one_name() {
+        let index = |name: &str| index_of(&Path::new("directory").join(name));
+        assert_eq!(index("0.bin"), Some(0));
+        assert_eq!(index("9007199254740992.bin"), Some(MAX_INDEX));
+        for other in ["00.bin", "+1.bin", "-1.bin", ".bin", "1", "1.json", "1.bin.part"] {
+            assert_eq!(index(other), None, "{other}");
+        }
+        assert_eq!(index("9007199254740993.bin"), None);
+    }
+
+    #[tokio::test]
+    async fn values_are_kept_in_files_and_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let want = parse_ranges("0-2").unwrap();
+        let save = directory.path().join("new");
+        let mut objects = Objects::open(Some(want), None, Some(save.clone())).unwrap();
+        let bytes = Value::ByteArray(vec![1, 2, 3].into());
+        let kept = objects.keep(0, bytes.clone()).await.unwrap();
+        assert_eq!((kept.kind, kept.bytes, kept.is_had), ("ByteArray", 3, true));
+        assert_eq!(fs::read(save.join("0.bin")).unwrap(), [1, 2, 3]);
+        let named = Value::object([("name", "grüße\u{1b}")]);
+        assert_eq!(objects.keep(2, named.clone()).await.unwrap().kind, "Object");
+        let text = fs::read_to_string(save.join("2.json")).unwrap();
+        assert_eq!(text, "{\"name\":\"grüße\\u001b\"}\n");
+        assert_eq!(objects.object(0).await.unwrap(), bytes);
+        assert_eq!(objects.object(2).await.unwrap(), named);
+        assert!(objects.object(1).await.is_err());
+        assert!(!objects.is_complete());
+        assert_eq!(fs::read_dir(&save).unwrap().count(), 2, "no parts are left");
+
+        // Another run has the byte array, the value it fetches again.
+        let want = parse_ranges("0-2").unwrap();
+        let objects = Objects::open(Some(want), Some(&save), Some(save.clone())).unwrap();
+        assert_eq!(objects.missing().ranges().collect::<Vec<_>>(), [1..=2]);
+        assert_eq!((objects.wanted(), objects.had().len()), (3, 1));
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_is_not_offered() {
+        let mut objects = Objects::open(Some(parse_ranges("0-1").unwrap()), None, None).unwrap();
+        objects.room = 100;
+        assert!(objects.keep(0, Value::from("x".repeat(20))).await.unwrap().is_had);
+        assert!(!objects.keep(1, Value::from("x".repeat(20))).await.unwrap().is_had);
+        assert!(objects.is_complete());
+        assert_eq!(objects.had().ranges().collect::<Vec<_>>(), [0..=0]);
+    }
+
+    #[test]
+    fn a_file_that_nobody_would_take_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = fs::File::create(directory.path().join("5.bin")).unwrap();
+        file.set_len((4 << 20) + 1).unwrap();
+        let error = Objects::open(None, Some(directory.path()), None).unwrap_err();
+        assert!(format!("{error:#}").contains("5.bin is too large"), "{error:#}");
+    }
+}
