@@ -12,7 +12,6 @@ use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
 
 const NO_ARGS: [&str; 0] = [];
 const LOCAL: &str = "127.0.0.1:0";
@@ -196,7 +195,7 @@ async fn values_are_saved_as_json_and_passed_on() {
         };
         assert_eq!(object, objects[usize::try_from(index).unwrap()]);
     }
-    last.connection().close(Duration::from_secs(10)).await.unwrap();
+    last.connection().close(PATIENCE).await.unwrap();
 }
 
 /// A small message that stands for a value of ten thousand million elements is told, not taken, and
