@@ -2,10 +2,12 @@
 //!
 //! A processor with wide vectors hashes eight or sixteen messages in about the time of one, each
 //! in a lane of its own. That pays from two messages on, unless the processor has instructions for
-//! SHA-256. The `sha2` crate does the rest.
+//! SHA-256, which `sha2` knows to use. A single message has code of its own, too.
 
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod single;
 
 use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -57,9 +59,21 @@ impl HmacKey {
         mut messages: impl Iterator<Item = &'a [u8]>,
         hmacs: &mut [[u8; HASH_LEN]],
     ) {
-        for hmacs in hmacs.chunks_mut(MAX_LANES) {
-            self.compute_with(Engine::best(), messages.by_ref().take(hmacs.len()), hmacs);
+        let engine = Engine::best();
+        if let [hmac] = hmacs {
+            if let Some(message) = messages.next() {
+                *hmac = self.compute_one(engine, message);
+            }
+            return;
         }
+        for hmacs in hmacs.chunks_mut(MAX_LANES) {
+            self.compute_with(engine, messages.by_ref().take(hmacs.len()), hmacs);
+        }
+    }
+
+    fn compute_one(&self, engine: Engine, message: &[u8]) -> [u8; HASH_LEN] {
+        let inner = engine.hash_one(&self.inner, &Remaining::new(message, BLOCK));
+        engine.hash_one(&self.outer, &Remaining::new(&inner, BLOCK))
     }
 
     fn compute_with<'a>(
@@ -106,7 +120,7 @@ impl<'a> Remaining<'a> {
 /// How several messages are hashed.
 #[derive(Clone, Copy)]
 enum Engine {
-    /// One after the other.
+    /// One after the other, by `sha2`.
     Serial,
     /// With vectors of 256 bits.
     #[cfg(target_arch = "x86_64")]
@@ -154,23 +168,34 @@ impl Engine {
         }
         let (messages, hashes) = (&all[..count], &mut hashes[..count]);
         match self {
-            _ if count < 2 => serial(from, messages, hashes),
-            Self::Serial => serial(from, messages, hashes),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(cpu) => lanes::hash_256(cpu, from, messages, hashes),
+            Self::Avx2(cpu) if count > 1 => lanes::hash_256(cpu, from, messages, hashes),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(cpu) => lanes::hash_512(cpu, from, messages, hashes),
+            Self::Avx512(cpu) if count > 1 => lanes::hash_512(cpu, from, messages, hashes),
+            _ => {
+                for (message, hash) in messages.iter().zip(hashes) {
+                    *hash = self.hash_one(from, message);
+                }
+            }
         }
         count
     }
-}
 
-fn serial(from: &State, messages: &[Remaining<'_>], hashes: &mut [[u8; HASH_LEN]]) {
-    for (message, hash) in messages.iter().zip(hashes) {
+    fn hash_one(self, from: &State, message: &Remaining<'_>) -> [u8; HASH_LEN] {
         let mut state = *from;
-        compress256(&mut state, message.whole);
-        compress256(&mut state, &message.padded[..message.padded_len]);
-        *hash = to_bytes(state);
+        self.compress(&mut state, message.whole);
+        self.compress(&mut state, &message.padded[..message.padded_len]);
+        to_bytes(state)
+    }
+
+    fn compress(self, state: &mut State, blocks: &[Block]) {
+        match self {
+            Self::Serial => compress256(state, blocks),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(cpu) => single::compress(cpu, state, blocks),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(cpu) => single::compress(*cpu, state, blocks),
+        }
     }
 }
 
