@@ -22,6 +22,7 @@
 //! assert!(network.run_until(|n| n[b].0.sessions().count() == 1));
 //! ```
 
+mod joined;
 mod link;
 mod random;
 
@@ -161,6 +162,8 @@ pub struct Network<M> {
     /// Jobs by when they are done.
     jobs: BTreeMap<(Time, u64), Working>,
     number: u64,
+    /// How often machines read what has arrived; at once if zero.
+    reading_interval: Duration,
     stats: NetworkStats,
     tapped: Option<Vec<Tapped>>,
 }
@@ -182,6 +185,7 @@ impl<M: Actor> Network<M> {
             timers: BTreeSet::new(),
             jobs: BTreeMap::new(),
             number: 0,
+            reading_interval: Duration::ZERO,
             stats: NetworkStats::default(),
             tapped: None,
         }
@@ -256,6 +260,13 @@ impl<M: Actor> Network<M> {
     /// Without, jobs take no time.
     pub fn set_job_cost(&mut self, node: NodeId, cost: Duration) {
         self.nodes[node.0].job_cost = cost;
+    }
+
+    /// Lets machines read what has arrived only at the multiples of `interval`, as busy programs do.
+    /// They get all of it before they can answer, joined as the operating system joins datagrams.
+    /// Zero, as it is in the beginning: each datagram comes alone, at once.
+    pub fn set_reading_interval(&mut self, interval: Duration) {
+        self.reading_interval = interval;
     }
 
     /// Takes a machine out as if its power had failed; packets to it vanish.
@@ -353,19 +364,32 @@ impl<M: Actor> Network<M> {
     }
 
     fn deliver_next(&mut self) {
-        let Some(Reverse(datagram)) = self.in_flight.pop() else { return };
-        let Some(&id) = self.by_address.get(&datagram.to) else { return };
+        let Some(Reverse(first)) = self.in_flight.pop() else { return };
+        let (arrival, mut to) = (first.arrival, BTreeMap::from([(first.to, vec![first])]));
+        while !self.reading_interval.is_zero() && self.next_arrival() == Some(arrival) {
+            let Some(Reverse(next)) = self.in_flight.pop() else { break };
+            to.entry(next.to).or_default().push(next);
+        }
+        for (to, datagrams) in to {
+            self.deliver(to, datagrams);
+        }
+    }
+
+    fn deliver(&mut self, to: SocketAddr, datagrams: Vec<InFlight>) {
+        let Some(&id) = self.by_address.get(&to) else { return };
         let Some(machine) = &mut self.nodes[id].machine else { return };
-        self.stats.delivered += 1;
-        let mut bytes = datagram.bytes;
-        let path = Path { interface: Interface(0), remote: datagram.from };
-        let ecn = match (datagram.marked, datagram.capable) {
-            (true, _) => Ecn::Congested,
-            (false, true) => Ecn::Capable,
-            (false, false) => Ecn::NotCapable,
-        };
-        machine.handle_datagrams(self.now, path, Arrived { ecn, ..Arrived::one(&mut bytes) });
+        self.stats.delivered += datagrams.len() as u64;
+        for mut run in joined::runs(datagrams) {
+            let path = Path { interface: Interface(0), remote: run.from };
+            machine.handle_datagrams(self.now, path, run.arrived());
+        }
         self.drain(id);
+    }
+
+    /// When what arrives at `time` is read.
+    fn reading(&self, time: Time) -> Time {
+        let interval = self.reading_interval.as_micros() as u64;
+        time.as_micros().checked_next_multiple_of(interval).map_or(time, Time::from_micros)
     }
 
     fn fire_next(&mut self) {
@@ -445,7 +469,7 @@ impl<M: Actor> Network<M> {
         self.stats.lost += u64::from(fates.is_empty());
         for delay in fates {
             self.number += 1;
-            let (arrival, number) = (departure + delay, self.number);
+            let (arrival, number) = (self.reading(departure + delay), self.number);
             let bytes = bytes.clone();
             let datagram = InFlight { arrival, number, from, to, marked, capable, bytes };
             self.in_flight.push(Reverse(datagram));
