@@ -158,6 +158,9 @@ struct Swarm {
 impl Swarm {
     fn new(seed: u64, link: Link, size: usize, chunk_size: u32) -> Self {
         let mut network = Network::new(seed, link);
+        if seed % 4 == 3 {
+            network.set_reading_interval(Duration::from_millis(5));
+        }
         let host = server(&mut network);
         let server = network.add(SERVER, host);
         let mut file = vec![0; size];
