@@ -10,9 +10,7 @@ use rtmfp::group::{GroupSpec, GroupSpecBuilder};
 use rtmfp::node::{Node, NodeConfig};
 use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::sim::{Actor, Link, Network, NodeId, SeededRandom};
-use rtmfp::transport::{
-    Arrived, Computed, Config, Job, Machine, Path, Time, Transmit, TransmitBuf,
-};
+use rtmfp::transport::{Config, Layer, Machine, Time};
 use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
 use rtmfp::vod::replica::Notice;
 use rtmfp::vod::{
@@ -31,13 +29,6 @@ enum Host {
 }
 
 impl Host {
-    fn machine(&mut self) -> &mut dyn Machine {
-        match self {
-            Self::Server(server) => &mut **server,
-            Self::Peer(peer, ..) => &mut **peer,
-        }
-    }
-
     fn is_complete(&self) -> bool {
         matches!(self, Self::Peer(_, _, true))
     }
@@ -50,27 +41,21 @@ impl Host {
     }
 }
 
-impl Machine for Host {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.machine().handle_datagrams(now, path, arrived);
-    }
-    fn handle_timeout(&mut self, now: Time) {
-        self.machine().handle_timeout(now);
-    }
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.machine().handle_computed(now, computed);
-    }
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.machine().poll_transmit(now, buf)
-    }
-    fn poll_timeout(&self) -> Option<Time> {
+impl Layer for Host {
+    type Inner = dyn Machine;
+
+    fn inner(&self) -> &Self::Inner {
         match self {
-            Self::Server(server) => server.poll_timeout(),
-            Self::Peer(peer, ..) => peer.poll_timeout(),
+            Self::Server(server) => &**server,
+            Self::Peer(peer, ..) => &**peer,
         }
     }
-    fn poll_job(&mut self) -> Option<Job> {
-        self.machine().poll_job()
+
+    fn inner_mut(&mut self) -> &mut Self::Inner {
+        match self {
+            Self::Server(server) => &mut **server,
+            Self::Peer(peer, ..) => &mut **peer,
+        }
     }
 }
 

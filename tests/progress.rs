@@ -7,7 +7,7 @@ use rtmfp::group::GroupSpecBuilder;
 use rtmfp::node::{Node, NodeConfig, NodeEvent};
 use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::sim::{Actor, Link, Network, NodeId};
-use rtmfp::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use rtmfp::transport::{Layer, Machine, Time};
 use rtmfp::vod::session::{FileCommand, FileService, PROGRESS_INTERVAL, Progress};
 use rtmfp::vod::{FileEvent, FilePeer, Integrity};
 use std::sync::Arc;
@@ -22,40 +22,27 @@ enum Host {
 }
 
 impl Host {
-    fn machine(&mut self) -> &mut dyn Machine {
-        match self {
-            Self::Server(server) => &mut **server,
-            Self::Fetch(fetch, ..) => &mut **fetch,
-        }
-    }
-
     fn told(&self) -> &[bool] {
         let Self::Fetch(_, _, told) = self else { panic!("not a fetch") };
         told
     }
 }
 
-impl Machine for Host {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.machine().handle_datagrams(now, path, arrived);
-    }
-    fn handle_timeout(&mut self, now: Time) {
-        self.machine().handle_timeout(now);
-    }
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.machine().handle_computed(now, computed);
-    }
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.machine().poll_transmit(now, buf)
-    }
-    fn poll_timeout(&self) -> Option<Time> {
+impl Layer for Host {
+    type Inner = dyn Machine;
+
+    fn inner(&self) -> &Self::Inner {
         match self {
-            Self::Server(server) => server.poll_timeout(),
-            Self::Fetch(fetch, ..) => fetch.poll_timeout(),
+            Self::Server(server) => &**server,
+            Self::Fetch(fetch, ..) => &**fetch,
         }
     }
-    fn poll_job(&mut self) -> Option<Job> {
-        self.machine().poll_job()
+
+    fn inner_mut(&mut self) -> &mut Self::Inner {
+        match self {
+            Self::Server(server) => &mut **server,
+            Self::Fetch(fetch, ..) => &mut **fetch,
+        }
     }
 }
 

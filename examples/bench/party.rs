@@ -7,9 +7,7 @@ use crate::keylog::KeyLog;
 use anyhow::{Context, bail};
 use rtmfp::crypto::{DhGroup, Identity, IdentityConfig, KeyStyle, Negotiation};
 use rtmfp::driver::{self, Clock, Events, Handle, Service, ShutdownError, Sockets, os_random};
-use rtmfp::transport::{
-    Arrived, Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
-};
+use rtmfp::transport::{Config, Endpoint, Event, Layer, Time};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -166,32 +164,19 @@ impl<A: App> Running<A> {
     }
 }
 
-impl<A: App> Machine for Party<A> {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.endpoint.handle_datagrams(now, path, arrived);
+impl<A: App> Layer for Party<A> {
+    type Inner = Endpoint;
+
+    fn inner(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn inner_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
+
+    fn after_call(&mut self, now: Time) {
         self.pump(now);
-    }
-
-    fn handle_timeout(&mut self, now: Time) {
-        self.endpoint.handle_timeout(now);
-        self.pump(now);
-    }
-
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.endpoint.handle_computed(now, computed);
-        self.pump(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.endpoint.poll_transmit(now, buf)
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        self.endpoint.poll_timeout()
-    }
-
-    fn poll_job(&mut self) -> Option<Job> {
-        self.endpoint.poll_job()
     }
 }
 

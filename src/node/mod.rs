@@ -17,8 +17,7 @@ use crate::crypto::{Epd, Fingerprint, Identity};
 use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri};
 use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
 use crate::transport::{
-    Arrived, Computed, Config, Endpoint, FlowId, Job, Machine, OpenError, OpenId, Path, Random,
-    SessionId, Time, Transmit, TransmitBuf,
+    Config, Endpoint, FlowId, Layer, OpenError, OpenId, Random, SessionId, Time,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -331,28 +330,22 @@ impl Node {
     }
 }
 
-impl Machine for Node {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.endpoint.handle_datagrams(now, path, arrived);
+impl Layer for Node {
+    type Inner = Endpoint;
+
+    fn inner(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn inner_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
+
+    fn after_call(&mut self, now: Time) {
         self.pump(now);
     }
 
-    fn handle_timeout(&mut self, now: Time) {
-        self.endpoint.handle_timeout(now);
-        self.own_timeouts(now);
-        self.pump(now);
-    }
-
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.endpoint.handle_computed(now, computed);
-        self.pump(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.endpoint.poll_transmit(now, buf)
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
+    fn poll_own_timeout(&self) -> Option<Time> {
         let groups = self.groups.values().filter_map(|joined| joined.group.poll_timeout());
         let attempts = self.attempts.values().map(|&(_, at)| at);
         let server = match &self.server {
@@ -362,11 +355,11 @@ impl Machine for Node {
             }
             _ => None,
         };
-        groups.chain(attempts).chain(server).chain(self.endpoint.poll_timeout()).min()
+        groups.chain(attempts).chain(server).min()
     }
 
-    fn poll_job(&mut self) -> Option<Job> {
-        self.endpoint.poll_job()
+    fn handle_own_timeout(&mut self, now: Time) {
+        self.own_timeouts(now);
     }
 }
 

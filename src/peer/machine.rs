@@ -8,7 +8,7 @@ use crate::driver::{KeyLogFile, Service};
 use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent};
 use crate::node::{ConnectError, GroupHandle, Node, NodeEvent};
-use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Layer, Time};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -207,32 +207,19 @@ fn log_refusal(done: Option<Result<(), crate::group::GroupError>>) {
     }
 }
 
-impl Machine for PeerMachine {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.node.handle_datagrams(now, path, arrived);
+impl Layer for PeerMachine {
+    type Inner = Node;
+
+    fn inner(&self) -> &Node {
+        &self.node
+    }
+
+    fn inner_mut(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
+    fn after_call(&mut self, now: Time) {
         self.deliver(now);
-    }
-
-    fn handle_timeout(&mut self, now: Time) {
-        self.node.handle_timeout(now);
-        self.deliver(now);
-    }
-
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.node.handle_computed(now, computed);
-        self.deliver(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.node.poll_transmit(now, buf)
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        self.node.poll_timeout()
-    }
-
-    fn poll_job(&mut self) -> Option<Job> {
-        self.node.poll_job()
     }
 }
 

@@ -20,8 +20,7 @@ use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::{Keepalive, ServerConfig, ServerConnection};
 use crate::transport::{
-    Arrived, Computed, Config, Endpoint, Event, FlowId, Introduction, Job, Machine, Path, Random,
-    SessionId, Time, Transmit, TransmitBuf,
+    Config, Endpoint, Event, FlowId, Introduction, Layer, Random, SessionId, Time,
 };
 use crate::wire::{Address, Origin};
 use client::Client;
@@ -338,34 +337,27 @@ impl Rendezvous {
     }
 }
 
-impl Machine for Rendezvous {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.endpoint.handle_datagrams(now, path, arrived);
+impl Layer for Rendezvous {
+    type Inner = Endpoint;
+
+    fn inner(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn inner_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
+
+    fn after_call(&mut self, now: Time) {
         self.pump(now);
     }
 
-    fn handle_timeout(&mut self, now: Time) {
-        self.endpoint.handle_timeout(now);
+    fn poll_own_timeout(&self) -> Option<Time> {
+        self.deadlines.first().map(|&(at, _)| at)
+    }
+
+    fn handle_own_timeout(&mut self, now: Time) {
         self.client_timeouts(now);
-        self.pump(now);
-    }
-
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.endpoint.handle_computed(now, computed);
-        self.pump(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.endpoint.poll_transmit(now, buf)
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        let deadline = self.deadlines.first().map(|&(at, _)| at);
-        [deadline, self.endpoint.poll_timeout()].into_iter().flatten().min()
-    }
-
-    fn poll_job(&mut self) -> Option<Job> {
-        self.endpoint.poll_job()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::driver::{KeyLogFile, Service};
 use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
-use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Layer, Time};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -55,33 +55,25 @@ impl ServerMachine {
     }
 }
 
-impl Machine for ServerMachine {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.rendezvous.handle_datagrams(now, path, arrived);
+impl Layer for ServerMachine {
+    type Inner = Rendezvous;
+
+    fn inner(&self) -> &Rendezvous {
+        &self.rendezvous
     }
 
-    fn handle_timeout(&mut self, now: Time) {
-        self.rendezvous.handle_timeout(now);
+    fn inner_mut(&mut self) -> &mut Rendezvous {
+        &mut self.rendezvous
+    }
+
+    fn poll_own_timeout(&self) -> Option<Time> {
+        (!self.stopping).then_some(self.report_at)
+    }
+
+    fn handle_own_timeout(&mut self, now: Time) {
         if now >= self.report_at {
             self.report(now);
         }
-    }
-
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.rendezvous.handle_computed(now, computed);
-    }
-
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.rendezvous.poll_transmit(now, buf)
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        let report = (!self.stopping).then_some(self.report_at);
-        [report, self.rendezvous.poll_timeout()].into_iter().flatten().min()
-    }
-
-    fn poll_job(&mut self) -> Option<Job> {
-        self.rendezvous.poll_job()
     }
 }
 
@@ -122,6 +114,7 @@ mod tests {
     use crate::crypto::{Identity, IdentityConfig};
     use crate::rendezvous::RendezvousConfig;
     use crate::sim::SeededRandom;
+    use crate::transport::Machine;
 
     #[test]
     fn nothing_is_reported_while_nothing_changes() {

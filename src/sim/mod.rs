@@ -29,9 +29,7 @@ mod random;
 pub use link::Link;
 pub use random::SeededRandom;
 
-use crate::transport::{
-    Arrived, Computed, Ecn, Endpoint, Interface, Job, Machine, Path, Time, Transmit, TransmitBuf,
-};
+use crate::transport::{Ecn, Endpoint, Interface, Job, Layer, Machine, Path, Time, TransmitBuf};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::SocketAddr;
@@ -53,24 +51,15 @@ pub trait Actor: Machine {
 #[derive(Debug)]
 pub struct Bare(pub Endpoint);
 
-impl Machine for Bare {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.0.handle_datagrams(now, path, arrived);
+impl Layer for Bare {
+    type Inner = Endpoint;
+
+    fn inner(&self) -> &Endpoint {
+        &self.0
     }
-    fn handle_timeout(&mut self, now: Time) {
-        self.0.handle_timeout(now);
-    }
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.0.handle_computed(now, computed);
-    }
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.0.poll_transmit(now, buf)
-    }
-    fn poll_timeout(&self) -> Option<Time> {
-        self.0.poll_timeout()
-    }
-    fn poll_job(&mut self) -> Option<Job> {
-        self.0.poll_job()
+
+    fn inner_mut(&mut self) -> &mut Endpoint {
+        &mut self.0
     }
 }
 

@@ -38,3 +38,61 @@ pub trait Machine {
     #[must_use]
     fn poll_job(&mut self) -> Option<Job>;
 }
+
+/// A machine around another one: a node around an endpoint, a service around a node. It gets its
+/// share of time, and is asked after everything that the inner machine was told.
+///
+/// Every layer is a [`Machine`].
+pub trait Layer {
+    /// The machine inside.
+    type Inner: Machine + ?Sized;
+
+    /// The machine inside.
+    fn inner(&self) -> &Self::Inner;
+
+    /// The machine inside.
+    fn inner_mut(&mut self) -> &mut Self::Inner;
+
+    /// The inner machine was called and may have events.
+    fn after_call(&mut self, _now: Time) {}
+
+    /// When [`handle_own_timeout`](Self::handle_own_timeout) wants to be called, without regard to
+    /// the inner machine.
+    fn poll_own_timeout(&self) -> Option<Time> {
+        None
+    }
+
+    /// Does what is due. Called with every timeout, also those of the inner machine, and before
+    /// [`after_call`](Self::after_call).
+    fn handle_own_timeout(&mut self, _now: Time) {}
+}
+
+impl<L: Layer> Machine for L {
+    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
+        self.inner_mut().handle_datagrams(now, path, arrived);
+        self.after_call(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.inner_mut().handle_timeout(now);
+        self.handle_own_timeout(now);
+        self.after_call(now);
+    }
+
+    fn handle_computed(&mut self, now: Time, computed: Computed) {
+        self.inner_mut().handle_computed(now, computed);
+        self.after_call(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
+        self.inner_mut().poll_transmit(now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        [self.poll_own_timeout(), self.inner().poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn poll_job(&mut self) -> Option<Job> {
+        self.inner_mut().poll_job()
+    }
+}

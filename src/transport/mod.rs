@@ -1,7 +1,7 @@
 //! Sessions and flows (RFC 7016 §3), without sockets.
 //!
 //! [`Endpoint`] is the whole of it: feed it datagrams and time, take datagrams and [`Event`]s.
-//! [`Machine`] states the contract that it shares with the machines built on top of it.
+//! [`Machine`] states the contract that it shares with the machines built on top of it, each a [`Layer`].
 //!
 //! | file | what |
 //! | --- | --- |
@@ -37,7 +37,7 @@ pub use endpoint::{Endpoint, Random, SessionRef};
 pub use event::{CloseReason, Event, Introduction, OpenError, OpenId, Role, SendError};
 pub use id::{FlowId, SessionId};
 pub use job::{Computed, Job};
-pub use machine::Machine;
+pub use machine::{Layer, Machine};
 pub use passwords::Passwords;
 pub use recv_flow::COMPLETE_LINGER;
 pub use rtt::{INITIAL_ERTO, MAX_ECHO_AGE, MAX_ERTO, MIN_ERTO};

@@ -15,7 +15,7 @@ use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent, GroupSpec, ReplicationStrategy};
 use crate::node::{GroupHandle, Node, NodeEvent};
 use crate::range::IndexSet;
-use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Layer, Time};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -300,37 +300,31 @@ impl FilePeer {
     }
 }
 
-impl Machine for FilePeer {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.node.handle_datagrams(now, path, arrived);
+impl Layer for FilePeer {
+    type Inner = Node;
+
+    fn inner(&self) -> &Node {
+        &self.node
+    }
+
+    fn inner_mut(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
+    fn after_call(&mut self, now: Time) {
         self.pump(now);
     }
 
-    fn handle_timeout(&mut self, now: Time) {
-        self.node.handle_timeout(now);
+    fn poll_own_timeout(&self) -> Option<Time> {
+        self.reconnect
+    }
+
+    fn handle_own_timeout(&mut self, now: Time) {
         if self.reconnect.is_some_and(|at| at <= now) {
             self.reconnect = None;
             if let Some((uri, addresses)) = &self.server {
                 self.node.connect(now, uri, addresses);
             }
         }
-        self.pump(now);
-    }
-
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.node.handle_computed(now, computed);
-        self.pump(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.node.poll_transmit(now, buf)
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        [self.reconnect, self.node.poll_timeout()].into_iter().flatten().min()
-    }
-
-    fn poll_job(&mut self) -> Option<Job> {
-        self.node.poll_job()
     }
 }

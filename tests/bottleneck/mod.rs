@@ -5,8 +5,8 @@ use bytes::Bytes;
 use rtmfp::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
 use rtmfp::sim::{Actor, Link, Network, NodeId};
 use rtmfp::transport::{
-    Arrived, Computed, Config, Controller, Endpoint, Event, FlowId, FlowOptions, Job, Machine,
-    MessageOptions, Path as TransportPath, SessionId, Time, Transmit, TransmitBuf,
+    Config, Controller, Endpoint, Event, FlowId, FlowOptions, Layer, MessageOptions, SessionId,
+    Time,
 };
 use std::time::Duration;
 
@@ -67,24 +67,15 @@ impl Host {
     }
 }
 
-impl Machine for Host {
-    fn handle_datagrams(&mut self, now: Time, path: TransportPath, arrived: Arrived<'_>) {
-        self.endpoint.handle_datagrams(now, path, arrived);
+impl Layer for Host {
+    type Inner = Endpoint;
+
+    fn inner(&self) -> &Endpoint {
+        &self.endpoint
     }
-    fn handle_timeout(&mut self, now: Time) {
-        self.endpoint.handle_timeout(now);
-    }
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.endpoint.handle_computed(now, computed);
-    }
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.endpoint.poll_transmit(now, buf)
-    }
-    fn poll_timeout(&self) -> Option<Time> {
-        self.endpoint.poll_timeout()
-    }
-    fn poll_job(&mut self) -> Option<Job> {
-        self.endpoint.poll_job()
+
+    fn inner_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
     }
 }
 

@@ -14,9 +14,7 @@ use rtmfp::group::{GroupEvent, GroupSpec};
 use rtmfp::node::{GroupHandle, Node, NodeConfig, NodeEvent};
 use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::sim::{Actor, Link, Network, NodeId};
-use rtmfp::transport::{
-    Arrived, Computed, Endpoint, Job, Machine, Path, Time, Transmit, TransmitBuf,
-};
+use rtmfp::transport::{Endpoint, Layer, Machine, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -50,15 +48,6 @@ pub fn object(index: u64) -> Bytes {
 }
 
 impl Host {
-    fn machine(&mut self) -> &mut dyn Machine {
-        match self {
-            Self::Server(server) => &mut **server,
-            Self::Peer(peer) => &mut peer.node,
-            Self::End(endpoint) => &mut **endpoint,
-            Self::Player(player) => &mut **player,
-        }
-    }
-
     pub fn player(&self) -> &Player {
         let Self::Player(player) = self else { panic!("not a player") };
         player
@@ -80,29 +69,25 @@ impl Host {
     }
 }
 
-impl Machine for Host {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.machine().handle_datagrams(now, path, arrived);
-    }
-    fn handle_timeout(&mut self, now: Time) {
-        self.machine().handle_timeout(now);
-    }
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.machine().handle_computed(now, computed);
-    }
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.machine().poll_transmit(now, buf)
-    }
-    fn poll_timeout(&self) -> Option<Time> {
+impl Layer for Host {
+    type Inner = dyn Machine;
+
+    fn inner(&self) -> &Self::Inner {
         match self {
-            Self::Server(server) => server.poll_timeout(),
-            Self::Peer(peer) => peer.node.poll_timeout(),
-            Self::End(endpoint) => endpoint.poll_timeout(),
-            Self::Player(player) => player.poll_timeout(),
+            Self::Server(server) => &**server,
+            Self::Peer(peer) => &peer.node,
+            Self::End(endpoint) => &**endpoint,
+            Self::Player(player) => &**player,
         }
     }
-    fn poll_job(&mut self) -> Option<Job> {
-        self.machine().poll_job()
+
+    fn inner_mut(&mut self) -> &mut Self::Inner {
+        match self {
+            Self::Server(server) => &mut **server,
+            Self::Peer(peer) => &mut peer.node,
+            Self::End(endpoint) => &mut **endpoint,
+            Self::Player(player) => &mut **player,
+        }
     }
 }
 

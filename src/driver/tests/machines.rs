@@ -3,7 +3,8 @@
 use crate::crypto::{Identity, IdentityConfig};
 use crate::driver::{Service, os_random};
 use crate::transport::{
-    Arrived, Computed, Config, Endpoint, Event, Job, Machine, Path, Time, Transmit, TransmitBuf,
+    Arrived, Computed, Config, Endpoint, Event, Job, Layer, Machine, Path, Time, Transmit,
+    TransmitBuf,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -133,29 +134,15 @@ impl Peer {
     }
 }
 
-impl Machine for Peer {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.endpoint.handle_datagrams(now, path, arrived);
+impl Layer for Peer {
+    type Inner = Endpoint;
+
+    fn inner(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    fn handle_timeout(&mut self, now: Time) {
-        self.endpoint.handle_timeout(now);
-    }
-
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.endpoint.handle_computed(now, computed);
-    }
-
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.endpoint.poll_transmit(now, buf)
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        self.endpoint.poll_timeout()
-    }
-
-    fn poll_job(&mut self) -> Option<Job> {
-        self.endpoint.poll_job()
+    fn inner_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
     }
 }
 

@@ -6,7 +6,7 @@ use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
 use crate::node::NodeEvent;
 use crate::range::IndexSet;
-use crate::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use crate::transport::{Layer, Time};
 use crate::vod::replica::{Stage, StoreReply};
 use crate::vod::{FileEvent, FilePeer, Layout, Request, StoreError};
 use std::net::SocketAddr;
@@ -125,33 +125,23 @@ impl FileService {
     }
 }
 
-impl Machine for FileService {
-    fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
-        self.peer.handle_datagrams(now, path, arrived);
+impl Layer for FileService {
+    type Inner = FilePeer;
+
+    fn inner(&self) -> &FilePeer {
+        &self.peer
+    }
+
+    fn inner_mut(&mut self) -> &mut FilePeer {
+        &mut self.peer
+    }
+
+    fn after_call(&mut self, now: Time) {
         self.touch(now);
     }
 
-    fn handle_timeout(&mut self, now: Time) {
-        self.peer.handle_timeout(now);
-        self.touch(now);
-    }
-
-    fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.peer.handle_computed(now, computed);
-        self.touch(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.peer.poll_transmit(now, buf)
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        let publish = self.is_stale.then_some(self.publish_after);
-        [publish, self.peer.poll_timeout()].into_iter().flatten().min()
-    }
-
-    fn poll_job(&mut self) -> Option<Job> {
-        self.peer.poll_job()
+    fn poll_own_timeout(&self) -> Option<Time> {
+        self.is_stale.then_some(self.publish_after)
     }
 }
 
