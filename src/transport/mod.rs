@@ -1,7 +1,8 @@
 //! Sessions and flows (RFC 7016 §3), without sockets.
 //!
 //! [`Endpoint`] is the whole of it: feed it datagrams and time, take datagrams and [`Event`]s.
-//! [`Machine`] states the contract that it shares with the machines built on top of it, each a [`Layer`].
+//! [`Machine`] states the contract that it shares with the machines built on top of it, which are
+//! [`Layer`]s around it.
 //!
 //! | file | what |
 //! | --- | --- |
