@@ -1,8 +1,9 @@
 //! A peer without sockets: one endpoint, its NetConnection, and its NetGroups.
 //!
-//! [`Node`] moves sessions, flows and messages between the three and implements [`Machine`], so
-//! that a driver, the simulator, or a program with a loop of its own can run it. Call anything,
-//! follow the drain rule of [`Machine`], and take [`NodeEvent`]s.
+//! [`Node`] moves sessions, flows and messages between the three and is a [`Layer`] around the
+//! endpoint, so that a driver, the simulator, or a program with a loop of its own can run it. Call
+//! anything, follow the drain rule of [machines](crate::transport::Machine), and take
+//! [`NodeEvent`]s.
 //!
 //! | file | what |
 //! | --- | --- |
