@@ -163,6 +163,16 @@ fn what_stands_after_a_close_in_a_packet_is_not_done() {
 }
 
 #[test]
+fn hostile_repetitions_of_a_request_draw_one_answer() {
+    let mut puppet = Puppet::initiator(10, quick());
+    puppet.send_together(&[&[Chunk::CloseRequest; 100], &[Chunk::CloseRequest; 100]]);
+    puppet.lone.drain();
+    let packets = puppet.take();
+    assert_eq!(packets.len(), 1);
+    assert_eq!(packets[0].chunks(), [Chunk::CloseAck]);
+}
+
+#[test]
 fn hostile_pings_do_not_keep_the_answer_out() {
     let mut puppet = Puppet::initiator(7, quick());
     let mut chunks = vec![Chunk::Ping(b"ping"); 100];

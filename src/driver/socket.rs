@@ -24,7 +24,7 @@ const MAX_SEND: usize = 65_507;
 const JOINED_BUFFER: usize = 65_536;
 /// Bytes of one receive buffer otherwise. The observed player sends and takes at most 4,996.
 const SINGLE_BUFFER: usize = 8192;
-/// One call takes all that has arrived, as far as there are buffers. Elsewhere it takes one datagram.
+/// One call takes all that has arrived, as far as there are buffers; elsewhere, one datagram.
 const TAKES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// A socket that fails this often in a row to receive rests for [`RECEIVE_REST`].
 const MAX_RECEIVE_ERRORS: u32 = 8;

@@ -360,7 +360,8 @@ impl Session {
     }
 
     fn on_close_request(&mut self, cx: &mut Context<'_>) {
-        self.keep_farewells();
+        // One answer is enough for any number of requests.
+        self.keep_only(kind::CLOSE_REQUEST);
         self.push_control(None, kind::CLOSE_ACK, &[]);
         if self.state == State::Open {
             self.end_flows();
@@ -373,7 +374,7 @@ impl Session {
     fn on_close_ack(&mut self, cx: &mut Context<'_>) {
         let was_open = self.state == State::Open;
         self.end_flows();
-        self.keep_farewells();
+        self.keep_only(kind::CLOSE_ACK);
         self.state = State::Closed;
         if was_open {
             self.report_closed(cx, CloseReason::Far);
@@ -381,11 +382,10 @@ impl Session {
     }
 
     /// Drops what waits to be sent, as it is of no use now and must not keep an answer out, but for
-    /// the chunks of the close. If both ends close at once, a request and the answer to our own can
+    /// this chunk of the close. If both ends close at once, a request and the answer to our own can
     /// arrive together: the far end still waits for its answer.
-    fn keep_farewells(&mut self) {
-        let is_farewell = |kind| matches!(kind, kind::CLOSE_REQUEST | kind::CLOSE_ACK);
-        self.outbox.retain(|control| control.chunk.first().copied().is_some_and(is_farewell));
+    fn keep_only(&mut self, kind: u8) {
+        self.outbox.retain(|control| control.chunk.first() == Some(&kind));
     }
 
     fn after_chunks(&mut self, cx: &mut Context<'_>, path: Path, packet: &mut Packet) {
