@@ -1,5 +1,6 @@
 //! Key logs: the secrets of sessions, appended to a file for those who decode captures.
 
+use super::output::OutputPlace;
 use crate::transport::{Endpoint, SessionId};
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -42,7 +43,8 @@ pub struct KeyLogFileError {
 
 impl KeyLogFile {
     /// Opens a file to append to, and makes it if it does not exist. On Unix only its owner may
-    /// read and write it from then on, also if it existed.
+    /// read and write it from then on, also if it existed. A device, a pipe or an open descriptor
+    /// (`/dev/stderr`) is written to as it is.
     ///
     /// # Errors
     ///
@@ -92,16 +94,17 @@ impl fmt::Debug for KeyLogFile {
 }
 
 fn append(path: &Path) -> io::Result<File> {
+    if let OutputPlace::InOrder(place) = OutputPlace::locate(path)? {
+        let unread = "it is a pipe that no process reads; start the reader first";
+        return place.open()?.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, unread));
+    }
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
-    // What is no file, /dev/stderr for example, keeps its mode.
     #[cfg(unix)]
-    if file.metadata()?.is_file() {
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    }
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     Ok(file)
 }
 
@@ -126,5 +129,19 @@ mod tests {
         }
         let error = KeyLogFile::open(directory.path()).unwrap_err();
         assert!(error.to_string().starts_with("cannot write the key log "), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_reads_is_reported_and_stays() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::os::unix::fs::FileTypeExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let error = KeyLogFile::open(&path).unwrap_err();
+        assert!(error.source.to_string().contains("no process reads"), "{error:?}");
+        assert!(path.metadata().unwrap().file_type().is_fifo());
+        KeyLogFile::open("/dev/null").unwrap().add_line("a").unwrap();
     }
 }

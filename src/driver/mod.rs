@@ -46,6 +46,7 @@
 //! | `address` | which addresses this host has |
 //! | `jobs` | the pool for [`Job`](crate::transport::Job)s |
 //! | `key_log` | the file of secrets for those who decode captures |
+//! | `output` | what a path for output names |
 //! | `clock`, `random` | time and randomness of the operating system |
 
 mod address;
@@ -54,6 +55,7 @@ mod error;
 mod handle;
 mod jobs;
 mod key_log;
+mod output;
 mod random;
 mod readiness;
 mod socket;
@@ -69,6 +71,7 @@ pub use error::{BindError, ShutdownError, Stopped};
 pub use handle::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE, Events, Handle, spawn};
 pub use jobs::MAX_WAITING_JOBS;
 pub use key_log::{KeyLogFile, KeyLogFileError};
+pub use output::{InOrder, OutputPlace};
 pub use random::os_random;
 pub use sockets::{MAX_SOCKETS, Sockets};
 pub use stats::Stats;
