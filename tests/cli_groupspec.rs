@@ -41,6 +41,38 @@ fn guests_of_a_group_with_a_password_may_not_publish() {
     assert!(text.contains(&id), "the same group: {text}");
 }
 
+/// Groupspecs recorded from Flash Player 10.3 for `setPostingPassword("pw")` and
+/// `setPublishPassword("pub")`.
+#[test]
+fn a_password_gives_the_group_of_an_application_that_sets_it() {
+    let posting = new(&["t", "--posting", "--server-channel", "--posting-password", "pw"]);
+    assert_eq!(
+        posting.as_str(),
+        "G:0103210730c952fab122c3f9759f02a6d95c3758b246b4fee239957b2d4fee46e26170c4010c020e7400\
+         03177077"
+    );
+    let publish = new(&["t", "--multicast", "--server-channel", "--publish-password", "pub"]);
+    assert_eq!(
+        publish.as_str(),
+        "G:010121050017dea7770f7ecff7ab3c20506546129e96bdeba2f544bb8e5414eb79786122010c020e7400\
+         0415707562"
+    );
+}
+
+#[test]
+fn passwords_are_salted_on_demand() {
+    let args = ["live", "--multicast", "--publish-password", "password"];
+    let salted = |option: &str| new(&[&args[..], &[option]].concat());
+    assert!(salted("--salt=salt").as_str().starts_with(
+        "G:0101250573616c7413601bda4ea78e55a07b98866d2be6be0744e3866f13c00c811cab608a28f322"
+    ));
+    let (one, other) = (salted("--salt"), salted("--salt"));
+    assert!(one.may_publish() && other.may_publish());
+    assert_ne!(one.group_id(), other.group_id());
+    assert_ne!(one.group_id(), new(&args).group_id());
+    fail(&mut rtmfp(["groupspec", "new", "x", "--salt"]), 2);
+}
+
 #[test]
 fn unique_groups_differ() {
     let make = || new(&["film", "--replication", "--unique"]).group_id();

@@ -27,7 +27,8 @@ pub(crate) enum GroupspecVerb {
 #[command(after_help = "\
 Examples:
   rtmfp groupspec new chat --posting --server-channel
-  rtmfp groupspec new live --multicast --server-channel --publish-password secret")]
+  rtmfp groupspec new live --multicast --server-channel --publish-password secret
+  rtmfp groupspec new chat --posting-password secret --salt")]
 pub(crate) struct NewArgs {
     /// Name of the group
     name: String,
@@ -64,13 +65,21 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "ADDR")]
     ip_multicast: Vec<IpMulticastAddress>,
 
-    /// Ask this password of those who publish streams
-    #[arg(long, value_name = "PASSWORD")]
+    /// Ask this password of those who publish streams (setPublishPassword)
+    #[arg(long, value_name = "PASSWORD", group = "passwords")]
     publish_password: Option<String>,
 
-    /// Ask this password of those who post
-    #[arg(long, value_name = "PASSWORD")]
+    /// Ask this password of those who post (setPostingPassword)
+    #[arg(long, value_name = "PASSWORD", group = "passwords")]
     posting_password: Option<String>,
+
+    /// Salt the passwords, with this text or, without one, with a random one
+    ///
+    /// Who knows the groupspec finds a weak password more slowly then. Without this option the group
+    /// is that of an application which calls setPostingPassword("…") with the password alone.
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, require_equals = true)]
+    #[arg(requires = "passwords")]
+    salt: Option<Option<String>>,
 
     /// Make the group distinct from every other of the same name (makeUnique)
     #[arg(long)]
@@ -110,11 +119,16 @@ fn new(args: &NewArgs) -> anyhow::Result<GroupSpec> {
         .server_channel(args.server_channel)
         .peer_to_peer_disabled(args.no_peer_to_peer)
         .ip_multicast_member_updates(args.member_updates);
+    let salt = match &args.salt {
+        None => String::new(),
+        Some(None) => random_salt(),
+        Some(Some(text)) => text.clone(),
+    };
     if let Some(password) = &args.publish_password {
-        builder = builder.publish_password(password, &salt());
+        builder = builder.publish_password(password, &salt);
     }
     if let Some(password) = &args.posting_password {
-        builder = builder.posting_password(password, &salt());
+        builder = builder.posting_password(password, &salt);
     }
     if args.unique {
         let mut tag = [0; 32];
@@ -127,7 +141,7 @@ fn new(args: &NewArgs) -> anyhow::Result<GroupSpec> {
     Ok(builder.build()?)
 }
 
-fn salt() -> String {
+fn random_salt() -> String {
     format!("{:016x}", os_random().next_u64())
 }
 

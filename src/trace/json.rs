@@ -406,6 +406,18 @@ mod tests {
         assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
     }
 
+    /// The object and the array are `o.self = o` and `a[0] = a` as Flash Player writes them.
+    #[test]
+    fn a_cycle_is_text_that_names_what_encloses_it() {
+        let json = |bytes: &'static [u8]| {
+            let value = amf::from_bytes(bytes).unwrap();
+            written(|json| write_amf(json, &value))
+        };
+        let object = json(b"\x11\x0A\x0B\x01\x09self\x0A\x00\x01");
+        assert_eq!(object, "{\"self\":\"<enclosing object>\"}");
+        assert_eq!(json(b"\x11\x09\x03\x01\x09\x00"), "[\"<enclosing array>\"]");
+    }
+
     #[test]
     fn amf_is_bounded() {
         let mut value = amf::Value::Null;
