@@ -62,6 +62,9 @@ impl Node {
             }
             while let Some(event) = self.groups.get_mut(&handle).and_then(|j| j.group.poll_event())
             {
+                if let GroupEvent::NeighborConnect { peer, .. } = event {
+                    self.search.met(handle, peer);
+                }
                 self.events.push_back(NodeEvent::Group(handle, event));
             }
         }

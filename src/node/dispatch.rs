@@ -82,6 +82,7 @@ impl Node {
         }
         self.events.push_back(NodeEvent::SessionOpened(session));
         self.peers.insert(session, far);
+        self.search.reached(far);
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
             self.tell_group_of_session(now, handle, session);
         }
@@ -112,6 +113,11 @@ impl Node {
     pub(super) fn fail_connection(&mut self, error: ConnectError) {
         self.server = Server::None;
         self.forget_server_flows();
+        self.connect_failed(error);
+    }
+
+    fn connect_failed(&mut self, error: ConnectError) {
+        self.search.connect_failed(error.clone());
         self.events.push_back(NodeEvent::ConnectFailed(error));
     }
 
@@ -137,6 +143,7 @@ impl Node {
     fn on_open_failed(&mut self, now: Time, open: OpenId, error: OpenError) {
         if let Some((peer, _)) = self.attempts.remove(&open) {
             tracing::debug!(%peer, %error, "member not reached");
+            self.search.unreached(peer, error);
             for joined in self.groups.values_mut() {
                 joined.group.on_connect_failed(now, peer);
             }
@@ -160,11 +167,10 @@ impl Node {
                 let was_connected = server.connection.is_connected();
                 self.server = Server::None;
                 self.forget_server_flows();
-                self.events.push_back(if was_connected {
-                    NodeEvent::Disconnected
-                } else {
-                    NodeEvent::ConnectFailed(ConnectError::Closed)
-                });
+                match was_connected {
+                    true => self.events.push_back(NodeEvent::Disconnected),
+                    false => self.connect_failed(ConnectError::Closed),
+                }
             }
             _ => {}
         }
@@ -320,6 +326,7 @@ impl Node {
             }
             Some(Sender::GroupServer(handle)) => {
                 tracing::warn!("the server does not offer group membership");
+                self.search.unserved(handle);
                 if let Some(joined) = self.groups.get_mut(&handle) {
                     joined.server_flow = None;
                 }
@@ -362,6 +369,7 @@ impl Node {
         let Some(info) = self.endpoint.session(session) else { return };
         let server = info.path().remote;
         self.server_address = Some(server);
+        self.search.connected();
         self.events.push_back(NodeEvent::Connected { server });
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
             self.join_at_server(now, handle);
@@ -393,7 +401,11 @@ impl Node {
         }
         let late: Vec<OpenId> =
             self.attempts.iter().filter(|(_, (_, at))| *at <= now).map(|(&open, _)| open).collect();
-        late.into_iter().for_each(|open| self.endpoint.cancel_open(open));
+        for open in late {
+            if let Some(error) = self.endpoint.give_up(now, open) {
+                self.on_open_failed(now, open, error);
+            }
+        }
         for joined in self.groups.values_mut() {
             if joined.group.poll_timeout().is_some_and(|at| at <= now) {
                 for neighbor in joined.group.neighbors() {

@@ -10,9 +10,13 @@
 //! | `mod.rs` | the public face |
 //! | `dispatch.rs` | endpoint events to connection and groups |
 //! | `actions.rs` | what connection and groups ask for, to the endpoint |
+//! | `search.rs` | who was looked for, and in vain |
 
 mod actions;
 mod dispatch;
+mod search;
+
+pub use search::{MAX_MET, MAX_UNREACHED, Search};
 
 use crate::crypto::{Epd, Fingerprint, Identity};
 use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri};
@@ -166,6 +170,7 @@ pub struct Node {
     receivers: HashMap<(SessionId, FlowId), Receiver>,
     senders: HashMap<(SessionId, FlowId), Sender>,
     events: VecDeque<NodeEvent>,
+    search: search::SearchLog,
 }
 
 impl Node {
@@ -186,6 +191,7 @@ impl Node {
             receivers: HashMap::new(),
             senders: HashMap::new(),
             events: VecDeque::new(),
+            search: search::SearchLog::default(),
         }
     }
 
@@ -320,6 +326,7 @@ impl Node {
 
     fn drop_group(&mut self, handle: GroupHandle) {
         self.groups.remove(&handle);
+        self.search.left(handle);
         let owned = |owner: &Sender| match owner {
             Sender::Connection(_) => false,
             Sender::GroupServer(of) | Sender::Group(of, _) => *of == handle,

@@ -11,7 +11,7 @@ use crate::group::{
     Group, GroupAddress, GroupError, GroupEvent, GroupId, GroupSpec, GroupStats, NeighborInfo,
     NeighborTrade, ReceiveMode, ReplicationStrategy,
 };
-use crate::node::GroupHandle;
+use crate::node::{GroupHandle, Search};
 use crate::transport::Time;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -211,6 +211,17 @@ impl NetGroup {
     /// [`NetGroupError::Closed`].
     pub async fn stats(&self) -> Result<GroupStats, NetGroupError> {
         self.call(|group, _, _| group.stats()).await
+    }
+
+    /// How the search for members stands: who has been met, who could not be reached and why.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn search(&self) -> Result<Search, NetGroupError> {
+        let group = self.0.group;
+        let search = self.0.connection.call(move |peer, _| peer.node().search(group)).await;
+        search.ok().flatten().ok_or(NetGroupError::Closed)
     }
 
     /// Leaves the group. Its events end; further calls fail. A group that was left already, or

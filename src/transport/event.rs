@@ -143,15 +143,15 @@ pub struct Introduction {
 #[non_exhaustive]
 pub enum OpenError {
     /// Nobody answered the hellos.
-    #[error("no answer from {attempts} address(es) within {after:?}")]
+    #[error("{} within {}", no_answer(addresses), seconds(after))]
     NoAnswer {
-        /// Addresses that were asked.
-        attempts: usize,
+        /// The addresses that were asked, at most 24.
+        addresses: Vec<SocketAddr>,
         /// For how long.
         after: Duration,
     },
     /// Somebody answered the hello, but the keying did not complete.
-    #[error("{address} answered, but the key exchange did not complete within {after:?}")]
+    #[error("{address} answered, but the key exchange did not complete within {}", seconds(after))]
     NoKeying {
         /// Who answered.
         address: SocketAddr,
@@ -169,6 +169,23 @@ pub enum OpenError {
     /// The owner cancelled the attempt.
     #[error("cancelled")]
     Cancelled,
+}
+
+fn no_answer(addresses: &[SocketAddr]) -> String {
+    let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    match list.is_empty() {
+        true => "no address to ask became known".into(),
+        false => format!("no answer from {}", list.join(", ")),
+    }
+}
+
+/// `0.1 s`, `20 s`: nobody wants the nanoseconds of a time-out.
+fn seconds(time: &Duration) -> String {
+    let tenths = (time.as_millis() + 50) / 100;
+    match tenths % 10 {
+        0 => format!("{} s", tenths / 10),
+        tenth => format!("{}.{tenth} s", tenths / 10),
+    }
 }
 
 /// Why a session closed.

@@ -9,6 +9,7 @@ use super::{Digest256, FilePeer, ShareLink, Target};
 use crate::crypto::Fingerprint;
 use crate::driver::{Clock, KeyLogFile, Stats};
 use crate::group::{GroupSpec, ReplicationStrategy};
+use crate::node::Search;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,6 +68,7 @@ impl FetchConfig {
 #[derive(Debug)]
 pub struct Fetch {
     session: Session,
+    provider: Option<Fingerprint>,
 }
 
 impl Fetch {
@@ -93,7 +95,7 @@ impl Fetch {
         let key_log = config.key_log;
         let start =
             Start { peer, sockets, clock, key_log, store: None, place: Some(place), servers };
-        Ok(Self { session: Session::start(start).await? })
+        Ok(Self { session: Session::start(start).await?, provider })
     }
 
     /// Waits until the file is complete, verified, and has its name. Sharing goes on afterwards.
@@ -112,6 +114,12 @@ impl Fetch {
     /// [`StoreError::NotHeld`](super::StoreError), or what the disk says.
     pub async fn read_chunk(&self, index: u64) -> Result<Bytes, SessionError> {
         self.session.read(index).await
+    }
+
+    /// How the search for members of the group stands: whom it has met, who could not be reached
+    /// and why. The flag tells whether the link's provider has been met.
+    pub async fn search(&self) -> (Search, bool) {
+        self.session.search(self.provider).await
     }
 
     /// In which order to fetch from now on.

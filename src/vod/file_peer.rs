@@ -13,7 +13,7 @@ use crate::amf;
 use crate::crypto::Fingerprint;
 use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent, GroupSpec, ReplicationStrategy};
-use crate::node::{GroupHandle, Node, NodeEvent};
+use crate::node::{GroupHandle, Node, NodeEvent, Search};
 use crate::range::IndexSet;
 use crate::transport::{Layer, Time};
 use std::collections::{HashMap, VecDeque};
@@ -189,6 +189,21 @@ impl FilePeer {
     /// The file's group.
     pub fn group(&self) -> Option<&Group> {
         self.node.group(self.group)
+    }
+
+    /// How the search for members stands; nothing after the group was left.
+    pub fn search(&self) -> Search {
+        self.node.search(self.group).unwrap_or_default()
+    }
+
+    /// Members that have been neighbours, each counted once.
+    pub fn members_met(&self) -> usize {
+        self.node.members_met(self.group)
+    }
+
+    /// Whether this member has been a neighbour.
+    pub fn has_met(&self, peer: &Fingerprint) -> bool {
+        self.node.has_met(self.group, peer)
     }
 
     fn pump(&mut self, now: Time) {

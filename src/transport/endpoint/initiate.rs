@@ -94,7 +94,10 @@ impl Attempt {
         let after = now.since(self.started);
         match &self.keying {
             Some(keying) => OpenError::NoKeying { address: keying.path.remote, after },
-            None => OpenError::NoAnswer { attempts: self.candidates.len(), after },
+            None => {
+                let addresses = self.candidates.iter().map(|c| c.path.remote).collect();
+                OpenError::NoAnswer { addresses, after }
+            }
         }
     }
 
@@ -175,10 +178,7 @@ impl Endpoint {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let elapsed = now.since(attempt.started);
         if elapsed >= self.config.open_timeout {
-            let error = match &attempt.keying {
-                Some(keying) => OpenError::NoKeying { address: keying.path.remote, after: elapsed },
-                None => OpenError::NoAnswer { attempts: attempt.candidates.len(), after: elapsed },
-            };
+            let error = attempt.failure(now);
             return self.fail(id, error);
         }
         if attempt.yielding.is_some_and(|until| until <= now) {

@@ -6,9 +6,11 @@ use super::progress::Progress;
 use super::service::{FileCommand, FileService};
 use super::store_thread::{Place, StoreThread};
 use super::task::{Candidate, Servers, Task};
+use crate::crypto::Fingerprint;
 use crate::driver::{self, Clock, Handle, KeyLogFile, Sockets, Stats};
 use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
+use crate::node::Search;
 use crate::vod::{ChunkStore, FilePeer, ServerAddress, StoreError};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -125,6 +127,14 @@ impl Session {
         let ask = Ask::Read { index, answer };
         self.asks.send(ask).await.map_err(|_| SessionError::Stopped)?;
         Ok(answered.await.map_err(|_| SessionError::Stopped)??)
+    }
+
+    /// How the search for members stands, and whether `peer` has been met.
+    pub(in crate::vod) async fn search(&self, peer: Option<Fingerprint>) -> (Search, bool) {
+        let (answer, answered) = oneshot::channel();
+        // Both fail when the session is over, and then nobody is looked for.
+        let _ = self.driver.send(FileCommand::Search(peer, answer)).await;
+        answered.await.unwrap_or_default()
     }
 
     pub(in crate::vod) async fn set_strategy(&self, strategy: ReplicationStrategy) {

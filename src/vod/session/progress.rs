@@ -25,6 +25,8 @@ pub struct Progress {
     pub neighbors: usize,
     /// Members of the group that are known now, neighbours included, without this one.
     pub members: usize,
+    /// Members that this one has traded with so far, each counted once.
+    pub met: usize,
     /// Size of the file, once known.
     pub size: Option<u64>,
     /// Number of chunks, once the descriptor is known.
@@ -59,6 +61,7 @@ impl Default for Progress {
             connected: false,
             neighbors: 0,
             members: 0,
+            met: 0,
             size: None,
             chunks: 0,
             held_chunks: 0,

@@ -1,17 +1,18 @@
 //! [`FileService`]: a [`FilePeer`] as a driver's service.
 
 use super::progress::{PROGRESS_INTERVAL, Progress};
+use crate::crypto::Fingerprint;
 use crate::driver::{KeyLogFile, Service};
 use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
-use crate::node::NodeEvent;
+use crate::node::{NodeEvent, Search};
 use crate::range::IndexSet;
 use crate::transport::{Layer, Time};
 use crate::vod::replica::{Stage, StoreReply};
 use crate::vod::{FileEvent, FilePeer, Layout, Request, StoreError};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// What a [`FileService`] can be told while it runs.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub enum FileCommand {
     },
     /// There is no store.
     StoreUnavailable(StoreError),
+    /// How the search for members stands, and whether this member has been met.
+    Search(Option<Fingerprint>, oneshot::Sender<(Search, bool)>),
     /// The store did what a [`FileEvent::Store`] asked for.
     StoreReplied(StoreReply<Request>),
 }
@@ -113,6 +116,7 @@ impl FileService {
             if let Some(stats) = peer.group().map(|group| group.stats()) {
                 progress.neighbors = stats.neighbors;
                 progress.members = stats.members;
+                progress.met = peer.members_met();
                 progress.bytes_uploaded = stats.replication.bytes_sent;
             }
             progress.resumed_chunks = replica.stats().chunks_resumed;
@@ -159,6 +163,11 @@ impl Service for FileService {
                 self.peer.store_opened(now, &held, &layout);
             }
             FileCommand::StoreUnavailable(error) => self.peer.store_unavailable(now, error),
+            FileCommand::Search(peer, answer) => {
+                let has_met = peer.is_some_and(|peer| self.peer.has_met(&peer));
+                // Who asked may have gone.
+                let _ = answer.send((self.peer.search(), has_met));
+            }
             FileCommand::StoreReplied(reply) => self.peer.store_replied(now, reply),
         }
         self.touch(now);

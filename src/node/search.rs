@@ -1,0 +1,118 @@
+//! [`Search`]: what the search for members of a group has come to.
+
+use super::{ConnectError, GroupHandle, Node, Server};
+use crate::crypto::Fingerprint;
+use crate::transport::OpenError;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+/// Members that could not be reached of which a [`Search`] tells. Of more, the oldest are dropped.
+pub const MAX_UNREACHED: usize = 16;
+/// Members that are counted as met; further ones are not.
+pub const MAX_MET: usize = 4096;
+
+/// How the search for members of a group stands: for whoever asks why nobody is found.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Search {
+    /// The rendezvous server, the latest if there were several; `None` before the first answer.
+    pub server: Option<SocketAddr>,
+    /// Whether the connection to the server is up.
+    pub connected: bool,
+    /// Why the latest attempt to connect to the server failed, until one succeeds.
+    pub connect_failure: Option<ConnectError>,
+    /// The server does not keep groups: it has refused this one's channel.
+    pub is_unserved: bool,
+    /// Members that are known now, neighbours included, without this node.
+    pub known: usize,
+    /// Neighbours now.
+    pub neighbors: usize,
+    /// Members that have been neighbours, each counted once, up to [`MAX_MET`].
+    pub met: usize,
+    /// Members that are being tried.
+    pub trying: Vec<Fingerprint>,
+    /// Members that could not be reached and why, at most [`MAX_UNREACHED`], the latest last.
+    pub unreached: Vec<(Fingerprint, OpenError)>,
+}
+
+/// What a node remembers for [`Search`].
+#[derive(Debug, Default)]
+pub(super) struct SearchLog {
+    connect_failure: Option<ConnectError>,
+    unserved: BTreeSet<GroupHandle>,
+    met: BTreeMap<GroupHandle, BTreeSet<Fingerprint>>,
+    unreached: VecDeque<(Fingerprint, OpenError)>,
+}
+
+impl SearchLog {
+    pub(super) fn connected(&mut self) {
+        self.connect_failure = None;
+        self.unserved.clear();
+    }
+
+    pub(super) fn connect_failed(&mut self, error: ConnectError) {
+        self.connect_failure = Some(error);
+    }
+
+    pub(super) fn unserved(&mut self, group: GroupHandle) {
+        self.unserved.insert(group);
+    }
+
+    pub(super) fn met(&mut self, group: GroupHandle, peer: Fingerprint) {
+        self.reached(peer);
+        let met = self.met.entry(group).or_default();
+        if met.len() < MAX_MET {
+            met.insert(peer);
+        }
+    }
+
+    pub(super) fn reached(&mut self, peer: Fingerprint) {
+        self.unreached.retain(|(known, _)| *known != peer);
+    }
+
+    pub(super) fn unreached(&mut self, peer: Fingerprint, error: OpenError) {
+        self.reached(peer);
+        if self.unreached.len() >= MAX_UNREACHED {
+            self.unreached.pop_front();
+        }
+        self.unreached.push_back((peer, error));
+    }
+
+    pub(super) fn left(&mut self, group: GroupHandle) {
+        self.met.remove(&group);
+        self.unserved.remove(&group);
+    }
+}
+
+impl Node {
+    /// How the search for members of a group stands; `None` if it was left.
+    pub fn search(&self, group: GroupHandle) -> Option<Search> {
+        let stats = self.group(group)?.stats();
+        let log = &self.search;
+        let server = match &self.server {
+            Server::Session(server) => self.endpoint.session(server.session),
+            _ => None,
+        };
+        Some(Search {
+            server: server.map(|info| info.path().remote).or(self.server_address),
+            connected: self.is_connected(),
+            connect_failure: log.connect_failure.clone(),
+            is_unserved: log.unserved.contains(&group),
+            known: stats.members,
+            neighbors: stats.neighbors,
+            met: self.members_met(group),
+            trying: self.attempts.values().map(|(peer, _)| *peer).collect(),
+            unreached: log.unreached.iter().cloned().collect(),
+        })
+    }
+
+    /// Members of a group that have been neighbours, each counted once, up to [`MAX_MET`].
+    pub fn members_met(&self, group: GroupHandle) -> usize {
+        self.search.met.get(&group).map_or(0, BTreeSet::len)
+    }
+
+    /// Whether this member has been a neighbour in the group.
+    pub fn has_met(&self, group: GroupHandle, peer: &Fingerprint) -> bool {
+        self.search.met.get(&group).is_some_and(|met| met.contains(peer))
+    }
+}
