@@ -8,6 +8,7 @@
 //! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `key_log` | the secrets of sessions, on demand |
+//! | `output_file` | files that are written, none of which is one that is read |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
 mod decode;
@@ -19,6 +20,7 @@ mod groupspec;
 mod join;
 mod key_log;
 mod log;
+mod output_file;
 mod scratch;
 mod screen;
 mod serve;

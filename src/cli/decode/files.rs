@@ -1,5 +1,6 @@
 //! The directory that what was carried is written to.
 
+use crate::cli::output_file::InUse;
 use anyhow::Context;
 use rtmfp::trace::extract::Sink;
 use std::collections::HashSet;
@@ -16,12 +17,14 @@ pub(super) struct Directory {
     open: Vec<(String, File)>,
     /// Names of files that this run made.
     made: HashSet<String>,
+    /// Files that are not written to.
+    in_use: InUse,
 }
 
 impl Directory {
-    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn create(path: &Path, in_use: InUse) -> anyhow::Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), open: Vec::new(), made: HashSet::new() })
+        Ok(Self { path: path.to_owned(), open: Vec::new(), made: HashSet::new(), in_use })
     }
 
     fn file(&mut self, name: &str) -> io::Result<&mut File> {
@@ -35,6 +38,10 @@ impl Directory {
                     self.open.remove(0);
                 }
                 let path = self.path.join(name);
+                if let Some(what) = self.in_use.find(&path) {
+                    let why = format!("{} is {what}: choose another directory", path.display());
+                    return Err(io::Error::other(why));
+                }
                 let mut options = OpenOptions::new();
                 // What an earlier run left is not added to.
                 match self.made.insert(name.to_owned()) {

@@ -1,9 +1,10 @@
 //! Where captures come from: files, standard input, files that grow.
 
 use crate::cli::decode::print_note;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::fs::File;
+use rtmfp::trace::{Capture, CaptureError};
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,64 @@ const LARGE: u64 = 64 << 20;
 
 /// How often a file that grows is looked at.
 const POLL: Duration = Duration::from_millis(200);
+
+/// Bytes of a file by which its format is recognised: all that is read of a compressed one until its
+/// first bytes are there.
+const HEAD: u64 = 64 << 10;
+
+/// Bytes of the header of a capture file.
+const HEADER: usize = 24;
+
+/// Whether the capture at `path` can be read, as far as can be told without consuming anything: a
+/// pipe is left alone. A file without a header may
+/// still grow if it is followed.
+///
+/// # Errors
+///
+/// If it cannot be opened or is of no known format. The error says what it may be.
+pub(super) fn check(path: &Path, follow: bool) -> anyhow::Result<()> {
+    if Input::is_standard(path) {
+        return Ok(());
+    }
+    let name = path.display();
+    let metadata = fs::metadata(path).with_context(|| format!("cannot open {name}"))?;
+    if metadata.is_dir() {
+        bail!("{name} is a directory: name the capture files in it");
+    }
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    let mut file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    let mut head = Vec::new();
+    file.by_ref()
+        .take(HEAD)
+        .read_to_end(&mut head)
+        .with_context(|| format!("cannot read {name}"))?;
+    if follow && head.len() < HEADER {
+        return Ok(());
+    }
+    recognize(&head).with_context(|| format!("cannot decode {name}"))
+}
+
+fn recognize(head: &[u8]) -> anyhow::Result<()> {
+    match Capture::open(io::Cursor::new(head.to_vec())) {
+        Ok(_) => Ok(()),
+        Err(CaptureError::NotACapture) => bail!(what_else(head)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a file may be that is no capture.
+fn what_else(head: &[u8]) -> &'static str {
+    if head.is_empty() {
+        return "the file is empty";
+    }
+    let is_key_log = head.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"DH_SECRET "));
+    if is_key_log {
+        return "it is a key log, not a capture file: give it with --keys";
+    }
+    "not a capture file: neither pcap nor pcapng (Wireshark's editcap converts other formats)"
+}
 
 /// A capture file being read.
 pub(super) struct Input {

@@ -1,8 +1,8 @@
 //! Key logs, which may grow while a capture does.
 
 use super::print_note;
-use anyhow::Context;
-use rtmfp::trace::KeyLog;
+use anyhow::{Context, bail};
+use rtmfp::trace::{Capture, KeyLog};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,13 @@ impl Keys {
                 }
                 opened => opened.with_context(|| cannot_read(&file.path))?,
             }
-            file.read(&mut log)?;
+            let found = file.read(&mut log)?;
+            if found == 0 && !is_live {
+                print_note(&format!(
+                    "no secrets in the key log {}: a line of one is DH_SECRET <digest> <secret>",
+                    file.path.display()
+                ));
+            }
             files.push(file);
         }
         Ok((Self { files }, log))
@@ -60,12 +66,17 @@ impl KeyFile {
         Ok(())
     }
 
-    fn read(&mut self, log: &mut KeyLog) -> anyhow::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+    /// How many secrets were read.
+    fn read(&mut self, log: &mut KeyLog) -> anyhow::Result<usize> {
+        let Some(file) = &self.file else { return Ok(0) };
         // Before it is read: what comes meanwhile is found the next time.
         self.len = file.metadata().map_or(0, |metadata| metadata.len());
-        log.read(file).with_context(|| cannot_read(&self.path))?;
-        Ok(())
+        match log.read(file) {
+            Err(_) if is_capture(&self.path) => {
+                bail!("{} is a capture file, not a key log", self.path.display())
+            }
+            read => read.with_context(|| cannot_read(&self.path)),
+        }
     }
 
     fn has_grown(&mut self) -> bool {
@@ -79,4 +90,10 @@ impl KeyFile {
 
 fn cannot_read(path: &Path) -> String {
     format!("cannot read the key log {}", path.display())
+}
+
+/// Whether a regular file is a capture: the two are easily swapped.
+fn is_capture(path: &Path) -> bool {
+    let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    is_file && File::open(path).is_ok_and(|file| Capture::open(file).is_ok())
 }

@@ -6,15 +6,16 @@ mod keys;
 mod output;
 
 use super::key_log::VARIABLE;
+use super::output_file::InUse;
 use super::screen;
 use super::signals::Signals;
 use anyhow::Context;
 use clap::Args;
 use input::Input;
 use keys::Keys;
-use output::Output;
+use output::{Files, Output};
 use rtmfp::trace::filter::{self, Filter};
-use rtmfp::trace::{Analyzer, Capture, CaptureError, Decoder, KeyLog, Verify};
+use rtmfp::trace::{Analyzer, Capture, CaptureError, Decoder, Verify};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,7 +136,11 @@ pub(crate) struct Form {
 impl Form {
     /// Whether packets are printed, rather than what they add up to.
     fn is_of_packets(&self, writes_files: bool) -> bool {
-        !(self.flows || self.sessions || self.groups || self.stats || writes_files)
+        !(self.has_reports() || writes_files)
+    }
+
+    fn has_reports(&self) -> bool {
+        self.flows || self.sessions || self.groups || self.stats
     }
 }
 
@@ -190,10 +195,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let verify = if args.verify { Verify::All } else { Verify::Sampled };
     let is_live = args.follow || args.files.iter().any(|file| Input::is_standard(file));
-    let (mut keys, log) = open_keys(&args.keys, is_live)?;
+    let key_logs = key_logs(args.keys);
+    let in_use = in_use(&args.files, &key_logs);
+    let files = Files { extract: args.extract, decrypted: args.decrypted };
+    let mut output = Output::new(args.form, args.filter, files, in_use)?;
+    args.files.iter().try_for_each(|file| input::check(file, args.follow))?;
+    let (mut keys, log) = Keys::open(key_logs.into_iter(), is_live)?;
     let mut analyzer = Analyzer::new(Decoder::new(log).verifying(verify));
-    let mut output =
-        Output::new(args.form, args.filter, args.extract.as_deref(), args.decrypted.as_deref())?;
     let mut failure = None;
     for file in &args.files {
         let input = Input::open(file, args.follow, stop)?;
@@ -216,9 +224,23 @@ fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> 
     failure.map_or(Ok(()), Err)
 }
 
-fn open_keys(files: &[PathBuf], is_live: bool) -> anyhow::Result<(Keys, KeyLog)> {
-    let default = std::env::var_os(VARIABLE).filter(|name| files.is_empty() && !name.is_empty());
-    Keys::open(files.iter().cloned().chain(default.map(PathBuf::from)), is_live)
+/// The key logs that are given, or else the one that the environment names.
+fn key_logs(given: Vec<PathBuf>) -> Vec<PathBuf> {
+    let default = std::env::var_os(VARIABLE).filter(|name| given.is_empty() && !name.is_empty());
+    given.into_iter().chain(default.map(PathBuf::from)).collect()
+}
+
+/// What is read, and so must not be written.
+fn in_use(captures: &[PathBuf], key_logs: &[PathBuf]) -> InUse {
+    let mut in_use = InUse::default();
+    for capture in captures {
+        match Input::is_standard(capture) {
+            true => in_use.add_standard_input("the capture that is read"),
+            false => in_use.add(capture, "the capture that is read"),
+        }
+    }
+    key_logs.iter().for_each(|path| in_use.add(path, "the key log that is read"));
+    in_use
 }
 
 fn decode_file(
@@ -231,6 +253,7 @@ fn decode_file(
     let name = input.name().to_owned();
     let (progress, is_live) = (input.progress(), input.is_live());
     let mut capture = Capture::open(input)?;
+    output.begin()?;
     let outcome = loop {
         if stop.load(Ordering::Relaxed) {
             break Ok(());

@@ -3,16 +3,16 @@
 use super::files::Directory;
 use super::{Form, print_note};
 use crate::cli::format;
-use anyhow::Context;
+use crate::cli::output_file::{self, InUse};
+use anyhow::{Context, bail};
 use rtmfp::trace::extract::Extractor;
 use rtmfp::trace::filter::Filter;
 use rtmfp::trace::report::{self, Chosen};
 use rtmfp::trace::tree::Tree;
 use rtmfp::trace::wireshark::Decrypted;
 use rtmfp::trace::{Analyzer, CaptureCounts, PacketView, Stats, json, line};
-use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of output that are written at a time.
 const BUFFER: usize = 256 << 10;
@@ -22,8 +22,20 @@ const MAX_SESSION_NOTES: usize = 20;
 
 const CANNOT_WRITE_DECRYPTED: &str = "cannot write the decrypted capture";
 
+/// The files that are written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files {
+    /// The directory for what was carried.
+    pub(super) extract: Option<PathBuf>,
+    /// The decrypted capture.
+    pub(super) decrypted: Option<PathBuf>,
+}
+
 pub(super) struct Output {
     form: Form,
+    /// Those that are still to be opened.
+    files: Files,
+    in_use: InUse,
     filter: Option<Filter>,
     extractor: Option<Extractor<Directory>>,
     decrypted: Option<Decrypted<BufWriter<Box<dyn Write>>>>,
@@ -39,19 +51,38 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Opens nothing: that is left to [`begin`](Self::begin).
+    ///
+    /// # Errors
+    ///
+    /// If the files are some that are `in_use`, or standard output is to take two things at once.
     pub(super) fn new(
         form: Form,
         filter: Option<Filter>,
-        extract: Option<&Path>,
-        decrypted: Option<&Path>,
+        files: Files,
+        mut in_use: InUse,
     ) -> anyhow::Result<Self> {
-        let directory = extract.map(Directory::create).transpose()?;
+        in_use.check_standard_output()?;
+        if let Some(path) = &files.decrypted {
+            in_use.check_output("--decrypted", path)?;
+            if output_file::is_standard_output(path) && form.has_reports() {
+                bail!(
+                    "--decrypted {} takes standard output, where reports are printed: write the \
+                     capture to a file",
+                    path.display()
+                );
+            }
+            in_use.add(path, "the decrypted capture that is written");
+        }
+        let writes_files = files.extract.is_some() || files.decrypted.is_some();
         Ok(Self {
             form,
-            prints_packets: form.is_of_packets(extract.is_some() || decrypted.is_some()),
-            decrypted: decrypted.map(decrypted_capture).transpose()?,
+            prints_packets: form.is_of_packets(writes_files),
+            files,
+            in_use,
+            decrypted: None,
             flushes_often: false,
-            extractor: directory.map(Extractor::new),
+            extractor: None,
             chosen: if filter.is_some() { Chosen::default() } else { Chosen::everything() },
             filter,
             out: BufWriter::with_capacity(BUFFER, io::stdout()),
@@ -61,6 +92,23 @@ impl Output {
             not_rtmfp: 0,
             notes: Vec::new(),
         })
+    }
+
+    /// Opens the files, once, now that there is a capture to decode.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written.
+    pub(super) fn begin(&mut self) -> anyhow::Result<()> {
+        let files = std::mem::take(&mut self.files);
+        if let Some(path) = &files.extract {
+            let directory = Directory::create(path, std::mem::take(&mut self.in_use))?;
+            self.extractor = Some(Extractor::new(directory));
+        }
+        if let Some(path) = &files.decrypted {
+            self.decrypted = Some(decrypted_capture(path)?);
+        }
+        Ok(())
     }
 
     /// Whether every packet shall be seen at once.
@@ -212,12 +260,6 @@ impl Output {
 }
 
 fn decrypted_capture(path: &Path) -> anyhow::Result<Decrypted<BufWriter<Box<dyn Write>>>> {
-    let out: Box<dyn Write> = match path.as_os_str() == "-" {
-        true => Box::new(io::stdout()),
-        false => {
-            let file = File::create(path);
-            Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
-        }
-    };
-    Decrypted::new(BufWriter::with_capacity(BUFFER, out)).context(CANNOT_WRITE_DECRYPTED)
+    let out = BufWriter::with_capacity(BUFFER, output_file::create(path)?);
+    Decrypted::new(out).context(CANNOT_WRITE_DECRYPTED)
 }
