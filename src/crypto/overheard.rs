@@ -80,6 +80,14 @@ impl Overheard {
         [self.from_initiator.has_hmac(), self.from_responder.has_hmac()]
     }
 
+    /// Whether a packet that opens was verified by an HMAC and not only by a checksum, which is right
+    /// by chance once in 65,536 times: of the initiator, of the responder.
+    pub fn is_certain(&self) -> [bool; 2] {
+        let to_flash = self.from_responder_to_flash.as_ref();
+        let responder = self.from_responder.has_hmac() && to_flash.is_none_or(Opener::has_hmac);
+        [self.from_initiator.has_hmac(), responder]
+    }
+
     /// What RFC 7425 says of the verification of packets: of the initiator, of the responder.
     pub fn agreed(&self) -> [Direction; 2] {
         self.agreed

@@ -14,7 +14,7 @@ use crate::wire::chunk::{
     ResponderHello, UserData, kind,
 };
 use crate::wire::packet::{Chunks, chunks};
-use crate::wire::{Chunk, PacketHeader};
+use crate::wire::{Chunk, Mode, PacketHeader};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
@@ -85,6 +85,9 @@ pub struct PacketInfo {
     pub session_id: Option<u32>,
     /// The keying that it completes.
     pub keying: Option<Keying>,
+    /// Bytes behind the last chunk of the packet that are no padding as programs make it: the sender
+    /// is wrong, or the key, if there is nothing but a checksum to tell.
+    pub trailing: usize,
 }
 
 impl Deref for PacketView<'_> {
@@ -104,6 +107,17 @@ impl<'a> PacketView<'a> {
     /// The header, if there is a packet.
     pub fn header(&self) -> Option<PacketHeader> {
         PacketHeader::parse(self.plain).ok().map(|(header, _)| header)
+    }
+
+    /// Whether the packet says that it is of another sender than the one whose key it has.
+    pub fn has_wrong_mode(&self) -> bool {
+        let sender = match self.status {
+            Status::Startup => Mode::Startup,
+            Status::Session(_, Side::Initiator) => Mode::Initiator,
+            Status::Session(_, Side::Responder) => Mode::Responder,
+            Status::Undecoded(_) => return false,
+        };
+        self.header().is_none_or(|header| header.mode != sender)
     }
 
     /// The chunks; those that cannot be parsed are left out.
@@ -142,13 +156,17 @@ impl Analyzer {
         let begin = *self.begin.get_or_insert(now);
         self.completed.clear();
         let is_known = self.pairs.contains(datagram.source, datagram.destination);
-        let opened = self.decoder.open(now, datagram.source, datagram.payload);
-        let (status, keying, session_id) = match opened {
-            Ok(opened) => split(&opened, is_known),
-            Err(reason @ (Undecoded::NoSecret(id) | Undecoded::NoKey(id))) => {
-                (Status::Undecoded(reason), None, Some(id))
+        let opened =
+            self.decoder.open(now, (datagram.source, datagram.destination), datagram.payload);
+        let (status, keying, session_id, trailing) = match opened {
+            Ok(opened) => {
+                let status = status(&opened, is_known);
+                (status, opened.keying, Some(opened.session_id), opened.trailing)
             }
-            Err(reason) => (Status::Undecoded(reason), None, None),
+            Err(reason @ (Undecoded::NoSecret(id) | Undecoded::NoKey(id))) => {
+                (Status::Undecoded(reason), None, Some(id), 0)
+            }
+            Err(reason) => (Status::Undecoded(reason), None, None, 0),
         };
         let mut info = PacketInfo {
             frame: datagram.frame,
@@ -163,6 +181,7 @@ impl Analyzer {
             session: None,
             session_id,
             keying,
+            trailing: if matches!(status, Status::Undecoded(_)) { 0 } else { trailing },
         };
         match status {
             Status::Startup => {
@@ -273,15 +292,14 @@ impl Analyzer {
 
 /// What an opened datagram is. A startup packet between addresses that are not known must look
 /// like one, as its checksum may be right by chance.
-fn split(opened: &Opened<'_>, is_known: bool) -> (Status, Option<Keying>, Option<u32>) {
+fn status(opened: &Opened<'_>, is_known: bool) -> Status {
     let id = opened.session_id;
-    let status = match opened.sender {
+    match opened.sender {
         Sender::Startup if is_known || recognize::is_startup(opened.plain) => Status::Startup,
         Sender::Startup => Status::Undecoded(Undecoded::NoKey(id)),
         Sender::Initiator(number) => Status::Session(number, Side::Initiator),
         Sender::Responder(number) => Status::Session(number, Side::Responder),
-    };
-    (status, opened.keying, Some(id))
+    }
 }
 
 /// All chunks of a plain packet but padding.

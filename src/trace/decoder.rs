@@ -3,15 +3,18 @@
 use super::capture::Datagram;
 use super::keylog::KeyLog;
 use super::pieces::Pieces;
-use super::recognize;
+use super::recognize::{self, Content};
 use crate::crypto::{Direction, MAX_CERTIFICATE, Opener, Overheard, keying_digest};
 use crate::wire::chunk::{InitiatorKeying, ResponderKeying, kind};
 use crate::wire::packet::{Chunks, Mode, chunks};
 use crate::wire::{Chunk, PacketHeader, WireError, multiplex};
+use session::{Opening, Session, ids};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
+
+mod session;
 
 /// Bytes of the shortest datagram that can carry a packet: a session ID and a cipher block.
 pub const MIN_DATAGRAM: usize = 20;
@@ -28,12 +31,6 @@ const MAX_SAME_ID: usize = 256;
 /// The longest keying component and cookie that are remembered, in bytes: no end accepts more.
 const MAX_FIELD: usize = 4096;
 
-/// HMACs that are verified in each direction of a session before any is not.
-const VERIFY_FIRST: u64 = 64;
-
-/// Of what follows every so many are verified.
-const VERIFY_EVERY: u64 = 64;
-
 /// Which HMACs of session packets are verified. Checksums always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Verify {
@@ -49,9 +46,12 @@ pub enum Verify {
 /// Reads the datagrams of a capture in their order.
 ///
 /// It learns the sessions from the keyings that pass and decrypts those that have their secret in
-/// the key log. Packets are attributed by session ID, not by address, as sessions may move; of
-/// several sessions with the same ID the one is taken whose keys fit. Nothing is checked for
-/// replays: what was captured is shown.
+/// the key log. Packets are attributed by session ID, not by address, as sessions may move. Of
+/// several sessions with the same ID the one is taken whose keys fit, those between the same
+/// addresses first. An HMAC is enough for that. A checksum is right by chance once in 65,536 times,
+/// so that the packet must also have the mode of its sender and be full of chunks; if it is not, it is
+/// taken only between the addresses of the session. Nothing is checked for replays: what was captured
+/// is shown.
 #[derive(Debug)]
 pub struct Decoder {
     keys: KeyLog,
@@ -65,6 +65,8 @@ pub struct Decoder {
     pieces: Pieces,
     scratch: Vec<u8>,
     plain: Vec<u8>,
+    /// The best packet so far of those that are not sound.
+    doubtful: Vec<u8>,
 }
 
 /// An initiator's keying that may still be answered.
@@ -74,18 +76,6 @@ struct Pending {
     component: Vec<u8>,
     cookie: Vec<u8>,
     certificate: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Session {
-    digest: [u8; 32],
-    initiator_id: u32,
-    responder_id: u32,
-    /// Absent without a secret.
-    keys: Option<Overheard>,
-    /// Packets that were opened: of the initiator, of the responder.
-    opened: [u64; 2],
-    handshake: Option<Handshake>,
 }
 
 /// What the keying of a session said besides keys.
@@ -99,6 +89,9 @@ pub struct Handshake {
     pub agreed: Option<[Direction; 2]>,
 }
 
+/// Source and destination of a datagram.
+pub type Ends = (SocketAddr, SocketAddr);
+
 /// A packet in the decoder's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened<'a> {
@@ -108,6 +101,9 @@ pub struct Opened<'a> {
     pub sender: Sender,
     /// The keying that this packet completes, if it does.
     pub keying: Option<Keying>,
+    /// Bytes behind the last chunk that are no padding as programs make it: the sender is wrong, or
+    /// the key, if there is nothing but a checksum to tell.
+    pub trailing: usize,
     /// The plain packet with its padding.
     pub plain: &'a [u8],
 }
@@ -161,6 +157,8 @@ pub struct Packet {
     pub sender: Sender,
     /// The keying that this packet completes, if it does.
     pub keying: Option<Keying>,
+    /// Bytes behind the last chunk that are no padding; see [`Opened::trailing`].
+    pub trailing: usize,
     /// The plain packet with its padding.
     pub plain: Vec<u8>,
 }
@@ -210,6 +208,7 @@ impl Decoder {
             pieces: Pieces::default(),
             scratch: Vec::new(),
             plain: Vec::new(),
+            doubtful: Vec::new(),
         }
     }
 
@@ -227,7 +226,8 @@ impl Decoder {
 
     /// Takes the next datagram.
     pub fn feed(&mut self, datagram: &Datagram) -> Decoded {
-        match self.open(datagram.time, datagram.source, &datagram.payload) {
+        let ends = (datagram.source, datagram.destination);
+        match self.open(datagram.time, ends, &datagram.payload) {
             Err(reason) => Decoded::Undecoded(reason),
             Ok(opened) => Decoded::Packet(Packet {
                 source: datagram.source,
@@ -235,13 +235,14 @@ impl Decoder {
                 session_id: opened.session_id,
                 sender: opened.sender,
                 keying: opened.keying,
+                trailing: opened.trailing,
                 plain: opened.plain.to_vec(),
             }),
         }
     }
 
-    /// Takes the payload of the next datagram, which came from `source` at `time`. Allocates
-    /// nothing for packets of sessions, unless they are in pieces.
+    /// Takes the payload of the next datagram, which passed at `time` between `ends`: its source and
+    /// its destination. Allocates nothing for packets of sessions, unless they are in pieces.
     ///
     /// A packet that a piece completes stands behind that piece: its chunks, without its header and
     /// without padding.
@@ -252,7 +253,7 @@ impl Decoder {
     pub fn open(
         &mut self,
         time: Duration,
-        source: SocketAddr,
+        ends: Ends,
         payload: &[u8],
     ) -> Result<Opened<'_>, Undecoded> {
         if payload.len() < MIN_DATAGRAM {
@@ -260,14 +261,15 @@ impl Decoder {
         }
         let session_id = multiplex::session_id(payload).ok_or(Undecoded::TooShort)?;
         let encrypted = &payload[multiplex::SESSION_ID_LEN..];
-        let sender = match self.open_session(session_id, encrypted) {
-            None => self.open_startup(encrypted).then_some(Sender::Startup),
-            opened => opened,
+        let sender = self.find_sender(session_id, ends, encrypted);
+        let sender = sender.ok_or_else(|| self.reason(session_id, ends))?;
+        let mut trailing = recognize::trailing(&self.plain);
+        trailing += self.pieces.take(time, ends.0, (sender, session_id), &mut self.plain);
+        let keying = match sender {
+            Sender::Startup => self.note_keyings(session_id, ends),
+            _ => None,
         };
-        let sender = sender.ok_or_else(|| self.reason(session_id))?;
-        self.pieces.take(time, source, (sender, session_id), &mut self.plain);
-        let keying = (sender == Sender::Startup).then(|| self.note_keyings(session_id)).flatten();
-        Ok(Opened { session_id, sender, keying, plain: &self.plain })
+        Ok(Opened { session_id, sender, keying, trailing, plain: &self.plain })
     }
 
     /// The plain packet that was opened last.
@@ -290,23 +292,64 @@ impl Decoder {
         })
     }
 
-    /// Tries the sessions with this ID, the newest first. The packet is then in `plain`.
-    fn open_session(&mut self, session_id: u32, encrypted: &[u8]) -> Option<Sender> {
+    /// Whose packet it is. It is then in `plain`.
+    fn find_sender(&mut self, session_id: u32, ends: Ends, encrypted: &[u8]) -> Option<Sender> {
+        let doubtful = match self.open_session(session_id, ends, encrypted) {
+            Some((sender, true)) => return Some(sender),
+            found => found.map(|(sender, _)| sender),
+        };
+        if self.open_startup(encrypted) {
+            let is_sound = Content::of(&self.plain, Mode::Startup).is_sound();
+            let is_expected = session_id == 0 || self.awaits_answer(session_id);
+            if is_sound || (is_expected && doubtful.is_none()) {
+                return Some(Sender::Startup);
+            }
+        }
+        std::mem::swap(&mut self.plain, &mut self.doubtful);
+        doubtful
+    }
+
+    /// Tries the sessions with this ID, those between the same addresses first, then the newest. The
+    /// packet is then in `plain`; or in `doubtful`, if it is not certain to be the session's.
+    fn open_session(
+        &mut self,
+        session_id: u32,
+        ends: Ends,
+        encrypted: &[u8],
+    ) -> Option<(Sender, bool)> {
         let numbers = self.by_id.get(&session_id)?;
         let may_trust = self.verify == Verify::Sampled && numbers.len() == 1;
-        for number in numbers.iter().rev() {
-            let Some(session) = self.sessions.get_mut(number) else { continue };
-            let ids = [session.responder_id, session.initiator_id];
-            let senders = [Sender::Initiator(*number), Sender::Responder(*number)];
-            for (side, sender) in senders.into_iter().enumerate() {
-                if ids[side] == session_id
-                    && session.open(side, may_trust, encrypted, &mut self.scratch, &mut self.plain)
+        let (scratch, plain) = (&mut self.scratch, &mut self.plain);
+        let mut best: Option<(Content, Sender)> = None;
+        for (is_between, number) in [true, false]
+            .iter()
+            .flat_map(|is_between| numbers.iter().rev().map(|number| (*is_between, *number)))
+        {
+            let Some(session) = self.sessions.get_mut(&number) else { continue };
+            for (side, sender) in
+                [Sender::Initiator(number), Sender::Responder(number)].into_iter().enumerate()
+            {
+                if session.id_of_packets(side) != session_id
+                    || session.is_between(side, ends) != is_between
                 {
-                    return Some(sender);
+                    continue;
+                }
+                match session.open(side, may_trust, encrypted, scratch, plain) {
+                    Opening::Certain => {
+                        session.paths[side] = ends;
+                        return Some((sender, true));
+                    }
+                    Opening::Doubtful(content)
+                        if is_between && best.is_none_or(|(other, _)| content > other) =>
+                    {
+                        best = Some((content, sender));
+                        std::mem::swap(plain, &mut self.doubtful);
+                    }
+                    Opening::Doubtful(_) | Opening::Failed => {}
                 }
             }
         }
-        None
+        best.map(|(_, sender)| (sender, false))
     }
 
     fn open_startup(&mut self, encrypted: &[u8]) -> bool {
@@ -318,18 +361,31 @@ impl Decoder {
         true
     }
 
-    fn reason(&self, session_id: u32) -> Undecoded {
-        let mut numbers = self.by_id.get(&session_id).into_iter().flatten();
-        let known = |n: &u64| self.sessions.get(n).is_some_and(|session| session.keys.is_none());
-        if numbers.any(known) {
-            Undecoded::NoSecret(session_id)
-        } else {
-            Undecoded::NoKey(session_id)
+    /// Whether an initiator with this ID has asked for keys.
+    fn awaits_answer(&self, session_id: u32) -> bool {
+        self.pending.iter().any(|pending| pending.session_id == session_id)
+    }
+
+    fn reason(&self, session_id: u32, ends: Ends) -> Undecoded {
+        let numbers = self.by_id.get(&session_id).into_iter().flatten();
+        let sessions = numbers.filter_map(|number| self.sessions.get(number));
+        let (mut lacks_secret, mut is_damaged) = (false, false);
+        for session in sessions {
+            let is_between = (0..2).any(|side| session.is_between(side, ends));
+            match session.keys {
+                None if is_between => return Undecoded::NoSecret(session_id),
+                None => lacks_secret = true,
+                Some(_) => is_damaged |= is_between,
+            }
+        }
+        match lacks_secret && !is_damaged {
+            true => Undecoded::NoSecret(session_id),
+            false => Undecoded::NoKey(session_id),
         }
     }
 
     /// Looks for keyings in the startup packet in `plain`.
-    fn note_keyings(&mut self, session_id: u32) -> Option<Keying> {
+    fn note_keyings(&mut self, session_id: u32, ends: Ends) -> Option<Keying> {
         let (_, body) = PacketHeader::parse(&self.plain).ok()?;
         let mut walk = chunks(body);
         if !std::iter::from_fn(|| walk.raw()).any(|(code, _)| is_keying(code)) {
@@ -344,7 +400,7 @@ impl Decoder {
                     self.note_initiator(keying);
                 }
                 (kind::RESPONDER_KEYING, Ok(Chunk::ResponderKeying(keying))) => {
-                    completed = completed.or(self.note_responder(session_id, keying));
+                    completed = completed.or(self.note_responder(session_id, ends, keying));
                 }
                 _ => {}
             }
@@ -376,7 +432,12 @@ impl Decoder {
 
     /// Matches an answer with its question: of the initiators that chose this session ID the one
     /// whose secret is known, otherwise the newest.
-    fn note_responder(&mut self, initiator_id: u32, keying: ResponderKeying<'_>) -> Option<Keying> {
+    fn note_responder(
+        &mut self,
+        initiator_id: u32,
+        ends: Ends,
+        keying: ResponderKeying<'_>,
+    ) -> Option<Keying> {
         let questions = self.pending.iter().rev().filter(|p| p.session_id == initiator_id);
         let mut answered = questions.map(|pending| {
             let digest = keying_digest(&pending.component, keying.component);
@@ -398,9 +459,15 @@ impl Decoder {
             certificate: pending.certificate.clone(),
             agreed: keys.as_ref().map(Overheard::agreed),
         });
-        let responder_id = keying.session_id;
-        let opened = [0; 2];
-        let session = Session { digest, initiator_id, responder_id, keys, opened, handshake };
+        let session = Session {
+            digest,
+            initiator_id,
+            responder_id: keying.session_id,
+            paths: [(ends.1, ends.0), ends],
+            keys,
+            opened: [0; 2],
+            handshake,
+        };
         Some(self.remember(session))
     }
 
@@ -439,52 +506,6 @@ impl Decoder {
 
 fn is_keying(code: u8) -> bool {
     matches!(code, kind::INITIATOR_KEYING | kind::RESPONDER_KEYING)
-}
-
-impl Session {
-    /// Decrypts a packet of the initiator (0) or responder (1) into `plain` if the keys fit.
-    fn open(
-        &mut self,
-        side: usize,
-        may_trust: bool,
-        encrypted: &[u8],
-        scratch: &mut Vec<u8>,
-        plain: &mut Vec<u8>,
-    ) -> bool {
-        let Some(keys) = &mut self.keys else { return false };
-        let count = self.opened[side];
-        if may_trust
-            && keys.has_hmac()[side]
-            && count >= VERIFY_FIRST
-            && !count.is_multiple_of(VERIFY_EVERY)
-        {
-            let (mode, opened) = match side {
-                0 => (Mode::Initiator, keys.trust_from_initiator(encrypted, scratch)),
-                _ => (Mode::Responder, keys.trust_from_responder(encrypted, scratch)),
-            };
-            if let Some(opened) = opened.filter(|opened| recognize::is_packet(opened, mode)) {
-                plain.clear();
-                plain.extend_from_slice(opened);
-                self.opened[side] += 1;
-                return true;
-            }
-        }
-        let opened = match side {
-            0 => keys.open_from_initiator(encrypted, scratch),
-            _ => keys.open_from_responder(encrypted, scratch),
-        };
-        let Ok(opened) = opened else { return false };
-        plain.clear();
-        plain.extend_from_slice(opened);
-        self.opened[side] += 1;
-        true
-    }
-}
-
-/// The IDs of a session, without repetition.
-fn ids(session: &Session) -> impl Iterator<Item = u32> + use<> {
-    let (a, b) = (session.initiator_id, session.responder_id);
-    std::iter::once(a).chain((a != b).then_some(b))
 }
 
 #[cfg(test)]

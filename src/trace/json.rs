@@ -207,6 +207,12 @@ pub fn packet(packet: &PacketView<'_>, with_data: bool, out: &mut Vec<u8>) {
                 json.key("has_secret").bool(keying.has_secret);
             });
         }
+        if packet.has_wrong_mode() {
+            json.key("wrong_mode").bool(true);
+        }
+        if packet.trailing > 0 {
+            json.key("trailing").number(packet.trailing as u64);
+        }
         let tree = Tree::of(packet);
         Nodes { json, with_data }.members(tree.nodes());
     });

@@ -11,7 +11,7 @@ use crate::group::FlowKind;
 use crate::group::message::{RangeList, Report};
 use crate::wire::chunk::{self, FragmentControl, OPTION_METADATA};
 use crate::wire::option::{Item, items};
-use crate::wire::{Chunk, vlu};
+use crate::wire::{Chunk, Mode, vlu};
 use bytes::Bytes;
 use std::fmt::{self, Write};
 use std::ops::RangeInclusive;
@@ -70,11 +70,29 @@ pub fn write_summary(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Resu
             out.write_char('}')?;
         }
     }
+    if packet.has_wrong_mode() {
+        match packet.header() {
+            Some(header) => out.write_str(marked(header.mode))?,
+            None => out.write_str(" [no packet header]")?,
+        }
+    }
+    if packet.trailing > 0 {
+        write!(out, " [{} bytes are neither chunks nor padding]", packet.trailing)?;
+    }
     if let Some(keying) = packet.keying {
         let secret = if keying.has_secret { "" } else { ", no secret: cannot be decrypted" };
         write!(out, " [session #{}{secret}]", keying.session)?;
     }
     Ok(())
+}
+
+/// What the mode says against the key.
+fn marked(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Initiator => " [marked as of the initiator]",
+        Mode::Responder => " [marked as of the responder]",
+        Mode::Startup => " [marked as of startup]",
+    }
 }
 
 fn short(bytes: &[u8]) -> Hex<'_> {

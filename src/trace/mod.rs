@@ -65,6 +65,8 @@ pub mod writer;
 
 pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};
 pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef};
-pub use decoder::{Decoded, Decoder, Handshake, Keying, Opened, Packet, Sender, Undecoded, Verify};
+pub use decoder::{
+    Decoded, Decoder, Ends, Handshake, Keying, Opened, Packet, Sender, Undecoded, Verify,
+};
 pub use keylog::{KeyLog, KeyLogError};
 pub use stats::Stats;

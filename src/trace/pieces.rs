@@ -1,6 +1,7 @@
 //! Packets in pieces put together (RFC 7016 §2.3.1, §3.4).
 
 use super::decoder::Sender;
+use super::recognize;
 use crate::transport::Time;
 use crate::transport::fragments::{Limits, Reassembly};
 use crate::wire::PacketHeader;
@@ -40,16 +41,17 @@ impl Default for Pieces {
 
 impl Pieces {
     /// Takes the pieces in a plain packet. The chunks of a packet that has become whole take the
-    /// place of the padding, behind the last piece.
+    /// place of the padding, behind the last piece. Returns what is behind its chunks that is no
+    /// padding, in bytes.
     pub(super) fn take(
         &mut self,
         time: Duration,
         source: SocketAddr,
         (sender, session_id): (Sender, u32),
         plain: &mut Vec<u8>,
-    ) {
-        let Ok((header, body)) = PacketHeader::parse(plain) else { return };
-        let mut whole_chunks = Vec::new();
+    ) -> usize {
+        let Ok((header, body)) = PacketHeader::parse(plain) else { return 0 };
+        let (mut whole_chunks, mut trailing) = (Vec::new(), 0);
         let mut walk = chunks(body);
         let pieces = std::iter::from_fn(|| walk.raw())
             .filter(|(code, _)| *code == kind::PACKET_FRAGMENT)
@@ -60,6 +62,7 @@ impl Pieces {
             let key = (sender, session_id, source, piece.packet_id);
             if let Some(whole) = self.waiting.take(self.now, key, header.mode, &piece, 0) {
                 whole_chunks.extend_from_slice(without_padding(&whole.plain).1);
+                trailing += recognize::trailing(&whole.plain);
             }
         }
         if !whole_chunks.is_empty() {
@@ -67,6 +70,7 @@ impl Pieces {
             plain.truncate(header + content.len());
             plain.append(&mut whole_chunks);
         }
+        trailing
     }
 
     /// Time as the pieces see it never goes back, whatever a capture says.

@@ -1,8 +1,7 @@
 //! What is RTMFP and what is not: by content, on any port.
 
-use crate::wire::chunk;
 use crate::wire::packet::{Mode, chunks};
-use crate::wire::{PacketHeader, chunk::kind};
+use crate::wire::{PacketHeader, chunk};
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -42,32 +41,67 @@ fn ordered(a: SocketAddr, b: SocketAddr) -> (SocketAddr, SocketAddr) {
     if a <= b { (a, b) } else { (b, a) }
 }
 
-/// Whether decrypted bytes look like a packet of a session: the role of the sender, chunks that are
-/// known one behind the other, and nothing but padding after them. One of several million random
-/// packets does.
-pub(super) fn is_packet(plain: &[u8], mode: Mode) -> bool {
-    let Ok((header, body)) = PacketHeader::parse(plain) else { return false };
-    header.mode == mode && header.reserved == 0 && is_chunks(body)
+/// How much sense decrypted bytes make as a packet. A checksum of 16 bits is right by chance once in
+/// 65,536 times; a [`sound`](Self::is_sound) packet behind it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Content {
+    /// There is a header with the mode that is expected and without reserved bits.
+    has_mode: bool,
+    /// Chunks and padding fill the packet.
+    is_filled: bool,
+    /// All chunks are of known types, and there is one.
+    is_known: bool,
+}
+
+impl Content {
+    /// What there is to say of decrypted bytes of a sender with this mode.
+    pub(super) fn of(plain: &[u8], mode: Mode) -> Self {
+        let Ok((header, body)) = PacketHeader::parse(plain) else {
+            return Self { has_mode: false, is_filled: false, is_known: false };
+        };
+        let mut walk = chunks(body);
+        let (mut count, mut unknown) = (0, 0);
+        while let Some((code, _)) = walk.raw() {
+            count += 1;
+            unknown += usize::from(!is_known(code));
+        }
+        Self {
+            has_mode: header.mode == mode && header.reserved == 0,
+            is_filled: is_padding(walk.rest()),
+            is_known: count > 0 && unknown == 0,
+        }
+    }
+
+    /// Whether this looks like a packet in every respect. One of several million random packets
+    /// does.
+    pub(super) fn is_sound(self) -> bool {
+        self.has_mode && self.is_filled && self.is_known
+    }
+}
+
+fn is_known(code: u8) -> bool {
+    chunk::name(code) != "Unknown"
 }
 
 /// Whether decrypted bytes look like a packet of session startup. The checksum, which was right,
 /// is right by chance once in 65,536 times.
 pub(super) fn is_startup(plain: &[u8]) -> bool {
     let Ok((_, body)) = PacketHeader::parse(plain) else { return false };
-    chunks(body).raw().is_some_and(|(code, _)| chunk::name(code) != "Unknown")
+    chunks(body).raw().is_some_and(|(code, _)| is_known(code))
 }
 
-fn is_chunks(body: &[u8]) -> bool {
+/// Bytes behind the last chunk of a packet that are no padding as programs make it: up to two bytes
+/// of any value, or bytes of 0xff. By RFC 7016 §2.2.4 any chunk that does not fit is padding, so a
+/// receiver does not notice, but something is wrong with the sender, or with the key.
+pub(super) fn trailing(plain: &[u8]) -> usize {
+    let Ok((_, body)) = PacketHeader::parse(plain) else { return plain.len() };
     let mut walk = chunks(body);
-    while let Some((code, _)) = walk.raw() {
-        if chunk::name(code) == "Unknown" {
-            return false;
-        }
-        if matches!(code, kind::PADDING_00 | kind::PADDING_FF) {
-            return true;
-        }
-    }
-    walk.rest().len() <= MAX_REMAINDER || walk.rest().iter().all(|byte| *byte == 0xff)
+    while walk.raw().is_some() {}
+    if is_padding(walk.rest()) { 0 } else { walk.rest().len() }
+}
+
+fn is_padding(rest: &[u8]) -> bool {
+    rest.len() <= MAX_REMAINDER || rest.iter().all(|byte| *byte == 0xff)
 }
 
 #[cfg(test)]
@@ -95,13 +129,26 @@ mod tests {
 
     #[test]
     fn packets_and_noise() {
+        let is_packet = |plain: &[u8], mode| Content::of(plain, mode).is_sound();
         let ping = [0x01, 0x01, 0, 1, 7, 0xff, 0xff, 0xff, 0xff];
         assert!(is_packet(&ping, Mode::Initiator));
         assert!(!is_packet(&ping, Mode::Responder));
         assert!(!is_packet(&[0x31, 0x01, 0, 0], Mode::Initiator), "reserved bits");
         assert!(!is_packet(&[0x01, 0x02, 0, 0], Mode::Initiator), "no such chunk");
         assert!(!is_packet(&[0x01, 0x10, 0x40, 0, 0, 0], Mode::Initiator), "leaves the packet");
+        assert!(!is_packet(&[0x01], Mode::Initiator), "no chunk");
+        assert!(!is_packet(&[], Mode::Initiator));
         assert!(!is_startup(&[0x03, 0x99, 0, 0]));
         assert!(is_startup(&[0x03, 0x30, 0, 0]));
+    }
+
+    #[test]
+    fn padding_and_what_is_none() {
+        assert_eq!(trailing(&[0x01, 0x01, 0, 0, 0xff, 0xff, 0xff, 0xff]), 0);
+        assert_eq!(trailing(&[0x01, 0x01, 0, 0, 0, 0, 0, 0, 0]), 0, "empty chunks of type 0");
+        assert_eq!(trailing(&[0x01, 0x01, 0, 0, 7, 8]), 0, "no room for a chunk");
+        assert_eq!(trailing(&[0x01, 0x01, 0, 0, 0x10, 0xff, 0xff]), 3);
+        assert_eq!(trailing(&[0x01, 0x01, 0, 0, 0xff, 0xff, 0xff, 0]), 4);
+        assert_eq!(trailing(&[0x04, 0x01, 0, 0, 0]), 5, "no header");
     }
 }

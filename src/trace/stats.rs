@@ -27,6 +27,8 @@ pub struct Stats {
     pub too_short: u64,
     /// All other datagrams.
     pub undecoded: u64,
+    /// Packets with bytes behind the last chunk that are no padding; among `startup` and `session`.
+    pub trailing: u64,
     /// Chunks by type code in all packets. Padding does not count.
     pub chunks: BTreeMap<u8, u64>,
     /// User Data chunks (not Next User Data) by their User's Per-Flow Metadata option, if they have
@@ -41,6 +43,7 @@ impl Stats {
             Decoded::Undecoded(reason) => self.count_undecoded(*reason),
             Decoded::Packet(packet) => {
                 let is_startup = packet.sender == Sender::Startup;
+                self.trailing += u64::from(packet.trailing > 0);
                 self.count_packet(is_startup, packet.keying, packet.raw_chunks());
             }
         }
@@ -48,6 +51,7 @@ impl Stats {
 
     /// Counts one datagram of an [`Analyzer`](super::Analyzer).
     pub fn count(&mut self, packet: &PacketView<'_>) {
+        self.trailing += u64::from(packet.trailing > 0);
         match packet.status {
             Status::Undecoded(reason) => self.count_undecoded(reason),
             Status::Startup => self.count_packet(true, packet.keying, packet.raw_chunks()),

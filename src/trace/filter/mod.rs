@@ -65,6 +65,7 @@ enum Field {
     Frame,
     Time,
     Len,
+    Trailing,
     Session,
     Flow,
     Port,
@@ -92,6 +93,7 @@ const FIELDS: &[(&str, Field, Type, &str)] = &[
     ("frame", Field::Frame, Type::Number, "number of the frame in the file"),
     ("time", Field::Time, Type::Number, "seconds since the first datagram"),
     ("len", Field::Len, Type::Number, "bytes of the UDP payload"),
+    ("trailing", Field::Trailing, Type::Number, "bytes that are neither chunks nor padding"),
     ("session", Field::Session, Type::Number, "number of the session, as in the lines"),
     ("flow", Field::Flow, Type::Number, "flow ID of a data, acknowledgement or other chunk"),
     ("port", Field::Port, Type::Number, "UDP port of either end"),
@@ -195,7 +197,7 @@ impl Field {
             Self::Message | Self::Command | Self::Class | Self::Group => {
                 !self.texts(packet, usize::MAX).is_empty()
             }
-            Self::Session | Self::Flow => !self.numbers(packet).is_empty(),
+            Self::Session | Self::Flow | Self::Trailing => !self.numbers(packet).is_empty(),
             _ => true,
         }
     }
@@ -205,6 +207,8 @@ impl Field {
             Self::Frame => vec![packet.frame as f64],
             Self::Time => vec![packet.relative.as_secs_f64()],
             Self::Len => vec![packet.len as f64],
+            Self::Trailing if packet.trailing == 0 => Vec::new(),
+            Self::Trailing => vec![packet.trailing as f64],
             Self::Session => packet.session.iter().map(|(number, _)| *number as f64).collect(),
             Self::Port => vec![packet.source.port().into(), packet.destination.port().into()],
             Self::Flow => packet.raw_chunks().filter_map(flow).map(|flow| flow as f64).collect(),

@@ -37,7 +37,7 @@ pub fn stats(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn packets(stats: &Stats) -> [(&'static str, u64); 6] {
+fn packets(stats: &Stats) -> [(&'static str, u64); 7] {
     [
         ("datagrams", stats.datagrams),
         ("startup", stats.startup),
@@ -45,6 +45,7 @@ fn packets(stats: &Stats) -> [(&'static str, u64); 6] {
         ("sessions", stats.sessions),
         ("too_short", stats.too_short),
         ("undecoded", stats.undecoded),
+        ("trailing", stats.trailing),
     ]
 }
 

@@ -122,6 +122,7 @@ impl Table {
             ("session", "Session", Number, Dec, "Number of the session in the capture."),
             ("sender", "Sender", Text, Dec, "startup, initiator or responder."),
             ("undecoded", "Undecoded", Text, Dec, "Why it could not be decrypted."),
+            ("trailing", "Trailing", Number, Dec, "Bytes that are neither chunks nor padding."),
             ("chunk_name", "Chunk name", Text, Dec, "The chunk's type."),
             ("message_name", "Message name", Text, Dec, "The message's type."),
             ("option_name", "Option name", Text, Dec, "The option's type."),

@@ -112,6 +112,10 @@ impl Record<'_> {
         if let Some(sender) = sender {
             self.text("sender", &format!("Sender: {sender}"), sender);
         }
+        if packet.trailing > 0 {
+            let text = format!("Neither chunks nor padding: {} bytes", packet.trailing);
+            self.number("trailing", &text, packet.trailing as u64);
+        }
         if let Status::Undecoded(reason) = packet.status {
             self.text("undecoded", &format!("Undecoded: {reason}"), &reason.to_string());
         }
