@@ -2,13 +2,15 @@
 
 mod support;
 
-use rtmfp::crypto::Epd;
+use rtmfp::crypto::{Certificate, Epd, Identity, IdentityConfig, Initiate, KeyStyle, KeyingRandom};
 use rtmfp::sim::{Link, Network, NodeId};
 use rtmfp::transport::{Config, Event, SessionId};
-use rtmfp::wire::chunk::ForwardedHello;
+use rtmfp::wire::chunk::{ForwardedHello, InitiatorKeying};
 use rtmfp::wire::{Address, Chunk, Origin};
 use std::net::SocketAddr;
-use support::puppet::{ELSEWHERE, Puppet};
+use std::sync::Arc;
+use support::puppet::{ELSEWHERE, Lone, Puppet};
+use support::wiretap::Seen;
 use support::{Pair, Tapped, endpoint, for_seeds, millis, quick, secs};
 
 fn elsewhere() -> SocketAddr {
@@ -47,47 +49,108 @@ fn a_forwarded_hello_is_answered_to_its_reply_address() {
     assert!(puppet.lone.take_startup().is_empty());
 }
 
-#[test]
-fn hostile_forwarded_hellos_are_limited_and_do_not_multiply() {
-    let mut puppet = Puppet::initiator(2, quick());
+/// Forwards a hello in the puppet's session and returns what the packet cost, and the answers.
+fn forward(puppet: &mut Puppet, reply: SocketAddr, tag: &[u8]) -> (usize, Vec<Seen>) {
     let epd = puppet.lone.own_epd();
-    let limit = quick().forwarded_hellos_per_second as usize;
-    for _ in 0..3 {
-        let mut received = 0;
-        for i in 0..1000u32 {
-            // A hundred addresses of ten hosts.
-            let ip = [198, 51, 100, (i % 10) as u8];
-            let reply = SocketAddr::from((ip, 1000 + (i % 100) as u16));
-            let packet = puppet.packet(&[forwarded_to(reply, &epd, &i.to_be_bytes())]);
-            received += packet.len();
-            let address = puppet.address;
-            puppet.lone.deliver(address, packet);
+    let packet = puppet.packet(&[forwarded_to(reply, &epd, tag)]);
+    let (received, address) = (packet.len(), puppet.address);
+    puppet.lone.deliver(address, packet);
+    (received, puppet.lone.take_startup())
+}
+
+fn bytes(answers: &[Seen]) -> usize {
+    answers.iter().map(|answer| answer.len).sum()
+}
+
+/// The answers go to anybody whom the forwarder names: it pays for each byte.
+#[test]
+fn hostile_forwarded_hellos_bring_no_more_than_they_cost() {
+    // The second certificate has static keys of 2,048 bits, and answers are long.
+    let large = IdentityConfig { keys: KeyStyle::Static, ..IdentityConfig::default() };
+    for (seed, identity) in [(2, IdentityConfig::default()), (3, large)] {
+        // The puppet does not pad its own hello.
+        let config = Config { max_amplification: 20, ..quick() };
+        let lone = Lone::new(seed, config, &identity);
+        let mut puppet =
+            Puppet::initiator_to(lone, &IdentityConfig::default(), quick().negotiation);
+        let stats = |puppet: &Puppet| {
+            puppet.lone.endpoint.session(puppet.session).unwrap().stats().bytes_received as usize
+        };
+        let (mut sent, mut count) = (0, 0);
+        for i in 0..3000u32 {
+            // Three thousand addresses of as many hosts.
+            let reply = SocketAddr::from(([198, 51, (i >> 8) as u8, i as u8], 1000));
+            let (_, answers) = forward(&mut puppet, reply, &i.to_be_bytes());
+            sent += bytes(&answers);
+            count += answers.len();
+            assert!(sent <= 256 + stats(&puppet), "seed {seed}: {sent}");
+            puppet.lone.run_for(millis(20));
         }
-        let answers = puppet.lone.take_startup();
-        assert_eq!(answers.len(), limit);
-        assert!(answers.iter().map(|a| a.len).sum::<usize>() <= 3 * received / 1000 * limit);
-        puppet.lone.run_for(secs(1));
-        puppet.take();
+        assert!(count > 500, "seed {seed}: {count}");
     }
 }
 
-/// Nothing was received from the reply address, which may be anybody's.
+/// Who has brought much may name many, but none of them gets much.
 #[test]
 fn hostile_forwarded_hellos_do_not_flood_an_address() {
-    let mut puppet = Puppet::initiator(3, quick());
-    let epd = puppet.lone.own_epd();
-    let say = |host: u8, port: u16, puppet: &mut Puppet| {
-        let reply = SocketAddr::from(([198, 51, 100, host], port));
-        puppet.send(&[forwarded_to(reply, &epd, &[3; 16])]);
-        puppet.lone.take_startup().len()
+    let mut puppet = Puppet::initiator(4, quick());
+    for _ in 0..1000 {
+        puppet.send(&[Chunk::PingReply(&[0; 1000])]);
+    }
+    let flood = |puppet: &mut Puppet, host: u8, ports: std::ops::Range<u16>| {
+        let mut sent = 0;
+        for i in 0..400u16 {
+            let port = ports.start + i % ports.len() as u16;
+            let reply = SocketAddr::from(([198, 51, 100, host], port));
+            sent += bytes(&forward(puppet, reply, &[3; 16]).1);
+            puppet.lone.run_for(millis(20));
+        }
+        sent
     };
-    let answers: usize = (0..20).map(|_| say(1, 1, &mut puppet)).sum();
-    assert_eq!(answers, 2, "to one address");
-    let answers: usize = (0..20).map(|port| say(2, port, &mut puppet)).sum();
-    assert_eq!(answers, 16, "to one host");
-    assert_eq!(say(3, 1, &mut puppet), 1);
-    puppet.lone.run_for(secs(1));
-    assert_eq!(say(1, 1, &mut puppet), 1);
+    let one = flood(&mut puppet, 1, 1..2);
+    assert!((1000..=1200 + 8 * 8).contains(&one), "to one address in 8 s: {one}");
+    let host = flood(&mut puppet, 2, 1..401);
+    assert!((4000..=4800 + 32 * 8).contains(&host), "to one host in 8 s: {host}");
+    let other = forward(&mut puppet, SocketAddr::from(([198, 51, 100, 3], 1)), &[3; 16]).1;
+    assert_eq!(other.len(), 1, "another host");
+}
+
+/// An initiator that goes on costs the forwarder nothing, however many there are.
+#[test]
+fn initiators_that_answer_are_introduced_without_end() {
+    let mut puppet = Puppet::initiator(5, quick());
+    let mut random = puppet.lone.random.fork();
+    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut random));
+    for i in 0..100u32 {
+        let reply = SocketAddr::from(([198, 51, 100, 1], 1000 + i as u16));
+        let (_, answers) = forward(&mut puppet, reply, &i.to_be_bytes());
+        assert_eq!(answers.len(), 1, "introduction {i}");
+        let Chunk::ResponderHello(hello) = answers[0].chunks()[0] else { panic!() };
+        let far = Certificate::parse(hello.certificate).unwrap();
+        let random = KeyingRandom::from_rng(&mut puppet.lone.random);
+        let offer = quick().negotiation;
+        let initiated = Initiate { identity: identity.clone(), far, offer, random }.run().unwrap();
+        let keying = InitiatorKeying {
+            session_id: 1 + i,
+            cookie: hello.cookie,
+            certificate: identity.certificate().as_bytes(),
+            component: initiated.component(),
+            signature: b"X",
+        };
+        puppet.lone.say(reply, 0, &Chunk::InitiatorKeying(keying));
+        assert_eq!(puppet.lone.take_startup().len(), 1, "the answer to the keying");
+        puppet.lone.run_for(millis(20));
+    }
+}
+
+#[test]
+fn a_server_answers_no_forwarded_hellos() {
+    let config = Config { negotiation: quick().negotiation, ..Config::server() };
+    let mut puppet = Puppet::initiator(6, config);
+    let epd = puppet.lone.own_epd();
+    puppet.lone.hello(elsewhere(), &epd, &[3; 16]);
+    assert_eq!(puppet.lone.take_startup().len(), 1, "a hello of its own is answered");
+    assert!(forward(&mut puppet, elsewhere(), &[3; 16]).1.is_empty());
 }
 
 /// Two peers and a third endpoint with which both have sessions.

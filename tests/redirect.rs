@@ -8,7 +8,7 @@ use rtmfp::transport::{Config, Event};
 use rtmfp::wire::chunk::Redirect;
 use rtmfp::wire::{Address, Chunk, Origin};
 use std::net::SocketAddr;
-use support::puppet::{ELSEWHERE, HERE, Lone};
+use support::puppet::{ELSEWHERE, HERE, Lone, startup_with};
 use support::{Pair, Tapped, endpoint, millis, quick, secs};
 
 fn here() -> SocketAddr {
@@ -49,12 +49,34 @@ fn every_listed_address_is_asked_at_once() {
     let further = addresses(["10.0.0.3:3".to_string()]);
     redirect(&mut lone, to[1].socket, &tag, &further);
     assert_eq!(asked(&mut lone), [further[0].socket]);
-    // The first address and the learnt ones are asked on.
+    // The first address is asked on, and the learnt ones whenever a redirect names them again.
     lone.run_for(millis(1500));
-    let again = asked(&mut lone);
-    assert!(
-        [here(), to[0].socket, to[1].socket, further[0].socket].iter().all(|a| again.contains(a))
-    );
+    assert_eq!(asked(&mut lone), [here()]);
+    redirect(&mut lone, here(), &tag, &to);
+    assert_eq!(asked(&mut lone), [to[0].socket, to[1].socket]);
+}
+
+/// What a redirect makes this end send is at most three times as long as the redirect.
+#[test]
+fn hostile_redirects_bring_no_more_than_three_times_their_length() {
+    let (mut lone, tag) = asking(7);
+    let (mut received, mut sent) = (0, 0);
+    for round in 0..100u8 {
+        for count in 1..=8u8 {
+            let to = addresses((0..count).map(|i| format!("203.0.113.{}:{}", i % 3, 1 + round)));
+            let mut scratch = Vec::new();
+            let chunk = Chunk::Redirect(Redirect::new(&tag, &to, &mut scratch));
+            // The chunk twice in a packet counts once.
+            let datagram = startup_with(0, &[chunk, chunk]);
+            received += datagram.len();
+            lone.deliver(here(), datagram);
+            lone.run_for(millis(1));
+            let hellos = lone.take_startup();
+            sent += hellos.iter().filter(|h| h.to != here()).map(|h| h.len).sum::<usize>();
+            assert!(sent <= 3 * received, "{sent} for {received}");
+        }
+    }
+    assert!(sent > 1000, "{sent}");
 }
 
 #[test]
@@ -80,12 +102,13 @@ fn an_empty_list_means_where_it_came_from() {
 #[test]
 fn hostile_lists_end_at_24_addresses() {
     let (mut lone, tag) = asking(4);
-    redirect(&mut lone, here(), &tag, &addresses((1..150).map(|i| format!("10.0.0.{i}:1"))));
+    let list = |net: u8| addresses((1..150).map(|i| format!("10.0.{net}.{i}:1")));
+    redirect(&mut lone, here(), &tag, &list(0));
     assert_eq!(asked(&mut lone).len(), 23);
-    redirect(&mut lone, here(), &tag, &addresses((1..150).map(|i| format!("10.0.1.{i}:1"))));
+    redirect(&mut lone, here(), &tag, &list(1));
     assert!(asked(&mut lone).is_empty());
     lone.run_for(secs(100));
-    assert_eq!(lone.take_startup().len(), 10 + 23 * 10);
+    assert_eq!(lone.take_startup().len(), 10, "only the first address is asked again");
     assert_eq!(lone.endpoint.load(), (0, 0, 0));
 }
 

@@ -13,6 +13,7 @@ use rtmfp::wire::{Chunk, Mode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use support::puppet::{self, ELSEWHERE, HERE, Lone, Puppet, startup};
+use support::wiretap::Seen;
 use support::{Pair, for_seeds, millis, quick, secs};
 
 /// Seconds between the first hello and each repetition: the observed player's, which are the
@@ -121,13 +122,57 @@ fn the_first_hello_that_fits_wins() {
     lone.deliver(here(), answer(hello.tag, &unfit));
     lone.deliver(here(), answer(&[9; 16], &first));
     assert!(lone.sent.is_empty(), "wrong certificate, wrong tag");
-    lone.deliver(elsewhere(), answer(hello.tag, &first));
+    lone.deliver(here(), answer(hello.tag, &first));
     lone.deliver(here(), answer(hello.tag, &second));
     let keyings = lone.take_startup();
     assert_eq!(keyings.len(), 1);
-    assert_eq!(keyings[0].to, elsewhere());
+    assert!(matches!(keyings[0].chunks()[0], Chunk::InitiatorKeying(_)));
     lone.run_for(secs(2));
-    assert!(lone.take_startup().iter().all(|p| p.to == elsewhere()), "no more hellos");
+    let again = lone.take_startup();
+    assert!(again.iter().all(|p| p.chunks() == keyings[0].chunks()), "no more hellos");
+}
+
+/// An answer from an address to which the hello did not go may have a forged source: the keying,
+/// which is longer and repeated, waits until that address has answered a hello of its own.
+#[test]
+fn an_answer_from_elsewhere_is_checked_first() {
+    let mut lone = Lone::new(15, quick(), &IdentityConfig::default());
+    let identity = Identity::generate(&IdentityConfig::default(), &mut lone.random);
+    lone.act(|e, now| e.open(now, Epd::for_fingerprint(identity.fingerprint()), &[here()]));
+    let hello = lone.take_startup().pop().unwrap();
+    let answer = |hello: &Seen| {
+        let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!() };
+        let certificate = identity.certificate().as_bytes();
+        let answer = ResponderHello { tag_echo: hello.tag, cookie: &[7; 64], certificate };
+        (hello.tag.to_vec(), startup(0, &Chunk::ResponderHello(answer)))
+    };
+    let (tag, first) = answer(&hello);
+    let received = first.len();
+    lone.deliver(elsewhere(), first.clone());
+    lone.run_for(millis(1));
+    let check = lone.take_startup().pop().unwrap();
+    let (new_tag, second) = answer(&check);
+    assert_eq!(check.to, elsewhere());
+    assert_ne!(tag, new_tag);
+    assert!(3 * check.len >= received, "it leaves room for the answer");
+    // However often that comes, what leaves is three times as long at most.
+    let mut sent = check.len;
+    for count in 2..50 {
+        lone.deliver(elsewhere(), first.clone());
+        lone.run_for(millis(10));
+        sent += lone
+            .take_startup()
+            .iter()
+            .filter(|p| p.to == elsewhere())
+            .map(|p| p.len)
+            .sum::<usize>();
+        assert!(sent <= 3 * count * received);
+    }
+    assert!(sent <= 1300, "the budget of an address: {sent}");
+    lone.deliver(elsewhere(), second);
+    let keying = lone.take_startup().pop().unwrap();
+    assert_eq!(keying.to, elsewhere());
+    assert!(matches!(keying.chunks()[0], Chunk::InitiatorKeying(_)));
 }
 
 fn times(lone: &Lone) -> Vec<f64> {

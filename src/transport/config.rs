@@ -82,7 +82,12 @@ pub struct Config {
     /// [`SessionRef::key_log_line`](super::SessionRef::key_log_line) can tell it. Off by default:
     /// nothing in memory then opens a recording of an earlier session.
     pub keep_secrets: bool,
-    /// Forwarded hellos that one session may make this endpoint answer in a second.
+    /// Answer hellos that others forward (RFC 7016 §3.5.1.5), which opens this end's address
+    /// translator. The answers go where the forwarder says, so that a session pays for them with
+    /// the bytes that it has brought. Not needed by an endpoint whose address is known, as a
+    /// server's.
+    pub answer_forwarded: bool,
+    /// Forwarded hellos of one session that are looked at in a second; further ones are ignored.
     pub forwarded_hellos_per_second: u32,
 }
 
@@ -116,6 +121,7 @@ impl Default for Config {
             burst_packets: 6,
             bitmap_acks: false,
             keep_secrets: false,
+            answer_forwarded: true,
             forwarded_hellos_per_second: 64,
         }
     }
@@ -127,6 +133,7 @@ impl Config {
     pub fn server() -> Self {
         Self {
             introduce: true,
+            answer_forwarded: false,
             keepalive: Duration::from_secs(90),
             dead_after: Duration::from_secs(127),
             receive_buffer: 64 << 10,

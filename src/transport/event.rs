@@ -11,6 +11,29 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpenId(pub(crate) u64);
 
+/// Who says that a far end is at an address, which decides what is sent there before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NamedBy {
+    /// The owner of the endpoint, who may trust it: hellos as long as the attempt lasts.
+    Owner,
+    /// The far end was there some time ago: four hellos in an attempt, within the budget of the
+    /// address over all attempts.
+    Before,
+    /// The far end of this session: the same, at the expense of the bytes that the session has
+    /// brought. If the session itself is with this address, as with a server that can introduce
+    /// the far end, there is no bound.
+    Session(SessionId),
+}
+
+/// Where a far end may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FarAddress {
+    /// The address.
+    pub address: SocketAddr,
+    /// Who says so.
+    pub named_by: NamedBy,
+}
+
 /// Which end asked for the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {

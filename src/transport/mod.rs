@@ -11,10 +11,12 @@
 //! | `send_flow`, `recv_flow`, `sequence_set` | one flow in either direction |
 //! | [`congestion`], `rtt` | how much and how soon |
 //! | `fragments` | packets in pieces |
+//! | `buckets` | budgets that refill, one for each key |
 //! | `passwords` | signed keyings |
 //! | `job` | Diffie-Hellman work for other threads |
 //! | `machine`, `transmit`, `time` | what driver and simulator see |
 
+pub(crate) mod buckets;
 mod config;
 pub mod congestion;
 pub mod endpoint;
@@ -32,10 +34,13 @@ mod session;
 mod time;
 mod transmit;
 
+pub use buckets::Rate;
 pub use config::Config;
 pub use congestion::Controller;
 pub use endpoint::{Endpoint, Random, SessionRef};
-pub use event::{CloseReason, Event, Introduction, OpenError, OpenId, Role, SendError};
+pub use event::{
+    CloseReason, Event, FarAddress, Introduction, NamedBy, OpenError, OpenId, Role, SendError,
+};
 pub use id::{FlowId, SessionId};
 pub use job::{Computed, Job};
 pub use machine::{Layer, Machine};

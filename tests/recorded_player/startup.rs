@@ -96,10 +96,10 @@ fn startup<R>(tapped: &[Tapped], read: impl Fn(&Tapped, Chunk<'_>) -> Option<R>)
     found
 }
 
-/// Where hellos with this tag went.
-fn hellos(tapped: &[Tapped], wanted: &[u8]) -> Vec<SocketAddr> {
+/// Where hellos went.
+fn hellos(tapped: &[Tapped]) -> Vec<SocketAddr> {
     startup(tapped, |datagram, chunk| match chunk {
-        Chunk::InitiatorHello(hello) if hello.tag == wanted => Some(datagram.to),
+        Chunk::InitiatorHello(_) => Some(datagram.to),
         _ => None,
     })
 }
@@ -147,8 +147,8 @@ fn a_changed_cookie_brings_the_same_keying_again() {
     assert!(again_at.since(*first_at) <= AT_ONCE);
 }
 
-/// The recorded redirects, with their lists of addresses, to our initiator: it asks all of them at
-/// once, as the player did, and goes on asking.
+/// The recorded redirects, with their lists of addresses, to our initiator: it asks all of them, as
+/// the player did, each as soon as the redirects that it got pay for it.
 #[test]
 fn recorded_redirects_send_our_initiator_where_they_sent_the_player() {
     let recording = Recording::open("flash-startup");
@@ -182,17 +182,22 @@ fn recorded_redirects_send_our_initiator_where_they_sent_the_player() {
             let chunk = rtmfp::wire::chunk::Redirect::new(tag, form, &mut scratch);
             pair.network.inject(redirector, OURS.parse().unwrap(), sealed(&Chunk::Redirect(chunk)));
             pair.network.run_for(AT_ONCE);
-            hellos(&pair.network.take_tapped(), &tags[0])
+            hellos(&pair.network.take_tapped())
         };
         assert_eq!(redirect(&[0; 16]), [], "a wrong tag is ignored");
-        let asked = redirect(tag);
         let wanted: BTreeSet<_> = form.iter().map(|address| address.socket).collect();
-        assert_eq!(asked.len(), wanted.len(), "each once");
-        assert_eq!(asked.into_iter().collect::<BTreeSet<_>>(), wanted);
+        let mut asked: BTreeSet<SocketAddr> = BTreeSet::new();
+        for round in 0..3 {
+            let now = redirect(tag);
+            let distinct: BTreeSet<_> = now.iter().copied().collect();
+            assert_eq!(distinct.len(), now.len(), "each once");
+            assert!(round > 0 || now.len() >= wanted.len().min(2), "two at least: {now:?}");
+            asked.extend(distinct);
+        }
+        assert_eq!(asked, wanted);
         pair.network.run_for(Duration::from_secs(4));
-        let again: BTreeSet<_> = hellos(&pair.network.take_tapped(), tag).into_iter().collect();
+        let again: BTreeSet<_> = hellos(&pair.network.take_tapped()).into_iter().collect();
         assert!(again.contains(&redirector), "the original address is asked again");
-        assert!(again.is_superset(&wanted), "the learnt addresses are asked again");
     }
     println!("{} recorded redirects with {lengths:?} addresses", forms.len());
 }

@@ -111,8 +111,12 @@ impl Lone {
 
 /// A startup datagram with one chunk.
 pub fn startup(session_id: u32, chunk: &Chunk<'_>) -> Vec<u8> {
-    let mut sealer = Sealer::default_key();
-    seal(&mut sealer, session_id, &PacketHeader::new(Mode::Startup), std::slice::from_ref(chunk))
+    startup_with(session_id, std::slice::from_ref(chunk))
+}
+
+/// A startup datagram with several chunks.
+pub fn startup_with(session_id: u32, chunks: &[Chunk<'_>]) -> Vec<u8> {
+    seal(&mut Sealer::default_key(), session_id, &PacketHeader::new(Mode::Startup), chunks)
 }
 
 /// A startup datagram with anything in it.
@@ -163,7 +167,12 @@ impl Puppet {
         identity: &IdentityConfig,
         offer: Negotiation,
     ) -> Self {
-        let mut lone = Lone::new(seed, config, &IdentityConfig::default());
+        let lone = Lone::new(seed, config, &IdentityConfig::default());
+        Self::initiator_to(lone, identity, offer)
+    }
+
+    /// A peer that has opened a session to this endpoint and pinged it once.
+    pub fn initiator_to(mut lone: Lone, identity: &IdentityConfig, offer: Negotiation) -> Self {
         let identity = Arc::new(Identity::generate(identity, &mut lone.random));
         let address = HERE.parse().unwrap();
         let (session, keys) = initiate(&mut lone, address, NEAR_ID, &identity, offer);

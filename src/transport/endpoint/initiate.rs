@@ -1,43 +1,29 @@
 //! Attempts to open sessions (RFC 7016 §3.5.1.1.1).
 
+use super::candidate::{Candidate, Purse};
 use super::{Endpoint, KeyingRandom};
 use crate::crypto::{Certificate, CryptoError, Epd, Fingerprint, Initiate, Initiated, SessionKeys};
 use crate::transport::event::OpenError;
 use crate::transport::job::Work;
 use crate::transport::session::{Opening, Session, UNCONFIRMED};
-use crate::transport::{Arrived, Event, Job, OpenId, Path, Role, SessionId, Time};
-use crate::wire::Chunk;
-use crate::wire::chunk::{
-    CookieChange, InitiatorHello, InitiatorKeying, Redirect, ResponderHello, ResponderKeying,
+use crate::transport::{
+    Arrived, Event, FarAddress, Job, NamedBy, OpenId, Path, Role, SessionId, Time,
 };
+use crate::wire::Chunk;
+use crate::wire::chunk::{CookieChange, InitiatorKeying, ResponderHello, ResponderKeying};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of a tag.
-const TAG_LEN: usize = 16;
+pub(super) const TAG_LEN: usize = 16;
 /// Each repetition waits this much longer than the one before (§3.5.1.1.1).
-const BACKOFF: Duration = Duration::from_millis(1500);
-/// Addresses that one attempt asks at most (REDIRECT_THRESHOLD).
-const MAX_CANDIDATES: usize = 24;
-/// Plain bytes of a padded hello. A responder answers with at most three times what it received,
-/// so that the padding makes room for static keys in a large group. It is the usual padding of a
-/// packet, only more of it; the first hello and every other after it go without, as everybody's do.
-/// From the fourth on it fills a datagram, for certificates with many or large keys.
-const PADDED_HELLO: usize = 205;
+pub(super) const BACKOFF: Duration = Duration::from_millis(1500);
 /// An attempt leaves it to the far end to open the session for as long as that may still do so:
 /// two sessions would override one another. How soon it looks again.
 const YIELD_AGAIN: Duration = Duration::from_millis(500);
 /// Packets of the session that may arrive before its keys are computed.
 const MAX_EARLY: usize = 16;
-
-/// An address that is asked.
-#[derive(Debug)]
-struct Candidate {
-    path: Path,
-    next: Time,
-    sent: u32,
-}
 
 /// A far end that has answered.
 #[derive(Debug)]
@@ -60,10 +46,10 @@ struct Keying {
 /// An opening session.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    epd: Epd,
-    tag: [u8; TAG_LEN],
+    pub(super) epd: Epd,
     started: Time,
-    candidates: Vec<Candidate>,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) purse: Purse,
     keying: Option<Keying>,
     /// Silent until then: the far end's own keying goes first (§3.5.1.3), and its session will
     /// fulfil this attempt. If that does not come to anything, this attempt goes on.
@@ -71,6 +57,15 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// True until a far end has answered a hello.
+    pub(super) const fn is_asking(&self) -> bool {
+        self.keying.is_none()
+    }
+
+    pub(super) fn candidate_at(&mut self, address: SocketAddr) -> Option<&mut Candidate> {
+        self.candidates.iter_mut().find(|candidate| candidate.path.remote == address)
+    }
+
     fn next_timeout(&self, open_timeout: Duration) -> Time {
         let deadline = self.started + open_timeout;
         if let Some(until) = self.yielding {
@@ -122,6 +117,18 @@ impl Endpoint {
     ///
     /// With no address the attempt waits for [`add_candidate`](Self::add_candidate).
     pub fn open(&mut self, now: Time, epd: Epd, addresses: &[SocketAddr]) -> OpenId {
+        let by_owner = |&address| FarAddress { address, named_by: NamedBy::Owner };
+        self.open_at(now, epd, addresses.iter().map(by_owner))
+    }
+
+    /// The same with addresses that others have named, who bear what it costs: little is sent to
+    /// them until they answer ([`NamedBy`]).
+    pub fn open_at(
+        &mut self,
+        now: Time,
+        epd: Epd,
+        addresses: impl IntoIterator<Item = FarAddress>,
+    ) -> OpenId {
         self.now = now;
         let id = self.next_attempt;
         self.next_attempt += 1;
@@ -129,36 +136,17 @@ impl Endpoint {
             self.report_opened(session, vec![OpenId(id)]);
             return OpenId(id);
         }
-        let mut tag = [0; TAG_LEN];
-        self.random.fill_bytes(&mut tag);
         // The far end may have opened a session that it has not used yet.
         let unconfirmed = epd.fingerprint().is_some_and(|far| self.table.is_unconfirmed(far));
         let yielding = unconfirmed.then(|| now + UNCONFIRMED);
-        let (candidates, keying) = (Vec::new(), None);
-        let attempt = Attempt { epd, tag, started: now, candidates, keying, yielding };
+        let (candidates, purse, keying) = (Vec::new(), Purse::default(), None);
+        let attempt = Attempt { epd, started: now, candidates, purse, keying, yielding };
         self.attempts.insert(id, attempt);
-        self.by_tag.insert(tag.to_vec(), id);
-        for &address in addresses {
-            self.add_candidate(now, OpenId(id), address);
+        for FarAddress { address, named_by } in addresses {
+            self.name_candidate(now, OpenId(id), address, named_by);
         }
         self.attempt_timeout(now, id);
         OpenId(id)
-    }
-
-    /// One more address to ask, at once. Ignored if it is asked already, or beyond 24.
-    pub fn add_candidate(&mut self, now: Time, open: OpenId, address: SocketAddr) {
-        self.add_candidate_path(now, open.0, Path::to(address));
-    }
-
-    fn add_candidate_path(&mut self, now: Time, id: u64, path: Path) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        let known = attempt.candidates.iter().any(|c| c.path.remote == path.remote);
-        let unusable = path.remote.port() == 0 || path.remote.ip().is_unspecified();
-        if known || unusable || attempt.candidates.len() >= MAX_CANDIDATES {
-            return;
-        }
-        attempt.candidates.push(Candidate { path, next: now, sent: 0 });
-        self.table.schedule_attempt(now, id);
     }
 
     /// Gives an attempt up; [`Event::OpenFailed`] follows.
@@ -199,28 +187,6 @@ impl Endpoint {
         }
     }
 
-    fn send_hellos(&mut self, now: Time, id: u64) {
-        let full = self.startup_capacity();
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        let to_peer = attempt.epd.fingerprint().is_some();
-        let mut due = Vec::new();
-        for candidate in attempt.candidates.iter_mut().filter(|c| c.next <= now) {
-            candidate.sent += 1;
-            candidate.next = now + BACKOFF * candidate.sent;
-            let padding = match candidate.sent {
-                sent if !to_peer || sent % 2 == 1 => 0,
-                2 => PADDED_HELLO,
-                _ => full,
-            };
-            due.push((candidate.path, padding));
-        }
-        let (epd, tag) = (attempt.epd.clone(), attempt.tag);
-        let hello = InitiatorHello { epd: epd.as_bytes(), tag: &tag };
-        for (path, padding) in due {
-            self.send_startup_padded(padding, path, 0, &Chunk::InitiatorHello(hello));
-        }
-    }
-
     fn repeat_keying(&mut self, now: Time, id: u64) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let Some(keying) = &mut attempt.keying else { return };
@@ -245,8 +211,15 @@ impl Endpoint {
         self.send_startup(path, 0, &Chunk::InitiatorKeying(chunk));
     }
 
-    pub(super) fn on_responder_hello(&mut self, now: Time, path: Path, hello: &ResponderHello<'_>) {
-        let Some(&id) = self.by_tag.get(hello.tag_echo) else { return };
+    /// An answer of `received` bytes came from `path`.
+    pub(super) fn on_responder_hello(
+        &mut self,
+        now: Time,
+        path: Path,
+        received: usize,
+        hello: &ResponderHello<'_>,
+    ) {
+        let Some(&(id, index)) = self.by_tag.get(hello.tag_echo) else { return };
         let waits = |a: &&Attempt| a.keying.is_none() && a.yielding.is_none();
         let Some(attempt) = self.attempts.get(&id).filter(waits) else { return };
         let Ok(far) = Certificate::parse(hello.certificate) else { return };
@@ -257,6 +230,11 @@ impl Endpoint {
             self.forget(id);
             return self.report_opened(session, vec![OpenId(id)]);
         }
+        let asked = attempt.candidates.get(index).map(|candidate| candidate.path.remote);
+        if asked != Some(path.remote) {
+            return self.check_candidate(now, id, path, received);
+        }
+        self.prove(path.remote);
         // One keying with a far end is enough (§3.5.1.1.1); its session fulfils this attempt too.
         if self.attempts.values().any(|a| a.keying.as_ref().is_some_and(|k| k.far == far)) {
             return;
@@ -323,26 +301,6 @@ impl Endpoint {
         if let Some(keying) = self.attempts.get_mut(&id).and_then(|a| a.keying.as_mut()) {
             keying.finishing = None;
         }
-    }
-
-    pub(super) fn on_redirect(&mut self, now: Time, path: Path, redirect: &Redirect<'_>) {
-        let Some(&id) = self.by_tag.get(redirect.tag_echo) else { return };
-        if self.attempts.get(&id).is_none_or(|a| a.keying.is_some()) {
-            return;
-        }
-        let mut implied = true;
-        for address in redirect.addresses() {
-            implied = false;
-            self.add_candidate(now, OpenId(id), address.socket);
-        }
-        if implied {
-            self.add_candidate_path(now, id, path);
-        }
-    }
-
-    /// Asks an address from which the far end itself was heard.
-    pub(super) fn ask_again(&mut self, now: Time, id: u64, path: Path) {
-        self.add_candidate_path(now, id, path);
     }
 
     pub(super) fn on_cookie_change(&mut self, now: Time, near_id: u32, change: &CookieChange<'_>) {
@@ -480,7 +438,9 @@ impl Endpoint {
     /// Drops an attempt without a word.
     pub(super) fn forget(&mut self, id: u64) {
         if let Some(attempt) = self.attempts.remove(&id) {
-            self.by_tag.remove(&attempt.tag[..]);
+            for candidate in &attempt.candidates {
+                self.by_tag.remove(&candidate.tag[..]);
+            }
             if let Some(keying) = attempt.keying {
                 self.keying_ids.remove(&keying.near_id);
             }

@@ -3,15 +3,19 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the public face and the drain rule's methods |
+//! | `candidate.rs` | the addresses that an attempt asks, and what may be sent there |
 //! | `initiate.rs` | attempts to open sessions (RFC 7016 §3.5.1.1.1) |
 //! | `respond.rs` | answers to hellos and keyings (§3.5.1.1.2), introductions (§3.5.1.4, §3.5.1.5) |
 //! | `startup.rs` | startup packets, in pieces if they are long (§3.4) |
 //! | `table.rs` | the sessions, by ID and fingerprint, with their timers |
+//! | `unproven.rs` | what leaves for addresses that have not answered |
 
+mod candidate;
 mod initiate;
 mod respond;
 mod startup;
 mod table;
+mod unproven;
 
 pub(crate) use startup::Datagrams;
 
@@ -29,14 +33,15 @@ use crate::crypto::{
 };
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 use bytes::Bytes;
-use initiate::Attempt;
+use initiate::{Attempt, TAG_LEN};
 use rand_core::CryptoRng;
-use respond::{ForwardLimit, Pending};
+use respond::Pending;
 use startup::Startup;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Table, Timer};
+use unproven::Unproven;
 
 /// Packets of one session that are verified side by side.
 const OPENED_TOGETHER: usize = 32;
@@ -54,13 +59,14 @@ pub struct Endpoint {
     default_sealer: Sealer,
     table: Table,
     attempts: BTreeMap<u64, Attempt>,
-    by_tag: HashMap<Vec<u8>, u64>,
+    /// Attempts and their candidates by the tags of the hellos.
+    by_tag: HashMap<[u8; TAG_LEN], (u64, usize)>,
     /// Session IDs given out in Initiator Initial Keyings.
     keying_ids: HashMap<u32, u64>,
     next_attempt: u64,
     pending: HashMap<PendingKey, Pending>,
     startup: Startup,
-    forward_limit: ForwardLimit,
+    unproven: Unproven,
     jobs: VecDeque<Job>,
     events: VecDeque<Event>,
     /// How many of `events` are introductions: unverified senders cause those.
@@ -175,7 +181,7 @@ impl Endpoint {
             next_attempt: 0,
             pending: HashMap::new(),
             startup,
-            forward_limit: ForwardLimit::default(),
+            unproven: Unproven::default(),
             jobs: VecDeque::new(),
             events: VecDeque::new(),
             introductions: 0,
@@ -409,7 +415,7 @@ impl Endpoint {
         let forwarded = session.handle_packet(&mut cx, (path, ecn), &header, rest);
         let interface = session.path.interface;
         for hello in forwarded {
-            self.on_forwarded_hello(now, interface, &hello);
+            self.on_forwarded_hello(now, (id, interface), &hello);
         }
     }
 }

@@ -14,9 +14,6 @@ use crate::wire::chunk::{
 };
 use crate::wire::{Address, Chunk, Origin};
 use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 /// Longest tag that is echoed, in bytes; the players' have 16.
 const MAX_TAG: usize = 64;
@@ -25,55 +22,6 @@ const MAX_INTRODUCTIONS_QUEUED: usize = 1024;
 
 /// Keyings are told apart by a hash under this key, which need not be secret.
 const KEYING_DIGEST: [u8; 16] = *b"keying component";
-/// Answers to forwarded hellos that leave in [`FORWARD_PERIOD`]: to one address, to one IP address,
-/// and altogether. Nothing was received from there, so that the threefold bound can't hold; an
-/// initiator says hello once in 1.5 s at most, and two forwarders may know the same peer.
-const MAX_FORWARDED_TO_ADDRESS: usize = 2;
-const MAX_FORWARDED_TO_IP: usize = 16;
-const MAX_FORWARDED: usize = 1024;
-const FORWARD_PERIOD: Duration = Duration::from_secs(1);
-
-/// The latest answers to forwarded hellos.
-#[derive(Debug, Default)]
-pub(super) struct ForwardLimit {
-    latest: VecDeque<(Time, SocketAddr)>,
-    per_ip: HashMap<IpAddr, Vec<SocketAddr>>,
-}
-
-impl ForwardLimit {
-    /// True if one more may go to `address`, which is noted.
-    fn allow(&mut self, now: Time, address: SocketAddr) -> bool {
-        while let Some(&(at, oldest)) = self.latest.front()
-            && now.since(at) >= FORWARD_PERIOD
-        {
-            self.latest.pop_front();
-            self.forget(oldest);
-        }
-        let there = self.per_ip.entry(address.ip()).or_default();
-        let to_address = there.iter().filter(|other| **other == address).count();
-        let allowed = self.latest.len() < MAX_FORWARDED
-            && there.len() < MAX_FORWARDED_TO_IP
-            && to_address < MAX_FORWARDED_TO_ADDRESS;
-        if allowed {
-            there.push(address);
-            self.latest.push_back((now, address));
-        } else if there.is_empty() {
-            self.per_ip.remove(&address.ip());
-        }
-        allowed
-    }
-
-    fn forget(&mut self, address: SocketAddr) {
-        let Some(there) = self.per_ip.get_mut(&address.ip()) else { return };
-        if let Some(index) = there.iter().position(|other| *other == address) {
-            there.swap_remove(index);
-        }
-        if there.is_empty() {
-            self.per_ip.remove(&address.ip());
-        }
-    }
-}
-
 /// A keying that is being computed.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -114,22 +62,31 @@ impl Endpoint {
         }
     }
 
-    /// A hello that a forwarder passed on: the answer goes straight to the initiator and opens
-    /// this end's NAT for it (§3.5.1.5).
+    /// A hello that the far end of `forwarder` passed on: the answer goes straight to the initiator
+    /// and opens this end's NAT for it (§3.5.1.5). The forwarder's credit pays for it: nothing was
+    /// received from there.
     pub(super) fn on_forwarded_hello(
         &mut self,
         now: Time,
-        interface: Interface,
+        (forwarder, interface): (SessionId, Interface),
         hello: &Forwarded,
     ) {
         let Ok(epd) = Epd::parse(&hello.epd) else { return };
-        if hello.reply.port() == 0 || hello.tag.len() > MAX_TAG {
+        let selected = self.config.accept
+            && self.config.answer_forwarded
+            && epd.selects(self.identity.certificate());
+        if !selected || hello.reply.port() == 0 || hello.tag.len() > MAX_TAG {
             return;
         }
-        let selected = self.config.accept && epd.selects(self.identity.certificate());
-        if selected && self.forward_limit.allow(now, hello.reply) {
-            let path = Path { interface, remote: hello.reply };
-            self.answer_hello(now, path, &hello.tag, usize::MAX);
+        let path = Path { interface, remote: hello.reply };
+        let cookie = self.make_cookie(now, path);
+        let identity = self.identity.clone();
+        let certificate = identity.certificate().as_bytes();
+        let hello = ResponderHello { tag_echo: &hello.tag, cookie: &cookie, certificate };
+        let chunk = Chunk::ResponderHello(hello);
+        let Some(answer) = self.seal_startup(0, Some(ticks(now)), 0, &chunk) else { return };
+        if self.charge(now, path.remote, answer.len(), Some(forwarder)) {
+            self.queue_startup(path, &answer);
         }
     }
 
@@ -193,7 +150,7 @@ impl Endpoint {
             false => chunk.cookie,
         };
         match self.cookies.check(now.as_millis(), path.remote, cookie) {
-            CookieCheck::Valid => {}
+            CookieCheck::Valid => self.prove(path.remote),
             CookieCheck::WrongAddress => {
                 let new_cookie = self.make_cookie(now, path);
                 let change = CookieChange { old_cookie: chunk.cookie, new_cookie: &new_cookie };

@@ -53,7 +53,8 @@ impl Datagrams {
         self.0.is_empty()
     }
 
-    fn len(&self) -> usize {
+    /// Bytes of all of them.
+    pub(super) fn len(&self) -> usize {
         self.0.iter().map(Vec::len).sum()
     }
 }
@@ -121,19 +122,8 @@ impl Startup {
 impl Endpoint {
     /// Sends one startup chunk under the default key.
     pub(super) fn send_startup(&mut self, path: Path, session_id: u32, chunk: &Chunk<'_>) {
-        self.send_startup_padded(0, path, session_id, chunk);
-    }
-
-    /// The same, padded to at least `plain` bytes before encryption.
-    pub(super) fn send_startup_padded(
-        &mut self,
-        plain: usize,
-        path: Path,
-        session_id: u32,
-        chunk: &Chunk<'_>,
-    ) {
         let timestamp = Some(ticks(self.now));
-        if let Some(datagrams) = self.seal_startup(plain, timestamp, session_id, chunk) {
+        if let Some(datagrams) = self.seal_startup(0, timestamp, session_id, chunk) {
             self.queue_startup(path, &datagrams);
         }
     }
@@ -251,11 +241,12 @@ impl Endpoint {
                     // One answer a datagram: more would add up to more than was received.
                     return self.on_hello(now, path, received, &hello);
                 }
+                // Likewise one a datagram, whose length pays for what it causes.
                 Chunk::ResponderHello(hello) if session_id == 0 => {
-                    self.on_responder_hello(now, path, &hello);
+                    return self.on_responder_hello(now, path, received, &hello);
                 }
                 Chunk::Redirect(redirect) if session_id == 0 => {
-                    self.on_redirect(now, path, &redirect);
+                    return self.on_redirect(now, path, received, &redirect);
                 }
                 Chunk::InitiatorKeying(keying) if session_id == 0 => {
                     return self.on_initiator_keying(now, path, received, &keying);

@@ -58,6 +58,10 @@ pub const MIN_KEEPALIVE: Duration = Duration::from_secs(5);
 const MAX_OUTBOX: usize = 32;
 /// The observed player's control flow is always flow 2; ours begin there too.
 const FIRST_FLOW: u64 = 2;
+/// Bytes that opening a session takes of the far end, at least: they count as brought.
+const OPENING_CREDIT: u64 = 256;
+/// Bytes of a packet with a mobility ping, at most.
+const MOBILITY_PING: u64 = 84;
 
 /// What a session shares with its endpoint during a call.
 pub(crate) struct Context<'a> {
@@ -186,6 +190,8 @@ pub(crate) struct Session {
     pieces: Reassembly<u64>,
     next_packet_id: u64,
     forwarded_hellos: (Time, u32),
+    /// Bytes that the far end has made this endpoint send elsewhere.
+    spent_credit: u64,
 }
 
 /// What opens a session.
@@ -255,6 +261,7 @@ impl Session {
             }),
             next_packet_id: 0,
             forwarded_hellos: (now, 0),
+            spent_credit: 0,
         }
     }
 
@@ -438,6 +445,22 @@ impl Session {
         chunk.extend_from_slice(&len.to_be_bytes());
         chunk.extend_from_slice(payload);
         self.outbox.push_back(Control { path, chunk });
+    }
+
+    /// Bytes that the far end may still make this endpoint send elsewhere, to addresses that it
+    /// names and that have not answered: not more than it has brought.
+    pub(crate) const fn credit(&self) -> u64 {
+        (OPENING_CREDIT + self.stats.bytes_received).saturating_sub(self.spent_credit)
+    }
+
+    /// Takes `bytes` of the [`credit`](Self::credit).
+    pub(crate) const fn spend_credit(&mut self, bytes: u64) {
+        self.spent_credit = self.spent_credit.saturating_add(bytes);
+    }
+
+    /// Gives back what was spent for an address that has answered.
+    pub(crate) const fn return_credit(&mut self, bytes: u64) {
+        self.spent_credit = self.spent_credit.saturating_sub(bytes);
     }
 
     fn queue_ack(&mut self, flow: u64) {

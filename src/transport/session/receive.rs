@@ -1,6 +1,8 @@
 //! A packet arrived for an open or closing session.
 
-use super::{Context, FAR_CLOSE_LINGER, FlowId, RecvFlow, Session, State, TIME_CRITICAL, Time};
+use super::{
+    Context, FAR_CLOSE_LINGER, FlowId, MOBILITY_PING, RecvFlow, Session, State, TIME_CRITICAL, Time,
+};
 use crate::crypto::Opened;
 use crate::transport::congestion::AckReport;
 use crate::transport::recv_flow::Received;
@@ -416,9 +418,12 @@ impl Session {
         if path != self.path {
             self.mobility.note(cx.now, path);
         }
+        // The source may be forged.
         if path != self.path
+            && self.credit() >= MOBILITY_PING
             && let Some(message) = self.mobility.challenge(cx.now, path.remote)
         {
+            self.spend_credit(MOBILITY_PING);
             self.push_control(Some(path), kind::PING, &message);
         }
     }

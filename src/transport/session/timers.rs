@@ -1,6 +1,8 @@
 //! A point in time was reached.
 
-use super::{CLOSE_REPEAT, Context, NEAR_CLOSE, Pinging, Session, State, UNCONFIRMED};
+use super::{
+    CLOSE_REPEAT, Context, MOBILITY_PING, NEAR_CLOSE, Pinging, Session, State, UNCONFIRMED,
+};
 use crate::transport::{CloseReason, Time};
 use crate::wire::chunk::kind;
 use crate::wire::vlu;
@@ -92,7 +94,10 @@ impl Session {
     /// Pings the other addresses where the far end may be.
     pub(super) fn seek(&mut self, now: Time) {
         for (path, message) in self.mobility.seek(now, self.path) {
-            self.push_control(Some(path), kind::PING, &message);
+            if self.credit() >= MOBILITY_PING {
+                self.spend_credit(MOBILITY_PING);
+                self.push_control(Some(path), kind::PING, &message);
+            }
         }
     }
 
