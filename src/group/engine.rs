@@ -110,7 +110,6 @@ pub struct Group {
     pub(super) address: GroupAddress,
     pub(super) links: BTreeMap<SessionId, Link>,
     pub(super) members: Members,
-    pub(super) own_addresses: Vec<SocketAddr>,
     /// Members with whom this node has no more to do.
     shunned: VecDeque<Fingerprint>,
     pub(super) random_member: u64,
@@ -136,7 +135,6 @@ impl Group {
             address: GroupAddress::of(&config.near),
             members: Members::new(config.max_members),
             links: BTreeMap::new(),
-            own_addresses: Vec::new(),
             shunned: VecDeque::new(),
             random_member: rng.next(),
             replication,
@@ -242,11 +240,6 @@ impl Group {
         self.config.server = server;
     }
 
-    /// An address at which others see this node, learned outside the group.
-    pub fn on_address_learned(&mut self, address: SocketAddr) {
-        self.remember_own_address(address);
-    }
-
     /// The round-trip time of a session.
     pub fn on_rtt(&mut self, session: SessionId, rtt: Duration) {
         if let Some(link) = self.links.get_mut(&session) {
@@ -258,6 +251,7 @@ impl Group {
     pub fn on_far_address(&mut self, session: SessionId, address: SocketAddr) {
         if let Some(link) = self.links.get_mut(&session) {
             link.far_address = address;
+            self.members.meet(&link.peer, address);
         }
     }
 

@@ -2,9 +2,8 @@
 
 use super::{FlowKind, GroupAddress};
 use crate::crypto::Fingerprint;
-use crate::transport::{FlowId, SessionId};
+use crate::transport::{FarAddress, FlowId, SessionId};
 use bytes::Bytes;
-use std::net::SocketAddr;
 
 /// What the owner of a [`Group`](super::Group) has to do, in this order.
 ///
@@ -20,7 +19,9 @@ pub enum GroupAction {
         peer: Fingerprint,
         /// Where it may be reached directly. Empty: only through the server. Otherwise the server may
         /// still be asked as well.
-        addresses: Vec<SocketAddr>,
+        addresses: Vec<FarAddress>,
+        /// The session in which it was reported, if that is all that is known of it.
+        reported_by: Option<SessionId>,
     },
     /// Open a sending flow whose user metadata is that of `kind`.
     OpenFlow {

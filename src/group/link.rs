@@ -24,6 +24,8 @@ pub(super) struct Link {
     pub(super) near_nonce: [u8; 32],
     pub(super) far_nonce: [u8; 32],
     pub(super) far_address: SocketAddr,
+    /// Where it says that it sees this node.
+    pub(super) sees_us_at: Option<SocketAddr>,
     pub(super) rtt: Option<Duration>,
     pub(super) opened: Time,
     /// Since when there is no relation.

@@ -1,9 +1,8 @@
 //! Who is known to be in the group, and where.
 
 use super::GroupAddress;
-use super::message::report::MAX_ADDRESSES;
 use crate::crypto::Fingerprint;
-use crate::transport::Time;
+use crate::transport::{FarAddress, NamedBy, SessionId, Time};
 use crate::wire::{Address, Origin};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,29 +14,62 @@ pub(super) const MAX_AGE: u64 = 300;
 /// An attempt to connect that has not come to an end by now has been forgotten by the owner.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
+/// Addresses of a member that are tried because a neighbour reports them; more are ignored.
+const MAX_REPORTED: usize = 3;
+
 /// A member, connected or not.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) address: GroupAddress,
-    /// As its neighbours report them, in that order.
-    pub(super) addresses: Vec<Address>,
+    /// Where this node had a session with it, the last time.
+    pub(super) met_at: Option<SocketAddr>,
+    /// It says that this node's server can introduce it.
+    pub(super) shares_server: bool,
     /// The server introduced it.
     pub(super) introduced: bool,
+    reported: Option<Reported>,
     attempt: Option<Time>,
     age: u64,
     as_of: Time,
 }
 
+/// Where a neighbour says that a member is, which may be anywhere.
+#[derive(Debug, Clone)]
+struct Reported {
+    by: SessionId,
+    addresses: Vec<SocketAddr>,
+}
+
 impl Member {
+    fn has_addresses(&self) -> bool {
+        self.met_at.is_some() || self.reported.as_ref().is_some_and(|r| !r.addresses.is_empty())
+    }
+
     /// Seconds since someone heard from it.
     pub(super) fn age(&self, now: Time) -> u64 {
         self.age.saturating_add(now.since(self.as_of).as_secs())
     }
 
-    /// Where to try it: its addresses except those of a server.
-    pub(super) fn direct_addresses(&self) -> Vec<SocketAddr> {
-        let direct = self.addresses.iter().filter(|a| a.origin != Origin::Relay);
-        direct.map(|a| a.socket).filter(is_plausible).collect()
+    /// True if this node or the server had to do with it, so that it exists.
+    pub(super) const fn is_known_first_hand(&self) -> bool {
+        self.met_at.is_some() || self.introduced
+    }
+
+    /// Where to try it, each with who says so: where it was met, then where it is reported to be.
+    pub(super) fn direct_addresses(&self) -> Vec<FarAddress> {
+        let before = self.met_at.map(|address| FarAddress { address, named_by: NamedBy::Before });
+        let reported = self.reported.iter().flat_map(|reported| {
+            let named_by = NamedBy::Session(reported.by);
+            reported.addresses.iter().map(move |&address| FarAddress { address, named_by })
+        });
+        let new = reported.filter(|reported| Some(reported.address) != self.met_at);
+        before.into_iter().chain(new).collect()
+    }
+
+    /// Who has reported it, if nothing else is known of it.
+    pub(super) fn only_reported_by(&self) -> Option<SessionId> {
+        let reported = self.reported.as_ref().filter(|_| !self.is_known_first_hand())?;
+        Some(reported.by)
     }
 }
 
@@ -75,36 +107,52 @@ impl Members {
         (member.age, member.as_of) = (0, now);
     }
 
-    /// A neighbour speaks for itself; `addresses` are its own if it said any.
-    pub(super) fn hear(&mut self, now: Time, peer: Fingerprint, addresses: Vec<Address>) {
+    /// A neighbour speaks for itself, in a session with `address`.
+    pub(super) fn hear(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
         let member = self.entry(now, peer);
         (member.age, member.as_of) = (0, now);
-        if !addresses.is_empty() {
-            member.addresses = addresses;
+        member.met_at = Some(address);
+    }
+
+    /// There is a session with a member that is known, with `address`.
+    pub(super) fn meet(&mut self, peer: &Fingerprint, address: SocketAddr) {
+        if let Some(member) = self.map.get_mut(peer) {
+            member.met_at = Some(address);
         }
     }
 
-    /// A neighbour reports a member. Ignored if it is too old, not newer than what is known, or if the
-    /// table is full.
+    /// A neighbour says whether the server can introduce it.
+    pub(super) fn set_shares_server(&mut self, peer: &Fingerprint, shares_server: bool) {
+        if let Some(member) = self.map.get_mut(peer) {
+            member.shares_server = shares_server;
+        }
+    }
+
+    /// A neighbour reports a member in the session `by`. Ignored if it is too old, not newer than
+    /// what is known, or if the table is full.
     pub(super) fn learn(
         &mut self,
         now: Time,
         peer: Fingerprint,
         age: u64,
-        addresses: Vec<Address>,
+        by: SessionId,
+        addresses: &[Address],
     ) {
         if age >= MAX_AGE {
             return;
         }
         let known = self.map.get(&peer);
         let full = known.is_none() && self.map.len() >= self.max;
-        if full || known.is_some_and(|m| m.age(now) <= age && !m.addresses.is_empty()) {
+        if full || known.is_some_and(|m| m.age(now) <= age && m.has_addresses()) {
             return;
         }
         let member = self.entry(now, peer);
         (member.age, member.as_of) = (age.min(member.age(now)), now);
-        if !addresses.is_empty() {
-            member.addresses = addresses.into_iter().take(MAX_ADDRESSES).collect();
+        // Those of a server say where to ask for it, which is the business of who is a client there.
+        let direct = addresses.iter().filter(|a| a.origin != Origin::Relay).map(|a| a.socket);
+        let addresses: Vec<_> = direct.filter(is_plausible).take(MAX_REPORTED).collect();
+        if !addresses.is_empty() || member.reported.is_none() {
+            member.reported = Some(Reported { by, addresses });
         }
     }
 
@@ -132,8 +180,10 @@ impl Members {
     fn entry(&mut self, now: Time, peer: Fingerprint) -> &mut Member {
         self.map.entry(peer).or_insert_with(|| Member {
             address: GroupAddress::of(&peer),
-            addresses: Vec::new(),
+            met_at: None,
+            shares_server: false,
             introduced: false,
+            reported: None,
             attempt: None,
             age: MAX_AGE,
             as_of: now,
@@ -161,25 +211,49 @@ mod tests {
         Fingerprint([n; 32])
     }
 
-    fn address(port: u16) -> Address {
-        Address::new(([10, 0, 0, 1], port).into(), Origin::Reflexive)
+    const NEIGHBOR: SessionId = SessionId(7);
+
+    fn socket(port: u16) -> SocketAddr {
+        ([10, 0, 0, 1], port).into()
+    }
+
+    fn at(port: u16) -> [Address; 1] {
+        [Address::new(socket(port), Origin::Reflexive)]
+    }
+
+    fn direct(members: &Members, n: u8) -> Vec<SocketAddr> {
+        members.get(&peer(n)).unwrap().direct_addresses().iter().map(|a| a.address).collect()
     }
 
     #[test]
     fn fresher_knowledge_wins() {
         let mut members = Members::new(10);
-        members.learn(Time::ZERO, peer(1), 400, vec![address(1)]);
+        members.learn(Time::ZERO, peer(1), 400, NEIGHBOR, &at(1));
         assert_eq!(members.len(), 0, "too old");
-        members.learn(Time::ZERO, peer(1), 20, vec![address(1)]);
-        members.learn(Time::ZERO, peer(1), 30, vec![address(2)]);
-        assert_eq!(members.get(&peer(1)).unwrap().addresses, [address(1)]);
-        members.learn(Time::ZERO, peer(1), 10, vec![address(3)]);
-        assert_eq!(members.get(&peer(1)).unwrap().addresses, [address(3)]);
+        members.learn(Time::ZERO, peer(1), 20, NEIGHBOR, &at(1));
+        members.learn(Time::ZERO, peer(1), 30, NEIGHBOR, &at(2));
+        assert_eq!(direct(&members, 1), [socket(1)]);
+        members.learn(Time::ZERO, peer(1), 10, NEIGHBOR, &at(3));
+        assert_eq!(direct(&members, 1), [socket(3)]);
         let later = Time::from_millis(5_000);
         assert_eq!(members.get(&peer(1)).unwrap().age(later), 15);
-        members.hear(later, peer(1), Vec::new());
+        members.hear(later, peer(1), socket(4));
         assert_eq!(members.get(&peer(1)).unwrap().age(later), 0);
-        assert_eq!(members.get(&peer(1)).unwrap().addresses, [address(3)]);
+        assert_eq!(direct(&members, 1), [socket(4), socket(3)], "first where it was met");
+    }
+
+    #[test]
+    fn who_names_an_address_is_remembered() {
+        let mut members = Members::new(10);
+        members.learn(Time::ZERO, peer(1), 1, NEIGHBOR, &at(1));
+        let member = members.get(&peer(1)).unwrap();
+        assert_eq!(member.only_reported_by(), Some(NEIGHBOR));
+        assert!(!member.is_known_first_hand());
+        members.meet(&peer(1), socket(2));
+        let member = members.get(&peer(1)).unwrap();
+        assert_eq!(member.only_reported_by(), None);
+        let named: Vec<_> = member.direct_addresses().iter().map(|a| a.named_by).collect();
+        assert_eq!(named, [NamedBy::Before, NamedBy::Session(NEIGHBOR)]);
     }
 
     #[test]
@@ -197,7 +271,7 @@ mod tests {
     fn a_flood_of_reported_members_is_bounded() {
         let mut members = Members::new(3);
         for n in 0..100 {
-            members.learn(Time::ZERO, peer(n), 10, vec![address(n.into())]);
+            members.learn(Time::ZERO, peer(n), 10, NEIGHBOR, &at(n.into()));
         }
         assert_eq!(members.len(), 3);
         members.introduce(Time::ZERO, peer(200));
@@ -222,8 +296,10 @@ mod tests {
         let mut members = Members::new(3);
         let all = ["0.0.0.0:5", "224.0.0.1:5", "255.255.255.255:5", "10.0.0.1:0", "10.0.0.2:5"];
         let all = all.map(|a| Address::new(a.parse().unwrap(), Origin::Reflexive));
-        members.learn(Time::ZERO, peer(1), 1, all.to_vec());
-        let direct = members.get(&peer(1)).unwrap().direct_addresses();
-        assert_eq!(direct, ["10.0.0.2:5".parse().unwrap()]);
+        members.learn(Time::ZERO, peer(1), 1, NEIGHBOR, &all);
+        assert_eq!(direct(&members, 1), ["10.0.0.2:5".parse().unwrap()]);
+        let many: Vec<_> = (1..9).flat_map(at).collect();
+        members.learn(Time::ZERO, peer(2), 1, NEIGHBOR, &many);
+        assert_eq!(direct(&members, 2).len(), MAX_REPORTED);
     }
 }

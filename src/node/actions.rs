@@ -4,7 +4,7 @@ use super::*;
 use crate::flash::Action;
 use crate::flash::group_channel::SERVER_METADATA;
 use crate::group::GroupAction;
-use crate::transport::{FlowOptions, MessageOptions, Priority};
+use crate::transport::{FarAddress, FlowOptions, MessageOptions, NamedBy, Priority};
 use bytes::Bytes;
 
 impl Node {
@@ -73,7 +73,9 @@ impl Node {
 
     fn group_action(&mut self, now: Time, handle: GroupHandle, action: GroupAction) {
         match action {
-            GroupAction::Connect { peer, addresses } => self.reach(now, peer, addresses),
+            GroupAction::Connect { peer, addresses, reported_by } => {
+                self.reach(now, peer, addresses, reported_by);
+            }
             GroupAction::OpenFlow { session, kind, association } => {
                 self.open_group_flow(handle, session, kind, association);
             }
@@ -97,19 +99,30 @@ impl Node {
         }
     }
 
-    /// Opens a session to a member: straight to where it is said to be, and through the server.
-    fn reach(&mut self, now: Time, peer: Fingerprint, mut addresses: Vec<SocketAddr>) {
+    /// Opens a session to a member: straight to where it is said to be, and through the server. A
+    /// member that was only reported, and may not exist, is asked for at the server on account of
+    /// who reported it.
+    fn reach(
+        &mut self,
+        now: Time,
+        peer: Fingerprint,
+        mut addresses: Vec<FarAddress>,
+        reported_by: Option<SessionId>,
+    ) {
         if self.attempts.values().any(|(known, _)| *known == peer) {
             return;
         }
-        if let Some(server) = self.server_address.filter(|_| self.is_connected()) {
-            addresses.push(server);
+        if let Server::Session(server) = &self.server
+            && let Some(address) = self.server_address.filter(|_| self.is_connected())
+        {
+            let named_by = NamedBy::Session(reported_by.unwrap_or(server.session));
+            addresses.push(FarAddress { address, named_by });
         }
         if addresses.is_empty() {
             self.groups.values_mut().for_each(|j| j.group.on_connect_failed(now, peer));
             return;
         }
-        let open = self.endpoint.open(now, Epd::for_fingerprint(peer), &addresses);
+        let open = self.endpoint.open_at(now, Epd::for_fingerprint(peer), addresses);
         self.attempts.insert(open, (peer, now + PEER_OPEN));
     }
 

@@ -34,6 +34,7 @@ impl Group {
                 near_nonce,
                 far_nonce,
                 far_address,
+                sees_us_at: None,
                 rtt: None,
                 opened: now,
                 idle_since: now,
@@ -42,6 +43,7 @@ impl Group {
             },
         );
         self.members.end_attempt(&peer);
+        self.members.meet(&peer, far_address);
         let wanted = self.members.get(&peer).is_some() && !self.shunned.contains(&peer);
         if initiator && wanted && !self.has_relation(&peer) {
             self.start_relation(now, session);
@@ -87,11 +89,11 @@ impl Group {
             self.start_relation(now, session);
         }
         if let Some(link) = self.links.get_mut(&session) {
-            let peer = link.peer;
+            let (peer, address) = (link.peer, link.far_address);
             if let Some(relation) = &mut link.relation {
                 relation.far_flow = Some(flow);
             }
-            self.members.hear(now, peer, Vec::new());
+            self.members.hear(now, peer, address);
         }
         self.send_membership(session, &MembershipMessage::Accepted);
         self.send_membership(session, &MembershipMessage::Mode(self.config.receive_mode));
@@ -221,7 +223,8 @@ impl Group {
         } else if self.members.begin_attempt(now, &peer) {
             let member = self.members.get(&peer);
             let addresses = member.map(|m| m.direct_addresses()).unwrap_or_default();
-            self.actions.push_back(GroupAction::Connect { peer, addresses });
+            let reported_by = member.and_then(|m| m.only_reported_by());
+            self.actions.push_back(GroupAction::Connect { peer, addresses, reported_by });
         }
     }
 
@@ -264,8 +267,7 @@ impl Group {
             MembershipMessage::Report(report) => {
                 relation.owes_report = false;
                 let answer = report.asks() && relation.may_answer(now);
-                let peer = link.peer;
-                self.learn_from(now, peer, &report);
+                self.learn_from(now, session, &report);
                 if answer {
                     self.send_report(now, session, false);
                 }
