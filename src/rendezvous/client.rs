@@ -1,5 +1,6 @@
 //! One client: its NetConnection and its `GC` flows.
 
+use super::addresses::Reported;
 use super::{Rendezvous, RendezvousEvent};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
@@ -7,7 +8,6 @@ use crate::flash::{Action, FlowDecision, FlowKind, FlowToken, ServerConnection, 
 use crate::transport::{FlowId, FlowOptions, MessageOptions, Priority, SessionId, Time};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 
 /// A client's `GC` flow.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Client {
     /// The owner was told of it.
     pub(super) announced: bool,
     /// Addresses that the client has reported.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) reported: Reported,
     pub(super) memberships: BTreeMap<FlowId, Membership>,
     flows: BTreeMap<FlowToken, FlowId>,
     tokens: HashMap<FlowId, FlowToken>,
@@ -40,7 +40,7 @@ impl Client {
             connection,
             deadline: Some(deadline),
             announced: false,
-            addresses: Vec::new(),
+            reported: Reported::default(),
             memberships: BTreeMap::new(),
             flows: BTreeMap::new(),
             tokens: HashMap::new(),
@@ -192,7 +192,13 @@ impl Rendezvous {
                     self.report(RendezvousEvent::ClientConnected { peer, address, app });
                 }
             }
-            ServerEvent::PeerInfo(addresses) => client.addresses = addresses,
+            ServerEvent::PeerInfo(addresses) => {
+                if let Some(info) = self.endpoint.session(session) {
+                    let (observed, own) = (info.path().remote, &self.config.own_addresses);
+                    let refused = client.reported.replace(observed, &addresses, own);
+                    self.stats.addresses_refused += refused as u64;
+                }
+            }
             ServerEvent::Closed => self.endpoint.close(now, session),
             _ => {}
         }

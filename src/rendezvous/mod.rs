@@ -9,23 +9,23 @@
 //! | `mod.rs` | the public face |
 //! | `client.rs` | one client: its NetConnection and its `GC` flows |
 //! | `groups.rs` | who is a member of what |
-//! | `limiter.rs` | how many introductions an address may ask for |
+//! | `introduce.rs` | introductions, and how many of them there may be |
+//! | `addresses.rs` | the addresses that a client reports, and who is told of them |
 
+mod addresses;
 mod client;
 mod groups;
-mod limiter;
+mod introduce;
 
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::{Keepalive, ServerConfig, ServerConnection};
-use crate::transport::{
-    Config, Endpoint, Event, FlowId, Introduction, Layer, Random, SessionId, Time,
-};
-use crate::wire::{Address, Origin};
+use crate::transport::{Config, Endpoint, Event, FlowId, Layer, Random, SessionId, Time};
 use client::Client;
 use groups::Groups;
-use limiter::Limiter;
+use introduce::Budgets;
+pub use introduce::IntroductionLimits;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -50,8 +50,10 @@ pub struct RendezvousConfig {
     pub max_groups_per_client: usize,
     /// Members of one group; further joins are refused.
     pub max_members_per_group: usize,
-    /// Introductions that one IP address may ask for in a second; further hellos are ignored.
-    pub introductions_per_second: u32,
+    /// How many introductions there may be.
+    pub introductions: IntroductionLimits,
+    /// Where this server itself is: no client can be there.
+    pub own_addresses: Vec<SocketAddr>,
 }
 
 impl Default for RendezvousConfig {
@@ -65,7 +67,8 @@ impl Default for RendezvousConfig {
             introduce_members: 12,
             max_groups_per_client: 64,
             max_members_per_group: 100_000,
-            introductions_per_second: 200,
+            introductions: IntroductionLimits::default(),
+            own_addresses: Vec::new(),
         }
     }
 }
@@ -133,6 +136,13 @@ pub struct RendezvousStats {
     pub unknown_peers: u64,
     /// Hellos ignored because one address asked for too many.
     pub introductions_limited: u64,
+    /// Hellos forwarded to whom they asked for.
+    pub forwarded: u64,
+    /// Hellos that were answered but not forwarded: too many from there or to that client, or the
+    /// asker's host has no session here and its hello is too short.
+    pub forwards_limited: u64,
+    /// Addresses that clients have reported and cannot have.
+    pub addresses_refused: u64,
 }
 
 /// A sans-IO rendezvous server; see the module's description.
@@ -142,7 +152,7 @@ pub struct Rendezvous {
     random: Random,
     clients: HashMap<SessionId, Client>,
     groups: Groups,
-    limiter: Limiter,
+    budgets: Budgets,
     /// Clients that have to do something by a time, or are closed.
     deadlines: BTreeSet<(Time, SessionId)>,
     events: VecDeque<RendezvousEvent>,
@@ -160,7 +170,7 @@ impl Rendezvous {
     ) -> Self {
         let endpoint = Endpoint::new(config.transport.clone(), identity.into(), random);
         Self {
-            limiter: Limiter::new(config.introductions_per_second),
+            budgets: Budgets::new(config.introductions),
             config,
             endpoint,
             random: choices,
@@ -251,34 +261,6 @@ impl Rendezvous {
             properties: Value::Null,
             ..ServerConfig::default()
         }
-    }
-
-    /// Answers a hello for a client: its addresses go to who asks, and the hello to the client, so
-    /// that each opens its NAT for the other.
-    fn introduce(&mut self, now: Time, introduction: &Introduction) {
-        let from = introduction.from.remote;
-        if !self.limiter.allow(now, from.ip()) {
-            self.stats.introductions_limited += 1;
-            return;
-        }
-        let Some(session) = self.endpoint.session_with(introduction.wanted) else {
-            self.stats.unknown_peers += 1;
-            return;
-        };
-        let (Some(client), Some(info)) =
-            (self.clients.get(&session), self.endpoint.session(session))
-        else {
-            return;
-        };
-        let observed = info.path().remote;
-        let reported = client.addresses.iter().filter(|address| **address != observed);
-        let addresses: Vec<Address> = std::iter::once(Address::new(observed, Origin::Reflexive))
-            .chain(reported.map(|&address| Address::new(address, Origin::Local)))
-            .collect();
-        self.endpoint.redirect(introduction, &addresses);
-        self.endpoint.forward_hello(now, session, introduction);
-        self.stats.introductions += 1;
-        self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });
     }
 
     fn forget(&mut self, session: SessionId) {

@@ -43,6 +43,9 @@ fn log_stats(stats: &RendezvousStats) {
         introductions,
         unknown_peers = stats.unknown_peers,
         introductions_limited = stats.introductions_limited,
+        forwarded = stats.forwarded,
+        forwards_limited = stats.forwards_limited,
+        addresses_refused = stats.addresses_refused,
         "counters"
     );
 }

@@ -86,6 +86,10 @@ impl Server {
         let fingerprint = identity.fingerprint();
         let clock = Clock::start();
         config.rendezvous.transport.keep_secrets |= config.key_log.is_some();
+        config
+            .rendezvous
+            .own_addresses
+            .extend(reachable(&sockets.peer_addresses(), &sockets.local_addresses()));
         let rendezvous = Rendezvous::new(config.rendezvous, identity, random, os_random());
         let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log);
         let (handle, events) = driver::spawn(machine, sockets, clock);
@@ -106,17 +110,7 @@ impl Server {
     /// all of them, and loopback addresses last. A router that translates addresses has another
     /// one towards the Internet, which is not known here.
     pub fn client_addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses = self.handle.peer_addresses().to_vec();
-        for local in self.local_addresses() {
-            let loopback = match local.ip() {
-                ip if ip.is_loopback() => ip,
-                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-                _ => continue,
-            };
-            addresses.push(SocketAddr::new(loopback, local.port()));
-        }
-        addresses
+        reachable(self.handle.peer_addresses(), self.local_addresses())
     }
 
     /// [`client_addresses`](Self::client_addresses) as URIs (`rtmfp://192.0.2.7/`). Whatever
@@ -165,6 +159,21 @@ impl Server {
         // How it went is told to whoever stopped it.
         let _ = self.handle.closed().await;
     }
+}
+
+/// The addresses of interfaces, and loopback addresses where sockets listen on them.
+fn reachable(interfaces: &[SocketAddr], listening: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut addresses = interfaces.to_vec();
+    for local in listening {
+        let loopback = match local.ip() {
+            ip if ip.is_loopback() => ip,
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            _ => continue,
+        };
+        addresses.push(SocketAddr::new(loopback, local.port()));
+    }
+    addresses
 }
 
 fn uri(address: SocketAddr) -> String {

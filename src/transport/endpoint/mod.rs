@@ -38,6 +38,7 @@ use rand_core::CryptoRng;
 use respond::Pending;
 use startup::Startup;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Table, Timer};
@@ -218,6 +219,11 @@ impl Endpoint {
     /// The open session with the peer `far`.
     pub fn session_with(&self, far: Fingerprint) -> Option<SessionId> {
         self.table.find(far)
+    }
+
+    /// True if a peer at `ip` has shown to be there by a keying, and its session is not yet over.
+    pub fn has_session_with_host(&self, ip: IpAddr) -> bool {
+        self.table.count_with(ip) > 0
     }
 
     /// Every open session.

@@ -109,16 +109,18 @@ impl Endpoint {
     }
 
     /// Answers an introduction with addresses to ask (§3.5.1.4), as many as may be told to an
-    /// address that is not verified (`Config::max_amplification`).
-    pub fn redirect(&mut self, introduction: &Introduction, addresses: &[Address]) {
+    /// address that is not verified (`Config::max_amplification`). Returns the bytes that it took.
+    pub fn redirect(&mut self, introduction: &Introduction, addresses: &[Address]) -> usize {
         let limit = self.config.max_amplification * introduction.received;
         let mut scratch = Vec::new();
         for count in (1..=addresses.len()).rev() {
             let redirect = Redirect::new(&introduction.tag, &addresses[..count], &mut scratch);
-            if self.send_startup_within(limit, introduction.from, 0, &Chunk::Redirect(redirect)) {
-                return;
+            let chunk = Chunk::Redirect(redirect);
+            if let Some(sent) = self.send_startup_within(limit, introduction.from, 0, &chunk) {
+                return sent;
             }
         }
+        0
     }
 
     /// Passes a hello on to the peer of `session` (§3.5.1.5), unless it is too long for a packet.

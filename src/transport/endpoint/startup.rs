@@ -128,7 +128,8 @@ impl Endpoint {
         }
     }
 
-    /// The same, unless the datagrams would be longer than `limit` together. True if it was sent.
+    /// The same, unless the datagrams would be longer than `limit` together. Returns how long
+    /// they are if they were sent.
     /// Some implementations (librtmfp) ignore packets without a timestamp, but most do not care: if
     /// need be, it goes without.
     pub(super) fn send_startup_within(
@@ -137,15 +138,15 @@ impl Endpoint {
         path: Path,
         session_id: u32,
         chunk: &Chunk<'_>,
-    ) -> bool {
+    ) -> Option<usize> {
         for timestamp in [Some(ticks(self.now)), None] {
             let sealed = self.seal_startup(0, timestamp, session_id, chunk);
             if let Some(datagrams) = sealed.filter(|datagrams| datagrams.len() <= limit) {
                 self.queue_startup(path, &datagrams);
-                return true;
+                return Some(datagrams.len());
             }
         }
-        false
+        None
     }
 
     pub(super) fn queue_startup(&mut self, path: Path, datagrams: &Datagrams) {

@@ -1,0 +1,114 @@
+//! Introductions (RFC 7016 §3.5.1.4, §3.5.1.5), and how many of them there may be.
+//!
+//! Somebody asks for a client. It is told where the client is, and its hello is forwarded to the
+//! client, so that each opens its NAT for the other. The hello's source may be forged: what the
+//! asker is told is at most three times as long as its hello, and so is that together with the
+//! answer of the client, unless the asker's host has a session here. A client gets no more
+//! forwarded hellos than it can bear, and from one host only a part of them; beyond that the asker
+//! is still told where the client is.
+
+use super::{Rendezvous, RendezvousEvent};
+use crate::transport::buckets::Buckets;
+use crate::transport::{Introduction, Rate, SessionId, Time};
+use crate::wire::{Address, Origin};
+use std::net::{IpAddr, SocketAddr};
+
+/// Askers and clients of which is counted what they cause; further ones share one count.
+const MAX_COUNTED: usize = 65_536;
+/// Bytes that a client answers a forwarded hello with, if it has static keys of 2,048 bits.
+const LONG_ANSWER: usize = 384;
+
+/// How many introductions there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntroductionLimits {
+    /// Hellos from one IP address; further ones are ignored.
+    pub from_host: Rate,
+    /// Hellos from one address and port that are forwarded. Further ones are only answered.
+    pub from_address: Rate,
+    /// Hellos that are forwarded to one client. Further ones are only answered.
+    pub to_client: Rate,
+    /// Of those, from one IP address.
+    pub from_host_to_client: Rate,
+}
+
+impl Default for IntroductionLimits {
+    fn default() -> Self {
+        Self {
+            from_host: Rate { burst: 400, per_second: 200 },
+            from_address: Rate { burst: 128, per_second: 16 },
+            to_client: Rate { burst: 64, per_second: 32 },
+            from_host_to_client: Rate { burst: 16, per_second: 4 },
+        }
+    }
+}
+
+/// What has been asked for lately.
+#[derive(Debug)]
+pub(super) struct Budgets {
+    from_host: Buckets<IpAddr>,
+    from_address: Buckets<SocketAddr>,
+    to_client: Buckets<SessionId>,
+    from_host_to_client: Buckets<(IpAddr, SessionId)>,
+}
+
+impl Budgets {
+    pub(super) fn new(limits: IntroductionLimits) -> Self {
+        Self {
+            from_host: Buckets::new(limits.from_host, MAX_COUNTED),
+            from_address: Buckets::new(limits.from_address, MAX_COUNTED),
+            to_client: Buckets::new(limits.to_client, MAX_COUNTED),
+            from_host_to_client: Buckets::new(limits.from_host_to_client, MAX_COUNTED),
+        }
+    }
+
+    /// True if one more hello may be forwarded.
+    fn forward(&mut self, now: Time, from: SocketAddr, to: SessionId) -> bool {
+        let pair = (from.ip(), to);
+        self.from_address.has(now, &from, 1)
+            && self.from_host_to_client.has(now, &pair, 1)
+            && self.to_client.spend(now, to, 1)
+            && self.from_host_to_client.spend(now, pair, 1)
+            && self.from_address.spend(now, from, 1)
+    }
+}
+
+impl Rendezvous {
+    /// Answers a hello for a client.
+    pub(super) fn introduce(&mut self, now: Time, introduction: &Introduction) {
+        let from = introduction.from.remote;
+        if !self.budgets.from_host.spend(now, from.ip(), 1) {
+            self.stats.introductions_limited += 1;
+            return;
+        }
+        let Some(session) = self.endpoint.session_with(introduction.wanted) else {
+            self.stats.unknown_peers += 1;
+            return;
+        };
+        let Some(answered) = self.tell_addresses(session, introduction) else { return };
+        self.stats.introductions += 1;
+        self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });
+        let room = (3 * introduction.received).saturating_sub(answered);
+        let known = self.endpoint.has_session_with_host(from.ip());
+        if (known || room >= LONG_ANSWER) && self.budgets.forward(now, from, session) {
+            self.endpoint.forward_hello(now, session, introduction);
+            self.stats.forwarded += 1;
+        } else {
+            self.stats.forwards_limited += 1;
+        }
+    }
+
+    /// Tells the asker where the client of `session` is, and returns in how many bytes.
+    fn tell_addresses(&mut self, session: SessionId, introduction: &Introduction) -> Option<usize> {
+        let client = self.clients.get_mut(&session)?;
+        let info = self.endpoint.session(session)?;
+        let observed = info.path().remote;
+        let asker = introduction.from.remote.ip();
+        let received = info.stats().bytes_received;
+        let own = &self.config.own_addresses;
+        let reported = client.reported.hand_out((observed, received), asker, own);
+        let addresses: Vec<Address> = std::iter::once(Address::new(observed, Origin::Reflexive))
+            .chain(reported.into_iter().map(|address| Address::new(address, Origin::Local)))
+            .collect();
+        Some(self.endpoint.redirect(introduction, &addresses))
+    }
+}
