@@ -90,7 +90,7 @@ impl World {
 
     fn search(&self, id: NodeId) -> Search {
         let Host::Member(node, handle) = &self.network[id] else { panic!("not a member") };
-        node.search(*handle).unwrap()
+        node.search(self.network.now(), *handle).unwrap()
     }
 
     fn peer_id(&self, id: NodeId) -> Fingerprint {
@@ -143,7 +143,12 @@ fn a_member_that_is_gone_is_named_with_the_addresses_that_were_asked() {
         world.vanish(gone, &[member]);
         world.network.run_for(secs(2));
         let peer = world.peer_id(gone);
-        assert_eq!(world.search(member).trying, [peer], "seed {seed}");
+        let trying = world.search(member).trying;
+        let [(tried, OpenError::NoAnswer { addresses, after })] = &trying[..] else {
+            panic!("seed {seed}: {trying:?}");
+        };
+        assert_eq!(*tried, peer, "seed {seed}");
+        assert!(addresses.contains(&server()) && *after <= secs(2), "seed {seed}: {trying:?}");
 
         let failed =
             |world: &World| (world.search(member).unreached).into_iter().find(|(p, _)| *p == peer);

@@ -1,15 +1,20 @@
 //! `rtmfp fetch`: get a shared file and share it on.
 
 use super::key_log::KeyLogArgs;
+use super::outcome::TimedOut;
+use super::patience::{Patience, after, connecting};
 use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::share::{say, server_of};
 use super::signals::Signals;
+use super::situation::Situation;
 use super::{STOP_GRACE, format};
 use anyhow::{Context, bail};
+use rtmfp::crypto::Fingerprint;
 use rtmfp::flash::Uri;
 use rtmfp::group::ReplicationStrategy;
-use rtmfp::vod::session::{Completed, News, SessionError};
+use rtmfp::vod::replica::Stage;
+use rtmfp::vod::session::{Completed, News, Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{Destination, Fetch, FetchConfig, ShareLink};
 use std::io::{IsTerminal, Write};
@@ -41,6 +46,13 @@ pub(crate) struct FetchArgs {
     #[arg(long, value_name = "DURATION", value_parser = format::parse_duration)]
     seed_for: Option<Duration>,
 
+    /// Give up, with exit status 3, when nothing has come for so long: 30s, 15m, 2h
+    /// [default: wait until somebody who has the file comes]
+    ///
+    /// What is known of the reason is printed. The time of sharing on does not count.
+    #[arg(long, value_name = "DURATION", value_parser = format::parse_timeout)]
+    timeout: Option<Duration>,
+
     /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP
     #[arg(long, value_name = "URL")]
     via: Option<Uri>,
@@ -70,14 +82,22 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
     let is_pipe = args.output.as_deref() == Some(Path::new("-"));
     let seed = seed(args.seed_for, is_pipe);
     let scratch = if is_pipe { Some(Scratch::new()?) } else { None };
+    let timeout = args.timeout;
     let config = config(args, scratch.as_ref())?;
     let servers: Vec<String> = config.link.servers().map(ToString::to_string).collect();
-    screen::line(&format!("connecting to {}", servers.join(", ")));
+    let servers = servers.join(", ");
+    let looking = Looking {
+        timeout,
+        provider: config.link.provider.map(|provider| Fingerprint(provider.0)),
+        is_pipe,
+    };
+    screen::line(&format!("connecting to {servers}"));
     let fetch = tokio::select! {
-        fetch = Fetch::start(config) => fetch?,
+        fetch = connecting(&servers, Fetch::start(config)) => fetch?,
+        () = after(timeout) => return Err(no_answer(&servers, timeout)),
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
-    let outcome = fetch_and_seed(&fetch, seed, is_pipe, &mut signals).await;
+    let outcome = fetch_and_seed(&fetch, seed, &looking, &mut signals).await;
     let progress = fetch.progress();
     signals.or_at_once(fetch.stop(STOP_GRACE)).await;
     let uploaded = progress.borrow().bytes_uploaded;
@@ -119,30 +139,41 @@ fn config(args: FetchArgs, scratch: Option<&Scratch>) -> anyhow::Result<FetchCon
     Ok(config)
 }
 
+/// What a fetch is told about its waiting.
+struct Looking {
+    timeout: Option<Duration>,
+    /// The member that the link names.
+    provider: Option<Fingerprint>,
+    is_pipe: bool,
+}
+
+/// No server has answered in the time given by `--timeout`.
+fn no_answer(servers: &str, timeout: Option<Duration>) -> anyhow::Error {
+    let time = format::duration(timeout.unwrap_or_default());
+    TimedOut(format!("gave up: no answer from the rendezvous server {servers} within {time}"))
+        .into()
+}
+
 async fn fetch_and_seed(
     fetch: &Fetch,
     seed: Seed,
-    is_pipe: bool,
+    looking: &Looking,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     let (mut live, mut picture) = (Live::new(), Picture::new());
-    let completed = if is_pipe {
-        tokio::select! {
-            piped = pipe(fetch) => piped?,
-            never = show(fetch, &mut live, &mut picture) => match never {},
-            () = signals.recv() => bail!("interrupted"),
-        }
-    } else {
-        tokio::select! {
-            completed = fetch.completed() => completed?,
-            never = show(fetch, &mut live, &mut picture) => match never {},
-            () = signals.recv() => {
-                bail!("interrupted; what was fetched is kept, the same command goes on from there")
-            }
+    let arrival = async {
+        match looking.is_pipe {
+            true => pipe(fetch).await,
+            false => Ok(fetch.completed().await?),
         }
     };
+    let completed = tokio::select! {
+        completed = arrival => completed?,
+        error = show(fetch, &mut live, &mut picture, Some(looking)) => return Err(error),
+        () = signals.recv() => bail!(interrupted(fetch, looking.is_pipe)),
+    };
     live.clear();
-    summary(fetch, &completed, is_pipe)?;
+    summary(fetch, &completed, looking.is_pipe)?;
     match seed {
         Seed::For(Duration::ZERO) => return Ok(()),
         Seed::For(time) => screen::line(&format!("sharing on for {}", format::duration(time))),
@@ -157,27 +188,47 @@ async fn fetch_and_seed(
     };
     tokio::select! {
         Ok(()) | Err(_) = end => {}
-        never = show(fetch, &mut live, &mut picture) => match never {},
+        error = show(fetch, &mut live, &mut picture, None) => return Err(error),
         () = signals.recv() => {}
     }
     Ok(())
 }
 
-/// What [`show`] never returns.
-enum Never {}
+/// What Ctrl-C leaves behind.
+fn interrupted(fetch: &Fetch, is_pipe: bool) -> &'static str {
+    match fetch.progress().borrow().held_chunks {
+        0 => "interrupted before anything was fetched",
+        _ if is_pipe => "interrupted",
+        _ => "interrupted; what was fetched is kept, the same command goes on from there",
+    }
+}
 
-/// Shows the progress for as long as it is let.
-async fn show(fetch: &Fetch, live: &mut Live, picture: &mut Picture) -> Never {
+/// Shows the progress. Ends, with the reason, when nothing has come for too long.
+async fn show(
+    fetch: &Fetch,
+    live: &mut Live,
+    picture: &mut Picture,
+    looking: Option<&Looking>,
+) -> anyhow::Error {
     let (progress, mut news) = (fetch.progress(), fetch.news());
+    let mut patience = Patience::new(looking.and_then(|looking| looking.timeout));
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         tokio::select! {
             _ = redraw.tick() => {
                 let progress = progress.borrow().clone();
+                note(&mut patience, &progress);
                 let text = picture.fetching_drawn(&progress);
                 // Where there is no terminal there is no picture either.
                 live.tell(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
-                live.draw(text);
+                live.draw(with_silence(text, patience.idle()));
+                let Some(looking) = looking else { continue };
+                if patience.is_over() {
+                    return stalled(fetch, looking, patience.idle()).await;
+                }
+                if patience.is_explanation_due() {
+                    explain(fetch, looking, patience.idle()).await;
+                }
             }
             Ok(news) = news.recv() => match news {
                 News::DescriptorKnown(descriptor) => {
@@ -188,6 +239,46 @@ async fn show(fetch: &Fetch, live: &mut Live, picture: &mut Picture) -> Never {
             },
         }
     }
+}
+
+/// Notes what has come. While there is something else to do than to wait, nothing is missed.
+fn note(patience: &mut Patience, progress: &Progress) {
+    match progress.stage {
+        Stage::Descriptor => {}
+        Stage::Chunks => {
+            patience.note(1 + progress.bytes_from_provider + progress.bytes_from_peers)
+        }
+        _ => patience.renew(),
+    }
+}
+
+/// The progress, and how long it has not changed.
+fn with_silence(text: String, idle: Duration) -> String {
+    /// Shorter pauses are usual.
+    const SILENCE: Duration = Duration::from_secs(3);
+    match idle {
+        idle if idle < SILENCE => text,
+        idle => format!("{text}, nothing for {}", format::duration(idle)),
+    }
+}
+
+async fn explain(fetch: &Fetch, looking: &Looking, idle: Duration) {
+    let situation = situation(fetch, looking).await;
+    screen::line(&format!("nothing has come for {}:", format::duration(idle)));
+    situation.lines().iter().for_each(|line| screen::line(line));
+    screen::line("  still looking; Ctrl-C ends it, and --timeout after a time of your choice");
+}
+
+async fn stalled(fetch: &Fetch, looking: &Looking, idle: Duration) -> anyhow::Error {
+    let situation = situation(fetch, looking).await;
+    let mut lines = vec![format!("gave up: nothing came for {}", format::duration(idle))];
+    lines.extend(situation.lines());
+    TimedOut(lines.join("\n")).into()
+}
+
+async fn situation(fetch: &Fetch, looking: &Looking) -> Situation {
+    let (search, has_met) = fetch.search().await;
+    Situation { search, provider: looking.provider.map(|provider| (provider, has_met)) }
 }
 
 fn summary(fetch: &Fetch, completed: &Completed, is_pipe: bool) -> anyhow::Result<()> {

@@ -76,6 +76,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(unit).map(Duration::from_secs).ok_or_else(problem)
 }
 
+/// Reads a time as [`parse_duration`] does, but not 0.
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("a time of 0 leaves no time for anything: write 30s, 15m, 2h".into()),
+        time => Ok(time),
+    }
+}
+
 /// The rate at which a counter grows, smoothed over some seconds.
 #[derive(Debug)]
 pub(crate) struct Rate {

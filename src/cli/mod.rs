@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `share`, `fetch`, `join`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
+//! | `patience`, `situation` | waiting: how long, and why nothing comes |
+//! | `outcome` | exit status, errors in words |
 //! | `log` | what `tracing` says, between the progress |
 //! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
@@ -20,12 +22,15 @@ mod groupspec;
 mod join;
 mod key_log;
 mod log;
+mod outcome;
 mod output_file;
+mod patience;
 mod scratch;
 mod screen;
 mod serve;
 mod share;
 mod signals;
+mod situation;
 mod wireshark;
 
 use clap::{Parser, Subcommand};
@@ -43,7 +48,8 @@ Example: share a file on one computer, fetch it on others:
   rtmfp share film.mp4
   rtmfp fetch rtmfp-share://192.0.2.7:1935/1/group=G:…
 
-Exit status: 0 if all went well, 1 if not, 2 if the command line was wrong.")]
+Exit status: 0 if all went well, 1 if not, 2 if the command line was wrong, 3 if the time of
+--timeout was over.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -74,13 +80,7 @@ enum Verb {
 pub(crate) fn main(cli: Cli) -> ExitCode {
     let is_server = matches!(cli.verb, Verb::Serve(_));
     log::init(if is_server { cli.verbose.saturating_add(1) } else { cli.verbose });
-    match run(cli.verb) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            screen::error(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    outcome::conclude(&run(cli.verb))
 }
 
 fn run(verb: Verb) -> anyhow::Result<()> {

@@ -134,9 +134,10 @@ impl Picture {
     pub(crate) fn fetching(&mut self, progress: &Progress) -> String {
         let down = self.down.update(progress.bytes_from_provider + progress.bytes_from_peers);
         match progress.stage {
-            Stage::Descriptor if progress.neighbors == 0 => {
-                "looking for members of the group that have the file".into()
-            }
+            Stage::Descriptor if progress.neighbors == 0 => format!(
+                "looking for members of the group: {} known, {} met",
+                progress.members, progress.met
+            ),
             Stage::Descriptor => format!(
                 "asking {} for the description of the file",
                 format::neighbors(progress.neighbors)

@@ -1,6 +1,7 @@
 //! `rtmfp share`: offer a file and print the link to it.
 
 use super::key_log::KeyLogArgs;
+use super::patience::connecting;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, embedded, format};
@@ -62,8 +63,10 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
     let server = if via.is_none() { Some(embedded::start(key_log.clone()).await?) } else { None };
     let mut config = config(args, via, server.as_ref())?;
     config.key_log = key_log;
+    let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
+    let servers = servers.join(", ");
     let share = tokio::select! {
-        share = Share::start(source, config) => share?,
+        share = connecting(&servers, Share::start(source, config)) => share?,
         () = signals.recv() => bail!("interrupted"),
     };
     screen::result(&share.link().to_string())?;
@@ -174,7 +177,9 @@ pub(crate) fn say(news: &News) {
         News::Disconnected => {
             screen::line("the connection to the rendezvous server was lost, trying again");
         }
-        News::Connected { server } => screen::line(&format!("connected to {server} again")),
+        News::Connected { server, again: true } => {
+            screen::line(&format!("connected to {server} again"));
+        }
         News::BadObject { from, index, fault } => {
             screen::line(&format!("member {from} sent a bad object {index}: {fault}"));
         }

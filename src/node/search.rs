@@ -2,7 +2,7 @@
 
 use super::{ConnectError, GroupHandle, Node, Server};
 use crate::crypto::Fingerprint;
-use crate::transport::OpenError;
+use crate::transport::{OpenError, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -29,8 +29,8 @@ pub struct Search {
     pub neighbors: usize,
     /// Members that have been neighbours, each counted once, up to [`MAX_MET`].
     pub met: usize,
-    /// Members that are being tried.
-    pub trying: Vec<Fingerprint>,
+    /// Members that are being tried, and how far that has come.
+    pub trying: Vec<(Fingerprint, OpenError)>,
     /// Members that could not be reached and why, at most [`MAX_UNREACHED`], the latest last.
     pub unreached: Vec<(Fingerprint, OpenError)>,
 }
@@ -86,7 +86,7 @@ impl SearchLog {
 
 impl Node {
     /// How the search for members of a group stands; `None` if it was left.
-    pub fn search(&self, group: GroupHandle) -> Option<Search> {
+    pub fn search(&self, now: Time, group: GroupHandle) -> Option<Search> {
         let stats = self.group(group)?.stats();
         let log = &self.search;
         let server = match &self.server {
@@ -101,9 +101,17 @@ impl Node {
             known: stats.members,
             neighbors: stats.neighbors,
             met: self.members_met(group),
-            trying: self.attempts.values().map(|(peer, _)| *peer).collect(),
+            trying: self.attempts_so_far(now),
             unreached: log.unreached.iter().cloned().collect(),
         })
+    }
+
+    fn attempts_so_far(&self, now: Time) -> Vec<(Fingerprint, OpenError)> {
+        let attempts = self.attempts.iter();
+        let so_far = attempts.filter_map(|(&open, (peer, _))| {
+            self.endpoint.so_far(now, open).map(|error| (*peer, error))
+        });
+        so_far.collect()
     }
 
     /// Members of a group that have been neighbours, each counted once, up to [`MAX_MET`].

@@ -220,7 +220,7 @@ impl NetGroup {
     /// [`NetGroupError::Closed`].
     pub async fn search(&self) -> Result<Search, NetGroupError> {
         let group = self.0.group;
-        let search = self.0.connection.call(move |peer, _| peer.node().search(group)).await;
+        let search = self.0.connection.call(move |peer, now| peer.node().search(now, group)).await;
         search.ok().flatten().ok_or(NetGroupError::Closed)
     }
 

@@ -192,8 +192,8 @@ impl FilePeer {
     }
 
     /// How the search for members stands; nothing after the group was left.
-    pub fn search(&self) -> Search {
-        self.node.search(self.group).unwrap_or_default()
+    pub fn search(&self, now: Time) -> Search {
+        self.node.search(now, self.group).unwrap_or_default()
     }
 
     /// Members that have been neighbours, each counted once.

@@ -4,12 +4,16 @@
 //! | --- | --- |
 //! | `objects` | what the member has and wants, in files and in memory |
 //! | `told` | the lines on standard output, for people and as JSON |
+//! | `waiting` | why nothing comes, and when to give up |
 
 mod objects;
 mod told;
+mod waiting;
 
 use super::format::{self, printable};
 use super::key_log::KeyLogArgs;
+use super::outcome::TimedOut;
+use super::patience::{after, connecting};
 use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, share};
@@ -28,6 +32,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 use told::{Out, Told};
+use waiting::Waiting;
 
 /// The pause after which a lost connection is tried again; it doubles up to the other.
 const RECONNECT_FIRST: Duration = Duration::from_secs(2);
@@ -60,6 +65,13 @@ pub(crate) struct JoinArgs {
     /// End after this time, connecting included: 30s, 15m, 2h [default: stay until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = format::parse_duration)]
     stay: Option<Duration>,
+
+    /// Give up, with exit status 3, when there was no neighbour, or no wanted object came, for so
+    /// long: 30s, 15m, 2h [default: wait]
+    ///
+    /// What is known of the reason is printed.
+    #[arg(long, value_name = "DURATION", value_parser = format::parse_timeout)]
+    timeout: Option<Duration>,
 
     /// Offer the files 0.bin, 1.bin, … of this directory as objects, each as a ByteArray
     #[arg(long, value_name = "DIR")]
@@ -109,14 +121,16 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     let (out, via) = (Out::new(args.json), args.via);
     screen::line(&format!("connecting to {via}"));
     let connection = tokio::select! {
-        connection = connect(config, &via) => connection?,
+        connection = connecting(via.as_str(), connect(config, &via)) => connection?,
+        () = after(args.timeout) => return Err(late(&via, args.timeout)),
         () = &mut end => return Err(no_connection(&via, "no answer in the time given by --for")),
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
     let outcome = async {
         let group = connection.join(args.spec).await?;
         let exit_when_done = args.exit_when_done;
-        let mut member = Member { group, objects, out, exit_when_done, again: Vec::new() };
+        let waiting = Waiting::new(args.timeout);
+        let mut member = Member { group, objects, out, exit_when_done, waiting, again: Vec::new() };
         member.begin().await?;
         tokio::select! {
             outcome = member.follow() => outcome?,
@@ -168,6 +182,12 @@ fn no_connection(via: &Uri, why: impl Display) -> anyhow::Error {
     anyhow!("cannot connect to {via}: {why}; is it running, and does a firewall let UDP through?")
 }
 
+/// No answer in the time given by `--timeout`.
+fn late(via: &Uri, timeout: Option<Duration>) -> anyhow::Error {
+    let time = format::duration(timeout.unwrap_or_default());
+    TimedOut(format!("gave up: no answer from {via} within {time}")).into()
+}
+
 /// What [`keep_connected`] never returns.
 enum Never {}
 
@@ -189,21 +209,13 @@ async fn keep_connected(connection: &Connection, via: &Uri) -> Never {
     }
 }
 
-/// Waits for so long, or for ever.
-async fn after(time: Option<Duration>) {
-    let never = std::future::pending::<()>();
-    match time {
-        Some(time) => drop(tokio::time::timeout(time, never).await),
-        None => never.await,
-    }
-}
-
 /// A member of a group with its objects.
 struct Member {
     group: NetGroup,
     objects: Objects,
     out: Out,
     exit_when_done: bool,
+    waiting: Waiting,
     /// Objects that could not be read.
     again: Vec<u64>,
 }
@@ -250,6 +262,9 @@ impl Member {
                     let text = self.status().await?;
                     live.draw(text.clone());
                     live.tell(0.0, text);
+                    if self.waiting.is_news_due() {
+                        self.waiting.explain(self.group.search().await?)?;
+                    }
                 }
                 _ = again.tick() => for index in std::mem::take(&mut self.again) {
                     self.group.add_want_objects(index, index).await?;
@@ -336,8 +351,10 @@ impl Member {
     }
 
     /// `3 neighbours, about 5 members, received 1.2 MB, sent 3.4 MB, 12 of 100 objects fetched`.
-    async fn status(&self) -> anyhow::Result<String> {
+    async fn status(&mut self) -> anyhow::Result<String> {
         let stats = self.group.stats().await?;
+        let (missing, wanted) = (self.objects.missing().len(), self.objects.wanted());
+        self.waiting.note(missing > 0, wanted - missing, stats.neighbors);
         let members = self.group.estimated_member_count().await?;
         let mut text = format!(
             "{}, about {}, received {}, sent {}",
@@ -346,7 +363,7 @@ impl Member {
             format::bytes(stats.replication.bytes_received),
             format::bytes(stats.replication.bytes_sent),
         );
-        if let (missing, wanted @ 1..) = (self.objects.missing().len(), self.objects.wanted()) {
+        if wanted > 0 {
             text += &format!(", {} of {wanted} objects fetched", wanted - missing);
         }
         if !matches!(self.group.connection().state(), ConnectionState::Connected { .. }) {

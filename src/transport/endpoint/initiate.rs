@@ -154,9 +154,14 @@ impl Endpoint {
         self.fail(open.0, OpenError::Cancelled);
     }
 
+    /// How far an attempt has come: the error with which it would end now. `None` if it is over.
+    pub fn so_far(&self, now: Time, open: OpenId) -> Option<OpenError> {
+        self.attempts.get(&open.0).map(|attempt| attempt.failure(now))
+    }
+
     /// Gives an attempt up without an event, and says how far it came. `None` if it is over.
     pub fn give_up(&mut self, now: Time, open: OpenId) -> Option<OpenError> {
-        let error = self.attempts.get(&open.0)?.failure(now);
+        let error = self.so_far(now, open)?;
         self.forget(open.0);
         Some(error)
     }

@@ -95,14 +95,8 @@ impl fmt::Display for Unreachable {
                 "the rendezvous server {} has no address: {error}; is the name right, and is there a network?",
                 self.server
             ),
-            Problem::Connect { addresses, error } => {
-                write!(f, "the rendezvous server {} cannot be reached", self.server)?;
-                let literal = addresses.iter().any(|address| address.to_string() == self.server);
-                if !literal {
-                    let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                    write!(f, " (tried {})", list.join(", "))?;
-                }
-                write!(f, ": {error}")?;
+            Problem::Connect { error, .. } => {
+                write!(f, "the rendezvous server {} cannot be reached: {error}", self.server)?;
                 match error {
                     ConnectError::Unreachable(_) => {
                         write!(f, "; is it running, and does a firewall let UDP through?")

@@ -21,6 +21,9 @@ pub enum News {
     Connected {
         /// The server.
         server: SocketAddr,
+        /// There was a connection before. Only such news reach a subscriber: the first connection
+        /// is up when the share or fetch has started.
+        again: bool,
     },
     /// The connection to the rendezvous server could not be opened. It is tried again.
     ConnectFailed(ConnectError),

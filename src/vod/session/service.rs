@@ -166,7 +166,7 @@ impl Service for FileService {
             FileCommand::Search(peer, answer) => {
                 let has_met = peer.is_some_and(|peer| self.peer.has_met(&peer));
                 // Who asked may have gone.
-                let _ = answer.send((self.peer.search(), has_met));
+                let _ = answer.send((self.peer.search(now), has_met));
             }
             FileCommand::StoreReplied(reply) => self.peer.store_replied(now, reply),
         }

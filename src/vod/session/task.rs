@@ -160,11 +160,13 @@ impl Task {
         match event {
             NodeEvent::Connected { server } => {
                 info!(%server, "connected");
-                if let Some(first) = self.servers.first.take() {
+                let first = self.servers.first.take();
+                // Before the share or fetch is handed out: nobody takes it for a second connection.
+                self.report(News::Connected { server, again: first.is_none() });
+                if let Some(first) = first {
                     // Nobody may be waiting any more.
                     let _ = first.send(Ok(()));
                 }
-                self.report(News::Connected { server });
             }
             NodeEvent::ConnectFailed(error) => {
                 let outcome = self.on_connect_failed(&error).await;

@@ -1,0 +1,56 @@
+//! A member that waits: for its first neighbour, or for the objects that it wants.
+
+use crate::cli::outcome::TimedOut;
+use crate::cli::patience::Patience;
+use crate::cli::situation::Situation;
+use crate::cli::{format, screen};
+use rtmfp::node::Search;
+use std::time::Duration;
+
+/// What a member waits for, and how long it has.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    patience: Patience,
+    wants_objects: bool,
+}
+
+impl Waiting {
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        Self { patience: Patience::new(timeout), wants_objects: false }
+    }
+
+    /// Notes how things are: whether objects are wanted, how many have come, and the neighbours.
+    pub(super) fn note(&mut self, wants_objects: bool, fetched: u64, neighbors: usize) {
+        self.wants_objects = wants_objects;
+        match (wants_objects, neighbors) {
+            (true, _) => self.patience.note(fetched),
+            (false, 0) => {}
+            (false, _) => self.patience.renew(),
+        }
+    }
+
+    /// Whether somebody ought to hear why nothing comes: it is time to give up, or to explain.
+    pub(super) fn is_news_due(&mut self) -> bool {
+        self.patience.is_over() || self.patience.is_explanation_due()
+    }
+
+    /// Explains why nothing comes.
+    ///
+    /// # Errors
+    ///
+    /// The explanation, when the time is over.
+    pub(super) fn explain(&self, search: Search) -> anyhow::Result<()> {
+        let time = format::duration(self.patience.idle());
+        let lines = Situation { search, provider: None }.lines();
+        if self.patience.is_over() {
+            let what = if self.wants_objects { "no object came" } else { "no neighbour came" };
+            return Err(
+                TimedOut(format!("gave up: {what} for {time}\n{}", lines.join("\n"))).into()
+            );
+        }
+        let what = if self.wants_objects { "no object has come" } else { "no neighbour" };
+        screen::line(&format!("{what} for {time}:"));
+        lines.iter().for_each(|line| screen::line(line));
+        Ok(())
+    }
+}

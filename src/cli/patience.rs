@@ -1,0 +1,129 @@
+//! How long nothing has come, and what is done about it: said on the screen, explained after a
+//! while, and given up when `--timeout` says so.
+
+use super::screen;
+use rtmfp::driver::Clock;
+use rtmfp::transport::Time;
+use std::pin::pin;
+use std::time::Duration;
+
+/// How long a server may be silent before that is said. One that is there answers in a fraction of a
+/// second, or after the second hello, 1.5 s later.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// When nothing has come for so long, the situation is explained, and each time that it has become
+/// six times as long.
+const FIRST_EXPLANATION: Duration = Duration::from_secs(10);
+const NEXT_EXPLANATION: u32 = 6;
+
+/// How long nothing has come.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    clock: Clock,
+    since: Time,
+    /// What there was at that time.
+    amount: u64,
+    timeout: Option<Duration>,
+    explain_after: Duration,
+}
+
+impl Patience {
+    /// Counts from now. Without a `timeout` it never ends.
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        let clock = Clock::start();
+        Self { since: clock.now(), clock, amount: 0, timeout, explain_after: FIRST_EXPLANATION }
+    }
+
+    /// Notes how much has come so far.
+    pub(crate) fn note(&mut self, amount: u64) {
+        self.note_at(self.clock.now(), amount);
+    }
+
+    /// Counts from now again.
+    pub(crate) fn renew(&mut self) {
+        self.since = self.clock.now();
+        self.explain_after = FIRST_EXPLANATION;
+    }
+
+    /// How long nothing has come.
+    pub(crate) fn idle(&self) -> Duration {
+        self.clock.now().since(self.since)
+    }
+
+    /// Whether to give up.
+    pub(crate) fn is_over(&self) -> bool {
+        self.timeout.is_some_and(|timeout| self.idle() >= timeout)
+    }
+
+    /// Whether to explain the situation now. True once for each time that is due.
+    pub(crate) fn is_explanation_due(&mut self) -> bool {
+        self.is_explanation_due_at(self.clock.now())
+    }
+
+    fn note_at(&mut self, now: Time, amount: u64) {
+        if amount != self.amount {
+            (self.amount, self.since, self.explain_after) = (amount, now, FIRST_EXPLANATION);
+        }
+    }
+
+    fn is_explanation_due_at(&mut self, now: Time) -> bool {
+        let is_due = now.since(self.since) >= self.explain_after;
+        if is_due {
+            self.explain_after *= NEXT_EXPLANATION;
+        }
+        is_due
+    }
+}
+
+/// Waits for a connection to one of `servers`, and says after a while that there is no answer yet.
+pub(crate) async fn connecting<T>(servers: &str, attempt: impl Future<Output = T>) -> T {
+    let mut attempt = pin!(attempt);
+    if let Ok(outcome) = tokio::time::timeout(SILENCE, &mut attempt).await {
+        return outcome;
+    }
+    screen::line(&format!("no answer from {servers} yet; still trying"));
+    attempt.await
+}
+
+/// Waits for so long, or for ever.
+pub(crate) async fn after(time: Option<Duration>) {
+    let never = std::future::pending::<()>();
+    match time {
+        Some(time) => drop(tokio::time::timeout(time, never).await),
+        None => never.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(patience: &Patience, seconds: u64) -> Time {
+        patience.since + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_situation_is_explained_now_and_then() {
+        let mut patience = Patience::new(None);
+        let mut due = Vec::new();
+        for second in 0..1000 {
+            let now = at(&patience, second);
+            if patience.is_explanation_due_at(now) {
+                due.push(second);
+            }
+        }
+        assert_eq!(due, [10, 60, 360]);
+        assert!(!patience.is_over());
+    }
+
+    #[test]
+    fn whatever_comes_renews_patience() {
+        let mut patience = Patience::new(Some(Duration::ZERO));
+        assert!(patience.is_over());
+        let (ninth, eleventh) = (at(&patience, 9), at(&patience, 11));
+        patience.note_at(ninth, 1);
+        assert!(!patience.is_explanation_due_at(eleventh));
+        patience.note_at(eleventh, 1);
+        assert_eq!(patience.since, ninth, "the same amount is nothing new");
+    }
+}
