@@ -97,6 +97,7 @@ impl Node {
                 self.server_address = self.endpoint.session(session).map(|info| info.path().remote);
                 self.server = Server::Session(Box::new(ServerSession {
                     session,
+                    uri: uri.clone(),
                     connection,
                     flows: BTreeMap::new(),
                     tokens: HashMap::new(),
@@ -152,7 +153,7 @@ impl Node {
         }
     }
 
-    fn on_session_closed(&mut self, now: Time, session: SessionId, _reason: CloseReason) {
+    fn on_session_closed(&mut self, now: Time, session: SessionId, reason: CloseReason) {
         self.receivers.retain(|(of, _), _| *of != session);
         self.senders.retain(|(of, _), _| *of != session);
         if self.peers.remove(&session).is_some() {
@@ -162,17 +163,21 @@ impl Node {
                 joined.group.on_session_closed(now, session);
             }
         }
-        match &mut self.server {
-            Server::Session(server) if server.session == session => {
-                let was_connected = server.connection.is_connected();
-                self.server = Server::None;
-                self.forget_server_flows();
-                match was_connected {
-                    true => self.events.push_back(NodeEvent::Disconnected),
-                    false => self.connect_failed(ConnectError::Closed),
-                }
-            }
-            _ => {}
+        let Server::Session(server) = &self.server else { return };
+        if server.session != session {
+            return;
+        }
+        let was_connected = server.connection.is_connected();
+        let uri = server.uri.clone();
+        self.server = Server::None;
+        self.forget_server_flows();
+        match was_connected {
+            true => self.events.push_back(NodeEvent::Disconnected),
+            false => self.connect_failed(ConnectError::Closed),
+        }
+        if let (CloseReason::Forgotten, Some(address)) = (reason, self.server_address) {
+            tracing::info!(server = %address, "the server was restarted; connecting again");
+            self.connect(now, &uri, &[address]);
         }
     }
 
@@ -370,6 +375,11 @@ impl Node {
         let server = info.path().remote;
         self.server_address = Some(server);
         self.search.connected();
+        let dead = self.config.transport.dead_after;
+        self.endpoint.set_keepalive(session, self.config.server_keepalive, dead);
+        if let Server::Session(server) = &self.server {
+            self.endpoint.watch(now, session, Epd::for_uri(server.uri.as_str()));
+        }
         self.events.push_back(NodeEvent::Connected { server });
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
             self.join_at_server(now, handle);

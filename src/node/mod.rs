@@ -22,7 +22,7 @@ use crate::crypto::{Epd, Fingerprint, Identity};
 use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri};
 use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
 use crate::transport::{
-    Config, Endpoint, FlowId, Layer, OpenError, OpenId, Random, SessionId, Time,
+    Config, Endpoint, FlowId, Layer, MIN_KEEPALIVE, OpenError, OpenId, Random, SessionId, Time,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -45,6 +45,9 @@ pub struct NodeConfig {
     pub client: ClientConfig,
     /// How long to try to reach the server.
     pub server_timeout: Duration,
+    /// The server is pinged when it has been silent for this long, unless it advises of another
+    /// period. A restart of the server is noticed by these pings.
+    pub server_keepalive: Duration,
 }
 
 impl Default for NodeConfig {
@@ -54,7 +57,12 @@ impl Default for NodeConfig {
             max_send_queue: 256 << 20,
             ..Config::default()
         };
-        Self { transport, client: ClientConfig::default(), server_timeout: Duration::from_secs(20) }
+        Self {
+            transport,
+            client: ClientConfig::default(),
+            server_timeout: Duration::from_secs(20),
+            server_keepalive: MIN_KEEPALIVE,
+        }
     }
 }
 
@@ -73,7 +81,8 @@ pub enum NodeEvent {
     },
     /// The NetConnection could not be opened.
     ConnectFailed(ConnectError),
-    /// The NetConnection is gone. Sessions with neighbours go on.
+    /// The NetConnection is gone. Sessions with neighbours go on. If it is gone because the server
+    /// was restarted, the node connects again by itself, and another event tells how that ended.
     Disconnected,
     /// Something happened in a group.
     Group(GroupHandle, GroupEvent),
@@ -119,6 +128,7 @@ enum Server {
 #[derive(Debug)]
 struct ServerSession {
     session: SessionId,
+    uri: Uri,
     connection: ClientConnection,
     flows: BTreeMap<FlowToken, FlowId>,
     tokens: HashMap<FlowId, FlowToken>,

@@ -28,6 +28,8 @@ pub(super) struct Client {
     pub(super) announced: bool,
     /// Addresses that the client has reported.
     pub(super) reported: Reported,
+    /// When it was pinged for the sake of a newcomer.
+    pub(super) probed: Option<Time>,
     pub(super) memberships: BTreeMap<FlowId, Membership>,
     flows: BTreeMap<FlowToken, FlowId>,
     tokens: HashMap<FlowId, FlowToken>,
@@ -41,15 +43,11 @@ impl Client {
             deadline: Some(deadline),
             announced: false,
             reported: Reported::default(),
+            probed: None,
             memberships: BTreeMap::new(),
             flows: BTreeMap::new(),
             tokens: HashMap::new(),
         }
-    }
-
-    /// The groups that it has joined.
-    pub(super) fn groups(&self) -> impl Iterator<Item = GroupId> {
-        self.memberships.values().filter_map(|membership| membership.group)
     }
 }
 
@@ -106,6 +104,7 @@ impl Rendezvous {
         let Some(client) = self.clients.get_mut(&session) else { return };
         if let Some(membership) = client.memberships.remove(&flow) {
             let peer = client.peer;
+            self.newcomers.forget((session, flow));
             if let Some(back) = membership.back {
                 let _ = self.endpoint.close_flow(session, back);
             }
@@ -145,12 +144,17 @@ impl Rendezvous {
         if others.is_empty() {
             return;
         }
-        let options = immediate(Some(flow));
-        let Ok(back) = self.endpoint.open_flow(session, &SERVER_METADATA, options) else { return };
         let client = self.clients.get_mut(&session);
-        if let Some(membership) = client.and_then(|c| c.memberships.get_mut(&flow)) {
-            membership.back = Some(back);
-        }
+        let Some(membership) = client.and_then(|c| c.memberships.get_mut(&flow)) else { return };
+        let back = match membership.back {
+            Some(back) => back,
+            None => {
+                let options = immediate(Some(flow));
+                let opened = self.endpoint.open_flow(session, &SERVER_METADATA, options);
+                let Ok(back) = opened else { return };
+                *membership.back.insert(back)
+            }
+        };
         for &other in others {
             let message = ServerMessage::Connect(other).to_bytes();
             self.send(now, session, back, message);

@@ -3,7 +3,11 @@
 use crate::flash::group_channel::GroupId;
 use crate::transport::SessionId;
 use rand_core::Rng;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Members that are looked at for one choice among the newest, and as many again all over the group;
+/// of a larger group the others are passed over this time.
+const MAX_LOOKS: usize = 128;
 
 /// The members of every group, in the order of their joining.
 #[derive(Debug, Default)]
@@ -55,33 +59,54 @@ impl Groups {
         Some(left)
     }
 
-    /// Up to `count` members other than `session`: half of them the newest, the others from all
-    /// over the group.
+    /// Up to `count` members that `fit`: half of them the newest, the others from all over the
+    /// group. In a group of more than [`MAX_LOOKS`] members some that fit may be passed over.
     pub(super) fn choose(
         &self,
         group: GroupId,
-        session: SessionId,
         count: usize,
         random: &mut dyn Rng,
+        fit: impl Fn(SessionId) -> bool,
     ) -> Vec<SessionId> {
         let Some(members) = self.groups.get(&group) else { return Vec::new() };
-        let others = || members.by_order.values().copied().filter(|id| *id != session);
-        if members.by_order.len() <= count {
-            return others().collect();
-        }
-        let mut chosen: Vec<SessionId> = others().rev().take(count.div_ceil(2)).collect();
-        // Orders have gaps where members left; a few misses do not matter.
-        for _ in 0..4 * count {
-            if chosen.len() >= count {
-                break;
-            }
-            let at = random.next_u64() % members.next.max(1);
-            let found = members.by_order.range(at..).next().map(|(_, &id)| id);
-            if let Some(id) = found.filter(|id| *id != session && !chosen.contains(id)) {
-                chosen.push(id);
-            }
+        let newest = members.by_order.values().rev().copied().take(MAX_LOOKS);
+        let mut chosen: Vec<SessionId> = newest.filter(|id| fit(*id)).collect();
+        let half = count.div_ceil(2).min(chosen.len());
+        let others = chosen.split_off(half);
+        let mut others = match members.by_order.len() > MAX_LOOKS {
+            true => members.sample(random, |id| fit(id) && !chosen.contains(&id), others),
+            false => others,
+        };
+        while chosen.len() < count && !others.is_empty() {
+            let drawn = random.next_u64() % others.len() as u64;
+            chosen.push(others.swap_remove(drawn as usize));
         }
         chosen
+    }
+}
+
+impl Members {
+    /// Members from all over the group that `fit`; if there are few, the `newest` among them.
+    fn sample(
+        &self,
+        random: &mut dyn Rng,
+        fit: impl Fn(SessionId) -> bool,
+        newest: Vec<SessionId>,
+    ) -> Vec<SessionId> {
+        // Orders have gaps where members left; a few misses do not matter.
+        let drawn = (0..MAX_LOOKS).filter_map(|_| {
+            let at = random.next_u64() % self.next.max(1);
+            self.by_order.range(at..).next().map(|(_, &id)| id)
+        });
+        let found: HashSet<SessionId> = drawn.filter(|id| fit(*id)).collect();
+        let mut found: Vec<SessionId> = found.into_iter().collect();
+        found.sort_unstable(); // in an order that a seed repeats
+        if found.len() < MAX_LOOKS / 8 {
+            let others = newest.into_iter().filter(|id| found.binary_search(id).is_err());
+            let others: Vec<SessionId> = others.collect();
+            found.extend(others);
+        }
+        found
     }
 }
 
@@ -100,8 +125,10 @@ mod tests {
             assert_eq!(groups.join(GROUP, SessionId(id)), id as usize);
         }
         assert_eq!(groups.join(GROUP, SessionId(5)), 5, "once only");
-        let chosen = groups.choose(GROUP, SessionId(9), 12, &mut random);
+        let mut chosen = groups.choose(GROUP, 12, &mut random, |_| true);
+        chosen.sort();
         assert_eq!(chosen, [1, 2, 3, 4, 5].map(SessionId));
+        assert_eq!(groups.choose(GROUP, 12, &mut random, |id| id.0 == 3), [SessionId(3)]);
     }
 
     #[test]
@@ -111,11 +138,24 @@ mod tests {
         for id in 1..=1000 {
             groups.join(GROUP, SessionId(id));
         }
-        let mut chosen = groups.choose(GROUP, SessionId(1000), 12, &mut random);
+        let mut chosen = groups.choose(GROUP, 12, &mut random, |id| id != SessionId(1000));
         assert_eq!(chosen[..2], [SessionId(999), SessionId(998)]);
         chosen.sort();
         chosen.dedup();
         assert_eq!(chosen.len(), 12);
+        assert!(chosen[0].0 < 500, "from all over the group: {chosen:?}");
+    }
+
+    #[test]
+    fn those_that_fit_are_found_among_many_that_do_not() {
+        let mut groups = Groups::default();
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for id in 1..=1000 {
+            groups.join(GROUP, SessionId(id));
+        }
+        let chosen = groups.choose(GROUP, 12, &mut random, |id| id.0 % 3 == 0 && id.0 <= 700);
+        assert_eq!(chosen.len(), 12);
+        assert!(chosen.iter().all(|id| id.0 % 3 == 0 && id.0 <= 700), "{chosen:?}");
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl Rendezvous {
             self.stats.unknown_peers += 1;
             return;
         };
+        self.note_hello(now, from, session);
         let Some(answered) = self.tell_addresses(session, introduction) else { return };
         self.stats.introductions += 1;
         self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });

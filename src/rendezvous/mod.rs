@@ -11,11 +11,13 @@
 //! | `groups.rs` | who is a member of what |
 //! | `introduce.rs` | introductions, and how many of them there may be |
 //! | `addresses.rs` | the addresses that a client reports, and who is told of them |
+//! | `newcomers.rs` | new members, until they have met somebody |
 
 mod addresses;
 mod client;
 mod groups;
 mod introduce;
+mod newcomers;
 
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
@@ -26,6 +28,7 @@ use client::Client;
 use groups::Groups;
 use introduce::Budgets;
 pub use introduce::IntroductionLimits;
+use newcomers::Newcomers;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,7 +42,13 @@ pub struct RendezvousConfig {
     /// The transport.
     pub transport: Config,
     /// Keepalive periods that clients are advised of; `None` leaves the players' own (90 s, 20 s).
+    /// That of the server is the longest: the fewer clients there are, the shorter it is, see
+    /// [`pings_per_second`](Self::pings_per_second).
     pub keepalive: Option<Keepalive>,
+    /// Clients are advised of a period in which all of them together send about as many pings in a
+    /// second as this, between [`Keepalive::MIN`] and what [`keepalive`](Self::keepalive) says. By
+    /// its pings a client finds out that the server was restarted.
+    pub pings_per_second: u32,
     /// A client that has not connected within this time after its session opened is closed.
     pub connect_within: Duration,
     /// A refused client's session is closed after this time, in which it reads the answer.
@@ -62,6 +71,7 @@ impl Default for RendezvousConfig {
         Self {
             transport: Config::server(),
             keepalive: Some(Keepalive { server: period, peer: period }),
+            pings_per_second: 1000,
             connect_within: Duration::from_secs(30),
             linger_refused: Duration::from_secs(2),
             introduce_members: 12,
@@ -153,6 +163,7 @@ pub struct Rendezvous {
     clients: HashMap<SessionId, Client>,
     groups: Groups,
     budgets: Budgets,
+    newcomers: Newcomers,
     /// Clients that have to do something by a time, or are closed.
     deadlines: BTreeSet<(Time, SessionId)>,
     events: VecDeque<RendezvousEvent>,
@@ -176,6 +187,7 @@ impl Rendezvous {
             random: choices,
             clients: HashMap::new(),
             groups: Groups::default(),
+            newcomers: Newcomers::default(),
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             stats: RendezvousStats::default(),
@@ -257,10 +269,19 @@ impl Rendezvous {
 
     fn server_config(&self) -> ServerConfig {
         ServerConfig {
-            keepalive: self.config.keepalive,
+            keepalive: self.advice(),
             properties: Value::Null,
             ..ServerConfig::default()
         }
+    }
+
+    /// The keepalive periods for one more client.
+    fn advice(&self) -> Option<Keepalive> {
+        let slowest = self.config.keepalive?;
+        let pings_per_second = self.config.pings_per_second.max(1);
+        let fair = Duration::from_secs(self.clients.len() as u64) / pings_per_second;
+        let server = fair.max(Keepalive::MIN).min(slowest.server);
+        Some(Keepalive { server, ..slowest })
     }
 
     fn forget(&mut self, session: SessionId) {
@@ -268,8 +289,11 @@ impl Rendezvous {
         if let Some(deadline) = client.deadline {
             self.deadlines.remove(&(deadline, session));
         }
-        for group in client.groups() {
-            self.leave(session, client.peer, group);
+        for (&flow, membership) in &client.memberships {
+            self.newcomers.forget((session, flow));
+            if let Some(group) = membership.group {
+                self.leave(session, client.peer, group);
+            }
         }
         if client.announced {
             self.report(RendezvousEvent::ClientGone { peer: client.peer });
@@ -299,16 +323,9 @@ impl Rendezvous {
         }
         membership.group = Some(group);
         let peer = client.peer;
-        let others =
-            self.groups.choose(group, session, self.config.introduce_members, &mut *self.random);
         let members = self.groups.join(group, session);
         self.report(RendezvousEvent::Joined { peer, group, members });
-        let others: Vec<Fingerprint> = others
-            .into_iter()
-            .filter_map(|id| self.endpoint.session(id))
-            .map(|i| i.far())
-            .collect();
-        self.tell_members(now, session, flow, &others);
+        self.welcome(now, session, flow, group);
     }
 
     fn report(&mut self, event: RendezvousEvent) {
@@ -335,11 +352,13 @@ impl Layer for Rendezvous {
     }
 
     fn poll_own_timeout(&self) -> Option<Time> {
-        self.deadlines.first().map(|&(at, _)| at)
+        let deadline = self.deadlines.first().map(|&(at, _)| at);
+        deadline.into_iter().chain(self.newcomers.next_timeout()).min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
         self.client_timeouts(now);
+        self.newcomer_timeouts(now);
     }
 }
 

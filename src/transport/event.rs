@@ -221,6 +221,9 @@ pub enum CloseReason {
     Far,
     /// The far end no longer answers.
     Dead,
+    /// The far end is there, but does not know the session any more: it was restarted
+    /// ([`Endpoint::watch`](super::Endpoint::watch)).
+    Forgotten,
     /// The far end opened a new session with the same certificate.
     Overridden,
 }

@@ -228,6 +228,7 @@ impl FilePeer {
             NodeEvent::Group(_, event) => self.on_group_event(event),
             NodeEvent::Connected { .. } => {
                 self.backoff = RECONNECT_FIRST;
+                self.reconnect = None;
                 self.events.push_back(FileEvent::Node(event));
             }
             NodeEvent::ConnectFailed(_) | NodeEvent::Disconnected => {

@@ -1,6 +1,7 @@
 //! Two endpoints on a virtual network, for the transport's behaviour tests.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod meeting;
 pub mod operations;
 pub mod puppet;
 pub mod wiretap;

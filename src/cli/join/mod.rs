@@ -201,6 +201,9 @@ async fn keep_connected(connection: &Connection, via: &Uri) -> Never {
             return std::future::pending().await;
         }
         after(Some(pause)).await;
+        if *state.borrow_and_update() != ConnectionState::Closed {
+            continue; // The server was restarted, and the connection is back.
+        }
         // What comes of it is told as an event.
         pause = match connection.reconnect(via.as_str()).await {
             Ok(()) => RECONNECT_FIRST,

@@ -9,6 +9,7 @@
 //! | `startup.rs` | startup packets, in pieces if they are long (§3.4) |
 //! | `table.rs` | the sessions, by ID and fingerprint, with their timers |
 //! | `unproven.rs` | what leaves for addresses that have not answered |
+//! | `watch.rs` | sessions with servers that may be restarted |
 
 mod candidate;
 mod initiate;
@@ -16,6 +17,7 @@ mod respond;
 mod startup;
 mod table;
 mod unproven;
+mod watch;
 
 pub(crate) use startup::Datagrams;
 
@@ -43,6 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use table::{Table, Timer};
 use unproven::Unproven;
+use watch::Watch;
 
 /// Packets of one session that are verified side by side.
 const OPENED_TOGETHER: usize = 32;
@@ -68,6 +71,7 @@ pub struct Endpoint {
     pending: HashMap<PendingKey, Pending>,
     startup: Startup,
     unproven: Unproven,
+    watches: BTreeMap<SessionId, Watch>,
     jobs: VecDeque<Job>,
     events: VecDeque<Event>,
     /// How many of `events` are introductions: unverified senders cause those.
@@ -128,6 +132,16 @@ impl<'a> SessionRef<'a> {
         self.0.round_trip()
     }
 
+    /// When the last packet of the far end arrived; the time of opening before the first.
+    pub fn last_received(&self) -> Time {
+        self.0.last_received()
+    }
+
+    /// Since when pings, or user data in flight, have waited for any answer.
+    pub fn unanswered_since(&self) -> Option<Time> {
+        self.0.unanswered_since()
+    }
+
     /// Congestion window in bytes.
     pub fn congestion_window(&self) -> u64 {
         self.0.window().0
@@ -183,6 +197,7 @@ impl Endpoint {
             pending: HashMap::new(),
             startup,
             unproven: Unproven::default(),
+            watches: BTreeMap::new(),
             jobs: VecDeque::new(),
             events: VecDeque::new(),
             introductions: 0,
@@ -331,6 +346,15 @@ impl Endpoint {
         }
     }
 
+    /// Sends one ping, whose answer shows in [`SessionRef::last_received`]. It is not repeated, and
+    /// that it stays unanswered does not end the session.
+    pub fn probe(&mut self, now: Time, session: SessionId) {
+        if let Some(entry) = self.table.get_mut(session) {
+            entry.probe();
+            self.settle(now, session);
+        }
+    }
+
     /// Sets when a silent session is pinged and when it is given up; at least
     /// [`MIN_KEEPALIVE`](super::MIN_KEEPALIVE) each.
     pub fn set_keepalive(&mut self, session: SessionId, period: Duration, dead_after: Duration) {
@@ -464,6 +488,7 @@ impl Machine for Endpoint {
                 }
                 Timer::Attempt(attempt) => self.attempt_timeout(now, attempt),
                 Timer::Startup => self.release_paced(now),
+                Timer::Watch(id) => self.watch_timeout(now, id),
             }
         }
     }

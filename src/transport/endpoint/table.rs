@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Attempt(u64),
     /// Pieces of startup packets wait for their time.
     Startup,
+    /// A session that is watched.
+    Watch(SessionId),
 }
 
 #[derive(Debug)]

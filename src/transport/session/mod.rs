@@ -424,6 +424,29 @@ impl Session {
         self.rtt.smoothed()
     }
 
+    /// When the last packet arrived.
+    pub(crate) const fn last_received(&self) -> Time {
+        self.last_received
+    }
+
+    /// The keepalive period.
+    pub(crate) const fn keepalive(&self) -> Duration {
+        self.keepalive
+    }
+
+    /// Since when pings or user data have waited for any answer.
+    pub(crate) fn unanswered_since(&self) -> Option<Time> {
+        let pinging = self.pinging.map(|pinging| pinging.first);
+        pinging.into_iter().chain(self.unanswered_since).min()
+    }
+
+    /// Sends one ping without waiting for the answer.
+    pub(crate) fn probe(&mut self) {
+        if self.state == State::Open {
+            self.push_control(None, kind::PING, &[]);
+        }
+    }
+
     /// Congestion window, and user data in flight, in bytes.
     pub(crate) fn window(&self) -> (u64, u64) {
         (self.congestion.window(), self.outstanding)

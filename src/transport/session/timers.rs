@@ -48,8 +48,7 @@ impl Session {
         self.path_mtu.on_timeout(now, self.rtt.timeout());
         self.pieces.expire(now);
         self.ping_if_silent(now);
-        let unanswered = self.pinging.map(|p| p.first).into_iter().chain(self.unanswered_since);
-        if unanswered.min().is_some_and(|since| now.since(since) >= self.dead_after) {
+        if self.unanswered_since().is_some_and(|since| now.since(since) >= self.dead_after) {
             self.close_abruptly(cx, CloseReason::Dead);
         }
     }

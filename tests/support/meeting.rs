@@ -1,0 +1,357 @@
+//! A rendezvous server and members of a group on a virtual network.
+
+use super::{quick, secs};
+use rtmfp::crypto::{Epd, Fingerprint, Identity, IdentityConfig};
+use rtmfp::flash::group_channel::ServerMessage;
+use rtmfp::flash::{
+    Action, ClientConfig, ClientConnection, ClientEvent, FlowDecision, FlowToken, Uri,
+};
+use rtmfp::group::{GroupEvent, GroupSpec, GroupSpecBuilder};
+use rtmfp::node::{GroupHandle, Node, NodeConfig, NodeEvent};
+use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
+use rtmfp::sim::{Actor, Link, Network, NodeId};
+use rtmfp::transport::{
+    Config, Endpoint, Event, FlowId, FlowOptions, Layer, Machine, MessageOptions, OpenId, Time,
+};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub const SERVER: &str = "10.0.0.1:1935";
+
+/// The URI of the server.
+pub fn uri() -> Uri {
+    "rtmfp://10.0.0.1/app".parse().unwrap()
+}
+
+/// The group of these tests.
+pub fn spec() -> GroupSpec {
+    let builder = GroupSpecBuilder::new("meeting").unwrap();
+    builder.object_replication(true).server_channel(true).build().unwrap()
+}
+
+/// A member with what it has seen.
+pub struct Member {
+    pub node: Node,
+    pub group: GroupHandle,
+    /// Whether it meets members, by the events so far.
+    pub neighbors: usize,
+    /// Connections to the server that were lost.
+    pub disconnected: usize,
+    /// Connects again when a connection is lost or was not made, after this time.
+    pub retry: Option<Duration>,
+    retry_at: Option<Time>,
+}
+
+/// A client that is as lazy as a protocol allows: it connects, joins, and tries once to reach each
+/// member of which it is told. It never says hello for the same member again.
+pub struct Lazy {
+    pub endpoint: Endpoint,
+    connection: Option<(rtmfp::transport::SessionId, ClientConnection)>,
+    flows: HashMap<FlowToken, FlowId>,
+    tokens: HashMap<FlowId, FlowToken>,
+    control: Option<FlowId>,
+    attempts: Vec<(OpenId, Time)>,
+    /// Of whom it was told, and when.
+    pub told: Vec<(Time, Fingerprint)>,
+}
+
+pub enum Host {
+    Server(Box<Rendezvous>),
+    Member(Box<Member>),
+    Lazy(Box<Lazy>),
+}
+
+impl Host {
+    pub fn server(&self) -> &Rendezvous {
+        let Self::Server(server) = self else { panic!("not a server") };
+        server
+    }
+
+    pub fn server_mut(&mut self) -> &mut Rendezvous {
+        let Self::Server(server) = self else { panic!("not a server") };
+        server
+    }
+
+    pub fn member(&self) -> &Member {
+        let Self::Member(member) = self else { panic!("not a member") };
+        member
+    }
+
+    pub fn member_mut(&mut self) -> &mut Member {
+        let Self::Member(member) = self else { panic!("not a member") };
+        member
+    }
+
+    pub fn lazy(&self) -> &Lazy {
+        let Self::Lazy(lazy) = self else { panic!("not a lazy client") };
+        lazy
+    }
+}
+
+impl Layer for Host {
+    type Inner = dyn Machine;
+
+    fn inner(&self) -> &Self::Inner {
+        match self {
+            Self::Server(server) => &**server,
+            Self::Member(member) => &member.node,
+            Self::Lazy(lazy) => &lazy.endpoint,
+        }
+    }
+
+    fn inner_mut(&mut self) -> &mut Self::Inner {
+        match self {
+            Self::Server(server) => &mut **server,
+            Self::Member(member) => &mut member.node,
+            Self::Lazy(lazy) => &mut lazy.endpoint,
+        }
+    }
+
+    fn poll_own_timeout(&self) -> Option<Time> {
+        match self {
+            Self::Server(_) => None,
+            Self::Member(member) => member.retry_at,
+            Self::Lazy(lazy) => lazy.attempts.iter().map(|&(_, until)| until).min(),
+        }
+    }
+
+    fn handle_own_timeout(&mut self, now: Time) {
+        match self {
+            Self::Member(member) if member.retry_at.is_some_and(|at| at <= now) => {
+                member.retry_at = None;
+                member.node.connect(now, &uri(), &[SERVER.parse().unwrap()]);
+            }
+            Self::Lazy(lazy) => lazy.give_up(now),
+            _ => {}
+        }
+    }
+}
+
+impl Actor for Host {
+    fn react(&mut self, now: Time) -> bool {
+        match self {
+            Self::Server(server) => {
+                while server.poll_event().is_some() {}
+                false
+            }
+            Self::Member(member) => member.react(now),
+            Self::Lazy(lazy) => lazy.react(now),
+        }
+    }
+}
+
+impl Member {
+    fn react(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        while let Some(event) = self.node.poll_event() {
+            busy = true;
+            match event {
+                NodeEvent::Disconnected | NodeEvent::ConnectFailed(_) => {
+                    self.disconnected += usize::from(matches!(event, NodeEvent::Disconnected));
+                    self.retry_at = self.retry.map(|pause| now + pause);
+                }
+                NodeEvent::Connected { .. } => self.retry_at = None,
+                NodeEvent::Group(_, GroupEvent::NeighborConnect { .. }) => self.neighbors += 1,
+                NodeEvent::Group(_, GroupEvent::NeighborDisconnect { .. }) => self.neighbors -= 1,
+                _ => {}
+            }
+        }
+        busy
+    }
+}
+
+impl Lazy {
+    /// Longer than a way there and back takes, and shorter than the pause before a second hello.
+    const PATIENCE: Duration = Duration::from_millis(1400);
+
+    /// Reaches out for everybody named to it.
+    fn react(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        while let Some(event) = self.endpoint.poll_event() {
+            busy = true;
+            self.on_event(now, event);
+            self.carry_out(now);
+        }
+        busy
+    }
+
+    fn on_event(&mut self, now: Time, event: Event) {
+        match event {
+            Event::SessionOpened { session, opens, .. } => {
+                if self.connection.is_none() {
+                    let config = ClientConfig::default();
+                    let connection = ClientConnection::connect(now, config, &uri(), Vec::new());
+                    self.connection = Some((session, connection.unwrap()));
+                }
+                self.attempts.retain(|(open, _)| !opens.contains(open));
+            }
+            Event::FlowOpened { session, flow, metadata, association } => {
+                let token = association.and_then(|to| self.tokens.get(&to).copied());
+                if let Some((at, connection)) = &mut self.connection
+                    && *at == session
+                    && metadata != b"GC"[..]
+                    && connection.on_flow_opened(now, flow, &metadata, token)
+                        == FlowDecision::Accept
+                {
+                    self.control = Some(flow);
+                }
+            }
+            Event::Message { session, flow, message } => {
+                let Some((at, connection)) = &mut self.connection else { return };
+                if *at != session {
+                    return;
+                }
+                if self.control == Some(flow) {
+                    connection.on_message(now, flow, &message);
+                    while let Some(event) = connection.poll_event() {
+                        if let ClientEvent::Connected { .. } = event {
+                            let association = connection.server_flow();
+                            self.join(now, session, association);
+                            return;
+                        }
+                    }
+                } else if let Ok(ServerMessage::Connect(peer)) = ServerMessage::parse(&message) {
+                    self.told.push((now, peer));
+                    let epd = Epd::for_fingerprint(peer);
+                    let open = self.endpoint.open(now, epd, &[SERVER.parse().unwrap()]);
+                    self.attempts.push((open, now + Self::PATIENCE));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn join(
+        &mut self,
+        now: Time,
+        session: rtmfp::transport::SessionId,
+        association: Option<FlowId>,
+    ) {
+        let options = FlowOptions { association, ..FlowOptions::default() };
+        let flow = self.endpoint.open_flow(session, b"GC", options).unwrap();
+        let key = rtmfp::flash::group_channel::JoinKey::GroupId(spec().group_id());
+        let join = ServerMessage::Join(key).to_bytes();
+        self.endpoint.send(now, session, flow, join, MessageOptions::RELIABLE).unwrap();
+    }
+
+    fn carry_out(&mut self, now: Time) {
+        let Some((session, connection)) = &mut self.connection else { return };
+        while let Some(action) = connection.poll_action() {
+            match action {
+                Action::OpenFlow { token, metadata, association } => {
+                    let options = FlowOptions { association, ..FlowOptions::default() };
+                    let flow = self.endpoint.open_flow(*session, &metadata, options).unwrap();
+                    self.flows.insert(token, flow);
+                    self.tokens.insert(flow, token);
+                }
+                Action::Send { flow, message } => {
+                    let (flow, bytes) = (self.flows[&flow], message.into_bytes());
+                    let reliable = MessageOptions::RELIABLE;
+                    self.endpoint.send(now, *session, flow, bytes, reliable).unwrap();
+                }
+                other => panic!("not expected: {other:?}"),
+            }
+        }
+    }
+
+    fn give_up(&mut self, now: Time) {
+        let (late, left) =
+            std::mem::take(&mut self.attempts).into_iter().partition(|&(_, until)| until <= now);
+        self.attempts = left;
+        let late: Vec<(OpenId, Time)> = late;
+        for (open, _) in late {
+            self.endpoint.give_up(now, open);
+        }
+    }
+
+    /// Sessions with peers.
+    pub fn met(&self) -> usize {
+        self.endpoint.sessions().count().saturating_sub(1)
+    }
+}
+
+/// Server and members.
+pub struct Meeting {
+    pub network: Network<Host>,
+    pub server: NodeId,
+    members: u8,
+}
+
+impl Meeting {
+    pub fn new(seed: u64, link: Link) -> Self {
+        Self::with_config(seed, link, RendezvousConfig::default())
+    }
+
+    pub fn with_config(seed: u64, link: Link, config: RendezvousConfig) -> Self {
+        let mut network = Network::new(seed, link);
+        let server = start_server(&mut network, config);
+        Self { network, server, members: 0 }
+    }
+
+    fn next_address(&mut self) -> String {
+        self.members += 1;
+        format!("10.0.1.{}:1000", self.members)
+    }
+
+    /// A member connects and joins.
+    pub fn add_member(&mut self) -> NodeId {
+        let address = self.next_address();
+        let network = &mut self.network;
+        let mut random = network.random();
+        let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+        let defaults = NodeConfig::default();
+        let transport = Config { negotiation: quick().negotiation, ..defaults.transport.clone() };
+        let config = NodeConfig { transport, ..defaults };
+        let mut node = Node::new(config, identity, Box::new(random), Box::new(network.random()));
+        let now = network.now();
+        let group = node.join(now, spec());
+        node.connect(now, &uri(), &[SERVER.parse().unwrap()]);
+        let member = Member {
+            node,
+            group,
+            neighbors: 0,
+            disconnected: 0,
+            retry: Some(secs(2)),
+            retry_at: None,
+        };
+        network.add(&address, Host::Member(Box::new(member)))
+    }
+
+    /// A lazy client connects and joins.
+    pub fn add_lazy(&mut self) -> NodeId {
+        let address = self.next_address();
+        let network = &mut self.network;
+        let mut random = network.random();
+        let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+        let mut endpoint = Endpoint::new(quick(), identity.into(), Box::new(random));
+        let server: SocketAddr = SERVER.parse().unwrap();
+        endpoint.open(network.now(), Epd::for_uri(uri().as_str()), &[server]);
+        let lazy = Lazy {
+            endpoint,
+            connection: None,
+            flows: HashMap::new(),
+            tokens: HashMap::new(),
+            control: None,
+            attempts: Vec::new(),
+            told: Vec::new(),
+        };
+        network.add(&address, Host::Lazy(Box::new(lazy)))
+    }
+
+    /// The server loses its power and is back, with another certificate, after `down`.
+    pub fn restart_server(&mut self, down: Duration) {
+        self.network.remove(self.server);
+        self.network.run_for(down);
+        self.server = start_server(&mut self.network, RendezvousConfig::default());
+    }
+}
+
+fn start_server(network: &mut Network<Host>, mut config: RendezvousConfig) -> NodeId {
+    config.transport.negotiation = quick().negotiation;
+    let mut random = network.random();
+    let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+    let choices = Box::new(network.random());
+    let server = Rendezvous::new(config, identity, Box::new(random), choices);
+    network.add(SERVER, Host::Server(Box::new(server)))
+}
