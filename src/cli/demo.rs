@@ -1,8 +1,9 @@
 //! `rtmfp demo`: a rendezvous server, a provider and receivers in one process, over real UDP.
 
+use super::fit::{Size, map};
 use super::key_log::KeyLogArgs;
 use super::scratch::Scratch;
-use super::screen::{self, Live, Picture, REDRAW, map};
+use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, format, share};
 use anyhow::{Context, bail, ensure};
@@ -223,16 +224,11 @@ impl Swarm {
         loop {
             redraw.tick().await;
             let provider = self.share.progress().borrow().clone();
+            let receivers: Vec<Progress> = self.receivers.iter().map(Receiver::progress).collect();
+            let fraction = mean(&receivers);
             let mut lines = vec![format!("provider   {}", sharing.sharing(&provider))];
-            let mut fraction = 0.0;
-            for (number, (receiver, picture)) in
-                self.receivers.iter().zip(&mut pictures).enumerate()
-            {
-                let progress = receiver.fetch.progress().borrow().clone();
-                fraction += progress.fraction() / self.receivers.len() as f64;
-                lines.push(receiver_line(number + 1, &progress, picture));
-            }
-            live.draw(lines.join("\n"));
+            lines.extend(receiver_lines(&receivers, &mut pictures, Size::of_screen()));
+            live.draw(&lines.join("\n"));
             let uploaded = format::bytes(provider.bytes_uploaded);
             let done = format::percent(fraction);
             live.tell(fraction, format!("{done} of all copies, provider uploaded {uploaded}"));
@@ -280,9 +276,51 @@ async fn report(
     })
 }
 
-fn receiver_line(number: usize, progress: &Progress, picture: &mut Picture) -> String {
-    let text = picture.fetching(progress);
-    format!("receiver {number:<2}{}\n  {text}", map(&progress.map))
+/// The part of all copies that is there, from 0 to 1.
+fn mean(receivers: &[Progress]) -> f64 {
+    receivers.iter().map(Progress::fraction).sum::<f64>() / receivers.len().max(1) as f64
+}
+
+/// Every receiver with a map and a line of text, or with a map alone if there are more than that has
+/// room for; of still more, what they have on average.
+fn receiver_lines(receivers: &[Progress], pictures: &mut [Picture], size: Size) -> Vec<String> {
+    /// `receiver 12 `, and ` 100 %` after the map.
+    const LABEL: usize = 12;
+    const PERCENT: usize = 6;
+    // On a narrow screen a text takes two rows. The provider has one text, and the last row of the
+    // screen stays empty.
+    let text_rows = if size.columns < 80 { 2 } else { 1 };
+    let room = size.rows.saturating_sub(text_rows + 1);
+    let is_roomy = receivers.len() * (1 + text_rows) <= room;
+    let shown = if receivers.len() <= room { receivers.len() } else { room.saturating_sub(1) };
+    let width = size.columns - LABEL - PERCENT;
+    let mut lines = Vec::new();
+    for (i, (progress, picture)) in receivers.iter().zip(pictures).enumerate() {
+        // The picture also measures the rate: it is asked each time.
+        let text = picture.fetching(progress);
+        if i < shown {
+            let map = map(&progress.map, width);
+            let label = format!("receiver {:<2} {map}", i + 1);
+            match is_roomy {
+                true => lines.extend([label, format!("  {text}")]),
+                false => lines.push(format!("{label} {}", format::percent(progress.fraction()))),
+            }
+        }
+    }
+    if let Some(rest) = receivers.get(shown..).filter(|rest| !rest.is_empty()) {
+        lines.push(format!(
+            "… and {} more, {} on average",
+            rest.len(),
+            format::percent(mean(rest))
+        ));
+    }
+    lines
+}
+
+impl Receiver {
+    fn progress(&self) -> Progress {
+        self.fetch.progress().borrow().clone()
+    }
 }
 
 /// The results of futures that run at the same time, in the order of the futures.
@@ -308,12 +346,12 @@ async fn join_in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Ou
 
 fn table(report: &Report) -> String {
     let mut lines = vec![format!(
-        "{:<10} {:>9} {:>13} {:>12}  SHA-256",
+        "{:<11} {:>9} {:>13} {:>12}  content",
         "copy", "time", "from provider", "from peers"
     )];
     for (number, copy) in report.copies.iter().enumerate() {
         lines.push(format!(
-            "{:<10} {:>9} {:>13} {:>12}  {}",
+            "{:<11} {:>9} {:>13} {:>12}  {}",
             format!("receiver {}", number + 1),
             format!("{:.2} s", copy.seconds),
             format::bytes(copy.from_provider_bytes),
@@ -323,11 +361,8 @@ fn table(report: &Report) -> String {
     }
     let file = report.file_bytes.max(1) as f64;
     lines.push(String::new());
-    lines.push(format!(
-        "file       {}, SHA-256 {}",
-        format::bytes(report.file_bytes),
-        report.sha256
-    ));
+    lines.push(format!("file       {}", format::bytes(report.file_bytes)));
+    lines.push(format!("SHA-256    {}", report.sha256));
     lines.push(format!("time       {:.2} s", report.seconds));
     lines.push(format!(
         "provider   uploaded {}, {:.2} times the file",
@@ -343,7 +378,31 @@ fn table(report: &Report) -> String {
 }
 
 fn verdict(copy: &Copy, report: &Report) -> String {
-    let is_same = copy.sha256 == report.sha256 && copy.bytes == report.file_bytes;
-    let verdict = if is_same { "identical" } else { "DIFFERENT" };
-    format!("{} {verdict}", copy.sha256)
+    match copy.sha256 == report.sha256 && copy.bytes == report.file_bytes {
+        true => "identical".into(),
+        false => format!("DIFFERENT: SHA-256 {}", copy.sha256),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fit::fit;
+
+    #[test]
+    fn every_receiver_is_there_or_counted_on_any_screen() {
+        for (columns, rows) in [(80, 24), (40, 16), (120, 40), (40, 6)] {
+            let size = Size { columns, rows };
+            for count in [1, 4, 10, 64] {
+                let receivers = vec![Progress::default(); count];
+                let mut pictures: Vec<Picture> = receivers.iter().map(|_| Picture::new()).collect();
+                let lines = receiver_lines(&receivers, &mut pictures, size);
+                let text = ["provider".to_owned(), lines.join("\n")].join("\n");
+                let on_screen = fit(&text, size);
+                let shown = on_screen.matches("receiver ").count();
+                let rest = format!("… and {} more", count - shown);
+                assert!(shown == count || on_screen.contains(&rest), "{size:?}:\n{on_screen}");
+            }
+        }
+    }
 }

@@ -221,7 +221,7 @@ async fn show(
                 let text = picture.fetching_drawn(&progress);
                 // Where there is no terminal there is no picture either.
                 live.tell(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
-                live.draw(with_silence(text, patience.idle()));
+                live.draw(&with_silence(text, patience.idle()));
                 let Some(looking) = looking else { continue };
                 if patience.is_over() {
                     return stalled(fetch, looking, patience.idle()).await;

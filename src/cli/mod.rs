@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `share`, `fetch`, `join`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
+//! | `fit` | text and bars as wide and high as the terminal |
 //! | `patience`, `situation` | waiting: how long, and why nothing comes |
 //! | `outcome` | exit status, errors in words |
 //! | `log` | what `tracing` says, between the progress |
@@ -17,6 +18,7 @@ mod decode;
 mod demo;
 mod embedded;
 mod fetch;
+mod fit;
 mod format;
 mod groupspec;
 mod join;

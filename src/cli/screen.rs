@@ -1,12 +1,13 @@
 //! Progress on a terminal, lines elsewhere; both on standard error, so that standard output is for
 //! results.
 
+use super::fit::{Size, fit, map};
 use super::format::{self, Rate};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rtmfp::driver::Clock;
 use rtmfp::transport::Time;
 use rtmfp::vod::replica::Stage;
-use rtmfp::vod::session::{ChunkMap, Progress};
+use rtmfp::vod::session::Progress;
 use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -70,10 +71,10 @@ impl Live {
         Self { bar, clock: Clock::start(), told: None, last_line: String::new() }
     }
 
-    /// Shows `text` on a terminal.
-    pub(crate) fn draw(&self, text: String) {
+    /// Shows `text` on a terminal, as much of it as there is room for.
+    pub(crate) fn draw(&self, text: &str) {
         if is_terminal() {
-            self.bar.set_message(text);
+            self.bar.set_message(fit(text, Size::of_screen()));
             self.bar.tick();
         }
     }
@@ -176,7 +177,9 @@ impl Picture {
     pub(crate) fn fetching_drawn(&mut self, progress: &Progress) -> String {
         let text = self.fetching(progress);
         match progress.stage {
-            Stage::Chunks | Stage::Finishing => format!("{}\n{text}", map(&progress.map)),
+            Stage::Chunks | Stage::Finishing => {
+                format!("{}\n{text}", map(&progress.map, Size::of_screen().columns))
+            }
             _ => text,
         }
     }
@@ -191,16 +194,4 @@ fn from_peers(progress: &Progress) -> String {
             format!(", {} from peers", format::percent(share))
         }
     }
-}
-
-/// `▕██▅ ▂█▏`: a column for each part of the file, as high as there is of it.
-pub(crate) fn map(map: &ChunkMap) -> String {
-    const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let level = |&held: &f32| match held {
-        held if held <= 0.0 => LEVELS[0],
-        held if held >= 1.0 => LEVELS[8],
-        // Something is not nothing, and not all is not all.
-        held => LEVELS[((held * 8.0) as usize).clamp(1, 7)],
-    };
-    format!("▕{}▏", map.columns().iter().map(level).collect::<String>())
 }

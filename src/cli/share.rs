@@ -1,5 +1,6 @@
 //! `rtmfp share`: offer a file and print the link to it.
 
+use super::fit::{self, Size};
 use super::key_log::KeyLogArgs;
 use super::patience::connecting;
 use super::screen::{self, Live, Picture, REDRAW};
@@ -146,9 +147,8 @@ pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
     let live = Live::new();
     while let Some(done) = steps.recv().await {
         let part = done as f64 / size.max(1) as f64;
-        let width = (part * 40.0) as usize;
-        let bar = format!("{}{}", "█".repeat(width.min(40)), " ".repeat(40 - width.min(40)));
-        live.draw(format!("taking hashes ▕{bar}▏ {}", format::percent(part)));
+        let bar = fit::bar(part, Size::of_screen().columns.min(62) - 20);
+        live.draw(&format!("taking hashes {bar} {}", format::percent(part)));
     }
     Ok(scan.await.context("taking hashes")??)
 }
@@ -161,7 +161,7 @@ async fn until_stopped(share: &Share, signals: &mut Signals) -> anyhow::Result<(
         tokio::select! {
             _ = redraw.tick() => {
                 let text = picture.sharing(&progress.borrow());
-                live.draw(text.clone());
+                live.draw(&text);
                 live.tell(0.0, text);
             }
             news = news.recv() => if let Ok(news) = news { say(&news) },

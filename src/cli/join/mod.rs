@@ -263,7 +263,7 @@ impl Member {
                 Some(event) = connection_events.recv() => self.on_connection_event(event)?,
                 _ = redraw.tick() => {
                     let text = self.status().await?;
-                    live.draw(text.clone());
+                    live.draw(&text);
                     live.tell(0.0, text);
                     if self.waiting.is_news_due() {
                         self.waiting.explain(self.group.search().await?)?;
