@@ -72,6 +72,44 @@ fn bad_files() {
     fail(command.arg(fixture("flash-tc2.pcap")), 2);
 }
 
+/// Frames that are not read are counted by reason, in a note and in the counts.
+#[test]
+fn frames_that_are_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mixed.pcap");
+    let mut file = fs::read(fixture("links/pppoe.pcap")).unwrap();
+    let mut frame = |ether_type: u16, behind: &[u8]| {
+        let frame = [&[2; 12][..], &ether_type.to_be_bytes(), behind].concat();
+        for word in [0, 0, frame.len() as u32, frame.len() as u32] {
+            file.extend_from_slice(&u32::to_le_bytes(word));
+        }
+        file.extend_from_slice(&frame);
+    };
+    frame(0x88cc, &[0; 50]);
+    frame(0x0806, &[0; 28]);
+    frame(0x0806, &[0; 28]);
+    frame(0x0800, &[&[0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6][..], &[0; 10]].concat());
+    fs::write(&path, file).unwrap();
+    let (out, err) = succeed(rtmfp(["decode", "--stats"]).arg(&path));
+    let note = "4 of 9 frames are not read: 2 of EtherType 0x0806 (ARP), 1 of EtherType 0x88cc \
+                (LLDP), 1 of IP protocol 6 (TCP)";
+    assert!(err.contains(note), "{err}");
+    assert!(out.contains("frames\n  read                            5\n"), "{out}");
+    assert!(out.contains("         2  EtherType 0x0806 (ARP), from frame 7 on\n"), "{out}");
+    let (out, _) = succeed(rtmfp(["decode", "--stats", "--json"]).arg(&path));
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let frames = &value["frames"];
+    assert_eq!((&frames["total"], &frames["read"]), (&9.into(), &5.into()));
+    let first = serde_json::json!(
+        { "reason": "ethertype", "number": 0x0806, "name": "ARP", "frames": 2, "first": 7 });
+    assert_eq!(frames["reasons"][0], first);
+    assert_eq!(frames["reasons"].as_array().unwrap().len(), 3);
+    // Of two files together, but with a note for each.
+    let (out, err) = succeed(rtmfp(["decode", "--stats"]).arg(&path).arg(&path));
+    assert!(out.contains("not read                        8\n"), "{out}");
+    assert_eq!(err.matches("4 of 9 frames are not read").count(), 2, "{err}");
+}
+
 /// A file that grows is followed, and Ctrl-C ends it with the reports.
 #[cfg(unix)]
 #[test]

@@ -64,7 +64,7 @@ pub mod wireshark;
 pub mod writer;
 
 pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};
-pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef};
+pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef, Frames, Unread};
 pub use decoder::{
     Decoded, Decoder, Ends, Handshake, Keying, Opened, Packet, Sender, Undecoded, Verify,
 };

@@ -1,6 +1,7 @@
 //! Counts over decoded datagrams.
 
 use super::analyzer::{PacketView, Status};
+use super::capture::Frames;
 use super::decoder::{Decoded, Keying, Sender, Undecoded};
 use crate::wire::chunk::{OPTION_METADATA, kind};
 use crate::wire::{Chunk, OptionList};
@@ -27,6 +28,8 @@ pub struct Stats {
     pub too_short: u64,
     /// All other datagrams.
     pub undecoded: u64,
+    /// Frames of the captures, whatever is in them, as far as they were [added](Frames::merge).
+    pub frames: Frames,
     /// Packets with bytes behind the last chunk that are no padding; among `startup` and `session`.
     pub trailing: u64,
     /// Chunks by type code in all packets. Padding does not count.

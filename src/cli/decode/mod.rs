@@ -278,7 +278,7 @@ fn decode_file(
     if let Some(progress) = progress {
         progress.finish_and_clear();
     }
-    output.count(&name, capture.counts());
+    output.count(&name, &capture);
     outcome
 }
 

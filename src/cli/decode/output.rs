@@ -10,12 +10,15 @@ use rtmfp::trace::filter::Filter;
 use rtmfp::trace::report::{self, Chosen};
 use rtmfp::trace::tree::Tree;
 use rtmfp::trace::wireshark::Decrypted;
-use rtmfp::trace::{Analyzer, CaptureCounts, PacketView, Stats, json, line};
+use rtmfp::trace::{Analyzer, Capture, Frames, PacketView, Stats, json, line};
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 /// Bytes of output that are written at a time.
 const BUFFER: usize = 256 << 10;
+
+/// Reasons for which frames are not read that are noted.
+const MAX_REASONS: usize = 6;
 
 /// Sessions about which is said that they cannot be decrypted.
 const MAX_SESSION_NOTES: usize = 20;
@@ -168,9 +171,13 @@ impl Output {
     }
 
     /// What was passed over in a file.
-    pub(super) fn count(&mut self, name: &str, counts: CaptureCounts) {
+    pub(super) fn count(&mut self, name: &str, capture: &Capture) {
+        let (counts, frames) = (capture.counts(), capture.frames());
+        self.stats.frames.merge(frames);
+        if let Some(summary) = unread_frames(frames) {
+            self.note(format!("{name}: {summary}"));
+        }
         for (count, what) in [
-            (counts.unknown_link, "frames are of a link layer that is not known"),
             (counts.cut, "datagrams were cut when they were captured (snap length)"),
             (counts.incomplete, "fragmented IP packets stayed incomplete"),
         ] {
@@ -196,8 +203,9 @@ impl Output {
         }
         self.session_notes(analyzer);
         if self.not_rtmfp > 0 {
-            let count = self.not_rtmfp;
-            self.notes.push(format!("{count} UDP datagrams are not RTMFP, as far as can be told"));
+            let count = format::count(self.not_rtmfp, "UDP datagram");
+            let verb = if self.not_rtmfp == 1 { "is" } else { "are" };
+            self.notes.push(format!("{count} {verb} not RTMFP, as far as can be told"));
         }
         self.notes.iter().for_each(|note| print_note(note));
         Ok(())
@@ -257,6 +265,25 @@ impl Output {
             self.notes.push(format!("so it is with {left_out} more sessions"));
         }
     }
+}
+
+/// How many frames were not read, and why.
+fn unread_frames(frames: &Frames) -> Option<String> {
+    if frames.unread == 0 {
+        return None;
+    }
+    let reasons = frames.reasons();
+    let mut text = format!("{} of {} frames are not read:", frames.unread, frames.total);
+    let mut listed = 0;
+    for (i, (why, count)) in reasons.iter().take(MAX_REASONS).enumerate() {
+        let separator = if i == 0 { "" } else { "," };
+        text += &format!("{separator} {} of {why}", count.frames);
+        listed += count.frames;
+    }
+    if listed < frames.unread {
+        text += &format!(", {} others (--stats lists them)", frames.unread - listed);
+    }
+    Some(text)
 }
 
 fn decrypted_capture(path: &Path) -> anyhow::Result<Decrypted<BufWriter<Box<dyn Write>>>> {

@@ -1,6 +1,6 @@
 //! Fragmented IP packets put together.
 
-use super::ip::{Fragment, Packet};
+use super::ip::{Fragment, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
@@ -22,13 +22,26 @@ const LIFETIME: Duration = Duration::from_secs(60);
 pub(super) struct Key {
     source: IpAddr,
     destination: IpAddr,
+    protocol: u8,
     id: u32,
 }
 
 impl Key {
-    pub(super) fn new(packet: &Packet, id: u32) -> Self {
-        Self { source: packet.source, destination: packet.destination, id }
+    pub(super) fn new(transport: Transport, id: u32) -> Self {
+        let Transport { source, destination, protocol } = transport;
+        Self { source, destination, protocol, id }
     }
+}
+
+/// What comes of a piece.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    /// The packet behind its IP header, complete.
+    Complete(Vec<u8>),
+    /// Others are missing.
+    Waiting,
+    /// It is none that a packet could have.
+    Refused,
 }
 
 #[derive(Default)]
@@ -36,7 +49,6 @@ pub(super) struct Fragments {
     open: HashMap<Key, Partial>,
     /// Oldest first; may name packets that are complete.
     order: VecDeque<Key>,
-    completed: Vec<u8>,
     incomplete: u64,
 }
 
@@ -49,11 +61,6 @@ struct Partial {
 }
 
 impl Fragments {
-    /// The packet that was completed last.
-    pub(super) fn completed(&self) -> &[u8] {
-        &self.completed
-    }
-
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.open.len().max(self.order.len())
@@ -64,24 +71,18 @@ impl Fragments {
         self.incomplete + self.open.len() as u64
     }
 
-    /// Adds a piece. Returns the length of the packet if this completes it. A piece that was not
-    /// captured `whole` can complete nothing.
+    /// Adds a piece.
     pub(super) fn add(
         &mut self,
         key: Key,
         fragment: Fragment,
         data: &[u8],
-        whole: bool,
         now: Duration,
-    ) -> Option<usize> {
-        let end = fragment.offset.checked_add(data.len())?;
+    ) -> Added {
+        let end = fragment.offset.saturating_add(data.len());
         // All pieces but the last are multiples of eight bytes (RFC 791).
-        if !whole
-            || data.is_empty()
-            || end > MAX_PACKET
-            || (fragment.more && !data.len().is_multiple_of(8))
-        {
-            return None;
+        if data.is_empty() || end > MAX_PACKET || (fragment.more && !data.len().is_multiple_of(8)) {
+            return Added::Refused;
         }
         self.make_room(&key, now);
         let order = &mut self.order;
@@ -93,16 +94,16 @@ impl Fragments {
         if partial.pieces.len() > MAX_PIECES {
             self.open.remove(&key);
             self.incomplete += 1;
-            return None;
+            return Added::Waiting;
         }
-        let total = partial.total?;
+        let Some(total) = partial.total else { return Added::Waiting };
         if partial.pieces.first() != Some(&(0..total)) {
-            return None;
+            return Added::Waiting;
         }
-        let mut partial = self.open.remove(&key)?;
-        partial.bytes.truncate(total);
-        self.completed = partial.bytes;
-        Some(total)
+        let mut bytes = std::mem::take(&mut partial.bytes);
+        self.open.remove(&key);
+        bytes.truncate(total);
+        Added::Complete(bytes)
     }
 
     fn make_room(&mut self, key: &Key, now: Duration) {

@@ -1,33 +1,48 @@
-//! IPv4, IPv6 and UDP headers.
+//! IPv4, IPv6 with its extension headers, and UDP.
 
+use super::layers::{Cursor, Layer, Outcome};
+use super::unread::Unread;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::Range;
 
+pub(super) const IPV4: u8 = 4;
 const UDP: u8 = 17;
+const IPV6: u8 = 41;
+const GRE: u8 = 47;
+const ETHERNET: u8 = 97;
+const MPLS: u8 = 137;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+/// Hop-by-hop options, routing, destination options: all with a length of their own.
+const EXTENSIONS: [u8; 3] = [0, 43, 60];
+
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
-/// Hop-by-hop options, routing, destination options: all with a length of their own.
-const IPV6_EXTENSIONS: [u8; 3] = [0, 43, 60];
-const IPV6_AUTHENTICATION: u8 = 51;
-const IPV6_FRAGMENT: u8 = 44;
-const MAX_IPV6_EXTENSIONS: usize = 8;
 
 /// Bytes of the UDP header.
 pub(super) const UDP_HEADER: usize = 8;
 
-/// An IP packet that carries UDP, or a piece of it.
-pub(super) struct Packet {
+/// VXLAN by RFC 7348, and as Linux had it before.
+const VXLAN_PORTS: [u16; 2] = [4789, 8472];
+const VXLAN_HEADER: usize = 8;
+
+/// What follows an IP header, or an extension of one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transport {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
-    /// What follows the headers, as much of it as was captured.
-    pub(super) payload: Range<usize>,
-    /// Bytes of the payload that were not captured.
-    pub(super) missing: usize,
-    pub(super) fragment: Option<Fragment>,
+    pub(super) protocol: u8,
+}
+
+impl Transport {
+    /// Whether a UDP datagram may be inside.
+    fn may_have_udp(self) -> bool {
+        matches!(self.protocol, UDP | IPV4 | IPV6 | GRE | ETHERNET | MPLS | AUTHENTICATION)
+            || (self.source.is_ipv6() && EXTENSIONS.contains(&self.protocol))
+    }
 }
 
 /// Which piece of a packet this is.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Fragment {
     pub(super) id: u32,
     /// Where the piece belongs, in bytes.
@@ -36,118 +51,135 @@ pub(super) struct Fragment {
     pub(super) more: bool,
 }
 
-/// A UDP datagram: its ports and the length of its payload.
-pub(super) struct Udp {
-    pub(super) source_port: u16,
-    pub(super) destination_port: u16,
-    /// Bytes of the payload that are there.
-    pub(super) len: usize,
-    /// Bytes of it that are not.
-    pub(super) missing: usize,
-}
-
-/// Reads the headers of a packet that carries UDP.
-pub(super) fn parse(packet: &[u8]) -> Option<Packet> {
-    match packet.first()? >> 4 {
-        4 => ipv4(packet),
-        6 => ipv6(packet),
-        _ => None,
+/// An IP packet of either version.
+pub(super) fn packet(cursor: &mut Cursor<'_>) -> Result<Outcome, Unread> {
+    match cursor.peek(0, "IP")? >> 4 {
+        4 => ipv4(cursor),
+        6 => ipv6(cursor),
+        other => Err(Unread::IpVersion(other)),
     }
 }
 
-fn ipv4(packet: &[u8]) -> Option<Packet> {
-    let header = packet.first_chunk::<IPV4_HEADER>()?;
-    let start = (usize::from(header[0] & 0x0f) * 4).max(IPV4_HEADER);
-    if header[9] != UDP {
-        return None;
+fn ipv4(cursor: &mut Cursor<'_>) -> Result<Outcome, Unread> {
+    let malformed = Err(Unread::Malformed("IPv4"));
+    let header = cursor.head::<IPV4_HEADER>("IPv4")?;
+    let len = usize::from(header[0] & 0x0f) * 4;
+    // A length of zero is that of a packet that its sender's hardware was to cut up.
+    match u16::from_be_bytes([header[2], header[3]]) {
+        0 => {}
+        total if usize::from(total) < len => return malformed,
+        total => cursor.limit(total.into()),
     }
-    let total = match u16::from_be_bytes([header[2], header[3]]) {
-        // The length of a packet that its sender's hardware was to cut up.
-        0 => packet.len(),
-        total => usize::from(total),
+    if len < IPV4_HEADER {
+        return malformed;
+    }
+    cursor.skip(len, "IPv4")?;
+    let address =
+        |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
+    let transport = Transport {
+        source: address(12).into(),
+        destination: address(16).into(),
+        protocol: header[9],
     };
-    let end = total.min(packet.len()).max(start);
     let word = u16::from_be_bytes([header[6], header[7]]);
-    let fragment = (word & 0x3fff != 0).then_some(Fragment {
+    if word & 0x3fff == 0 {
+        return Ok(Outcome::Next(Layer::Transport(transport)));
+    }
+    let fragment = Fragment {
         id: u16::from_be_bytes([header[4], header[5]]).into(),
         offset: usize::from(word & 0x1fff) * 8,
         more: word & 0x2000 != 0,
-    });
-    let address =
-        |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
-    Some(Packet {
-        source: address(12).into(),
-        destination: address(16).into(),
-        payload: start.min(packet.len())..end.min(packet.len()),
-        missing: total.saturating_sub(packet.len()),
-        fragment,
-    })
+    };
+    piece(transport, fragment)
 }
 
-fn ipv6(packet: &[u8]) -> Option<Packet> {
-    let header = packet.first_chunk::<IPV6_HEADER>()?;
+fn ipv6(cursor: &mut Cursor<'_>) -> Result<Outcome, Unread> {
+    let header = cursor.head::<IPV6_HEADER>("IPv6")?;
+    // A length of zero is that of a jumbogram, or as with IPv4.
+    match u16::from_be_bytes([header[4], header[5]]) {
+        0 => {}
+        len => cursor.limit(IPV6_HEADER + usize::from(len)),
+    }
+    cursor.skip(IPV6_HEADER, "IPv6")?;
     let address = |at: usize| {
-        let octets: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
-        Some(IpAddr::V6(Ipv6Addr::from(octets)))
+        let octets = std::array::from_fn::<u8, 16, _>(|i| header[at + i]);
+        IpAddr::V6(Ipv6Addr::from(octets))
     };
-    let total = match u16::from_be_bytes([header[4], header[5]]) {
-        0 => packet.len(),
-        len => IPV6_HEADER + usize::from(len),
-    };
-    let end = total.min(packet.len());
-    let mut start = IPV6_HEADER;
-    let mut next = header[6];
-    let mut fragment = None;
-    for _ in 0..MAX_IPV6_EXTENSIONS {
-        let rest = packet.get(start..end)?;
-        let len = match next {
-            IPV6_FRAGMENT if fragment.is_none() => {
-                let field = rest.first_chunk::<8>()?;
-                let word = u16::from_be_bytes([field[2], field[3]]);
-                fragment = Some(Fragment {
-                    id: u32::from_be_bytes([field[4], field[5], field[6], field[7]]),
-                    offset: usize::from(word & 0xfff8),
-                    more: word & 1 != 0,
-                });
-                8
-            }
-            IPV6_AUTHENTICATION => 8 + 4 * usize::from(*rest.get(1)?),
-            other if IPV6_EXTENSIONS.contains(&other) => 8 + 8 * usize::from(*rest.get(1)?),
-            _ => break,
-        };
-        next = *rest.first()?;
-        start += len;
-        // What follows in a later piece is the middle of something.
-        if fragment.is_some_and(|f| f.offset > 0) {
-            break;
+    let (source, destination, protocol) = (address(8), address(24), header[6]);
+    Ok(Outcome::Next(Layer::Transport(Transport { source, destination, protocol })))
+}
+
+/// What an IP header says that follows it.
+pub(super) fn transport(cursor: &mut Cursor<'_>, transport: Transport) -> Result<Outcome, Unread> {
+    let protocol = transport.protocol;
+    let next = |protocol| Ok(Outcome::Next(Layer::Transport(Transport { protocol, ..transport })));
+    match protocol {
+        UDP => udp(cursor, transport),
+        IPV4 | IPV6 => Ok(Outcome::Next(Layer::Ip)),
+        GRE => Ok(Outcome::Next(Layer::Gre)),
+        MPLS => Ok(Outcome::Next(Layer::Mpls)),
+        ETHERNET => {
+            cursor.skip(2, "EtherIP")?;
+            Ok(Outcome::Next(Layer::Ethernet))
         }
+        AUTHENTICATION => {
+            let [follows, len] = cursor.head("AH")?;
+            cursor.skip(8 + 4 * usize::from(len), "AH")?;
+            next(follows)
+        }
+        FRAGMENT if transport.source.is_ipv6() => {
+            let field = cursor.head::<8>("IPv6 fragment")?;
+            cursor.skip(8, "IPv6 fragment")?;
+            let word = u16::from_be_bytes([field[2], field[3]]);
+            let fragment = Fragment {
+                id: u32::from_be_bytes([field[4], field[5], field[6], field[7]]),
+                offset: usize::from(word & 0xfff8),
+                more: word & 1 != 0,
+            };
+            // A header that says that the packet is whole.
+            if fragment.offset == 0 && !fragment.more {
+                return next(field[0]);
+            }
+            piece(Transport { protocol: field[0], ..transport }, fragment)
+        }
+        other if transport.source.is_ipv6() && EXTENSIONS.contains(&other) => {
+            let [follows, len] = cursor.head("IPv6 extension")?;
+            cursor.skip(8 + 8 * usize::from(len), "IPv6 extension")?;
+            next(follows)
+        }
+        other => Err(Unread::IpProtocol(other)),
     }
-    if next != UDP || start > end {
-        return None;
+}
+
+fn piece(transport: Transport, fragment: Fragment) -> Result<Outcome, Unread> {
+    match transport.may_have_udp() {
+        true => Ok(Outcome::Piece(transport, fragment)),
+        false => Err(Unread::IpProtocol(transport.protocol)),
     }
-    // A fragment header that says that the packet is whole.
-    let fragment = fragment.filter(|f| f.offset > 0 || f.more);
-    let missing = total.saturating_sub(packet.len());
-    Some(Packet {
-        source: address(8)?,
-        destination: address(24)?,
-        payload: start..end,
-        missing,
-        fragment,
+}
+
+fn udp(cursor: &mut Cursor<'_>, transport: Transport) -> Result<Outcome, Unread> {
+    let header = cursor.head::<UDP_HEADER>("UDP")?;
+    let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    // A length of zero stands for a jumbogram or for an offloaded checksum.
+    match field(4) {
+        0 => {}
+        len if usize::from(len) < UDP_HEADER => return Err(Unread::Malformed("UDP")),
+        // A packet that is shorter than this lacks something, too.
+        len => cursor.limit(len.into()),
+    }
+    cursor.skip(UDP_HEADER, "UDP")?;
+    if VXLAN_PORTS.contains(&field(2)) && is_vxlan(cursor.rest()) {
+        cursor.skip(VXLAN_HEADER, "VXLAN")?;
+        return Ok(Outcome::Next(Layer::Ethernet));
+    }
+    Ok(Outcome::Datagram {
+        source: (transport.source, field(0)).into(),
+        destination: (transport.destination, field(2)).into(),
     })
 }
 
-/// Reads the UDP header. `missing` bytes of the packet were not captured.
-pub(super) fn udp(bytes: &[u8], missing: usize) -> Option<Udp> {
-    let (header, payload) = bytes.split_first_chunk::<UDP_HEADER>()?;
-    let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let whole = payload.len() + missing;
-    // A length of zero stands for a jumbogram or for an offloaded checksum.
-    let said = match field(4) {
-        0 => whole,
-        len => usize::from(len).checked_sub(UDP_HEADER)?,
-    };
-    let len = said.min(payload.len());
-    // A packet that is shorter than its UDP header says lacks something, too.
-    Some(Udp { source_port: field(0), destination_port: field(2), len, missing: said - len })
+/// Nothing but the flag for a valid network identifier is set, and the reserved byte is zero.
+fn is_vxlan(payload: &[u8]) -> bool {
+    payload.first_chunk::<VXLAN_HEADER>().is_some_and(|h| h[..4] == [8, 0, 0, 0] && h[7] == 0)
 }

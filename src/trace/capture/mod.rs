@@ -9,9 +9,14 @@
 //! | --- | --- |
 //! | `source` | bytes of the file, decompressed |
 //! | `pcap`, `pcapng` | records of the two formats |
-//! | `link` | what lies between the wire and IP |
+//! | `layers` | from the link layer to UDP, header by header |
+//! | `link`, `tunnel` | link layers; PPP, MPLS and GRE |
 //! | `ip` | IPv4, IPv6 and UDP headers |
 //! | `fragments` | IP packets put together |
+//! | `joined` | datagrams taken apart that segmentation offload has joined |
+//! | `unread` | frames that give no datagram, by reason |
+//!
+//! Every frame gives datagrams, or is a piece of one, or is counted with the reason.
 //!
 //! Bounds: a record has at most [`MAX_RECORD`] bytes, a pcapng section [`MAX_INTERFACES`]
 //! interfaces, and [`MAX_FRAGMENTED`] fragmented IP packets are put together at a time.
@@ -19,15 +24,20 @@
 mod fragments;
 mod ip;
 mod joined;
+mod layers;
 mod link;
 mod pcap;
 mod pcapng;
 mod source;
+mod tunnel;
+mod unread;
 
 pub use fragments::MAX_FRAGMENTED;
 pub use pcapng::MAX_INTERFACES;
+pub use unread::{Frames, MAX_REASONS, Unread, UnreadCount};
 
-use fragments::Fragments;
+use fragments::{Added, Fragments};
+use layers::{Cursor, Layer, Outcome};
 use source::Source;
 use std::fmt;
 use std::io::Read;
@@ -104,15 +114,11 @@ pub enum CaptureError {
     Io(std::io::Error),
 }
 
-/// What was passed over in a file.
+/// What a file lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CaptureCounts {
-    /// Records of any kind.
-    pub frames: u64,
     /// Bytes of the file so far, decompressed.
     pub bytes: u64,
-    /// Frames of a link layer that is not known.
-    pub unknown_link: u64,
     /// UDP datagrams that the capture has only the beginning of.
     pub cut: u64,
     /// Fragmented IP packets that stayed incomplete.
@@ -124,7 +130,10 @@ pub struct Capture {
     source: Source,
     format: Format,
     fragments: Fragments,
-    counts: CaptureCounts,
+    /// The packet that was put together last, behind its IP header.
+    completed: Vec<u8>,
+    frames: Frames,
+    cut: u64,
     /// The datagrams that were joined with the last one and come after it.
     joined: Option<Joined>,
     ended: bool,
@@ -146,6 +155,8 @@ struct Record {
     time: Duration,
     link: u32,
     data: Range<usize>,
+    /// Bytes of the frame that were not captured.
+    missing: usize,
 }
 
 /// A datagram by where its payload is.
@@ -181,8 +192,16 @@ impl Capture {
         } else {
             return Err(CaptureError::NotACapture);
         };
-        let (fragments, counts) = (Fragments::default(), CaptureCounts::default());
-        Ok(Self { source, format, fragments, counts, joined: None, ended: false })
+        Ok(Self {
+            source,
+            format,
+            fragments: Fragments::default(),
+            completed: Vec::new(),
+            frames: Frames::default(),
+            cut: 0,
+            joined: None,
+            ended: false,
+        })
     }
 
     /// The next datagram. `None` at the end of the file.
@@ -227,7 +246,7 @@ impl Capture {
             found.missing = 0;
         }
         DatagramRef {
-            frame: self.counts.frames,
+            frame: self.frames.total,
             time: found.time,
             source: found.source,
             destination: found.destination,
@@ -239,23 +258,28 @@ impl Capture {
     fn payload(&self, place: &Place) -> &[u8] {
         let payload = match place {
             Place::Source(range) => self.source.data().get(range.clone()),
-            Place::Fragments(range) => self.fragments.completed().get(range.clone()),
+            Place::Fragments(range) => self.completed.get(range.clone()),
         };
         payload.unwrap_or_default()
     }
 
-    /// What was passed over so far.
+    /// What the file lacked so far.
     pub fn counts(&self) -> CaptureCounts {
         CaptureCounts {
             bytes: self.source.position(),
+            cut: self.cut,
             incomplete: self.fragments.incomplete(),
-            ..self.counts
         }
+    }
+
+    /// What became of its frames so far.
+    pub fn frames(&self) -> &Frames {
+        &self.frames
     }
 
     fn find(&mut self) -> Result<Option<Found>, CaptureError> {
         loop {
-            let frame = self.counts.frames;
+            let frame = self.frames.total;
             let record = match &mut self.format {
                 Format::Pcap(header) => header.next(&mut self.source, frame)?,
                 Format::Pcapng(section) => section.next(&mut self.source, frame)?,
@@ -267,45 +291,56 @@ impl Capture {
                     Ok(None)
                 };
             };
-            self.counts.frames += 1;
-            if let Some(found) = self.datagram(record) {
-                return Ok(Some(found));
+            self.frames.total += 1;
+            match self.datagram(record) {
+                Ok(Some(found)) => {
+                    self.frames.read += 1;
+                    self.cut += u64::from(found.missing > 0);
+                    return Ok(Some(found));
+                }
+                Ok(None) => self.frames.pieces += 1,
+                Err(why) => self.frames.add_unread(why),
             }
         }
     }
 
-    fn datagram(&mut self, record: Record) -> Option<Found> {
-        let frame = self.source.data().get(record.data.clone())?;
-        let Some(link) = link::strip(record.link, frame) else {
-            self.counts.unknown_link += u64::from(!link::is_known(record.link));
-            return None;
-        };
-        let packet = ip::parse(frame.get(link..)?)?;
-        let base = record.data.start + link + packet.payload.start;
-        let udp = frame.get(link..)?.get(packet.payload.clone())?;
-        let (found, place) = match packet.fragment {
-            None => {
-                let datagram = ip::udp(udp, packet.missing)?;
-                let range = base + ip::UDP_HEADER..base + ip::UDP_HEADER + datagram.len;
-                (datagram, Place::Source(range))
+    /// The datagram in a frame; `None` if the frame is a piece of one that is not complete yet.
+    fn datagram(&mut self, record: Record) -> Result<Option<Found>, Unread> {
+        let base = record.data.start;
+        let frame = self.source.data().get(record.data).unwrap_or_default();
+        let mut layer = Layer::Link(record.link);
+        let (mut missing, mut depth, mut assembled) = (record.missing, 0, None);
+        // A packet that was put together may be a piece of another, inside a tunnel.
+        loop {
+            let bytes = assembled.as_deref().unwrap_or(frame);
+            let mut cursor = Cursor::new(bytes, missing, depth);
+            match cursor.walk(layer)? {
+                Outcome::Next(_) => return Err(Unread::TooDeep),
+                Outcome::Datagram { source, destination } => {
+                    let (range, missing) = (cursor.range(), cursor.missing());
+                    let place = match assembled {
+                        None => Place::Source(base + range.start..base + range.end),
+                        Some(packet) => {
+                            self.completed = packet;
+                            Place::Fragments(range)
+                        }
+                    };
+                    let time = record.time;
+                    return Ok(Some(Found { time, source, destination, place, missing }));
+                }
+                Outcome::Piece(..) if cursor.missing() > 0 => return Err(Unread::Cut),
+                Outcome::Piece(transport, fragment) => {
+                    let key = fragments::Key::new(transport, fragment.id);
+                    depth = cursor.depth();
+                    match self.fragments.add(key, fragment, cursor.rest(), record.time) {
+                        Added::Complete(packet) => assembled = Some(packet),
+                        Added::Waiting => return Ok(None),
+                        Added::Refused => return Err(Unread::Malformed("IP fragment")),
+                    }
+                    (layer, missing) = (Layer::Transport(transport), 0);
+                }
             }
-            Some(fragment) => {
-                let key = fragments::Key::new(&packet, fragment.id);
-                let whole = packet.missing == 0;
-                let len = self.fragments.add(key, fragment, udp, whole, record.time)?;
-                let datagram = ip::udp(self.fragments.completed().get(..len)?, 0)?;
-                let range = ip::UDP_HEADER..ip::UDP_HEADER + datagram.len;
-                (datagram, Place::Fragments(range))
-            }
-        };
-        self.counts.cut += u64::from(found.missing > 0);
-        Some(Found {
-            time: record.time,
-            source: SocketAddr::new(packet.source, found.source_port),
-            destination: SocketAddr::new(packet.destination, found.destination_port),
-            place,
-            missing: found.missing,
-        })
+        }
     }
 }
 
@@ -320,7 +355,7 @@ impl Iterator for Capture {
 
 impl fmt::Debug for Capture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Capture").field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Capture").field("frames", &self.frames).finish_non_exhaustive()
     }
 }
 

@@ -62,7 +62,8 @@ impl Header {
         if source.peek(RECORD_HEADER + len)?.len() < RECORD_HEADER + len {
             return Err(CaptureError::Truncated { frame });
         }
+        let missing = (field(12) as usize).saturating_sub(len);
         source.consume(RECORD_HEADER);
-        Ok(Some(Record { time, link: self.link, data: source.consume(len) }))
+        Ok(Some(Record { time, link: self.link, data: source.consume(len), missing }))
     }
 }

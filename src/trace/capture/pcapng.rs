@@ -1,6 +1,7 @@
 //! The newer format: sections of blocks. Packets, interfaces and section headers are read; all
 //! other blocks, secrets among them, are passed over.
 
+use super::link::NO_INTERFACE;
 use super::source::Source;
 use super::{CaptureError, MAX_RECORD, Record};
 use std::time::Duration;
@@ -103,8 +104,12 @@ impl Section {
             };
             let block = source.consume(len);
             // A packet of an interface that is not known still counts as a frame.
-            let mut record =
-                packet.unwrap_or(Record { time: Duration::ZERO, link: u32::MAX, data: 0..0 });
+            let mut record = packet.unwrap_or(Record {
+                time: Duration::ZERO,
+                link: NO_INTERFACE,
+                data: 0..0,
+                missing: 0,
+            });
             let base = block.start + BLOCK_HEADER;
             record.data = base + record.data.start..base + record.data.end;
             return Ok(Some(record));
@@ -122,7 +127,12 @@ impl Section {
         let ticks = u64::from(self.u32(fields, 4)) << 32 | u64::from(self.u32(fields, 8));
         let len = self.u32(fields, 12) as usize;
         let end = PACKET_FIELDS.checked_add(len).filter(|end| *end <= body.len())?;
-        Some(Record { time: interface.time(ticks), link: interface.link, data: PACKET_FIELDS..end })
+        Some(Record {
+            time: interface.time(ticks),
+            link: interface.link,
+            data: PACKET_FIELDS..end,
+            missing: (self.u32(fields, 16) as usize).saturating_sub(len),
+        })
     }
 
     /// The frame of a block without time or interface: it is of the first one.
@@ -134,7 +144,12 @@ impl Section {
             len => len as usize,
         };
         let len = original.min(snap_len).min(body.len() - 4);
-        Some(Record { time: Duration::ZERO, link: interface.link, data: 4..4 + len })
+        Some(Record {
+            time: Duration::ZERO,
+            link: interface.link,
+            data: 4..4 + len,
+            missing: original.saturating_sub(len),
+        })
     }
 
     fn interface(&self, body: &[u8]) -> Option<Interface> {

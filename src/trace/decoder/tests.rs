@@ -205,9 +205,9 @@ fn counts() {
         sessions: 1,
         too_short: 1,
         undecoded: 1,
-        trailing: 0,
         chunks: [(0x38, 1), (0x78, 2), (0x10, 1), (0x01, 1)].into(),
         flow_metadata: [(b"GC".to_vec(), 1)].into(),
+        ..Stats::default()
     };
     assert_eq!(stats, expected);
 }

@@ -1,6 +1,7 @@
 //! Counts.
 
 use crate::trace::Stats;
+use crate::trace::capture::{Frames, UnreadCount};
 use crate::trace::fields::{CHUNKS, find};
 use crate::trace::json::Json;
 use crate::trace::message::FlowClass;
@@ -33,6 +34,23 @@ pub fn stats(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
         let class = FlowClass::of(metadata);
         let shown = Hex(&metadata[..metadata.len().min(MAX_METADATA)]).to_string();
         writeln!(out, "  {shown:<12} {class:<6} {count:>12}")?;
+    }
+    frames(&stats.frames, out)
+}
+
+fn frames(frames: &Frames, out: &mut impl Write) -> io::Result<()> {
+    if frames.total == 0 {
+        return Ok(());
+    }
+    writeln!(out, "\nframes")?;
+    for (name, count) in
+        [("read", frames.read), ("pieces", frames.pieces), ("not read", frames.unread)]
+    {
+        writeln!(out, "  {name:<20} {count:>12}")?;
+    }
+    for (why, count) in frames.reasons() {
+        let UnreadCount { frames, first } = count;
+        writeln!(out, "    {frames:>10}  {why}, from frame {first} on")?;
     }
     Ok(())
 }
@@ -67,6 +85,31 @@ pub fn stats_json(stats: &Stats, out: &mut Vec<u8>) {
                 json.key(&Hex(metadata).to_string()).number(*count);
             }
         });
+        if stats.frames.total > 0 {
+            json.key("frames").object(|json| frames_json(&stats.frames, json));
+        }
     });
     out.push(b'\n');
+}
+
+fn frames_json(frames: &Frames, json: &mut Json<'_>) {
+    json.key("total").number(frames.total);
+    json.key("read").number(frames.read);
+    json.key("pieces").number(frames.pieces);
+    json.key("unread").number(frames.unread);
+    json.key("reasons").array(|json| {
+        for (why, count) in frames.reasons() {
+            json.object(|json| {
+                json.key("reason").text(why.kind());
+                if let Some(number) = why.number() {
+                    json.key("number").number(number.into());
+                }
+                if let Some(name) = why.name() {
+                    json.key("name").text(name);
+                }
+                json.key("frames").number(count.frames);
+                json.key("first").number(count.first);
+            });
+        }
+    });
 }

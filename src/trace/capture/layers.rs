@@ -1,0 +1,141 @@
+//! From the link layer to UDP, through whatever is in between.
+
+use super::ip::{self, Fragment, Transport};
+use super::unread::Unread;
+use super::{link, tunnel};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// Headers that are followed from the first to UDP.
+const MAX_LAYERS: usize = 32;
+
+/// What stands next in a frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Layer {
+    /// The link layer with this number.
+    Link(u32),
+    Ethernet,
+    /// What an EtherType tells.
+    EtherType(u16),
+    /// IEEE 802.2 LLC, perhaps with SNAP.
+    Llc,
+    Wireless {
+        /// The header is filled up to a multiple of four bytes.
+        is_padded: bool,
+    },
+    Pppoe,
+    Ppp,
+    Mpls,
+    Gre,
+    Ip,
+    Transport(Transport),
+}
+
+/// What comes of reading a header.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Next(Layer),
+    /// A UDP datagram: the rest.
+    Datagram {
+        source: SocketAddr,
+        destination: SocketAddr,
+    },
+    /// The rest is a piece of this.
+    Piece(Transport, Fragment),
+}
+
+/// What is left of a frame.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor<'a> {
+    bytes: &'a [u8],
+    range: Range<usize>,
+    /// Bytes that belong behind the range and were not captured.
+    missing: usize,
+    depth: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// All of `bytes`, behind which `missing` were not captured, and before which `depth` headers
+    /// were read.
+    pub(super) fn new(bytes: &'a [u8], missing: usize, depth: usize) -> Self {
+        Self { bytes, range: 0..bytes.len(), missing, depth }
+    }
+
+    pub(super) fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    pub(super) fn missing(&self) -> usize {
+        self.missing
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.range.clone()]
+    }
+
+    /// The bytes at the front, which stay there.
+    pub(super) fn head<const N: usize>(&self, protocol: &'static str) -> Result<[u8; N], Unread> {
+        self.rest().first_chunk().copied().ok_or(self.short(protocol))
+    }
+
+    /// One byte further on.
+    pub(super) fn peek(&self, at: usize, protocol: &'static str) -> Result<u8, Unread> {
+        self.rest().get(at).copied().ok_or(self.short(protocol))
+    }
+
+    /// A number in network order at this place.
+    pub(super) fn word(&self, at: usize, protocol: &'static str) -> Result<u16, Unread> {
+        let bytes = self.rest().get(at..at + 2).and_then(|bytes| bytes.first_chunk().copied());
+        bytes.map(u16::from_be_bytes).ok_or(self.short(protocol))
+    }
+
+    /// Passes over `len` bytes.
+    pub(super) fn skip(&mut self, len: usize, protocol: &'static str) -> Result<(), Unread> {
+        if len > self.range.len() {
+            return Err(self.short(protocol));
+        }
+        self.range.start += len;
+        Ok(())
+    }
+
+    /// Nothing counts behind `len` bytes: padding of short frames, checksums. If there are fewer,
+    /// some are missing.
+    pub(super) fn limit(&mut self, len: usize) {
+        let there = len.min(self.range.len());
+        self.range.end = self.range.start + there;
+        self.missing = len - there;
+    }
+
+    fn short(&self, protocol: &'static str) -> Unread {
+        if self.missing > 0 { Unread::Cut } else { Unread::Malformed(protocol) }
+    }
+
+    /// Reads headers until there is a datagram or a piece of one.
+    pub(super) fn walk(&mut self, mut layer: Layer) -> Result<Outcome, Unread> {
+        while self.depth < MAX_LAYERS {
+            self.depth += 1;
+            let outcome = match layer {
+                Layer::Ip => ip::packet(self)?,
+                Layer::Transport(transport) => ip::transport(self, transport)?,
+                Layer::Link(number) => Outcome::Next(link::link(self, number)?),
+                Layer::Ethernet => Outcome::Next(link::ethernet(self)?),
+                Layer::EtherType(number) => Outcome::Next(link::ether_type(self, number)?),
+                Layer::Llc => Outcome::Next(link::llc(self)?),
+                Layer::Wireless { is_padded } => Outcome::Next(link::wireless(self, is_padded)?),
+                Layer::Pppoe => Outcome::Next(tunnel::pppoe(self)?),
+                Layer::Ppp => Outcome::Next(tunnel::ppp(self)?),
+                Layer::Mpls => Outcome::Next(tunnel::mpls(self)?),
+                Layer::Gre => Outcome::Next(tunnel::gre(self)?),
+            };
+            match outcome {
+                Outcome::Next(next) => layer = next,
+                end => return Ok(end),
+            }
+        }
+        Err(Unread::TooDeep)
+    }
+}
