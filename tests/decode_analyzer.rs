@@ -7,7 +7,7 @@ use rtmfp::crypto::{
 };
 use rtmfp::trace::flows::{FlowKey, Side};
 use rtmfp::trace::tree::Tree;
-use rtmfp::trace::writer::{packet, startup_packet};
+use rtmfp::trace::writer::{CaptureWriter, packet, startup_packet};
 use rtmfp::trace::{Analyzer, Capture, DatagramRef, Decoder, KeyLog, Status, Verify, json, line};
 use rtmfp::wire::chunk::{
     FragmentControl, InitiatorHello, InitiatorKeying, ResponderKeying, UserData, UserDataFlags,
@@ -204,6 +204,70 @@ fn what_is_not_rtmfp_is_told_apart() {
     // The checksum is right, but nothing else is.
     let unknown = Chunk::Unknown { kind: 0x99, payload: b"abcdefgh" };
     assert!(!feed(3, &startup_packet(0, Mode::Startup, &[unknown])));
+}
+
+/// What comes of a capture with these datagrams, as an analyzer takes it: their lengths.
+fn lengths(analyzer: &mut Analyzer, datagrams: &[(SocketAddr, SocketAddr, Vec<u8>)]) -> Vec<usize> {
+    let mut file = CaptureWriter::new(Vec::new()).unwrap();
+    for (source, destination, payload) in datagrams {
+        file.write(Duration::ZERO, *source, *destination, payload).unwrap();
+    }
+    let mut capture = Capture::open(Cursor::new(file.into_inner())).unwrap();
+    let mut lengths = Vec::new();
+    while let Some(datagram) = capture.advance_with(|first| analyzer.knows(first)).unwrap() {
+        lengths.push(analyzer.feed(&datagram).len);
+    }
+    lengths
+}
+
+#[test]
+fn joined_datagrams_of_a_known_session_are_taken_apart() {
+    let mut recording = recording(Verify::All);
+    let mut joined = |first: u64| {
+        let datagrams =
+            (first..first + 20).map(|n| recording.fragment(n, 1, FragmentControl::Whole));
+        datagrams.collect::<Vec<_>>().concat()
+    };
+    let (one, two, three) = (joined(2), joined(22), joined(42));
+    let len = one.len() / 20;
+    let count = |analyzer: &mut Analyzer, from, payload| {
+        let found = lengths(analyzer, &[(address(from), address(2), payload)]);
+        assert!(found.len() == 1 || found.iter().all(|l| *l == len), "{found:?}");
+        found.len()
+    };
+    // On loopback, where a datagram may be that long; the second time from another port.
+    assert_eq!(count(&mut recording.analyzer, 1, one.clone()), 20);
+    assert_eq!(count(&mut recording.analyzer, 77, two), 20);
+    // Of another session nothing is known; between hosts it is longer than the link carries.
+    let mut stranger = Analyzer::new(Decoder::new(KeyLog::default()));
+    assert_eq!(count(&mut stranger, 1, three.clone()), 1);
+    let remote = |host| SocketAddr::from(([192, 0, 2, host], 9));
+    let between = |payload: &[u8]| [(remote(1), remote(2), payload.to_vec())];
+    assert_eq!(lengths(&mut stranger, &between(&three)), [len; 20]);
+    let short = &three[..len * (1472 / len)];
+    assert_eq!(lengths(&mut stranger, &between(short)), [short.len()]);
+    // The startup of a session between addresses of which nothing is known yet.
+    let hello = InitiatorHello { epd: b"", tag: b"tag" };
+    let hello = startup_packet(0, Mode::Startup, &[Chunk::InitiatorHello(hello)]);
+    let twice = [&hello[..], &hello].concat();
+    assert_eq!(lengths(&mut stranger, &between(&twice)), [hello.len(); 2]);
+}
+
+#[test]
+fn datagrams_of_other_programs_are_left_whole() {
+    let mut analyzer = Analyzer::new(Decoder::new(KeyLog::default()));
+    let remote = |host| SocketAddr::from(([192, 0, 2, host], 9));
+    let pattern: Vec<u8> = (0..8000u32).flat_map(|n| (n % 3).to_be_bytes()).collect();
+    for payload in [vec![0; 200], vec![0; 65_507], vec![0xaa; 9000], pattern] {
+        for (from, to) in [(remote(1), remote(2)), (address(1), address(2))] {
+            let found = lengths(&mut analyzer, &[(from, to, payload.clone())]);
+            assert_eq!(found, [payload.len()], "{from} {:?}", &payload[..8]);
+        }
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures/links");
+    let file = fs::File::open(folder.join("zeros-one-datagram.pcap")).unwrap();
+    let found: Vec<_> = Capture::open(file).unwrap().map(|d| d.unwrap().payload.len()).collect();
+    assert_eq!(found, [200]);
 }
 
 /// Whatever is cut off or damaged, everything that can be printed is.

@@ -150,6 +150,15 @@ impl Analyzer {
         self.decoder.keys_mut()
     }
 
+    /// Whether this datagram belongs to a session that is known, or to the startup of one; for
+    /// [`Capture::advance_with`](super::Capture::advance_with).
+    pub fn knows(&mut self, datagram: &DatagramRef<'_>) -> bool {
+        let ends = (datagram.source, datagram.destination);
+        let is_known = self.pairs.contains(ends.0, ends.1);
+        (is_known && self.decoder.has_session_id(datagram.payload))
+            || self.decoder.can_open(ends, datagram.payload)
+    }
+
     /// Takes the next datagram.
     pub fn feed(&mut self, datagram: &DatagramRef<'_>) -> PacketView<'_> {
         let now = datagram.time;

@@ -272,6 +272,20 @@ impl Decoder {
         Ok(Opened { session_id, sender, keying, trailing, plain: &self.plain })
     }
 
+    /// Whether the session ID of a datagram is that of a session whose keying was seen, or that of
+    /// startup.
+    pub(super) fn has_session_id(&self, payload: &[u8]) -> bool {
+        let id = multiplex::session_id(payload);
+        id.is_some_and(|id| id == 0 || self.by_id.contains_key(&id))
+    }
+
+    /// Whether a datagram can be decrypted.
+    pub(super) fn can_open(&mut self, ends: Ends, payload: &[u8]) -> bool {
+        let Some(session_id) = multiplex::session_id(payload) else { return false };
+        let encrypted = payload.get(multiplex::SESSION_ID_LEN..).unwrap_or_default();
+        self.find_sender(session_id, ends, encrypted).is_some()
+    }
+
     /// The plain packet that was opened last.
     pub(super) fn plain(&self) -> &[u8] {
         &self.plain

@@ -31,7 +31,7 @@
 //! let mut analyzer = Analyzer::new(Decoder::new(keys));
 //! let mut capture = Capture::open(File::open("session.pcap")?)?;
 //! let mut text = String::new();
-//! while let Some(datagram) = capture.advance()? {
+//! while let Some(datagram) = capture.advance_with(|first| analyzer.knows(first))? {
 //!     let packet = analyzer.feed(&datagram);
 //!     text.clear();
 //!     line::write(&packet, &mut text)?;

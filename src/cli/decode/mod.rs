@@ -258,7 +258,7 @@ fn decode_file(
         if stop.load(Ordering::Relaxed) {
             break Ok(());
         }
-        match capture.advance() {
+        match capture.advance_with(|first| analyzer.knows(first)) {
             Ok(Some(datagram)) => {
                 if is_live {
                     keys.read_on(analyzer.keys_mut())?;

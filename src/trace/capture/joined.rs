@@ -5,11 +5,17 @@
 //! that it splits or joins itself. The length of each is recorded nowhere. It shows in the
 //! scrambled session IDs (RFC 7016 §2.2.2): only at multiples of it are they all the same. So only
 //! datagrams of one session can be told apart; this crate's own programs join no others.
+//!
+//! Datagrams of other protocols may look the same, those full of zeros for example. So what belongs to
+//! no session that is known is taken apart only if it is longer than the link carries.
 
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
+use std::net::IpAddr;
 
 /// A session ID and one cipher block.
 const SHORTEST: usize = SESSION_ID_LEN + 16;
+/// The longest IP packet on a link, in bytes.
+const LINK: usize = 1500;
 /// Datagrams are an even number of bytes long, unless their HMACs are not, which is unheard of.
 const STEP: usize = 2;
 
@@ -32,6 +38,22 @@ pub(super) fn segment(payload: &[u8]) -> usize {
         })
     };
     places.filter(begins).find(|&at| fits(at)).unwrap_or(payload.len())
+}
+
+/// Whether a payload of `len` bytes is longer than a link carries in one packet: Ethernet, as far as
+/// can be told. Between the addresses of one host there is no such bound.
+pub(super) fn is_longer_than_link(source: IpAddr, destination: IpAddr, len: usize) -> bool {
+    let is_loopback = source == destination || (source.is_loopback() && destination.is_loopback());
+    let overhead = if source.is_ipv6() { 48 } else { 28 };
+    !is_loopback && len + overhead > LINK
+}
+
+/// Whether the datagrams, each `segment` bytes long, can be packets of a session: it has an ID, and
+/// what is encrypted does not repeat.
+pub(super) fn are_packets(payload: &[u8], segment: usize) -> bool {
+    let mut datagrams = payload.chunks(segment).map(|datagram| &datagram[..SHORTEST]);
+    let first = datagrams.next();
+    session_id(payload).is_some_and(|id| id != 0) && datagrams.all(|other| Some(other) != first)
 }
 
 #[cfg(test)]

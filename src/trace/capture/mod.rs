@@ -204,12 +204,29 @@ impl Capture {
         })
     }
 
-    /// The next datagram. `None` at the end of the file.
+    /// The next datagram. `None` at the end of the file. For a reader that knows no sessions: of
+    /// datagrams that segmentation offload has joined only those are taken apart that are longer
+    /// than the link carries.
     ///
     /// # Errors
     ///
     /// Any [`CaptureError`], once; what came before it is good.
     pub fn advance(&mut self) -> Result<Option<DatagramRef<'_>>, CaptureError> {
+        self.advance_with(|_| false)
+    }
+
+    /// The next datagram. If it looks as if several were joined by segmentation offload,
+    /// `is_known` is shown the first of them and says whether it belongs to a session that is known
+    /// ([`Analyzer::knows`](super::Analyzer::knows)); they are then taken apart. Otherwise they are
+    /// if they are longer than the link carries.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CaptureError`], once; what came before it is good.
+    pub fn advance_with(
+        &mut self,
+        is_known: impl FnOnce(&DatagramRef<'_>) -> bool,
+    ) -> Result<Option<DatagramRef<'_>>, CaptureError> {
         if self.ended {
             return Ok(None);
         }
@@ -218,7 +235,7 @@ impl Capture {
         }
         match self.find() {
             Ok(Some(found)) => {
-                let segment = joined::segment(self.payload(&found.place));
+                let segment = self.segment(&found, is_known);
                 Ok(Some(self.first_of(Joined { found, segment })))
             }
             Ok(None) => {
@@ -230,6 +247,33 @@ impl Capture {
                 Err(error)
             }
         }
+    }
+
+    /// The length of each of the datagrams that were joined in this one.
+    fn segment(&self, found: &Found, is_known: impl FnOnce(&DatagramRef<'_>) -> bool) -> usize {
+        let payload = self.payload(&found.place);
+        // What was fragmented was one datagram.
+        if matches!(found.place, Place::Fragments(_)) {
+            return payload.len();
+        }
+        let segment = joined::segment(payload);
+        if segment == payload.len() {
+            return segment;
+        }
+        let (source, destination) = (found.source, found.destination);
+        let first = DatagramRef {
+            frame: self.frames.total,
+            time: found.time,
+            source,
+            destination,
+            payload: &payload[..segment],
+            missing: 0,
+        };
+        let len = payload.len() + found.missing;
+        let is_joined = is_known(&first)
+            || (joined::is_longer_than_link(source.ip(), destination.ip(), len)
+                && joined::are_packets(payload, segment));
+        if is_joined { segment } else { payload.len() }
     }
 
     /// The first of joined datagrams; the others are kept for the next calls.
