@@ -55,7 +55,7 @@ mod error;
 mod handle;
 mod jobs;
 mod key_log;
-mod output;
+pub(crate) mod output;
 mod random;
 mod readiness;
 mod socket;

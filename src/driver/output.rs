@@ -173,10 +173,20 @@ fn is_socket(_found: fs::FileType) -> bool {
     false
 }
 
+/// Makes a named pipe. Not by the command: between its fork and its exec it would share the locks
+/// of other tests.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn make_pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    #[cfg(target_os = "linux")]
+    use std::io::Read;
+    use std::io::Write;
     use std::os::unix::fs::symlink;
 
     fn locate(path: impl AsRef<Path>) -> OutputPlace {
@@ -188,11 +198,6 @@ mod tests {
             OutputPlace::InOrder(place) => place,
             other => panic!("{other:?}"),
         }
-    }
-
-    fn make_pipe(path: &Path) {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
-        mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     }
 
     #[test]
@@ -216,6 +221,7 @@ mod tests {
         assert!(OutputPlace::locate(&at(&"x".repeat(256))).is_err());
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn devices_pipes_and_descriptors_are_written_to_in_order() {
         let directory = tempfile::tempdir().unwrap();

@@ -18,6 +18,36 @@ pub enum StoreError {
         /// The file that was being written.
         path: PathBuf,
     },
+    /// The file finds no room.
+    #[error(
+        "not enough room in {}: {} are needed and {} are free", directory.display(),
+        gigabytes(*needed), gigabytes(*free)
+    )]
+    NoRoom {
+        /// Where the file would be.
+        directory: PathBuf,
+        /// Bytes that are still to be written.
+        needed: u64,
+        /// Bytes that can be written.
+        free: u64,
+    },
+    /// What has the name is no regular file and is not to be replaced by one.
+    #[error("{} is {what}, which is not replaced by a file: choose another name", path.display())]
+    NotReplaceable {
+        /// What is there.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The list of what is in the unfinished file is lost, and there are no hashes to find it by.
+    #[error(
+        "the list of what is in {} is lost, and without hashes of the file's parts it cannot be \
+         verified: move it away or choose another name", path.display()
+    )]
+    ListLost {
+        /// The unfinished file.
+        path: PathBuf,
+    },
     /// Another error of the operating system.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -106,4 +136,14 @@ impl StoreError {
             _ => Self::Io { action, path, source },
         }
     }
+}
+
+/// A number of bytes for people.
+fn gigabytes(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        1_000_000_000.. => (1e9, "GB"),
+        1_000_000.. => (1e6, "MB"),
+        _ => return format!("{bytes} bytes"),
+    };
+    format!("{:.1} {name}", bytes as f64 / unit)
 }

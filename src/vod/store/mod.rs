@@ -12,7 +12,9 @@
 mod error;
 mod memory;
 mod partial;
+mod place;
 mod positioned;
+mod recover;
 mod sidecar;
 mod source;
 
@@ -22,7 +24,8 @@ use bytes::Bytes;
 
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub use partial::{Overwrite, PartialFile, Target};
+pub use partial::PartialFile;
+pub use place::{Overwrite, Target, check_directory, check_place};
 pub use source::SourceFile;
 
 use super::layout::Layout;

@@ -10,11 +10,27 @@
 //!
 //! Lines that make no sense are skipped: nothing here is believed without hashing the chunk.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
 use super::super::hash::{CHUNK_HASH_LEN, ChunkHash, Digest256};
+
+/// The first words of a list.
+const MAGIC: &str = "rtmfp-part 1";
+
+/// What [`Sidecar::resume`] has found.
+#[derive(Debug)]
+pub(super) enum Resumed {
+    /// The list of this download.
+    List(Sidecar, Vec<Entry>),
+    /// No list.
+    Missing,
+    /// A list without content.
+    Lost,
+    /// The list of another download, or something else.
+    Other,
+}
 
 /// One chunk that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,21 +47,28 @@ pub(super) struct Sidecar {
 }
 
 impl Sidecar {
-    /// Begins a new list, over whatever was there.
+    /// Begins a new list, over an earlier one.
+    ///
+    /// Fails with [`ErrorKind::AlreadyExists`] if something else has the name.
     pub(super) fn create(path: &Path, identity: &Digest256, chunks: u64) -> io::Result<Self> {
+        if !is_free(path)? {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         file.write_all(header(identity, chunks).as_bytes())?;
         Ok(Self { file })
     }
 
-    /// Opens the list of the same download and reads it; `None` if it is that of another one.
-    pub(super) fn resume(
-        path: &Path,
-        identity: &Digest256,
-        chunks: u64,
-    ) -> io::Result<Option<(Self, Vec<Entry>)>> {
+    /// Opens the list of the same download and reads it.
+    pub(super) fn resume(path: &Path, identity: &Digest256, chunks: u64) -> io::Result<Resumed> {
         /// More than any line written here.
         const MAX_LINE: u64 = 256;
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Resumed::Missing),
+            Ok(found) if found.is_file() => {}
+            Ok(_) => return Ok(Resumed::Other),
+            Err(error) => return Err(error),
+        }
         let mut file = OpenOptions::new().read(true).append(true).open(path)?;
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
@@ -54,8 +77,11 @@ impl Sidecar {
             let read = reader.take(MAX_LINE).read_until(b'\n', &mut line)?;
             Ok((read > 0).then(|| String::from_utf8_lossy(&line).into_owned()))
         };
-        if next_line(&mut reader)?.as_deref() != Some(&header(identity, chunks)) {
-            return Ok(None);
+        match next_line(&mut reader)? {
+            Some(line) if line == header(identity, chunks) => {}
+            Some(line) if !line.starts_with('\0') => return Ok(Resumed::Other),
+            // What a power cut leaves of a file: nothing, or zeros.
+            _ => return Ok(Resumed::Lost),
         }
         let mut entries = Vec::new();
         while let Some(line) = next_line(&mut reader)? {
@@ -63,7 +89,7 @@ impl Sidecar {
         }
         // The last line may have been cut off.
         file.write_all(b"\n")?;
-        Ok(Some((Self { file }, entries)))
+        Ok(Resumed::List(Self { file }, entries))
     }
 
     /// Notes a chunk.
@@ -75,8 +101,22 @@ impl Sidecar {
     }
 }
 
+/// Whether a list may be written at this path: nothing is there, or a list, or what a power cut
+/// left of one.
+fn is_free(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let mut start = Vec::new();
+    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut start)?;
+    Ok(start.iter().all(|&byte| byte == 0) || start == MAGIC.as_bytes())
+}
+
 fn header(identity: &Digest256, chunks: u64) -> String {
-    format!("rtmfp-part 1 {identity} {chunks}\n")
+    format!("{MAGIC} {identity} {chunks}\n")
 }
 
 fn parse_entry(line: &str) -> Option<Entry> {
@@ -93,11 +133,16 @@ fn parse_entry(line: &str) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     const ENTRY: Entry = Entry { index: 7, length: 65_536, hash: [0xab; 16] };
+
+    fn resume(path: &Path, identity: &Digest256) -> (Sidecar, Vec<Entry>) {
+        match Sidecar::resume(path, identity, 9).unwrap() {
+            Resumed::List(list, entries) => (list, entries),
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn a_list_is_read_back_and_continued() {
@@ -108,10 +153,10 @@ mod tests {
         list.append(&ENTRY).unwrap();
         // A crash in the middle of a line.
         list.file.write_all(b"8 655").unwrap();
-        let (mut list, entries) = Sidecar::resume(&path, &identity, 9).unwrap().unwrap();
+        let (mut list, entries) = resume(&path, &identity);
         assert_eq!(entries, [ENTRY]);
         list.append(&Entry { index: 8, ..ENTRY }).unwrap();
-        let (_, entries) = Sidecar::resume(&path, &identity, 9).unwrap().unwrap();
+        let (_, entries) = resume(&path, &identity);
         assert_eq!(entries, [ENTRY, Entry { index: 8, ..ENTRY }]);
     }
 
@@ -120,12 +165,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("list");
         Sidecar::create(&path, &Digest256::of(b"it"), 9).unwrap();
-        assert!(Sidecar::resume(&path, &Digest256::of(b"other"), 9).unwrap().is_none());
-        assert!(Sidecar::resume(&path, &Digest256::of(b"it"), 8).unwrap().is_none());
-        fs::write(&path, b"").unwrap();
-        assert!(Sidecar::resume(&path, &Digest256::of(b"it"), 9).unwrap().is_none());
+        let resume = |identity: &[u8], chunks| {
+            Sidecar::resume(&path, &Digest256::of(identity), chunks).unwrap()
+        };
+        assert!(matches!(resume(b"other", 9), Resumed::Other));
+        assert!(matches!(resume(b"it", 8), Resumed::Other));
+        for lost in [vec![], vec![0; 500]] {
+            fs::write(&path, lost).unwrap();
+            assert!(matches!(resume(b"it", 9), Resumed::Lost));
+        }
         fs::write(&path, vec![0xff; 100_000]).unwrap();
-        assert!(Sidecar::resume(&path, &Digest256::of(b"it"), 9).unwrap().is_none());
+        assert!(matches!(resume(b"it", 9), Resumed::Other));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(resume(b"it", 9), Resumed::Missing));
+    }
+
+    #[test]
+    fn a_list_is_written_over_lists_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list");
+        let create = || Sidecar::create(&path, &Digest256::of(b"it"), 9);
+        create().unwrap();
+        create().unwrap();
+        for lost in ["", "\0\0\0"] {
+            fs::write(&path, lost).unwrap();
+            create().unwrap();
+        }
+        fs::write(&path, "dear diary").unwrap();
+        assert_eq!(create().unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "dear diary");
     }
 
     #[test]

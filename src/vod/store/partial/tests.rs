@@ -269,3 +269,181 @@ fn a_full_disk_is_told_as_such() {
     assert!(matches!(&error, StoreError::DiskFull { .. }), "{error}");
     assert!(error.to_string().contains("make room"));
 }
+
+/// What a power cut leaves: the data, and of the list nothing, zeros or an old beginning.
+#[test]
+fn what_no_list_notes_is_found_by_its_hashes() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("film.mp4.part.rtmfp");
+    let leave = |lose: &dyn Fn(&Path)| {
+        let mut store = open(dir.path(), &hashed(&content())).unwrap();
+        store.forget_all().unwrap();
+        write(&mut store, &content(), &[1, 2, 5]);
+        drop(store);
+        lose(&list);
+        let mut seen = 0;
+        let target = target(dir.path());
+        let store = PartialFile::open(target, &hashed(&content()), |bytes| seen = bytes).unwrap();
+        assert_eq!(store.held().ranges().collect::<Vec<_>>(), [1..=2, 5..=5]);
+        assert!(seen >= 2500, "{seen}");
+        // It is noted again.
+        drop(store);
+        assert_eq!(open(dir.path(), &hashed(&content())).unwrap().held().len(), 3);
+    };
+    leave(&|list| fs::write(list, "").unwrap());
+    leave(&|list| fs::write(list, [0; 300]).unwrap());
+    leave(&|list| fs::remove_file(list).unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_list_that_has_lost_its_end_is_completed() {
+    let big: Vec<u8> = (0..400_000u32).map(|n| (n / 3) as u8).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &hashed(&big)).unwrap();
+    write(&mut store, &big, &(1..=400).collect::<Vec<_>>());
+    drop(store);
+    let list = dir.path().join("film.mp4.part.rtmfp");
+    let text = fs::read_to_string(&list).unwrap();
+    let start: String = text.lines().take(50).map(|line| format!("{line}\n")).collect();
+    fs::write(&list, start).unwrap();
+    assert_eq!(open(dir.path(), &hashed(&big)).unwrap().held().len(), 400);
+}
+
+#[test]
+fn the_same_content_under_another_link_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &hashed(&content())).unwrap();
+    write(&mut store, &content(), &[1, 2, 3]);
+    drop(store);
+    let mut other = target(dir.path());
+    other.identity = Digest256::of(b"another link");
+    let store = PartialFile::open(other, &hashed(&content()), |_| {}).unwrap();
+    assert_eq!(store.held().len(), 3);
+}
+
+#[test]
+fn without_hashes_a_lost_list_is_reported_and_nothing_is_thrown_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &bare(5)).unwrap();
+    write(&mut store, &content(), &[1, 2]);
+    drop(store);
+    fs::write(dir.path().join("film.mp4.part.rtmfp"), "").unwrap();
+    let error = open(dir.path(), &bare(5)).unwrap_err();
+    assert!(matches!(error, StoreError::ListLost { .. }), "{error}");
+    assert_eq!(fs::read(dir.path().join("film.mp4.part")).unwrap(), content()[..2000]);
+
+    // If all of it is there, the hash of the whole is enough.
+    fs::write(dir.path().join("film.mp4.part"), content()).unwrap();
+    let whole = Descriptor { chunk_hashes: None, ..hashed(&content()) };
+    let mut store = open(dir.path(), &whole).unwrap();
+    assert_eq!(store.held().len(), 5);
+    store.finish().unwrap();
+}
+
+#[test]
+fn a_foreign_part_of_zeros_or_of_other_content_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = dir.path().join("film.mp4.part");
+    fs::write(&part, [7; 4500]).unwrap();
+    let error = open(dir.path(), &hashed(&content())).unwrap_err();
+    assert!(matches!(error, StoreError::ForeignPart { .. }), "{error}");
+    assert_eq!(fs::read(&part).unwrap(), [7; 4500]);
+    // Where there is nothing, nothing can be lost.
+    fs::write(&part, [0; 4500]).unwrap();
+    assert!(open(dir.path(), &hashed(&content())).unwrap().held().is_empty());
+    // More zeros than the file has bytes are something else.
+    fs::remove_file(dir.path().join("film.mp4.part.rtmfp")).unwrap();
+    fs::write(&part, [0; 4501]).unwrap();
+    assert!(open(dir.path(), &hashed(&content())).is_err());
+}
+
+#[test]
+fn a_complete_file_with_a_bad_byte_lacks_one_chunk_and_is_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film.mp4");
+    let mut bad = content();
+    bad[1500] ^= 1;
+    for (bad, missing) in [(bad.clone(), [2..=2]), (content()[..3999].to_vec(), [4..=5])] {
+        fs::write(&path, &bad).unwrap();
+        let mut store = open(dir.path(), &hashed(&content())).unwrap();
+        let lacks: Vec<u64> = (1..=5).filter(|&index| !store.held().contains(index)).collect();
+        assert_eq!(lacks, missing[0].clone().collect::<Vec<_>>());
+        assert_eq!(fs::read(&path).unwrap(), bad, "until the end it stays");
+        write(&mut store, &content(), &lacks);
+        store.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), content());
+        assert_eq!(names(dir.path()), ["film.mp4", "film.mp4.damaged"]);
+        assert_eq!(fs::read(dir.path().join("film.mp4.damaged")).unwrap(), bad);
+        fs::remove_file(dir.path().join("film.mp4.damaged")).unwrap();
+    }
+}
+
+#[test]
+fn replacing_takes_what_is_right_from_the_old_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film.mp4");
+    let mut old = vec![9; 4500];
+    old[1000..2000].copy_from_slice(&content()[1000..2000]);
+    fs::write(&path, &old).unwrap();
+    let target = Target { overwrite: Overwrite::Replace, ..target(dir.path()) };
+    let mut store = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap();
+    assert_eq!(store.held().ranges().collect::<Vec<_>>(), [2..=2]);
+    write(&mut store, &content(), &[1, 3, 4, 5]);
+    store.finish().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), content());
+    assert_eq!(names(dir.path()), ["film.mp4"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_file_is_not_replaced_not_even_on_demand() {
+    use std::os::unix::fs::FileTypeExt;
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("film.mp4");
+    crate::driver::output::make_pipe(&pipe);
+    for overwrite in [Overwrite::Never, Overwrite::Replace] {
+        let target = Target { overwrite, ..target(dir.path()) };
+        let error = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap_err();
+        assert!(matches!(error, StoreError::NotReplaceable { .. }), "{error}");
+    }
+    fs::remove_file(&pipe).unwrap();
+    // A pipe that appears meanwhile stays as well.
+    let target = Target { overwrite: Overwrite::Replace, ..target(dir.path()) };
+    let mut store = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap();
+    write(&mut store, &content(), &[1, 2, 3, 4, 5]);
+    crate::driver::output::make_pipe(&pipe);
+    assert!(matches!(store.finish(), Err(StoreError::TargetExists { .. })));
+    assert!(pipe.metadata().unwrap().file_type().is_fifo());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_and_its_target_gets_the_content() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/film", dir.path().join("film.mp4")).unwrap();
+    for overwrite in [Overwrite::Never, Overwrite::Replace] {
+        let target = Target { overwrite, ..target(dir.path()) };
+        let mut store = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap();
+        if !store.is_finished() {
+            write(&mut store, &content(), &[1, 2, 3, 4, 5]);
+            assert_eq!(names(&dir.path().join("disk")), ["film.part", "film.part.rtmfp"]);
+        }
+        store.finish().unwrap();
+        assert!(fs::symlink_metadata(dir.path().join("film.mp4")).unwrap().is_symlink());
+        assert_eq!(fs::read(dir.path().join("disk/film")).unwrap(), content());
+    }
+}
+
+#[test]
+fn a_file_without_room_is_refused_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // 4 PB.
+    let layout = Layout::of_size(1 << 52, 1 << 24).unwrap();
+    let error = open(dir.path(), &Descriptor::of_layout(layout)).unwrap_err();
+    if cfg!(unix) {
+        assert!(matches!(error, StoreError::NoRoom { .. }), "{error}");
+        assert_eq!(names(dir.path()), Vec::<String>::new());
+    }
+}

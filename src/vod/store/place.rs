@@ -1,0 +1,360 @@
+//! Where a fetched file goes: its place, looked at before the first byte is fetched.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::super::hash::Digest256;
+use super::StoreError;
+use crate::driver::OutputPlace;
+
+/// The longest file name of usual file systems, in bytes.
+const MAX_NAME: usize = 255;
+/// The longest suffix that [`Target`] appends to a name.
+const LONGEST_SUFFIX: &str = ".part.rtmfp";
+
+/// What to do when a different file has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overwrite {
+    /// Leave it and report [`StoreError::TargetExists`].
+    #[default]
+    Never,
+    /// Replace it once the new file is complete.
+    Replace,
+}
+
+/// Where a file is fetched to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Path and name of the complete file. A name from the network must have gone through
+    /// [`safe_file_name`](super::super::file_name::safe_file_name).
+    pub path: PathBuf,
+    /// What to do when a file of this name exists.
+    pub overwrite: Overwrite,
+    /// What tells this download from any other, see
+    /// [`ShareLink::identity`](super::super::link::ShareLink::identity).
+    pub identity: Digest256,
+}
+
+impl Target {
+    /// A target that overwrites nothing.
+    pub fn new(path: impl Into<PathBuf>, identity: Digest256) -> Self {
+        Self { path: path.into(), overwrite: Overwrite::Never, identity }
+    }
+
+    /// The unfinished file: `NAME.part`. Of a name that leaves no room for suffixes the end is
+    /// replaced by a hash of the name.
+    pub fn part_path(&self) -> PathBuf {
+        self.with_suffix(".part")
+    }
+
+    /// The list beside it: `NAME.part.rtmfp`.
+    pub fn sidecar_path(&self) -> PathBuf {
+        self.with_suffix(LONGEST_SUFFIX)
+    }
+
+    fn with_suffix(&self, suffix: &str) -> PathBuf {
+        let name = self.path.file_name().unwrap_or(OsStr::new("download"));
+        let mut name = match name.len() + LONGEST_SUFFIX.len() > MAX_NAME {
+            true => shortened(name),
+            false => name.to_owned(),
+        };
+        name.push(suffix);
+        self.path.with_file_name(name)
+    }
+
+    /// Follows symbolic links, so that the file that they lead to is meant, and says what is there:
+    /// a file or nothing.
+    ///
+    /// Errors: what is there is no regular file and cannot be replaced by one.
+    pub(super) fn follow_links(&mut self) -> Result<Option<Metadata>, StoreError> {
+        let refuse = |what| StoreError::NotReplaceable { path: self.path.clone(), what };
+        match OutputPlace::locate(&self.path).map_err(StoreError::io("write", &self.path))? {
+            OutputPlace::Missing(path) => {
+                self.path = path;
+                Ok(None)
+            }
+            OutputPlace::File(path) => {
+                let found = path.metadata().map_err(StoreError::io("open", &path))?;
+                self.path = path;
+                Ok(Some(found))
+            }
+            OutputPlace::Directory(_) => Err(refuse("a directory")),
+            OutputPlace::InOrder(_) => Err(refuse("a device or a pipe")),
+        }
+    }
+}
+
+/// A name that leaves room for suffixes, and is no other's.
+fn shortened(name: &OsStr) -> OsString {
+    const HASH_DIGITS: usize = 16;
+    let hash = Digest256::of(name.as_encoded_bytes()).to_string();
+    let text = name.to_string_lossy();
+    let mut end = (MAX_NAME - LONGEST_SUFFIX.len() - HASH_DIGITS - 1).min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let start = text.get(..end).unwrap_or_default();
+    format!("{start}~{}", hash.get(..HASH_DIGITS).unwrap_or_default()).into()
+}
+
+/// The directory that a path is in.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes sure that a file can be created at this path; creates nothing that stays.
+///
+/// # Errors
+///
+/// The directory is missing or not to be written to, the name is too long, or what is there cannot
+/// be replaced by a file.
+pub fn check_place(path: &Path) -> Result<(), StoreError> {
+    let mut target = Target::new(path, Digest256([0; 32]));
+    target.follow_links()?;
+    check_directory(folder(&target.path))
+}
+
+/// Makes sure that files can be created in this directory; creates none that stays.
+///
+/// # Errors
+///
+/// It is missing, no directory, or not to be written to.
+pub fn check_directory(directory: &Path) -> Result<(), StoreError> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let error = StoreError::io("write to the directory", directory);
+    let attempt = || -> io::Result<()> {
+        if !directory.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let probe = directory.join(format!(".rtmfp-{}-{count}", std::process::id()));
+        OpenOptions::new().write(true).create_new(true).open(&probe)?;
+        fs::remove_file(&probe)
+    };
+    attempt().map_err(error)
+}
+
+/// Makes sure that a file of this size finds room, beside what the unfinished file takes already.
+pub(super) fn check_room(part: &File, path: &Path, size: u64) -> Result<(), StoreError> {
+    let allocated = part.metadata().map_or(0, |found| allocated(&found));
+    let (needed, directory) = (size.saturating_sub(allocated), folder(path));
+    match free(directory) {
+        Some(free) if free < needed => {
+            Err(StoreError::NoRoom { directory: directory.to_owned(), needed, free })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes on the disk that a file takes; holes take none.
+pub(super) fn allocated(file: &Metadata) -> u64 {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512).min(file.len());
+    #[cfg(not(unix))]
+    file.len()
+}
+
+/// Bytes that this user may still write below a directory; `None` where that cannot be found out.
+fn free(directory: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let found = rustix::fs::statvfs(directory).ok()?;
+        // Some network file systems report nothing but zeros.
+        (found.f_blocks > 0).then(|| found.f_bavail.saturating_mul(found.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = directory;
+        None
+    }
+}
+
+/// Opens the unfinished file, which is made if it does not exist.
+pub(super) fn open_part(path: &Path) -> Result<File, StoreError> {
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(StoreError::ForeignPart { path: path.to_owned() });
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(StoreError::io("create", path))
+}
+
+/// A file that has the name already: a damaged copy, which makes way for the fetched file.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    found: Metadata,
+}
+
+impl Damaged {
+    pub(super) fn new(found: Metadata) -> Self {
+        Self { found }
+    }
+
+    /// It is still as it was found.
+    fn is_still(&self, path: &Path) -> bool {
+        let stamp = |found: &Metadata| (found.is_file(), found.len(), found.modified().ok());
+        fs::symlink_metadata(path).is_ok_and(|now| stamp(&now) == stamp(&self.found))
+    }
+}
+
+/// Gives the file its name in one step. A damaged copy is kept under a name of its own, which is
+/// returned.
+pub(super) fn publish(
+    part: &Path,
+    target: &Target,
+    damaged: Option<&Damaged>,
+) -> Result<Option<PathBuf>, StoreError> {
+    let path = &target.path;
+    let rename = || fs::rename(part, path).map_err(StoreError::io("create", path));
+    let exists = || StoreError::TargetExists { path: path.clone() };
+    let found = fs::symlink_metadata(path).ok();
+    if target.overwrite == Overwrite::Replace {
+        // Whatever appeared there meanwhile: only a file is replaced.
+        return match found.is_none_or(|found| found.is_file()) {
+            true => rename().map(|()| None),
+            false => Err(exists()),
+        };
+    }
+    if let Some(damaged) = damaged.filter(|_| found.is_some()) {
+        if !damaged.is_still(path) {
+            return Err(exists());
+        }
+        let kept = set_aside(path).map_err(StoreError::io("rename", path))?;
+        return rename().map(|()| Some(kept));
+    }
+    // A rename would silently replace a file that appeared meanwhile; a link does not.
+    match fs::hard_link(part, path) {
+        Ok(()) => {
+            // Two names for one file are a trifle as well.
+            let _ = fs::remove_file(part);
+            Ok(None)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
+        // No hard links on this file system.
+        Err(_) if fs::symlink_metadata(path).is_ok() => Err(exists()),
+        Err(_) => rename().map(|()| None),
+    }
+}
+
+/// Gives a file a second name that is free, or where there are no hard links another one.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    const MAX_ASIDE: u32 = 1000;
+    let target = Target::new(path, Digest256([0; 32]));
+    for count in 1..=MAX_ASIDE {
+        let suffix = if count == 1 { ".damaged".to_owned() } else { format!(".damaged{count}") };
+        let aside = target.with_suffix(&suffix);
+        match fs::hard_link(path, &aside) {
+            Ok(()) => return Ok(aside),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(_) if fs::symlink_metadata(&aside).is_ok() => {}
+            Err(_) => return fs::rename(path, &aside).map(|()| aside),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(name: &str) -> Target {
+        Target::new(Path::new("folder").join(name), Digest256([0; 32]))
+    }
+
+    #[test]
+    fn names_up_to_255_bytes_have_parts_of_their_own() {
+        let part = |name: &str| target(name).part_path();
+        assert_eq!(part("film.mp4"), Path::new("folder/film.mp4.part"));
+        let name = |length: usize, last: &str| "x".repeat(length - last.len()) + last;
+        assert_eq!(part(&name(244, "y")), Path::new("folder").join(name(244, "y") + ".part"));
+        for length in 245..=MAX_NAME {
+            let (one, other) = (name(length, "1"), name(length, "2"));
+            assert_ne!(part(&one), part(&other));
+            let longest = target(&one).sidecar_path();
+            assert!(longest.file_name().unwrap().len() <= MAX_NAME, "{longest:?}");
+        }
+        let accents = "é".repeat(127);
+        assert!(target(&accents).sidecar_path().file_name().unwrap().len() <= MAX_NAME);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_found_beforehand_and_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        let check = |path: PathBuf| check_place(&path).unwrap_err().to_string();
+        check_place(&at("new")).unwrap();
+        check_place(&at("file")).unwrap();
+        check_place(Path::new("relative")).unwrap();
+        assert!(check(at("none/new")).contains("none"));
+        assert!(check(at("file/new")).contains("file/new"));
+        assert!(check(at(&"x".repeat(256))).contains("xxx"));
+        assert!(check(directory.path().to_owned()).contains("is a directory"));
+        assert!(check_directory(&at("file")).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        #[cfg(unix)]
+        assert!(check("/dev/null".into()).contains("device"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_means_the_file_that_it_leads_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("folder")).unwrap();
+        std::os::unix::fs::symlink("folder/film", at("link")).unwrap();
+        let mut target = Target::new(at("link"), Digest256([0; 32]));
+        assert!(target.follow_links().unwrap().is_none());
+        assert_eq!(target.part_path(), at("folder/film.part"));
+        fs::write(at("folder/film"), "old").unwrap();
+        let mut target = Target::new(at("link"), Digest256([0; 32]));
+        assert_eq!(target.follow_links().unwrap().unwrap().len(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn room_is_compared_with_what_is_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("film.part");
+        let part = open_part(&path).unwrap();
+        part.set_len(1 << 30).unwrap();
+        assert!(allocated(&part.metadata().unwrap()) < 1 << 20, "holes take no room");
+        check_room(&part, &path, 1000).unwrap();
+        // No disk has 8 EB.
+        let error = check_room(&part, &path, 1 << 63).unwrap_err();
+        let StoreError::NoRoom { needed, free, .. } = &error else { panic!("{error}") };
+        assert!(*needed > 1 << 62 && *free > 1000);
+        assert!(error.to_string().contains("GB are free"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_copy_is_kept_aside_unless_it_was_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let target = Target::new(at("film"), Digest256([0; 32]));
+        fs::write(at("film.damaged"), "an older one").unwrap();
+        fs::write(at("film"), "dam4ged").unwrap();
+        let damaged = Damaged::new(fs::metadata(at("film")).unwrap());
+        fs::write(at("film.part"), "damaged").unwrap();
+        let kept = publish(&at("film.part"), &target, Some(&damaged)).unwrap();
+        assert_eq!(kept, Some(at("film.damaged2")));
+        let text = |name: &str| fs::read_to_string(at(name)).unwrap();
+        assert_eq!((text("film"), text("film.damaged2")), ("damaged".into(), "dam4ged".into()));
+        assert_eq!(text("film.damaged"), "an older one");
+
+        fs::write(at("film"), "somebody's new work").unwrap();
+        fs::write(at("film.part"), "damaged").unwrap();
+        assert!(publish(&at("film.part"), &target, Some(&damaged)).is_err());
+        assert_eq!(text("film"), "somebody's new work");
+    }
+}
