@@ -1,5 +1,6 @@
 //! `rtmfp fetch`: get a shared file and share it on.
 
+use super::destination::{self, Output, Stream};
 use super::key_log::KeyLogArgs;
 use super::outcome::TimedOut;
 use super::patience::{Patience, after, connecting};
@@ -17,9 +18,9 @@ use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Completed, News, Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{Destination, Fetch, FetchConfig, ShareLink};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Fetch a shared file, verify it, and share it on.
@@ -38,6 +39,9 @@ pub(crate) struct FetchArgs {
 
     /// File or directory to write to, or - for standard output [default: this directory, under the
     /// name that the file was shared by]
+    ///
+    /// A slash at the end makes the directory. Links are followed; devices and pipes are written to
+    /// in order, as standard output is.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -79,17 +83,26 @@ enum Seed {
 
 pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
-    let is_pipe = args.output.as_deref() == Some(Path::new("-"));
-    let seed = seed(args.seed_for, is_pipe);
-    let scratch = if is_pipe { Some(Scratch::new()?) } else { None };
+    let output = tokio::select! {
+        output = destination::choose(args.output.as_deref(), &args.link) => output?,
+        () = signals.recv() => bail!("interrupted"),
+    };
+    let (destination, stream, scratch) = match output {
+        Output::File(destination) => (destination, None, None),
+        Output::Stream(stream) => {
+            let scratch = Scratch::new()?;
+            (Destination::File(scratch.path().join("piped")), Some(stream), Some(scratch))
+        }
+    };
+    let seed = seed(args.seed_for, stream.is_some());
     let timeout = args.timeout;
-    let config = config(args, scratch.as_ref())?;
+    let config = config(args, destination, scratch.as_ref())?;
     let servers: Vec<String> = config.link.servers().map(ToString::to_string).collect();
     let servers = servers.join(", ");
     let looking = Looking {
         timeout,
         provider: config.link.provider.map(|provider| Fingerprint(provider.0)),
-        is_pipe,
+        stream,
     };
     screen::line(&format!("connecting to {servers}"));
     let fetch = tokio::select! {
@@ -115,18 +128,16 @@ fn seed(asked: Option<Duration>, is_pipe: bool) -> Seed {
     }
 }
 
-fn config(args: FetchArgs, scratch: Option<&Scratch>) -> anyhow::Result<FetchConfig> {
+fn config(
+    args: FetchArgs,
+    destination: Destination,
+    scratch: Option<&Scratch>,
+) -> anyhow::Result<FetchConfig> {
     let mut link = args.link;
     if let Some(uri) = &args.via {
         (link.server, link.app) = server_of(uri)?;
         link.also.clear();
     }
-    let destination = match (scratch, args.output) {
-        (Some(scratch), _) => Destination::File(scratch.path().join("piped")),
-        (None, None) => Destination::Directory(PathBuf::from(".")),
-        (None, Some(path)) if path.is_dir() => Destination::Directory(path),
-        (None, Some(path)) => Destination::File(path),
-    };
     let mut config = FetchConfig::new(link, destination);
     config.listen = args.listen;
     config.key_log = args.key_log.open()?;
@@ -144,7 +155,8 @@ struct Looking {
     timeout: Option<Duration>,
     /// The member that the link names.
     provider: Option<Fingerprint>,
-    is_pipe: bool,
+    /// Where the file goes if it goes nowhere else.
+    stream: Option<Stream>,
 }
 
 /// No server has answered in the time given by `--timeout`.
@@ -162,18 +174,18 @@ async fn fetch_and_seed(
 ) -> anyhow::Result<()> {
     let (mut live, mut picture) = (Live::new(), Picture::new());
     let arrival = async {
-        match looking.is_pipe {
-            true => pipe(fetch).await,
-            false => Ok(fetch.completed().await?),
+        match &looking.stream {
+            Some(stream) => pipe(fetch, stream).await,
+            None => Ok(fetch.completed().await?),
         }
     };
     let completed = tokio::select! {
         completed = arrival => completed?,
         error = show(fetch, &mut live, &mut picture, Some(looking)) => return Err(error),
-        () = signals.recv() => bail!(interrupted(fetch, looking.is_pipe)),
+        () = signals.recv() => bail!(interrupted(fetch, looking.stream.is_some())),
     };
     live.clear();
-    summary(fetch, &completed, looking.is_pipe)?;
+    summary(fetch, &completed, looking.stream.is_some())?;
     match seed {
         Seed::For(Duration::ZERO) => return Ok(()),
         Seed::For(time) => screen::line(&format!("sharing on for {}", format::duration(time))),
@@ -301,8 +313,8 @@ fn summary(fetch: &Fetch, completed: &Completed, is_pipe: bool) -> anyhow::Resul
     Ok(())
 }
 
-/// Writes the file to standard output in order, each part as soon as it is there.
-async fn pipe(fetch: &Fetch) -> anyhow::Result<Completed> {
+/// Writes the file in order, each part as soon as it is there.
+async fn pipe(fetch: &Fetch, stream: &Stream) -> anyhow::Result<Completed> {
     let mut news = fetch.news();
     let mut written = 0;
     loop {
@@ -320,14 +332,7 @@ async fn pipe(fetch: &Fetch) -> anyhow::Result<Completed> {
             }
         };
         while written < ready {
-            let chunk = fetch.read_chunk(written + 1).await?;
-            // A reader that takes its time must not keep anything else waiting.
-            tokio::task::spawn_blocking(move || {
-                let mut out = std::io::stdout().lock();
-                out.write_all(&chunk).and_then(|()| out.flush())
-            })
-            .await?
-            .context("cannot write to standard output")?;
+            stream.write(fetch.read_chunk(written + 1).await?).await?;
             written += 1;
         }
     }

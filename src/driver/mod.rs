@@ -71,7 +71,7 @@ pub use error::{BindError, ShutdownError, Stopped};
 pub use handle::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE, Events, Handle, spawn};
 pub use jobs::MAX_WAITING_JOBS;
 pub use key_log::{KeyLogFile, KeyLogFileError};
-pub use output::{InOrder, OutputPlace};
+pub use output::{Access, InOrder, OutputPlace, write_whole};
 pub use random::os_random;
 pub use sockets::{MAX_SOCKETS, Sockets};
 pub use stats::Stats;

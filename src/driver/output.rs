@@ -6,8 +6,9 @@
 //! is written to in order, as a pipe is, and is never removed or renamed over.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Symbolic links that are followed one after the other, as on Linux.
 const MAX_LINKS: usize = 40;
@@ -94,6 +95,64 @@ impl InOrder {
         // order; it means nothing for pipes and devices.
         options.append(true);
         open_at_once(&mut options, &self.path)
+    }
+}
+
+/// Writes a small file, which is complete whenever it is there. Its directory must exist; `path` is
+/// not to be a link.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if there is one of its name and `replace` is not set, or what
+/// the operating system says. Nothing has been changed then.
+pub fn write_whole(path: &Path, content: &[u8], access: Access, replace: bool) -> io::Result<()> {
+    let temporary = write_aside(path, content, access)?;
+    let named = match replace {
+        true => fs::rename(&temporary, path),
+        false => name_anew(&temporary, path),
+    };
+    // After a rename there is none. One that stays is a file too many.
+    let _ = fs::remove_file(&temporary);
+    named
+}
+
+/// Who may read a new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever may read the files that this user makes.
+    Usual,
+    /// Only this user.
+    Private,
+}
+
+/// Writes a new file of another name in the same directory.
+fn write_aside(path: &Path, content: &[u8], access: Access) -> io::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!(".rtmfp-{}-{count}.new", std::process::id());
+    let temporary = path.with_file_name(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if access == Access::Private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    let _ = access;
+    let mut file = options.open(&temporary)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map(|()| temporary)
+}
+
+/// Gives a file a name that nothing has.
+fn name_anew(temporary: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(temporary, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // No hard links on this file system.
+        Err(_) if fs::symlink_metadata(path).is_err() => fs::rename(temporary, path),
+        linked => linked,
     }
 }
 
@@ -186,7 +245,6 @@ mod tests {
     use super::*;
     #[cfg(target_os = "linux")]
     use std::io::Read;
-    use std::io::Write;
     use std::os::unix::fs::symlink;
 
     fn locate(path: impl AsRef<Path>) -> OutputPlace {
@@ -260,6 +318,24 @@ mod tests {
         let descriptor = format!("/dev/fd/{}", file.as_raw_fd());
         in_order(descriptor).open().unwrap().unwrap().write_all(b"second").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "first second");
+    }
+
+    #[test]
+    fn a_small_file_is_there_whole_or_not_at_all() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let write = |content: &str, replace| {
+            write_whole(&path, content.as_bytes(), Access::Private, replace)
+        };
+        write("first", false).unwrap();
+        assert_eq!(write("second", false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        write("third", true).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "third");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(write_whole(&path.join("none"), b"", Access::Usual, true).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
     }
 
     #[test]

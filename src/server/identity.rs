@@ -2,9 +2,10 @@
 
 use super::{IdentityFileError, ServerConfig};
 use crate::crypto::Identity;
+use crate::driver::{Access, OutputPlace, write_whole};
 use rand_core::CryptoRng;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use tracing::info;
 use zeroize::Zeroizing;
@@ -26,7 +27,7 @@ pub(super) fn obtain(
             .map_err(|source| IdentityFileError::Content { path: path.clone(), source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let identity = Identity::generate(&config.identity, random);
-            write(path, &identity.save())
+            create(path, &identity.save())
                 .map_err(|source| IdentityFileError::Write { path: path.clone(), source })?;
             info!("made the identity file {}", path.display());
             Ok(identity)
@@ -41,18 +42,12 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Written aside and renamed, so that no half of it is ever found.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&aside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&aside, path)
+/// Makes the file. A link whose target does not exist gets one; what appears meanwhile stays.
+fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match OutputPlace::locate(path)? {
+        OutputPlace::Missing(path) => write_whole(&path, bytes, Access::Private, false),
+        _ => Err(io::ErrorKind::AlreadyExists.into()),
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +55,7 @@ mod tests {
     use super::*;
     use crate::crypto::{IdentityConfig, KeyStyle};
     use crate::driver::os_random;
+    use std::fs;
 
     fn config(path: &Path, keys: KeyStyle) -> ServerConfig {
         ServerConfig {
@@ -89,6 +85,21 @@ mod tests {
         let path = directory.path().join("identity");
         obtain(&config(&path, KeyStyle::Static), &mut *os_random()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_its_target_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("link.new"), "somebody's").unwrap();
+        std::os::unix::fs::symlink("identity", at("link")).unwrap();
+        obtain(&config(&at("link"), KeyStyle::Ephemeral), &mut *os_random()).unwrap();
+        assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+        assert!(fs::metadata(at("identity")).unwrap().len() > 0);
+        assert_eq!(fs::read_to_string(at("link.new")).unwrap(), "somebody's");
+        let device = config(Path::new("/dev/null"), KeyStyle::Ephemeral);
+        assert!(obtain(&device, &mut *os_random()).is_err());
     }
 
     #[test]

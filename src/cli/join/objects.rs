@@ -1,13 +1,16 @@
 //! The objects of a member: files that it offers, objects that it wants and what came of them.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use rtmfp::amf::{self, Value};
+use rtmfp::driver::{Access, OutputPlace, write_whole};
 use rtmfp::group::ReplicationLimits;
 use rtmfp::range::{IndexSet, MAX_INDEX};
 use rtmfp::trace::json::{Json, write_amf};
+use rtmfp::vod::store::check_directory;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -166,10 +169,7 @@ fn parse_range(text: &str) -> Result<RangeInclusive<u64>, String> {
 /// Makes the directory, if need be, and finds out whether files can be made in it.
 fn try_to_write(directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory)?;
-    let probe = directory.join(format!(".rtmfp-{}", std::process::id()));
-    fs::write(&probe, "")?;
-    fs::remove_file(&probe)?;
-    Ok(())
+    Ok(check_directory(directory)?)
 }
 
 /// The objects in a directory: files `N.bin`. Others are passed over.
@@ -213,13 +213,25 @@ async fn save(directory: &Path, index: u64, value: &Value) -> anyhow::Result<Pat
         }
     };
     let path = directory.join(format!("{index}.{extension}"));
-    let part = directory.join(format!("{index}.{extension}.part"));
-    let written = async {
-        tokio::fs::write(&part, &content).await?;
-        tokio::fs::rename(&part, &path).await
-    };
-    written.await.with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    let shown = path.display().to_string();
+    let saved = tokio::task::spawn_blocking(move || write_object(&path, &content).map(|()| path));
+    saved.await?.with_context(|| format!("cannot write {shown}"))
+}
+
+/// A file of the name that holds something else stays as it is; what is no file is written to.
+fn write_object(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    match OutputPlace::locate(path)? {
+        OutputPlace::Missing(path) => write_whole(&path, content, Access::Usual, false)?,
+        OutputPlace::File(path) => ensure!(
+            fs::read(path)? == content,
+            "it exists and has another content: choose another directory for --save"
+        ),
+        OutputPlace::Directory(_) => bail!("it is a directory"),
+        OutputPlace::InOrder(place) => {
+            place.open()?.context("it is a pipe that no program reads")?.write_all(content)?;
+        }
+    }
+    Ok(())
 }
 
 /// The type of a value in ActionScript.
@@ -302,6 +314,39 @@ mod tests {
         let objects = Objects::open(Some(want), Some(&save), Some(save.clone())).unwrap();
         assert_eq!(objects.missing().ranges().collect::<Vec<_>>(), [1..=2]);
         assert_eq!((objects.wanted(), objects.had().len()), (3, 1));
+    }
+
+    #[tokio::test]
+    async fn saving_replaces_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("1.bin"), "precious").unwrap();
+        fs::write(at("2.bin"), "same").unwrap();
+        let save = Some(directory.path().to_owned());
+        let mut objects = Objects::open(Some(parse_ranges("0-3").unwrap()), None, save).unwrap();
+        let bytes = |text: &'static str| Value::ByteArray(Bytes::from_static(text.as_bytes()));
+        let error = objects.keep(1, bytes("other")).await.unwrap_err();
+        assert!(format!("{error:#}").contains("another content"), "{error:#}");
+        assert_eq!(fs::read(at("1.bin")).unwrap(), b"precious");
+        objects.keep(2, bytes("same")).await.unwrap();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/dev/null", at("0.bin")).unwrap();
+            std::os::unix::fs::symlink("elsewhere", at("3.bin")).unwrap();
+            objects.keep(0, bytes("gone")).await.unwrap();
+            objects.keep(3, bytes("there")).await.unwrap();
+            assert_eq!(fs::read(at("elsewhere")).unwrap(), b"there");
+            for link in ["0.bin", "3.bin"] {
+                assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink());
+            }
+        }
+        // An object without bytes is an object.
+        let mut objects = Objects::open(None, None, Some(at("more"))).unwrap();
+        let kept = objects.keep(9, bytes("")).await.unwrap();
+        assert_eq!((kept.bytes, kept.is_had), (0, true));
+        assert_eq!(fs::read(at("more/9.bin")).unwrap(), b"");
+        let objects = Objects::open(None, Some(&at("more")), None).unwrap();
+        assert_eq!(objects.object(9).await.unwrap(), bytes(""));
     }
 
     #[tokio::test]
