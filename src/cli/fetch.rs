@@ -1,5 +1,6 @@
 //! `rtmfp fetch`: get a shared file and share it on.
 
+use super::check;
 use super::destination::{self, Output, Stream};
 use super::key_log::KeyLogArgs;
 use super::outcome::TimedOut;
@@ -65,6 +66,11 @@ pub(crate) struct FetchArgs {
     #[arg(long)]
     force: bool,
 
+    /// Check the file that is here instead of fetching it: exit status 0 if it is the one that was
+    /// shared, otherwise 1, and a list of what is bad
+    #[arg(long, conflicts_with_all = ["force", "seed_for"])]
+    check: bool,
+
     /// UDP address to send and receive from; may be given several times
     /// [default: 0.0.0.0:0 and [::]:0, any free port]
     #[arg(long, value_name = "ADDR")]
@@ -83,6 +89,11 @@ enum Seed {
 
 pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
+    if args.check {
+        let path = args.output.clone();
+        let config = config(args, Destination::Nowhere, None)?;
+        return check::run(path.as_deref(), config, &mut signals).await;
+    }
     let output = tokio::select! {
         output = destination::choose(args.output.as_deref(), &args.link) => output?,
         () = signals.recv() => bail!("interrupted"),
@@ -307,6 +318,9 @@ fn summary(fetch: &Fetch, completed: &Completed, is_pipe: bool) -> anyhow::Resul
         format::bytes(progress.bytes_from_peers),
     ));
     screen::line(&format!("SHA-256 {}", completed.sha256));
+    if let Some(kept) = &completed.kept {
+        screen::line(&format!("the damaged copy that was here is kept as {}", kept.display()));
+    }
     if let Some(path) = completed.path.as_ref().filter(|_| !is_pipe) {
         screen::result(&path.display().to_string())?;
     }

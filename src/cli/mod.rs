@@ -10,11 +10,13 @@
 //! | `log` | what `tracing` says, between the progress |
 //! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
+//! | `check` | `fetch --check` |
 //! | `destination` | where `fetch` writes to |
 //! | `key_log` | the secrets of sessions, on demand |
 //! | `output_file` | files that are written, none of which is one that is read |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
+mod check;
 mod decode;
 mod demo;
 mod destination;

@@ -5,7 +5,7 @@ use super::session::{
 };
 use super::share::new_node;
 use super::store::Overwrite;
-use super::{Digest256, FilePeer, ShareLink, Target};
+use super::{Descriptor, Digest256, FilePeer, ShareLink, Target};
 use crate::crypto::Fingerprint;
 use crate::driver::{Clock, KeyLogFile, Stats};
 use crate::group::{GroupSpec, ReplicationStrategy};
@@ -13,6 +13,7 @@ use crate::node::Search;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
@@ -23,6 +24,8 @@ pub enum Destination {
     File(PathBuf),
     /// Into this directory, under the name that the provider gave it, made harmless.
     Directory(PathBuf),
+    /// Nowhere: only the [descriptor](Fetch::descriptor) is fetched.
+    Nowhere,
     /// Into memory, from where [`Fetch::read_chunk`] gets it.
     Memory,
 }
@@ -93,8 +96,7 @@ impl Fetch {
         let servers = link.servers().map(|s| (s.clone(), link.server_url(s))).collect();
         let sockets = open_sockets(&config.listen)?;
         let key_log = config.key_log;
-        let start =
-            Start { peer, sockets, clock, key_log, store: None, place: Some(place), servers };
+        let start = Start { peer, sockets, clock, key_log, store: None, place, servers };
         Ok(Self { session: Session::start(start).await?, provider })
     }
 
@@ -105,6 +107,15 @@ impl Fetch {
     /// Why it will not be. What has been fetched is kept.
     pub async fn completed(&self) -> Result<Completed, SessionError> {
         self.session.outcome().await
+    }
+
+    /// Waits until the group has said what the file is like.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Stopped`].
+    pub async fn descriptor(&self) -> Result<Arc<Descriptor>, SessionError> {
+        self.session.descriptor().await
     }
 
     /// A chunk that is held, as told by [`Progress::ready_chunks`]; chunks are counted from 1.
@@ -154,11 +165,13 @@ impl Fetch {
     }
 }
 
-fn place_of(destination: Destination, overwrite: Overwrite, identity: Digest256) -> Place {
+fn place_of(destination: Destination, overwrite: Overwrite, identity: Digest256) -> Option<Place> {
     let (path, is_directory) = match destination {
         Destination::File(path) => (path, false),
         Destination::Directory(path) => (path, true),
-        Destination::Memory => return Place::Memory,
+        Destination::Memory => return Some(Place::Memory),
+        Destination::Nowhere => return None,
     };
-    Place::File { target: Target { overwrite, ..Target::new(path, identity) }, is_directory }
+    let target = Target { overwrite, ..Target::new(path, identity) };
+    Some(Place::File { target, is_directory })
 }

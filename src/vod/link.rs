@@ -30,6 +30,7 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use super::chunker::{CHUNK_SIZE, MAX_CHUNK_SIZE};
+use super::descriptor::Descriptor;
 use super::hash::Digest256;
 use super::layout::Layout;
 use crate::range::MAX_INDEX;
@@ -195,6 +196,16 @@ impl FromStr for ServerAddress {
             return Err(error());
         }
         Self::new(host, port).map_err(|_| error())
+    }
+}
+
+impl Integrity {
+    /// The descriptor as far as the link alone gives it: in the Number form, where nothing that the
+    /// group says could be verified.
+    pub fn descriptor(&self) -> Option<Descriptor> {
+        let Self::File { sha256, size, chunk_size } = *self else { return None };
+        let layout = Layout::of_size(size, chunk_size).ok()?;
+        Some(Descriptor { sha256: Some(sha256), ..Descriptor::of_layout(layout) })
     }
 }
 

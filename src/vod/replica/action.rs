@@ -1,7 +1,6 @@
 //! What a [`Replica`](super::Replica) says: to the group, to the store, to the person.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use super::super::descriptor::{Descriptor, DescriptorError};
 use super::super::hash::Digest256;
 use super::super::layout::LayoutError;
-use super::super::store::{ChunkStore, StoreError};
+use super::super::store::{ChunkStore, Finished, StoreError};
 use crate::amf::Value;
 
 /// The next thing to do. `P` names a peer, `R` a request.
@@ -124,8 +123,8 @@ pub enum StoreReply<R> {
     },
     /// Of [`StoreAction::ForgetAll`].
     Forgot(Result<(), StoreError>),
-    /// Of [`StoreAction::Finish`]: where the file is, if it is a file.
-    Finished(Result<Option<PathBuf>, StoreError>),
+    /// Of [`StoreAction::Finish`].
+    Finished(Result<Finished, StoreError>),
 }
 
 /// News.
@@ -159,8 +158,8 @@ pub enum Notice<P> {
     Complete {
         /// SHA-256 of the file.
         sha256: Digest256,
-        /// Where it is, if it is a file.
-        path: Option<PathBuf>,
+        /// Where it is.
+        finished: Finished,
     },
     /// It is over.
     Failed(ReplicaError),

@@ -281,10 +281,10 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             StoreReply::Read { index, request, result } => self.chunk_read(index, request, result),
             StoreReply::Verify { index, result } => self.chunk_to_verify(index, result),
             StoreReply::Forgot(Ok(())) => self.want_missing(),
-            StoreReply::Finished(Ok(path)) => {
+            StoreReply::Finished(Ok(finished)) => {
                 self.stage = Stage::Complete;
                 let sha256 = Digest256::from_hasher(self.verified.hasher.clone());
-                self.notice(Notice::Complete { sha256, path });
+                self.notice(Notice::Complete { sha256, finished });
             }
             // A damaged chunk was found meanwhile and is being fetched again.
             StoreReply::Finished(Err(StoreError::Incomplete { .. }))

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::chunker::Chunker;
 use super::super::hash::{ChunkHashes, chunk_hash};
-use super::super::store::{ChunkStore, MemoryStore, PartialFile, SourceFile, Target};
+use super::super::store::{ChunkStore, Finished, MemoryStore, PartialFile, SourceFile, Target};
 use super::*;
 
 const CHUNK: u32 = 10;
@@ -460,7 +460,7 @@ impl ChunkStore for Faulty {
         self.store.forget_all()
     }
 
-    fn finish(&mut self) -> Result<Option<std::path::PathBuf>, StoreError> {
+    fn finish(&mut self) -> Result<Finished, StoreError> {
         self.store.finish()
     }
 }

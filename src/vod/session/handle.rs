@@ -11,7 +11,7 @@ use crate::driver::{self, Clock, Handle, KeyLogFile, Sockets, Stats};
 use crate::flash::Uri;
 use crate::group::ReplicationStrategy;
 use crate::node::Search;
-use crate::vod::{ChunkStore, FilePeer, ServerAddress, StoreError};
+use crate::vod::{ChunkStore, Descriptor, FilePeer, ServerAddress, StoreError};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,6 +56,7 @@ pub(in crate::vod) struct Session {
     asks: mpsc::Sender<Ask>,
     progress: watch::Receiver<Progress>,
     outcome: watch::Receiver<Option<Outcome>>,
+    descriptor: watch::Receiver<Option<Arc<Descriptor>>>,
     news: broadcast::Sender<News>,
     driver: Handle<FileCommand>,
 }
@@ -77,6 +78,7 @@ impl Session {
         let (driver, events) = driver::spawn(service, sockets, clock);
         let (asks, inbox) = mpsc::channel(ASK_QUEUE);
         let (outcome, outcome_out) = watch::channel(None);
+        let (descriptor, descriptor_out) = watch::channel(None);
         let (news, _) = broadcast::channel(NEWS_QUEUE);
         let (first, connected) = oneshot::channel();
         let task = Task {
@@ -88,12 +90,14 @@ impl Session {
             place,
             servers: Servers { candidates, current: 0, failures, first: Some(first) },
             outcome,
+            descriptor,
             news: news.clone(),
         };
         tokio::spawn(task.run());
         // The progress tells of the connection by now.
         connected.await.unwrap_or(Err(SessionError::Stopped))?;
-        Ok(Self { asks, progress: progress_out, outcome: outcome_out, news, driver })
+        let (progress, outcome, descriptor) = (progress_out, outcome_out, descriptor_out);
+        Ok(Self { asks, progress, outcome, descriptor, news, driver })
     }
 
     pub(in crate::vod) fn progress(&self) -> watch::Receiver<Progress> {
@@ -120,6 +124,13 @@ impl Session {
             // The task has panicked.
             Err(_) => Err(SessionError::Stopped),
         }
+    }
+
+    /// Waits until the group has said what the file is like.
+    pub(in crate::vod) async fn descriptor(&self) -> Result<Arc<Descriptor>, SessionError> {
+        let mut descriptor = self.descriptor.clone();
+        let known = descriptor.wait_for(Option::is_some).await;
+        known.ok().and_then(|known| known.clone()).ok_or(SessionError::Stopped)
     }
 
     pub(in crate::vod) async fn read(&self, index: u64) -> Result<Bytes, SessionError> {

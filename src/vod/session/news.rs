@@ -63,4 +63,6 @@ pub struct Completed {
     pub sha256: Digest256,
     /// Where it is, unless it is in memory.
     pub path: Option<PathBuf>,
+    /// Where a damaged copy is kept that had the file's name.
+    pub kept: Option<PathBuf>,
 }

@@ -9,8 +9,9 @@ use crate::crypto::Fingerprint;
 use crate::driver::{Events, Handle};
 use crate::flash::Uri;
 use crate::node::{ConnectError, NodeEvent};
-use crate::vod::FileEvent;
 use crate::vod::replica::Notice;
+use crate::vod::store::Finished;
+use crate::vod::{Descriptor, FileEvent};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub(super) struct Task {
     pub(super) place: Option<Place>,
     pub(super) servers: Servers,
     pub(super) outcome: watch::Sender<Option<Outcome>>,
+    pub(super) descriptor: watch::Sender<Option<Arc<Descriptor>>>,
     pub(super) news: broadcast::Sender<News>,
 }
 
@@ -132,6 +134,7 @@ impl Task {
                 if let Some(place) = self.place.take() {
                     self.store.ask(Work::Open(place, Arc::clone(&descriptor)));
                 }
+                self.descriptor.send_replace(Some(Arc::clone(&descriptor)));
                 self.report(News::DescriptorKnown(descriptor));
             }
             Notice::ChunkStored { .. } => {}
@@ -143,8 +146,9 @@ impl Task {
                 warn!(%actual, "the whole is not the promised file; fetching it again");
                 self.report(News::FileRejected { actual });
             }
-            Notice::Complete { sha256, path } => {
-                let completed = Completed { sha256, path };
+            Notice::Complete { sha256, finished } => {
+                let Finished { path, kept } = finished;
+                let completed = Completed { sha256, path, kept };
                 self.report(News::Complete(completed.clone()));
                 self.outcome.send_replace(Some(Ok(completed)));
             }

@@ -1,12 +1,11 @@
 //! [`MemoryStore`].
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use bytes::Bytes;
 
 use super::super::layout::{Layout, Placement};
-use super::{ChunkStore, StoreError};
+use super::{ChunkStore, Finished, StoreError};
 use crate::range::IndexSet;
 
 /// Chunks in memory, all of them.
@@ -53,8 +52,8 @@ impl ChunkStore for MemoryStore {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Option<PathBuf>, StoreError> {
-        self.check_complete().map(|()| None)
+    fn finish(&mut self) -> Result<Finished, StoreError> {
+        self.check_complete().map(|()| Finished::default())
     }
 }
 
@@ -75,7 +74,7 @@ mod tests {
         store.write_chunk(1, b"ab").unwrap();
         let whole: Vec<u8> = (1..=3).flat_map(|i| store.read_chunk(i).unwrap()).collect();
         assert_eq!(whole, b"abcde");
-        assert_eq!(store.finish().unwrap(), None);
+        assert_eq!(store.finish().unwrap(), Finished::default());
         store.forget_all().unwrap();
         assert!(store.held().is_empty());
         store.write_chunk(1, b"xyz").unwrap();

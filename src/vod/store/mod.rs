@@ -9,6 +9,7 @@
 //!
 //! All calls block: an async caller runs them on a thread where that is allowed.
 
+mod check;
 mod error;
 mod memory;
 mod partial;
@@ -18,10 +19,11 @@ mod recover;
 mod sidecar;
 mod source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+pub use check::{Verdict, check_file};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use partial::PartialFile;
@@ -30,6 +32,21 @@ pub use source::SourceFile;
 
 use super::layout::Layout;
 use crate::range::IndexSet;
+
+/// What [`ChunkStore::finish`] has done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Finished {
+    /// Where the file is, if it is a file.
+    pub path: Option<PathBuf>,
+    /// Where a damaged copy is that had the file's name.
+    pub kept: Option<PathBuf>,
+}
+
+impl Finished {
+    fn at(path: &Path) -> Self {
+        Self { path: Some(path.to_owned()), kept: None }
+    }
+}
 
 /// A place for the chunks of one file. Chunks are numbered from 1.
 pub trait ChunkStore: Send {
@@ -54,9 +71,9 @@ pub trait ChunkStore: Send {
     /// Gives up all chunks, because as a whole they turned out to be wrong.
     fn forget_all(&mut self) -> Result<(), StoreError>;
 
-    /// Ends the work when all chunks are held. For a [`PartialFile`] this gives the file its name,
-    /// which is returned. Chunks can still be read afterwards.
-    fn finish(&mut self) -> Result<Option<PathBuf>, StoreError>;
+    /// Ends the work when all chunks are held. For a [`PartialFile`] this gives the file its name.
+    /// Chunks can still be read afterwards.
+    fn finish(&mut self) -> Result<Finished, StoreError>;
 
     /// [`StoreError::Incomplete`] unless every chunk is held.
     fn check_complete(&self) -> Result<(), StoreError> {

@@ -7,13 +7,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use tracing::warn;
 
 use super::super::hash::{ChunkHash, ChunkHashes, chunk_hash};
 use super::super::layout::{Layout, Placement};
 use super::place::{Damaged, publish};
 use super::sidecar::{Entry, Sidecar};
-use super::{ChunkStore, StoreError, Target, positioned};
+use super::{ChunkStore, Finished, StoreError, Target, positioned};
 use crate::range::IndexSet;
 
 /// A file on its way in.
@@ -143,23 +142,20 @@ impl ChunkStore for PartialFile {
         self.file.set_len(0).map_err(StoreError::io("write", &part))
     }
 
-    fn finish(&mut self) -> Result<Option<PathBuf>, StoreError> {
+    fn finish(&mut self) -> Result<Finished, StoreError> {
         if self.is_finished() {
-            return Ok(Some(self.target.path.clone()));
+            return Ok(Finished::at(&self.target.path));
         }
         self.check_complete()?;
         let part = self.target.part_path();
         let io = |action| StoreError::io(action, &part);
         self.file.set_len(self.layout.size().unwrap_or_default()).map_err(io("write"))?;
         self.file.sync_all().map_err(io("write"))?;
-        if let Some(kept) = publish(&part, &self.target, self.damaged.as_ref())? {
-            let (path, kept) = (self.target.path.display(), kept.display());
-            warn!("{path} was a damaged copy; it is kept as {kept}");
-        }
+        let kept = publish(&part, &self.target, self.damaged.as_ref())?;
         self.sidecar = None;
         // The file is complete; a list that cannot be deleted is a trifle.
         let _ = fs::remove_file(self.target.sidecar_path());
-        Ok(Some(self.target.path.clone()))
+        Ok(Finished { kept, ..Finished::at(&self.target.path) })
     }
 }
 

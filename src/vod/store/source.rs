@@ -12,7 +12,7 @@ use super::super::chunker::Chunker;
 use super::super::descriptor::Descriptor;
 use super::super::hash::{ChunkHashes, Digest256, MAX_HASHED_CHUNKS, chunk_hash};
 use super::super::layout::Layout;
-use super::{ChunkStore, StoreError, positioned};
+use super::{ChunkStore, Finished, StoreError, positioned};
 use crate::range::IndexSet;
 
 /// A file that is shared. It must not change while it is.
@@ -124,8 +124,8 @@ impl ChunkStore for SourceFile {
         Err(StoreError::ReadOnly)
     }
 
-    fn finish(&mut self) -> Result<Option<PathBuf>, StoreError> {
-        Ok(Some(self.path.clone()))
+    fn finish(&mut self) -> Result<Finished, StoreError> {
+        Ok(Finished::at(&self.path))
     }
 }
 

@@ -18,13 +18,13 @@ use crate::range::IndexSet;
 /// A file that has the name already.
 enum Existing {
     /// It is the promised one.
-    Complete(PartialFile),
+    Complete(Box<PartialFile>),
     /// Some of its chunks are right.
-    Copy(Copy),
+    Donor(Donor),
 }
 
 /// Chunks to be taken from another file.
-struct Copy {
+struct Donor {
     file: File,
     good: BTreeMap<u64, ChunkHash>,
     /// The file makes way at the end and is kept.
@@ -63,10 +63,10 @@ impl PartialFile {
         mut progress: impl FnMut(u64),
     ) -> Result<Self, StoreError> {
         let mut checked = Checked { before: 0, now: 0, report: &mut progress };
-        let copy = match target.follow_links()? {
+        let donor = match target.follow_links()? {
             Some(found) => match open_existing(&target, found, descriptor, &mut checked)? {
-                Existing::Complete(store) => return Ok(store),
-                Existing::Copy(copy) => Some(copy),
+                Existing::Complete(store) => return Ok(*store),
+                Existing::Donor(donor) => Some(donor),
             },
             None => None,
         };
@@ -74,7 +74,7 @@ impl PartialFile {
         let is_new = fs::symlink_metadata(&part).is_err();
         let file = open_part(&part)?;
         lock(&file, &part)?;
-        let opened = Self::open_unfinished(target, file, descriptor, copy, &mut checked);
+        let opened = Self::open_unfinished(target, file, descriptor, donor, &mut checked);
         if opened.is_err() && is_new {
             // Nothing is in it yet. If it cannot be deleted, it is an empty file too many.
             let _ = fs::remove_file(&part);
@@ -86,7 +86,7 @@ impl PartialFile {
         target: Target,
         file: File,
         descriptor: &Descriptor,
-        copy: Option<Copy>,
+        donor: Option<Donor>,
         checked: &mut Checked<'_>,
     ) -> Result<Self, StoreError> {
         let (part, list) = (target.part_path(), target.sidecar_path());
@@ -116,8 +116,8 @@ impl PartialFile {
                 store.recover(descriptor, error, checked)?;
             }
         }
-        if let Some(copy) = copy {
-            store.take_from(copy, checked)?;
+        if let Some(donor) = donor {
+            store.take_from(donor, checked)?;
         }
         Ok(store)
     }
@@ -195,16 +195,16 @@ impl PartialFile {
     }
 
     /// Copies chunks from another file; what has changed there meanwhile is left out.
-    fn take_from(&mut self, copy: Copy, checked: &mut Checked<'_>) -> Result<(), StoreError> {
-        self.damaged = copy.damaged;
+    fn take_from(&mut self, donor: Donor, checked: &mut Checked<'_>) -> Result<(), StoreError> {
+        self.damaged = donor.damaged;
         checked.next_pass();
         let mut bytes = 0;
-        for (index, hash) in copy.good {
+        for (index, hash) in donor.good {
             let place = self.layout.offset(index).zip(self.layout.length(index));
             let Some((offset, length)) = place.filter(|_| !self.held.contains(index)) else {
                 continue;
             };
-            let data = positioned::read_chunk(&copy.file, offset, length)
+            let data = positioned::read_chunk(&donor.file, offset, length)
                 .map_err(StoreError::io("read", &self.target.path))?;
             if let Some(data) = data.filter(|data| chunk_hash(data) == hash) {
                 self.write_chunk(index, &data)?;
@@ -256,7 +256,7 @@ fn open_existing(
     if findings.is_the_file(descriptor) {
         let mut store = PartialFile::new(target.clone(), file, None, layout);
         findings.good.into_iter().for_each(|(index, hash)| store.hold(index, hash));
-        return Ok(Existing::Complete(store));
+        return Ok(Existing::Complete(Box::new(store)));
     }
     let damaged = match target.overwrite {
         Overwrite::Replace => None,
@@ -267,7 +267,7 @@ fn open_existing(
         // Nothing says which chunks are right.
         findings.good.clear();
     }
-    Ok(Existing::Copy(Copy { file, good: findings.good, damaged }))
+    Ok(Existing::Donor(Donor { file, good: findings.good, damaged }))
 }
 
 /// The layout of the promised file; where its size is not stated, that of the file that is there.

@@ -74,7 +74,7 @@ fn chunks_in_any_order_become_the_file() {
         assert!(matches!(store.read_chunk(3), Err(StoreError::NotHeld { index: 3 })));
         write(&mut store, &content(), &[3]);
         assert_eq!(whole(&mut store), content());
-        assert_eq!(store.finish().unwrap(), Some(dir.path().join("film.mp4")));
+        assert_eq!(store.finish().unwrap(), Finished::at(&dir.path().join("film.mp4")));
         assert_eq!(names(dir.path()), ["film.mp4"]);
         assert_eq!(fs::read(dir.path().join("film.mp4")).unwrap(), content());
         // Served on after that.

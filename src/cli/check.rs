@@ -1,0 +1,149 @@
+//! `rtmfp fetch --check`: whether a file that is here is the one that the link stands for.
+
+use super::format;
+use super::screen::{self, Live};
+use super::signals::Signals;
+use super::{STOP_GRACE, share};
+use anyhow::{Context, bail};
+use rtmfp::vod::file_name::safe_file_name;
+use rtmfp::vod::store::{Verdict, check_file};
+use rtmfp::vod::{Descriptor, Fetch, FetchConfig, Integrity, ShareLink};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Bad parts that are listed.
+const MAX_LISTED: usize = 20;
+
+/// Checks the file at `path`, or the one that a fetch to there would have made. `config` is for
+/// asking the group which parts the file has, if that is needed.
+///
+/// # Errors
+///
+/// The file is not the promised one, or cannot be read.
+pub(crate) async fn run(
+    path: Option<&Path>,
+    config: FetchConfig,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let path = file_of(path, &config.link)?;
+    let link = config.link.clone();
+    // What the link alone says is enough for a file that is right.
+    let sha256 = match link.integrity.descriptor() {
+        Some(descriptor) => {
+            let verdict = check(&path, Arc::new(descriptor), signals).await?;
+            return report(&path, &verdict, None);
+        }
+        None => {
+            let source = tokio::select! {
+                source = share::scan(path.clone()) => source?,
+                () = signals.recv() => bail!("interrupted"),
+            };
+            let descriptor = Descriptor { name: link.name.clone(), ..source.descriptor() };
+            let sha256 = descriptor.sha256.context("the file has no hash")?;
+            if link.integrity == Integrity::Descriptor(descriptor.digest()) {
+                return report(&path, &Verdict::Good { sha256 }, None);
+            }
+            sha256
+        }
+    };
+    screen::line(&format!("{} is not what the link stands for", path.display()));
+    screen::line("asking members of the group which parts the file has");
+    let descriptor = tokio::select! {
+        descriptor = ask(config) => descriptor.with_context(|| {
+            format!("which parts of {} are bad (its SHA-256 is {sha256}) cannot be found out", path.display())
+        })?,
+        () = signals.recv() => bail!("interrupted"),
+    };
+    let verdict = check(&path, Arc::clone(&descriptor), signals).await?;
+    report(&path, &verdict, Some(&descriptor))
+}
+
+/// The file that is meant.
+fn file_of(path: Option<&Path>, link: &ShareLink) -> anyhow::Result<PathBuf> {
+    let path = path.unwrap_or(Path::new("."));
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let name = link.name.as_deref().context("the link names no file: name it with -o")?;
+    Ok(path.join(safe_file_name(name)))
+}
+
+/// The descriptor, from whoever has it.
+async fn ask(config: FetchConfig) -> anyhow::Result<Arc<Descriptor>> {
+    let fetch = Fetch::start(config).await?;
+    let descriptor = fetch.descriptor().await?;
+    fetch.stop(STOP_GRACE).await;
+    Ok(descriptor)
+}
+
+/// Compares file and descriptor, and shows how far it is.
+async fn check(
+    path: &Path,
+    descriptor: Arc<Descriptor>,
+    signals: &mut Signals,
+) -> anyhow::Result<Verdict> {
+    let (sender, mut steps) = mpsc::channel(1);
+    let file = path.to_owned();
+    let check = tokio::task::spawn_blocking(move || {
+        check_file(&file, &descriptor, |bytes| {
+            // A step that nobody has looked at yet need not be reported again.
+            let _ = sender.try_send(bytes);
+        })
+    });
+    let live = Live::new();
+    let shown = async {
+        while let Some(bytes) = steps.recv().await {
+            live.draw(format!("checked {}", format::bytes(bytes)));
+        }
+        check.await
+    };
+    tokio::select! {
+        verdict = shown => Ok(verdict??),
+        () = signals.recv() => bail!("interrupted"),
+    }
+}
+
+fn report(path: &Path, verdict: &Verdict, descriptor: Option<&Descriptor>) -> anyhow::Result<()> {
+    let shown = path.display();
+    match verdict {
+        Verdict::Good { sha256 } => {
+            screen::result(&format!("{shown}: good, SHA-256 {sha256}"))?;
+            Ok(())
+        }
+        Verdict::Bad { length, parts, bad_chunks } => {
+            let chunks = descriptor.map_or(0, Descriptor::chunks);
+            if chunks > 0 {
+                let count = format::count(*bad_chunks, "part");
+                screen::result(&format!("{shown}: {count} of {chunks} bad"))?;
+                list(parts)?;
+            }
+            let size = descriptor.and_then(|descriptor| descriptor.layout.size());
+            if let Some(size) = size.filter(|size| size != length) {
+                screen::result(&format!("  it has {length} bytes instead of {size}"))?;
+            }
+            bail!("{shown} is not the file that was shared; {}", advice(*bad_chunks, chunks))
+        }
+        _ => bail!("neither the link nor the group says what {shown} has to be like"),
+    }
+}
+
+fn list(parts: &[RangeInclusive<u64>]) -> std::io::Result<()> {
+    for part in parts.iter().take(MAX_LISTED) {
+        screen::result(&format!("  bytes {} to {}", part.start(), part.end()))?;
+    }
+    match parts.len().saturating_sub(MAX_LISTED) {
+        0 => Ok(()),
+        more => screen::result(&format!("  and {more} further ranges")),
+    }
+}
+
+/// How the file can be repaired.
+fn advice(bad: u64, chunks: u64) -> &'static str {
+    if chunks > 0 && bad.saturating_mul(2) <= chunks {
+        "the same command without --check fetches what is bad and keeps the old file beside it"
+    } else {
+        "the same command with --force instead of --check replaces it"
+    }
+}

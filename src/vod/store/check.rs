@@ -1,0 +1,115 @@
+//! [`check_file`]: whether a finished file is the promised one, and which parts of it are not.
+
+use std::fs::File;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::super::descriptor::Descriptor;
+use super::super::hash::Digest256;
+use super::StoreError;
+use super::recover::examine;
+use crate::range::IndexSet;
+
+/// What [`check_file`] has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is the promised file.
+    Good {
+        /// SHA-256 of the file.
+        sha256: Digest256,
+    },
+    /// It is another file, or a damaged copy.
+    Bad {
+        /// Length of the file in bytes.
+        length: u64,
+        /// The bytes that are wrong or missing, as far as there are hashes to tell: from the first
+        /// to the last, in ascending order and without overlap.
+        parts: Vec<RangeInclusive<u64>>,
+        /// The chunks that these bytes are.
+        bad_chunks: u64,
+    },
+    /// Neither the link nor the descriptor says what the file is to be like.
+    Unknown,
+}
+
+/// Compares a file with its descriptor; `progress` is called with the number of bytes read so far.
+///
+/// # Errors
+///
+/// The file cannot be read, or is no regular file.
+pub fn check_file(
+    path: &Path,
+    descriptor: &Descriptor,
+    mut progress: impl FnMut(u64),
+) -> Result<Verdict, StoreError> {
+    let io = |action| StoreError::io(action, path);
+    // Asked before opening: to open a pipe would wait for its writer.
+    let found = path.metadata().map_err(io("open"))?;
+    if !found.is_file() {
+        return Err(StoreError::NotAFile { path: path.to_owned() });
+    }
+    let file = File::open(path).map_err(io("open"))?;
+    let (layout, hashes) = (descriptor.layout, descriptor.chunk_hashes.as_ref());
+    let findings =
+        examine(&file, &layout, hashes, &IndexSet::new(), &mut progress).map_err(io("read"))?;
+    if let Some(sha256) = findings.sha256.filter(|_| findings.is_the_file(descriptor)) {
+        return Ok(Verdict::Good { sha256 });
+    }
+    if descriptor.sha256.is_none() && hashes.is_none() {
+        return Ok(Verdict::Unknown);
+    }
+    let mut parts: Vec<RangeInclusive<u64>> = Vec::new();
+    let mut bad_chunks = 0;
+    if hashes.is_some() {
+        for index in layout.indices().filter(|index| !findings.good.contains_key(index)) {
+            let Some((from, length)) = layout.offset(index).zip(layout.length(index)) else {
+                break;
+            };
+            bad_chunks += 1;
+            let end = from + length.saturating_sub(1);
+            match parts.last_mut().filter(|last| *last.end() + 1 == from) {
+                Some(last) => *last = *last.start()..=end,
+                None => parts.push(from..=end),
+            }
+        }
+    }
+    Ok(Verdict::Bad { length: found.len(), parts, bad_chunks })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::SourceFile;
+    use super::*;
+
+    #[test]
+    fn bad_parts_are_named_by_their_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("film");
+        let content: Vec<u8> = (0..4500u32).map(|n| (n / 3) as u8).collect();
+        fs::write(&path, &content).unwrap();
+        let descriptor = SourceFile::scan(&path, 1000, |_| {}).unwrap().descriptor();
+        let check = |descriptor: &Descriptor| check_file(&path, descriptor, |_| {}).unwrap();
+        let sha256 = Digest256::of(&content);
+        assert_eq!(check(&descriptor), Verdict::Good { sha256 });
+
+        let mut bad = content.clone();
+        bad[1500] ^= 1;
+        bad[2000] ^= 1;
+        fs::write(&path, &bad[..4100]).unwrap();
+        let parts = vec![1000..=2999, 4000..=4499];
+        let verdict = Verdict::Bad { length: 4100, parts, bad_chunks: 3 };
+        assert_eq!(check(&descriptor), verdict);
+        let whole_only = Descriptor { chunk_hashes: None, ..descriptor.clone() };
+        let verdict = Verdict::Bad { length: 4100, parts: Vec::new(), bad_chunks: 0 };
+        assert_eq!(check(&whole_only), verdict);
+        assert_eq!(check(&Descriptor::of_layout(descriptor.layout)), Verdict::Unknown);
+
+        // More than the file is to have is as wrong as less.
+        fs::write(&path, [&content[..], b"more"].concat()).unwrap();
+        assert!(matches!(check(&descriptor), Verdict::Bad { length: 4504, bad_chunks: 0, .. }));
+        assert!(check_file(directory.path(), &descriptor, |_| {}).is_err());
+    }
+}
