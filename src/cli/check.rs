@@ -95,7 +95,7 @@ async fn check(
     let live = Live::new();
     let shown = async {
         while let Some(bytes) = steps.recv().await {
-            live.draw(format!("checked {}", format::bytes(bytes)));
+            live.draw(&format!("checked {}", format::bytes(bytes)));
         }
         check.await
     };
