@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`endpoint`] | every session of one certificate: startup, introductions, dispatch |
 //! | `session` | one session: keys, flows, timers, close, mobility |
-//! | `send_flow`, `recv_flow`, `sequence_set` | one flow in either direction |
+//! | `send_flow`, `recv_flow`, `held`, `sequence_set` | one flow in either direction |
 //! | [`congestion`], `rtt` | how much and how soon |
 //! | `fragments` | packets in pieces |
 //! | `buckets` | budgets that refill, one for each key |
@@ -22,6 +22,7 @@ pub mod congestion;
 pub mod endpoint;
 mod event;
 pub(crate) mod fragments;
+mod held;
 mod id;
 mod job;
 mod machine;

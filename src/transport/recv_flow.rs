@@ -1,11 +1,11 @@
 //! One receiving flow (RFC 7016 §3.6.3): reassembly, reordering, acknowledgement, window.
 
+use super::held::HeldFragments;
 use super::sequence_set::{Insert, SequenceSet};
 use super::{Event, FlowId, SessionId, Time};
 use crate::wire::chunk::{FragmentControl, encode_ack, encode_range_ack, kind};
 use crate::wire::vlu;
 use bytes::{Bytes, BytesMut};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a complete flow still answers repetitions (§3.6.3.8).
@@ -13,13 +13,14 @@ pub const COMPLETE_LINGER: Duration = Duration::from_secs(120);
 /// First and longest time after which an exception is told again, as the observed player does.
 const EXCEPTION_REPEAT: Duration = Duration::from_millis(500);
 const EXCEPTION_REPEAT_MAX: Duration = Duration::from_secs(10);
-/// Memory that a held fragment costs beside its data.
-const FRAGMENT_OVERHEAD: u64 = 64;
 /// How much is set aside for a message of several fragments, at most, before more than its first
 /// has arrived.
 const MAX_EXPECTED: usize = 65_536;
 /// Fragments beyond the advertised window that are still taken, in bytes.
 const WINDOW_SLACK: u64 = 65_536;
+/// Bytes that a fragment which waits for earlier ones may cost beside its data: a run of sequence
+/// numbers, and a block of [`HeldFragments`] of its own.
+const HELD_OVERHEAD: u64 = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -64,6 +65,8 @@ pub(crate) struct Outcome {
     pub(crate) finished: bool,
     /// An acknowledgement should leave at once.
     pub(crate) ack_now: bool,
+    /// There is no room for the fragment: it was not taken, and is not acknowledged.
+    pub(crate) refused: bool,
     /// A message exceeded the bound; the flow rejects itself.
     pub(crate) too_long: bool,
 }
@@ -75,7 +78,7 @@ pub(crate) struct RecvFlow {
     seen: SequenceSet,
     final_sequence: Option<u64>,
     /// Fragments that wait for earlier ones.
-    held: BTreeMap<u64, (FragmentControl, Bytes)>,
+    held: HeldFragments,
     /// The message that is being put together, if its beginning has been seen.
     assembling: Option<BytesMut>,
     /// How long the last message of several fragments was: the next is likely to be alike.
@@ -84,7 +87,6 @@ pub(crate) struct RecvFlow {
     delivered: u64,
     /// The last that the user was given is a gap.
     gap_told: bool,
-    buffered: u64,
     capacity: u64,
     max_message: usize,
     advertised: Option<u64>,
@@ -101,12 +103,11 @@ impl RecvFlow {
             state: State::Open,
             seen: SequenceSet::default(),
             final_sequence: None,
-            held: BTreeMap::new(),
+            held: HeldFragments::default(),
             assembling: None,
             expected: 0,
             delivered: 0,
             gap_told: false,
-            buffered: 0,
             capacity,
             max_message,
             advertised: None,
@@ -116,12 +117,25 @@ impl RecvFlow {
         }
     }
 
+    /// Bytes of memory that the flow costs, with everything that it holds.
+    pub(crate) fn memory(&self) -> u64 {
+        let assembling = self.assembling.as_ref().map_or(0, BytesMut::capacity);
+        (size_of::<Self>() + self.seen.memory() + self.held.memory() + assembling) as u64
+    }
+
+    /// Bytes of the receive buffer that are in use.
+    fn buffered(&self) -> u64 {
+        (self.held.memory() + self.assembling.as_ref().map_or(0, BytesMut::len)) as u64
+    }
+
     /// Takes a fragment (§3.6.3.2), and gives `sink` the messages that are complete and in order,
-    /// and the gaps between them.
+    /// and the gaps between them. A fragment that is not the next in order and would cost more than
+    /// `room` bytes of memory is refused as if it had been lost.
     pub(crate) fn receive(
         &mut self,
         now: Time,
         fragment: Received<'_>,
+        room: u64,
         sink: &mut impl FnMut(Delivery),
     ) -> Outcome {
         if self.is_next(&fragment) {
@@ -134,14 +148,15 @@ impl RecvFlow {
             || fragment.abandon
             || self.seen.has_gaps();
         let new = !self.seen.contains(fragment.sequence);
-        let refused = new && self.is_beyond_room(&fragment);
+        let refused = new && self.is_beyond_room(&fragment, room);
         self.seen.insert_through(fragment.forward);
         if refused || self.seen.insert(fragment.sequence) == Insert::Refused {
             outcome.ack_now = true;
+            outcome.refused = true;
         } else if new {
             self.take(&fragment, &mut outcome);
         }
-        outcome.ack_now |= !new || self.seen.has_gaps() || self.buffered + 1024 > self.capacity;
+        outcome.ack_now |= !new || self.seen.has_gaps() || self.buffered() + 1024 > self.capacity;
         self.deliver(now, &mut outcome, sink);
         outcome
     }
@@ -172,7 +187,7 @@ impl RecvFlow {
         let mut outcome = Outcome::default();
         self.reject_if_too_long(&mut outcome);
         outcome.ack_now |= self.advertised.is_some_and(|blocks| blocks < 2)
-            || self.buffered + 1024 > self.capacity;
+            || self.buffered() + 1024 > self.capacity;
         outcome
     }
 
@@ -186,10 +201,11 @@ impl RecvFlow {
 
     /// True if holding this fragment would exceed the buffer. The next in order is always taken,
     /// since it lets others go, unless the owner holds everything back.
-    fn is_beyond_room(&self, fragment: &Received<'_>) -> bool {
+    fn is_beyond_room(&self, fragment: &Received<'_>, room: u64) -> bool {
         let next = self.seen.cumulative().checked_add(1) == Some(fragment.sequence);
+        let len = fragment.data.len() as u64;
         (self.paused || !next)
-            && self.buffered + fragment.data.len() as u64 > self.capacity + WINDOW_SLACK
+            && (self.buffered() + len > self.capacity + WINDOW_SLACK || len + HELD_OVERHEAD > room)
     }
 
     fn take(&mut self, fragment: &Received<'_>, outcome: &mut Outcome) {
@@ -200,9 +216,7 @@ impl RecvFlow {
         if self.state != State::Open || fragment.abandon {
             return;
         }
-        self.buffered += fragment.data.len() as u64 + FRAGMENT_OVERHEAD;
-        let data = Bytes::copy_from_slice(fragment.data);
-        self.held.insert(fragment.sequence, (fragment.control, data));
+        self.held.insert(fragment.sequence, fragment.control, fragment.data);
     }
 
     /// Hands out what is complete and in order (§3.6.3.3).
@@ -210,19 +224,8 @@ impl RecvFlow {
         if self.state != State::Open {
             return self.settle_rejected(now, outcome);
         }
-        while !self.paused && self.delivered < self.seen.cumulative() {
-            let wanted = self.delivered + 1;
-            let cumulative = self.seen.cumulative();
-            let held = self.held.first_key_value().map_or(u64::MAX, |(&sequence, _)| sequence);
-            if held > wanted {
-                self.skip_through(cumulative.min(held - 1), sink);
-                continue;
-            }
-            let Some((_, (control, data))) = self.held.pop_first() else { break };
-            self.delivered = wanted;
-            self.buffered -= data.len() as u64 + FRAGMENT_OVERHEAD;
-            self.assemble(control, &data, sink);
-            self.reject_if_too_long(outcome);
+        if !self.paused {
+            self.deliver_through(self.seen.cumulative(), outcome, sink);
             if outcome.too_long {
                 return;
             }
@@ -232,12 +235,39 @@ impl RecvFlow {
         }
     }
 
+    fn deliver_through(
+        &mut self,
+        cumulative: u64,
+        outcome: &mut Outcome,
+        sink: &mut impl FnMut(Delivery),
+    ) {
+        let mut held = std::mem::take(&mut self.held);
+        while let Some(fragment) = held.first()
+            && fragment.sequence <= cumulative
+        {
+            if fragment.sequence > self.delivered + 1 {
+                self.skip_through(fragment.sequence - 1, sink);
+            }
+            self.delivered = fragment.sequence;
+            self.assemble(fragment.control, fragment.data, sink);
+            self.reject_if_too_long(outcome);
+            if outcome.too_long {
+                return;
+            }
+            held.drop_first();
+        }
+        self.held = held;
+        if self.delivered < cumulative {
+            self.skip_through(cumulative, sink);
+        }
+    }
+
     /// Passes over fragments that were given up. The final one alone, given up, is how a sender
     /// finishes that has nothing left to send, and no loss.
     fn skip_through(&mut self, sequence: u64, sink: &mut impl FnMut(Delivery)) {
         let lone = sequence == self.delivered + 1 && self.assembling.is_none();
         if !lone || self.final_sequence != Some(sequence) {
-            self.drop_assembling();
+            self.assembling = None;
             self.tell_gap(sink);
         }
         self.delivered = sequence;
@@ -275,7 +305,7 @@ impl RecvFlow {
         let begins = matches!(control, FragmentControl::Whole | FragmentControl::Begin);
         if begins == self.assembling.is_some() {
             // A message without its end, or an end without its message.
-            self.drop_assembling();
+            self.assembling = None;
             self.tell_gap(sink);
         }
         match control {
@@ -286,33 +316,26 @@ impl RecvFlow {
                 let mut message = BytesMut::with_capacity(self.expected.max(data.len()));
                 message.extend_from_slice(data);
                 self.assembling = Some(message);
-                self.buffered += data.len() as u64;
                 return;
             }
             FragmentControl::Middle | FragmentControl::End => {}
         }
         let Some(message) = &mut self.assembling else { return };
         message.extend_from_slice(data);
-        self.buffered += data.len() as u64;
         if control == FragmentControl::End
             && let Some(message) = self.assembling.take()
         {
             self.expected = message.len().min(MAX_EXPECTED);
-            self.buffered -= message.len() as u64;
-            self.tell_message(message.freeze(), sink);
-        }
-    }
-
-    fn drop_assembling(&mut self) {
-        if let Some(message) = self.assembling.take() {
-            self.buffered -= message.len() as u64;
+            // Its owner may keep it: not with room that it does not fill.
+            let spare = message.capacity() > 2 * message.len();
+            let message = if spare { Bytes::copy_from_slice(&message) } else { message.freeze() };
+            self.tell_message(message, sink);
         }
     }
 
     fn drop_buffer(&mut self) {
-        self.held = BTreeMap::new();
+        self.held = HeldFragments::default();
         self.assembling = None;
-        self.buffered = 0;
     }
 
     /// Refuses the flow from now on (§3.6.3.7). False if it is not open.
@@ -409,7 +432,7 @@ impl RecvFlow {
         if matches!(self.state, State::Rejected { .. }) {
             return 0;
         }
-        let blocks = self.capacity.saturating_sub(self.buffered).div_ceil(1024);
+        let blocks = self.capacity.saturating_sub(self.buffered()).div_ceil(1024);
         if blocks == 0 && self.capacity > 0 && !self.paused { 1 } else { blocks }
     }
 

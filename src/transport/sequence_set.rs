@@ -6,6 +6,9 @@ use crate::wire::chunk::AckRange;
 /// refused as if it had been lost.
 pub const MAX_RUNS: usize = 1024;
 
+/// Runs for which memory is kept while there are none.
+const KEPT_RUNS: usize = 16;
+
 /// What [`SequenceSet::insert`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Insert {
@@ -26,6 +29,11 @@ impl SequenceSet {
     /// The highest number with no gap below it.
     pub(crate) const fn cumulative(&self) -> u64 {
         self.cumulative
+    }
+
+    /// Bytes of memory beside the set itself.
+    pub(crate) fn memory(&self) -> usize {
+        self.runs.capacity() * size_of::<(u64, u64)>()
     }
 
     pub(crate) const fn has_gaps(&self) -> bool {
@@ -74,6 +82,9 @@ impl SequenceSet {
         if let Some(last) = passed.checked_sub(1) {
             self.cumulative = self.cumulative.max(self.runs[last].1);
             self.runs.drain(..passed);
+            if self.runs.is_empty() && self.runs.capacity() > KEPT_RUNS {
+                self.runs = Vec::new();
+            }
         }
     }
 

@@ -199,7 +199,7 @@ impl Session {
         }
         let Some(receiving) = self.recv_flows.get_mut(&flow) else { return };
         let (session, flow_id, events) = (self.id, FlowId(flow), &mut *cx.events);
-        let outcome = receiving.receive(cx.now, fragment, &mut |delivery| {
+        let outcome = receiving.receive(cx.now, fragment, u64::MAX, &mut |delivery| {
             events.push_back(delivery.into_event(session, flow_id));
         });
         self.queue_ack(flow);

@@ -27,6 +27,18 @@ pub enum FragmentControl {
     Middle,
 }
 
+impl FragmentControl {
+    /// From the number of two bits.
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        match bits {
+            0 => Self::Whole,
+            1 => Self::Begin,
+            2 => Self::End,
+            _ => Self::Middle,
+        }
+    }
+}
+
 /// The flags byte of both chunks, without the bit that says whether options follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserDataFlags {
@@ -42,14 +54,8 @@ pub struct UserDataFlags {
 
 impl UserDataFlags {
     fn parse(byte: u8) -> Self {
-        let fragment = match (byte & FRAGMENT) >> 4 {
-            0 => FragmentControl::Whole,
-            1 => FragmentControl::Begin,
-            2 => FragmentControl::End,
-            _ => FragmentControl::Middle,
-        };
         Self {
-            fragment,
+            fragment: FragmentControl::from_bits((byte & FRAGMENT) >> 4),
             abandon: byte & ABANDON != 0,
             last: byte & FINAL != 0,
             reserved: byte & RESERVED,
