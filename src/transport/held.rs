@@ -31,6 +31,7 @@ pub(super) struct HeldFragments {
     /// By the sequence number of the first fragment that the block had.
     blocks: BTreeMap<u64, Block>,
     memory: usize,
+    used: usize,
 }
 
 /// Fragments in ascending order: how far the sequence number lies above the one before, control and
@@ -62,6 +63,11 @@ impl HeldFragments {
     /// Bytes of memory, with all that is needed to keep order.
     pub(super) const fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// Bytes of data and headers.
+    pub(super) const fn used(&self) -> usize {
+        self.used
     }
 
     /// Takes a fragment whose sequence number is above 0 and not held yet.
@@ -101,6 +107,7 @@ impl HeldFragments {
         if let Some(record) = Record::parse(block.rest()) {
             let (distance, rest) = (record.distance, record.rest.len());
             block.before += distance;
+            self.used -= block.rest().len() - rest;
             block.start = block.records.len() - rest;
         }
         if block.start == block.records.len() {
@@ -110,15 +117,16 @@ impl HeldFragments {
 
     fn add(&mut self, key: u64, block: Block) {
         self.memory += block.memory();
+        self.used += block.rest().len();
         self.blocks.insert(key, block);
     }
 
     /// Changes a block and maybe its place.
     fn change(&mut self, key: u64, new_key: u64, change: impl FnOnce(&mut Block)) {
         let Some(block) = self.blocks.get_mut(&key) else { return };
-        self.memory -= block.memory();
+        (self.memory, self.used) = (self.memory - block.memory(), self.used - block.rest().len());
         change(block);
-        self.memory += block.memory();
+        (self.memory, self.used) = (self.memory + block.memory(), self.used + block.rest().len());
         if new_key != key
             && let Some(block) = self.blocks.remove(&key)
         {
@@ -129,7 +137,7 @@ impl HeldFragments {
     /// Divides a block where `sequence` belongs.
     fn split(&mut self, key: u64, sequence: u64) {
         let Some(mut lower) = self.blocks.remove(&key) else { return };
-        self.memory -= lower.memory();
+        (self.memory, self.used) = (self.memory - lower.memory(), self.used - lower.rest().len());
         let (upper_key, upper) = lower.split_off(sequence);
         self.add(upper_key, upper);
         if !lower.rest().is_empty() {
@@ -240,7 +248,7 @@ mod tests {
             all.push((sequence, data.len()));
             held.drop_first();
         }
-        assert_eq!(held.memory(), 0);
+        assert_eq!((held.memory(), held.used()), (0, 0));
         all
     }
 
@@ -309,7 +317,8 @@ mod tests {
                     plain.insert(sequence, data);
                 }
                 let memory: usize = held.blocks.values().map(Block::memory).sum();
-                prop_assert_eq!(held.memory(), memory);
+                let used: usize = held.blocks.values().map(|block| block.rest().len()).sum();
+                prop_assert_eq!((held.memory(), held.used()), (memory, used));
                 prop_assert_eq!(held.is_empty(), plain.is_empty());
             }
             let rest: Vec<_> = plain.into_iter().map(|(s, d)| (s, d.len())).collect();

@@ -125,7 +125,7 @@ impl RecvFlow {
 
     /// Bytes of the receive buffer that are in use.
     fn buffered(&self) -> u64 {
-        (self.held.memory() + self.assembling.as_ref().map_or(0, BytesMut::len)) as u64
+        (self.held.used() + self.assembling.as_ref().map_or(0, BytesMut::len)) as u64
     }
 
     /// Takes a fragment (§3.6.3.2), and gives `sink` the messages that are complete and in order,
