@@ -116,7 +116,7 @@ fn what_is_advertised_is_what_is_left() {
     let options = metadata(b"test");
     let mut blocks = Vec::new();
     for sequence in [3, 4, 5] {
-        let part = fragment(2, sequence, &options, &[0; 1024 - 64]);
+        let part = fragment(2, sequence, &options, &[0; 1024 - 3]);
         puppet.send(&[Chunk::UserData(part)]);
         for packet in puppet.take() {
             for chunk in packet.chunks() {

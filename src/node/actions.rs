@@ -4,7 +4,7 @@ use super::*;
 use crate::flash::Action;
 use crate::flash::group_channel::SERVER_METADATA;
 use crate::group::GroupAction;
-use crate::transport::{FarAddress, FlowOptions, MessageOptions, NamedBy, Priority};
+use crate::transport::{FarAddress, FlowOptions, MessageOptions, NamedBy, Priority, SendError};
 use bytes::Bytes;
 
 impl Node {
@@ -186,10 +186,14 @@ impl Node {
         }
     }
 
+    /// A far end that does not take what it is sent is closed: nothing is lost in silence.
     fn send(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
         let sent = self.endpoint.send(now, session, flow, message, MessageOptions::RELIABLE);
         if let Err(error) = sent {
             tracing::warn!(%session, %flow, %error, "message not sent");
+            if error == SendError::Full {
+                self.endpoint.close(now, session);
+            }
         }
     }
 }

@@ -53,8 +53,9 @@ pub struct NodeConfig {
 impl Default for NodeConfig {
     fn default() -> Self {
         let transport = Config {
-            // A group's application answers requests, and the answers must not be lost here.
-            max_send_queue: 256 << 20,
+            // A group's application answers requests, and the answers must not be lost here: of one
+            // neighbour 32 requests at a time, for objects of up to 4 MiB.
+            max_send_queue: 128 << 20,
             ..Config::default()
         };
         Self {

@@ -23,7 +23,9 @@ use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::{Keepalive, ServerConfig, ServerConnection};
-use crate::transport::{Config, Endpoint, Event, FlowId, Layer, Random, SessionId, Time};
+use crate::transport::{
+    Config, Endpoint, EndpointStats, Event, FlowId, Layer, Random, SessionId, Time,
+};
 use client::Client;
 use groups::Groups;
 use introduce::Budgets;
@@ -153,6 +155,8 @@ pub struct RendezvousStats {
     pub forwards_limited: u64,
     /// Addresses that clients have reported and cannot have.
     pub addresses_refused: u64,
+    /// What the endpoint refused in order not to be used up.
+    pub endpoint: EndpointStats,
 }
 
 /// A sans-IO rendezvous server; see the module's description.
@@ -209,7 +213,8 @@ impl Rendezvous {
     /// Counters.
     pub fn stats(&self) -> RendezvousStats {
         let clients = self.clients.values().filter(|c| c.connection.is_connected()).count();
-        RendezvousStats { clients, groups: self.groups.len(), ..self.stats }
+        let endpoint = self.endpoint.stats();
+        RendezvousStats { clients, groups: self.groups.len(), endpoint, ..self.stats }
     }
 
     /// The members of a group, oldest first.

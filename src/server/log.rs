@@ -46,6 +46,9 @@ fn log_stats(stats: &RendezvousStats) {
         forwarded = stats.forwarded,
         forwards_limited = stats.forwards_limited,
         addresses_refused = stats.addresses_refused,
+        sessions_evicted = stats.endpoint.sessions_evicted,
+        flows_rejected = stats.endpoint.flows_rejected,
+        fragments_refused = stats.endpoint.fragments_refused,
         "counters"
     );
 }

@@ -59,6 +59,18 @@ pub struct Config {
     pub max_message: usize,
     /// Bytes that may wait in a sending flow; above, [`SendError::Full`](super::SendError).
     pub max_send_queue: u64,
+    /// Bytes of memory for what one session's far end sends and nobody has taken yet: its flows,
+    /// fragments that wait for earlier ones, messages and packets in pieces. At the bound fragments
+    /// out of order are refused as if they had been lost, so that they are sent again later; if
+    /// messages in progress reach it, the flow that holds most is rejected.
+    pub max_session_memory: u64,
+    /// Bytes of memory for all flows, in both directions and with all that waits in them, of the
+    /// sessions with one IP address (IPv6: one network of 64 bits), beyond the first
+    /// [`SESSION_ALLOWANCE`](super::SESSION_ALLOWANCE) bytes of each session. At the bound those of
+    /// its sessions are closed that hold most, until an eighth is free.
+    pub max_address_memory: u64,
+    /// The same for all sessions.
+    pub max_memory: u64,
     /// Open sessions; further keyings are ignored.
     pub max_sessions: usize,
     /// Open sessions with one IP address; further keyings from it are ignored.
@@ -113,6 +125,9 @@ impl Default for Config {
             receive_buffer: 4 << 20,
             max_message: 8 << 20,
             max_send_queue: 32 << 20,
+            max_session_memory: 64 << 20,
+            max_address_memory: 256 << 20,
+            max_memory: 512 << 20,
             max_sessions: 4096,
             max_sessions_per_ip: 4096,
             max_flows: 256,
@@ -139,6 +154,9 @@ impl Config {
             receive_buffer: 64 << 10,
             max_message: 64 << 10,
             max_send_queue: 1 << 20,
+            max_session_memory: 512 << 10,
+            max_address_memory: 32 << 20,
+            max_memory: 256 << 20,
             max_sessions: 1 << 20,
             max_sessions_per_ip: 16_384,
             max_flows: 64,

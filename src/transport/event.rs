@@ -226,6 +226,9 @@ pub enum CloseReason {
     Forgotten,
     /// The far end opened a new session with the same certificate.
     Overridden,
+    /// It held more memory than other sessions when [`Config::max_memory`](super::Config) or
+    /// [`Config::max_address_memory`](super::Config) was reached.
+    Evicted,
 }
 
 /// Why a message or a flow was refused.

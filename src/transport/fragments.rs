@@ -15,8 +15,8 @@ const STALLED: Duration = Duration::from_secs(1);
 const MAX_AGE: Duration = Duration::from_secs(60);
 /// Pieces of one packet; one with more is not taken.
 const MAX_PIECES: u64 = 128;
-/// Memory that a piece costs beside its data.
-const PIECE_OVERHEAD: usize = 64;
+/// Memory that a piece costs beside its data: its place in a map, and an allocation.
+const PIECE_OVERHEAD: usize = 112;
 
 /// Bounds of a [`Reassembly`].
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +93,16 @@ impl<K: Eq + Hash + Copy> Reassembly<K> {
         // A packet of another mode than its pieces must be discarded.
         PacketHeader::parse(&whole.plain).ok().filter(|(header, _)| header.mode == mode)?;
         Some(whole)
+    }
+
+    /// Bytes of memory of all pieces.
+    pub(crate) const fn memory(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives everything up.
+    pub(crate) fn clear(&mut self) {
+        (self.waiting, self.bytes) = (HashMap::new(), 0);
     }
 
     /// How many packets satisfy `wanted`.

@@ -38,7 +38,7 @@ mod transmit;
 pub use buckets::Rate;
 pub use config::Config;
 pub use congestion::Controller;
-pub use endpoint::{Endpoint, Random, SessionRef};
+pub use endpoint::{Endpoint, Random, SESSION_ALLOWANCE, SessionRef};
 pub use event::{
     CloseReason, Event, FarAddress, Introduction, NamedBy, OpenError, OpenId, Role, SendError,
 };
@@ -50,6 +50,6 @@ pub use recv_flow::COMPLETE_LINGER;
 pub use rtt::{INITIAL_ERTO, MAX_ECHO_AGE, MAX_ERTO, MIN_ERTO};
 pub use send_flow::{FlowOptions, MAX_METADATA, MessageOptions, Priority};
 pub use sequence_set::MAX_RUNS;
-pub use session::{MIN_KEEPALIVE, SessionStats};
+pub use session::{EndpointStats, MIN_KEEPALIVE, SessionStats};
 pub use time::Time;
 pub use transmit::{Arrived, Ecn, Interface, MAX_BATCH, Path, Transmit, TransmitBuf};

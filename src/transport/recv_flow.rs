@@ -92,6 +92,8 @@ pub(crate) struct RecvFlow {
     advertised: Option<u64>,
     paused: bool,
     pub(crate) should_ack: bool,
+    /// Waits in the session's queue of acknowledgements.
+    pub(crate) ack_queued: bool,
     /// When an exception is told again, and after how long.
     repeat: Option<(Time, Duration)>,
 }
@@ -113,6 +115,7 @@ impl RecvFlow {
             advertised: None,
             paused: false,
             should_ack: false,
+            ack_queued: false,
             repeat: None,
         }
     }

@@ -21,7 +21,11 @@ const PROBE_INITIAL: Duration = Duration::from_secs(1);
 /// Longest period between buffer probes.
 const PROBE_MAX: Duration = Duration::from_secs(60);
 /// Memory that a queued fragment costs beside its data.
-const FRAGMENT_OVERHEAD: u64 = 64;
+const FRAGMENT_OVERHEAD: u64 = size_of::<Fragment>() as u64;
+/// Memory of a flow and of its place among the others, whose nodes may be half empty.
+const PLACE: u64 = 2 * size_of::<SendFlow>() as u64;
+/// Fragments for which memory is kept while none waits.
+const KEPT_FRAGMENTS: usize = 64;
 
 /// How a new flow is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,6 +89,9 @@ struct Fragment {
     in_flight: bool,
     acknowledged: bool,
     tsn: u64,
+    /// Once acknowledged: everything from here to before this sequence number is, too. Ranges that
+    /// are acknowledged again and again are passed over by it.
+    next: u64,
     size: u32,
 }
 
@@ -106,7 +113,7 @@ pub(crate) struct SendFlow {
     first: u64,
     /// Everything from here on was never sent.
     next_unsent: u64,
-    /// Lost, to be sent again.
+    /// Lost, to be sent again: all of them may be.
     lost: BTreeSet<u64>,
     /// Messages that expire: when, and whether only if not started.
     deadlines: BTreeSet<(Time, bool, u64)>,
@@ -116,6 +123,11 @@ pub(crate) struct SendFlow {
     closing: bool,
     rejected: bool,
     queued: u64,
+    /// What the session has taken account of, in bytes.
+    charged: u64,
+    /// Steps that acknowledgements have cost.
+    #[cfg(test)]
+    steps: u64,
     report_writable: bool,
     probe: Option<(Time, Duration)>,
 }
@@ -150,6 +162,9 @@ impl SendFlow {
             closing: false,
             rejected: false,
             queued: 0,
+            charged: 0,
+            #[cfg(test)]
+            steps: 0,
             report_writable: false,
             probe: None,
         })
@@ -228,6 +243,7 @@ impl SendFlow {
             in_flight: false,
             acknowledged: false,
             tsn: 0,
+            next: 0,
             size: 0,
         });
     }
@@ -268,6 +284,8 @@ impl SendFlow {
             for fragment in &mut self.queue {
                 abandon(fragment, &mut self.queued);
             }
+            let last = self.final_sequence;
+            self.lost.retain(|&sequence| Some(sequence) == last);
             self.deadlines.clear();
         }
         first_time
@@ -309,6 +327,9 @@ impl SendFlow {
                 && !fragment.acknowledged
             {
                 abandon(fragment, &mut self.queued);
+                if self.final_sequence != Some(sequence) {
+                    self.lost.remove(&sequence);
+                }
             }
         }
     }
@@ -332,9 +353,8 @@ impl SendFlow {
         if !front.in_flight {
             return Some(self.first);
         }
-        let again = self.lost.iter().copied().find(|&s| self.may_send(s));
-        if again.is_some() {
-            return again;
+        if let Some(&again) = self.lost.first() {
+            return Some(again);
         }
         let end = self.next_sequence();
         while self.next_unsent < end {
@@ -455,46 +475,79 @@ impl SendFlow {
         self.window = blocks.saturating_mul(1024);
         self.update_probe(now);
         let last_sent = self.next_unsent.saturating_sub(1);
-        for sequence in self.first..=cumulative.min(last_sent) {
-            self.acknowledge(sequence, &mut acked);
-        }
+        self.acknowledge(self.first..=cumulative.min(last_sent), &mut acked);
         for range in ranges {
-            for sequence in (*range.start()).max(self.first)..=(*range.end()).min(last_sent) {
-                self.acknowledge(sequence, &mut acked);
-            }
+            let (from, to) = range.into_inner();
+            self.acknowledge(from.max(self.first)..=to.min(last_sent), &mut acked);
         }
         while self.queue.front().is_some_and(|front| front.acknowledged) {
             self.pop_front();
         }
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAGMENTS {
+            self.queue = VecDeque::new();
+        }
     }
 
-    fn acknowledge(&mut self, sequence: u64, acked: &mut impl FnMut(Acked)) {
-        let Some(index) = sequence.checked_sub(self.first) else { return };
-        let Some(fragment) = self.queue.get_mut(index as usize) else { return };
-        if !fragment.ever_sent || fragment.acknowledged {
-            return;
+    /// Acknowledges a range of fragments. What was acknowledged before is passed over in leaps
+    /// which grow longer each time (path halving), so that the work follows what is new.
+    fn acknowledge(&mut self, range: AckRange, acked: &mut impl FnMut(Acked)) {
+        let (mut sequence, to) = range.into_inner();
+        while sequence <= to {
+            self.count_step();
+            let Some(fragment) = self.fragment_mut(sequence) else { return };
+            if fragment.acknowledged {
+                sequence = self.leap(sequence);
+                continue;
+            }
+            if fragment.ever_sent {
+                fragment.acknowledged = true;
+                fragment.next = sequence + 1;
+                let in_flight = std::mem::take(&mut fragment.in_flight);
+                let (tsn, size) = (fragment.tsn, u64::from(fragment.size));
+                self.lost.remove(&sequence);
+                if in_flight {
+                    self.outstanding -= size;
+                    acked(Acked { tsn, size });
+                }
+            }
+            sequence += 1;
         }
-        fragment.acknowledged = true;
-        self.lost.remove(&sequence);
-        if std::mem::take(&mut fragment.in_flight) {
-            self.outstanding -= u64::from(fragment.size);
-            acked(Acked { tsn: fragment.tsn, size: u64::from(fragment.size) });
+    }
+
+    #[cfg(test)]
+    fn count_step(&mut self) {
+        self.steps += 1;
+    }
+
+    #[cfg(not(test))]
+    const fn count_step(&self) {}
+
+    /// Where to look on from an acknowledged fragment.
+    fn leap(&mut self, sequence: u64) -> u64 {
+        let next = self.fragment(sequence).map_or(sequence + 1, |f| f.next);
+        let further = self.fragment(next).filter(|f| f.acknowledged).map_or(next, |f| f.next);
+        if let Some(fragment) = self.fragment_mut(sequence) {
+            fragment.next = further;
         }
+        further
     }
 
     /// A fragment in flight was lost. A message that is not to be sent again is given up. Returns
     /// the bytes that are no longer in flight.
     pub(crate) fn on_lost(&mut self, sequence: u64) -> u64 {
-        let Some(index) = sequence.checked_sub(self.first) else { return 0 };
-        let Some(fragment) = self.queue.get_mut(index as usize) else { return 0 };
+        let is_final = self.final_sequence == Some(sequence);
+        let Some(fragment) = self.fragment_mut(sequence) else { return 0 };
         if !std::mem::take(&mut fragment.in_flight) {
             return 0;
         }
         let size = u64::from(fragment.size);
+        let give_up = (!fragment.retransmit && !fragment.abandoned).then_some(fragment.message);
+        let again = !fragment.abandoned || is_final;
         self.outstanding -= size;
-        self.lost.insert(sequence);
-        if !fragment.retransmit && !fragment.abandoned {
-            let message = fragment.message;
+        if again {
+            self.lost.insert(sequence);
+        }
+        if let Some(message) = give_up {
             self.abandon_message(message);
         }
         size
@@ -545,8 +598,27 @@ impl SendFlow {
         self.queued
     }
 
+    /// What the session has taken account of, and bytes of memory that the flow costs now, of which
+    /// it takes account with that.
+    pub(crate) fn charge(&mut self) -> (u64, u64) {
+        let data = self.queued - self.queue.len() as u64 * FRAGMENT_OVERHEAD;
+        let options = self.startup_options.as_ref().map_or(0, Vec::capacity) as u64;
+        let places = self.queue.capacity() as u64 * FRAGMENT_OVERHEAD;
+        let memory = PLACE + options + data + places;
+        (std::mem::replace(&mut self.charged, memory), memory)
+    }
+
+    /// What the session has taken account of.
+    pub(crate) const fn charged(&self) -> u64 {
+        self.charged
+    }
+
     fn fragment(&self, sequence: u64) -> Option<&Fragment> {
         self.queue.get(sequence.checked_sub(self.first)? as usize)
+    }
+
+    fn fragment_mut(&mut self, sequence: u64) -> Option<&mut Fragment> {
+        self.queue.get_mut(sequence.checked_sub(self.first)? as usize)
     }
 
     fn next_sequence(&self) -> u64 {

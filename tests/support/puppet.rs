@@ -124,7 +124,7 @@ pub fn startup_plain(session_id: u32, plain: &[u8]) -> Vec<u8> {
     seal_plain(&mut Sealer::default_key(), session_id, plain)
 }
 
-fn seal(sealer: &mut Sealer, id: u32, header: &PacketHeader, chunks: &[Chunk<'_>]) -> Vec<u8> {
+pub fn seal(sealer: &mut Sealer, id: u32, header: &PacketHeader, chunks: &[Chunk<'_>]) -> Vec<u8> {
     let mut plain = Vec::new();
     header.encode(&mut plain);
     for chunk in chunks {

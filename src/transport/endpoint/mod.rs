@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the public face and the drain rule's methods |
 //! | `candidate.rs` | the addresses that an attempt asks, and what may be sent there |
+//! | `memory.rs` | bounds on what all sessions hold |
 //! | `initiate.rs` | attempts to open sessions (RFC 7016 §3.5.1.1.1) |
 //! | `respond.rs` | answers to hellos and keyings (§3.5.1.1.2), introductions (§3.5.1.4, §3.5.1.5) |
 //! | `startup.rs` | startup packets, in pieces if they are long (§3.4) |
@@ -13,6 +14,7 @@
 
 mod candidate;
 mod initiate;
+mod memory;
 mod respond;
 mod startup;
 mod table;
@@ -20,11 +22,12 @@ mod unproven;
 mod watch;
 
 pub(crate) use startup::Datagrams;
+pub use table::SESSION_ALLOWANCE;
 
 use super::event::Introduction;
 use super::job::{Outcome, PendingKey};
 use super::send_flow::{FlowOptions, MessageOptions};
-use super::session::{Context, Forwarded, Session, SessionStats, TimeCritical};
+use super::session::{Context, EndpointStats, Forwarded, Session, SessionStats, TimeCritical};
 use super::{
     Arrived, CloseReason, Computed, Config, Ecn, Event, FlowId, Interface, Job, Machine, Path,
     Role, SendError, SessionId, Time, Transmit, TransmitBuf,
@@ -36,6 +39,7 @@ use crate::crypto::{
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 use bytes::Bytes;
 use initiate::{Attempt, TAG_LEN};
+use memory::Evictions;
 use rand_core::CryptoRng;
 use respond::Pending;
 use startup::Startup;
@@ -77,6 +81,8 @@ pub struct Endpoint {
     /// How many of `events` are introductions: unverified senders cause those.
     introductions: usize,
     time_critical: TimeCritical,
+    counters: EndpointStats,
+    evictions: Evictions,
     /// The time of the latest input, for the timestamps of startup packets.
     now: Time,
 }
@@ -202,6 +208,8 @@ impl Endpoint {
             events: VecDeque::new(),
             introductions: 0,
             time_critical: TimeCritical::default(),
+            counters: EndpointStats::default(),
+            evictions: Evictions::default(),
             now: Time::ZERO,
         }
     }
@@ -252,6 +260,17 @@ impl Endpoint {
         (self.table.len(), self.attempts.len(), self.pending.len())
     }
 
+    /// Bytes of memory that flows cost, with everything that waits in them, beyond
+    /// [`SESSION_ALLOWANCE`] bytes of each session: what [`Config::max_memory`] bounds.
+    pub fn memory(&self) -> u64 {
+        self.table.memory()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> EndpointStats {
+        self.counters
+    }
+
     /// True if no session is open and the far ends of the closed ones know it: the endpoint can be
     /// dropped without harm. Sessions that the far end closed linger a while longer, in case it
     /// did not hear the answer, and do not count.
@@ -286,6 +305,7 @@ impl Endpoint {
         let entry = self.table.get_mut(session).ok_or(SendError::NoSession)?;
         entry.send(now, &self.config, flow, message, options)?;
         self.table.touch(session);
+        self.account(now, session);
         Ok(())
     }
 
@@ -325,7 +345,7 @@ impl Endpoint {
     ) -> Result<(), SendError> {
         let (entry, mut cx) = self.entry(now, session).ok_or(SendError::NoSession)?;
         entry.pause_flow(&mut cx, flow, paused)?;
-        self.table.touch(session);
+        self.settle(now, session);
         Ok(())
     }
 
@@ -370,6 +390,7 @@ impl Endpoint {
             now,
             config: &self.config,
             events: &mut self.events,
+            counters: &mut self.counters,
             time_critical: &mut self.time_critical,
         };
         Some((session, cx))
@@ -378,6 +399,7 @@ impl Endpoint {
     /// After a session was used: forgets it if it is over, else it may send, and its timer is set.
     fn settle(&mut self, now: Time, id: SessionId) {
         self.table.touch(id);
+        self.account(now, id);
         self.table.schedule(now, id);
     }
 

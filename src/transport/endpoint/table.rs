@@ -8,7 +8,16 @@ use crate::crypto::Fingerprint;
 use crate::transport::job::PendingKey;
 use crate::transport::{SessionId, Time};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Bytes of memory that the flows of a session may hold without being counted: some idle flows and
+/// short queues, as every session has them. The bound on these is the number of sessions.
+pub const SESSION_ALLOWANCE: u64 = 8 << 10;
+/// Memory of sessions is counted in multiples of this.
+const CHARGE_UNIT: u64 = 4096;
+/// Places that an empty collection keeps.
+const KEPT_PLACES: usize = 1024;
 
 /// What a timer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +39,15 @@ struct Entry {
     /// In the queue of those that may have something to send.
     queued: bool,
     scheduled: Option<Time>,
+    /// Memory that was taken account of, in bytes, beyond the allowance.
+    charged: u64,
+}
+
+/// What all sessions with one address come to.
+#[derive(Debug, Default)]
+struct Address {
+    sessions: usize,
+    memory: u64,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +58,9 @@ pub(super) struct Table {
     by_fingerprint: HashMap<Fingerprint, Vec<SessionId>>,
     /// Sessions that were opened by their far ends and not used yet.
     unconfirmed: HashMap<Fingerprint, Vec<SessionId>>,
-    per_ip: HashMap<IpAddr, usize>,
+    addresses: HashMap<IpAddr, Address>,
+    /// Memory of all sessions, in bytes, beyond the allowance of each.
+    memory: u64,
     /// Sessions that were opened by a keying.
     answered: HashMap<PendingKey, SessionId>,
     ready: VecDeque<SessionId>,
@@ -60,7 +80,38 @@ impl Table {
 
     /// Sessions with `ip`, closing ones included.
     pub(super) fn count_with(&self, ip: IpAddr) -> usize {
-        self.per_ip.get(&ip).copied().unwrap_or(0)
+        self.addresses.get(&source(ip)).map_or(0, |address| address.sessions)
+    }
+
+    /// Memory of all sessions, in bytes, beyond the allowance of each.
+    pub(super) const fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// Takes account of what a session holds now. Returns what all sessions with its address hold
+    /// if that has changed, and the address.
+    pub(super) fn charge(&mut self, id: SessionId) -> Option<(IpAddr, u64)> {
+        let entry = self.sessions.get_mut(&id)?;
+        let beyond = entry.session.memory().saturating_sub(SESSION_ALLOWANCE);
+        let memory = beyond.next_multiple_of(CHARGE_UNIT);
+        let before = std::mem::replace(&mut entry.charged, memory);
+        if before == memory {
+            return None;
+        }
+        self.memory = self.memory + memory - before;
+        let address = self.addresses.get_mut(&entry.ip)?;
+        address.memory = address.memory + memory - before;
+        Some((entry.ip, address.memory))
+    }
+
+    /// The sessions that hold memory beyond their allowance, those that hold most first; all, or
+    /// those with one address.
+    pub(super) fn heaviest(&self, ip: Option<IpAddr>) -> Vec<(u64, SessionId)> {
+        let of_ip = |entry: &Entry| ip.is_none_or(|ip| ip == entry.ip);
+        let heavy = self.sessions.iter().filter(|(_, entry)| entry.charged > 0 && of_ip(entry));
+        let mut heavy: Vec<_> = heavy.map(|(&id, entry)| (entry.charged, id)).collect();
+        heavy.sort_unstable_by(|a, b| b.cmp(a));
+        heavy
     }
 
     pub(super) fn contains(&self, id: SessionId) -> bool {
@@ -94,8 +145,8 @@ impl Table {
 
     pub(super) fn insert(&mut self, session: Session) {
         let id = session.id;
-        let ip = session.path.remote.ip();
-        *self.per_ip.entry(ip).or_default() += 1;
+        let ip = source(session.path.remote.ip());
+        self.addresses.entry(ip).or_default().sessions += 1;
         if let Some((key, _)) = &session.keying_answer {
             self.answered.insert(*key, id);
         }
@@ -103,7 +154,7 @@ impl Table {
             self.unconfirmed.entry(session.far.fingerprint()).or_default().push(id);
         }
         let session = Box::new(session);
-        self.sessions.insert(id, Entry { session, ip, queued: false, scheduled: None });
+        self.sessions.insert(id, Entry { session, ip, queued: false, scheduled: None, charged: 0 });
     }
 
     /// The session that this keying has opened.
@@ -133,12 +184,26 @@ impl Table {
         {
             self.answered.remove(key);
         }
-        let ip = entry.ip;
-        if let Some(count) = self.per_ip.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_ip.remove(&ip);
+        self.memory -= entry.charged;
+        if let Some(address) = self.addresses.get_mut(&entry.ip) {
+            address.sessions -= 1;
+            address.memory -= entry.charged;
+            if address.sessions == 0 {
+                self.addresses.remove(&entry.ip);
             }
+        }
+        self.give_back();
+    }
+
+    /// Gives memory back after many sessions are gone.
+    fn give_back(&mut self) {
+        shrink(&mut self.sessions);
+        shrink(&mut self.by_fingerprint);
+        shrink(&mut self.unconfirmed);
+        shrink(&mut self.answered);
+        shrink(&mut self.addresses);
+        if self.ready.is_empty() && self.ready.capacity() > KEPT_PLACES {
+            self.ready = VecDeque::new();
         }
     }
 
@@ -206,6 +271,22 @@ impl Table {
 
     pub(super) fn next_due(&self) -> Option<Time> {
         self.timers.first().map(|&(at, _)| at)
+    }
+}
+
+/// What counts as one source: an IPv4 address, or the network of 64 bits that one subscriber has
+/// of IPv6.
+pub(super) fn source(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+/// Gives most of an almost empty map's memory back.
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > KEPT_PLACES && map.len() < map.capacity() / 8 {
+        map.shrink_to(2 * map.len());
     }
 }
 

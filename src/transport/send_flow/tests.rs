@@ -191,3 +191,66 @@ fn a_gap_is_told_even_if_what_follows_turns_out_to_have_arrived() {
     ack(&mut flow, 2, &[]);
     assert!(!flow.is_ready() && flow.queue.is_empty());
 }
+
+/// Steps that one more acknowledgement of everything but the front costs, when `count` fragments
+/// were acknowledged like that before.
+fn steps_without_the_front(count: u64, ranges: impl Fn(u64) -> Vec<AckRange>) -> u64 {
+    let mut flow = flow();
+    flow.window = u64::MAX;
+    for tsn in 1..=count {
+        push(&mut flow, b"x", MessageOptions::RELIABLE);
+        send(&mut flow, tsn);
+    }
+    for round in 0..50 {
+        flow.on_ack(Time::ZERO, 1 << 40, 0, ranges(round).into_iter(), |_| ());
+    }
+    let before = flow.steps;
+    flow.on_ack(Time::ZERO, 1 << 40, 0, ranges(50).into_iter(), |_| ());
+    assert_eq!(flow.queue.len() as u64, count, "the front is not acknowledged");
+    flow.steps - before
+}
+
+#[test]
+fn hostile_ranges_acknowledged_again_cost_nothing() {
+    let count = 10_000;
+    assert!(steps_without_the_front(count, |_| vec![2..=count]) <= 3);
+    assert!(steps_without_the_front(count, |_| vec![2..=u64::MAX]) <= 3);
+    // Each time from another place.
+    assert!(steps_without_the_front(count, |round| vec![2 + round..=count - round]) <= 20);
+    // As many ranges as fit into a packet, all of them over the whole queue.
+    assert!(steps_without_the_front(count, |_| vec![2..=count; 500]) <= 1500);
+    let every_other = |_| (1..500).map(|i| 2 * i..=2 * i).collect();
+    assert!(steps_without_the_front(count, every_other) <= 1000);
+}
+
+#[test]
+fn every_fragment_is_acknowledged_once() {
+    let mut flow = flow();
+    for tsn in 1..=100 {
+        push(&mut flow, b"x", MessageOptions::RELIABLE);
+        send(&mut flow, tsn);
+    }
+    let mut acked: Vec<u64> = Vec::new();
+    for ranges in [vec![3..=5, 7..=9], vec![2..=8, 50..=60], vec![4..=55], vec![2..=100]] {
+        acked.extend(ack(&mut flow, 0, &ranges));
+    }
+    assert_eq!((acked.len(), acked.first()), (99, Some(&3)));
+    acked.extend(ack(&mut flow, 1, &[]));
+    acked.sort_unstable();
+    assert_eq!(acked, (1..=100).collect::<Vec<_>>());
+    assert_eq!((flow.outstanding, flow.queued, flow.queue.len()), (0, 0, 0));
+}
+
+#[test]
+fn what_is_given_up_does_not_wait_to_be_sent_again() {
+    let mut flow = flow();
+    for tsn in 1..=100 {
+        push(&mut flow, b"x", MessageOptions::ONCE);
+        send(&mut flow, tsn);
+    }
+    for sequence in 2..=100 {
+        flow.on_lost(sequence);
+    }
+    assert!(flow.lost.is_empty());
+    assert!(!flow.is_ready(), "the front is in flight");
+}

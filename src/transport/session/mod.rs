@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the session and what its owner does with it |
 //! | `receive.rs` | a packet arrived |
+//! | `receiving.rs` | the receiving flows, what they cost, and their timers |
 //! | `send.rs` | packets are put together |
 //! | `timers.rs` | a point in time was reached |
 //! | `mobility.rs` | the far end's address changed (§3.5.4.2) |
@@ -16,6 +17,7 @@ mod fragments;
 mod mobility;
 mod path_mtu;
 mod receive;
+mod receiving;
 mod send;
 mod timers;
 
@@ -25,7 +27,7 @@ use super::congestion::{Congestion, Pacer};
 use super::endpoint::Datagrams;
 use super::fragments::{Limits, Reassembly};
 use super::job::PendingKey;
-use super::recv_flow::{Outcome, RecvFlow};
+use super::recv_flow::{Delivery, Outcome};
 use super::rtt::Rtt;
 use super::send_flow::{FlowOptions, MessageOptions, SendFlow};
 use super::{CloseReason, Config, Event, FlowId, Path, Role, SendError, SessionId, Time};
@@ -35,6 +37,7 @@ use bytes::Bytes;
 use ecn::EcnState;
 use mobility::Mobility;
 use path_mtu::PathMtu;
+use receiving::ReceivingFlows;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -68,6 +71,7 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Time,
     pub(crate) config: &'a Config,
     pub(crate) events: &'a mut VecDeque<Event>,
+    pub(crate) counters: &'a mut EndpointStats,
     /// When any session of the endpoint last sent or received time critical data.
     pub(crate) time_critical: &'a mut TimeCritical,
 }
@@ -109,6 +113,20 @@ struct Sent {
 struct Pinging {
     first: Time,
     again: Time,
+}
+
+/// Counters of an endpoint, all about what it refused in order not to be used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Fragments that were treated as lost because there was no room to hold them.
+    pub fragments_refused: u64,
+    /// Receiving flows that were rejected because their session held too much
+    /// ([`Config::max_session_memory`]).
+    pub flows_rejected: u64,
+    /// Sessions that were closed because all of them together held too much
+    /// ([`Config::max_address_memory`], [`Config::max_memory`]).
+    pub sessions_evicted: u64,
 }
 
 /// Counters of one session.
@@ -156,7 +174,9 @@ pub(crate) struct Session {
     congestion: Box<dyn Congestion>,
     pacer: Pacer,
     send_flows: BTreeMap<u64, SendFlow>,
-    recv_flows: BTreeMap<u64, RecvFlow>,
+    /// Bytes that `send_flows` hold.
+    send_memory: u64,
+    recv_flows: ReceivingFlows,
     next_flow: u64,
     /// The flow that was served last, for taking turns.
     last_served: u64,
@@ -230,7 +250,8 @@ impl Session {
             congestion: config.controller.start(config.max_datagram as u64),
             pacer: Pacer::default(),
             send_flows: BTreeMap::new(),
-            recv_flows: BTreeMap::new(),
+            send_memory: 0,
+            recv_flows: ReceivingFlows::default(),
             next_flow: FIRST_FLOW,
             last_served: 0,
             sent: VecDeque::new(),
@@ -276,6 +297,7 @@ impl Session {
         let flow = SendFlow::new(id, metadata, options)?;
         self.next_flow += 1;
         self.send_flows.insert(id.0, flow);
+        self.charge(id.0);
         Ok(id)
     }
 
@@ -284,29 +306,31 @@ impl Session {
         &mut self,
         now: Time,
         config: &Config,
-        flow: FlowId,
+        flow_id: FlowId,
         message: Bytes,
         options: MessageOptions,
     ) -> Result<(), SendError> {
         self.must_be_open()?;
         let fragment_size = self.fragment_size();
-        let flow = self.send_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
-        flow.push(now, message, options, fragment_size, config.max_send_queue)
+        let flow = self.send_flows.get_mut(&flow_id.0).ok_or(SendError::NoFlow)?;
+        let pushed = flow.push(now, message, options, fragment_size, config.max_send_queue);
+        self.charge(flow_id.0);
+        pushed
     }
 
     /// Finishes a sending flow.
-    pub(crate) fn close_flow(&mut self, flow: FlowId) -> Result<(), SendError> {
+    pub(crate) fn close_flow(&mut self, id: FlowId) -> Result<(), SendError> {
         self.must_be_open()?;
-        let flow = self.send_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
+        let flow = self.send_flows.get_mut(&id.0).ok_or(SendError::NoFlow)?;
         flow.close();
+        self.charge(id.0);
         Ok(())
     }
 
     /// Rejects a receiving flow.
     pub(crate) fn reject_flow(&mut self, flow: FlowId, exception: u64) -> Result<(), SendError> {
         self.must_be_open()?;
-        let receiving = self.recv_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
-        if !receiving.reject(exception) {
+        if self.recv_flows.change(flow.0, |f| f.reject(exception)) != Some(true) {
             return Err(SendError::NoFlow);
         }
         self.queue_ack(flow.0);
@@ -321,14 +345,31 @@ impl Session {
         flow: FlowId,
         paused: bool,
     ) -> Result<(), SendError> {
-        let receiving = self.recv_flows.get_mut(&flow.0).ok_or(SendError::NoFlow)?;
-        let (session, events) = (self.id, &mut *cx.events);
-        let outcome = receiving.pause(cx.now, paused, &mut |delivery| {
-            events.push_back(delivery.into_event(session, flow));
-        });
+        let (session, now, events) = (self.id, cx.now, &mut *cx.events);
+        let mut sink = |delivery: Delivery| events.push_back(delivery.into_event(session, flow));
+        let outcome = self.recv_flows.change(flow.0, |f| f.pause(now, paused, &mut sink));
+        let outcome = outcome.ok_or(SendError::NoFlow)?;
         self.queue_ack(flow.0);
         self.note_outcome(cx, flow, &outcome);
         Ok(())
+    }
+
+    /// Bytes of memory that flows and pieces of packets cost, in either direction.
+    pub(crate) fn memory(&self) -> u64 {
+        self.received_memory() + self.send_memory
+    }
+
+    /// Bytes of memory that the far end's flows and pieces of packets cost.
+    fn received_memory(&self) -> u64 {
+        self.recv_flows.memory() + self.pieces.memory() as u64
+    }
+
+    /// Takes account of a sending flow that may have changed.
+    fn charge(&mut self, flow: u64) {
+        if let Some(flow) = self.send_flows.get_mut(&flow) {
+            let (before, after) = flow.charge();
+            self.send_memory = self.send_memory + after - before;
+        }
     }
 
     /// Bytes queued in a sending flow and not yet acknowledged.
@@ -370,9 +411,11 @@ impl Session {
 
     fn end_flows(&mut self) {
         self.send_flows.clear();
+        self.send_memory = 0;
         self.recv_flows.clear();
-        self.sent.clear();
-        self.ack_queue.clear();
+        self.pieces.clear();
+        self.sent = VecDeque::new();
+        self.ack_queue = VecDeque::new();
         self.outstanding = 0;
         self.ack_now = false;
         self.delayed_ack = None;
@@ -487,7 +530,8 @@ impl Session {
     }
 
     fn queue_ack(&mut self, flow: u64) {
-        if !self.ack_queue.contains(&flow) {
+        let queued = self.recv_flows.change(flow, |f| std::mem::replace(&mut f.ack_queued, true));
+        if queued == Some(false) {
             self.ack_queue.push_back(flow);
         }
     }

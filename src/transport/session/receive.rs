@@ -1,11 +1,11 @@
 //! A packet arrived for an open or closing session.
 
 use super::{
-    Context, FAR_CLOSE_LINGER, FlowId, MOBILITY_PING, RecvFlow, Session, State, TIME_CRITICAL, Time,
+    Context, FAR_CLOSE_LINGER, FlowId, MOBILITY_PING, Session, State, TIME_CRITICAL, Time,
 };
 use crate::crypto::Opened;
 use crate::transport::congestion::AckReport;
-use crate::transport::recv_flow::Received;
+use crate::transport::recv_flow::{Delivery, Received, RecvFlow};
 use crate::transport::send_flow::Acked;
 use crate::transport::{CloseReason, Ecn, Event, Path};
 use crate::wire::chunk::{
@@ -189,7 +189,7 @@ impl Session {
         options: Option<&[u8]>,
         fragment: Received<'_>,
     ) {
-        if !self.recv_flows.contains_key(&flow) {
+        if !self.recv_flows.contains(flow) {
             if self.recv_flows.len() >= cx.config.max_flows && !self.forget_complete_flow() {
                 return self.refuse_flow(flow, &fragment);
             }
@@ -197,16 +197,33 @@ impl Session {
         } else if options.is_some_and(|o| FlowStart::parse(o).is_none()) {
             self.reject_unasked(cx, flow);
         }
-        let Some(receiving) = self.recv_flows.get_mut(&flow) else { return };
-        let (session, flow_id, events) = (self.id, FlowId(flow), &mut *cx.events);
-        let outcome = receiving.receive(cx.now, fragment, u64::MAX, &mut |delivery| {
-            events.push_back(delivery.into_event(session, flow_id));
-        });
+        let room = cx.config.max_session_memory.saturating_sub(self.received_memory());
+        let (session, flow_id, now) = (self.id, FlowId(flow), cx.now);
+        let events = &mut *cx.events;
+        let mut sink = |delivery: Delivery| events.push_back(delivery.into_event(session, flow_id));
+        let receive = |f: &mut RecvFlow| f.receive(now, fragment, room, &mut sink);
+        let Some(outcome) = self.recv_flows.change(flow, receive) else { return };
+        cx.counters.fragments_refused += u64::from(outcome.refused);
         self.queue_ack(flow);
         if !self.ack_now && self.delayed_ack.is_none() {
             self.delayed_ack = Some(cx.now + DELAYED_ACK);
         }
         self.note_outcome(cx, flow_id, &outcome);
+        while self.received_memory() > cx.config.max_session_memory && self.reject_heaviest(cx) {}
+    }
+
+    /// Rejects the flow that costs most memory, because messages that come in order have used up
+    /// what the session may hold: nothing that was acknowledged is dropped of a flow that goes on.
+    /// False if there is none that could be rejected.
+    fn reject_heaviest(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(flow) = self.recv_flows.heaviest() else { return false };
+        let rejected = self.reject_flow(FlowId(flow), 0).is_ok();
+        if rejected {
+            cx.counters.flows_rejected += 1;
+            tracing::debug!(session = %self.id, flow, "too much memory for messages in progress");
+            cx.events.push_back(Event::FlowFinished { session: self.id, flow: FlowId(flow) });
+        }
+        rejected
     }
 
     /// Rejects a flow for which there is no room, without remembering it: each of its fragments is
@@ -229,9 +246,8 @@ impl Session {
     /// Makes room for a new receiving flow by forgetting the complete one that has answered
     /// repetitions longest. False if there is none.
     fn forget_complete_flow(&mut self) -> bool {
-        let lingering = self.recv_flows.iter().filter_map(|(&id, f)| Some((f.linger_until()?, id)));
-        let Some((_, oldest)) = lingering.min() else { return false };
-        self.recv_flows.remove(&oldest);
+        let Some(oldest) = self.recv_flows.oldest_complete() else { return false };
+        self.recv_flows.remove(oldest);
         true
     }
 
@@ -253,7 +269,7 @@ impl Session {
                 receiving.reject(0);
             }
         }
-        self.recv_flows.insert(id, receiving);
+        self.recv_flows.insert(receiving);
         self.ack_now = true;
     }
 
@@ -296,19 +312,20 @@ impl Session {
         if sending.take_writable() {
             cx.events.push_back(Event::Writable { session: self.id, flow: FlowId(flow) });
         }
+        self.charge(flow);
         self.finish_if_done(cx, flow);
     }
 
     fn finish_if_done(&mut self, cx: &mut Context<'_>, flow: u64) {
         if self.send_flows.get(&flow).is_some_and(|f| f.is_done()) {
-            self.send_flows.remove(&flow);
+            let charged = self.send_flows.remove(&flow).map_or(0, |flow| flow.charged());
+            self.send_memory -= charged;
             cx.events.push_back(Event::FlowDone { session: self.id, flow: FlowId(flow) });
         }
     }
 
     fn on_buffer_probe(&mut self, flow: u64) {
-        if let Some(receiving) = self.recv_flows.get_mut(&flow) {
-            receiving.should_ack = true;
+        if self.recv_flows.change(flow, |f| f.should_ack = true).is_some() {
             self.queue_ack(flow);
             self.ack_now = true;
         }
@@ -318,6 +335,7 @@ impl Session {
         let Some(sending) = self.send_flows.get_mut(&flow) else { return };
         let was_open = sending.is_open();
         if sending.on_rejected() && was_open {
+            self.charge(flow);
             let (session, flow) = (self.id, FlowId(flow));
             cx.events.push_back(Event::FlowRejected { session, flow, exception });
         }

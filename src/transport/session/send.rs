@@ -176,13 +176,18 @@ impl Session {
             self.ecn.on_report_sent();
         }
         while let Some(&flow) = self.ack_queue.front() {
-            if let Some(receiving) = self.recv_flows.get_mut(&flow).filter(|f| f.should_ack) {
-                let room = end.saturating_sub(out.len());
-                debug_assert!(out.len() > start);
-                if !receiving.assemble_ack(room, first, cx.config.bitmap_acks, cx.now, out) {
-                    return;
-                }
-                first = false;
+            let room = end.saturating_sub(out.len());
+            debug_assert!(out.len() > start);
+            let fits = self.recv_flows.change(flow, |f| {
+                let wanted = f.should_ack;
+                let bitmaps = cx.config.bitmap_acks;
+                let fits = !wanted || f.assemble_ack(room, first, bitmaps, cx.now, out);
+                f.ack_queued &= !fits;
+                first &= !(wanted && fits);
+                fits
+            });
+            if fits == Some(false) {
+                return;
             }
             self.ack_queue.pop_front();
         }

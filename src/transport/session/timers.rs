@@ -3,6 +3,7 @@
 use super::{
     CLOSE_REPEAT, Context, MOBILITY_PING, NEAR_CLOSE, Pinging, Session, State, UNCONFIRMED,
 };
+use crate::transport::recv_flow::RecvFlow;
 use crate::transport::{CloseReason, Time};
 use crate::wire::chunk::kind;
 use crate::wire::vlu;
@@ -58,6 +59,8 @@ impl Session {
         let timeout = self.rtt.timeout();
         for (&id, flow) in &mut self.send_flows {
             flow.expire(now);
+            let (before, after) = flow.charge();
+            self.send_memory = self.send_memory + after - before;
             if flow.probe_due(now, timeout) {
                 probes.push(id);
             }
@@ -67,13 +70,17 @@ impl Session {
             vlu::encode(id, &mut payload);
             self.push_control(None, kind::BUFFER_PROBE, &payload);
         }
-        for (&id, flow) in &mut self.recv_flows {
-            if flow.repetition_due(now) {
-                self.ack_queue.push_back(id);
-                self.ack_now = true;
+        while let Some(id) = self.recv_flows.pop_due(now) {
+            let state = |f: &mut RecvFlow| (f.repetition_due(now), f.linger_until().is_some());
+            match self.recv_flows.change(id, state) {
+                Some((true, _)) => {
+                    self.queue_ack(id);
+                    self.ack_now = true;
+                }
+                Some((_, true)) => self.recv_flows.remove(id),
+                _ => {}
             }
         }
-        self.recv_flows.retain(|_, flow| flow.linger_until().is_none_or(|until| until > now));
     }
 
     /// Keepalive (§3.5.4.1): an empty ping after silence, repeated until there is a sign of life.
@@ -122,12 +129,10 @@ impl Session {
             None => self.last_received + self.keepalive,
         };
         let flows = self.send_flows.values().filter_map(|flow| flow.next_timeout());
-        let receiving = self.recv_flows.values().filter_map(|flow| flow.next_timeout());
         let unconfirmed = (!self.confirmed).then(|| self.last_received + UNCONFIRMED);
         let path_mtu = self.path_mtu.next_timeout();
         let dead = self.unanswered_since.map(|since| since + self.dead_after);
         flows
-            .chain(receiving)
             .chain(
                 [
                     self.delayed_ack,
@@ -136,6 +141,7 @@ impl Session {
                     dead,
                     unconfirmed,
                     path_mtu,
+                    self.recv_flows.next_timeout(),
                     Some(ping),
                 ]
                 .into_iter()

@@ -1,0 +1,125 @@
+//! The receiving flows of a session, with what they cost and when they have something to do, so
+//! that neither has to be asked of every flow for every packet.
+
+use crate::transport::Time;
+use crate::transport::recv_flow::RecvFlow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Memory of a flow's place among the others: the nodes of the map may be half empty.
+const PLACE: u64 = (size_of::<RecvFlow>() + 2 * size_of::<u64>()) as u64;
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct ReceivingFlows {
+    flows: BTreeMap<u64, RecvFlow>,
+    memory: u64,
+    /// When a flow has something to do.
+    timers: BTreeSet<(Time, u64)>,
+    /// Complete flows, by when they can be forgotten.
+    complete: BTreeSet<(Time, u64)>,
+}
+
+/// What is known of a flow elsewhere.
+#[derive(PartialEq)]
+struct Known {
+    memory: u64,
+    timer: Option<Time>,
+    complete: Option<Time>,
+}
+
+impl Known {
+    fn of(flow: &RecvFlow) -> Self {
+        Self {
+            memory: flow.memory() + PLACE,
+            timer: flow.next_timeout(),
+            complete: flow.linger_until(),
+        }
+    }
+}
+
+impl ReceivingFlows {
+    pub(super) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.flows.contains_key(&id)
+    }
+
+    /// Bytes of memory of all of them.
+    pub(super) const fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    pub(super) fn insert(&mut self, flow: RecvFlow) {
+        let id = flow.id.0;
+        self.remove(id);
+        self.note(id, None, Some(&Known::of(&flow)));
+        self.flows.insert(id, flow);
+    }
+
+    /// Lets a flow do something. `None` if there is no such flow.
+    pub(super) fn change<R>(
+        &mut self,
+        id: u64,
+        change: impl FnOnce(&mut RecvFlow) -> R,
+    ) -> Option<R> {
+        let flow = self.flows.get_mut(&id)?;
+        let before = Known::of(flow);
+        let result = change(flow);
+        let after = Known::of(flow);
+        if before != after {
+            self.note(id, Some(&before), Some(&after));
+        }
+        Some(result)
+    }
+
+    pub(super) fn remove(&mut self, id: u64) {
+        if let Some(flow) = self.flows.remove(&id) {
+            self.note(id, Some(&Known::of(&flow)), None);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When some flow has something to do.
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// The next flow that has something to do by `now`; its timer is over unless the flow is
+    /// changed.
+    pub(super) fn pop_due(&mut self, now: Time) -> Option<u64> {
+        let &(at, id) = self.timers.first().filter(|&&(at, _)| at <= now)?;
+        self.timers.remove(&(at, id));
+        Some(id)
+    }
+
+    /// The complete flow that can be forgotten soonest.
+    pub(super) fn oldest_complete(&self) -> Option<u64> {
+        self.complete.first().map(|&(_, id)| id)
+    }
+
+    /// The flow that costs most.
+    pub(super) fn heaviest(&self) -> Option<u64> {
+        self.flows.iter().max_by_key(|(_, flow)| flow.memory()).map(|(&id, _)| id)
+    }
+
+    fn note(&mut self, id: u64, before: Option<&Known>, after: Option<&Known>) {
+        let memory = |known: Option<&Known>| known.map_or(0, |known| known.memory);
+        self.memory = self.memory + memory(after) - memory(before);
+        let timer = |known: Option<&Known>| Some((known?.timer?, id));
+        let complete = |known: Option<&Known>| Some((known?.complete?, id));
+        replace(&mut self.timers, timer(before), timer(after));
+        replace(&mut self.complete, complete(before), complete(after));
+    }
+}
+
+fn replace(set: &mut BTreeSet<(Time, u64)>, old: Option<(Time, u64)>, new: Option<(Time, u64)>) {
+    if let Some(old) = old {
+        set.remove(&old);
+    }
+    set.extend(new);
+}
