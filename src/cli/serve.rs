@@ -87,7 +87,7 @@ fn greeting(server: &Server) -> String {
 fn farewell(stopped: Result<ServerStats, StopError>) -> anyhow::Result<String> {
     let (stats, note) = match stopped {
         Ok(stats) => (stats, ""),
-        Err(StopError::Shutdown { stats, .. }) => (stats, "; some clients did not confirm"),
+        Err(StopError::Shutdown { stats, .. }) => (*stats, "; some clients did not confirm"),
         Err(error) => return Err(error.into()),
     };
     let minutes = stats.uptime.as_secs() / 60;

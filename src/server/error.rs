@@ -62,6 +62,6 @@ pub enum StopError {
         /// What was left undone.
         source: ShutdownError,
         /// The counters as they were before the stop.
-        stats: ServerStats,
+        stats: Box<ServerStats>,
     },
 }

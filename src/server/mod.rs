@@ -150,7 +150,7 @@ impl Server {
         self.handle
             .shutdown(grace)
             .await
-            .map_err(|source| StopError::Shutdown { source, stats })?;
+            .map_err(|source| StopError::Shutdown { source, stats: Box::new(stats) })?;
         Ok(stats)
     }
 
