@@ -63,6 +63,27 @@ async fn clients_are_told_when_the_server_stops() {
     assert!(matches!(server.stop(GRACE).await, Err(StopError::AlreadyStopped)));
 }
 
+/// A client that is gone does not hold the server up, nor its port.
+#[tokio::test]
+async fn a_client_that_is_gone_does_not_keep_the_port() {
+    let server = server(&[V4]).await;
+    let (uri, listen) = (server.client_uris().remove(0), server.local_addresses().to_vec());
+    let gone = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let connection = runtime.block_on(Connection::connect(&uri)).unwrap();
+        // As if its power had failed: nothing runs any more that could say goodbye.
+        runtime.shutdown_background();
+        connection
+    });
+    let connection = gone.await.unwrap();
+    let stopped = server.stop(Duration::from_millis(10)).await;
+    let Err(StopError::Shutdown { stats, .. }) = stopped else { panic!("{stopped:?}") };
+    assert_eq!(stats.rendezvous.clients, 1);
+    let again = Server::start(ServerConfig { listen, ..ServerConfig::default() }).await.unwrap();
+    again.stop(GRACE).await.unwrap();
+    drop(connection);
+}
+
 #[tokio::test]
 async fn a_client_comes_back_with_its_peer_id() {
     let first = server(&[V4]).await;

@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long clients have to confirm that the server stops.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long clients have to confirm that the server stops. Whoever is there does so in one round trip;
+/// the port must be free soon for the next server.
+const GRACE: Duration = Duration::from_millis(1500);
 
 /// Run a rendezvous server, where peers meet and join groups.
 ///
