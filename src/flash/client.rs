@@ -279,6 +279,14 @@ impl ClientConnection {
         }
     }
 
+    /// A message on a flow was longer than the transport takes, and begins with `head`. A call that
+    /// waits for an answer gets `NetConnection.Call.Failed`; the flow goes on.
+    pub fn on_message_too_long(&mut self, now: Time, flow: FlowId, head: &Bytes) {
+        if self.is_connected() && self.flows.contains(&flow) {
+            self.control.fail_long_call(now, head);
+        }
+    }
+
     /// The server finished a flow. If it is its control flow, that is an orderly close
     /// (RFC 7425 §5.3.6).
     pub fn on_flow_finished(&mut self, flow: FlowId) {

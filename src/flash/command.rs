@@ -107,6 +107,14 @@ impl Command {
         Ok(Self { name, transaction, object, args })
     }
 
+    /// Name and transaction of a command of which only the beginning is there.
+    pub(super) fn parse_head(values: &Bytes) -> Option<Self> {
+        let mut reader = Reader::new(values.clone());
+        let Ok(Value::String(name)) = next(&mut reader, "a name") else { return None };
+        let transaction = next(&mut reader, "a transaction number").ok()?.as_f64()?;
+        Some(Self::new(name, transaction, Vec::new()))
+    }
+
     /// The command as Flash Player sends it on a connection with this encoding.
     ///
     /// `connect` and its answer come before the negotiation and are always

@@ -1,6 +1,9 @@
 //! What both ends of a NetConnection do alike: flows, commands, calls and their answers.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::call::{MAX_CALLS, info};
 use super::{
@@ -107,6 +110,33 @@ impl Control {
         args: Vec<Value>,
     ) -> Result<(), FlashError> {
         self.send_command(now, &Command::new(name, 0.0, args))
+    }
+
+    /// The same, unless the values are longer than `limit` bytes.
+    pub(super) fn notify_within(
+        &mut self,
+        now: Time,
+        limit: usize,
+        name: &str,
+        args: Vec<Value>,
+    ) -> Result<(), FlashError> {
+        let body = Command::new(name, 0.0, args).encode(self.encoding)?;
+        if let Body::Command(_, values) = &body
+            && values.len() > limit
+        {
+            return Err(FlashError::CommandTooLong(values.len()));
+        }
+        self.send(now, body);
+        Ok(())
+    }
+
+    /// A message was longer than the transport takes, and begins with `head`: a call that waits for
+    /// an answer fails. Returns the name of the method.
+    pub(super) fn fail_long_call(&mut self, now: Time, head: &Bytes) -> Option<Arc<str>> {
+        let Body::Command(_, values) = Message::parse(head).ok()?.body else { return None };
+        let command = Command::parse_head(&values)?;
+        self.fail_call(now, &command, "the call is too long");
+        Some(command.name)
     }
 
     /// Expects no result of this call any more.

@@ -32,8 +32,9 @@ pub enum FlashError {
     /// A command has more arguments than [`MAX_ARGS`](super::command::MAX_ARGS).
     #[error("a command with more than {} arguments", super::command::MAX_ARGS)]
     TooManyArguments,
-    /// A command is longer than [`MAX_COMMAND_LEN`](super::command::MAX_COMMAND_LEN).
-    #[error("a command of {0} bytes: at most {max}", max = super::command::MAX_COMMAND_LEN)]
+    /// A command is longer than [`MAX_COMMAND_LEN`](super::command::MAX_COMMAND_LEN), or than its
+    /// sender wants it to be.
+    #[error("a command of {0} bytes is too long")]
     CommandTooLong(usize),
     /// A value cannot be read or written.
     #[error(transparent)]

@@ -15,6 +15,7 @@
 //! | [`action`] | what a connection asks of its session |
 //! | [`call`] | remote calls in both directions |
 //! | [`peer_info`] | §5.3.3 the addresses of a client |
+//! | `shared_object` | – remote shared objects, which are refused |
 //! | [`group_channel`] | – joining groups at the server |
 //! | [`client`] | §5.3 NetConnection, the client's end |
 //! | [`server`] | §5.3 NetConnection, the server's end |
@@ -32,6 +33,7 @@ pub mod message;
 pub mod metadata;
 pub mod peer_info;
 pub mod server;
+mod shared_object;
 pub mod uri;
 pub mod user_control;
 

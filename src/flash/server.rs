@@ -5,6 +5,7 @@ mod streams;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use super::action::EventQueue;
 use super::control::Control;
 use super::{
     Action, Body, Call, CallId, Command, FlashError, FlowDecision, FlowKind, FlowToken, Keepalive,
-    Message, Methods, ObjectEncoding, Responder, UserControl, peer_info,
+    Message, Methods, ObjectEncoding, Responder, UserControl, peer_info, shared_object,
 };
 use crate::amf::Value;
 use crate::transport::{FlowId, Time};
@@ -222,6 +223,23 @@ impl ServerConnection {
         self.control.notify(now, name, args)
     }
 
+    /// The same, unless the values are longer than `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`FlashError::NotConnected`], [`FlashError::CommandTooLong`], or what [`Command::encode`]
+    /// finds.
+    pub fn notify_within(
+        &mut self,
+        now: Time,
+        limit: usize,
+        name: &str,
+        args: Vec<Value>,
+    ) -> Result<(), FlashError> {
+        self.check_connected()?;
+        self.control.notify_within(now, limit, name, args)
+    }
+
     /// Answers a call of the client with a result, or with the information object of an error.
     ///
     /// # Errors
@@ -298,6 +316,19 @@ impl ServerConnection {
         }
     }
 
+    /// A message on a flow was longer than the transport takes, and begins with `head`. A call that
+    /// waits for an answer gets `NetConnection.Call.Failed`; the flow goes on. Returns the name of
+    /// the method, if it was a call.
+    pub fn on_message_too_long(
+        &mut self,
+        now: Time,
+        flow: FlowId,
+        head: &Bytes,
+    ) -> Option<Arc<str>> {
+        let calls = self.is_connected() && self.flows.contains_key(&flow);
+        if calls { self.control.fail_long_call(now, head) } else { None }
+    }
+
     /// The client finished a flow. If it is its control flow, that is an orderly close
     /// (RFC 7425 §5.3.6).
     pub fn on_flow_finished(&mut self, flow: FlowId) {
@@ -366,6 +397,11 @@ impl ServerConnection {
             }
             Body::UserControl(UserControl::PingRequest(value)) => {
                 self.control.answer_ping(now, value);
+            }
+            Body::Other { kind, payload } if self.is_connected() => {
+                if let Some(refusal) = shared_object::refusal(kind, &payload) {
+                    self.control.send(now, refusal);
+                }
             }
             _ => {}
         }

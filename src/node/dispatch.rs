@@ -39,6 +39,9 @@ impl Node {
             Event::Message { session, flow, message } => {
                 self.on_message(now, session, flow, message);
             }
+            Event::MessageTooLong { session, flow, head } => {
+                self.on_message_too_long(now, session, flow, &head);
+            }
             Event::FlowFinished { session, flow } => self.on_flow_finished(now, session, flow),
             Event::FlowRejected { session, flow, exception } => {
                 self.on_flow_rejected(now, session, flow, exception);
@@ -271,6 +274,20 @@ impl Node {
                 }
             }
             Receiver::Unclaimed => self.claim(now, session, flow, &message),
+        }
+    }
+
+    /// A call of the server fails; a flow of a member is rejected.
+    fn on_message_too_long(&mut self, now: Time, session: SessionId, flow: FlowId, head: &Bytes) {
+        tracing::warn!(%session, %flow, "a message was longer than the limit and was dropped");
+        match (self.receivers.get(&(session, flow)), &mut self.server) {
+            (Some(Receiver::Connection), Server::Session(server)) => {
+                server.connection.on_message_too_long(now, flow, head);
+            }
+            _ => {
+                let _ = self.endpoint.reject_flow(session, flow, 0);
+                self.on_flow_finished(now, session, flow);
+            }
         }
     }
 

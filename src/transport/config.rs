@@ -55,7 +55,8 @@ pub struct Config {
     pub dead_after: Duration,
     /// Receive buffer of a flow in bytes: what a sender may have in flight to it.
     pub receive_buffer: u64,
-    /// Largest message that is reassembled, in bytes; a flow that exceeds it is rejected.
+    /// Largest message that is reassembled, in bytes; a longer one is passed over and reported as
+    /// [`Event::MessageTooLong`](super::Event).
     pub max_message: usize,
     /// Bytes that may wait in a sending flow; above, [`SendError::Full`](super::SendError).
     pub max_send_queue: u64,

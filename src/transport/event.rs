@@ -103,6 +103,16 @@ pub enum Event {
         /// The receiving flow.
         flow: FlowId,
     },
+    /// A message is longer than [`Config::max_message`](super::Config) and is passed over. Told once
+    /// for each, as soon as it is known; the flow goes on behind it.
+    MessageTooLong {
+        /// In which session.
+        session: SessionId,
+        /// The receiving flow.
+        flow: FlowId,
+        /// How it begins, 512 bytes at most.
+        head: Bytes,
+    },
     /// The far end finished a flow and every message of it was delivered.
     FlowFinished {
         /// In which session.

@@ -13,6 +13,8 @@ pub const COMPLETE_LINGER: Duration = Duration::from_secs(120);
 /// First and longest time after which an exception is told again, as the observed player does.
 const EXCEPTION_REPEAT: Duration = Duration::from_millis(500);
 const EXCEPTION_REPEAT_MAX: Duration = Duration::from_secs(10);
+/// How much of a message that is too long is given to the user, in bytes.
+const HEAD: usize = 512;
 /// How much is set aside for a message of several fragments, at most, before more than its first
 /// has arrived.
 const MAX_EXPECTED: usize = 65_536;
@@ -47,6 +49,8 @@ pub(crate) enum Delivery {
     /// At least one message is missing here (§3.6.1.2). Told as soon as it is known, once between
     /// two messages.
     Gap,
+    /// A message is longer than the bound, and is passed over; this is how it begins.
+    TooLong(Bytes),
 }
 
 impl Delivery {
@@ -54,6 +58,7 @@ impl Delivery {
         match self {
             Self::Message(message) => Event::Message { session, flow, message },
             Self::Gap => Event::Gap { session, flow },
+            Self::TooLong(head) => Event::MessageTooLong { session, flow, head },
         }
     }
 }
@@ -67,8 +72,6 @@ pub(crate) struct Outcome {
     pub(crate) ack_now: bool,
     /// There is no room for the fragment: it was not taken, and is not acknowledged.
     pub(crate) refused: bool,
-    /// A message exceeded the bound; the flow rejects itself.
-    pub(crate) too_long: bool,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,8 @@ pub(crate) struct RecvFlow {
     held: HeldFragments,
     /// The message that is being put together, if its beginning has been seen.
     assembling: Option<BytesMut>,
+    /// The rest of a message that was too long is passed over.
+    passing_over: bool,
     /// How long the last message of several fragments was: the next is likely to be alike.
     expected: usize,
     /// Every fragment up to this one was delivered or dropped.
@@ -107,6 +112,7 @@ impl RecvFlow {
             final_sequence: None,
             held: HeldFragments::default(),
             assembling: None,
+            passing_over: false,
             expected: 0,
             delivered: 0,
             gap_told: false,
@@ -188,18 +194,9 @@ impl RecvFlow {
         self.delivered = fragment.sequence;
         self.assemble(fragment.control, fragment.data, sink);
         let mut outcome = Outcome::default();
-        self.reject_if_too_long(&mut outcome);
         outcome.ack_now |= self.advertised.is_some_and(|blocks| blocks < 2)
             || self.buffered() + 1024 > self.capacity;
         outcome
-    }
-
-    fn reject_if_too_long(&mut self, outcome: &mut Outcome) {
-        if self.assembling.as_ref().is_some_and(|m| m.len() > self.max_message) {
-            outcome.too_long = true;
-            self.reject(0);
-            outcome.ack_now = true;
-        }
     }
 
     /// True if holding this fragment would exceed the buffer. The next in order is always taken,
@@ -228,22 +225,14 @@ impl RecvFlow {
             return self.settle_rejected(now, outcome);
         }
         if !self.paused {
-            self.deliver_through(self.seen.cumulative(), outcome, sink);
-            if outcome.too_long {
-                return;
-            }
+            self.deliver_through(self.seen.cumulative(), sink);
         }
         if self.final_sequence == Some(self.delivered) {
             self.complete(now, outcome);
         }
     }
 
-    fn deliver_through(
-        &mut self,
-        cumulative: u64,
-        outcome: &mut Outcome,
-        sink: &mut impl FnMut(Delivery),
-    ) {
+    fn deliver_through(&mut self, cumulative: u64, sink: &mut impl FnMut(Delivery)) {
         let mut held = std::mem::take(&mut self.held);
         while let Some(fragment) = held.first()
             && fragment.sequence <= cumulative
@@ -253,10 +242,6 @@ impl RecvFlow {
             }
             self.delivered = fragment.sequence;
             self.assemble(fragment.control, fragment.data, sink);
-            self.reject_if_too_long(outcome);
-            if outcome.too_long {
-                return;
-            }
             held.drop_first();
         }
         self.held = held;
@@ -268,12 +253,22 @@ impl RecvFlow {
     /// Passes over fragments that were given up. The final one alone, given up, is how a sender
     /// finishes that has nothing left to send, and no loss.
     fn skip_through(&mut self, sequence: u64, sink: &mut impl FnMut(Delivery)) {
-        let lone = sequence == self.delivered + 1 && self.assembling.is_none();
+        let lone = sequence == self.delivered + 1 && !self.is_in_message();
         if !lone || self.final_sequence != Some(sequence) {
-            self.assembling = None;
+            self.drop_message();
             self.tell_gap(sink);
         }
         self.delivered = sequence;
+    }
+
+    /// True between the first fragment of a message and its last.
+    fn is_in_message(&self) -> bool {
+        self.assembling.is_some() || self.passing_over
+    }
+
+    fn drop_message(&mut self) {
+        self.assembling = None;
+        self.passing_over = false;
     }
 
     fn tell_gap(&mut self, sink: &mut impl FnMut(Delivery)) {
@@ -306,9 +301,9 @@ impl RecvFlow {
     /// is complete.
     fn assemble(&mut self, control: FragmentControl, data: &[u8], sink: &mut impl FnMut(Delivery)) {
         let begins = matches!(control, FragmentControl::Whole | FragmentControl::Begin);
-        if begins == self.assembling.is_some() {
+        if begins == self.is_in_message() {
             // A message without its end, or an end without its message.
-            self.assembling = None;
+            self.drop_message();
             self.tell_gap(sink);
         }
         match control {
@@ -323,8 +318,17 @@ impl RecvFlow {
             }
             FragmentControl::Middle | FragmentControl::End => {}
         }
-        let Some(message) = &mut self.assembling else { return };
+        let Some(message) = &mut self.assembling else {
+            self.passing_over &= control != FragmentControl::End;
+            return;
+        };
         message.extend_from_slice(data);
+        if message.len() > self.max_message {
+            let head = Bytes::copy_from_slice(&message[..message.len().min(HEAD)]);
+            self.assembling = None;
+            self.passing_over = control != FragmentControl::End;
+            return sink(Delivery::TooLong(head));
+        }
         if control == FragmentControl::End
             && let Some(message) = self.assembling.take()
         {

@@ -32,6 +32,7 @@ fn receive(flow: &mut RecvFlow, fragment: Received<'_>) -> Got {
     let (mut messages, mut gaps) = (Vec::new(), Vec::new());
     let outcome = flow.receive(Time::ZERO, fragment, u64::MAX, &mut |delivery| match delivery {
         Delivery::Message(message) => messages.push(message),
+        Delivery::TooLong(_) => panic!("no message is too long here"),
         Delivery::Gap => gaps.push(messages.len()),
     });
     Got { messages, gaps, outcome }
@@ -41,6 +42,7 @@ fn pause(flow: &mut RecvFlow, paused: bool) -> Vec<Bytes> {
     let mut messages = Vec::new();
     flow.pause(Time::ZERO, paused, &mut |delivery| match delivery {
         Delivery::Message(message) => messages.push(message),
+        Delivery::TooLong(_) => panic!("no message is too long here"),
         Delivery::Gap => panic!("nothing is missing"),
     });
     messages
@@ -179,12 +181,29 @@ fn hostile_sender_to_a_paused_flow_is_bounded() {
 }
 
 #[test]
-fn hostile_endless_message_rejects_the_flow() {
+fn a_message_that_is_too_long_is_passed_over() {
     let mut flow = flow();
-    receive(&mut flow, part(1, Begin, &[0; 900]));
-    let outcome = receive(&mut flow, part(2, Middle, &[0; 900]));
-    assert!(outcome.too_long && !flow.is_open());
-    assert_eq!(flow.buffered(), 0);
+    let mut told = Vec::new();
+    let mut take = |flow: &mut RecvFlow, part: Received<'_>| {
+        let _ = flow.receive(Time::ZERO, part, u64::MAX, &mut |delivery| told.push(delivery));
+        flow.buffered()
+    };
+    assert_eq!(take(&mut flow, part(1, Begin, &[1; 900])), 900);
+    // Hostile: it has no end.
+    assert!((2..100).all(|n| take(&mut flow, part(n, Middle, &[2; 900])) == 0));
+    take(&mut flow, part(100, End, &[3; 900]));
+    take(&mut flow, part(101, Whole, b"next"));
+    take(&mut flow, part(102, Begin, &[4; 900]));
+    take(&mut flow, part(103, End, &[4; 900]));
+    take(&mut flow, part(104, Begin, &[5; 1000]));
+    // Cut off by another one.
+    take(&mut flow, part(105, Middle, &[5; 1000]));
+    take(&mut flow, part(106, Whole, b"last"));
+    let head = |byte| Delivery::TooLong(Bytes::from(vec![byte; HEAD]));
+    let message = |text: &'static [u8]| Delivery::Message(Bytes::from_static(text));
+    let expected = [head(1), message(b"next"), head(4), head(5), Delivery::Gap, message(b"last")];
+    assert_eq!(told, expected);
+    assert!(flow.is_open() && flow.buffered() == 0);
 }
 
 #[test]

@@ -539,7 +539,7 @@ impl Session {
     /// Turns what a receiving flow brought about, beside messages, into an event.
     fn note_outcome(&mut self, cx: &mut Context<'_>, flow: FlowId, outcome: &Outcome) {
         self.ack_now |= outcome.ack_now;
-        if outcome.finished || outcome.too_long {
+        if outcome.finished {
             cx.events.push_back(Event::FlowFinished { session: self.id, flow });
         }
     }
