@@ -9,6 +9,9 @@ use crate::transport::{FlowId, FlowOptions, MessageOptions, Priority, SessionId,
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 
+/// Characters of a method's name in an event.
+const MAX_NAME_LOGGED: usize = 64;
+
 /// A client's `GC` flow.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
@@ -28,10 +31,12 @@ pub(super) struct Client {
     pub(super) announced: bool,
     /// Addresses that the client has reported.
     pub(super) reported: Reported,
+    /// It has sent a message that was too long, and that was reported.
+    sent_too_long: bool,
     /// When it was pinged for the sake of a newcomer.
     pub(super) probed: Option<Time>,
     pub(super) memberships: BTreeMap<FlowId, Membership>,
-    flows: BTreeMap<FlowToken, FlowId>,
+    pub(super) flows: BTreeMap<FlowToken, FlowId>,
     tokens: HashMap<FlowId, FlowToken>,
 }
 
@@ -43,6 +48,7 @@ impl Client {
             deadline: Some(deadline),
             announced: false,
             reported: Reported::default(),
+            sent_too_long: false,
             probed: None,
             memberships: BTreeMap::new(),
             flows: BTreeMap::new(),
@@ -97,6 +103,26 @@ impl Rendezvous {
             return;
         }
         client.connection.on_message(now, flow, message);
+        self.serve(now, session);
+    }
+
+    /// A message was longer than [`Config::max_message`](crate::transport::Config).
+    pub(super) fn on_message_too_long(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        flow: FlowId,
+        head: &Bytes,
+    ) {
+        let Some(client) = self.clients.get_mut(&session) else { return };
+        let method = client.connection.on_message_too_long(now, flow, head);
+        let first = !std::mem::replace(&mut client.sent_too_long, true);
+        let peer = client.peer;
+        if first {
+            let limit = self.config.transport.max_message;
+            let method = method.map(|name| name.chars().take(MAX_NAME_LOGGED).collect());
+            self.report(RendezvousEvent::MessageTooLong { peer, method, limit });
+        }
         self.serve(now, session);
     }
 
@@ -162,7 +188,7 @@ impl Rendezvous {
     }
 
     /// Carries out what a client's connection asks for, and answers it.
-    fn serve(&mut self, now: Time, session: SessionId) {
+    pub(super) fn serve(&mut self, now: Time, session: SessionId) {
         loop {
             while let Some(action) =
                 self.clients.get_mut(&session).and_then(|c| c.connection.poll_action())
@@ -203,6 +229,7 @@ impl Rendezvous {
                     self.stats.addresses_refused += refused as u64;
                 }
             }
+            ServerEvent::Call(call) => self.on_call(now, session, call),
             ServerEvent::Closed => self.endpoint.close(now, session),
             _ => {}
         }

@@ -2,7 +2,8 @@
 //!
 //! Clients connect by NetConnection, tell their addresses, and join groups. The server introduces
 //! peers to each other (RFC 7016 §3.5.1.4, §3.5.1.5) and tells a new group member of others
-//! (`protocol-notes/netgroup-membership.md`). It never carries what peers say to each other.
+//! (`protocol-notes/netgroup-membership.md`). It carries nothing that peers say to each other, but for
+//! the short messages of `relay`.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -12,17 +13,19 @@
 //! | `introduce.rs` | introductions, and how many of them there may be |
 //! | `addresses.rs` | the addresses that a client reports, and who is told of them |
 //! | `newcomers.rs` | new members, until they have met somebody |
+//! | `relay.rs` | short messages from one client to another |
 
 mod addresses;
 mod client;
 mod groups;
 mod introduce;
 mod newcomers;
+mod relay;
 
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
-use crate::flash::{Keepalive, ServerConfig, ServerConnection};
+use crate::flash::{Keepalive, Methods, ServerConfig, ServerConnection};
 use crate::transport::{
     Config, Endpoint, EndpointStats, Event, FlowId, Layer, Random, SessionId, Time,
 };
@@ -31,6 +34,8 @@ use groups::Groups;
 use introduce::Budgets;
 pub use introduce::IntroductionLimits;
 use newcomers::Newcomers;
+pub use relay::RelayLimits;
+use relay::Relays;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -59,6 +64,8 @@ pub struct RendezvousConfig {
     pub introduce_members: usize,
     /// Groups that one client may join; further joins are refused.
     pub max_groups_per_client: usize,
+    /// How much clients may send to each other by `relay`.
+    pub relay: RelayLimits,
     /// Members of one group; further joins are refused.
     pub max_members_per_group: usize,
     /// How many introductions there may be.
@@ -78,6 +85,7 @@ impl Default for RendezvousConfig {
             linger_refused: Duration::from_secs(2),
             introduce_members: 12,
             max_groups_per_client: 64,
+            relay: RelayLimits::default(),
             max_members_per_group: 100_000,
             introductions: IntroductionLimits::default(),
             own_addresses: Vec::new(),
@@ -123,6 +131,16 @@ pub enum RendezvousEvent {
         /// Members now.
         members: usize,
     },
+    /// A client has sent a message that was dropped because of its length. Told once for each
+    /// client; calls that wait for an answer have failed.
+    MessageTooLong {
+        /// Its peer ID.
+        peer: Fingerprint,
+        /// The method that it called, if it was a call: 64 characters at most.
+        method: Option<String>,
+        /// The longest message that is taken, in bytes.
+        limit: usize,
+    },
     /// Somebody was introduced to a client.
     Introduced {
         /// Who asked.
@@ -144,6 +162,10 @@ pub struct RendezvousStats {
     pub connected: u64,
     /// Introductions made.
     pub introductions: u64,
+    /// Calls of `relay` that were passed on.
+    pub relayed: u64,
+    /// Calls of `relay` that were not.
+    pub relays_refused: u64,
     /// Hellos for peers that are not here.
     pub unknown_peers: u64,
     /// Hellos ignored because one address asked for too many.
@@ -168,6 +190,7 @@ pub struct Rendezvous {
     groups: Groups,
     budgets: Budgets,
     newcomers: Newcomers,
+    relays: Relays,
     /// Clients that have to do something by a time, or are closed.
     deadlines: BTreeSet<(Time, SessionId)>,
     events: VecDeque<RendezvousEvent>,
@@ -184,6 +207,7 @@ impl Rendezvous {
         choices: Random,
     ) -> Self {
         let endpoint = Endpoint::new(config.transport.clone(), identity.into(), random);
+        let relay = config.relay;
         Self {
             budgets: Budgets::new(config.introductions),
             config,
@@ -192,6 +216,7 @@ impl Rendezvous {
             clients: HashMap::new(),
             groups: Groups::default(),
             newcomers: Newcomers::default(),
+            relays: Relays::new(relay),
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             stats: RendezvousStats::default(),
@@ -264,6 +289,9 @@ impl Rendezvous {
             Event::Message { session, flow, message } => {
                 self.on_message(now, session, flow, &message);
             }
+            Event::MessageTooLong { session, flow, head } => {
+                self.on_message_too_long(now, session, flow, &head);
+            }
             Event::FlowFinished { session, flow } => self.on_flow_finished(now, session, flow),
             Event::FlowRejected { session, flow, exception } => {
                 self.on_flow_rejected(now, session, flow, exception);
@@ -276,6 +304,7 @@ impl Rendezvous {
         ServerConfig {
             keepalive: self.advice(),
             properties: Value::Null,
+            methods: Methods::named([relay::METHOD]),
             ..ServerConfig::default()
         }
     }

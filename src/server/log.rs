@@ -3,7 +3,7 @@
 use super::service::Event;
 use crate::driver::Events;
 use crate::rendezvous::{RendezvousEvent, RendezvousStats};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// Logs until the server has stopped.
 pub(super) async fn run(mut events: Events<Event>) {
@@ -28,6 +28,9 @@ fn log(event: &RendezvousEvent) {
         }
         RendezvousEvent::Left { peer, group, members } => {
             debug!(%peer, %group, members, "left a group");
+        }
+        RendezvousEvent::MessageTooLong { peer, method, limit } => {
+            warn!(%peer, ?method, limit, "a message was longer than the limit and was dropped");
         }
         RendezvousEvent::Introduced { from, to } => debug!(%from, %to, "introduced"),
         _ => {}

@@ -1,14 +1,16 @@
 //! A rendezvous server and members of a group on a virtual network.
 
 use super::{quick, secs};
+use rtmfp::amf::Value;
 use rtmfp::crypto::{Epd, Fingerprint, Identity, IdentityConfig};
 use rtmfp::flash::group_channel::ServerMessage;
 use rtmfp::flash::{
-    Action, ClientConfig, ClientConnection, ClientEvent, FlowDecision, FlowToken, Uri,
+    Action, CallId, ClientConfig, ClientConnection, ClientEvent, FlowDecision, FlowToken, Methods,
+    ObjectEncoding, Uri,
 };
 use rtmfp::group::{GroupEvent, GroupSpec, GroupSpecBuilder};
 use rtmfp::node::{GroupHandle, Node, NodeConfig, NodeEvent};
-use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
+use rtmfp::rendezvous::{Rendezvous, RendezvousConfig, RendezvousEvent};
 use rtmfp::sim::{Actor, Link, Network, NodeId};
 use rtmfp::transport::{
     Config, Endpoint, Event, FlowId, FlowOptions, Layer, Machine, MessageOptions, OpenId, Time,
@@ -54,22 +56,31 @@ pub struct Lazy {
     attempts: Vec<(OpenId, Time)>,
     /// Of whom it was told, and when.
     pub told: Vec<(Time, Fingerprint)>,
+    /// What happened to its connection.
+    pub events: Vec<ClientEvent>,
+    encoding: ObjectEncoding,
+    joins: bool,
+    /// Its session with the server was closed.
+    pub closed: bool,
+    /// The messages on the server's control flow.
+    pub raw: Vec<bytes::Bytes>,
 }
 
 pub enum Host {
-    Server(Box<Rendezvous>),
+    /// With its events, if somebody wants to see them.
+    Server(Box<Rendezvous>, Option<Vec<RendezvousEvent>>),
     Member(Box<Member>),
     Lazy(Box<Lazy>),
 }
 
 impl Host {
     pub fn server(&self) -> &Rendezvous {
-        let Self::Server(server) = self else { panic!("not a server") };
+        let Self::Server(server, _) = self else { panic!("not a server") };
         server
     }
 
     pub fn server_mut(&mut self) -> &mut Rendezvous {
-        let Self::Server(server) = self else { panic!("not a server") };
+        let Self::Server(server, _) = self else { panic!("not a server") };
         server
     }
 
@@ -83,6 +94,11 @@ impl Host {
         member
     }
 
+    pub fn lazy_mut(&mut self) -> &mut Lazy {
+        let Self::Lazy(lazy) = self else { panic!("not a lazy client") };
+        lazy
+    }
+
     pub fn lazy(&self) -> &Lazy {
         let Self::Lazy(lazy) = self else { panic!("not a lazy client") };
         lazy
@@ -94,7 +110,7 @@ impl Layer for Host {
 
     fn inner(&self) -> &Self::Inner {
         match self {
-            Self::Server(server) => &**server,
+            Self::Server(server, _) => &**server,
             Self::Member(member) => &member.node,
             Self::Lazy(lazy) => &lazy.endpoint,
         }
@@ -102,7 +118,7 @@ impl Layer for Host {
 
     fn inner_mut(&mut self) -> &mut Self::Inner {
         match self {
-            Self::Server(server) => &mut **server,
+            Self::Server(server, _) => &mut **server,
             Self::Member(member) => &mut member.node,
             Self::Lazy(lazy) => &mut lazy.endpoint,
         }
@@ -110,7 +126,7 @@ impl Layer for Host {
 
     fn poll_own_timeout(&self) -> Option<Time> {
         match self {
-            Self::Server(_) => None,
+            Self::Server(..) => None,
             Self::Member(member) => member.retry_at,
             Self::Lazy(lazy) => lazy.attempts.iter().map(|&(_, until)| until).min(),
         }
@@ -131,8 +147,12 @@ impl Layer for Host {
 impl Actor for Host {
     fn react(&mut self, now: Time) -> bool {
         match self {
-            Self::Server(server) => {
-                while server.poll_event().is_some() {}
+            Self::Server(server, seen) => {
+                let events = std::iter::from_fn(|| server.poll_event());
+                match seen {
+                    Some(seen) => seen.extend(events),
+                    None => events.for_each(drop),
+                }
                 false
             }
             Self::Member(member) => member.react(now),
@@ -180,7 +200,9 @@ impl Lazy {
         match event {
             Event::SessionOpened { session, opens, .. } => {
                 if self.connection.is_none() {
-                    let config = ClientConfig::default();
+                    let methods = Methods::All;
+                    let encoding = self.encoding;
+                    let config = ClientConfig { methods, encoding, ..ClientConfig::default() };
                     let connection = ClientConnection::connect(now, config, &uri(), Vec::new());
                     self.connection = Some((session, connection.unwrap()));
                 }
@@ -204,13 +226,15 @@ impl Lazy {
                 }
                 if self.control == Some(flow) {
                     connection.on_message(now, flow, &message);
-                    while let Some(event) = connection.poll_event() {
-                        if let ClientEvent::Connected { .. } = event {
-                            let association = connection.server_flow();
-                            self.join(now, session, association);
-                            return;
-                        }
+                    self.raw.push(message);
+                    let events: Vec<_> = std::iter::from_fn(|| connection.poll_event()).collect();
+                    let association = connection.server_flow();
+                    let connected =
+                        events.iter().any(|event| matches!(event, ClientEvent::Connected { .. }));
+                    if connected && self.joins {
+                        self.join(now, session, association);
                     }
+                    self.events.extend(events);
                 } else if let Ok(ServerMessage::Connect(peer)) = ServerMessage::parse(&message) {
                     self.told.push((now, peer));
                     let epd = Epd::for_fingerprint(peer);
@@ -218,8 +242,51 @@ impl Lazy {
                     self.attempts.push((open, now + Self::PATIENCE));
                 }
             }
+            Event::SessionClosed { session, .. } => {
+                self.closed |= self.connection.as_ref().is_some_and(|(at, _)| *at == session);
+            }
             _ => {}
         }
+    }
+
+    /// Calls a method of the server.
+    pub fn call(&mut self, now: Time, name: &str, args: Vec<Value>) -> CallId {
+        let (_, connection) = self.connection.as_mut().unwrap();
+        let call = connection.call(now, name, args).unwrap();
+        self.carry_out(now);
+        call
+    }
+
+    /// Calls a method of the server and wants no answer.
+    pub fn notify(&mut self, now: Time, name: &str, args: Vec<Value>) {
+        let (_, connection) = self.connection.as_mut().unwrap();
+        connection.notify(now, name, args).unwrap();
+        self.carry_out(now);
+    }
+
+    /// Sends bytes on the control flow.
+    pub fn send_raw(&mut self, now: Time, message: Vec<u8>) {
+        let (session, connection) = self.connection.as_ref().unwrap();
+        let flow = self.flows[&connection.control_flow().unwrap()];
+        let reliable = MessageOptions::RELIABLE;
+        self.endpoint.send(now, *session, flow, message.into(), reliable).unwrap();
+    }
+
+    /// What came of a call.
+    pub fn outcome(&self, of: CallId) -> Option<&Result<Value, Value>> {
+        self.events.iter().find_map(|event| match event {
+            ClientEvent::Answered { call, outcome } if *call == of => Some(outcome),
+            _ => None,
+        })
+    }
+
+    /// The calls by the server so far: method and arguments.
+    pub fn called(&self) -> Vec<(String, Vec<Value>)> {
+        let calls = self.events.iter().filter_map(|event| match event {
+            ClientEvent::Call(call) => Some((call.name.to_string(), call.args.clone())),
+            _ => None,
+        });
+        calls.collect()
     }
 
     fn join(
@@ -320,6 +387,11 @@ impl Meeting {
 
     /// A lazy client connects and joins.
     pub fn add_lazy(&mut self) -> NodeId {
+        self.add_client(ObjectEncoding::Amf3, true)
+    }
+
+    /// A client connects, and may join.
+    pub fn add_client(&mut self, encoding: ObjectEncoding, joins: bool) -> NodeId {
         let address = self.next_address();
         let network = &mut self.network;
         let mut random = network.random();
@@ -335,8 +407,25 @@ impl Meeting {
             control: None,
             attempts: Vec::new(),
             told: Vec::new(),
+            events: Vec::new(),
+            encoding,
+            joins,
+            closed: false,
+            raw: Vec::new(),
         };
         network.add(&address, Host::Lazy(Box::new(lazy)))
+    }
+
+    /// Keeps the events of the server from now on.
+    pub fn watch_server(&mut self) {
+        let Host::Server(_, seen) = &mut self.network[self.server] else { panic!("no server") };
+        seen.get_or_insert_default();
+    }
+
+    /// What [`watch_server`](Self::watch_server) has kept.
+    pub fn server_events(&self) -> &[RendezvousEvent] {
+        let Host::Server(_, seen) = &self.network[self.server] else { panic!("no server") };
+        seen.as_deref().unwrap_or_default()
     }
 
     /// The server loses its power and is back, with another certificate, after `down`.
@@ -353,5 +442,5 @@ fn start_server(network: &mut Network<Host>, mut config: RendezvousConfig) -> No
     let identity = Identity::generate(&IdentityConfig::default(), &mut random);
     let choices = Box::new(network.random());
     let server = Rendezvous::new(config, identity, Box::new(random), choices);
-    network.add(SERVER, Host::Server(Box::new(server)))
+    network.add(SERVER, Host::Server(Box::new(server), None))
 }

@@ -1,0 +1,121 @@
+//! Short messages from one client to another: `nc.call("relay", null, peerID, …)` of one becomes
+//! `onRelay(peerID, …)` of the other (`protocol-notes/flash-profile.md`, subject "relay").
+//!
+//! Applications find each other with it before they are connected, so it is little that is relayed:
+//! what is too long, too much, or for somebody who does not take it, is refused.
+
+use super::Rendezvous;
+use crate::amf::Value;
+use crate::crypto::Fingerprint;
+use crate::flash::Call;
+use crate::transport::buckets::Buckets;
+use crate::transport::{Rate, SessionId, Time};
+
+/// The method of the server, and that of the far client.
+pub(super) const METHOD: &str = "relay";
+const FAR_METHOD: &str = "onRelay";
+/// Clients of which is counted what they relay; further ones share one count.
+const MAX_COUNTED: usize = 65_536;
+
+/// How much clients may send to each other by `relay`; beyond that, calls fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// Bytes of AMF of one call, the peer ID included.
+    pub message: usize,
+    /// Calls by one client.
+    pub from_client: Rate,
+    /// Calls for one client.
+    pub to_client: Rate,
+    /// Bytes that wait for a client that does not take them.
+    pub queue: u64,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self {
+            message: 8 << 10,
+            from_client: Rate { burst: 40, per_second: 10 },
+            to_client: Rate { burst: 80, per_second: 40 },
+            queue: 64 << 10,
+        }
+    }
+}
+
+/// What has been relayed lately.
+#[derive(Debug)]
+pub(super) struct Relays {
+    from_client: Buckets<SessionId>,
+    to_client: Buckets<SessionId>,
+}
+
+impl Relays {
+    pub(super) fn new(limits: RelayLimits) -> Self {
+        Self {
+            from_client: Buckets::new(limits.from_client, MAX_COUNTED),
+            to_client: Buckets::new(limits.to_client, MAX_COUNTED),
+        }
+    }
+}
+
+impl Rendezvous {
+    /// A client calls a method.
+    pub(super) fn on_call(&mut self, now: Time, session: SessionId, call: Call) {
+        let outcome = match &*call.name {
+            METHOD => self.relay(now, session, call.args),
+            _ => return,
+        };
+        let count = match outcome {
+            Ok(()) => &mut self.stats.relayed,
+            Err(_) => &mut self.stats.relays_refused,
+        };
+        *count += 1;
+        let outcome = outcome.map(|()| Value::Undefined).map_err(|why| {
+            tracing::debug!(%session, why, "not relayed");
+            Value::object([
+                ("level", "error"),
+                ("code", "NetConnection.Call.Failed"),
+                ("description", why),
+            ])
+        });
+        let client = self.clients.get_mut(&session);
+        if let (Some(client), Some(responder)) = (client, call.responder) {
+            let answered = client.connection.answer(now, responder, outcome);
+            debug_assert_eq!(answered, Ok(()), "plain values have an encoding");
+        }
+    }
+
+    fn relay(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        mut args: Vec<Value>,
+    ) -> Result<(), &'static str> {
+        let limits = self.config.relay;
+        if !self.relays.from_client.spend(now, session, 1) {
+            return Err("too many calls");
+        }
+        let Some(from) = self.clients.get(&session).map(|client| client.peer) else {
+            return Err("not connected");
+        };
+        let to = args.first().and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let to: Fingerprint = to.ok_or("the first argument is no peer ID")?;
+        let far = self.endpoint.session_with(to).ok_or("no such peer")?;
+        let client = self.clients.get_mut(&far).filter(|c| c.connection.is_connected());
+        let client = client.ok_or("no such peer")?;
+        let flow = client.connection.control_flow().and_then(|token| client.flows.get(&token));
+        let queued = flow.map_or(0, |&flow| self.endpoint.queued(far, flow));
+        if queued + limits.message as u64 > limits.queue {
+            return Err("the peer does not take what it is sent");
+        }
+        if !self.relays.to_client.spend(now, far, 1) {
+            return Err("the peer gets too many calls");
+        }
+        args[0] = Value::from(from.to_string().as_str());
+        let sent = client.connection.notify_within(now, limits.message, FAR_METHOD, args);
+        sent.map_err(|_| "the call is too long")?;
+        if far != session {
+            self.serve(now, far);
+        }
+        Ok(())
+    }
+}
