@@ -3,14 +3,15 @@
 use super::check;
 use super::destination::{self, Output, Stream};
 use super::key_log::KeyLogArgs;
+use super::listen::{self, Listen};
 use super::outcome::TimedOut;
 use super::patience::{Patience, after, connecting};
 use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
-use super::share::{say, server_of};
+use super::share::say;
 use super::signals::Signals;
 use super::situation::Situation;
-use super::{STOP_GRACE, format};
+use super::{STOP_GRACE, format, via};
 use anyhow::{Context, bail};
 use rtmfp::crypto::Fingerprint;
 use rtmfp::flash::Uri;
@@ -20,7 +21,6 @@ use rtmfp::vod::session::{Completed, News, Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{Destination, Fetch, FetchConfig, ShareLink};
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub(crate) struct FetchArgs {
     timeout: Option<Duration>,
 
     /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = via::parse)]
     via: Option<Uri>,
 
     /// Replace the file if a different one of its name exists
@@ -71,10 +71,10 @@ pub(crate) struct FetchArgs {
     #[arg(long, conflicts_with_all = ["force", "seed_for"])]
     check: bool,
 
-    /// UDP address to send and receive from; may be given several times
-    /// [default: 0.0.0.0:0 and [::]:0, any free port]
-    #[arg(long, value_name = "ADDR")]
-    listen: Vec<SocketAddr>,
+    /// UDP address to send and receive from: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several
+    /// times [default: all addresses, any free port]
+    #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
+    listen: Vec<Listen>,
 
     #[command(flatten)]
     key_log: KeyLogArgs,
@@ -146,11 +146,11 @@ fn config(
 ) -> anyhow::Result<FetchConfig> {
     let mut link = args.link;
     if let Some(uri) = &args.via {
-        (link.server, link.app) = server_of(uri)?;
+        (link.server, link.app) = via::server_of(uri)?;
         link.also.clear();
     }
     let mut config = FetchConfig::new(link, destination);
-    config.listen = args.listen;
+    config.listen = listen::addresses(args.listen);
     config.key_log = args.key_log.open()?;
     if args.force {
         config.overwrite = Overwrite::Replace;

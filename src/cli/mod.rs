@@ -7,6 +7,8 @@
 //! | `fit` | text and bars as wide and high as the terminal |
 //! | `patience`, `situation` | waiting: how long, and why nothing comes |
 //! | `outcome` | exit status, errors in words |
+//! | `listen` | addresses as people write them |
+//! | `via` | the server that `--via` names |
 //! | `log` | what `tracing` says, between the progress |
 //! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
@@ -27,6 +29,7 @@ mod format;
 mod groupspec;
 mod join;
 mod key_log;
+mod listen;
 mod log;
 mod outcome;
 mod output_file;
@@ -37,6 +40,7 @@ mod serve;
 mod share;
 mod signals;
 mod situation;
+mod via;
 mod wireshark;
 
 use clap::{Parser, Subcommand};

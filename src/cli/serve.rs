@@ -1,12 +1,12 @@
 //! `rtmfp serve`: the rendezvous server.
 
 use super::key_log::KeyLogArgs;
+use super::listen::{self, Listen};
 use super::signals::Signals;
 use anyhow::Context;
 use rtmfp::server::{Server, ServerConfig, ServerStats, StopError};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,9 +22,10 @@ const GRACE: Duration = Duration::from_millis(1500);
 Example:
   rtmfp serve --listen 0.0.0.0:1935 --identity server.identity")]
 pub(crate) struct ServeArgs {
-    /// UDP address to listen on; may be given several times [default: 0.0.0.0:1935 and [::]:1935]
-    #[arg(long, short, value_name = "ADDR")]
-    listen: Vec<SocketAddr>,
+    /// UDP address to listen on: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several times
+    /// [default: 1935, at all addresses]
+    #[arg(long, short, value_name = "ADDR", value_parser = listen::server_address)]
+    listen: Vec<Listen>,
 
     /// File that keeps the server's certificate and keys; made if it does not exist
     ///
@@ -47,7 +48,10 @@ pub(crate) struct ServeArgs {
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let defaults = ServerConfig::default();
-    let listen = if args.listen.is_empty() { defaults.listen } else { args.listen };
+    let listen = match args.listen.is_empty() {
+        true => defaults.listen,
+        false => listen::addresses(args.listen),
+    };
     let mut config = ServerConfig { listen, identity_file: args.identity, ..defaults };
     config.key_log = args.key_log.open()?;
     if args.librtmfp {

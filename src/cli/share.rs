@@ -2,16 +2,16 @@
 
 use super::fit::{self, Size};
 use super::key_log::KeyLogArgs;
+use super::listen::{self, Listen};
 use super::patience::connecting;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
-use super::{STOP_GRACE, embedded, format};
+use super::{STOP_GRACE, embedded, format, via};
 use anyhow::{Context, bail, ensure};
 use rtmfp::flash::Uri;
 use rtmfp::server::Server;
 use rtmfp::vod::session::News;
 use rtmfp::vod::{CHUNK_SIZE, DescriptorForm, ServerAddress, Share, ShareConfig, SourceFile};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
@@ -33,7 +33,7 @@ pub(crate) struct ShareArgs {
     group: Option<String>,
 
     /// Use this rendezvous server: rtmfp://HOST[:PORT]/APP [default: one in this process]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = via::parse)]
     via: Option<Uri>,
 
     /// How object 0 describes the file: an object, with hashes, or a bare number
@@ -43,10 +43,10 @@ pub(crate) struct ShareArgs {
     #[arg(long, value_name = "object|number", default_value_t)]
     descriptor: DescriptorForm,
 
-    /// UDP address to send and receive from; may be given several times
-    /// [default: 0.0.0.0:0 and [::]:0, any free port]
-    #[arg(long, value_name = "ADDR")]
-    listen: Vec<SocketAddr>,
+    /// UDP address to send and receive from: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several
+    /// times [default: all addresses, any free port]
+    #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
+    listen: Vec<Listen>,
 
     #[command(flatten)]
     key_log: KeyLogArgs,
@@ -54,7 +54,7 @@ pub(crate) struct ShareArgs {
 
 pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
-    let via = args.via.as_ref().map(server_of).transpose()?;
+    let via = args.via.as_ref().map(via::server_of).transpose()?;
     check(&args.file)?;
     let key_log = args.key_log.open()?;
     let source = tokio::select! {
@@ -107,17 +107,8 @@ fn config(
     config.app = app;
     config.group = args.group;
     config.form = args.descriptor;
-    config.listen = args.listen;
+    config.listen = listen::addresses(args.listen);
     Ok(config)
-}
-
-/// The server and the application of a URL.
-pub(crate) fn server_of(uri: &Uri) -> anyhow::Result<(ServerAddress, String)> {
-    let (host, port) = uri.server().context("--via needs a server: write rtmfp://HOST/APP")?;
-    let host = host.to_string();
-    let server = ServerAddress::new(host.trim_matches(['[', ']']), port)
-        .with_context(|| format!("--via {uri}: not a name or address of a server"))?;
-    Ok((server, uri.app().to_owned()))
 }
 
 fn check(file: &Path) -> anyhow::Result<()> {

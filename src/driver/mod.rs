@@ -58,6 +58,7 @@ mod key_log;
 pub(crate) mod output;
 mod random;
 mod readiness;
+mod resolve;
 mod socket;
 mod sockets;
 mod stats;
@@ -73,6 +74,7 @@ pub use jobs::MAX_WAITING_JOBS;
 pub use key_log::{KeyLogFile, KeyLogFileError};
 pub use output::{Access, InOrder, OutputPlace, write_whole};
 pub use random::os_random;
+pub use resolve::{MAX_ADDRESSES, ascii_host, resolve};
 pub use sockets::{MAX_SOCKETS, Sockets};
 pub use stats::Stats;
 

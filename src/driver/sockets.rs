@@ -82,8 +82,9 @@ impl Sockets {
         Ok(Self { all, joined, held, logged_unroutable: false })
     }
 
-    /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` is left out if there is an IPv4
-    /// address beside it, and likewise `0.0.0.0` on a host without IPv4. A warning is logged.
+    /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` and `[::1]` are left out if there is
+    /// an IPv4 address beside them, and likewise `0.0.0.0` and `127.0.0.1` on a host without IPv4.
+    /// A warning is logged.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl Sockets {
         loop {
             match Self::bind(&wanted) {
                 Err(BindError::NoSuchFamily { address, source })
-                    if address.ip().is_unspecified()
+                    if (address.ip().is_unspecified() || address.ip().is_loopback())
                         && wanted.iter().any(|other| other.is_ipv4() != address.is_ipv4()) =>
                 {
                     let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };

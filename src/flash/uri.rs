@@ -31,7 +31,9 @@ pub struct Uri {
 /// The host of a URI.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// A name: all its IPv4 and IPv6 addresses are candidates.
+    /// A name: all its IPv4 and IPv6 addresses are candidates. Perhaps internationalised, as given.
+    /// Also an IPv6 address with a zone, `fe80::1%eth0`, which only the operating system
+    /// understands.
     Name(String),
     /// An address literal.
     Ip(IpAddr),
@@ -59,17 +61,13 @@ pub enum UriError {
     #[error("the URI does not begin with rtmfp:; write rtmfp://host/app")]
     Scheme,
     /// Something else than `//` after `rtmfp:`.
-    #[error(
-        "two slashes are missing after rtmfp:; write rtmfp://host/app, or rtmfp: alone to work without a server"
-    )]
+    #[error("two slashes are missing after rtmfp:; write rtmfp://host/app")]
     NoAuthority,
     /// A user name or password.
     #[error("user:password@ in the URI is not supported; give credentials as arguments of connect")]
     UserInfo,
     /// No host.
-    #[error(
-        "the URI names no host; write rtmfp://host/app, or rtmfp: alone to work without a server"
-    )]
+    #[error("the URI names no host; write rtmfp://host/app")]
     NoHost,
     /// A character that no host name contains.
     #[error("the host name contains {0:?}")]
@@ -159,8 +157,7 @@ fn parse_authority(authority: &str) -> Result<(Host, u16), UriError> {
         Some(literal) => {
             let (address, port) =
                 literal.split_once(']').ok_or_else(|| UriError::Ipv6(literal.into()))?;
-            let ip: Ipv6Addr = address.parse().map_err(|_| UriError::Ipv6(address.into()))?;
-            (Host::Ip(ip.into()), port)
+            (parse_literal(address)?, port)
         }
         None => {
             let end = authority.find(':').unwrap_or(authority.len());
@@ -171,6 +168,20 @@ fn parse_authority(authority: &str) -> Result<(Host, u16), UriError> {
         }
     };
     Ok((host, parse_port(port)?))
+}
+
+/// An IPv6 address, perhaps with a zone: `fe80::1%eth0`, or `fe80::1%25eth0` (RFC 6874).
+fn parse_literal(address: &str) -> Result<Host, UriError> {
+    let error = || UriError::Ipv6(address.into());
+    let (ip, zone) = address.split_once('%').map_or((address, None), |(ip, zone)| (ip, Some(zone)));
+    let ip: Ipv6Addr = ip.parse().map_err(|_| error())?;
+    let Some(zone) = zone else { return Ok(Host::Ip(ip.into())) };
+    let zone = zone.strip_prefix("25").filter(|rest| !rest.is_empty()).unwrap_or(zone);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    match !zone.is_empty() && zone.chars().all(is_name) {
+        true => Ok(Host::Name(format!("{ip}%{zone}"))),
+        false => Err(error()),
+    }
 }
 
 fn parse_name(name: &str) -> Result<Host, UriError> {
@@ -218,6 +229,7 @@ impl fmt::Display for Uri {
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Name(zoned) if zoned.contains(':') => write!(f, "[{zoned}]"),
             Self::Name(name) => f.write_str(name),
             Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
             Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
@@ -249,6 +261,8 @@ mod tests {
         assert_eq!(parts("rtmfp://host:"), expect("host", 1935, ""));
         assert_eq!(parts("rtmfp://[::1]:80/a"), expect("[::1]", 80, "a"));
         assert_eq!(parts("rtmfp://[2001:db8::2]/a"), expect("[2001:db8::2]", 1935, "a"));
+        assert_eq!(parts("rtmfp://[fe80::1%eth0]:80/a"), expect("[fe80::1%eth0]", 80, "a"));
+        assert_eq!(parts("rtmfp://[fe80::1%25eth0]/a"), expect("[fe80::1%eth0]", 1935, "a"));
         assert_eq!(parts("rtmfp://h/live/test?x=1"), expect("h", 1935, "live/test?x=1"));
         assert_eq!(parts("rtmfp://h?x=1"), expect("h", 1935, "?x=1"));
         assert_eq!(parts("rtmfp://h//a"), expect("h", 1935, "/a"));
@@ -286,6 +300,8 @@ mod tests {
         assert_eq!(error("rtmfp://:80/a"), UriError::NoHost);
         assert_eq!(error("rtmfp://::1/a"), UriError::Unbracketed("::1".into()));
         assert_eq!(error("rtmfp://[::1/a"), UriError::Ipv6("::1".into()));
+        assert_eq!(error("rtmfp://[::1%]/a"), UriError::Ipv6("::1%".into()));
+        assert_eq!(error("rtmfp://[::1%a%b]/a"), UriError::Ipv6("::1%a%b".into()));
         assert_eq!(error("rtmfp://[1.2.3.4]/a"), UriError::Ipv6("1.2.3.4".into()));
         assert_eq!(error("rtmfp://[::1]80/a"), UriError::Port("80".into()));
         for port in ["0", "65536", "+80", "x", "80:80"] {

@@ -17,9 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// Addresses of a server that are tried at the same time.
-const MAX_CANDIDATES: usize = 16;
-
 /// How it stands with a connection to its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -238,16 +235,10 @@ impl fmt::Debug for Connection {
 /// The addresses of the URI's server.
 async fn resolve(uri: &Uri) -> Result<Vec<SocketAddr>, ConnectError> {
     let (host, port) = uri.server().ok_or(ConnectError::Serverless)?;
-    let name = match host {
-        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
-        Host::Name(name) => name,
-    };
-    let host = || name.clone();
-    let found = tokio::net::lookup_host((name.as_str(), port)).await;
-    let found = found.map_err(|source| ConnectError::Resolve { host: host(), source })?;
-    let addresses: Vec<_> = found.take(MAX_CANDIDATES).collect();
-    if addresses.is_empty() {
-        return Err(ConnectError::NoAddress { host: host() });
+    match host {
+        Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, port)]),
+        Host::Name(name) => driver::resolve(name, port)
+            .await
+            .map_err(|source| ConnectError::Resolve { host: name.clone(), source }),
     }
-    Ok(addresses)
 }

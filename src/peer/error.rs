@@ -26,12 +26,6 @@ pub enum ConnectError {
         /// What the resolver says.
         source: io::Error,
     },
-    /// The name is known, but has no address.
-    #[error("{host} has no address")]
-    NoAddress {
-        /// The name.
-        host: String,
-    },
     /// No socket.
     #[error(transparent)]
     Listen(#[from] BindError),

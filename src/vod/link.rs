@@ -33,6 +33,7 @@ use super::chunker::{CHUNK_SIZE, MAX_CHUNK_SIZE};
 use super::descriptor::Descriptor;
 use super::hash::Digest256;
 use super::layout::Layout;
+use crate::driver::ascii_host;
 use crate::range::MAX_INDEX;
 
 /// Scheme of a share link.
@@ -139,14 +140,16 @@ pub struct ServerAddress {
 }
 
 impl ServerAddress {
-    /// An address of `host`, a DNS name, an IPv4 or an IPv6 address (without brackets).
+    /// An address of `host`, a DNS name, perhaps an internationalised one, an IPv4 address, or an IPv6
+    /// address without brackets, perhaps with a zone (`fe80::1%eth0`).
     pub fn new(host: &str, port: u16) -> Result<Self, LinkError> {
-        let is_v6 = host.parse::<Ipv6Addr>().is_ok();
+        let is_ipv6 = is_ipv6(host);
         let is_name = !host.is_empty()
             && host.len() <= 253
             && !host.starts_with('-')
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        if port == 0 || !(is_v6 || is_name) {
+            && host.chars().all(|c| c.is_alphanumeric() || "-._".contains(c))
+            && ascii_host(host).is_ok();
+        if port == 0 || !(is_ipv6 || is_name) {
             return Err(LinkError::Address(host.to_owned()));
         }
         Ok(Self { host: host.to_ascii_lowercase(), port })
@@ -161,6 +164,13 @@ impl ServerAddress {
     pub fn port(&self) -> u16 {
         self.port
     }
+}
+
+/// Whether this is an IPv6 address, perhaps with a zone.
+fn is_ipv6(host: &str) -> bool {
+    let (ip, zone) = host.split_once('%').unwrap_or((host, "0"));
+    let is_zone = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    ip.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.bytes().all(is_zone)
 }
 
 impl fmt::Display for ServerAddress {
@@ -180,7 +190,9 @@ impl FromStr for ServerAddress {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once(']').ok_or_else(error)?;
-                host.parse::<Ipv6Addr>().map_err(|_| error())?;
+                if !is_ipv6(host) {
+                    return Err(error());
+                }
                 match port {
                     "" => (host, None),
                     _ => (host, Some(port.strip_prefix(':').ok_or_else(error)?)),

@@ -12,11 +12,12 @@ mod waiting;
 
 use super::format::{self, printable};
 use super::key_log::KeyLogArgs;
+use super::listen::{self, Listen};
 use super::outcome::TimedOut;
 use super::patience::{after, connecting};
 use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
-use super::{STOP_GRACE, share};
+use super::{STOP_GRACE, via};
 use anyhow::{Context, anyhow, bail, ensure};
 use objects::{Objects, parse_ranges};
 use rtmfp::flash::Uri;
@@ -27,7 +28,6 @@ use rtmfp::peer::{
 };
 use rtmfp::range::IndexSet;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(crate) struct JoinArgs {
     spec: GroupSpec,
 
     /// The rendezvous server at which the group meets: rtmfp://HOST[:PORT][/APP]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = via::parse)]
     via: Uri,
 
     /// End after this time, connecting included: 30s, 15m, 2h [default: stay until Ctrl-C]
@@ -96,10 +96,10 @@ pub(crate) struct JoinArgs {
     #[arg(long)]
     json: bool,
 
-    /// UDP address to send and receive from; may be given several times
-    /// [default: 0.0.0.0:0 and [::]:0, any free port]
-    #[arg(long, value_name = "ADDR")]
-    listen: Vec<SocketAddr>,
+    /// UDP address to send and receive from: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several
+    /// times [default: all addresses, any free port]
+    #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
+    listen: Vec<Listen>,
 
     #[command(flatten)]
     key_log: KeyLogArgs,
@@ -116,7 +116,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     }
     let mut config = PeerConfig { key_log: args.key_log.open()?, ..PeerConfig::default() };
     if !args.listen.is_empty() {
-        config.listen = args.listen;
+        config.listen = listen::addresses(args.listen);
     }
     let (out, via) = (Out::new(args.json), args.via);
     screen::line(&format!("connecting to {via}"));
@@ -151,7 +151,6 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
 /// Refuses what cannot work, before anybody is asked.
 fn check(args: &JoinArgs) -> anyhow::Result<()> {
     let spec = &args.spec;
-    share::server_of(&args.via)?;
     ensure!(
         !spec.peer_to_peer_disabled(),
         "this groupspec forbids connections among members (peerToPeerDisabled): there is nobody to \

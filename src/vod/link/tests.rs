@@ -55,6 +55,17 @@ fn ipv6_further_servers_and_application() {
 }
 
 #[test]
+fn internationalised_names_and_zones_are_kept_as_given() {
+    for server in ["bücher.example:1935", "[fe80::1%eth0]:1935"] {
+        let text = format!("rtmfp-share://{server}/1/group={GROUP}");
+        let link = parse(&text).unwrap();
+        assert_eq!(link.to_string(), text);
+        assert_eq!(link.server_url(&link.server), format!("rtmfp://{server}/"));
+        assert!(crate::flash::Uri::parse(&link.server_url(&link.server)).is_ok());
+    }
+}
+
+#[test]
 fn another_version_is_named() {
     let error = parse("rtmfp-share://h/2/anything/at all").unwrap_err();
     assert_eq!(error, LinkError::Whitespace);

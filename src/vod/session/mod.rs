@@ -48,7 +48,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 /// host speaks, on ports that the operating system chooses.
 pub(super) fn open_sockets(listen: &[SocketAddr]) -> Result<Sockets, BindError> {
     if !listen.is_empty() {
-        return Sockets::bind(listen);
+        return Sockets::bind_available(listen);
     }
     let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
