@@ -1,31 +1,72 @@
 //! The rendezvous server that `share` brings along when it is told no other.
 
+use super::public_address::PublicAddress;
+use super::screen;
 use anyhow::Context;
 use rtmfp::driver::{BindError, KeyLogFile};
+use rtmfp::flash::uri::DEFAULT_PORT;
 use rtmfp::server::{Server, ServerConfig, ServerError};
 use rtmfp::vod::ServerAddress;
 use rtmfp::vod::link::MAX_SERVERS;
 use std::net::SocketAddr;
 
-/// Starts a server at RTMFP's port, or, if that is taken, at one that the operating system chooses.
-pub(crate) async fn start(key_log: Option<KeyLogFile>) -> anyhow::Result<Server> {
-    let config = ServerConfig { key_log, ..ServerConfig::default() };
-    let server = match Server::start(config.clone()).await {
-        Err(ServerError::Listen(BindError::PortTaken { .. })) => {
-            let any_port = config.listen.iter().map(|a| SocketAddr::new(a.ip(), 0)).collect();
-            Server::start(ServerConfig { listen: any_port, ..config }).await
+/// Starts a server on the addresses that `listen` names, or on all, at the first of `ports` that is
+/// free, or, if none is, at one that the operating system chooses.
+pub(crate) async fn start(
+    listen: &[SocketAddr],
+    ports: &[u16],
+    key_log: Option<KeyLogFile>,
+) -> anyhow::Result<Server> {
+    let default = ServerConfig::default_listen();
+    let at = if listen.is_empty() { &default } else { listen };
+    // The file's own socket has the port that was asked for.
+    let is_free = |port: &u16| !listen.iter().any(|address| address.port() == *port);
+    for port in ports.iter().copied().filter(is_free).chain([0]) {
+        let listen = with_port(at, port);
+        let key_log = key_log.clone();
+        match Server::start(ServerConfig { listen, key_log, ..ServerConfig::default() }).await {
+            Err(ServerError::Listen(BindError::PortTaken { .. })) if port != 0 => {}
+            started => {
+                return started
+                    .context("cannot start a rendezvous server (--via URL uses another one)");
+            }
         }
-        started => started,
-    };
-    server.context("cannot start a rendezvous server (--via URL uses another one)")
+    }
+    anyhow::bail!("no port is free for a rendezvous server")
 }
 
-/// Where others reach it, for a link: this host's addresses, or, on a host without network, its
-/// loopback address.
-pub(crate) fn addresses(server: &Server) -> anyhow::Result<Vec<ServerAddress>> {
+/// These addresses with another port, each once.
+fn with_port(addresses: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for mut address in addresses.iter().copied() {
+        address.set_port(port);
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
+}
+
+/// Where others reach it, for a link: the public address, and this host's addresses, or, on a host
+/// without network, its loopback address, with a warning if nobody asked for that.
+pub(crate) fn addresses(
+    server: &Server,
+    public: Option<&PublicAddress>,
+) -> anyhow::Result<Vec<ServerAddress>> {
     let all = server.client_addresses();
-    let outside: Vec<SocketAddr> = all.iter().copied().filter(|a| !a.ip().is_loopback()).collect();
-    let usable = if outside.is_empty() { all } else { outside };
+    let (inside, outside): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        all.into_iter().partition(|a| a.ip().is_loopback());
+    let is_asked_for = server.local_addresses().iter().all(|local| local.ip().is_loopback());
+    if outside.is_empty() && public.is_none() && !is_asked_for {
+        screen::line(
+            "WARNING: this host has no network: the link works on this computer only \
+             (--public-address names another address)",
+        );
+    }
+    let usable = if outside.is_empty() { inside } else { outside };
+    let port = server.local_addresses().first().map_or(DEFAULT_PORT, SocketAddr::port);
+    let public = public.map(|public| public.of_server(port)).transpose()?;
     let named = usable.iter().map(|a| ServerAddress::new(&a.ip().to_string(), a.port()));
-    Ok(named.take(MAX_SERVERS).collect::<Result<_, _>>()?)
+    let all = public.into_iter().map(Ok).chain(named);
+    Ok(all.take(MAX_SERVERS).collect::<Result<_, _>>()?)
 }

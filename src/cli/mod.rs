@@ -14,6 +14,7 @@
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `check` | `fetch --check` |
 //! | `destination` | where `fetch` writes to |
+//! | `public_address` | where a router forwards to this host |
 //! | `key_log` | the secrets of sessions, on demand |
 //! | `output_file` | files that are written, none of which is one that is read |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
@@ -34,6 +35,7 @@ mod log;
 mod outcome;
 mod output_file;
 mod patience;
+mod public_address;
 mod scratch;
 mod screen;
 mod serve;

@@ -2,8 +2,10 @@
 
 use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
+use super::public_address::PublicAddress;
 use super::signals::Signals;
 use anyhow::Context;
+use rtmfp::flash::uri::DEFAULT_PORT;
 use rtmfp::server::{Server, ServerConfig, ServerStats, StopError};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -27,6 +29,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, short, value_name = "ADDR", value_parser = listen::server_address)]
     listen: Vec<Listen>,
 
+    /// Address or name that a router forwards to this server; it is listed first
+    #[arg(long, value_name = "HOST[:PORT]")]
+    public_address: Option<PublicAddress>,
+
     /// File that keeps the server's certificate and keys; made if it does not exist
     ///
     /// Without it every start has a new certificate, which disturbs only clients that demand a
@@ -47,7 +53,7 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let defaults = ServerConfig::default();
+    let (defaults, public) = (ServerConfig::default(), args.public_address);
     let listen = match args.listen.is_empty() {
         true => defaults.listen,
         false => listen::addresses(args.listen),
@@ -60,7 +66,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     // Before the server runs, so that no signal is missed.
     let mut signals = Signals::new().context("can't catch signals")?;
     let server = Server::start(config).await?;
-    print(&greeting(&server));
+    print(&greeting(&server, public.as_ref())?);
     tokio::select! {
         () = signals.recv() => {}
         () = server.stopped() => anyhow::bail!("the server has stopped by itself: see the log"),
@@ -73,20 +79,32 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn greeting(server: &Server) -> String {
+fn greeting(server: &Server, public: Option<&PublicAddress>) -> anyhow::Result<String> {
     let mut text = String::from("RTMFP rendezvous server, listening on UDP");
     for (i, address) in server.local_addresses().iter().enumerate() {
         let separator = if i == 0 { " " } else { ", " };
         let _ = write!(text, "{separator}{address}");
     }
     text.push_str("\nclients connect to\n");
+    if let Some(public) = public {
+        let port =
+            server.local_addresses().first().map_or(DEFAULT_PORT, std::net::SocketAddr::port);
+        let address = public.of_server(port)?.to_string();
+        let shown = address.strip_suffix(&format!(":{DEFAULT_PORT}")).unwrap_or(&address);
+        let _ = writeln!(text, "  rtmfp://{shown}/");
+    }
     for (address, uri) in server.client_addresses().iter().zip(server.client_uris()) {
         let note = if address.ip().is_loopback() { "   (on this computer)" } else { "" };
         let _ = writeln!(text, "  {uri}{note}");
     }
     let _ = writeln!(text, "certificate fingerprint {}", server.fingerprint());
+    let local = server.local_addresses();
+    let has_network = server.client_addresses().iter().any(|address| !address.ip().is_loopback());
+    if !has_network && public.is_none() && !local.iter().all(|local| local.ip().is_loopback()) {
+        text.push_str("WARNING: this host has no network: only programs on it can connect\n");
+    }
     text.push_str("press Ctrl-C to stop\n");
-    text
+    Ok(text)
 }
 
 fn farewell(stopped: Result<ServerStats, StopError>) -> anyhow::Result<String> {

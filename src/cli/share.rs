@@ -4,11 +4,13 @@ use super::fit::{self, Size};
 use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
 use super::patience::connecting;
+use super::public_address::PublicAddress;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, embedded, format, via};
 use anyhow::{Context, bail, ensure};
 use rtmfp::flash::Uri;
+use rtmfp::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use rtmfp::vod::session::News;
 use rtmfp::vod::{CHUNK_SIZE, DescriptorForm, ServerAddress, Share, ShareConfig, SourceFile};
@@ -45,8 +47,18 @@ pub(crate) struct ShareArgs {
 
     /// UDP address to send and receive from: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several
     /// times [default: all addresses, any free port]
+    ///
+    /// The rendezvous server in this process listens on these addresses too, at a port of its own,
+    /// and the link names no others.
     #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
     listen: Vec<Listen>,
+
+    /// Address or name that a router forwards to this host, for the link and for other members
+    ///
+    /// The port is that of the rendezvous server in this process unless another is given; with
+    /// --via it is that of --listen.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    public_address: Option<PublicAddress>,
 
     #[command(flatten)]
     key_log: KeyLogArgs,
@@ -61,8 +73,12 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
         source = scan(args.file.clone()) => source?,
         () = signals.recv() => bail!("interrupted"),
     };
-    let server = if via.is_none() { Some(embedded::start(key_log.clone()).await?) } else { None };
-    let mut config = config(args, via, server.as_ref())?;
+    let listen = listen::addresses(args.listen.clone());
+    let server = match via {
+        Some(_) => None,
+        None => Some(embedded::start(&listen, &[DEFAULT_PORT], key_log.clone()).await?),
+    };
+    let mut config = config(args, via, server.as_ref()).await?;
     config.key_log = key_log;
     let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
     let servers = servers.join(", ");
@@ -91,14 +107,16 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
     outcome
 }
 
-fn config(
+async fn config(
     args: ShareArgs,
     via: Option<(ServerAddress, String)>,
     server: Option<&Server>,
 ) -> anyhow::Result<ShareConfig> {
     let (servers, app) = match (via, server) {
         (Some((server, app)), _) => (vec![server], app),
-        (None, Some(server)) => (embedded::addresses(server)?, String::new()),
+        (None, Some(server)) => {
+            (embedded::addresses(server, args.public_address.as_ref())?, String::new())
+        }
         (None, None) => (Vec::new(), String::new()),
     };
     let first = servers.first().context("this host has no address")?.clone();
@@ -108,6 +126,13 @@ fn config(
     config.group = args.group;
     config.form = args.descriptor;
     config.listen = listen::addresses(args.listen);
+    if let Some(public) = args.public_address {
+        config.announced = public.announced().await?;
+        if server.is_some() {
+            // The port is that of the server, and members have one of their own.
+            config.announced.iter_mut().for_each(|announced| announced.port = None);
+        }
+    }
     Ok(config)
 }
 

@@ -1,33 +1,48 @@
 //! Addresses of this host.
 
+use if_addrs::IfOperStatus;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use tracing::debug;
 
-/// Addresses whose routes are asked for: one on the Internet, and one in each range that private
-/// networks use, because a host without a default route may still reach those. None of them
-/// is sent anything.
-const PROBES_V4: [Ipv4Addr; 5] = [
-    Ipv4Addr::new(192, 0, 2, 1),
-    Ipv4Addr::new(10, 0, 0, 1),
-    Ipv4Addr::new(172, 16, 0, 1),
-    Ipv4Addr::new(192, 168, 0, 1),
-    Ipv4Addr::new(100, 64, 0, 1),
+/// Addresses on the Internet whose routes are asked for, and which are sent nothing.
+const PROBES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
-const PROBES_V6: [Ipv6Addr; 2] =
-    [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)];
 
-/// The addresses from which this host would speak to other hosts, IPv4 first; what a peer tells
-/// the server about itself (`setPeerInfo`). Never loopback, link-local or unspecified addresses.
-///
-/// Found by asking for the source address of routes, without sending anything. An interface that
-/// no usual route leads to is not found. Empty on a host without network.
+/// Addresses of a host that are used at most; the others are left out.
+pub const MAX_HOST_ADDRESSES: usize = 16;
+
+/// The addresses at which other hosts may reach this one without a router that translates them;
+/// what a peer reports about itself to the server (`setPeerInfo`). Those from which it speaks to the
+/// Internet stand first, IPv4 before IPv6, and then the others of its interfaces that are up, at most
+/// [`MAX_HOST_ADDRESSES`]. Never loopback or unspecified addresses; link-local ones only of IPv4 and
+/// where there is no other (RFC 3927). Empty on a host without network.
 pub fn host_addresses() -> Vec<IpAddr> {
-    let v4 = PROBES_V4.into_iter().filter_map(|probe| source_address(probe.into()));
-    let v6 = PROBES_V6.into_iter().filter_map(|probe| source_address(probe.into()));
+    let internet = PROBES.into_iter().filter_map(source_address);
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        debug!(%error, "cannot list the interfaces of this host");
+        Vec::new()
+    });
+    // That of some tunnels is not known.
+    let is_up = |state| matches!(state, IfOperStatus::Up | IfOperStatus::Unknown);
+    let interfaces = interfaces.into_iter().filter(|it| is_up(it.oper_status.clone()));
+    in_order(internet.collect(), interfaces.map(|it| it.ip()).collect())
+}
+
+/// Addresses to the Internet before those of interfaces, each once.
+fn in_order(internet: Vec<IpAddr>, interfaces: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (v4, v6): (Vec<_>, Vec<_>) = interfaces.into_iter().partition(IpAddr::is_ipv4);
+    let all: Vec<IpAddr> = internet.into_iter().chain(v4).chain(v6).collect();
     let mut found = Vec::new();
-    for address in v4.chain(v6).filter(is_useful) {
-        if !found.contains(&address) {
+    for &address in all.iter().filter(|address| is_useful(address)) {
+        if found.len() < MAX_HOST_ADDRESSES && !found.contains(&address) {
             found.push(address);
         }
+    }
+    if !found.iter().any(IpAddr::is_ipv4) {
+        let is_local = |address: &&IpAddr| matches!(address, IpAddr::V4(v4) if v4.is_link_local());
+        found.extend(all.iter().find(is_local));
     }
     found
 }
@@ -71,8 +86,44 @@ mod tests {
     #[test]
     fn no_loopback_among_the_hosts_addresses() {
         for address in host_addresses() {
-            assert!(is_useful(&address), "{address}");
+            assert!(!address.is_loopback() && !address.is_unspecified(), "{address}");
         }
+    }
+
+    fn ordered(internet: &[&str], interfaces: &[&str]) -> Vec<String> {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let found = in_order(parse(internet), parse(interfaces));
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_interface_counts_and_that_to_the_internet_first() {
+        // A LAN without a gateway.
+        assert_eq!(ordered(&[], &["127.0.0.1", "192.168.1.10", "::1"]), ["192.168.1.10"]);
+        // A VPN is the default route.
+        let interfaces = ["127.0.0.1", "192.168.1.10", "10.8.0.2", "fe80::1", "2001:db8::5"];
+        assert_eq!(
+            ordered(&["10.8.0.2"], &interfaces),
+            ["10.8.0.2", "192.168.1.10", "2001:db8::5"]
+        );
+        assert_eq!(
+            ordered(&["10.8.0.2", "2001:db8::5"], &interfaces),
+            ["10.8.0.2", "2001:db8::5", "192.168.1.10"]
+        );
+        assert_eq!(ordered(&[], &["127.0.0.1", "::1"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn link_local_addresses_are_better_than_none() {
+        assert_eq!(ordered(&[], &["169.254.7.7", "fe80::1"]), ["169.254.7.7"]);
+        assert_eq!(ordered(&[], &["169.254.7.7", "10.0.0.1"]), ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn a_host_with_very_many_addresses_names_some() {
+        let many: Vec<String> = (1..=100).map(|n| format!("10.0.0.{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(ordered(&[], &many).len(), MAX_HOST_ADDRESSES);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::stats::{Counters, Stats};
 use super::task::Task;
 use super::{Clock, Service, Sockets};
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -37,7 +37,7 @@ pub fn spawn<S: Service>(
         counters: Counters::default(),
         outcome: OnceLock::new(),
         local_addresses: sockets.local_addresses(),
-        peer_addresses: sockets.peer_addresses(),
+        peer_addresses: Mutex::new(sockets.peer_addresses()),
     });
     let task = Task::new(service, sockets, clock, inbox, outbox, Arc::clone(&shared));
     tokio::spawn(task.run());
@@ -51,7 +51,14 @@ pub(super) struct Shared {
     /// Set when the task ends by itself.
     pub(super) outcome: OnceLock<Result<(), ShutdownError>>,
     local_addresses: Vec<SocketAddr>,
-    peer_addresses: Vec<SocketAddr>,
+    peer_addresses: Mutex<Vec<SocketAddr>>,
+}
+
+impl Shared {
+    /// Where other hosts may reach the sockets; replaced whole, so that a panic leaves no half of it.
+    pub(super) fn peer_addresses(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        self.peer_addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What goes to the task.
@@ -129,10 +136,9 @@ impl<C: Send> Handle<C> {
         &self.shared.local_addresses
     }
 
-    /// Where other hosts may reach this one, as of the driver's start; see
-    /// [`Sockets::peer_addresses`].
-    pub fn peer_addresses(&self) -> &[SocketAddr] {
-        &self.shared.peer_addresses
+    /// Where other hosts may reach this one now; see [`Sockets::peer_addresses`].
+    pub fn peer_addresses(&self) -> Vec<SocketAddr> {
+        self.shared.peer_addresses().clone()
     }
 
     /// Counters.

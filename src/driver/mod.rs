@@ -24,7 +24,8 @@
 //! amount of work, lets other tasks run, and goes on. After **every** call into the machine it
 //! drains the machine as [`Machine`] says, so that a machine behaves here as in the simulator. What
 //! waits in the sockets is given to it before its timer: a process that was kept from running does
-//! not take answers that have long arrived for missing.
+//! not take answers that have long arrived for missing. Where sockets are bound to all addresses, those of
+//! the host are looked at every few seconds, and the machine learns of changes.
 //!
 //! Bounds, and what happens at each:
 //!
@@ -66,7 +67,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use address::host_addresses;
+pub use address::{MAX_HOST_ADDRESSES, host_addresses};
 pub use clock::Clock;
 pub use error::{BindError, ShutdownError, Stopped};
 pub use handle::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE, Events, Handle, spawn};
@@ -75,10 +76,11 @@ pub use key_log::{KeyLogFile, KeyLogFileError};
 pub use output::{Access, InOrder, OutputPlace, write_whole};
 pub use random::os_random;
 pub use resolve::{MAX_ADDRESSES, ascii_host, resolve};
-pub use sockets::{MAX_SOCKETS, Sockets};
+pub use sockets::{Announced, MAX_SOCKETS, Sockets};
 pub use stats::Stats;
 
 use crate::transport::{Machine, Time};
+use std::net::SocketAddr;
 
 /// A machine that an application talks to: a node, a rendezvous server.
 ///
@@ -104,6 +106,12 @@ pub trait Service: Machine + Send + 'static {
     /// the others bound their own queue.
     fn handle_stall(&mut self, now: Time, stalled: bool) {
         let _ = (now, stalled);
+    }
+
+    /// The addresses at which other hosts may reach the sockets have changed: see
+    /// [`Sockets::peer_addresses`]. Not called for those at the start.
+    fn handle_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
+        let _ = (now, addresses);
     }
 
     /// Begins a graceful stop: sessions are closed, nothing new is begun. May be called again.

@@ -1,13 +1,13 @@
 //! The sockets of a driver, by interface number.
 
-use super::address::{host_addresses, is_useful, normalize};
+use super::address::{MAX_HOST_ADDRESSES, host_addresses, is_useful, normalize};
 use super::error::BindError;
 use super::socket::{Class, Inbound, Socket};
 use super::stats::Counters;
 use crate::transport::{Interface, Transmit, TransmitBuf};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::Poll;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -32,7 +32,18 @@ pub struct Sockets {
     all: Vec<Socket>,
     joined: Joined,
     held: Held,
+    announced: Vec<Announced>,
     logged_unroutable: bool,
+}
+
+/// An address that others may use because a router forwards it; `port` is that of the socket unless
+/// it is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    /// The address of the router.
+    pub ip: IpAddr,
+    /// Its port.
+    pub port: Option<u16>,
 }
 
 /// Datagrams of one session that go to one address in as few calls as possible.
@@ -79,7 +90,7 @@ impl Sockets {
         }
         let all = addresses.iter().copied().map(Socket::bind).collect::<Result<_, _>>()?;
         let (joined, held) = (Joined::default(), Held::default());
-        Ok(Self { all, joined, held, logged_unroutable: false })
+        Ok(Self { all, joined, held, announced: Vec::new(), logged_unroutable: false })
     }
 
     /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` and `[::1]` are left out if there is
@@ -116,11 +127,12 @@ impl Sockets {
     }
 
     /// The addresses at which other hosts may reach the sockets without a NAT between: what a peer
-    /// tells the server about itself (`setPeerInfo`). In place of `0.0.0.0` and `[::]` stand the
-    /// host's own addresses; loopback and link-local addresses are left out.
+    /// reports about itself to the server (`setPeerInfo`). Those [announced](Self::announce) stand
+    /// first. In place of `0.0.0.0` and `[::]` stand [the host's own addresses](host_addresses);
+    /// loopback addresses are left out.
     pub fn peer_addresses(&self) -> Vec<SocketAddr> {
         let host = host_addresses();
-        let mut found = Vec::new();
+        let mut found = self.announced_addresses();
         for local in self.local_addresses() {
             let (ip, port) = (local.ip(), local.port());
             let same_family = host.iter().filter(|h| h.is_ipv4() == ip.is_ipv4());
@@ -131,6 +143,25 @@ impl Sockets {
             }
         }
         found
+    }
+
+    /// Adds addresses that a router forwards to these sockets.
+    pub fn announce(&mut self, addresses: impl IntoIterator<Item = Announced>) {
+        self.announced.extend(addresses.into_iter().take(MAX_HOST_ADDRESSES));
+    }
+
+    fn announced_addresses(&self) -> Vec<SocketAddr> {
+        let address = |&Announced { ip, port }: &Announced| {
+            let own = self.all.iter().map(Socket::local);
+            let own = own.into_iter().find(|local| local.is_ipv4() == ip.is_ipv4());
+            Some(SocketAddr::new(ip, port.or(own.map(|own| own.port()))?))
+        };
+        self.announced.iter().filter_map(address).collect()
+    }
+
+    /// Whether the host's addresses are those of the sockets.
+    pub(super) fn listen_on_all(&self) -> bool {
+        self.all.iter().any(|socket| socket.local().ip().is_unspecified())
     }
 
     /// How many there are.

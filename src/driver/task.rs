@@ -25,6 +25,9 @@ const BATCHES_PER_TURN: usize = 64;
 /// How soon a machine is woken again that wants something at once although it was just called.
 /// The timers of the operating system are no finer.
 const MIN_SLEEP: Duration = Duration::from_millis(1);
+/// How often the host's addresses are looked at: a laptop that changes its network has waited longer
+/// for the new one. A look takes less than a tenth of a millisecond.
+const ADDRESS_PERIOD: Duration = Duration::from_secs(5);
 /// Places in the event queue that must be free before a stalled machine is read again.
 const RESUME_AT: usize = EVENT_QUEUE / 2;
 
@@ -41,6 +44,8 @@ pub(super) struct Task<S: Service> {
     /// What `timer` is set to; `None` if it is not to be waited for.
     timer_at: Option<Instant>,
     stop: Option<Stop>,
+    /// When the host's addresses are looked at again.
+    look_at: Option<Instant>,
 }
 
 /// A stop that has begun.
@@ -75,6 +80,7 @@ impl<S: Service> Task<S> {
         shared: Arc<Shared>,
     ) -> Self {
         let inbound = sockets.inbound();
+        let look_at = sockets.listen_on_all().then(|| instant_now() + ADDRESS_PERIOD);
         let core = Core {
             service,
             clock,
@@ -95,6 +101,7 @@ impl<S: Service> Task<S> {
             timer: Box::pin(tokio::time::sleep_until(instant_now())),
             timer_at: None,
             stop: None,
+            look_at,
         }
     }
 
@@ -132,10 +139,27 @@ impl<S: Service> Task<S> {
         let more_datagrams = self.receive();
         let floor = self.core.handle_timeout();
         self.core.handle_computed();
+        self.look_at_addresses();
         let more_requests = self.handle_requests();
         self.core.sockets.flush(&self.core.shared.counters);
         self.set_timer(floor);
         more_requests || more_datagrams || self.core.batches == 0
+    }
+
+    /// Tells the machine if the host's addresses have changed.
+    fn look_at_addresses(&mut self) {
+        if self.look_at.is_none_or(|at| instant_now() < at) {
+            return;
+        }
+        self.look_at = Some(instant_now() + ADDRESS_PERIOD);
+        let addresses = self.core.sockets.peer_addresses();
+        let has_changed = addresses != *self.core.shared.peer_addresses();
+        if has_changed {
+            info!(?addresses, "the addresses of this host have changed");
+            *self.core.shared.peer_addresses() = addresses.clone();
+            self.core.service.handle_addresses(self.core.clock.now(), addresses);
+            self.core.drain();
+        }
     }
 
     fn handle_requests(&mut self) -> bool {
@@ -212,7 +236,7 @@ impl<S: Service> Task<S> {
         let machine = core.service.poll_timeout().map(|at| at.max(floor));
         let times = [machine, self.stop.map(|stop| stop.at)].into_iter().flatten();
         let instants = times.filter_map(|time| core.clock.instant(time));
-        let next = instants.chain(core.sockets.rest_until()).min();
+        let next = instants.chain(core.sockets.rest_until()).chain(self.look_at).min();
         if next != self.timer_at {
             self.timer_at = next;
             if let Some(at) = next {

@@ -191,7 +191,7 @@ impl Connection {
     }
 
     async fn connect_to(&self, uri: Uri, servers: Vec<SocketAddr>) -> Result<(), ConnectError> {
-        let own = self.handle.peer_addresses().to_vec();
+        let own = self.handle.peer_addresses();
         let (answer, outcome) = oneshot::channel();
         let command = move |peer: &mut PeerMachine, now: Time| {
             peer.set_addresses(now, own);

@@ -237,6 +237,11 @@ impl Service for PeerMachine {
         None
     }
 
+    fn handle_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
+        self.node.set_addresses(now, addresses);
+        self.deliver(now);
+    }
+
     fn begin_shutdown(&mut self, now: Time) {
         self.stopping = true;
         self.connecting = None;

@@ -110,7 +110,7 @@ impl Server {
     /// all of them, and loopback addresses last. A router that translates addresses has another
     /// one towards the Internet, which is not known here.
     pub fn client_addresses(&self) -> Vec<SocketAddr> {
-        reachable(self.handle.peer_addresses(), self.local_addresses())
+        reachable(&self.handle.peer_addresses(), self.local_addresses())
     }
 
     /// [`client_addresses`](Self::client_addresses) as URIs (`rtmfp://192.0.2.7/`). Whatever

@@ -6,7 +6,7 @@ use super::{
     ShareLink, SourceFile,
 };
 use crate::crypto::{Identity, IdentityConfig};
-use crate::driver::{Clock, KeyLogFile, Stats, os_random};
+use crate::driver::{Announced, Clock, KeyLogFile, Stats, os_random};
 use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError};
 use crate::node::{Node, NodeConfig};
 use std::net::SocketAddr;
@@ -32,6 +32,8 @@ pub struct ShareConfig {
     /// Addresses to bind sockets to; if there are none, all of this host's on ports that the
     /// operating system chooses.
     pub listen: Vec<SocketAddr>,
+    /// Addresses that a router forwards to these sockets, for other members.
+    pub announced: Vec<Announced>,
     /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
     /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
     pub key_log: Option<KeyLogFile>,
@@ -46,6 +48,7 @@ impl ShareConfig {
             group: None,
             form: DescriptorForm::Object,
             listen: Vec::new(),
+            announced: Vec::new(),
             key_log: None,
         }
     }
@@ -81,7 +84,8 @@ impl Share {
         link.provider = Some(Digest256(node.peer_id().0));
         let peer = FilePeer::provider(clock.now(), node, spec, descriptor.clone(), config.form);
         let servers = link.servers().map(|s| (s.clone(), link.server_url(s))).collect();
-        let sockets = open_sockets(&config.listen)?;
+        let mut sockets = open_sockets(&config.listen)?;
+        sockets.announce(config.announced);
         let key_log = config.key_log;
         let store: Box<dyn ChunkStore> = Box::new(source);
         let start =

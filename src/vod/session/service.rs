@@ -183,6 +183,11 @@ impl Service for FileService {
         event
     }
 
+    fn handle_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
+        self.peer.set_addresses(now, addresses);
+        self.touch(now);
+    }
+
     fn begin_shutdown(&mut self, now: Time) {
         self.publish(now);
         self.peer.shut_down(now);
