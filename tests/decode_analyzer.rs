@@ -8,7 +8,9 @@ use rtmfp::crypto::{
 use rtmfp::trace::flows::{FlowKey, Side};
 use rtmfp::trace::tree::Tree;
 use rtmfp::trace::writer::{CaptureWriter, packet, startup_packet};
-use rtmfp::trace::{Analyzer, Capture, DatagramRef, Decoder, KeyLog, Status, Verify, json, line};
+use rtmfp::trace::{
+    Analyzer, Capture, DatagramRef, Decoder, KeyLog, Status, Undecoded, Verify, json, line,
+};
 use rtmfp::wire::chunk::{
     FragmentControl, InitiatorHello, InitiatorKeying, ResponderKeying, UserData, UserDataFlags,
 };
@@ -204,6 +206,31 @@ fn what_is_not_rtmfp_is_told_apart() {
     // The checksum is right, but nothing else is.
     let unknown = Chunk::Unknown { kind: 0x99, payload: b"abcdefgh" };
     assert!(!feed(3, &startup_packet(0, Mode::Startup, &[unknown])));
+}
+
+/// What the snap length has cut is the session's between the same addresses, but cannot be read.
+#[test]
+fn datagrams_that_were_cut_are_attributed() {
+    let mut recording = recording(Verify::Sampled);
+    let whole = recording.seal(&[Chunk::Ping(&[7; 100])]);
+    for (from, session) in [(1, Some((0, Side::Initiator))), (5, None)] {
+        let datagram = DatagramRef {
+            frame: 9,
+            time: Duration::ZERO,
+            source: address(from),
+            destination: address(2),
+            payload: &whole[..68],
+            missing: whole.len() - 68,
+        };
+        let packet = recording.analyzer.feed(&datagram);
+        assert_eq!(packet.status, Status::Undecoded(Undecoded::Cut(RESPONDER_ID)));
+        assert_eq!((packet.session, packet.is_rtmfp), (session, from == 1));
+        assert_eq!(packet.len, whole.len());
+        let mut text = String::new();
+        line::write_summary(&packet, &mut text).unwrap();
+        let who = if from == 1 { "#0 initiator" } else { "undecoded: not captured whole" };
+        assert_eq!(text, format!("{who} [{} bytes not captured]", whole.len() - 68));
+    }
 }
 
 /// What comes of a capture with these datagrams, as an analyzer takes it: their lengths.

@@ -72,6 +72,40 @@ fn bad_files() {
     fail(command.arg(fixture("flash-tc2.pcap")), 2);
 }
 
+/// What is wrong with the input is said, with what to do.
+#[test]
+fn odd_input_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = fs::read(fixture("flash-tc2.pcap")).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let err = fail(rtmfp(["decode"]).arg(file("xz", b"\xfd7zXZ\0 and so on")), 1);
+    assert!(err.contains("compressed with xz: xz -dc FILE | rtmfp decode -"), "{err}");
+    let err = fail(&mut rtmfp(["decode", "-"]), 1);
+    assert!(err.contains("standard input: the file is empty"), "{err}");
+    let (_, err) = succeed(rtmfp(["decode"]).arg(file("none", &whole[..24])));
+    assert!(err.contains("there are no packets in it"), "{err}");
+    // From the middle of a session on, in which nothing tells what it is.
+    let middle = [&whole[..24], &whole[whole.len() - 78..]].concat();
+    let (_, err) = succeed(rtmfp(["decode"]).arg(file("middle", &middle)));
+    assert!(err.contains("the start of a session, and none was captured"), "{err}");
+    // With a snap length of 68 bytes.
+    let (mut cut, mut rest) = (whole[..24].to_vec(), &whole[24..]);
+    while let Some((header, behind)) = rest.split_first_chunk::<16>() {
+        let len = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
+        cut.extend_from_slice(&header[..8]);
+        cut.extend_from_slice(&(len.min(68) as u32).to_le_bytes());
+        cut.extend_from_slice(&header[12..]);
+        cut.extend_from_slice(&behind[..len.min(68)]);
+        rest = &behind[len..];
+    }
+    let (_, err) = succeed(rtmfp(["decode"]).arg(file("cut", &cut)));
+    assert!(err.contains("53 datagrams were cut when they were captured"), "{err}");
+}
+
 /// Frames that are not read are counted by reason, in a note and in the counts.
 #[test]
 fn frames_that_are_not_read() {

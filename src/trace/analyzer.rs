@@ -13,6 +13,7 @@ use crate::wire::chunk::{
     BitmapAck, CookieChange, ForwardedHello, InitiatorHello, NextUserData, RangeAck, Redirect,
     ResponderHello, UserData, kind,
 };
+use crate::wire::multiplex::session_id;
 use crate::wire::packet::{Chunks, chunks};
 use crate::wire::{Chunk, Mode, PacketHeader};
 use std::net::SocketAddr;
@@ -165,14 +166,17 @@ impl Analyzer {
         let begin = *self.begin.get_or_insert(now);
         self.completed.clear();
         let is_known = self.pairs.contains(datagram.source, datagram.destination);
-        let opened =
-            self.decoder.open(now, (datagram.source, datagram.destination), datagram.payload);
+        let ends = (datagram.source, datagram.destination);
+        let opened = match session_id(datagram.payload).filter(|_| datagram.missing > 0) {
+            Some(id) => Err(Undecoded::Cut(id)),
+            None => self.decoder.open(now, ends, datagram.payload),
+        };
         let (status, keying, session_id, trailing) = match opened {
             Ok(opened) => {
                 let status = status(&opened, is_known);
                 (status, opened.keying, Some(opened.session_id), opened.trailing)
             }
-            Err(reason @ (Undecoded::NoSecret(id) | Undecoded::NoKey(id))) => {
+            Err(reason @ (Undecoded::NoSecret(id) | Undecoded::NoKey(id) | Undecoded::Cut(id))) => {
                 (Status::Undecoded(reason), None, Some(id), 0)
             }
             Err(reason) => (Status::Undecoded(reason), None, None, 0),
@@ -226,14 +230,19 @@ impl Analyzer {
         self.finish(info)
     }
 
-    /// Whose packet it is that cannot be read for lack of the secret: of the session that was keyed
-    /// between these addresses, or else of the newest.
+    /// Whose packet it is that was cut: of the session between these addresses. And of one for lack of
+    /// the secret: of the session that was keyed between these addresses, or else of the newest.
     fn unreadable(
         &self,
         reason: Undecoded,
         source: SocketAddr,
         destination: SocketAddr,
     ) -> Option<(u64, Side)> {
+        let side_of = |of_initiator| if of_initiator { Side::Initiator } else { Side::Responder };
+        if let Undecoded::Cut(id) = reason {
+            let found = self.decoder.session_between(id, (source, destination));
+            return found.map(|(number, of_initiator)| (number, side_of(of_initiator)));
+        }
         let Undecoded::NoSecret(id) = reason else { return None };
         let mut newest = None;
         for (number, to_responder) in self.decoder.sessions_without_secret(id) {
@@ -244,8 +253,7 @@ impl Analyzer {
             if keyed_between == Some((destination, source)) {
                 return Some((number, Side::Responder));
             }
-            let side = if to_responder { Side::Initiator } else { Side::Responder };
-            newest = newest.or(Some((number, side)));
+            newest = newest.or(Some((number, side_of(to_responder))));
         }
         newest
     }

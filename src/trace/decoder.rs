@@ -128,6 +128,9 @@ pub enum Undecoded {
     /// log.
     #[error("no secret for session {0:08x}")]
     NoSecret(u32),
+    /// The capture has only its beginning, so that it can be neither verified nor decrypted.
+    #[error("not captured whole")]
+    Cut(u32),
     /// No key fits: the keying was not captured, the datagram is damaged, or it is not RTMFP.
     #[error("no key for session {0:08x}")]
     NoKey(u32),
@@ -277,6 +280,19 @@ impl Decoder {
     pub(super) fn has_session_id(&self, payload: &[u8]) -> bool {
         let id = multiplex::session_id(payload);
         id.is_some_and(|id| id == 0 || self.by_id.contains_key(&id))
+    }
+
+    /// The session between these addresses whose packets may have this ID, the newest first, and
+    /// whether the datagram is one of its initiator.
+    pub(super) fn session_between(&self, session_id: u32, ends: Ends) -> Option<(u64, bool)> {
+        let numbers = self.by_id.get(&session_id)?.iter().rev();
+        let sides = numbers.flat_map(|number| [(*number, 0), (*number, 1)]);
+        let mut sides = sides.filter(|(number, side)| {
+            self.sessions.get(number).is_some_and(|session| {
+                session.id_of_packets(*side) == session_id && session.is_between(*side, ends)
+            })
+        });
+        sides.next().map(|(number, side)| (number, side == 0))
     }
 
     /// Whether a datagram can be decrypted.

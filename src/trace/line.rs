@@ -55,6 +55,9 @@ pub fn write_summary(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Resu
         (Status::Undecoded(Undecoded::NoSecret(_)), Some((number, side))) => {
             write!(out, "#{number} {} encrypted", side.name())?;
         }
+        (Status::Undecoded(Undecoded::Cut(_)), Some((number, side))) => {
+            write!(out, "#{number} {}", side.name())?;
+        }
         (Status::Undecoded(reason), _) => write!(out, "undecoded: {reason}")?,
     }
     if packet.missing > 0 {

@@ -64,14 +64,23 @@ fn recognize(head: &[u8]) -> anyhow::Result<()> {
     }
 }
 
+/// Other compressions than gzip.
+const COMPRESSED: [(&[u8], &str); 3] = [
+    (b"\xfd7zXZ\0", "it is compressed with xz: xz -dc FILE | rtmfp decode -"),
+    (b"BZh", "it is compressed with bzip2: bzip2 -dc FILE | rtmfp decode -"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: zstd -dc FILE | rtmfp decode -"),
+];
+
 /// What a file may be that is no capture.
 fn what_else(head: &[u8]) -> &'static str {
-    if head.is_empty() {
-        return "the file is empty";
-    }
     let is_key_log = head.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"DH_SECRET "));
     if is_key_log {
         return "it is a key log, not a capture file: give it with --keys";
+    }
+    for (magic, advice) in COMPRESSED {
+        if head.starts_with(magic) {
+            return advice;
+        }
     }
     "not a capture file: neither pcap nor pcapng (Wireshark's editcap converts other formats)"
 }

@@ -2,7 +2,7 @@
 
 use super::print_note;
 use anyhow::{Context, bail};
-use rtmfp::trace::{Capture, KeyLog};
+use rtmfp::trace::{Capture, KeyLog, KeyLogError};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,7 @@ impl KeyFile {
             Err(_) if is_capture(&self.path) => {
                 bail!("{} is a capture file, not a key log", self.path.display())
             }
+            Err(KeyLogError::Io(error)) => Err(error).with_context(|| cannot_read(&self.path)),
             read => read.with_context(|| cannot_read(&self.path)),
         }
     }

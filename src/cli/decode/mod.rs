@@ -279,6 +279,9 @@ fn decode_file(
         progress.finish_and_clear();
     }
     output.count(&name, &capture);
+    if outcome.is_ok() && capture.frames().total == 0 {
+        output.note(format!("{name}: there are no packets in it"));
+    }
     outcome
 }
 

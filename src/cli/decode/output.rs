@@ -10,7 +10,7 @@ use rtmfp::trace::filter::Filter;
 use rtmfp::trace::report::{self, Chosen};
 use rtmfp::trace::tree::Tree;
 use rtmfp::trace::wireshark::Decrypted;
-use rtmfp::trace::{Analyzer, Capture, Frames, PacketView, Stats, json, line};
+use rtmfp::trace::{Analyzer, Capture, Frames, PacketView, Stats, Status, Undecoded, json, line};
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 
@@ -50,6 +50,8 @@ pub(super) struct Output {
     stats: Stats,
     chosen: Chosen,
     not_rtmfp: u64,
+    /// RTMFP for which no key fits.
+    without_key: u64,
     notes: Vec<String>,
 }
 
@@ -93,6 +95,7 @@ impl Output {
             bytes: Vec::new(),
             stats: Stats::default(),
             not_rtmfp: 0,
+            without_key: 0,
             notes: Vec::new(),
         })
     }
@@ -121,6 +124,8 @@ impl Output {
 
     pub(super) fn packet(&mut self, packet: &PacketView<'_>) -> anyhow::Result<()> {
         self.not_rtmfp += u64::from(!packet.is_rtmfp);
+        let has_no_key = matches!(packet.status, Status::Undecoded(Undecoded::NoKey(_)));
+        self.without_key += u64::from(packet.is_rtmfp && has_no_key);
         if self.filter.as_ref().is_some_and(|filter| !filter.matches(packet)) {
             return Ok(());
         }
@@ -178,7 +183,11 @@ impl Output {
             self.note(format!("{name}: {summary}"));
         }
         for (count, what) in [
-            (counts.cut, "datagrams were cut when they were captured (snap length)"),
+            (
+                counts.cut,
+                "datagrams were cut when they were captured and cannot be decoded; tcpdump -s 0 takes \
+                 them whole",
+            ),
             (counts.incomplete, "fragmented IP packets stayed incomplete"),
         ] {
             if count > 0 {
@@ -202,10 +211,20 @@ impl Output {
             decrypted.flush().context(CANNOT_WRITE_DECRYPTED)?;
         }
         self.session_notes(analyzer);
+        if self.without_key > 0 {
+            let count = format::count(self.without_key, "packet");
+            self.notes.push(format!(
+                "{count} cannot be decrypted: damaged, or the start of the session was not captured"
+            ));
+        }
         if self.not_rtmfp > 0 {
             let count = format::count(self.not_rtmfp, "UDP datagram");
             let verb = if self.not_rtmfp == 1 { "is" } else { "are" };
-            self.notes.push(format!("{count} {verb} not RTMFP, as far as can be told"));
+            let why = match analyzer.sessions().iter().next() {
+                Some(_) => "",
+                None => ": RTMFP is recognised by the start of a session, and none was captured",
+            };
+            self.notes.push(format!("{count} {verb} not RTMFP, as far as can be told{why}"));
         }
         self.notes.iter().for_each(|note| print_note(note));
         Ok(())

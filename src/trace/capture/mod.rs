@@ -94,6 +94,9 @@ impl From<DatagramRef<'_>> for Datagram {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CaptureError {
+    /// There is not a single byte.
+    #[error("the file is empty")]
+    Empty,
     /// Neither pcap nor pcapng.
     #[error("not a capture file")]
     NotACapture,
@@ -182,9 +185,12 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// [`CaptureError::NotACapture`] or [`CaptureError::Io`].
+    /// [`CaptureError::Empty`], [`CaptureError::NotACapture`] or [`CaptureError::Io`].
     pub fn open(file: impl Read + Send + 'static) -> Result<Self, CaptureError> {
         let mut source = Source::open(file)?;
+        if source.peek(1)?.is_empty() {
+            return Err(CaptureError::Empty);
+        }
         let format = if let Some(header) = pcap::Header::read(&mut source)? {
             Format::Pcap(header)
         } else if pcapng::Section::is_next(&mut source)? {

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 const HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
+/// Interface, protocol and direction behind the header of a record, in files of patched versions of
+/// libpcap.
+const MODIFIED_FIELDS: usize = 8;
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
+const MODIFIED: u32 = 0xa1b2_cd34;
 /// What of the network field is the link type; the rest tells of a checksum behind the frame.
 const LINK_TYPE: u32 = 0xffff;
 
@@ -17,6 +21,8 @@ pub(super) struct Header {
     /// Nanoseconds of the unit in which fractions of seconds are given.
     unit: u64,
     link: u32,
+    /// Bytes of the header of a record.
+    record_header: usize,
 }
 
 impl Header {
@@ -29,14 +35,15 @@ impl Header {
         let recognised = [u32::from_be_bytes as fn([u8; 4]) -> u32, u32::from_le_bytes]
             .into_iter()
             .find_map(|word| match word(field(0)) {
-                MICROSECONDS => Some((word, 1000)),
-                NANOSECONDS => Some((word, 1)),
+                MICROSECONDS => Some((word, 1000, RECORD_HEADER)),
+                NANOSECONDS => Some((word, 1, RECORD_HEADER)),
+                MODIFIED => Some((word, 1000, RECORD_HEADER + MODIFIED_FIELDS)),
                 _ => None,
             });
-        let Some((word, unit)) = recognised else { return Ok(None) };
+        let Some((word, unit, record_header)) = recognised else { return Ok(None) };
         let link = word(field(20)) & LINK_TYPE;
         source.consume(HEADER);
-        Ok(Some(Self { word, unit, link }))
+        Ok(Some(Self { word, unit, link, record_header }))
     }
 
     /// The next record. `frame` is the number of the one before it.
@@ -59,11 +66,11 @@ impl Header {
         if len > MAX_RECORD {
             return Err(CaptureError::Damaged { frame });
         }
-        if source.peek(RECORD_HEADER + len)?.len() < RECORD_HEADER + len {
+        if source.peek(self.record_header + len)?.len() < self.record_header + len {
             return Err(CaptureError::Truncated { frame });
         }
         let missing = (field(12) as usize).saturating_sub(len);
-        source.consume(RECORD_HEADER);
+        source.consume(self.record_header);
         Ok(Some(Record { time, link: self.link, data: source.consume(len), missing }))
     }
 }

@@ -121,6 +121,24 @@ fn nanosecond_files() {
     assert_eq!(found[0].time, Duration::new(1, 5));
 }
 
+/// As written by patched versions of libpcap long ago, with more in the header of a record.
+#[test]
+fn modified_files() {
+    let original = pcap(101, false, false, &[ip4(17, 0), ip4(17, 0)]);
+    let len = (original.len() - 24) / 2;
+    let mut file = original[..24].to_vec();
+    file[..4].copy_from_slice(&0xa1b2_cd34u32.to_le_bytes());
+    for record in original[24..].chunks(len) {
+        file.extend_from_slice(&record[..16]);
+        file.extend_from_slice(&[3, 0, 0, 0, 8, 0, 4, 0]);
+        file.extend_from_slice(&record[16..]);
+    }
+    let found = read(file);
+    assert_eq!(found.len(), 2);
+    found.iter().for_each(assert_is_ours);
+    assert_eq!(found[1].time, Duration::new(2, 5_000));
+}
+
 #[test]
 fn other_packets_are_skipped() {
     let arp = behind(&ethernet_head(&[0x08, 0x06]), &[0; 28]);
@@ -169,7 +187,9 @@ fn pcapng() {
 
 #[test]
 fn files_that_are_none() {
-    for bad in [&b""[..], b"x", b"this is not a capture file at all, but long enough"] {
+    let empty = Capture::open(Cursor::new(Vec::new()));
+    assert!(matches!(empty, Err(CaptureError::Empty)));
+    for bad in [&b"x"[..], b"this is not a capture file at all, but long enough"] {
         let result = Capture::open(Cursor::new(bad.to_vec()));
         assert!(matches!(result, Err(CaptureError::NotACapture)));
     }
