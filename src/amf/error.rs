@@ -95,6 +95,12 @@ pub enum AmfError {
         /// Where the bound is passed.
         at: usize,
     },
+    /// The values take more memory than [`MAX_MEMORY`](super::MAX_MEMORY) allows.
+    #[error("the values take too much memory at byte {at}")]
+    TooMuchMemory {
+        /// Where the bound is passed.
+        at: usize,
+    },
     /// Something follows the only value.
     #[error("{left} bytes after the value at byte {at}")]
     Trailing {
@@ -135,6 +141,7 @@ impl AmfError {
             | Self::TooMany { at, .. }
             | Self::TooDeep { at }
             | Self::TooLarge { at }
+            | Self::TooMuchMemory { at }
             | Self::Trailing { at, .. }
             | Self::TooLong { at, .. }
             | Self::EmptyName { at } => at,

@@ -20,12 +20,12 @@
 //! | --- | --- | --- |
 //! | nesting, counted through references | [`MAX_DEPTH`] | [`AmfError::TooDeep`] |
 //! | size with every reference written out | [`MAX_EXPANDED`] beyond 16 times the input | [`AmfError::TooLarge`] |
+//! | memory of the values | [`MAX_MEMORY`] beyond 16 times the input | [`AmfError::TooMuchMemory`] |
 //! | declared number of elements | what the bytes left can hold | [`AmfError::TooMany`] |
 //!
-//! Memory in use stays proportional to the input (some 100 bytes a byte where the input is nothing
-//! but empty objects, else far less): strings are stored once, byte arrays are slices of the input,
-//! and nothing is allocated from a declared count alone. Whoever walks over a decoded
-//! value without a thought for sharing is safe too, in stack and in time.
+//! Strings are stored once, byte arrays are slices of the input, and nothing is allocated from a
+//! declared count alone. Whoever walks over a decoded value without a thought for sharing is safe
+//! too, in stack and in time.
 //!
 //! # Refused by name
 //!
@@ -64,6 +64,13 @@ pub const MAX_DEPTH: usize = 64;
 /// A message of references to references can stand for a value of any size (the "billion laughs").
 /// A reader that passes this bound refuses the message with [`AmfError::TooLarge`].
 pub const MAX_EXPANDED: u64 = 64 << 20;
+
+/// Bytes of memory that the values of one message may take, beyond 16 times its length.
+///
+/// Some values take forty times the bytes of their encoding, containers without content a hundred
+/// times: a message that consists of such things must be short. Ordinary ones are not near it. A
+/// reader that passes this bound refuses the message with [`AmfError::TooMuchMemory`].
+pub const MAX_MEMORY: u64 = 16 << 20;
 
 /// The one value in `bytes`, as Flash Player writes a group post or a replication object.
 ///

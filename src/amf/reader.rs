@@ -8,12 +8,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{AmfError, MAX_EXPANDED, Value};
+use super::{AmfError, MAX_EXPANDED, MAX_MEMORY, Value};
 use amf3::Tables;
 use graph::Slot;
 
 /// What a value weighs in the expanded size, besides its text and bytes.
 const VALUE_WEIGHT: u64 = 8;
+/// Memory of a value in a list that has grown to twice what it needs.
+const VALUE_MEMORY: u64 = 2 * size_of::<Value>() as u64;
+/// The same of its name, beside the text.
+const NAME_MEMORY: u64 = 2 * size_of::<Arc<str>>() as u64;
+/// Memory of a text or a container beside what is in it: two counts of references, a place in a
+/// table, and what an allocation costs.
+const SHARED_MEMORY: u64 = 48;
 
 /// Reads the values of one message, in AMF0 and, behind its marker `11`, in AMF3.
 ///
@@ -39,6 +46,8 @@ pub struct Reader {
     peak: usize,
     /// Size so far with references written out.
     expanded: u64,
+    /// Memory so far, in bytes.
+    memory: u64,
     amf0: Vec<Slot>,
     amf3: Tables,
 }
@@ -52,6 +61,7 @@ impl Reader {
             depth: 0,
             peak: 0,
             expanded: 0,
+            memory: 0,
             amf0: Vec::new(),
             amf3: Tables::default(),
         }
@@ -121,6 +131,15 @@ impl Reader {
         Ok(())
     }
 
+    /// Adds to the memory in use, before it is.
+    fn spend(&mut self, bytes: u64) -> Result<(), AmfError> {
+        self.memory = self.memory.saturating_add(bytes);
+        if self.memory > MAX_MEMORY.saturating_add(16 * self.input.len() as u64) {
+            return Err(AmfError::TooMuchMemory { at: self.at });
+        }
+        Ok(())
+    }
+
     /// The next `length` bytes.
     fn take(&mut self, length: usize, what: &'static str) -> Result<Bytes, AmfError> {
         self.require(length, what)?;
@@ -166,6 +185,7 @@ impl Reader {
         let at = self.at;
         let bytes = self.take(length, what)?;
         self.weigh(length as u64)?;
+        self.spend(length as u64 + SHARED_MEMORY)?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(text.into()),
             Err(_) => Err(AmfError::InvalidUtf8 { what, at }),

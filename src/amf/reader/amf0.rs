@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::graph::Format;
-use super::{Reader, VALUE_WEIGHT};
+use super::{NAME_MEMORY, Reader, VALUE_MEMORY, VALUE_WEIGHT};
 use crate::amf::marker::amf0 as marker;
 use crate::amf::value::Member;
 use crate::amf::{AmfError, Array, Cycle, Date, EcmaArray, Object, Value};
@@ -13,6 +13,7 @@ impl Reader {
     pub(super) fn amf0_value(&mut self) -> Result<Value, AmfError> {
         let at = self.at;
         self.weigh(VALUE_WEIGHT)?;
+        self.spend(VALUE_MEMORY)?;
         match self.u8("AMF0 marker")? {
             marker::NUMBER => self.f64("number").map(Value::Number),
             marker::BOOLEAN => self.u8("boolean").map(|byte| Value::Boolean(byte != 0)),
@@ -84,6 +85,7 @@ impl Reader {
                 self.at += 1;
                 return Ok(members);
             }
+            self.spend(NAME_MEMORY)?;
             members.push((name, self.amf0_value()?));
         }
     }

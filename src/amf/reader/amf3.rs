@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::graph::{Format, Slot};
-use super::{Reader, VALUE_WEIGHT};
+use super::{NAME_MEMORY, Reader, SHARED_MEMORY, VALUE_MEMORY, VALUE_WEIGHT};
 use crate::amf::marker::amf3 as marker;
 use crate::amf::value::Member;
 use crate::amf::{AmfError, Array, Cycle, Date, Dictionary, Object, ObjectVector, Value, Vector};
@@ -35,6 +35,7 @@ impl Reader {
     pub(super) fn amf3_value(&mut self) -> Result<Value, AmfError> {
         let at = self.at;
         self.weigh(VALUE_WEIGHT)?;
+        self.spend(VALUE_MEMORY)?;
         match self.u8("AMF3 marker")? {
             marker::UNDEFINED => Ok(Value::Undefined),
             marker::NULL => Ok(Value::Null),
@@ -112,6 +113,7 @@ impl Reader {
             reader.weigh(traits.class_name.len() as u64)?;
             for name in &traits.sealed {
                 reader.weigh(name.len() as u64)?;
+                reader.spend(NAME_MEMORY)?;
                 members.push((name.clone(), reader.amf3_value()?));
             }
             if traits.dynamic {
@@ -139,8 +141,10 @@ impl Reader {
         let count = self.count(header >> 3, 1, "traits", at)?;
         let mut sealed = Vec::new();
         for _ in 0..count {
+            self.spend(NAME_MEMORY)?;
             sealed.push(self.amf3_string("member name")?);
         }
+        self.spend(size_of::<Traits>() as u64 + SHARED_MEMORY)?;
         let traits = Arc::new(Traits { class_name, dynamic: header & 4 != 0, sealed });
         self.amf3.traits.push(traits.clone());
         Ok(traits)
@@ -194,6 +198,7 @@ impl Reader {
             if name.is_empty() {
                 return Ok(());
             }
+            self.spend(NAME_MEMORY)?;
             members.push((name, self.amf3_value()?));
         }
     }

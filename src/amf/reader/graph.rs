@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{Reader, VALUE_WEIGHT};
+use super::{Reader, SHARED_MEMORY, VALUE_WEIGHT};
 use crate::amf::{AmfError, Cycle, MAX_DEPTH, Value};
 
 /// An entry of a table of objects.
@@ -45,6 +45,7 @@ impl Reader {
         if self.depth >= MAX_DEPTH {
             return Err(AmfError::TooDeep { at: self.at });
         }
+        self.spend(size_of::<T>() as u64 + size_of::<Slot>() as u64 + SHARED_MEMORY)?;
         self.depth += 1;
         let outer_peak = std::mem::replace(&mut self.peak, self.depth);
         let outer_expanded = self.expanded;
@@ -76,6 +77,7 @@ impl Reader {
     /// Enters a value without values inside into the AMF3 table.
     pub(super) fn leaf(&mut self, value: Value, length: usize) -> Result<Value, AmfError> {
         self.weigh(length as u64)?;
+        self.spend(length as u64 + 2 * size_of::<Slot>() as u64 + SHARED_MEMORY)?;
         let weight = VALUE_WEIGHT + length as u64;
         self.amf3.objects.push(Slot::Closed { value: value.clone(), height: 0, weight });
         Ok(value)

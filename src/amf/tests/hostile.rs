@@ -263,3 +263,29 @@ fn many_cycles_do_not_multiply() {
     assert!(writer.as_bytes().len() < 10_000);
     assert_eq!(value, value.clone());
 }
+
+#[test]
+fn memory_is_bounded_whatever_the_values() {
+    let many = 4 << 20;
+    let array = |value: &[u8]| {
+        // 1,048,575 elements.
+        let mut bytes = hex("11 09 80 BF FF FF 01");
+        bytes.extend(value.iter().copied().cycle().take(many));
+        bytes
+    };
+    // Nulls, empty objects, dictionaries, names and texts of one byte.
+    for value in ["01", "0A 0B 01 01", "11 01 00", "09 01 03 61 01 01", "06 03 61"] {
+        let bytes = array(&hex(value));
+        let error = from_bytes(bytes).unwrap_err();
+        let AmfError::TooMuchMemory { at } = error else { panic!("{value}: {error}") };
+        // 16 MiB and 16 times the input, at 80 bytes a value at least.
+        assert!(at < (16 << 20) / 80 + many, "{value}: {at}");
+    }
+    // A hundred thousand integers, and twenty thousand objects with two members, are ordinary.
+    let mut bytes = hex("11 09 8C 9A 41 01");
+    bytes.extend(std::iter::repeat_n([0x04, 0x05], 100_000).flatten());
+    assert!(from_bytes(bytes).is_ok());
+    let mut bytes = hex("11 09 82 B8 41 01 0A 23 01 03 78 03 79 04 01 04 02");
+    bytes.extend(hex("0A 01 04 01 04 02").into_iter().cycle().take(6 * 19_999));
+    from_bytes(bytes).expect("objects");
+}
