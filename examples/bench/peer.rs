@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use rtmfp::crypto::{DhGroup, Epd, KeyStyle};
 use rtmfp::transport::{
-    Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, SessionId, Time,
+    Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, Rate, SessionId, Time,
 };
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -106,7 +106,15 @@ impl App for Responder {
 pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
     let config = if options.server {
         // Everybody comes from one address here.
-        Config { max_sessions_per_ip: usize::MAX, ..Config::server() }
+        // Thousands of clients share a few sockets, as none do in life.
+        let keyings_per_address = Rate { burst: 1 << 16, per_second: 1 << 16 };
+        Config {
+            max_sessions_per_ip: usize::MAX,
+            max_unconfirmed_per_ip: 1 << 16,
+            max_pending_keyings: 1 << 16,
+            keyings_per_address,
+            ..Config::server()
+        }
     } else {
         Config::default()
     };

@@ -1,7 +1,7 @@
 //! What an endpoint can be told, and its bounds.
 
-use super::Passwords;
 use super::congestion::Controller;
+use super::{Passwords, Rate};
 use crate::crypto::{COOKIE_LEN, Negotiation};
 use std::time::Duration;
 
@@ -74,12 +74,22 @@ pub struct Config {
     pub max_memory: u64,
     /// Open sessions; further keyings are ignored.
     pub max_sessions: usize,
-    /// Open sessions with one IP address; further keyings from it are ignored.
+    /// Open sessions with one IP address (IPv6: one network of 64 bits). At the bound a keying
+    /// from it takes the place of a session that its initiator has not used yet, or is ignored if
+    /// there is none.
     pub max_sessions_per_ip: usize,
+    /// Sessions with one IP address whose initiators have not used them yet. A further one takes
+    /// the place of the oldest of the port that has most, so that an initiator behind a shared
+    /// address has as long as it needs.
+    pub max_unconfirmed_per_ip: usize,
+    /// Keyings that one address and port may ask for, which is what one cookie is worth; further
+    /// ones are ignored. One whose session is used does not count.
+    pub keyings_per_address: Rate,
     /// Receiving flows of one session. Complete ones make room; while none is complete,
     /// further flows are rejected.
     pub max_flows: usize,
-    /// Keyings that wait for their computation; further ones are ignored.
+    /// Keyings that wait for their computation; further ones are ignored. One IP address may have
+    /// an eighth of them.
     pub max_pending_keyings: usize,
     /// How much may be in flight, and how fast it leaves.
     pub controller: Controller,
@@ -131,6 +141,8 @@ impl Default for Config {
             max_memory: 512 << 20,
             max_sessions: 4096,
             max_sessions_per_ip: 4096,
+            max_unconfirmed_per_ip: 256,
+            keyings_per_address: Rate { burst: 8, per_second: 1 },
             max_flows: 256,
             max_pending_keyings: 1024,
             controller: Controller::AppendixA,
@@ -160,6 +172,7 @@ impl Config {
             max_memory: 256 << 20,
             max_sessions: 1 << 20,
             max_sessions_per_ip: 16_384,
+            max_unconfirmed_per_ip: 1024,
             max_flows: 64,
             max_pending_keyings: 4096,
             max_startup_reassemblies: 256,

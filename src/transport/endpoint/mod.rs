@@ -24,6 +24,7 @@ mod watch;
 pub(crate) use startup::Datagrams;
 pub use table::SESSION_ALLOWANCE;
 
+use super::buckets::Buckets;
 use super::event::Introduction;
 use super::job::{Outcome, PendingKey};
 use super::send_flow::{FlowOptions, MessageOptions};
@@ -44,7 +45,7 @@ use rand_core::CryptoRng;
 use respond::Pending;
 use startup::Startup;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Table, Timer};
@@ -53,6 +54,9 @@ use watch::Watch;
 
 /// Packets of one session that are verified side by side.
 const OPENED_TOGETHER: usize = 32;
+
+/// Addresses whose keyings are counted; further ones share one count.
+const MAX_KEYING_ADDRESSES: usize = 65_536;
 
 /// The source of randomness of an endpoint.
 pub type Random = Box<dyn CryptoRng + Send>;
@@ -73,6 +77,10 @@ pub struct Endpoint {
     keying_ids: HashMap<u32, u64>,
     next_attempt: u64,
     pending: HashMap<PendingKey, Pending>,
+    /// How many of `pending` are from a source.
+    pending_from: HashMap<IpAddr, usize>,
+    /// What an address may still ask for.
+    keyings: Buckets<SocketAddr>,
     startup: Startup,
     unproven: Unproven,
     watches: BTreeMap<SessionId, Watch>,
@@ -188,6 +196,7 @@ impl Endpoint {
     pub fn new(config: Config, identity: Arc<Identity>, mut random: Random) -> Self {
         let cookies = CookieSecret::generate(&mut *random);
         let startup = Startup::new(config.max_startup_reassemblies);
+        let keyings = Buckets::new(config.keyings_per_address, MAX_KEYING_ADDRESSES);
         Self {
             config,
             identity,
@@ -201,6 +210,8 @@ impl Endpoint {
             keying_ids: HashMap::new(),
             next_attempt: 0,
             pending: HashMap::new(),
+            pending_from: HashMap::new(),
+            keyings,
             startup,
             unproven: Unproven::default(),
             watches: BTreeMap::new(),

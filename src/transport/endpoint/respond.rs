@@ -1,5 +1,6 @@
 //! Answers to hellos and keyings (RFC 7016 §3.5.1.1.2), and introductions.
 
+use super::table::source;
 use super::{Endpoint, Epd, Forwarded, Interface, Introduction, KeyingRandom, PendingKey};
 use crate::crypto::{
     COOKIE_LEN, Certificate, CookieCheck, CryptoError, Respond, SessionKeys, mac16,
@@ -19,6 +20,8 @@ use bytes::Bytes;
 const MAX_TAG: usize = 64;
 /// Introductions that may wait for their owner; further hellos are ignored.
 const MAX_INTRODUCTIONS_QUEUED: usize = 1024;
+/// One source may have this part of the keyings that wait, at most.
+const PENDING_SHARE: usize = 8;
 
 /// Keyings are told apart by a hash under this key, which need not be secret.
 const KEYING_DIGEST: [u8; 16] = *b"keying component";
@@ -181,8 +184,9 @@ impl Endpoint {
         if !rivals.is_empty() && self.identity.certificate().precedes_or_equals(&far) {
             return self.prevail(now, path, rivals);
         }
-        if !self.has_room(path) {
-            tracing::debug!(address = %path.remote, "keying ignored: too many sessions");
+        if !self.has_room(path) || !self.keyings.spend(now, path.remote, 1) {
+            self.counters.keyings_ignored += 1;
+            tracing::debug!(address = %path.remote, "keying ignored: too many");
             return;
         }
         let awaited = !rivals.is_empty();
@@ -199,13 +203,43 @@ impl Endpoint {
             false => chunk.component.to_vec(),
         };
         self.pending.insert(key, Pending { path, far, awaited, proven, component });
+        *self.pending_from.entry(source(path.remote.ip())).or_default() += 1;
         self.jobs.push_back(Job(Work::Respond { key, work: Box::new(work) }));
     }
 
     fn has_room(&self, path: Path) -> bool {
+        let ip = path.remote.ip();
+        let from_there = self.pending_from.get(&source(ip)).copied().unwrap_or(0);
         self.pending.len() < self.config.max_pending_keyings
+            && from_there < (self.config.max_pending_keyings / PENDING_SHARE).max(1)
             && self.table.len() < self.config.max_sessions
-            && self.table.count_with(path.remote.ip()) < self.config.max_sessions_per_ip
+            && (self.table.count_with(ip) < self.config.max_sessions_per_ip
+                || self.table.unconfirmed_with(ip) > 0)
+    }
+
+    fn take_pending(&mut self, key: PendingKey) -> Option<Pending> {
+        let pending = self.pending.remove(&key)?;
+        let ip = source(key.0.ip());
+        if let Some(count) = self.pending_from.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                self.pending_from.remove(&ip);
+            }
+        }
+        Some(pending)
+    }
+
+    /// Makes room for one more session with an address, of sessions that were not used yet. False
+    /// if there is none to be had.
+    fn make_room(&mut self, path: Path) -> bool {
+        let ip = path.remote.ip();
+        let full = self.table.count_with(ip) >= self.config.max_sessions_per_ip;
+        if full || self.table.unconfirmed_with(ip) >= self.config.max_unconfirmed_per_ip {
+            let evicted = self.table.evict_unconfirmed(ip);
+            self.counters.unconfirmed_evicted += u64::from(evicted);
+            return evicted;
+        }
+        true
     }
 
     /// Sends the answer again if this keying was answered already and the initiator has not used
@@ -233,7 +267,7 @@ impl Endpoint {
         key: PendingKey,
         result: Result<(Vec<u8>, Box<SessionKeys>), CryptoError>,
     ) {
-        let Some(pending) = self.pending.remove(&key) else { return };
+        let Some(pending) = self.take_pending(key) else { return };
         let Pending { path, far, awaited, proven, component: far_component } = pending;
         let (component, keys) = match result {
             Ok(result) => result,
@@ -242,6 +276,10 @@ impl Endpoint {
                 return;
             }
         };
+        if !self.make_room(path) {
+            self.counters.keyings_ignored += 1;
+            return;
+        }
         let (_, far_id, _) = key;
         let near_id = self.new_session_id();
         let mut chunk =
@@ -276,7 +314,8 @@ impl Endpoint {
 
     /// The work was not done: a repetition of the keying is taken like a new one.
     pub(super) fn on_respond_refused(&mut self, key: PendingKey) {
-        self.pending.remove(&key);
+        self.take_pending(key);
+        self.keyings.give_back(&key.0, 1);
     }
 
     /// The initiator has used the keys: the session is announced, and takes the place of an older
@@ -287,6 +326,9 @@ impl Endpoint {
     pub(super) fn on_confirmed(&mut self, now: Time, id: SessionId) {
         let Some(session) = self.table.get_mut(id) else { return };
         let (far, ip) = (session.far.clone(), session.path.remote.ip());
+        if let Some(((address, ..), _)) = &session.keying_answer {
+            self.keyings.give_back(address, 1);
+        }
         let proven = far.static_groups().next().is_some();
         let older = self.table.find(far.fingerprint()).filter(|&older| older != id);
         if let Some(older) = older {

@@ -9,7 +9,7 @@ use crate::transport::job::PendingKey;
 use crate::transport::{SessionId, Time};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Bytes of memory that the flows of a session may hold without being counted: some idle flows and
 /// short queues, as every session has them. The bound on these is the number of sessions.
@@ -58,6 +58,8 @@ pub(super) struct Table {
     by_fingerprint: HashMap<Fingerprint, Vec<SessionId>>,
     /// Sessions that were opened by their far ends and not used yet.
     unconfirmed: HashMap<Fingerprint, Vec<SessionId>>,
+    /// The same by source, oldest first.
+    unconfirmed_from: HashMap<IpAddr, VecDeque<SessionId>>,
     addresses: HashMap<IpAddr, Address>,
     /// Memory of all sessions, in bytes, beyond the allowance of each.
     memory: u64,
@@ -81,6 +83,28 @@ impl Table {
     /// Sessions with `ip`, closing ones included.
     pub(super) fn count_with(&self, ip: IpAddr) -> usize {
         self.addresses.get(&source(ip)).map_or(0, |address| address.sessions)
+    }
+
+    /// Sessions with `ip` that their initiators have not used yet.
+    pub(super) fn unconfirmed_with(&self, ip: IpAddr) -> usize {
+        self.unconfirmed_from.get(&source(ip)).map_or(0, VecDeque::len)
+    }
+
+    /// Forgets the oldest session with `ip` that its initiator has not used yet, of the port that
+    /// has most of them. False if there is none.
+    pub(super) fn evict_unconfirmed(&mut self, ip: IpAddr) -> bool {
+        let Some(ids) = self.unconfirmed_from.get(&source(ip)) else { return false };
+        let remote = |id: &SessionId| Some(self.sessions.get(id)?.session.path.remote);
+        let mut counts = HashMap::<SocketAddr, usize>::new();
+        for remote in ids.iter().filter_map(remote) {
+            *counts.entry(remote).or_default() += 1;
+        }
+        let most = counts.values().copied().max().unwrap_or(0);
+        let of_greediest =
+            |id: &&SessionId| remote(id).is_some_and(|remote| counts.get(&remote) == Some(&most));
+        let Some(&oldest) = ids.iter().find(of_greediest) else { return false };
+        self.remove(oldest);
+        true
     }
 
     /// Memory of all sessions, in bytes, beyond the allowance of each.
@@ -152,6 +176,7 @@ impl Table {
         }
         if !session.confirmed {
             self.unconfirmed.entry(session.far.fingerprint()).or_default().push(id);
+            self.unconfirmed_from.entry(ip).or_default().push_back(id);
         }
         let session = Box::new(session);
         self.sessions.insert(id, Entry { session, ip, queued: false, scheduled: None, charged: 0 });
@@ -167,6 +192,7 @@ impl Table {
         if let Some(entry) = self.sessions.get(&id) {
             let far = entry.session.far.fingerprint();
             forget(&mut self.unconfirmed, far, id);
+            self.confirmed(id);
             self.by_fingerprint.entry(far).or_default().push(id);
         }
     }
@@ -179,6 +205,7 @@ impl Table {
         let far = entry.session.far.fingerprint();
         forget(&mut self.by_fingerprint, far, id);
         forget(&mut self.unconfirmed, far, id);
+        self.drop_unconfirmed(entry.ip, id);
         if let Some((key, _)) = &entry.session.keying_answer
             && self.answered.get(key) == Some(&id)
         {
@@ -204,6 +231,21 @@ impl Table {
         shrink(&mut self.addresses);
         if self.ready.is_empty() && self.ready.capacity() > KEPT_PLACES {
             self.ready = VecDeque::new();
+        }
+    }
+
+    /// The initiator of a session has used it.
+    fn confirmed(&mut self, id: SessionId) {
+        if let Some(ip) = self.sessions.get(&id).map(|entry| entry.ip) {
+            self.drop_unconfirmed(ip, id);
+        }
+    }
+
+    fn drop_unconfirmed(&mut self, ip: IpAddr, id: SessionId) {
+        let Some(ids) = self.unconfirmed_from.get_mut(&ip) else { return };
+        ids.retain(|&other| other != id);
+        if ids.is_empty() {
+            self.unconfirmed_from.remove(&ip);
         }
     }
 

@@ -127,6 +127,10 @@ pub struct EndpointStats {
     /// Sessions that were closed because all of them together held too much
     /// ([`Config::max_address_memory`], [`Config::max_memory`]).
     pub sessions_evicted: u64,
+    /// Keyings that were ignored because of a bound on them or on sessions.
+    pub keyings_ignored: u64,
+    /// Sessions that gave way to another keying before their initiator had used them.
+    pub unconfirmed_evicted: u64,
 }
 
 /// Counters of one session.
