@@ -103,10 +103,9 @@ fn quick() -> Negotiation {
     Negotiation { groups: vec![DhGroup::Modp2], ..Negotiation::default() }
 }
 
-fn server(network: &mut Network<Host>) -> Host {
+fn server(network: &mut Network<Host>, mut config: RendezvousConfig) -> Host {
     let mut random = network.random();
     let identity = Identity::generate(&IdentityConfig::default(), &mut random);
-    let mut config = RendezvousConfig::default();
     config.transport.negotiation = quick();
     let choices = network.random();
     Host::Server(Box::new(Rendezvous::new(config, identity, Box::new(random), Box::new(choices))))
@@ -142,11 +141,20 @@ struct Swarm {
 
 impl Swarm {
     fn new(seed: u64, link: Link, size: usize, chunk_size: u32) -> Self {
+        Self::with_server(seed, link, (size, chunk_size), RendezvousConfig::default())
+    }
+
+    fn with_server(
+        seed: u64,
+        link: Link,
+        (size, chunk_size): (usize, u32),
+        config: RendezvousConfig,
+    ) -> Self {
         let mut network = Network::new(seed, link);
         if seed % 4 == 3 {
             network.set_reading_interval(Duration::from_millis(5));
         }
-        let host = server(&mut network);
+        let host = server(&mut network, config);
         let server = network.add(SERVER, host);
         let mut file = vec![0; size];
         let mut content = SeededRandom::new(seed ^ 0xf11e);
@@ -262,6 +270,23 @@ fn four_receivers_and_the_provider_uploads_at_most_twice_the_file() {
     eprintln!("{:?}, provider uploaded {uploaded:.2} x", swarm.network.now() - start);
     assert!(uploaded <= 1.3, "{uploaded}");
     swarm.check_nothing_leaks();
+}
+
+/// The link names the provider, and every server introduces those that are connected to it.
+#[test]
+fn a_server_that_keeps_no_groups_introduces_the_provider() {
+    for_seeds(10, |seed| {
+        let config = RendezvousConfig { max_groups_per_client: 0, ..RendezvousConfig::default() };
+        let link = if seed % 2 == 0 { Link::lan() } else { Link::bad() };
+        let mut swarm = Swarm::with_server(seed, link, (55_000, 20_000), config);
+        swarm.add_receiver();
+        let start = swarm.network.now();
+        assert!(swarm.run(), "not complete");
+        let took = swarm.network.now() - start;
+        assert!(took < Duration::from_secs(60), "{took:?}");
+        swarm.check_copies();
+        swarm.check_nothing_leaks();
+    });
 }
 
 /// Three receivers over a network that loses, delays, doubles and reorders.

@@ -132,3 +132,13 @@ fn nothing_is_left_of_newcomers() {
     assert_eq!(server.endpoint().load(), (0, 0, 0));
     assert_eq!(rtmfp::transport::Machine::poll_timeout(server), None);
 }
+
+#[test]
+fn a_server_that_keeps_no_groups_is_reported() {
+    let config = RendezvousConfig { max_groups_per_client: 0, ..RendezvousConfig::default() };
+    let mut meeting = Meeting::with_config(1, Link::lan(), config);
+    let member = meeting.add_member();
+    meeting.network.run_for(secs(1));
+    let member = meeting.network[member].member();
+    assert!(member.node.is_connected() && member.rejected);
+}

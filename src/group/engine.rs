@@ -225,6 +225,13 @@ impl Group {
         }
     }
 
+    /// The server has rejected the `GC` flow: it keeps no groups.
+    pub fn on_server_rejected(&mut self) {
+        if !self.closed {
+            self.events.push_back(GroupEvent::ConnectRejected);
+        }
+    }
+
     /// A message of the server on its `GC` flow. Unknown ones are ignored.
     pub fn on_server_message(&mut self, now: Time, message: &Bytes) {
         match ServerMessage::parse(message) {

@@ -69,6 +69,10 @@ pub enum GroupAction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupEvent {
+    /// The server keeps no groups: members are not found through it. Others than those that are
+    /// known otherwise (bootstrap peers, [`on_introduced`](super::Group::on_introduced)) are met only
+    /// after another server was connected to.
+    ConnectRejected,
     /// A neighbour connected.
     NeighborConnect {
         /// Its fingerprint: the peer ID.
@@ -119,6 +123,7 @@ impl GroupEvent {
     /// The code of the same event in Flash.
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::ConnectRejected => "NetGroup.Connect.Rejected",
             Self::NeighborConnect { .. } => "NetGroup.Neighbor.Connect",
             Self::NeighborDisconnect { .. } => "NetGroup.Neighbor.Disconnect",
             Self::ReplicationFetchSendNotify { .. } => "NetGroup.Replication.Fetch.SendNotify",

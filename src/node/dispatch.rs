@@ -351,6 +351,7 @@ impl Node {
                 self.search.unserved(handle);
                 if let Some(joined) = self.groups.get_mut(&handle) {
                     joined.server_flow = None;
+                    joined.group.on_server_rejected();
                 }
             }
             None => {}

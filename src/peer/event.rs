@@ -32,6 +32,8 @@ pub enum NetGroupEvent {
         /// Which object.
         index: u64,
     },
+    /// The server keeps no groups: members are not found through it.
+    ConnectRejected,
     /// An announced fetch failed or was denied. It is retried while the object is wanted.
     ReplicationFetchFailed {
         /// Which object.
@@ -69,6 +71,7 @@ impl NetGroupEvent {
             Self::NeighborConnect { .. } => "NetGroup.Neighbor.Connect",
             Self::NeighborDisconnect { .. } => "NetGroup.Neighbor.Disconnect",
             Self::ReplicationFetchSendNotify { .. } => "NetGroup.Replication.Fetch.SendNotify",
+            Self::ConnectRejected => "NetGroup.Connect.Rejected",
             Self::ReplicationFetchFailed { .. } => "NetGroup.Replication.Fetch.Failed",
             Self::ReplicationFetchResult { .. } => "NetGroup.Replication.Fetch.Result",
             Self::ReplicationRequest { .. } => "NetGroup.Replication.Request",
@@ -89,6 +92,7 @@ impl From<GroupEvent> for NetGroupEvent {
             GroupEvent::ReplicationFetchSendNotify { index } => {
                 Self::ReplicationFetchSendNotify { index }
             }
+            GroupEvent::ConnectRejected => Self::ConnectRejected,
             GroupEvent::ReplicationFetchFailed { index } => Self::ReplicationFetchFailed { index },
             GroupEvent::ReplicationFetchResult { index, object, from } => {
                 let object = amf::from_bytes(object);

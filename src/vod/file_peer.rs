@@ -21,6 +21,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// First wait before the connection to the server is tried again.
+/// How often the server is asked for the provider while no member is met.
+const SEEK_PROVIDER: Duration = Duration::from_secs(60);
 const RECONNECT_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait before the connection to the server is tried again.
 const RECONNECT_MAX: Duration = Duration::from_secs(60);
@@ -55,6 +57,9 @@ pub struct FilePeer {
     node: Node,
     group: GroupHandle,
     replica: Replica<Fingerprint, Request>,
+    provider: Option<Fingerprint>,
+    /// When to look for the provider again.
+    seek_at: Option<Time>,
     requests: HashMap<u32, u64>,
     serial: u64,
     server: Option<(Uri, Vec<SocketAddr>)>,
@@ -78,7 +83,8 @@ impl FilePeer {
         Self::new(now, node, spec, Replica::provider(descriptor, form))
     }
 
-    /// A member that wants a file. `provider` is only for the statistics.
+    /// A member that wants a file. If it knows the `provider`, it has the server introduce it, which
+    /// also servers do that keep no groups.
     pub fn receiver(
         now: Time,
         node: Node,
@@ -86,7 +92,9 @@ impl FilePeer {
         integrity: Integrity,
         provider: Option<Fingerprint>,
     ) -> Self {
-        Self::new(now, node, spec, Replica::receiver(integrity, provider))
+        let mut peer = Self::new(now, node, spec, Replica::receiver(integrity, provider));
+        peer.provider = provider;
+        peer
     }
 
     fn new(
@@ -104,6 +112,8 @@ impl FilePeer {
             node,
             group,
             replica,
+            provider: None,
+            seek_at: None,
             requests: HashMap::new(),
             serial: 0,
             server: None,
@@ -229,6 +239,7 @@ impl FilePeer {
             NodeEvent::Connected { .. } => {
                 self.backoff = RECONNECT_FIRST;
                 self.reconnect = None;
+                self.seek_provider(now);
                 self.events.push_back(FileEvent::Node(event));
             }
             NodeEvent::ConnectFailed(_) | NodeEvent::Disconnected => {
@@ -239,6 +250,16 @@ impl FilePeer {
                 self.events.push_back(FileEvent::Node(event));
             }
             other => self.events.push_back(FileEvent::Node(other)),
+        }
+    }
+
+    /// Has the server introduce the provider, now and again while no member is met.
+    fn seek_provider(&mut self, now: Time) {
+        self.seek_at = None;
+        let alone = self.node.group(self.group).is_some_and(|g| g.stats().neighbors == 0);
+        if let Some(provider) = self.provider.filter(|_| alone && !self.stopping) {
+            self.node.with_group(now, self.group, |g, now| g.on_introduced(now, provider, false));
+            self.seek_at = Some(now + SEEK_PROVIDER);
         }
     }
 
@@ -332,10 +353,13 @@ impl Layer for FilePeer {
     }
 
     fn poll_own_timeout(&self) -> Option<Time> {
-        self.reconnect
+        self.reconnect.into_iter().chain(self.seek_at).min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
+        if self.seek_at.is_some_and(|at| at <= now) {
+            self.seek_provider(now);
+        }
         if self.reconnect.is_some_and(|at| at <= now) {
             self.reconnect = None;
             if let Some((uri, addresses)) = &self.server {

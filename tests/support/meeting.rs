@@ -38,6 +38,8 @@ pub struct Member {
     pub group: GroupHandle,
     /// Whether it meets members, by the events so far.
     pub neighbors: usize,
+    /// The server keeps no groups.
+    pub rejected: bool,
     /// Connections to the server that were lost.
     pub disconnected: usize,
     /// Connects again when a connection is lost or was not made, after this time.
@@ -172,6 +174,7 @@ impl Member {
                     self.retry_at = self.retry.map(|pause| now + pause);
                 }
                 NodeEvent::Connected { .. } => self.retry_at = None,
+                NodeEvent::Group(_, GroupEvent::ConnectRejected) => self.rejected = true,
                 NodeEvent::Group(_, GroupEvent::NeighborConnect { .. }) => self.neighbors += 1,
                 NodeEvent::Group(_, GroupEvent::NeighborDisconnect { .. }) => self.neighbors -= 1,
                 _ => {}
@@ -378,6 +381,7 @@ impl Meeting {
             node,
             group,
             neighbors: 0,
+            rejected: false,
             disconnected: 0,
             retry: Some(secs(2)),
             retry_at: None,

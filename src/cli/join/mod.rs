@@ -287,6 +287,7 @@ impl Member {
                 peer_id: peer_id.to_string(),
                 address: neighbor.to_string(),
             },
+            NetGroupEvent::ConnectRejected => return self.on_unserved(code),
             NetGroupEvent::ReplicationFetchSendNotify { index } => Told::Requested { index },
             NetGroupEvent::ReplicationFetchFailed { index } => Told::FetchFailed { index },
             NetGroupEvent::ReplicationFetchResult { index, object: Ok(object), peer_id } => {
@@ -318,6 +319,18 @@ impl Member {
             _ => return Ok(()),
         };
         self.out.tell(code, &told)
+    }
+
+    /// The server keeps no groups: without bootstrap peers and neighbours there is no way to others.
+    fn on_unserved(&mut self, code: Option<&'static str>) -> anyhow::Result<()> {
+        self.out.tell(code, &Told::Unserved)?;
+        let others = !self.group.spec().bootstrap_peers().is_empty();
+        ensure!(
+            others || self.group.neighbor_count() > 0,
+            "this server keeps no groups: members cannot find each other through it (another server, \
+             or bootstrap peers in the groupspec, could help)"
+        );
+        Ok(())
     }
 
     /// Answers a request, unless whoever asked is gone.

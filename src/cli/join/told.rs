@@ -40,6 +40,7 @@ pub(super) enum Told {
         peer_id: String,
         address: String,
     },
+    Unserved,
     NeighborConnected {
         peer_id: String,
         address: String,
@@ -110,6 +111,7 @@ impl fmt::Display for Told {
             Self::ConnectFailed { reason } => write!(f, "no connection to the server: {reason}"),
             Self::Disconnected => write!(f, "the connection to the server is lost, trying again"),
             Self::Joined { name, peer_id, .. } => write!(f, "joined the group {name} as {peer_id}"),
+            Self::Unserved => write!(f, "the server keeps no groups"),
             Self::NeighborConnected { peer_id, .. } => write!(f, "neighbour {peer_id} connected"),
             Self::NeighborDisconnected { peer_id, .. } => write!(f, "neighbour {peer_id} is gone"),
             Self::Requested { index } => write!(f, "object {index} requested"),
