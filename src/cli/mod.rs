@@ -14,6 +14,7 @@
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `check` | `fetch --check` |
 //! | `destination` | where `fetch` writes to |
+//! | `remembered` | what gives a share the same link again |
 //! | `public_address` | where a router forwards to this host |
 //! | `key_log` | the secrets of sessions, on demand |
 //! | `output_file` | files that are written, none of which is one that is read |
@@ -36,6 +37,7 @@ mod outcome;
 mod output_file;
 mod patience;
 mod public_address;
+mod remembered;
 mod scratch;
 mod screen;
 mod serve;

@@ -5,6 +5,7 @@ use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
 use super::patience::connecting;
 use super::public_address::PublicAddress;
+use super::remembered::{self, Remembered};
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, embedded, format, via};
@@ -13,7 +14,9 @@ use rtmfp::flash::Uri;
 use rtmfp::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use rtmfp::vod::session::News;
-use rtmfp::vod::{CHUNK_SIZE, DescriptorForm, ServerAddress, Share, ShareConfig, SourceFile};
+use rtmfp::vod::{
+    CHUNK_SIZE, DescriptorForm, ServerAddress, Share, ShareConfig, ShareLink, SourceFile,
+};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
@@ -53,6 +56,10 @@ pub(crate) struct ShareArgs {
     #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
     listen: Vec<Listen>,
 
+    /// Give the file a new link instead of the one that it had the last time
+    #[arg(long)]
+    new: bool,
+
     /// Address or name that a router forwards to this host, for the link and for other members
     ///
     /// The port is that of the rendezvous server in this process unless another is given; with
@@ -74,12 +81,17 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
         () = signals.recv() => bail!("interrupted"),
     };
     let listen = listen::addresses(args.listen.clone());
+    let mut remembered = remember(&args, &source);
+    let mut ports = vec![DEFAULT_PORT];
+    let earlier = remembered.as_ref().and_then(Remembered::link).cloned();
+    ports.splice(..0, earlier.as_ref().map(|link| link.server.port()));
     let server = match via {
         Some(_) => None,
-        None => Some(embedded::start(&listen, &[DEFAULT_PORT], key_log.clone()).await?),
+        None => Some(embedded::start(&listen, &ports, key_log.clone()).await?),
     };
     let mut config = config(args, via, server.as_ref()).await?;
     config.key_log = key_log;
+    config.seed = remembered.as_ref().map(|remembered| remembered.seed().clone());
     let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
     let servers = servers.join(", ");
     let share = tokio::select! {
@@ -87,6 +99,9 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
         () = signals.recv() => bail!("interrupted"),
     };
     screen::result(&share.link().to_string())?;
+    if let Some(remembered) = &mut remembered {
+        explain_link(earlier.as_ref(), share.link(), remembered);
+    }
     if let Some(server) = &server {
         let ports: Vec<String> = server.local_addresses().iter().map(ToString::to_string).collect();
         screen::line(&format!("rendezvous server in this process, UDP {}", ports.join(", ")));
@@ -136,16 +151,56 @@ async fn config(
     Ok(config)
 }
 
+/// What is remembered of this share. It goes on without, and says so once.
+fn remember(args: &ShareArgs, source: &SourceFile) -> Option<Remembered> {
+    let via = args.via.as_ref().map(ToString::to_string).unwrap_or_default();
+    let group = args.group.as_deref().unwrap_or_default();
+    let key = format!("{}\n{}\n{via}\n{group}", source.descriptor().digest(), args.descriptor);
+    match remembered::directory().and_then(|it| remembered::open(&it, &key, args.new)) {
+        Ok(Some(remembered)) => Some(remembered),
+        Ok(None) => {
+            screen::line(
+                "another process shares this file already: this share has a link of its own",
+            );
+            None
+        }
+        Err(error) => {
+            screen::line(&format!("WARNING: the link will be another one next time: {error:#}"));
+            None
+        }
+    }
+}
+
+/// Says what has become of the link of the last time, and notes this one.
+fn explain_link(earlier: Option<&ShareLink>, link: &ShareLink, remembered: &mut Remembered) {
+    match earlier {
+        Some(earlier) if earlier == link => screen::line("the link is that of the last time"),
+        // The next start tries the earlier port again.
+        Some(earlier) if earlier.server.port() != link.server.port() => {
+            return screen::line(&format!(
+                "WARNING: UDP port {} of the earlier link is taken: that link does not work now",
+                earlier.server.port()
+            ));
+        }
+        Some(earlier) if earlier.servers().any(|old| link.servers().any(|new| new == old)) => {
+            screen::line("addresses of this host have changed; earlier links still work in part");
+        }
+        Some(_) => screen::line(
+            "WARNING: the addresses of this host have changed: the earlier link does not work",
+        ),
+        None => {}
+    }
+    if let Err(error) = remembered.note(link) {
+        screen::line(&format!("WARNING: the link will be another one next time: {error:#}"));
+    }
+}
+
 fn check(file: &Path) -> anyhow::Result<()> {
     let shown = file.display();
     let metadata = file.metadata().with_context(|| format!("cannot share {shown}"))?;
     ensure!(
         !metadata.is_dir(),
         "{shown} is a directory: only single files can be shared; pack it into an archive first"
-    );
-    ensure!(
-        !metadata.is_file() || metadata.len() > 0,
-        "{shown} is empty: there is nothing to share"
     );
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::session::{
 };
 use super::share::new_node;
 use super::store::Overwrite;
-use super::{Descriptor, Digest256, FilePeer, ShareLink, Target};
+use super::{Descriptor, FilePeer, ShareLink, Target};
 use crate::crypto::Fingerprint;
 use crate::driver::{Clock, KeyLogFile, Stats};
 use crate::group::{GroupSpec, ReplicationStrategy};
@@ -87,10 +87,10 @@ impl Fetch {
         if !spec.object_replication_enabled() {
             return Err(SessionError::NotForFiles);
         }
-        let place = place_of(config.destination, config.overwrite, link.identity());
+        let place = place_of(config.destination, config.overwrite, &link);
         let clock = Clock::start();
         let provider = link.provider.map(|id| Fingerprint(id.0));
-        let node = new_node(config.key_log.is_some());
+        let node = new_node(config.key_log.is_some(), None);
         let mut peer = FilePeer::receiver(clock.now(), node, spec, link.integrity, provider);
         peer.set_strategy(clock.now(), config.strategy);
         let servers = link.servers().map(|s| (s.clone(), link.server_url(s))).collect();
@@ -165,13 +165,13 @@ impl Fetch {
     }
 }
 
-fn place_of(destination: Destination, overwrite: Overwrite, identity: Digest256) -> Option<Place> {
+fn place_of(destination: Destination, overwrite: Overwrite, link: &ShareLink) -> Option<Place> {
     let (path, is_directory) = match destination {
         Destination::File(path) => (path, false),
         Destination::Directory(path) => (path, true),
         Destination::Memory => return Some(Place::Memory),
         Destination::Nowhere => return None,
     };
-    let target = Target { overwrite, ..Target::new(path, identity) };
-    Some(Place::File { target, is_directory })
+    let target = Target { overwrite, ..Target::new(path, link.identity()) };
+    Some(Place::File { target, is_directory, name: link.name.clone() })
 }

@@ -1,7 +1,9 @@
 //! [`safe_file_name`]: a name from the network made fit for the local directory.
 
-/// The longest file name produced, in bytes; leaves room for suffixes below the usual 255.
-pub const MAX_FILE_NAME: usize = 200;
+use super::hash::Digest256;
+
+/// The longest file name produced, in bytes: that of usual file systems.
+pub const MAX_FILE_NAME: usize = 255;
 
 /// The name used when nothing usable is left of the given one.
 pub const FALLBACK_NAME: &str = "download";
@@ -12,10 +14,11 @@ pub const FALLBACK_NAME: &str = "download";
 /// Path separators, control and direction-changing characters and those that Windows forbids become
 /// `_`; dots and spaces at either end are dropped (no `..`, no hidden files); a leading `-` becomes
 /// `_` (no option); Windows device names get a `_` in front; the result is at most
-/// [`MAX_FILE_NAME`] bytes long, a short extension survives the cut.
+/// [`MAX_FILE_NAME`] bytes long. A longer one is cut and ends in a hash of the whole name, so that no
+/// two are cut to the same; a short extension survives the cut.
 pub fn safe_file_name(name: &str) -> String {
-    let replaced: String =
-        name.chars().take(4 * MAX_FILE_NAME).map(|c| if is_allowed(c) { c } else { '_' }).collect();
+    let given = name;
+    let replaced: String = given.chars().map(|c| if is_allowed(c) { c } else { '_' }).collect();
     let mut name = replaced.trim_matches(|c: char| c == '.' || c.is_whitespace()).to_owned();
     if name.starts_with('-') {
         name.replace_range(..1, "_");
@@ -23,7 +26,7 @@ pub fn safe_file_name(name: &str) -> String {
     if is_device(&name) {
         name.insert(0, '_');
     }
-    let name = shortened(&name);
+    let name = shortened(&name, given);
     if name.is_empty() { FALLBACK_NAME.to_owned() } else { name }
 }
 
@@ -45,21 +48,23 @@ fn is_device(name: &str) -> bool {
         || numbered("LPT")
 }
 
-fn shortened(name: &str) -> String {
+/// A name that is not too long; what is cut off, a hash of the name as it was `given` stands for.
+fn shortened(name: &str, given: &str) -> String {
     const MAX_EXTENSION: usize = 16;
+    const HASH_DIGITS: usize = 16;
     if name.len() <= MAX_FILE_NAME {
         return name.to_owned();
     }
+    let hash = Digest256::of(given.as_bytes()).to_string();
     let extension = match name.rfind('.') {
         Some(dot) if name.len() - dot <= MAX_EXTENSION => &name[dot..],
         _ => "",
     };
-    let mut end = MAX_FILE_NAME - extension.len();
+    let mut end = MAX_FILE_NAME - extension.len() - HASH_DIGITS - 1;
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    let stem = name[..end].trim_end_matches(|c: char| c == '.' || c.is_whitespace());
-    format!("{stem}{extension}")
+    format!("{}~{}{extension}", &name[..end], &hash[..HASH_DIGITS])
 }
 
 #[cfg(test)]
@@ -117,8 +122,20 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_before_its_extension() {
         let name = safe_file_name(&format!("{}.mp4", "é".repeat(500)));
-        assert!(name.len() <= MAX_FILE_NAME && name.ends_with("é.mp4"));
+        assert!(name.len() <= MAX_FILE_NAME && name.ends_with(".mp4"), "{name}");
         assert_harmless(&safe_file_name(&"x".repeat(100_000)));
+    }
+
+    #[test]
+    fn names_that_fit_stay_and_no_two_are_cut_to_one() {
+        let name = format!("{}.mp4", "x".repeat(251));
+        assert_eq!(safe_file_name(&name), name);
+        let long = |end: &str| safe_file_name(&format!("{}{end}.mp4", "x".repeat(2000)));
+        assert_ne!(long("1"), long("2"));
+        assert_eq!(long("1"), long("1"));
+        assert_eq!(long("1").len(), MAX_FILE_NAME);
+        // Also where what differs is replaced.
+        assert_ne!(long("/"), long(":"));
     }
 
     proptest! {

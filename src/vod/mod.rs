@@ -17,6 +17,7 @@
 //! | [`reorder`] | chunks in file order for a player or a pipe |
 //! | [`replica`] | the state machine that ties them together, for provider and receiver alike |
 //! | [`file_peer`] | a replica in a group on a node |
+//! | [`seed`] | a secret that peer ID and group of a share follow from |
 //! | [`session`] | a file peer on sockets, a clock and threads |
 //! | [`Share`], [`Fetch`] | what most users want |
 //!
@@ -33,6 +34,7 @@ pub mod layout;
 pub mod link;
 pub mod reorder;
 pub mod replica;
+pub mod seed;
 pub mod session;
 mod share;
 pub mod store;

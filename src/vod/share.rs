@@ -1,5 +1,6 @@
 //! [`Share`]: offer a file to a group.
 
+use super::seed::Seed;
 use super::session::{News, Progress, Session, SessionError, Start, open_sockets};
 use super::{
     ChunkStore, Descriptor, DescriptorForm, Digest256, FilePeer, Integrity, ServerAddress,
@@ -32,6 +33,9 @@ pub struct ShareConfig {
     /// Addresses to bind sockets to; if there are none, all of this host's on ports that the
     /// operating system chooses.
     pub listen: Vec<SocketAddr>,
+    /// What peer ID and group follow from, so that the same file has the same link again; `None`
+    /// makes new ones. No two processes may have the same seed at the same time.
+    pub seed: Option<Seed>,
     /// Addresses that a router forwards to these sockets, for other members.
     pub announced: Vec<Announced>,
     /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
@@ -48,6 +52,7 @@ impl ShareConfig {
             group: None,
             form: DescriptorForm::Object,
             listen: Vec::new(),
+            seed: None,
             announced: Vec::new(),
             key_log: None,
         }
@@ -71,7 +76,7 @@ impl Share {
     /// No socket, no server, or a group name that cannot be used.
     pub async fn start(source: SourceFile, config: ShareConfig) -> Result<Self, SessionError> {
         let descriptor = source.descriptor();
-        let spec = group_of(config.group.as_deref(), &descriptor)?;
+        let spec = group_of(config.group.as_deref(), &descriptor, config.seed.as_ref())?;
         let (first, also) = config.servers.split_first().ok_or(SessionError::NoServer)?;
         let mut link = ShareLink::new(first.clone(), spec.as_str())?;
         link.also = also.to_vec();
@@ -80,7 +85,7 @@ impl Share {
         link.integrity = integrity_of(&descriptor, config.form);
 
         let clock = Clock::start();
-        let node = new_node(config.key_log.is_some());
+        let node = new_node(config.key_log.is_some(), config.seed.as_ref());
         link.provider = Some(Digest256(node.peer_id().0));
         let peer = FilePeer::provider(clock.now(), node, spec, descriptor.clone(), config.form);
         let servers = link.servers().map(|s| (s.clone(), link.server_url(s))).collect();
@@ -139,22 +144,32 @@ impl Share {
     }
 }
 
-/// A node with a new identity, which is found by its peer ID and by no URI.
-pub(super) fn new_node(keep_secrets: bool) -> Node {
+/// A node with a new identity, or that of a seed, which is found by its peer ID and by no URI.
+pub(super) fn new_node(keep_secrets: bool, seed: Option<&Seed>) -> Node {
     let mut random = os_random();
     let config = IdentityConfig { accepts_ancillary: false, ..IdentityConfig::default() };
-    let identity = Identity::generate(&config, &mut *random);
+    let identity = match seed {
+        Some(seed) => Identity::generate(&config, &mut seed.random("identity")),
+        None => Identity::generate(&config, &mut *random),
+    };
     let mut settings = NodeConfig::default();
     settings.transport.keep_secrets = keep_secrets;
     Node::new(settings, identity, random, os_random())
 }
 
-fn group_of(name: Option<&str>, descriptor: &Descriptor) -> Result<GroupSpec, GroupSpecError> {
+fn group_of(
+    name: Option<&str>,
+    descriptor: &Descriptor,
+    seed: Option<&Seed>,
+) -> Result<GroupSpec, GroupSpecError> {
     let builder = match name {
         Some(name) => GroupSpecBuilder::new(name)?,
         None => {
             let mut tag = [0; 32];
-            os_random().fill_bytes(&mut tag);
+            match seed {
+                Some(seed) => tag = seed.derive("group"),
+                None => os_random().fill_bytes(&mut tag),
+            }
             GroupSpecBuilder::new(&descriptor.file_name())?.make_unique(tag)
         }
     };

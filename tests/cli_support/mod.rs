@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,7 +17,12 @@ pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The command with arguments, its log and keys untouched by the environment.
 pub fn rtmfp<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtmfp"));
+    // What one command remembers no other test is to find.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let state = format!("state/{}-{count}", std::process::id());
+    command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join(state));
     command.args(args).env_remove("RUST_LOG").env_remove("RTMFPKEYLOGFILE").stdin(Stdio::null());
     command
 }

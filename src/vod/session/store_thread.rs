@@ -6,6 +6,7 @@
 
 use super::progress::{PROGRESS_INTERVAL, Progress};
 use super::service::FileCommand;
+use crate::vod::file_name::safe_file_name;
 use crate::vod::replica::StoreAction;
 use crate::vod::{ChunkStore, Descriptor, MemoryStore, PartialFile, Request, StoreError, Target};
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub(in crate::vod) enum Place {
         target: Target,
         /// `path` names the directory.
         is_directory: bool,
+        /// The name that the link gives, for a descriptor without one.
+        name: Option<String>,
     },
     /// Into memory.
     Memory,
@@ -133,11 +136,12 @@ fn open(
     descriptor: &Descriptor,
     progress: &watch::Sender<Progress>,
 ) -> Result<Box<dyn ChunkStore>, StoreError> {
-    let Place::File { mut target, is_directory } = place else {
+    let Place::File { mut target, is_directory, name } = place else {
         return Ok(Box::new(MemoryStore::new(descriptor.layout)));
     };
     if is_directory {
-        target.path = PathBuf::from_iter([target.path, descriptor.file_name().into()]);
+        let name = descriptor.name.as_deref().or(name.as_deref()).unwrap_or_default();
+        target.path = PathBuf::from_iter([target.path, safe_file_name(name).into()]);
     }
     let mut checked = Throttle::default();
     let store = PartialFile::open(target, descriptor, |bytes| {
