@@ -8,6 +8,7 @@ use rtmfp::crypto::Fingerprint;
 use rtmfp::flash::ObjectEncoding;
 use rtmfp::rendezvous::{RendezvousConfig, RendezvousEvent};
 use rtmfp::sim::{Link, NodeId};
+use rtmfp::transport::Rate;
 use support::meeting::Meeting;
 use support::{for_seeds, millis, secs};
 
@@ -219,4 +220,25 @@ fn hostile_relays_to_who_does_not_take_them_are_bounded() {
         "{:?}",
         server.stats()
     );
+}
+
+/// Many callers, one receiver.
+#[test]
+fn hostile_crowd_of_callers_is_bounded() {
+    let mut config = RendezvousConfig::default();
+    config.relay.to_client = Rate { burst: 10, per_second: 1 };
+    let (mut meeting, a, b) = two_with(5, [ObjectEncoding::Amf3; 2], config);
+    let others = [a, meeting.add_client(ObjectEncoding::Amf0, false)];
+    meeting.network.run_for(secs(1));
+    let to = Value::from(id(&meeting, b).to_string().as_str());
+    for caller in others {
+        meeting.network.act(caller, |host, now| {
+            for _ in 0..20 {
+                host.lazy_mut().notify(now, "relay", vec![to.clone()]);
+            }
+        });
+    }
+    meeting.network.run_for(secs(1));
+    let called = meeting.network[b].lazy().called().len();
+    assert!((10..=11).contains(&called), "{called}");
 }

@@ -272,3 +272,62 @@ impl Rendezvous {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROUP: GroupId = GroupId([7; 32]);
+
+    fn key(number: u32) -> Key {
+        (SessionId(number), FlowId(2))
+    }
+
+    #[test]
+    fn hostile_crowd_of_newcomers_is_bounded() {
+        let mut newcomers = Newcomers::default();
+        let now = Time::from_millis(1000);
+        let begun = (0..20_000).filter(|&n| newcomers.begin(now, key(n), GROUP)).count();
+        assert_eq!((begun, newcomers.all.len()), (MAX_NEWCOMERS, MAX_NEWCOMERS));
+        assert!(newcomers.begin(now, key(1), GROUP), "one of them joins again");
+        assert_eq!(newcomers.checks.len(), MAX_NEWCOMERS);
+        newcomers.note_told(now, key(1), &[SessionId(50), SessionId(51)]);
+        (0..20_000).for_each(|n| newcomers.forget(key(n)));
+        assert!(newcomers.all.is_empty() && newcomers.by_member.is_empty());
+        assert_eq!(newcomers.next_timeout(), None);
+    }
+
+    #[test]
+    fn what_an_introduction_has_come_to() {
+        let at = Time::from_millis(10_000);
+        let told = |repeated| Told { member: SessionId(1), at, hello: None, repeated };
+        let (soon, late) = (at + ANSWER / 2, at + ANSWER);
+        let (before, lately) = (Time::from_millis(8_000), Time::from_millis(9_500));
+        assert_eq!(told(false).success(soon, Some(before)), Success::Open);
+        assert_eq!(told(false).success(late, Some(before)), Success::Failed);
+        assert_eq!(told(false).success(late, None), Success::Failed);
+        assert_eq!(told(false).success(late, Some(lately)), Success::Likely);
+        assert_eq!(told(false).success(late, Some(soon)), Success::Likely);
+        assert_eq!(told(true).success(late, Some(soon)), Success::Failed);
+    }
+
+    /// Two sockets of one client, or a copy of a packet, are no repetition.
+    #[test]
+    fn a_hello_soon_after_the_first_is_no_repetition() {
+        let mut newcomers = Newcomers::default();
+        let now = Time::from_millis(1000);
+        newcomers.begin(now, key(1), GROUP);
+        newcomers.note_told(now, key(1), &[SessionId(5)]);
+        let repeated = |newcomers: &Newcomers| newcomers.all[&key(1)].told[0].repeated;
+        for after in [0, 10, 999] {
+            let at = now + Duration::from_millis(after);
+            newcomers.note_hello(at, SessionId(5), |session| session == SessionId(1));
+            assert!(!repeated(&newcomers));
+        }
+        let at = now + Duration::from_millis(1500);
+        newcomers.note_hello(at, SessionId(5), |session| session == SessionId(2));
+        assert!(!repeated(&newcomers), "somebody else's");
+        newcomers.note_hello(at, SessionId(5), |session| session == SessionId(1));
+        assert!(repeated(&newcomers));
+    }
+}
