@@ -2,6 +2,7 @@
 
 use rtmfp::driver::Clock;
 use rtmfp::transport::Time;
+use rtmfp::wire::Shown;
 use std::time::Duration;
 
 /// `12.3 MB`.
@@ -55,9 +56,12 @@ pub(crate) fn neighbors(neighbors: usize) -> String {
     count(neighbors as u64, "neighbour")
 }
 
-/// Foreign text that cannot steer the terminal.
+/// Bytes of a line with foreign text, at most.
+const MAX_LINE: usize = 2000;
+
+/// A line with foreign text, which cannot steer the terminal and is not longer than a screen.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    Shown::within(text, MAX_LINE).to_string()
 }
 
 /// Reads `90`, `90s`, `15m`, `2h` or `1d`.

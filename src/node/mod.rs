@@ -24,6 +24,7 @@ use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
 use crate::transport::{
     Config, Endpoint, FlowId, Layer, MIN_KEEPALIVE, OpenError, OpenId, Random, SessionId, Time,
 };
+use crate::wire::Shown;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -114,7 +115,8 @@ pub enum ConnectError {
 
 impl From<ConnectFailure> for ConnectError {
     fn from(failure: ConnectFailure) -> Self {
-        Self::Refused(format!("{} ({})", failure.description, failure.code))
+        let (description, code) = (Shown::new(&failure.description), Shown::new(&failure.code));
+        Self::Refused(format!("{description} ({code})"))
     }
 }
 

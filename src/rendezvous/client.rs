@@ -6,6 +6,7 @@ use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
 use crate::flash::{Action, FlowDecision, FlowKind, FlowToken, ServerConnection, ServerEvent};
 use crate::transport::{FlowId, FlowOptions, MessageOptions, Priority, SessionId, Time};
+use crate::wire::worth_keeping;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 
@@ -218,7 +219,7 @@ impl Rendezvous {
                 self.stats.connected += 1;
                 if let Some(info) = self.endpoint.session(session) {
                     let address = info.path().remote;
-                    let app = request.app.to_string();
+                    let app = worth_keeping(&request.app).to_owned();
                     self.report(RendezvousEvent::ClientConnected { peer, address, app });
                 }
             }

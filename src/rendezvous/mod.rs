@@ -105,7 +105,7 @@ pub enum RendezvousEvent {
         peer: Fingerprint,
         /// Where it is.
         address: SocketAddr,
-        /// The application that it named.
+        /// The application that it named, no more of it than can be [shown](crate::wire::Shown).
         app: String,
     },
     /// A connected client is gone.

@@ -3,6 +3,7 @@
 use super::service::Event;
 use crate::driver::Events;
 use crate::rendezvous::{RendezvousEvent, RendezvousStats};
+use crate::wire::Shown;
 use tracing::{debug, info, warn};
 
 /// Logs until the server has stopped.
@@ -16,10 +17,11 @@ pub(super) async fn run(mut events: Events<Event>) {
     info!("stopped");
 }
 
-/// What clients say about themselves (`app`) is escaped.
+/// What clients say about themselves is cut and escaped.
 fn log(event: &RendezvousEvent) {
     match event {
         RendezvousEvent::ClientConnected { peer, address, app } => {
+            let app = Shown::new(app);
             info!(%peer, %address, ?app, "client connected");
         }
         RendezvousEvent::ClientGone { peer } => info!(%peer, "client gone"),
@@ -30,6 +32,7 @@ fn log(event: &RendezvousEvent) {
             debug!(%peer, %group, members, "left a group");
         }
         RendezvousEvent::MessageTooLong { peer, method, limit } => {
+            let method = method.as_deref().map(Shown::new);
             warn!(%peer, ?method, limit, "a message was longer than the limit and was dropped");
         }
         RendezvousEvent::Introduced { from, to } => debug!(%from, %to, "introduced"),
@@ -52,6 +55,8 @@ fn log_stats(stats: &RendezvousStats) {
         sessions_evicted = stats.endpoint.sessions_evicted,
         flows_rejected = stats.endpoint.flows_rejected,
         fragments_refused = stats.endpoint.fragments_refused,
+        keyings_ignored = stats.endpoint.keyings_ignored,
+        unconfirmed_evicted = stats.endpoint.unconfirmed_evicted,
         "counters"
     );
 }

@@ -20,6 +20,7 @@ mod error;
 pub mod multiplex;
 pub mod option;
 pub mod packet;
+mod shown;
 pub mod vlu;
 
 pub use address::{Address, Origin};
@@ -27,3 +28,4 @@ pub use chunk::Chunk;
 pub use error::{Reason, WireError};
 pub use option::{OptionList, RawOption};
 pub use packet::{Mode, PacketHeader};
+pub use shown::{MAX_SHOWN, Shown, worth_keeping};

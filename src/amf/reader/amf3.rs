@@ -8,6 +8,9 @@ use crate::amf::marker::amf3 as marker;
 use crate::amf::value::Member;
 use crate::amf::{AmfError, Array, Cycle, Date, Dictionary, Object, ObjectVector, Value, Vector};
 
+/// Characters of the name of a class in an error, which quotes it.
+const MAX_NAME_SHOWN: usize = 64;
+
 /// What AMF3 may refer back to.
 #[derive(Default)]
 pub(super) struct Tables {
@@ -135,7 +138,7 @@ impl Reader {
         }
         let class_name = self.amf3_string("class name")?;
         if header & 2 != 0 {
-            let class_name = class_name.chars().take(255).collect();
+            let class_name = class_name.chars().take(MAX_NAME_SHOWN).collect();
             return Err(AmfError::Externalizable { class_name, at });
         }
         let count = self.count(header >> 3, 1, "traits", at)?;
