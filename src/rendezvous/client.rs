@@ -9,6 +9,7 @@ use crate::transport::{FlowId, FlowOptions, MessageOptions, Priority, SessionId,
 use crate::wire::worth_keeping;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 /// Characters of a method's name in an event.
 const MAX_NAME_LOGGED: usize = 64;
@@ -25,6 +26,8 @@ pub(super) struct Membership {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) peer: Fingerprint,
+    /// Where it is now.
+    pub(super) address: SocketAddr,
     pub(super) connection: ServerConnection,
     /// By when the client has to connect, or is closed after a refusal.
     pub(super) deadline: Option<Time>,
@@ -42,9 +45,15 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(peer: Fingerprint, connection: ServerConnection, deadline: Time) -> Self {
+    pub(super) fn new(
+        peer: Fingerprint,
+        address: SocketAddr,
+        connection: ServerConnection,
+        deadline: Time,
+    ) -> Self {
         Self {
             peer,
+            address,
             connection,
             deadline: Some(deadline),
             announced: false,

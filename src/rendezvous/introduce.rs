@@ -2,21 +2,25 @@
 //!
 //! Somebody asks for a client. It is told where the client is, and its hello is forwarded to the
 //! client, so that each opens its NAT for the other. The hello's source may be forged: what the
-//! asker is told is at most three times as long as its hello, and so is that together with the
-//! answer of the client, unless the asker's host has a session here. A client gets no more
-//! forwarded hellos than it can bear, and from one host only a part of them; beyond that the asker
-//! is still told where the client is.
+//! asker is told and the answer of the client are together at most three times as long as the
+//! hello. A client of the server may go beyond that for a while, since a player's hello is short
+//! and its answer long. A client gets no more forwarded hellos than it can bear, and from one host
+//! only a part of them; beyond that the asker is still told where the client is.
 
 use super::{Rendezvous, RendezvousEvent};
 use crate::transport::buckets::Buckets;
 use crate::transport::{Introduction, Rate, SessionId, Time};
 use crate::wire::{Address, Origin};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// Askers and clients of which is counted what they cause; further ones share one count.
 const MAX_COUNTED: usize = 65_536;
-/// Bytes that a client answers a forwarded hello with, if it has static keys of 2,048 bits.
-const LONG_ANSWER: usize = 384;
+/// What an asker is sent, by the server and by whom it asks for, is at most this many times as long
+/// as its hello.
+const FACTOR: usize = 3;
+/// Bytes of the longest common cookie.
+const COOKIE: usize = 64;
 
 /// How many introductions there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,9 @@ pub struct IntroductionLimits {
     pub to_client: Rate,
     /// Of those, from one IP address.
     pub from_host_to_client: Rate,
+    /// Bytes that a client at one address and port may be sent beyond three times what it has sent,
+    /// by answers to forwarded hellos. Others may not.
+    pub beyond_factor: Rate,
 }
 
 impl Default for IntroductionLimits {
@@ -38,6 +45,7 @@ impl Default for IntroductionLimits {
             from_address: Rate { burst: 128, per_second: 16 },
             to_client: Rate { burst: 64, per_second: 32 },
             from_host_to_client: Rate { burst: 16, per_second: 4 },
+            beyond_factor: Rate { burst: 8192, per_second: 64 },
         }
     }
 }
@@ -49,6 +57,7 @@ pub(super) struct Budgets {
     from_address: Buckets<SocketAddr>,
     to_client: Buckets<SessionId>,
     from_host_to_client: Buckets<(IpAddr, SessionId)>,
+    beyond_factor: Buckets<SocketAddr>,
 }
 
 impl Budgets {
@@ -58,18 +67,47 @@ impl Budgets {
             from_address: Buckets::new(limits.from_address, MAX_COUNTED),
             to_client: Buckets::new(limits.to_client, MAX_COUNTED),
             from_host_to_client: Buckets::new(limits.from_host_to_client, MAX_COUNTED),
+            beyond_factor: Buckets::new(limits.beyond_factor, MAX_COUNTED),
         }
     }
 
-    /// True if one more hello may be forwarded.
-    fn forward(&mut self, now: Time, from: SocketAddr, to: SessionId) -> bool {
+    /// True if one more hello may be forwarded, which brings the asker `beyond` bytes too many.
+    fn forward(&mut self, now: Time, from: SocketAddr, to: SessionId, beyond: usize) -> bool {
         let pair = (from.ip(), to);
         self.from_address.has(now, &from, 1)
             && self.from_host_to_client.has(now, &pair, 1)
+            && self.beyond_factor.has(now, &from, beyond as u64)
             && self.to_client.spend(now, to, 1)
             && self.from_host_to_client.spend(now, pair, 1)
             && self.from_address.spend(now, from, 1)
+            && self.beyond_factor.spend(now, from, beyond as u64)
     }
+}
+
+/// Where the clients are now, each address with the number of its sessions.
+#[derive(Debug, Default)]
+pub(super) struct Places(HashMap<SocketAddr, usize>);
+
+impl Places {
+    pub(super) fn enter(&mut self, address: SocketAddr) {
+        *self.0.entry(address).or_default() += 1;
+    }
+
+    pub(super) fn leave(&mut self, address: SocketAddr) {
+        if let Some(count) = self.0.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&address);
+            }
+        }
+    }
+}
+
+/// How long the answer to a hello with such a tag is, by an end with such a certificate: a startup
+/// packet in blocks of 16 bytes behind the session ID.
+const fn answer_len(tag: usize, certificate: usize) -> usize {
+    let chunk = 3 + 1 + tag + 1 + COOKIE + certificate;
+    4 + (5 + chunk).next_multiple_of(16)
 }
 
 impl Rendezvous {
@@ -85,17 +123,19 @@ impl Rendezvous {
             return;
         };
         self.note_hello(now, from, session);
-        let Some(answered) = self.tell_addresses(session, introduction) else { return };
+        let Some(told) = self.tell_addresses(session, introduction) else { return };
+        let Some(info) = self.endpoint.session(session) else { return };
         self.stats.introductions += 1;
-        self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });
-        let room = (3 * introduction.received).saturating_sub(answered);
-        let known = self.endpoint.has_session_with_host(from.ip());
-        if (known || room >= LONG_ANSWER) && self.budgets.forward(now, from, session) {
+        let answer = answer_len(introduction.tag.len(), info.certificate().as_bytes().len());
+        let beyond = (told + answer).saturating_sub(FACTOR * introduction.received);
+        let may_be_forged = beyond > 0 && !self.places.0.contains_key(&from);
+        if !may_be_forged && self.budgets.forward(now, from, session, beyond) {
             self.endpoint.forward_hello(now, session, introduction);
             self.stats.forwarded += 1;
         } else {
             self.stats.forwards_limited += 1;
         }
+        self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });
     }
 
     /// Tells the asker where the client of `session` is, and returns in how many bytes.

@@ -31,8 +31,8 @@ use crate::transport::{
 };
 use client::Client;
 use groups::Groups;
-use introduce::Budgets;
 pub use introduce::IntroductionLimits;
+use introduce::{Budgets, Places};
 use newcomers::Newcomers;
 pub use relay::RelayLimits;
 use relay::Relays;
@@ -173,7 +173,7 @@ pub struct RendezvousStats {
     /// Hellos forwarded to whom they asked for.
     pub forwarded: u64,
     /// Hellos that were answered but not forwarded: too many from there or to that client, or the
-    /// asker's host has no session here and its hello is too short.
+    /// asker is no client and its hello is too short for what it would bring.
     pub forwards_limited: u64,
     /// Addresses that clients have reported and cannot have.
     pub addresses_refused: u64,
@@ -191,6 +191,7 @@ pub struct Rendezvous {
     budgets: Budgets,
     newcomers: Newcomers,
     relays: Relays,
+    places: Places,
     /// Clients that have to do something by a time, or are closed.
     deadlines: BTreeSet<(Time, SessionId)>,
     events: VecDeque<RendezvousEvent>,
@@ -210,6 +211,7 @@ impl Rendezvous {
         let relay = config.relay;
         Self {
             budgets: Budgets::new(config.introductions),
+            places: Places::default(),
             config,
             endpoint,
             random: choices,
@@ -279,10 +281,19 @@ impl Rendezvous {
                 self.report(RendezvousEvent::SessionOpened(session));
                 let connection = ServerConnection::new(now, self.server_config());
                 let deadline = now + self.config.connect_within;
-                self.clients.insert(session, Client::new(far, connection, deadline));
+                let Some(info) = self.endpoint.session(session) else { return };
+                let address = info.path().remote;
+                self.places.enter(address);
+                self.clients.insert(session, Client::new(far, address, connection, deadline));
                 self.deadlines.insert((deadline, session));
             }
             Event::SessionClosed { session, .. } => self.forget(session),
+            Event::AddressChanged { session, address } => {
+                if let Some(client) = self.clients.get_mut(&session) {
+                    self.places.leave(std::mem::replace(&mut client.address, address));
+                    self.places.enter(address);
+                }
+            }
             Event::FlowOpened { session, flow, metadata, association } => {
                 self.on_flow_opened(now, session, flow, &metadata, association);
             }
@@ -320,6 +331,7 @@ impl Rendezvous {
 
     fn forget(&mut self, session: SessionId) {
         let Some(client) = self.clients.remove(&session) else { return };
+        self.places.leave(client.address);
         if let Some(deadline) = client.deadline {
             self.deadlines.remove(&(deadline, session));
         }

@@ -255,11 +255,6 @@ impl Endpoint {
         self.table.find(far)
     }
 
-    /// True if a peer at `ip` has shown to be there by a keying, and its session is not yet over.
-    pub fn has_session_with_host(&self, ip: IpAddr) -> bool {
-        self.table.count_with(ip) > 0
-    }
-
     /// Every open session.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, SessionRef<'_>)> {
         self.table.iter_open().map(|session| (session.id, SessionRef(session)))
