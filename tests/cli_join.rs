@@ -323,8 +323,8 @@ fn mistakes_are_told() {
     assert!(usage(&["--save", "."]).contains("--want"));
     assert!(usage(&["--for", "soon"]).contains("is not a time"));
     assert!(fail(&mut rtmfp(["join", spec.as_str()]), 2).contains("--via"));
-    let err = fail(&mut rtmfp(["join", spec.as_str(), "--via", "rtmfp:"]), 1);
-    assert!(err.contains("write rtmfp://HOST/APP"), "{err}");
+    let err = fail(&mut rtmfp(["join", spec.as_str(), "--via", "rtmfp:"]), 2);
+    assert!(err.contains("write rtmfp://host/app") && !err.contains("link"), "{err}");
 
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");

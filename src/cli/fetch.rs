@@ -2,6 +2,7 @@
 
 use super::check;
 use super::destination::{self, Output, Stream};
+use super::events::Reporter;
 use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
 use super::outcome::TimedOut;
@@ -12,7 +13,7 @@ use super::share::say;
 use super::signals::Signals;
 use super::situation::Situation;
 use super::{STOP_GRACE, format, via};
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rtmfp::crypto::Fingerprint;
 use rtmfp::flash::Uri;
 use rtmfp::group::ReplicationStrategy;
@@ -76,6 +77,10 @@ pub(crate) struct FetchArgs {
     #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
     listen: Vec<Listen>,
 
+    /// Print a JSON object for each event, one a line; docs/json.md describes them
+    #[arg(long, conflicts_with = "check")]
+    json: bool,
+
     #[command(flatten)]
     key_log: KeyLogArgs,
 }
@@ -88,6 +93,13 @@ enum Seed {
 }
 
 pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
+    let reporter = Reporter::new(args.json);
+    let outcome = fetch(args, &reporter).await;
+    reporter.ended(&outcome);
+    outcome
+}
+
+async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     if args.check {
         let path = args.output.clone();
@@ -105,6 +117,10 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
             (Destination::File(scratch.path().join("piped")), Some(stream), Some(scratch))
         }
     };
+    ensure!(
+        stream.is_none() || !reporter.is_on(),
+        "--json does not go with an output that is written in order: both need standard output"
+    );
     let seed = seed(args.seed_for, stream.is_some());
     let timeout = args.timeout;
     let config = config(args, destination, scratch.as_ref())?;
@@ -114,17 +130,21 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
         timeout,
         provider: config.link.provider.map(|provider| Fingerprint(provider.0)),
         stream,
+        reporter,
     };
+    reporter.connecting(config.link.servers().map(ToString::to_string));
     screen::line(&format!("connecting to {servers}"));
     let fetch = tokio::select! {
         fetch = connecting(&servers, Fetch::start(config)) => fetch?,
         () = after(timeout) => return Err(no_answer(&servers, timeout)),
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
+    reporter.connected(fetch.search().await.0.server);
     let outcome = fetch_and_seed(&fetch, seed, &looking, &mut signals).await;
     let progress = fetch.progress();
     signals.or_at_once(fetch.stop(STOP_GRACE)).await;
     let uploaded = progress.borrow().bytes_uploaded;
+    reporter.stopped(uploaded);
     if uploaded > 0 {
         screen::line(&format!("{} uploaded to other members", format::bytes(uploaded)));
     }
@@ -162,12 +182,13 @@ fn config(
 }
 
 /// What a fetch is told about its waiting.
-struct Looking {
+struct Looking<'a> {
     timeout: Option<Duration>,
     /// The member that the link names.
     provider: Option<Fingerprint>,
     /// Where the file goes if it goes nowhere else.
     stream: Option<Stream>,
+    reporter: &'a Reporter,
 }
 
 /// No server has answered in the time given by `--timeout`.
@@ -180,7 +201,7 @@ fn no_answer(servers: &str, timeout: Option<Duration>) -> anyhow::Error {
 async fn fetch_and_seed(
     fetch: &Fetch,
     seed: Seed,
-    looking: &Looking,
+    looking: &Looking<'_>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     let (mut live, mut picture) = (Live::new(), Picture::new());
@@ -192,11 +213,11 @@ async fn fetch_and_seed(
     };
     let completed = tokio::select! {
         completed = arrival => completed?,
-        error = show(fetch, &mut live, &mut picture, Some(looking)) => return Err(error),
+        error = show(fetch, &mut live, &mut picture, looking, false) => return Err(error),
         () = signals.recv() => bail!(interrupted(fetch, looking.stream.is_some())),
     };
     live.clear();
-    summary(fetch, &completed, looking.stream.is_some())?;
+    summary(fetch, &completed, looking)?;
     match seed {
         Seed::For(Duration::ZERO) => return Ok(()),
         Seed::For(time) => screen::line(&format!("sharing on for {}", format::duration(time))),
@@ -211,7 +232,7 @@ async fn fetch_and_seed(
     };
     tokio::select! {
         Ok(()) | Err(_) = end => {}
-        error = show(fetch, &mut live, &mut picture, None) => return Err(error),
+        error = show(fetch, &mut live, &mut picture, looking, true) => return Err(error),
         () = signals.recv() => {}
     }
     Ok(())
@@ -231,10 +252,11 @@ async fn show(
     fetch: &Fetch,
     live: &mut Live,
     picture: &mut Picture,
-    looking: Option<&Looking>,
+    looking: &Looking<'_>,
+    is_complete: bool,
 ) -> anyhow::Error {
     let (progress, mut news) = (fetch.progress(), fetch.news());
-    let mut patience = Patience::new(looking.and_then(|looking| looking.timeout));
+    let mut patience = Patience::new(looking.timeout);
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         tokio::select! {
@@ -245,7 +267,10 @@ async fn show(
                 // Where there is no terminal there is no picture either.
                 live.tell(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
                 live.draw(&with_silence(text, patience.idle()));
-                let Some(looking) = looking else { continue };
+                looking.reporter.progress(&progress);
+                if is_complete {
+                    continue;
+                }
                 if patience.is_over() {
                     return stalled(fetch, looking, patience.idle()).await;
                 }
@@ -253,13 +278,10 @@ async fn show(
                     explain(fetch, looking, patience.idle()).await;
                 }
             }
-            Ok(news) = news.recv() => match news {
-                News::DescriptorKnown(descriptor) => {
-                    let size = descriptor.layout.size().map(format::bytes).unwrap_or_default();
-                    screen::line(&format!("fetching {} {size}", descriptor.file_name()));
-                }
-                news => say(&news),
-            },
+            Ok(news) = news.recv() => {
+                looking.reporter.news(&news);
+                say(&news);
+            }
         }
     }
 }
@@ -285,26 +307,29 @@ fn with_silence(text: String, idle: Duration) -> String {
     }
 }
 
-async fn explain(fetch: &Fetch, looking: &Looking, idle: Duration) {
+async fn explain(fetch: &Fetch, looking: &Looking<'_>, idle: Duration) {
     let situation = situation(fetch, looking).await;
+    looking.reporter.waiting(idle, &situation);
     screen::line(&format!("nothing has come for {}:", format::duration(idle)));
     situation.lines().iter().for_each(|line| screen::line(line));
     screen::line("  still looking; Ctrl-C ends it, and --timeout after a time of your choice");
 }
 
-async fn stalled(fetch: &Fetch, looking: &Looking, idle: Duration) -> anyhow::Error {
+async fn stalled(fetch: &Fetch, looking: &Looking<'_>, idle: Duration) -> anyhow::Error {
     let situation = situation(fetch, looking).await;
+    looking.reporter.waiting(idle, &situation);
     let mut lines = vec![format!("gave up: nothing came for {}", format::duration(idle))];
     lines.extend(situation.lines());
     TimedOut(lines.join("\n")).into()
 }
 
-async fn situation(fetch: &Fetch, looking: &Looking) -> Situation {
+async fn situation(fetch: &Fetch, looking: &Looking<'_>) -> Situation {
     let (search, has_met) = fetch.search().await;
     Situation { search, provider: looking.provider.map(|provider| (provider, has_met)) }
 }
 
-fn summary(fetch: &Fetch, completed: &Completed, is_pipe: bool) -> anyhow::Result<()> {
+fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyhow::Result<()> {
+    let is_pipe = looking.stream.is_some();
     let progress = fetch.progress().borrow().clone();
     let fetched = progress.bytes_from_provider + progress.bytes_from_peers;
     let place = match &completed.path {
@@ -321,7 +346,10 @@ fn summary(fetch: &Fetch, completed: &Completed, is_pipe: bool) -> anyhow::Resul
     if let Some(kept) = &completed.kept {
         screen::line(&format!("the damaged copy that was here is kept as {}", kept.display()));
     }
-    if let Some(path) = completed.path.as_ref().filter(|_| !is_pipe) {
+    looking.reporter.progress(&progress);
+    looking.reporter.complete(completed, progress.held_bytes);
+    let is_for_programs = is_pipe || looking.reporter.is_on();
+    if let Some(path) = completed.path.as_ref().filter(|_| !is_for_programs) {
         screen::result(&path.display().to_string())?;
     }
     Ok(())

@@ -9,6 +9,7 @@
 //! | `outcome` | exit status, errors in words |
 //! | `listen` | addresses as people write them |
 //! | `via` | the server that `--via` names |
+//! | `json`, `events` | events for programs |
 //! | `log` | what `tracing` says, between the progress |
 //! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
@@ -25,11 +26,13 @@ mod decode;
 mod demo;
 mod destination;
 mod embedded;
+mod events;
 mod fetch;
 mod fit;
 mod format;
 mod groupspec;
 mod join;
+mod json;
 mod key_log;
 mod listen;
 mod log;
@@ -93,7 +96,7 @@ enum Verb {
 /// Runs the command and tells how it went.
 pub(crate) fn main(cli: Cli) -> ExitCode {
     let is_server = matches!(cli.verb, Verb::Serve(_));
-    log::init(if is_server { cli.verbose.saturating_add(1) } else { cli.verbose });
+    log::init(cli.verbose, is_server);
     outcome::conclude(&run(cli.verb))
 }
 

@@ -1,5 +1,6 @@
 //! `rtmfp share`: offer a file and print the link to it.
 
+use super::events::Reporter;
 use super::fit::{self, Size};
 use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
@@ -67,11 +68,22 @@ pub(crate) struct ShareArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     public_address: Option<PublicAddress>,
 
+    /// Print a JSON object for each event, one a line; docs/json.md describes them
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     key_log: KeyLogArgs,
 }
 
 pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
+    let reporter = Reporter::new(args.json);
+    let outcome = share(args, &reporter).await;
+    reporter.ended(&outcome);
+    outcome
+}
+
+async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let via = args.via.as_ref().map(via::server_of).transpose()?;
     check(&args.file)?;
@@ -93,12 +105,16 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
     config.key_log = key_log;
     config.seed = remembered.as_ref().map(|remembered| remembered.seed().clone());
     let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
+    reporter.connecting(servers.iter().cloned());
     let servers = servers.join(", ");
     let share = tokio::select! {
         share = connecting(&servers, Share::start(source, config)) => share?,
         () = signals.recv() => bail!("interrupted"),
     };
-    screen::result(&share.link().to_string())?;
+    match reporter.is_on() {
+        true => reporter.shared(share.link(), share.descriptor()),
+        false => screen::result(&share.link().to_string())?,
+    }
     if let Some(remembered) = &mut remembered {
         explain_link(earlier.as_ref(), share.link(), remembered);
     }
@@ -107,7 +123,7 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
         screen::line(&format!("rendezvous server in this process, UDP {}", ports.join(", ")));
     }
     screen::line("sharing until Ctrl-C");
-    let outcome = until_stopped(&share, &mut signals).await;
+    let outcome = until_stopped(&share, &mut signals, reporter).await;
     let progress = share.progress();
     let stop = async {
         share.stop(STOP_GRACE).await;
@@ -117,6 +133,7 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
         }
     };
     signals.or_at_once(stop).await;
+    reporter.stopped(progress.borrow().bytes_uploaded);
     let uploaded = format::bytes(progress.borrow().bytes_uploaded);
     screen::line(&format!("stopped, {uploaded} uploaded"));
     outcome
@@ -224,7 +241,11 @@ pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
     Ok(scan.await.context("taking hashes")??)
 }
 
-async fn until_stopped(share: &Share, signals: &mut Signals) -> anyhow::Result<()> {
+async fn until_stopped(
+    share: &Share,
+    signals: &mut Signals,
+    reporter: &Reporter,
+) -> anyhow::Result<()> {
     let (mut live, mut picture) = (Live::new(), Picture::new());
     let (progress, mut news) = (share.progress(), share.news());
     let mut redraw = tokio::time::interval(REDRAW);
@@ -232,10 +253,14 @@ async fn until_stopped(share: &Share, signals: &mut Signals) -> anyhow::Result<(
         tokio::select! {
             _ = redraw.tick() => {
                 let text = picture.sharing(&progress.borrow());
+                reporter.progress(&progress.borrow());
                 live.draw(&text);
                 live.tell(0.0, text);
             }
-            news = news.recv() => if let Ok(news) = news { say(&news) },
+            news = news.recv() => if let Ok(news) = news {
+                reporter.news(&news);
+                say(&news);
+            },
             error = share.failed() => return Err(error.into()),
             () = signals.recv() => return Ok(()),
         }
@@ -250,6 +275,10 @@ pub(crate) fn say(news: &News) {
         }
         News::Connected { server, again: true } => {
             screen::line(&format!("connected to {server} again"));
+        }
+        News::DescriptorKnown(descriptor) => {
+            let size = descriptor.layout.size().map(format::bytes).unwrap_or_default();
+            screen::line(&format!("fetching {} {size}", descriptor.file_name()));
         }
         News::BadObject { from, index, fault } => {
             screen::line(&format!("member {from} sent a bad object {index}: {fault}"));

@@ -1,18 +1,24 @@
 //! Events to log lines.
 
-use super::service::Event;
+use super::service::ServerEvent;
 use crate::driver::Events;
 use crate::rendezvous::{RendezvousEvent, RendezvousStats};
 use crate::wire::Shown;
+use tokio::sync::broadcast;
 use tracing::{debug, info, warn};
 
-/// Logs until the server has stopped.
-pub(super) async fn run(mut events: Events<Event>) {
+/// Logs, and passes on to whoever listens, until the server has stopped.
+pub(super) async fn run(
+    mut events: Events<ServerEvent>,
+    listeners: broadcast::Sender<ServerEvent>,
+) {
     while let Some(event) = events.recv().await {
-        match event {
-            Event::Rendezvous(event) => log(&event),
-            Event::Stats(stats) => log_stats(&stats),
+        match &event {
+            ServerEvent::Rendezvous(event) => log(event),
+            ServerEvent::Counters(stats) => log_stats(stats),
         }
+        // Nobody may be listening.
+        let _ = listeners.send(event);
     }
     info!("stopped");
 }

@@ -37,6 +37,7 @@ mod service;
 
 pub use config::ServerConfig;
 pub use error::{IdentityFileError, ServerError, StopError};
+pub use service::ServerEvent;
 
 use crate::crypto::Fingerprint;
 use crate::driver::{self, Clock, Handle, Sockets, Stopped, os_random};
@@ -44,9 +45,13 @@ use crate::flash::uri::DEFAULT_PORT;
 use crate::rendezvous::{Rendezvous, RendezvousStats};
 use service::{Command, ServerMachine};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 use tracing::info;
+
+/// Events that wait for a slow listener.
+pub const EVENT_QUEUE: usize = 1024;
 
 /// Counters of a server since it started, and what it holds now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +72,8 @@ pub struct Server {
     handle: Handle<Command>,
     clock: Clock,
     fingerprint: Fingerprint,
+    /// To subscribe by; nothing is read from it. The sender is the log's, and ends with it.
+    events: Arc<broadcast::Receiver<ServerEvent>>,
 }
 
 impl Server {
@@ -97,8 +104,16 @@ impl Server {
             info!("listening on UDP {address}");
         }
         info!("certificate fingerprint {fingerprint}");
-        tokio::spawn(log::run(events));
-        Ok(Self { handle, clock, fingerprint })
+        let (listeners, listener) = broadcast::channel(EVENT_QUEUE);
+        tokio::spawn(log::run(events, listeners));
+        Ok(Self { handle, clock, fingerprint, events: Arc::new(listener) })
+    }
+
+    /// What happens from now on. A listener that is slow misses the oldest of more than
+    /// [`EVENT_QUEUE`] events, and is told how many
+    /// ([`RecvError::Lagged`](broadcast::error::RecvError)). They end when the server has stopped.
+    pub fn events(&self) -> broadcast::Receiver<ServerEvent> {
+        self.events.resubscribe()
     }
 
     /// The addresses it listens on, with the ports that the operating system chose.

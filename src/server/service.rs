@@ -15,12 +15,14 @@ pub(super) enum Command {
     Stats(oneshot::Sender<RendezvousStats>),
 }
 
-/// What is logged.
-#[derive(Debug)]
-pub(super) enum Event {
+/// What happens at a server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// Something happened to a client.
     Rendezvous(RendezvousEvent),
-    /// The counters, which have changed.
-    Stats(RendezvousStats),
+    /// The counters, once a minute if they have changed.
+    Counters(Box<RendezvousStats>),
 }
 
 pub(super) struct ServerMachine {
@@ -79,7 +81,7 @@ impl Layer for ServerMachine {
 
 impl Service for ServerMachine {
     type Command = Command;
-    type Event = Event;
+    type Event = ServerEvent;
 
     fn handle_command(&mut self, _now: Time, command: Command) {
         match command {
@@ -88,14 +90,15 @@ impl Service for ServerMachine {
         }
     }
 
-    fn poll_event(&mut self) -> Option<Event> {
+    fn poll_event(&mut self) -> Option<ServerEvent> {
         let event = self.rendezvous.poll_event();
         if let (Some(RendezvousEvent::SessionOpened(session)), Some(key_log)) =
             (&event, &self.key_log)
         {
             key_log.add(self.rendezvous.endpoint(), *session);
         }
-        event.map(Event::Rendezvous).or_else(|| self.report.take().map(Event::Stats))
+        let counters = || self.report.take().map(|stats| ServerEvent::Counters(Box::new(stats)));
+        event.map(ServerEvent::Rendezvous).or_else(counters)
     }
 
     fn begin_shutdown(&mut self, now: Time) {

@@ -1,0 +1,234 @@
+//! What happens to a share or fetch, as JSON for programs.
+
+use super::json::JsonLines;
+use super::outcome;
+use super::situation::Situation;
+use rtmfp::driver::Clock;
+use rtmfp::transport::Time;
+use rtmfp::vod::replica::Stage;
+use rtmfp::vod::session::{Completed, News, Progress};
+use rtmfp::vod::{Descriptor, ShareLink};
+use serde::Serialize;
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The shortest time between two `progress` events.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// An event; `docs/json.md` describes its members.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event<'a> {
+    Connecting { servers: Vec<String> },
+    Shared { link: String, name: String, bytes: Option<u64>, chunks: u64, sha256: Option<String> },
+    Connected { server: SocketAddr, again: bool },
+    ConnectFailed { reason: String },
+    Disconnected,
+    NeighborConnected { peer_id: String },
+    NeighborDisconnected { peer_id: String },
+    Described { name: String, bytes: Option<u64>, chunks: u64 },
+    BadObject { index: u64, peer_id: String, reason: String },
+    Rejected { sha256: String },
+    Progress(Numbers),
+    Waiting(Waiting),
+    Complete { sha256: String, path: Option<String>, bytes: u64 },
+    Stopped { bytes_uploaded: u64 },
+    Failed { status: u8, reason: &'a str },
+}
+
+#[derive(Debug, Serialize)]
+struct Numbers {
+    stage: &'static str,
+    fraction: f64,
+    bytes: Option<u64>,
+    bytes_held: u64,
+    bytes_from_provider: u64,
+    bytes_from_peers: u64,
+    bytes_uploaded: u64,
+    connected: bool,
+    members_known: usize,
+    members_met: usize,
+    neighbors: usize,
+}
+
+impl From<&Progress> for Numbers {
+    fn from(progress: &Progress) -> Self {
+        Self {
+            stage: stage(progress.stage),
+            fraction: progress.fraction(),
+            bytes: progress.size,
+            bytes_held: progress.held_bytes,
+            bytes_from_provider: progress.bytes_from_provider,
+            bytes_from_peers: progress.bytes_from_peers,
+            bytes_uploaded: progress.bytes_uploaded,
+            connected: progress.connected,
+            members_known: progress.members,
+            members_met: progress.met,
+            neighbors: progress.neighbors,
+        }
+    }
+}
+
+fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Descriptor => "descriptor",
+        Stage::Opening => "opening",
+        Stage::Chunks => "chunks",
+        Stage::Finishing => "finishing",
+        Stage::Complete => "complete",
+        _ => "failed",
+    }
+}
+
+/// Why nothing comes.
+#[derive(Debug, Serialize)]
+struct Waiting {
+    idle: f64,
+    server: Option<SocketAddr>,
+    connected: bool,
+    serves_groups: bool,
+    members_known: usize,
+    members_met: usize,
+    neighbors: usize,
+    provider: Option<String>,
+    provider_met: Option<bool>,
+    unreached: Vec<Unreached>,
+}
+
+#[derive(Debug, Serialize)]
+struct Unreached {
+    peer_id: String,
+    reason: String,
+}
+
+impl Waiting {
+    fn new(idle: Duration, situation: &Situation) -> Self {
+        let search = &situation.search;
+        let unreached = search.unreached.iter().map(|(peer, error)| Unreached {
+            peer_id: peer.to_string(),
+            reason: error.to_string(),
+        });
+        Self {
+            idle: idle.as_secs_f64(),
+            server: search.server,
+            connected: search.connected,
+            serves_groups: !search.is_unserved,
+            members_known: search.known,
+            members_met: search.met,
+            neighbors: search.neighbors,
+            provider: situation.provider.map(|(peer, _)| peer.to_string()),
+            provider_met: situation.provider.map(|(_, was_met)| was_met),
+            unreached: unreached.collect(),
+        }
+    }
+}
+
+/// Reports to a program, if `--json` asks for it; otherwise does nothing.
+pub(crate) struct Reporter {
+    lines: Option<JsonLines>,
+    clock: Clock,
+    last: RefCell<Option<(Time, Progress)>>,
+}
+
+impl Reporter {
+    pub(crate) fn new(json: bool) -> Self {
+        let lines = json.then(JsonLines::new);
+        Self { lines, clock: Clock::start(), last: RefCell::new(None) }
+    }
+
+    /// Whether standard output is for events alone.
+    pub(crate) fn is_on(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    fn emit(&self, event: &Event<'_>) {
+        if let Some(lines) = &self.lines {
+            lines.emit(event);
+        }
+    }
+
+    pub(crate) fn connecting(&self, servers: impl Iterator<Item = String>) {
+        self.emit(&Event::Connecting { servers: servers.collect() });
+    }
+
+    pub(crate) fn connected(&self, server: Option<SocketAddr>) {
+        if let Some(server) = server {
+            self.emit(&Event::Connected { server, again: false });
+        }
+    }
+
+    pub(crate) fn shared(&self, link: &ShareLink, descriptor: &Descriptor) {
+        self.emit(&Event::Shared {
+            link: link.to_string(),
+            name: descriptor.file_name(),
+            bytes: descriptor.layout.size(),
+            chunks: descriptor.layout.chunks(),
+            sha256: descriptor.sha256.map(|sha256| sha256.to_string()),
+        });
+    }
+
+    /// Reports where a share or fetch stands, if that has changed, once a second, and at once when
+    /// another stage has begun.
+    pub(crate) fn progress(&self, progress: &Progress) {
+        let now = self.clock.now();
+        let mut last = self.last.borrow_mut();
+        let is_due = last.as_ref().is_none_or(|(then, before)| {
+            before.stage != progress.stage
+                || (before != progress && now.since(*then) >= PROGRESS_INTERVAL)
+        });
+        if self.is_on() && is_due {
+            self.emit(&Event::Progress(progress.into()));
+            *last = Some((now, progress.clone()));
+        }
+    }
+
+    pub(crate) fn news(&self, news: &News) {
+        let event = match news {
+            News::Connected { server, again } => {
+                Event::Connected { server: *server, again: *again }
+            }
+            News::ConnectFailed(error) => Event::ConnectFailed { reason: error.to_string() },
+            News::Disconnected => Event::Disconnected,
+            News::NeighborConnect(peer) => Event::NeighborConnected { peer_id: peer.to_string() },
+            News::NeighborDisconnect(peer) => {
+                Event::NeighborDisconnected { peer_id: peer.to_string() }
+            }
+            News::DescriptorKnown(descriptor) => Event::Described {
+                name: descriptor.file_name(),
+                bytes: descriptor.layout.size(),
+                chunks: descriptor.layout.chunks(),
+            },
+            News::BadObject { from, index, fault } => Event::BadObject {
+                index: *index,
+                peer_id: from.to_string(),
+                reason: fault.to_string(),
+            },
+            News::FileRejected { actual } => Event::Rejected { sha256: actual.to_string() },
+            // These have events of their own.
+            _ => return,
+        };
+        self.emit(&event);
+    }
+
+    pub(crate) fn waiting(&self, idle: Duration, situation: &Situation) {
+        self.emit(&Event::Waiting(Waiting::new(idle, situation)));
+    }
+
+    pub(crate) fn complete(&self, completed: &Completed, bytes: u64) {
+        let path = completed.path.as_ref().map(|path| path.display().to_string());
+        self.emit(&Event::Complete { sha256: completed.sha256.to_string(), path, bytes });
+    }
+
+    pub(crate) fn stopped(&self, bytes_uploaded: u64) {
+        self.emit(&Event::Stopped { bytes_uploaded });
+    }
+
+    /// The last event, if the command fails.
+    pub(crate) fn ended(&self, outcome: &anyhow::Result<()>) {
+        if let Err(error) = outcome {
+            let reason = outcome::text(error);
+            self.emit(&Event::Failed { status: outcome::status(error), reason: &reason });
+        }
+    }
+}

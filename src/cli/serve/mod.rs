@@ -1,0 +1,174 @@
+//! `rtmfp serve`: the rendezvous server.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `screen` | what it says when it begins |
+//! | `events` | what happens, as lines for people or as JSON |
+
+mod events;
+mod screen;
+
+use super::json::JsonLines;
+use super::key_log::KeyLogArgs;
+use super::listen::{self, Listen};
+use super::public_address::PublicAddress;
+use super::signals::Signals;
+use super::{format, log};
+use anyhow::{Context, bail};
+use events::Event;
+use rtmfp::server::{Server, ServerConfig, ServerEvent, ServerStats, StopError};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tracing::Level;
+
+/// How long clients have to confirm that the server stops. Whoever is there does so in one round trip;
+/// the port must be free soon for the next server.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// Run a rendezvous server, where peers meet and join groups.
+///
+/// It needs no configuration. Media and files never pass through it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rtmfp serve
+  rtmfp serve --listen 1936 --identity server.identity
+  rtmfp serve --json | jq .event")]
+pub(crate) struct ServeArgs {
+    /// UDP address to listen on: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several times
+    /// [default: 1935, at all addresses]
+    #[arg(long, short, value_name = "ADDR", value_parser = listen::server_address)]
+    listen: Vec<Listen>,
+
+    /// Address or name that a router forwards to this server; it is listed first
+    #[arg(long, value_name = "HOST[:PORT]")]
+    public_address: Option<PublicAddress>,
+
+    /// File that keeps the server's certificate and keys; made if it does not exist
+    ///
+    /// Without it every start has a new certificate, which disturbs only clients that demand a
+    /// certain one.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+
+    /// Serve programs built on librtmfp too
+    ///
+    /// They take no packet authentication, and no client that does not ask for it gets it then:
+    /// Flash Player is one of those. Their hellos are answered with up to five times as many bytes,
+    /// which those who forge source addresses can abuse a little more.
+    #[arg(long)]
+    librtmfp: bool,
+
+    /// Print a JSON object for each event, one a line; docs/json.md describes them
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    key_log: KeyLogArgs,
+}
+
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let out = Out { json: args.json.then(JsonLines::new) };
+    let public = args.public_address.clone();
+    let config = config(args)?;
+    // Before the server runs, so that no signal is missed.
+    let mut signals = Signals::new().context("can't catch signals")?;
+    let server = Server::start(config).await?;
+    // The first clients come when the addresses are known.
+    let events = server.events();
+    let urls = screen::urls(&server, public.as_ref())?;
+    out.say(&Event::listening(&server, &urls), || screen::greeting(&server, &urls));
+    tokio::select! {
+        () = signals.recv() => {}
+        () = follow(events, out) => bail!("the server has stopped by itself: see the log"),
+    }
+    out.say(&Event::Stopping, || "stopping; press Ctrl-C again to stop at once\n".into());
+    tokio::select! {
+        stopped = server.stop(GRACE) => {
+            let (stats, graceful) = match stopped {
+                Ok(stats) => (stats, true),
+                Err(StopError::Shutdown { stats, .. }) => (*stats, false),
+                Err(error) => return Err(error.into()),
+            };
+            out.say(&Event::stopped(&stats, graceful), || farewell(&stats, graceful));
+        }
+        () = signals.recv() => out.print("stopped at once\n"),
+    }
+    Ok(())
+}
+
+fn config(args: ServeArgs) -> anyhow::Result<ServerConfig> {
+    let defaults = ServerConfig::default();
+    let listen = match args.listen.is_empty() {
+        true => defaults.listen,
+        false => listen::addresses(args.listen),
+    };
+    let mut config = ServerConfig { listen, identity_file: args.identity, ..defaults };
+    config.key_log = args.key_log.open()?;
+    if args.librtmfp {
+        config.rendezvous.transport = config.rendezvous.transport.with_librtmfp();
+    }
+    Ok(config)
+}
+
+/// Tells what happens until the server has stopped.
+async fn follow(mut events: broadcast::Receiver<ServerEvent>, out: Out) {
+    loop {
+        let event = match events.recv().await {
+            Ok(event) => Event::of(&event),
+            Err(RecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
+            Err(RecvError::Closed) => return,
+        };
+        if let Some(event) = event {
+            out.happened(&event);
+        }
+    }
+}
+
+/// Standard output, for people or for programs.
+#[derive(Clone, Copy)]
+struct Out {
+    json: Option<JsonLines>,
+}
+
+impl Out {
+    fn say(&self, event: &Event, words: impl FnOnce() -> String) {
+        match &self.json {
+            Some(json) => json.emit(event),
+            None => self.print(&words()),
+        }
+    }
+
+    /// Tells of an event, unless the log does so already.
+    fn happened(&self, event: &Event) {
+        match (&self.json, event.line()) {
+            (Some(json), _) => json.emit(event),
+            (None, Some(line)) if !tracing::enabled!(target: "rtmfp::server", Level::INFO) => {
+                self.print(&format!("{} {line}\n", log::time(std::io::stdout().is_terminal())));
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes to standard output. That nobody reads it is no reason to stop serving.
+    fn print(&self, text: &str) {
+        if self.json.is_none() {
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        }
+    }
+}
+
+fn farewell(stats: &ServerStats, graceful: bool) -> String {
+    let note = if graceful { "" } else { "; some clients did not confirm" };
+    let rendezvous = &stats.rendezvous;
+    format!(
+        "stopped after {}: {} connected in all, {} at the end, {}{note}\n",
+        format::duration(stats.uptime),
+        format::count(rendezvous.connected, "client"),
+        rendezvous.clients,
+        format::count(rendezvous.introductions, "introduction"),
+    )
+}
