@@ -1,6 +1,6 @@
 //! `--public-address`: where a router forwards to this host.
 
-use anyhow::{Context, ensure};
+use super::screen;
 use rtmfp::driver::{Announced, MAX_HOST_ADDRESSES};
 use rtmfp::vod::ServerAddress;
 use std::net::{IpAddr, Ipv6Addr};
@@ -40,16 +40,20 @@ impl PublicAddress {
         Ok(ServerAddress::new(&self.host, self.port.unwrap_or(port))?)
     }
 
-    /// For other members, which know no names; the port is that of the socket.
-    pub(crate) async fn announced(&self) -> anyhow::Result<Vec<Announced>> {
-        let resolved = tokio::net::lookup_host((self.host.as_str(), 0)).await;
-        let resolved = resolved
-            .with_context(|| format!("--public-address {}: the name has no address", self.host))?;
-        let mut ips: Vec<IpAddr> = resolved.map(|address| address.ip()).collect();
+    /// For other members, which know no names; the port is that of the socket unless it was given. A
+    /// name that has no address here may have one elsewhere: that is a warning.
+    pub(crate) async fn announced(&self) -> Vec<Announced> {
+        let mut ips: Vec<IpAddr> = match tokio::net::lookup_host((self.host.as_str(), 0)).await {
+            Ok(resolved) => resolved.map(|address| address.ip()).collect(),
+            Err(error) => {
+                let host = &self.host;
+                screen::line(&format!("WARNING: --public-address {host} has no address: {error}"));
+                Vec::new()
+            }
+        };
         ips.dedup();
         ips.truncate(MAX_HOST_ADDRESSES);
-        ensure!(!ips.is_empty(), "--public-address {}: the name has no address", self.host);
-        Ok(ips.into_iter().map(|ip| Announced { ip, port: self.port }).collect())
+        ips.into_iter().map(|ip| Announced { ip, port: self.port }).collect()
     }
 }
 
@@ -81,14 +85,8 @@ mod tests {
     async fn members_learn_the_port_of_the_socket_unless_another_is_given() {
         let announced = |text: &str| text.parse::<PublicAddress>().unwrap();
         let ip = "203.0.113.9".parse().unwrap();
-        assert_eq!(
-            announced("203.0.113.9").announced().await.unwrap(),
-            [Announced { ip, port: None }]
-        );
-        assert_eq!(
-            announced("203.0.113.9:7").announced().await.unwrap(),
-            [Announced { ip, port: Some(7) }]
-        );
+        assert_eq!(announced("203.0.113.9").announced().await, [Announced { ip, port: None }]);
+        assert_eq!(announced("203.0.113.9:7").announced().await, [Announced { ip, port: Some(7) }]);
         assert_eq!(announced("a.example").of_server(1935).unwrap().to_string(), "a.example:1935");
         assert_eq!(announced("a.example:7").of_server(1935).unwrap().to_string(), "a.example:7");
     }

@@ -159,7 +159,7 @@ async fn config(
     config.form = args.descriptor;
     config.listen = listen::addresses(args.listen);
     if let Some(public) = args.public_address {
-        config.announced = public.announced().await?;
+        config.announced = public.announced().await;
         if server.is_some() {
             // The port is that of the server, and members have one of their own.
             config.announced.iter_mut().for_each(|announced| announced.port = None);
