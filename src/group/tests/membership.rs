@@ -1,4 +1,5 @@
 use super::net::{Net, address, peer, server, spec};
+use crate::group::message::report::Record;
 use crate::group::message::{MembershipMessage, Report};
 use crate::group::{FlowKind, GroupEvent, GroupSpecBuilder, ReceiveMode};
 use crate::wire::{Address, Origin};
@@ -135,6 +136,31 @@ fn members_are_found_through_reports() {
     net.run_for(60 * SECOND);
     assert_eq!(net.neighbors(1), [0, 2].into());
     assert_eq!(net.neighbors(2), [0, 1].into());
+}
+
+/// What only one neighbour says goes no further; whom this node has met is passed on with where.
+#[test]
+fn hearsay_is_not_passed_on() {
+    let mut net = Net::new(3);
+    net.introduce(1, 0);
+    net.introduce(2, 0);
+    net.run_for(SECOND);
+    let stranger = Address::new("203.0.113.5:1935".parse().unwrap(), Origin::Reflexive);
+    let mut report = Report::new(true, stranger, &[stranger]);
+    report.records.push(Record::new(&peer(77), 1, &[stranger]));
+    let message = MembershipMessage::Report(report).to_bytes();
+    net.inject(0, 1, FlowKind::Membership, &message);
+    assert_eq!(net.nodes[0].group.stats().members, 3, "it is tried");
+    net.run_for(60 * SECOND);
+    for to in [1, 2] {
+        let later = reports(&net, 0, to).pop().unwrap();
+        let known: Vec<_> = later.records.iter().filter_map(|r| r.peer()).collect();
+        assert_eq!(known, [peer(1), peer(2)], "those that it has met");
+        let addresses: Vec<_> = later.records.iter().map(|r| r.addresses()[0]).collect();
+        let seen = |n| Address::new(address(n), Origin::Reflexive);
+        assert_eq!(addresses, [seen(1), seen(2)], "where it has met them, whatever they say");
+        assert!(!later.sender_addresses().contains(&stranger), "two others agree on another");
+    }
 }
 
 #[test]
