@@ -23,6 +23,10 @@ use thiserror::Error;
 mod relation;
 mod tick;
 
+/// Bootstrap peers of a groupspec that are connected to at once; further ones when the topology
+/// wants them. Groupspecs come from strangers too, and each peer is asked for at the server.
+const MAX_BOOTSTRAP: usize = 16;
+
 /// Why a call of the application was refused. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -125,7 +129,7 @@ pub struct Group {
 
 impl Group {
     /// A group that has just been joined. `seed` is any number; it decides when and whom to ask.
-    /// Bootstrap peers of the groupspec are connected to at once.
+    /// Up to 16 bootstrap peers of the groupspec are connected to at once.
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let replication =
@@ -147,8 +151,8 @@ impl Group {
             malformed: 0,
             config,
         };
-        for peer in group.config.spec.bootstrap_peers() {
-            group.on_introduced(now, peer, false);
+        for (number, peer) in group.config.spec.bootstrap_peers().into_iter().enumerate() {
+            group.on_introduced(now, peer, number >= MAX_BOOTSTRAP);
         }
         group
     }

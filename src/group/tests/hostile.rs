@@ -205,6 +205,19 @@ fn neighbours_are_bounded() {
 }
 
 #[test]
+fn bootstrap_peers_are_not_all_asked_for_at_once() {
+    let mut builder = GroupSpecBuilder::new("t").unwrap().server_channel(true);
+    for n in 1..60 {
+        builder = builder.bootstrap_peer(crate::crypto::Fingerprint([n; 32]));
+    }
+    let config = crate::group::GroupConfig::new(builder.build().unwrap(), peer(4));
+    let mut group = crate::group::Group::new(config, Time::ZERO, 1);
+    let actions = std::iter::from_fn(|| group.poll_action());
+    let asked = actions.filter(|a| matches!(a, crate::group::GroupAction::Connect { .. }));
+    assert_eq!(asked.count(), 16);
+}
+
+#[test]
 fn peer_to_peer_disabled_means_no_neighbours() {
     let builder = GroupSpecBuilder::new("t").unwrap().peer_to_peer_disabled(true);
     let mut net = Net::new(0);
