@@ -188,8 +188,30 @@ impl Lazy {
     /// Longer than a way there and back takes, and shorter than the pause before a second hello.
     const PATIENCE: Duration = Duration::from_millis(1400);
 
-    /// Reaches out for everybody named to it.
-    fn react(&mut self, now: Time) -> bool {
+    /// A client that is connected to nothing.
+    pub fn new(endpoint: Endpoint, encoding: ObjectEncoding, joins: bool) -> Self {
+        Self {
+            endpoint,
+            connection: None,
+            flows: HashMap::new(),
+            tokens: HashMap::new(),
+            control: None,
+            attempts: Vec::new(),
+            told: Vec::new(),
+            events: Vec::new(),
+            encoding,
+            joins,
+            closed: false,
+            raw: Vec::new(),
+        }
+    }
+
+    pub fn connect(&mut self, now: Time, server: SocketAddr) {
+        self.endpoint.open(now, Epd::for_uri(uri().as_str()), &[server]);
+    }
+
+    /// Does what its events ask for, and reaches out for everybody named to it.
+    pub fn react(&mut self, now: Time) -> bool {
         let mut busy = false;
         while let Some(event) = self.endpoint.poll_event() {
             busy = true;
@@ -400,23 +422,9 @@ impl Meeting {
         let network = &mut self.network;
         let mut random = network.random();
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
-        let mut endpoint = Endpoint::new(quick(), identity.into(), Box::new(random));
-        let server: SocketAddr = SERVER.parse().unwrap();
-        endpoint.open(network.now(), Epd::for_uri(uri().as_str()), &[server]);
-        let lazy = Lazy {
-            endpoint,
-            connection: None,
-            flows: HashMap::new(),
-            tokens: HashMap::new(),
-            control: None,
-            attempts: Vec::new(),
-            told: Vec::new(),
-            events: Vec::new(),
-            encoding,
-            joins,
-            closed: false,
-            raw: Vec::new(),
-        };
+        let endpoint = Endpoint::new(quick(), identity.into(), Box::new(random));
+        let mut lazy = Lazy::new(endpoint, encoding, joins);
+        lazy.connect(network.now(), SERVER.parse().unwrap());
         network.add(&address, Host::Lazy(Box::new(lazy)))
     }
 
