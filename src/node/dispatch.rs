@@ -204,9 +204,12 @@ impl Node {
             (Some(Metadata::GroupPeer(_)), Some(Sender::Group(handle, associated))) => kind
                 .and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, associated)),
             (Some(Metadata::GroupPeer(_)), None) if kind == Some(FlowKind::Membership) => {
-                let waiting = self.receivers.values().filter(|r| **r == Receiver::Unclaimed);
-                (association.is_none() && waiting.count() < MAX_UNCLAIMED)
-                    .then_some(Receiver::Unclaimed)
+                let waiting = self.receivers.iter().filter(|(_, r)| **r == Receiver::Unclaimed);
+                let (all, here) = waiting.fold((0, 0), |(all, here), (&(of, _), _)| {
+                    (all + 1, here + usize::from(of == session))
+                });
+                let room = all < MAX_UNCLAIMED && here < MAX_UNCLAIMED_OF_SESSION;
+                (association.is_none() && room).then_some(Receiver::Unclaimed)
             }
             _ => None,
         };

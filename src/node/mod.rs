@@ -32,6 +32,8 @@ use thiserror::Error;
 
 /// Flows that may wait for their hello, of all sessions together; further ones are rejected.
 const MAX_UNCLAIMED: usize = 256;
+/// The same of one session: a member needs one for each group in common.
+const MAX_UNCLAIMED_OF_SESSION: usize = 16;
 /// How long the answer to `connect` may take.
 const CONNECT_ANSWER: Duration = Duration::from_secs(30);
 /// How long opening a session to a member may take before it counts as failed.
