@@ -210,7 +210,10 @@ fn bootstrap_peers_are_not_all_asked_for_at_once() {
     for n in 1..60 {
         builder = builder.bootstrap_peer(crate::crypto::Fingerprint([n; 32]));
     }
-    let config = crate::group::GroupConfig::new(builder.build().unwrap(), peer(4));
+    let config = crate::group::GroupConfig::new(
+        builder.build().unwrap(),
+        crate::crypto::Fingerprint([200; 32]),
+    );
     let mut group = crate::group::Group::new(config, Time::ZERO, 1);
     let actions = std::iter::from_fn(|| group.poll_action());
     let asked = actions.filter(|a| matches!(a, crate::group::GroupAction::Connect { .. }));
