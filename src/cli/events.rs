@@ -32,7 +32,7 @@ enum Event<'a> {
     Rejected { sha256: String },
     Progress(Numbers),
     Waiting(Waiting),
-    Complete { sha256: String, path: Option<String>, bytes: u64 },
+    Complete { sha256: String, path: Option<String>, bytes: u64, verified: bool },
     Stopped { bytes_uploaded: u64 },
     Failed { status: u8, reason: &'a str },
 }
@@ -215,9 +215,9 @@ impl Reporter {
         self.emit(&Event::Waiting(Waiting::new(idle, situation)));
     }
 
-    pub(crate) fn complete(&self, completed: &Completed, bytes: u64) {
+    pub(crate) fn complete(&self, completed: &Completed, bytes: u64, verified: bool) {
         let path = completed.path.as_ref().map(|path| path.display().to_string());
-        self.emit(&Event::Complete { sha256: completed.sha256.to_string(), path, bytes });
+        self.emit(&Event::Complete { sha256: completed.sha256.to_string(), path, bytes, verified });
     }
 
     pub(crate) fn stopped(&self, bytes_uploaded: u64) {

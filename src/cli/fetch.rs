@@ -12,6 +12,7 @@ use super::screen::{self, Live, Picture, REDRAW};
 use super::share::say;
 use super::signals::Signals;
 use super::situation::Situation;
+use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, bail, ensure};
 use rtmfp::crypto::Fingerprint;
@@ -20,7 +21,7 @@ use rtmfp::group::ReplicationStrategy;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Completed, News, Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
-use rtmfp::vod::{Destination, Fetch, FetchConfig, ShareLink};
+use rtmfp::vod::{Destination, Fetch, FetchConfig, Integrity, ShareLink};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,15 +30,22 @@ use std::time::Duration;
 ///
 /// The file is called NAME.part until it is complete; the same command again goes on where an
 /// earlier one ended.
+///
+/// What a Flash application shares can be fetched by its groupspec: object 0 says how many objects
+/// there are, or describes the file, and the others are its parts. Nothing vouches for what such a
+/// group sends: the file is not verified.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rtmfp fetch rtmfp-share://192.0.2.7:1935/1/group=G:…
   rtmfp fetch LINK -o ~/Videos/ --seed-for 2h
-  rtmfp fetch LINK -o - | mpv -")]
+  rtmfp fetch LINK -o - | mpv -
+  rtmfp fetch G:0102010c050e66696c6d00 --via rtmfp://rendezvous.example/vod -o film.flv")]
 pub(crate) struct FetchArgs {
-    /// The link that `rtmfp share` printed
-    link: ShareLink,
+    /// The link that `rtmfp share` printed, or, with --via, the groupspec of a Flash application
+    /// that shares a file, which begins with G:
+    #[arg(value_name = "LINK|GROUPSPEC", value_parser = source::parse)]
+    source: Source,
 
     /// File or directory to write to, or - for standard output [default: this directory, under the
     /// name that the file was shared by]
@@ -101,13 +109,18 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
 
 async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
+    let link = args.source.link(args.via.as_ref())?;
     if args.check {
+        ensure!(
+            link.integrity != Integrity::None,
+            "--check needs a link with a hash: nothing says what this group's file ought to be"
+        );
         let path = args.output.clone();
-        let config = config(args, Destination::Nowhere, None)?;
+        let config = config(args, link, Destination::Nowhere, None)?;
         return check::run(path.as_deref(), config, &mut signals).await;
     }
     let output = tokio::select! {
-        output = destination::choose(args.output.as_deref(), &args.link) => output?,
+        output = destination::choose(args.output.as_deref(), &link) => output?,
         () = signals.recv() => bail!("interrupted"),
     };
     let (destination, stream, scratch) = match output {
@@ -123,13 +136,18 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     );
     let seed = seed(args.seed_for, stream.is_some());
     let timeout = args.timeout;
-    let config = config(args, destination, scratch.as_ref())?;
+    let config = config(args, link, destination, scratch.as_ref())?;
+    let is_verified = config.link.integrity != Integrity::None;
+    if !is_verified {
+        screen::line("nothing vouches for what this group sends: the file is not verified");
+    }
     let servers: Vec<String> = config.link.servers().map(ToString::to_string).collect();
     let servers = servers.join(", ");
     let looking = Looking {
         timeout,
         provider: config.link.provider.map(|provider| Fingerprint(provider.0)),
         stream,
+        is_verified,
         reporter,
     };
     reporter.connecting(config.link.servers().map(ToString::to_string));
@@ -161,14 +179,10 @@ fn seed(asked: Option<Duration>, is_pipe: bool) -> Seed {
 
 fn config(
     args: FetchArgs,
+    link: ShareLink,
     destination: Destination,
     scratch: Option<&Scratch>,
 ) -> anyhow::Result<FetchConfig> {
-    let mut link = args.link;
-    if let Some(uri) = &args.via {
-        (link.server, link.app) = via::server_of(uri)?;
-        link.also.clear();
-    }
     let mut config = FetchConfig::new(link, destination);
     config.listen = listen::addresses(args.listen);
     config.key_log = args.key_log.open()?;
@@ -188,6 +202,8 @@ struct Looking<'a> {
     provider: Option<Fingerprint>,
     /// Where the file goes if it goes nowhere else.
     stream: Option<Stream>,
+    /// The link says what the file ought to be.
+    is_verified: bool,
     reporter: &'a Reporter,
 }
 
@@ -342,12 +358,13 @@ fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyho
         format::bytes(fetched),
         format::bytes(progress.bytes_from_peers),
     ));
-    screen::line(&format!("SHA-256 {}", completed.sha256));
+    let note = if looking.is_verified { "" } else { " (of what came; nothing vouches for it)" };
+    screen::line(&format!("SHA-256 {}{note}", completed.sha256));
     if let Some(kept) = &completed.kept {
         screen::line(&format!("the damaged copy that was here is kept as {}", kept.display()));
     }
     looking.reporter.progress(&progress);
-    looking.reporter.complete(completed, progress.held_bytes);
+    looking.reporter.complete(completed, progress.held_bytes, looking.is_verified);
     let is_for_programs = is_pipe || looking.reporter.is_on();
     if let Some(path) = completed.path.as_ref().filter(|_| !is_for_programs) {
         screen::result(&path.display().to_string())?;

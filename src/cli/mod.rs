@@ -8,6 +8,7 @@
 //! | `patience`, `situation` | waiting: how long, and why nothing comes |
 //! | `outcome` | exit status, errors in words |
 //! | `listen` | addresses as people write them |
+//! | `source` | what `fetch` gets |
 //! | `via` | the server that `--via` names |
 //! | `json`, `events` | events for programs |
 //! | `log` | what `tracing` says, between the progress |
@@ -47,6 +48,7 @@ mod serve;
 mod share;
 mod signals;
 mod situation;
+mod source;
 mod via;
 mod wireshark;
 

@@ -119,6 +119,9 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         config.listen = listen::addresses(args.listen);
     }
     let (out, via) = (Out::new(args.json), args.via);
+    if !objects.missing().is_empty() {
+        screen::line("objects are taken as members send them: nothing verifies them");
+    }
     screen::line(&format!("connecting to {via}"));
     let connection = tokio::select! {
         connection = connecting(via.as_str(), connect(config, &via)) => connection?,

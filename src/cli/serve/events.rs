@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-/// Characters of a client's text that are shown.
+/// Characters of a client's text that are told and shown.
 const MAX_SHOWN: usize = 60;
 
 /// An event as JSON; `docs/json.md` describes its members.
@@ -103,7 +103,7 @@ impl Event {
             RendezvousEvent::ClientConnected { peer, address, app } => Self::ClientConnected {
                 peer_id: peer.to_string(),
                 address: *address,
-                app: shortened(app),
+                app: app.chars().take(MAX_SHOWN).collect(),
             },
             RendezvousEvent::ClientGone { peer } => Self::ClientGone { peer_id: peer.to_string() },
             RendezvousEvent::Joined { peer, group, members } => Self::Joined {
@@ -131,7 +131,7 @@ impl Event {
             Self::ClientConnected { peer_id, address, app } => {
                 let mut line = format!("client {} connected from {address}", short(peer_id));
                 if !app.is_empty() {
-                    let _ = write!(line, ", application {app}");
+                    let _ = write!(line, ", application {}", shortened(app));
                 }
                 Some(line)
             }
@@ -143,8 +143,9 @@ impl Event {
 
 /// A client's text, harmless and not too long.
 fn shortened(text: &str) -> String {
-    let mut shown = format::printable(&text.chars().take(MAX_SHOWN).collect::<String>());
-    if text.chars().nth(MAX_SHOWN).is_some() {
+    let harmless = format::printable(text);
+    let mut shown: String = harmless.chars().take(MAX_SHOWN).collect();
+    if shown.len() < harmless.len() {
         shown.push('…');
     }
     shown

@@ -1,0 +1,76 @@
+//! What `fetch` gets: a link, or a group in which a Flash application shares a file.
+
+use super::via;
+use anyhow::Context;
+use rtmfp::flash::Uri;
+use rtmfp::group::GroupSpec;
+use rtmfp::vod::ShareLink;
+
+/// The argument of `fetch`.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Link(Box<ShareLink>),
+    Group(Box<GroupSpec>),
+}
+
+/// Reads a link or a groupspec.
+pub(crate) fn parse(text: &str) -> Result<Source, String> {
+    match text.trim().starts_with("G:") {
+        true => text.trim().parse().map(|spec| Source::Group(Box::new(spec))).map_err(display),
+        false => text.parse().map(|link| Source::Link(Box::new(link))).map_err(display),
+    }
+}
+
+fn display(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Source {
+    /// The link to fetch by. `via` takes the place of its servers, and must be there for a groupspec,
+    /// which names none.
+    pub(crate) fn link(&self, via: Option<&Uri>) -> anyhow::Result<ShareLink> {
+        let via = via.map(via::server_of).transpose()?;
+        let mut link = match self {
+            Self::Link(link) => (**link).clone(),
+            Self::Group(spec) => {
+                let (server, _) = via.as_ref().context(
+                    "a groupspec does not say at which server the group meets: name it with \
+                     --via rtmfp://HOST/APP",
+                )?;
+                ShareLink::new(server.clone(), spec.as_str())?
+            }
+        };
+        if let Some((server, app)) = via {
+            (link.server, link.app) = (server, app);
+            link.also.clear();
+        }
+        Ok(link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtmfp::vod::Integrity;
+
+    const GROUP: &str = "G:0102010c050e66696c6d00";
+
+    #[test]
+    fn a_groupspec_needs_a_server_and_promises_nothing() {
+        let source = parse(GROUP).unwrap();
+        assert!(source.link(None).unwrap_err().to_string().contains("--via"));
+        let link = source.link(Some(&"rtmfp://h.example/vod/a".parse().unwrap())).unwrap();
+        assert_eq!((link.server.host(), link.app.as_str()), ("h.example", "vod/a"));
+        assert_eq!((link.groupspec.as_str(), link.integrity), (GROUP, Integrity::None));
+    }
+
+    #[test]
+    fn a_link_may_be_led_to_another_server() {
+        let link = format!("rtmfp-share://192.0.2.7/1/group={GROUP}/app=a/also=192.0.2.8");
+        let source = parse(&link).unwrap();
+        assert_eq!(source.link(None).unwrap().servers().count(), 2);
+        let link = source.link(Some(&"rtmfp://h.example/b".parse().unwrap())).unwrap();
+        assert_eq!((link.servers().count(), link.app.as_str()), (1, "b"));
+        assert!(parse("G:0").is_err() && parse("film.mp4").is_err());
+    }
+}
