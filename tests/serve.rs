@@ -84,6 +84,28 @@ async fn a_client_that_is_gone_does_not_keep_the_port() {
     drop(connection);
 }
 
+/// Its server is killed, and another one is at its address soon after. Nobody calls `reconnect`.
+#[tokio::test]
+async fn a_client_of_a_server_that_was_killed_comes_back_by_itself() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (started, first) = tokio::sync::oneshot::channel();
+    runtime.spawn(async move { started.send(server(&[V4]).await) });
+    let first = first.await.unwrap();
+    let (uri, listen) = (first.client_uris().remove(0), first.local_addresses().to_vec());
+    let connection = Connection::connect_with(quick(), &uri).await.unwrap();
+    // The threads end where they are, without goodbye, and the port is free.
+    tokio::task::spawn_blocking(move || runtime.shutdown_timeout(GRACE)).await.unwrap();
+    let second = Server::start(ServerConfig { listen, ..ServerConfig::default() }).await.unwrap();
+    let mut events = connection.events();
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        codes.push(events.recv().await.unwrap().code().unwrap());
+    }
+    let success = "NetConnection.Connect.Success";
+    assert_eq!(codes, [success, "NetConnection.Connect.Closed", success]);
+    assert_eq!(second.stats().await.unwrap().rendezvous.clients, 1);
+}
+
 #[tokio::test]
 async fn a_client_comes_back_with_its_peer_id() {
     let first = server(&[V4]).await;
