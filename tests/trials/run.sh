@@ -124,7 +124,7 @@ decrypted_onto_its_input() {
 
 pipes_and_descriptors() {
     head -c 300000 /dev/urandom >f.bin
-    share f.bin --listen 127.0.0.1
+    share f.bin --listen 127.0.0.1:0
     mkfifo pipe
     start copy cat pipe
     fetch -o pipe --force || fail "fetching into a pipe failed"
@@ -138,7 +138,7 @@ device() {
     mknod null c 1 3 || skip "needs root, for mknod"
     : >null || skip "devices cannot be opened here"
     head -c 300000 /dev/urandom >f.bin
-    share f.bin --listen 127.0.0.1
+    share f.bin --listen 127.0.0.1:0
     fetch -o null || fail "fetching into a device failed"
     fetch -o null --force || fail "fetching into a device with --force failed"
     [[ -c null ]] || fail "the device was replaced"
@@ -146,7 +146,7 @@ device() {
 
 missing_directory() {
     head -c 200000 /dev/urandom >f.bin
-    share f.bin --listen 127.0.0.1
+    share f.bin --listen 127.0.0.1:0
     fetch -o videos/ || fail "fetching into a new directory failed"
     cmp -s f.bin videos/f.bin || fail "the file is not in the directory"
     fetch -o missing/film 2>err && fail "a missing directory was not refused"
@@ -158,7 +158,7 @@ missing_directory() {
 lost_list() {
     local state
     head -c 20000000 /dev/urandom >f.bin
-    share f.bin --listen 127.0.0.1
+    share f.bin --listen 127.0.0.1:0
     mkdir o
     for state in empty gone; do
         rm -f o/*
@@ -172,7 +172,7 @@ lost_list() {
 
 bad_byte() {
     head -c 2000000 /dev/urandom >f.bin
-    share f.bin --listen 127.0.0.1
+    share f.bin --listen 127.0.0.1:0
     mkdir o
     cp f.bin o/f.bin
     # Whatever the byte is, one of the two differs from it.
@@ -223,7 +223,7 @@ vpn_as_default_route() {
     share f.bin
     [[ $link == rtmfp-share://10.99.0.2:* ]] || fail "the VPN is not first in $link"
     [[ $link == */also=192.168.77.10:* ]] || fail "the LAN is missing in $link"
-    share f.bin --new --listen 192.168.77.10
+    share f.bin --new --listen 192.168.77.10:0
     [[ $link == rtmfp-share://192.168.77.10:* ]] || fail "--listen: the link is $link"
     [[ $link != *10.99.0.2* ]] || fail "--listen does not narrow the link $link"
     share f.bin --new --public-address films.example:7777
@@ -243,11 +243,11 @@ changed_address() {
 
 restarted_share() {
     head -c 100000 /dev/urandom >f.bin
-    share f.bin --listen 127.0.0.1
+    share f.bin --listen 127.0.0.1:0
     local first="$link"
     kill -INT "${started[-1]}"
     wait "${started[-1]}" || fail "share did not end well"
-    share f.bin --listen 127.0.0.1
+    share f.bin --listen 127.0.0.1:0
     # Somebody else may have taken the port meanwhile; peer ID and group do not depend on it.
     [[ ${link#*/1/} == "${first#*/1/}" ]] || fail "the link is another one"
     fetch -o g.bin || fail "fetch failed"
