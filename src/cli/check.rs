@@ -1,6 +1,8 @@
 //! `rtmfp fetch --check`: whether a file that is here is the one that the link stands for.
 
 use super::format;
+use super::outcome::TimedOut;
+use super::patience::after;
 use super::screen::{self, Live};
 use super::signals::Signals;
 use super::{STOP_GRACE, share};
@@ -11,6 +13,7 @@ use rtmfp::vod::{Descriptor, Fetch, FetchConfig, Integrity, ShareLink};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Bad parts that are listed.
@@ -25,6 +28,7 @@ const MAX_LISTED: usize = 20;
 pub(crate) async fn run(
     path: Option<&Path>,
     config: FetchConfig,
+    timeout: Option<Duration>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     let path = file_of(path, &config.link)?;
@@ -54,6 +58,14 @@ pub(crate) async fn run(
         descriptor = ask(config) => descriptor.with_context(|| {
             format!("which parts of {} are bad (its SHA-256 is {sha256}) cannot be found out", path.display())
         })?,
+        () = after(timeout) => {
+            let path = path.display();
+            return Err(TimedOut(format!(
+                "{path} is not the file that was shared (its SHA-256 is {sha256}); nobody has said \
+                 which parts are bad"
+            ))
+            .into());
+        }
         () = signals.recv() => bail!("interrupted"),
     };
     let verdict = check(&path, Arc::clone(&descriptor), signals).await?;

@@ -115,9 +115,9 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
             link.integrity != Integrity::None,
             "--check needs a link with a hash: nothing says what this group's file ought to be"
         );
-        let path = args.output.clone();
+        let (path, timeout) = (args.output.clone(), args.timeout);
         let config = config(args, link, Destination::Nowhere, None)?;
-        return check::run(path.as_deref(), config, &mut signals).await;
+        return check::run(path.as_deref(), config, timeout, &mut signals).await;
     }
     let output = tokio::select! {
         output = destination::choose(args.output.as_deref(), &link) => output?,

@@ -136,6 +136,11 @@ impl<C: Send> Handle<C> {
         &self.shared.local_addresses
     }
 
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Where other hosts may reach this one now; see [`Sockets::peer_addresses`].
     pub fn peer_addresses(&self) -> Vec<SocketAddr> {
         self.shared.peer_addresses().clone()

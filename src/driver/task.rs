@@ -27,7 +27,7 @@ const BATCHES_PER_TURN: usize = 64;
 const MIN_SLEEP: Duration = Duration::from_millis(1);
 /// How often the host's addresses are looked at: a laptop that changes its network has waited longer
 /// for the new one. A look takes less than a tenth of a millisecond.
-const ADDRESS_PERIOD: Duration = Duration::from_secs(5);
+const ADDRESS_PERIOD: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 5000 });
 /// Places in the event queue that must be free before a stalled machine is read again.
 const RESUME_AT: usize = EVENT_QUEUE / 2;
 

@@ -5,7 +5,7 @@ mod transfer;
 
 use super::*;
 use crate::transport::{Ecn, Interface, Path, Transmit, TransmitBuf};
-use machines::{Counting, Peer, RECEIVED, Request};
+use machines::{ADDRESSES, Counting, Peer, RECEIVED, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -132,6 +132,34 @@ async fn the_last_handle_ends_the_task() {
     assert_eq!(soon(events.recv()).await, Some(1));
     drop(clone);
     assert_eq!(soon(events.recv()).await, None);
+}
+
+#[tokio::test]
+async fn the_machine_learns_that_addresses_have_changed() {
+    let sockets = Sockets::bind(&["0.0.0.0:0".parse().unwrap()]).unwrap();
+    let host = sockets.peer_addresses();
+    let (handle, mut events) = spawn(Counting::default(), sockets, Clock::start());
+    assert_eq!(handle.peer_addresses(), host);
+    // As if the host had had another one until now.
+    *handle.shared().peer_addresses() = vec!["203.0.113.1:1".parse().unwrap()];
+    assert_eq!(soon(events.recv()).await, Some(ADDRESSES + host.len() as u32));
+    assert_eq!(handle.peer_addresses(), host);
+}
+
+#[tokio::test]
+async fn announced_addresses_stand_first_with_a_port_of_their_own_or_that_of_the_socket() {
+    let mut sockets = loopback();
+    let port = sockets.local_addresses()[0].port();
+    let ip = "203.0.113.9".parse().unwrap();
+    let v6 = "2001:db8::9".parse().unwrap();
+    sockets.announce([
+        Announced { ip, port: None },
+        Announced { ip, port: Some(7) },
+        // There is no socket for it.
+        Announced { ip: v6, port: None },
+    ]);
+    let expected = [SocketAddr::new(ip, port), SocketAddr::new(ip, 7)];
+    assert_eq!(sockets.peer_addresses(), expected);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use crate::transport::{
     TransmitBuf,
 };
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -55,6 +56,8 @@ impl Counting {
 
 /// The event of what was received; the others count from one.
 pub(super) const RECEIVED: u32 = 0;
+/// The event of changed addresses, to which their number is added.
+pub(super) const ADDRESSES: u32 = 1_000_000;
 
 impl Machine for Counting {
     fn handle_datagrams(&mut self, _: Time, _: Path, arrived: Arrived<'_>) {
@@ -107,6 +110,10 @@ impl Service for Counting {
 
     fn handle_stall(&mut self, _: Time, stalled: bool) {
         self.stalls.push(stalled);
+    }
+
+    fn handle_addresses(&mut self, _: Time, addresses: Vec<SocketAddr>) {
+        self.events.push_back(ADDRESSES + addresses.len() as u32);
     }
 
     fn begin_shutdown(&mut self, now: Time) {
