@@ -24,6 +24,8 @@ pub(crate) struct Rtt {
     echoed: Option<u16>,
     sent: Option<u16>,
     echo_received: Option<u16>,
+    /// The far end has sent packets without a timestamp, so that it understands such.
+    far_omits: bool,
     smoothed: Option<Duration>,
     variance: Duration,
     measured_timeout: Duration,
@@ -37,6 +39,7 @@ impl Rtt {
             echoed: None,
             sent: None,
             echo_received: None,
+            far_omits: false,
             smoothed: None,
             variance: Duration::ZERO,
             measured_timeout: MIN_ERTO,
@@ -46,6 +49,7 @@ impl Rtt {
 
     /// Takes the timestamps of a received packet.
     pub(crate) fn on_packet(&mut self, now: Time, timestamp: Option<u16>, echo: Option<u16>) {
+        self.far_omits |= timestamp.is_none();
         if let Some(ts) = timestamp
             && self.received.is_none_or(|(last, _)| last != ts)
         {
@@ -79,9 +83,12 @@ impl Rtt {
     }
 
     /// The timestamps for a packet that is sent now; each is left out if it would say nothing new.
+    ///
+    /// Some implementations (librtmfp, MonaServer 1.x) drop packets without a timestamp, and the
+    /// observed player puts one into each: it is left out only if the far end does so too.
     pub(crate) fn stamp(&mut self, now: Time) -> (Option<u16>, Option<u16>) {
         let ticks = ticks(now);
-        let timestamp = (self.sent != Some(ticks)).then_some(ticks);
+        let timestamp = (!self.far_omits || self.sent != Some(ticks)).then_some(ticks);
         self.sent = Some(ticks);
         (timestamp, self.echo(now))
     }
@@ -150,9 +157,22 @@ mod tests {
     fn nothing_new_is_not_repeated() {
         let mut rtt = Rtt::new();
         rtt.on_packet(at(0), Some(7), None);
+        rtt.on_packet(at(0), None, None);
         assert_eq!(rtt.stamp(at(1000)), (Some(250), Some(257)));
         assert_eq!(rtt.stamp(at(1001)), (None, None));
         assert_eq!(rtt.stamp(at(200_000)).1, None, "too old to be echoed");
+    }
+
+    #[test]
+    fn a_timestamp_in_each_packet_unless_the_far_end_omits_some() {
+        let mut rtt = Rtt::new();
+        for _ in 0..3 {
+            rtt.on_packet(at(999), Some(7), None);
+            assert_eq!(rtt.stamp(at(1000)).0, Some(250));
+        }
+        rtt.on_packet(at(1000), None, None);
+        assert_eq!(rtt.stamp(at(1001)).0, None);
+        assert_eq!(rtt.stamp(at(1004)).0, Some(251));
     }
 
     #[test]

@@ -389,8 +389,7 @@ impl Endpoint {
             proven,
         };
         let mut session = Session::new(now, &self.config, opening);
-        // The responder waits for a sign that its answer has arrived.
-        session.ping(now);
+        session.ping_unless_used(now);
         self.table.insert(session);
         let session = SessionId(near_id);
         self.table.name(session);

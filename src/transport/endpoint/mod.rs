@@ -34,7 +34,7 @@ use super::{
     Role, SendError, SessionId, Time, Transmit, TransmitBuf,
 };
 use crate::crypto::{
-    Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, OpenError, Opened, Opener,
+    Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Negotiated, OpenError, Opened, Opener,
     Sealer,
 };
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
@@ -129,6 +129,11 @@ impl<'a> SessionRef<'a> {
     /// Bytes of the largest datagram that is sent.
     pub fn max_datagram(&self) -> usize {
         self.0.max_datagram()
+    }
+
+    /// What was agreed in the keying.
+    pub fn negotiated(&self) -> &'a Negotiated {
+        &self.0.negotiated
     }
 
     /// This end's session nonce (RFC 7425 §4.6.5), a secret of the two ends.

@@ -31,7 +31,7 @@ use super::recv_flow::{Delivery, Outcome};
 use super::rtt::Rtt;
 use super::send_flow::{FlowOptions, MessageOptions, SendFlow};
 use super::{CloseReason, Config, Event, FlowId, Path, Role, SendError, SessionId, Time};
-use crate::crypto::{Certificate, KeyLogEntry, Opener, Sealer, SessionKeys};
+use crate::crypto::{Certificate, KeyLogEntry, Negotiated, Opener, Sealer, SessionKeys};
 use crate::wire::chunk::kind;
 use bytes::Bytes;
 use ecn::EcnState;
@@ -61,6 +61,8 @@ pub const MIN_KEEPALIVE: Duration = Duration::from_secs(5);
 const MAX_OUTBOX: usize = 32;
 /// The observed player's control flow is always flow 2; ours begin there too.
 const FIRST_FLOW: u64 = 2;
+/// An initiator whose owner sends nothing for this long after the keying sends a ping.
+const FIRST_PING: Duration = Duration::from_millis(50);
 /// Bytes that opening a session takes of the far end, at least: they count as brought.
 const OPENING_CREDIT: u64 = 256;
 /// Bytes of a packet with a mobility ping, at most.
@@ -158,6 +160,7 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     pub(crate) far: Certificate,
     pub(crate) path: Path,
+    pub(crate) negotiated: Negotiated,
     pub(crate) near_nonce: [u8; 32],
     pub(crate) far_nonce: [u8; 32],
     /// Kept only if the configuration asks for it.
@@ -202,6 +205,8 @@ pub(crate) struct Session {
     /// Since when data in flight has not been acknowledged at all.
     unanswered_since: Option<Time>,
     last_received: Time,
+    /// When a ping confirms the session if nothing else has.
+    first_ping: Option<Time>,
     pinging: Option<Pinging>,
     keepalive: Duration,
     dead_after: Duration,
@@ -239,6 +244,7 @@ impl Session {
             role,
             far,
             path,
+            negotiated: keys.negotiated,
             near_nonce: keys.near_nonce,
             far_nonce: keys.far_nonce,
             key_log: config.keep_secrets.then(|| Box::new(keys.key_log)),
@@ -272,6 +278,7 @@ impl Session {
             timeout: None,
             unanswered_since: None,
             last_received: now,
+            first_ping: None,
             pinging: None,
             keepalive: config.keepalive,
             dead_after: config.dead_after,

@@ -1,7 +1,8 @@
 //! A point in time was reached.
 
 use super::{
-    CLOSE_REPEAT, Context, MOBILITY_PING, NEAR_CLOSE, Pinging, Session, State, UNCONFIRMED,
+    CLOSE_REPEAT, Context, FIRST_PING, MOBILITY_PING, NEAR_CLOSE, Pinging, Session, State,
+    UNCONFIRMED,
 };
 use crate::transport::recv_flow::RecvFlow;
 use crate::transport::{CloseReason, Time};
@@ -48,6 +49,7 @@ impl Session {
         self.flow_timers(now);
         self.path_mtu.on_timeout(now, self.rtt.timeout());
         self.pieces.expire(now);
+        self.ping_if_unused(now);
         self.ping_if_silent(now);
         if self.unanswered_since().is_some_and(|since| now.since(since) >= self.dead_after) {
             self.close_abruptly(cx, CloseReason::Dead);
@@ -107,6 +109,22 @@ impl Session {
         }
     }
 
+    /// The responder waits for a packet that shows that its keying has arrived: a ping, unless the
+    /// owner of the session has something to send. At least one server (MonaServer 1.x) closes a
+    /// session whose first packet is anything but a request to connect.
+    pub(crate) fn ping_unless_used(&mut self, now: Time) {
+        self.first_ping = Some(now + FIRST_PING);
+    }
+
+    fn ping_if_unused(&mut self, now: Time) {
+        if self.first_ping.is_some_and(|at| at <= now) {
+            self.first_ping = None;
+            if self.stats.datagrams_sent == 0 && self.outbox.is_empty() {
+                self.ping(now);
+            }
+        }
+    }
+
     /// Sends an empty ping that is repeated until there is a sign of life.
     pub(crate) fn ping(&mut self, now: Time) {
         self.push_control(None, kind::PING, &[]);
@@ -143,6 +161,7 @@ impl Session {
                     path_mtu,
                     self.recv_flows.next_timeout(),
                     Some(ping),
+                    self.first_ping,
                 ]
                 .into_iter()
                 .flatten(),
