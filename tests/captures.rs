@@ -145,7 +145,8 @@ fn every_recorded_keying_suits_our_ends() {
             Chunk::ForwardedHello(hello) => drop(Epd::parse(hello.epd)?),
             Chunk::ResponderHello(hello) => {
                 let far = Certificate::parse(hello.certificate)?;
-                Initiate { identity, far, offer: Negotiation::default(), random }.run()?;
+                Initiate { identity, far, offer: Negotiation::default(), ours: false, random }
+                    .run()?;
                 responders += 1;
             }
             Chunk::InitiatorKeying(keying) => {

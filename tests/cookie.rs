@@ -44,7 +44,7 @@ impl Initiator {
         let far = Certificate::parse(hello.certificate).unwrap();
         let random = KeyingRandom::from_rng(&mut lone.random);
         let offer = quick().negotiation;
-        let work = Initiate { identity: identity.clone(), far, offer, random };
+        let work = Initiate { identity: identity.clone(), far, offer, ours: false, random };
         let component = work.run().unwrap().component().to_vec();
         Self { identity, cookie: hello.cookie.to_vec(), component }
     }

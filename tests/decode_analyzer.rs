@@ -45,6 +45,7 @@ fn recording(verify: Verify) -> Recording {
         identity: a.clone(),
         far: b.certificate().clone(),
         offer: Negotiation::default(),
+        ours: false,
         random: KeyingRandom::from_rng(&mut rng),
     }
     .run()

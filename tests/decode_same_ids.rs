@@ -53,6 +53,7 @@ fn client(number: usize, rng: &mut ChaCha20Rng) -> Client {
         identity: a.clone(),
         far: b.certificate().clone(),
         offer: Negotiation::checksum_only(),
+        ours: false,
         random: KeyingRandom::from_rng(rng),
     }
     .run()

@@ -129,7 +129,8 @@ fn initiators_that_answer_are_introduced_without_end() {
         let far = Certificate::parse(hello.certificate).unwrap();
         let random = KeyingRandom::from_rng(&mut puppet.lone.random);
         let offer = quick().negotiation;
-        let initiated = Initiate { identity: identity.clone(), far, offer, random }.run().unwrap();
+        let initiated =
+            Initiate { identity: identity.clone(), far, offer, ours: false, random }.run().unwrap();
         let keying = InitiatorKeying {
             session_id: 1 + i,
             cookie: hello.cookie,

@@ -314,6 +314,7 @@ fn a_repeated_keying_gets_the_same_answer_and_no_second_session() {
         identity: identity.clone(),
         far: rtmfp::crypto::Certificate::parse(hello.certificate).unwrap(),
         offer: quick().negotiation,
+        ours: false,
         random: rtmfp::crypto::KeyingRandom::from_rng(&mut lone.random),
     }
     .run()

@@ -34,7 +34,8 @@ fn a_held_flow_resumes_and_is_whole() {
             let from = pair.network[a].1.sent.len();
             pair.network.run_for(secs(60));
             let said = pair.network[a].1.sent.len() - from;
-            assert!(said < 40, "{said} packets in a minute to a closed window");
+            // Two probes in 3 s, and a few that were on their way.
+            assert!(said < 45, "{said} packets in a minute to a closed window");
             let events = pair.events(b);
             assert!(!events.iter().any(|e| matches!(e, Event::FlowFinished { .. })));
             received.extend(messages(events));

@@ -44,7 +44,7 @@ static INITIATED: LazyLock<Initiated> = LazyLock::new(|| {
     let config = IdentityConfig { groups: vec![DhGroup::Modp2], ..IdentityConfig::default() };
     let far = Identity::generate(&config, &mut rng()).certificate().clone();
     let offer = Negotiation::default();
-    let initiate = Initiate { identity: IDENTITY.clone(), far, offer, random: random() };
+    let initiate = Initiate { identity: IDENTITY.clone(), far, offer, ours: true, random: random() };
     initiate.run().expect("they have a group in common")
 });
 
@@ -72,7 +72,7 @@ fn certificate(blob: &[u8]) {
     assert!(certificate.precedes_or_equals(own) || own.precedes_or_equals(&certificate));
     let offer = Negotiation::default();
     let initiate =
-        Initiate { identity: IDENTITY.clone(), far: certificate, offer, random: random() };
+        Initiate { identity: IDENTITY.clone(), far: certificate, offer, ours: true, random: random() };
     let _ = initiate.run();
 }
 

@@ -37,7 +37,7 @@ fn keying() -> (Keyed, Sealer, Sealer) {
     let random = KeyingRandom::from_rng(&mut rng);
     let far = b.certificate().clone();
     let initiated =
-        Initiate { identity: a.clone(), far, offer: offer(), random }.run().expect("keys");
+        Initiate { identity: a.clone(), far, offer: offer(), ours: true, random }.run().expect("keys");
     let skic = initiated.component().to_vec();
     let random = KeyingRandom::from_rng(&mut rng);
     let initiator = a.certificate().clone();

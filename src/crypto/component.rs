@@ -13,6 +13,9 @@ const MAX_COMPONENT: usize = 4096;
 pub(super) const HMAC_LENGTHS: RangeInclusive<u8> = 4..=32;
 
 const EPHEMERAL_KEY: u64 = 0x0d;
+/// Ours: like an ephemeral key, beside the key that the RFC wants. Unknown to others, so that it is
+/// sent only to those that have shown that they know it.
+const ADDITIONAL_KEY: u64 = 0x2d;
 const EXTRA_RANDOMNESS: u64 = 0x0e;
 const GROUP_SELECT: u64 = 0x1d;
 const HMAC: u64 = 0x1a;
@@ -48,6 +51,8 @@ pub(crate) struct Component<'a> {
     /// Group number and public key.
     pub(crate) ephemeral_key: Option<(u64, &'a [u8])>,
     pub(crate) group_select: Option<u64>,
+    /// Group number and public key of an additional exchange.
+    pub(crate) additional_key: Option<(u64, &'a [u8])>,
     pub(crate) terms: Terms,
 }
 
@@ -92,6 +97,12 @@ impl<'a> Component<'a> {
                 GROUP_SELECT => {
                     component.group_select = Some(vlu::parse("component.group", option.value)?.0);
                 }
+                ADDITIONAL_KEY if component.additional_key.is_some() => {
+                    return Err(CryptoError::Duplicate("additional public key"));
+                }
+                ADDITIONAL_KEY => {
+                    component.additional_key = Some(vlu::parse("component.group", option.value)?);
+                }
                 HMAC => hmac = hmac.or(Some(option.value)),
                 SSEQ => sseq = sseq.or(Some(option.value)),
                 _ => {}
@@ -120,10 +131,18 @@ fn parse_hmac(value: &[u8]) -> Result<(Flags, u8), CryptoError> {
 }
 
 pub(super) fn encode_ephemeral_key(group: DhGroup, public: &[u8], out: &mut Vec<u8>) {
+    encode_key(EPHEMERAL_KEY, group, public, out);
+}
+
+pub(super) fn encode_additional_key(group: DhGroup, public: &[u8], out: &mut Vec<u8>) {
+    encode_key(ADDITIONAL_KEY, group, public, out);
+}
+
+fn encode_key(kind: u64, group: DhGroup, public: &[u8], out: &mut Vec<u8>) {
     let mut value = Vec::with_capacity(public.len() + 1);
     vlu::encode(group.id(), &mut value);
     value.extend_from_slice(public);
-    encode_option(EPHEMERAL_KEY, &value, out);
+    encode_option(kind, &value, out);
 }
 
 pub(super) fn encode_group_select(group: DhGroup, out: &mut Vec<u8>) {
@@ -212,6 +231,8 @@ mod tests {
             &[0x09, 0x0d, 0x02],
             &[0x02, 0x1d, 0x02, 0x02, 0x1d, 0x02],
             &[0x03, 0x0d, 0x02, 7, 0x03, 0x0d, 0x02, 7],
+            &[0x03, 0x2d, 0x02, 7, 0x03, 0x2d, 0x02, 7],
+            &[0x01, 0x2d],
         ] {
             assert!(Component::parse(bad).is_err(), "{bad:x?}");
         }

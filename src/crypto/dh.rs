@@ -72,8 +72,13 @@ pub(super) struct PrivateKey {
 impl PrivateKey {
     /// The key that `random` determines. Costs one power of the generator.
     pub(super) fn generate(group: DhGroup, random: &KeyingRandom) -> Result<Self, CryptoError> {
+        Self::from_random(group, random.exponent())
+    }
+
+    /// The same for random bytes that suffice for every group.
+    pub(super) fn from_random(group: DhGroup, random: &[u8]) -> Result<Self, CryptoError> {
         let len = group.modp().exponent_len();
-        Self::from_exponent(group, Zeroizing::new(random.exponent()[..len].to_vec()))
+        Self::from_exponent(group, Zeroizing::new(random[..len].to_vec()))
     }
 
     /// The key with this exponent, which must be as long as the group wants it.

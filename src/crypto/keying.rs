@@ -7,11 +7,16 @@
 //!    Initiated::finish     ◄── RIKeying ──
 //!       → SessionKeys
 //! ```
+//!
+//! A static key of 1,024 bits is what every program of Flash's time takes. Where both ends know it,
+//! they add an exchange of ephemeral keys in a larger group, and both secrets together make the
+//! keys of the session: it is as strong as the stronger of the two, and no later knowledge of the
+//! static keys opens it (`protocol-notes/cryptography.md`, Additional keys).
 
 use super::certificate::Certificate;
 use super::component::{
-    Component, Terms, encode_ephemeral_key, encode_extra_randomness, encode_group_select,
-    encode_terms,
+    Component, Terms, encode_additional_key, encode_ephemeral_key, encode_extra_randomness,
+    encode_group_select, encode_terms,
 };
 use super::dh::{DhGroup, DhSecret, PrivateKey};
 use super::negotiation::{Direction, Negotiated, Negotiation};
@@ -24,17 +29,20 @@ use zeroize::Zeroizing;
 
 /// Bytes for a secret exponent in any group.
 const EXPONENT_LEN: usize = 64;
+/// Bytes in which the secret of an additional exchange follows the other: those of the largest
+/// group, so that the two can't be taken for one another.
+const ADDITIONAL_SECRET_LEN: usize = 512;
 /// Bytes of Extra Randomness beside a static key: the most that is useful (§4.5.2.2).
 const SALT_LEN: usize = 64;
 
 /// All the randomness that one keying needs. Wiped when dropped.
 #[derive(Clone)]
-pub struct KeyingRandom(Zeroizing<[u8; EXPONENT_LEN + SALT_LEN]>);
+pub struct KeyingRandom(Zeroizing<[u8; 2 * EXPONENT_LEN + SALT_LEN]>);
 
 impl KeyingRandom {
     /// Draws it. Use it for one keying only.
     pub fn from_rng(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        let mut bytes = Zeroizing::new([0; EXPONENT_LEN + SALT_LEN]);
+        let mut bytes = Zeroizing::new([0; 2 * EXPONENT_LEN + SALT_LEN]);
         rng.fill_bytes(&mut *bytes);
         Self(bytes)
     }
@@ -44,7 +52,11 @@ impl KeyingRandom {
     }
 
     fn salt(&self) -> &[u8] {
-        &self.0[EXPONENT_LEN..]
+        &self.0[EXPONENT_LEN..EXPONENT_LEN + SALT_LEN]
+    }
+
+    fn additional_exponent(&self) -> &[u8] {
+        &self.0[EXPONENT_LEN + SALT_LEN..]
     }
 }
 
@@ -63,6 +75,9 @@ pub struct Initiate {
     pub far: Certificate,
     /// What to offer.
     pub offer: Negotiation,
+    /// Whether the responder is known to be one of ours: it takes an additional key, and all that the
+    /// offer holds.
+    pub ours: bool,
     /// Fresh randomness.
     pub random: KeyingRandom,
 }
@@ -76,6 +91,8 @@ pub struct Initiated {
     group: DhGroup,
     /// `None`: the identity's static key in the group.
     ephemeral: Option<PrivateKey>,
+    /// The key of an exchange beside that of the static key.
+    additional: Option<PrivateKey>,
     component: Vec<u8>,
 }
 
@@ -119,7 +136,8 @@ impl Initiate {
     /// [`CryptoError::NoCommonGroup`] or [`CryptoError::ContradictoryCertificate`]: no session
     /// with this certificate is possible.
     pub fn run(self) -> Result<Initiated, CryptoError> {
-        let Self { identity, far, offer, random } = self;
+        let Self { identity, far, offer, ours, random } = self;
+        let offer = if ours { offer.among_ourselves() } else { offer };
         let group = choose_group(&identity, &far, &offer)?;
         let mut component = Vec::new();
         if identity.static_key(group).is_some() {
@@ -128,7 +146,10 @@ impl Initiate {
         let ephemeral = near_key(&identity, group, &random, &mut component)?;
         let terms = offer.offer();
         encode_terms(&terms, &mut component);
-        Ok(Initiated { identity, far, offer, terms, group, ephemeral, component })
+        let wanted = offer.additional_group(group).filter(|_| ours);
+        let additional = wanted.map(|group| additional_key(group, &random, &mut component));
+        let additional = additional.transpose()?;
+        Ok(Initiated { identity, far, offer, terms, group, ephemeral, additional, component })
     }
 }
 
@@ -164,12 +185,22 @@ impl Initiated {
         };
         let negotiated = Negotiated {
             group: self.group,
+            additional_group: far
+                .additional_key
+                .and(self.additional.as_ref())
+                .map(PrivateKey::group),
             near_static: self.ephemeral.is_none(),
             far_static,
             send: Direction::settle(&self.terms, &far.terms),
             receive,
         };
-        let secret = near_key.agree(far_public)?;
+        let mut secret = near_key.agree(far_public)?;
+        if let Some((key, (group, public))) = self.additional.as_ref().zip(far.additional_key) {
+            if group != key.group().id() {
+                return Err(CryptoError::GroupMismatch);
+            }
+            secret = join(&secret, &key.agree(public)?);
+        }
         let log = KeyLogEntry::new(&self.component, skrc, secret.clone());
         Ok(SessionKeys::derive(&secret, &self.component, skrc, negotiated, log))
     }
@@ -203,14 +234,25 @@ impl Respond {
             Some(key) => key,
             None => identity.static_key(group).ok_or(CryptoError::UnsupportedGroup(group.id()))?,
         };
+        let additional = match far.additional_key {
+            Some((id, public)) if policy.additional_group(group).is_some_and(|g| g.id() == id) => {
+                let group = DhGroup::from_id(id).ok_or(CryptoError::UnsupportedGroup(id))?;
+                Some((additional_key(group, &random, &mut skrc)?, public))
+            }
+            _ => None,
+        };
         let negotiated = Negotiated {
             group,
+            additional_group: additional.as_ref().map(|(key, _)| key.group()),
             near_static: ephemeral.is_none(),
             far_static,
             send: Direction::settle(&terms, &far.terms),
             receive,
         };
-        let secret = near_key.agree(far_public)?;
+        let mut secret = near_key.agree(far_public)?;
+        if let Some((key, public)) = additional {
+            secret = join(&secret, &key.agree(public)?);
+        }
         let log = KeyLogEntry::new(&skic, &skrc, secret.clone());
         let keys = SessionKeys::derive(&secret, &skrc, &skic, negotiated, log);
         Ok((skrc, keys))
@@ -253,6 +295,28 @@ fn near_key(
     let key = PrivateKey::generate(group, random)?;
     encode_ephemeral_key(group, key.public(), component);
     Ok(Some(key))
+}
+
+/// Appends the key of an additional exchange to a component.
+fn additional_key(
+    group: DhGroup,
+    random: &KeyingRandom,
+    component: &mut Vec<u8>,
+) -> Result<PrivateKey, CryptoError> {
+    let key = PrivateKey::from_random(group, random.additional_exponent())?;
+    encode_additional_key(group, key.public(), component);
+    Ok(key)
+}
+
+/// The secret of a keying with an additional exchange: both secrets, the second with leading zeros.
+fn join(secret: &DhSecret, additional: &DhSecret) -> DhSecret {
+    let zeros = ADDITIONAL_SECRET_LEN.saturating_sub(additional.len());
+    let len = secret.len() + zeros + additional.len();
+    let mut joined = Zeroizing::new(Vec::with_capacity(len));
+    joined.extend_from_slice(secret);
+    joined.resize(secret.len() + zeros, 0);
+    joined.extend_from_slice(additional);
+    joined
 }
 
 /// The group and the public key of an initiator (§4.6.1).

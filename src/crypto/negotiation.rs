@@ -64,8 +64,10 @@ pub struct Negotiation {
     /// The groups that an initiator prefers, best first. A group of its identity that is not
     /// listed is taken if none that is listed is common to both ends.
     pub groups: Vec<DhGroup>,
-    /// A responder says nothing of HMACs or sequence numbers to an initiator that neither sends
-    /// them always nor requests them, unless they are required. Some clients (librtmfp, for one)
+    /// Do not impose HMACs or sequence numbers on those that do not know them (librtmfp,
+    /// MonaServer 1.x). An initiator then says what Flash Player says, "on request" and no more,
+    /// unless they are required or the far end is one of ours. A responder says nothing of them to an
+    /// initiator that neither sends them always nor requests them, unless they are required: some
     /// take no other answer. Flash Player says the same as they, so that its packets have no more
     /// than a checksum then.
     pub only_on_request: bool,
@@ -78,7 +80,7 @@ impl Default for Negotiation {
             hmac: HmacPolicy::default(),
             sseq: SseqPolicy::default(),
             groups: vec![DhGroup::Modp14, DhGroup::Modp2],
-            only_on_request: false,
+            only_on_request: true,
         }
     }
 }
@@ -106,6 +108,8 @@ pub struct Direction {
 pub struct Negotiated {
     /// The Diffie-Hellman group.
     pub group: DhGroup,
+    /// The larger group of an additional exchange of ephemeral keys, if there was one.
+    pub additional_group: Option<DhGroup>,
     /// Whether the near end used a static key.
     pub near_static: bool,
     /// Whether the far end used a static key.
@@ -131,16 +135,28 @@ impl Negotiation {
         }
     }
 
+    /// These wishes towards a far end that is known to understand all of them.
+    pub(super) fn among_ourselves(self) -> Self {
+        Self { only_on_request: false, ..self }
+    }
+
+    /// The group of an additional exchange beside a static key in `group`: the one that is
+    /// preferred, if it is larger.
+    pub(super) fn additional_group(&self, group: DhGroup) -> Option<DhGroup> {
+        self.groups.first().copied().filter(|preferred| preferred.id() > group.id())
+    }
+
     /// What an initiator says: all it is ready to do.
     pub(super) fn offer(&self) -> Terms {
-        let flags = |send: SendPolicy, request| Flags {
-            always: send == SendPolicy::Always,
+        let modest = self.only_on_request;
+        let flags = |send: SendPolicy, request, require| Flags {
+            always: send == SendPolicy::Always && !modest,
             on_request: send != SendPolicy::Never,
-            request,
+            request: require || (request && !modest),
         };
         self.terms(
-            flags(self.hmac.send, self.hmac.request || self.hmac.require),
-            flags(self.sseq.send, self.sseq.request || self.sseq.require),
+            flags(self.hmac.send, self.hmac.request, self.hmac.require),
+            flags(self.sseq.send, self.sseq.request, self.sseq.require),
         )
     }
 
@@ -274,7 +290,8 @@ mod tests {
         assert_eq!(bytes(policy.answer(&modest)), [0x03, 0x1a, 0, 0, 0x02, 0x1e, 0]);
         for asking in [0x07, 0x04, 0x03] {
             let asking = terms(Some([asking, 0x10]), Some(asking)).unwrap();
-            assert_eq!(policy.answer(&asking), Negotiation::default().answer(&asking));
+            let eager = Negotiation { only_on_request: false, ..policy.clone() };
+            assert_eq!(policy.answer(&asking), eager.answer(&asking));
         }
         let hmac = HmacPolicy { require: true, ..HmacPolicy::default() };
         let strict = Negotiation { hmac, ..policy };
@@ -341,9 +358,26 @@ mod tests {
         }
     }
 
+    /// To those that are not known: what the player says. Among ourselves both protections both ways.
+    #[test]
+    fn the_default_promises_and_requests_nothing_of_strangers() {
+        let policy = Negotiation::default();
+        assert_eq!(bytes(policy.offer()), [0x03, 0x1a, 0x02, 0x10, 0x02, 0x1e, 0x02]);
+        let offer = policy.clone().among_ourselves().offer();
+        let answer = policy.answer(&offer);
+        for (from, to) in [(&offer, &answer), (&answer, &offer)] {
+            assert_eq!(bytes(*from), [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
+            let direction = Direction::settle(from, to);
+            assert_eq!((direction.verification, direction.sequence_numbers), (Hmac(16), true));
+        }
+        let hmac = HmacPolicy { require: true, ..HmacPolicy::default() };
+        let strict = Negotiation { hmac, ..policy };
+        assert_eq!(bytes(strict.offer()), [0x03, 0x1a, 0x03, 0x10, 0x02, 0x1e, 0x02]);
+    }
+
     #[test]
     fn what_we_offer_and_answer() {
-        let policy = Negotiation::default();
+        let policy = Negotiation { only_on_request: false, ..Negotiation::default() };
         let offer = [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07];
         assert_eq!(bytes(policy.offer()), offer);
         let player = terms(Some([0x02, 0x0a]), Some(0x02)).unwrap();
@@ -356,7 +390,7 @@ mod tests {
 
     #[test]
     fn on_request_is_resolved_by_the_responder() {
-        let mut policy = Negotiation::default();
+        let mut policy = Negotiation { only_on_request: false, ..Negotiation::default() };
         policy.hmac.send = SendPolicy::OnRequest;
         policy.sseq.send = SendPolicy::OnRequest;
         assert_eq!(bytes(policy.offer()), [0x03, 0x1a, 0x03, 0x10, 0x02, 0x1e, 0x03]);

@@ -313,7 +313,8 @@ impl Player {
         let Ok(far) = certificate else { return };
         let random = KeyingRandom::from_rng(&mut self.random);
         let identity = self.identity.clone();
-        let Ok(initiated) = Initiate { identity, far, offer: offer(), random }.run() else {
+        let Ok(initiated) = Initiate { identity, far, offer: offer(), ours: false, random }.run()
+        else {
             return self.judge.rule(
                 now,
                 "a session with this certificate is possible",

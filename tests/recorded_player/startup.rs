@@ -231,7 +231,14 @@ fn policies() -> Vec<Negotiation> {
             let hmac = HmacPolicy { send, request, require: false, length };
             let sseqs =
                 wishes.iter().map(|&(send, request)| SseqPolicy { send, request, require: false });
-            policies.extend(sseqs.map(|sseq| Negotiation { hmac, sseq, ..Negotiation::default() }));
+            policies.extend(sseqs.flat_map(|sseq| {
+                [true, false].map(|only_on_request| Negotiation {
+                    hmac,
+                    sseq,
+                    only_on_request,
+                    ..Negotiation::default()
+                })
+            }));
         }
     }
     policies

@@ -321,7 +321,7 @@ pub fn initiate(
     let Chunk::ResponderHello(hello) = hello.chunks()[0] else { panic!("{hello:?}") };
     let far = Certificate::parse(hello.certificate).unwrap();
     let random = KeyingRandom::from_rng(&mut lone.random);
-    let initiated = Initiate { identity: identity.clone(), far, offer, random }.run().unwrap();
+    let initiated = Initiate { identity: identity.clone(), far, offer, ours: false, random }.run().unwrap();
     let keying = InitiatorKeying {
         session_id: near_id,
         cookie: hello.cookie,

@@ -16,7 +16,8 @@ fn random(seed: u8) -> KeyingRandom {
 
 fn initiate(near: &Arc<Identity>, far: &Identity, offer: Negotiation) -> Initiated {
     let far = far.certificate().clone();
-    Initiate { identity: near.clone(), far, offer, random: random(0xa1) }.run().unwrap()
+    let random = random(0xa1);
+    Initiate { identity: near.clone(), far, offer, ours: false, random }.run().unwrap()
 }
 
 fn respond(
@@ -94,6 +95,7 @@ fn every_pair_of_policies() {
         .map(|(send, request)| Negotiation {
             hmac: HmacPolicy { send, request, require: false, length: 12 },
             sseq: SseqPolicy { send, request, require: false },
+            only_on_request: false,
             ..Default::default()
         })
         .collect();
@@ -124,8 +126,9 @@ fn the_component_has_what_its_certificate_calls_for() {
         (identity(KeyStyle::Ephemeral, &groups, 1), identity(KeyStyle::Static, &groups, 2));
     let skic = initiate(&fixed, &ephemeral, Negotiation::default()).component().to_vec();
     assert_eq!(skic[..5], [0x02, 0x1d, 0x02, 0x41, 0x0e]);
-    assert_eq!(skic[69..], [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
-    let skic = initiate(&ephemeral, &fixed, Negotiation::default()).component().to_vec();
+    assert_eq!(skic[69..], [0x03, 0x1a, 0x02, 0x10, 0x02, 0x1e, 0x02]);
+    let eager = Negotiation { only_on_request: false, ..Negotiation::default() };
+    let skic = initiate(&ephemeral, &fixed, eager).component().to_vec();
     assert_eq!(skic[..4], [0x81, 0x02, 0x0d, 0x02]);
     assert_eq!(skic[132..], [0x03, 0x1a, 0x07, 0x10, 0x02, 0x1e, 0x07]);
     let policy = Negotiation::default();
@@ -143,7 +146,8 @@ fn the_initiator_prefers_a_group() {
     let group = |near: &Arc<Identity>, far: &Identity, groups: Vec<DhGroup>| {
         let offer = Negotiation { groups, ..Default::default() };
         let far = far.certificate().clone();
-        let job = Initiate { identity: near.clone(), far, offer, random: random(1) };
+        let (ours, random) = (false, random(1));
+        let job = Initiate { identity: near.clone(), far, offer, ours, random };
         job.run().map(|initiated| initiated.group)
     };
     let default = Negotiation::default().groups;
@@ -304,4 +308,72 @@ proptest! {
         let a = identity(KeyStyle::Ephemeral, &[DhGroup::Modp2], 1);
         prop_assert!(initiate(&a, &b, Negotiation::default()).finish(&skic).is_err());
     }
+}
+
+/// The certificate that every program of Flash's time takes, and a larger group where both know it.
+#[test]
+fn an_additional_key_where_both_ends_know_it() {
+    let two = [DhGroup::Modp2];
+    let client = identity(KeyStyle::Static, &two, 1);
+    let both = [DhGroup::Modp2, DhGroup::Modp14];
+    let far_ends = [identity(KeyStyle::Static, &two, 2), identity(KeyStyle::Ephemeral, &both, 3)];
+    let plain = Negotiation { groups: two.to_vec(), ..Default::default() };
+    for far in far_ends {
+        for (additional, policy, expected) in [
+            (true, Negotiation::default(), Some(DhGroup::Modp14)),
+            (true, plain.clone(), None),
+            (false, Negotiation::default(), None),
+        ] {
+            let job = Initiate {
+                identity: client.clone(),
+                far: far.certificate().clone(),
+                offer: Negotiation::default(),
+                ours: additional,
+                random: random(1),
+            };
+            let initiated = job.run().unwrap();
+            // Nothing that others do not know unless the far end is known to know it.
+            assert_eq!(
+                Component::parse(initiated.component()).unwrap().additional_key.is_some(),
+                additional
+            );
+            let skic = initiated.component();
+            let (skrc, mut theirs) = respond(&far, client.certificate(), skic, policy).unwrap();
+            let mut ours = initiated.finish(&skrc).unwrap();
+            assert_connected(&mut ours, &mut theirs);
+            for keys in [&ours, &theirs] {
+                assert_eq!(keys.negotiated.group, DhGroup::Modp2);
+                assert_eq!(keys.negotiated.additional_group, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_additional_key_that_is_not_acceptable() {
+    let two = [DhGroup::Modp2];
+    let (a, b) = (identity(KeyStyle::Static, &two, 1), identity(KeyStyle::Static, &two, 2));
+    let job = Initiate {
+        identity: a.clone(),
+        far: b.certificate().clone(),
+        offer: Negotiation::default(),
+        ours: true,
+        random: random(1),
+    };
+    let initiated = job.run().unwrap();
+    let skic = initiated.component();
+    let (skrc, _) = respond(&b, a.certificate(), skic, Negotiation::default()).unwrap();
+    let key = |component: &[u8]| component.len() - 256;
+    for (component, forged) in [(skic, 1), (&skrc[..], 1), (&skrc[..], 0)] {
+        let mut component = component.to_vec();
+        let start = key(&component);
+        component[start..].fill(0);
+        *component.last_mut().unwrap() = forged;
+        assert!(initiated.finish(&component).is_err());
+        assert!(respond(&b, a.certificate(), &component, Negotiation::default()).is_err());
+    }
+    // Stripped on the way: no error, but the keys differ.
+    let end = key(&skrc) - 4;
+    let stripped = initiated.finish(&skrc[..end]).unwrap();
+    assert_eq!(stripped.negotiated.additional_group, None);
 }

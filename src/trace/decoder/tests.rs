@@ -60,6 +60,7 @@ fn keyed(seed: u8) -> Keyed {
         identity: a.clone(),
         far: b.certificate().clone(),
         offer: Negotiation::default(),
+        ours: false,
         random: KeyingRandom::from_rng(&mut rng),
     }
     .run()

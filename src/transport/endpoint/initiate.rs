@@ -253,6 +253,7 @@ impl Endpoint {
             identity: self.identity.clone(),
             far: far.clone(),
             offer: self.config.negotiation.clone(),
+            ours: false,
             random,
         };
         let keying = Keying {
