@@ -4,7 +4,7 @@ mod support;
 
 use rtmfp::crypto::{
     DhGroup, Epd, Fingerprint, HmacPolicy, Identity, IdentityConfig, KeyStyle, Negotiation,
-    SendPolicy, SseqPolicy,
+    SendPolicy, SseqPolicy, Verification,
 };
 use rtmfp::sim::Link;
 use rtmfp::transport::{Config, Event, Interface, Machine, OpenError, Path, Role};
@@ -472,24 +472,89 @@ fn an_initiator_with_nothing_to_say_keeps_its_session() {
     });
 }
 
-/// librtmfp names an application and nothing else in its hello.
+/// librtmfp names an application and nothing else in its hello, which is too short for three times
+/// its length to hold the cookie of 64 bytes that it wants: a budget pays for what is too long.
 #[test]
-fn a_server_for_librtmfp_answers_its_short_hello() {
+fn short_hellos_get_a_whole_cookie_within_a_budget() {
     let hello = InitiatorHello { epd: b"\x05\x0alive", tag: &[7; 16] };
-    for (config, answers) in [(Config::server(), 0), (Config::server().with_librtmfp(), 1)] {
-        let mut lone = Lone::new(21, config, &IdentityConfig::default());
+    let mut lone = Lone::new(21, Config::server(), &IdentityConfig::default());
+    let whole = |lone: &mut Lone| {
         lone.say(here(), 0, &Chunk::InitiatorHello(hello));
         let sent = lone.take_startup();
-        assert_eq!(sent.len(), answers);
-        for packet in sent {
+        for packet in &sent {
             let Chunk::ResponderHello(hello) = packet.chunks()[0] else { panic!() };
             assert_eq!(hello.cookie.len(), 64);
             assert!(packet.header.timestamp.is_some());
         }
+        sent.len()
+    };
+    // 40 bytes more than three times 36, of 4,096 altogether.
+    let answered: usize = (0..1000).map(|_| whole(&mut lone)).sum();
+    assert_eq!(answered, 4096 / 40);
+    lone.now += millis(10);
+    assert_eq!((0..10).map(|_| whole(&mut lone)).sum::<usize>(), 1, "4,096 bytes a second");
+
+    // A longer hello is answered regardless.
+    let long = InitiatorHello { epd: b"\x15\x0artmfp://example/live", tag: &[7; 16] };
+    for _ in 0..1000 {
+        lone.say(here(), 0, &Chunk::InitiatorHello(long));
+        assert_eq!(lone.take_startup().len(), 1);
     }
-    let mut pair = Pair::with_configs(21, Link::lan(), quick(), quick().with_librtmfp());
-    let (session, _) = pair.open();
-    pair.close_and_check(pair.a, session);
+}
+
+/// A peer with a player's certificate, asked as a player asks: 228 bytes for 68, from the same
+/// budget; when that is spent, 196 with the short cookie.
+#[test]
+fn a_peer_answers_a_players_hello_with_a_whole_cookie_within_a_budget() {
+    let mut lone = Lone::new(22, quick(), &IdentityConfig::like_a_player());
+    let epd = Epd::for_fingerprint(lone.endpoint.fingerprint());
+    let hello = InitiatorHello { epd: epd.as_bytes(), tag: &[7; 16] };
+    let mut cookies = Vec::new();
+    for _ in 0..1000 {
+        lone.say(here(), 0, &Chunk::InitiatorHello(hello));
+        for packet in lone.take_startup() {
+            let Chunk::ResponderHello(hello) = packet.chunks()[0] else { panic!() };
+            cookies.push(hello.cookie.len());
+        }
+    }
+    let whole = cookies.iter().take_while(|len| **len == 64).count();
+    assert_eq!((whole, cookies.len()), (4096 / 24, 1000));
+    assert!(cookies[whole..].iter().all(|len| *len == 32));
+}
+
+/// What a server answers to a keying that says what a player's says, and librtmfp's: a player, whose
+/// hello holds the URL, gets HMACs, and librtmfp the only answer that it takes.
+#[test]
+fn who_asks_by_application_alone_gets_no_hmacs() {
+    for (epd, hmac) in [(&b"\x05\x0alive"[..], false), (b"\x15\x0artmfp://example/live", true)] {
+        let mut lone = Lone::new(23, Config::server(), &IdentityConfig::default());
+        let identity = IdentityConfig::like_a_player();
+        let identity = Arc::new(Identity::generate(&identity, &mut lone.random));
+        let mut offer = Negotiation { only_on_request: true, ..Negotiation::default() };
+        offer.hmac.request = false;
+        offer.sseq.request = false;
+        let (_, keys) = puppet::initiate_by(&mut lone, here(), epd, (9, &identity), offer);
+        let receive = keys.negotiated.receive;
+        assert_eq!(receive.verification == Verification::Hmac(16), hmac);
+        assert_eq!(receive.sequence_numbers, hmac);
+    }
+}
+
+/// Two peers with a player's certificates, and one of them at a server with ephemeral keys: the
+/// static key in group 2 is all that their certificates share, and group 14 is added.
+#[test]
+fn group_14_is_added_among_ourselves() {
+    for far in [IdentityConfig::like_a_player(), IdentityConfig::default()] {
+        let near = IdentityConfig::like_a_player();
+        let ends = [near, far].map(|identity| (Config::default(), identity));
+        let [a, b] = ends.each_ref().map(|(config, identity)| (config.clone(), identity));
+        let mut pair = Pair::with_identities(24, Link::lan(), a, b);
+        let (a, b) = pair.open();
+        for (host, session) in [(pair.a, a), (pair.b, b)] {
+            let session = pair.network[host].0.session(session).unwrap();
+            assert_eq!(session.negotiated().additional_group, Some(DhGroup::Modp14));
+        }
+    }
 }
 
 /// The same address, session ID and certificate with another component: not a repetition, but a

@@ -2,7 +2,7 @@
 
 use super::congestion::Controller;
 use super::{Passwords, Rate};
-use crate::crypto::{COOKIE_LEN, Negotiation};
+use crate::crypto::Negotiation;
 use std::time::Duration;
 
 /// Settings of an endpoint. The defaults suit a peer; [`Config::server`] suits a server.
@@ -10,14 +10,12 @@ use std::time::Duration;
 pub struct Config {
     /// What is offered and demanded in keying.
     pub negotiation: Negotiation,
-    /// Bytes of the cookies in answers to hellos, at least [`COOKIE_LEN`]; the rest is padding.
-    /// librtmfp takes no others than of 64 bytes.
-    pub cookie_len: usize,
     /// Bytes sent to an address that is not verified for each byte received from it; a hello whose
     /// answer would be longer is ignored. RFC 7016 sets no bound. Three leaves room for ephemeral
     /// keys, or static ones in group 2; other implementations do not pad their hellos, and do not
     /// reach an endpoint with static keys in larger groups unless this is raised or somebody
-    /// introduces them.
+    /// introduces them. Answers to hellos may exceed it by 40 bytes each and 4,096 bytes a second
+    /// altogether, since some initiators take cookies of 64 bytes only.
     pub max_amplification: usize,
     /// Answer hellos that select this endpoint's certificate.
     pub accept: bool,
@@ -118,7 +116,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             negotiation: Negotiation::default(),
-            cookie_len: COOKIE_LEN,
             max_amplification: 3,
             accept: true,
             introduce: false,
@@ -161,6 +158,8 @@ impl Config {
     pub fn server() -> Self {
         Self {
             introduce: true,
+            // Players then get HMACs; programs that can't have them are known by their hello.
+            negotiation: Negotiation { only_on_request: false, ..Negotiation::default() },
             answer_forwarded: false,
             keepalive: Duration::from_secs(22),
             dead_after: Duration::from_secs(25),
@@ -178,15 +177,5 @@ impl Config {
             max_startup_reassemblies: 256,
             ..Self::default()
         }
-    }
-
-    /// These settings, so that programs built on librtmfp can connect too. Their hellos have 36
-    /// bytes and want an answer of 148, and they take no packet authentication; see
-    /// [`Negotiation::only_on_request`] for what that means to others.
-    pub fn with_librtmfp(mut self) -> Self {
-        self.cookie_len = 64;
-        self.max_amplification = 5;
-        self.negotiation.only_on_request = true;
-        self
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub const HERE: &str = "192.0.2.1:1935";
 pub const ELSEWHERE: &str = "198.51.100.9:2000";
-const NEAR_ID: u32 = 0x0200_0000;
+pub const NEAR_ID: u32 = 0x0200_0000;
 
 /// An endpoint alone with a clock.
 pub struct Lone {
@@ -315,13 +315,25 @@ pub fn initiate(
     offer: Negotiation,
 ) -> (SessionId, SessionKeys) {
     let epd = lone.own_epd();
+    initiate_by(lone, address, epd.as_bytes(), (near_id, identity), offer)
+}
+
+/// The same with a discriminator of one's own.
+pub fn initiate_by(
+    lone: &mut Lone,
+    address: SocketAddr,
+    epd: &[u8],
+    (near_id, identity): (u32, &Arc<Identity>),
+    offer: Negotiation,
+) -> (SessionId, SessionKeys) {
     lone.sent.clear();
-    lone.hello(address, &epd, &[1; 16]);
+    lone.say(address, 0, &Chunk::InitiatorHello(InitiatorHello { epd, tag: &[1; 16] }));
     let hello = lone.take_startup().pop().expect("an answer to the hello");
     let Chunk::ResponderHello(hello) = hello.chunks()[0] else { panic!("{hello:?}") };
     let far = Certificate::parse(hello.certificate).unwrap();
     let random = KeyingRandom::from_rng(&mut lone.random);
-    let initiated = Initiate { identity: identity.clone(), far, offer, ours: false, random }.run().unwrap();
+    let initiated =
+        Initiate { identity: identity.clone(), far, offer, ours: false, random }.run().unwrap();
     let keying = InitiatorKeying {
         session_id: near_id,
         cookie: hello.cookie,

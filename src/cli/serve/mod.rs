@@ -53,12 +53,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
 
-    /// Serve programs built on librtmfp too
-    ///
-    /// They take no packet authentication, and no client that does not ask for it gets it then:
-    /// Flash Player is one of those. Their hellos are answered with up to five times as many bytes,
-    /// which those who forge source addresses can abuse a little more.
-    #[arg(long)]
+    /// No longer needed: programs built on librtmfp are known by their hello
+    #[arg(long, hide = true)]
     librtmfp: bool,
 
     /// Print a JSON object for each event, one a line; docs/json.md describes them
@@ -108,7 +104,7 @@ fn config(args: ServeArgs) -> anyhow::Result<ServerConfig> {
     let mut config = ServerConfig { listen, identity_file: args.identity, ..defaults };
     config.key_log = args.key_log.open()?;
     if args.librtmfp {
-        config.rendezvous.transport = config.rendezvous.transport.with_librtmfp();
+        tracing::warn!("--librtmfp is no longer needed: such programs are served without it");
     }
     Ok(config)
 }

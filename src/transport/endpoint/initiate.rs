@@ -1,6 +1,7 @@
 //! Attempts to open sessions (RFC 7016 §3.5.1.1.1).
 
 use super::candidate::{Candidate, Purse};
+use super::cookies;
 use super::{Endpoint, KeyingRandom};
 use crate::crypto::{Certificate, CryptoError, Epd, Fingerprint, Initiate, Initiated, SessionKeys};
 use crate::transport::event::OpenError;
@@ -253,7 +254,7 @@ impl Endpoint {
             identity: self.identity.clone(),
             far: far.clone(),
             offer: self.config.negotiation.clone(),
-            ours: false,
+            ours: cookies::is_ours(hello.cookie),
             random,
         };
         let keying = Keying {

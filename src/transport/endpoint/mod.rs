@@ -13,6 +13,7 @@
 //! | `watch.rs` | sessions with servers that may be restarted |
 
 mod candidate;
+mod cookies;
 mod initiate;
 mod memory;
 mod respond;
@@ -34,8 +35,8 @@ use super::{
     Role, SendError, SessionId, Time, Transmit, TransmitBuf,
 };
 use crate::crypto::{
-    Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Negotiated, OpenError, Opened, Opener,
-    Sealer,
+    Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Negotiated, OpenError,
+    Opened, Opener, Sealer,
 };
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 use bytes::Bytes;
@@ -82,6 +83,8 @@ pub struct Endpoint {
     /// What an address may still ask for.
     keyings: Buckets<SocketAddr>,
     startup: Startup,
+    /// What answers to hellos may exceed the usual bound by.
+    excess: Buckets<()>,
     unproven: Unproven,
     watches: BTreeMap<SessionId, Watch>,
     jobs: VecDeque<Job>,
@@ -218,6 +221,7 @@ impl Endpoint {
             pending_from: HashMap::new(),
             keyings,
             startup,
+            excess: Buckets::new(respond::EXCESS, 1),
             unproven: Unproven::default(),
             watches: BTreeMap::new(),
             jobs: VecDeque::new(),

@@ -1,10 +1,12 @@
 //! Answers to hellos and keyings (RFC 7016 §3.5.1.1.2), and introductions.
 
+use super::cookies::{self, Hello};
 use super::table::source;
 use super::{Endpoint, Epd, Forwarded, Interface, Introduction, KeyingRandom, PendingKey};
 use crate::crypto::{
     COOKIE_LEN, Certificate, CookieCheck, CryptoError, Respond, SessionKeys, mac16,
 };
+use crate::transport::buckets::Rate;
 use crate::transport::job::Work;
 use crate::transport::rtt::ticks;
 use crate::transport::session::{Opening, Session};
@@ -22,6 +24,16 @@ const MAX_TAG: usize = 64;
 const MAX_INTRODUCTIONS_QUEUED: usize = 1024;
 /// One source may have this part of the keyings that wait, at most.
 const PENDING_SHARE: usize = 8;
+
+/// Bytes by which one answer to a hello may exceed [`Config::max_amplification`]: what a server's
+/// answer with a whole cookie (148) exceeds three times the shortest hello (36) by, or a player's
+/// certificate (228) the hello to a fingerprint (68).
+///
+/// [`Config::max_amplification`]: crate::transport::Config::max_amplification
+const MAX_EXCESS: usize = 40;
+/// All answers together: a hundred such answers in a second. Further ones carry a short cookie, or
+/// wait for the next hello.
+pub(super) const EXCESS: Rate = Rate { burst: 4096, per_second: 4096 };
 
 /// Keyings are told apart by a hash under this key, which need not be secret.
 const KEYING_DIGEST: [u8; 16] = *b"keying component";
@@ -49,12 +61,7 @@ impl Endpoint {
             return;
         }
         if self.config.accept && epd.selects(self.identity.certificate()) {
-            return self.answer_hello(
-                now,
-                path,
-                hello.tag,
-                self.config.max_amplification * received,
-            );
+            return self.answer_hello(now, path, hello.tag, Hello::of(&epd), received);
         }
         let Some(wanted) = epd.fingerprint().filter(|_| self.config.introduce) else { return };
         if self.introductions < MAX_INTRODUCTIONS_QUEUED {
@@ -82,7 +89,7 @@ impl Endpoint {
             return;
         }
         let path = Path { interface, remote: hello.reply };
-        let cookie = self.make_cookie(now, path);
+        let cookie = cookies::whole(self.make_cookie(now, path), Hello::of(&epd));
         let identity = self.identity.clone();
         let certificate = identity.certificate().as_bytes();
         let hello = ResponderHello { tag_echo: &hello.tag, cookie: &cookie, certificate };
@@ -93,22 +100,28 @@ impl Endpoint {
         }
     }
 
-    fn answer_hello(&mut self, now: Time, path: Path, tag: &[u8], limit: usize) {
-        let cookie = self.make_cookie(now, path);
+    /// Answers with a whole cookie if the answer is short enough, or if the budget for answers that
+    /// are not has what it is too long by; otherwise with a short cookie, or not at all.
+    fn answer_hello(&mut self, now: Time, path: Path, tag: &[u8], kind: Hello, received: usize) {
+        let short = self.make_cookie(now, path);
+        let whole = cookies::whole(short, kind);
+        let limit = self.config.max_amplification * received;
         let identity = self.identity.clone();
         let certificate = identity.certificate().as_bytes();
-        let hello = ResponderHello { tag_echo: tag, cookie: &cookie, certificate };
-        self.send_startup_within(limit, path, 0, &Chunk::ResponderHello(hello));
+        let hello =
+            |cookie| Chunk::ResponderHello(ResponderHello { tag_echo: tag, cookie, certificate });
+        let Some(answer) = self.seal_startup(0, Some(ticks(now)), 0, &hello(&whole)) else {
+            return;
+        };
+        let excess = answer.len().saturating_sub(limit);
+        if excess == 0 || (excess <= MAX_EXCESS && self.excess.spend(now, (), excess as u64)) {
+            return self.queue_startup(path, &answer);
+        }
+        self.send_startup_within(limit, path, 0, &hello(&short));
     }
 
-    fn make_cookie(&self, now: Time, path: Path) -> Vec<u8> {
-        let mut cookie = self.cookies.make(now.as_millis(), path.remote).to_vec();
-        cookie.resize(self.cookie_len(), 0);
-        cookie
-    }
-
-    fn cookie_len(&self) -> usize {
-        self.config.cookie_len.max(COOKIE_LEN)
+    fn make_cookie(&self, now: Time, path: Path) -> [u8; COOKIE_LEN] {
+        self.cookies.make(now.as_millis(), path.remote)
     }
 
     /// Answers an introduction with addresses to ask (§3.5.1.4), as many as may be told to an
@@ -150,15 +163,14 @@ impl Endpoint {
         received: usize,
         chunk: &InitiatorKeying<'_>,
     ) {
-        let cookie = match chunk.cookie.len() == self.cookie_len() {
-            true => chunk.cookie.get(..COOKIE_LEN).unwrap_or_default(),
-            false => chunk.cookie,
-        };
+        let (cookie, hello) = cookies::read(chunk.cookie);
         match self.cookies.check(now.as_millis(), path.remote, cookie) {
             CookieCheck::Valid => self.prove(path.remote),
             CookieCheck::WrongAddress => {
-                let new_cookie = self.make_cookie(now, path);
-                let change = CookieChange { old_cookie: chunk.cookie, new_cookie: &new_cookie };
+                let whole = cookies::whole(self.make_cookie(now, path), hello);
+                // As long as the old one.
+                let new_cookie = &whole[..chunk.cookie.len()];
+                let change = CookieChange { old_cookie: chunk.cookie, new_cookie };
                 let limit = self.config.max_amplification * received;
                 let chunk_id = chunk.session_id;
                 self.send_startup_within(limit, path, chunk_id, &Chunk::CookieChange(change));
@@ -191,11 +203,13 @@ impl Endpoint {
         }
         let awaited = !rivals.is_empty();
         rivals.into_iter().for_each(|id| self.yield_attempt(now, id));
+        let mut policy = self.config.negotiation.clone();
+        policy.only_on_request |= hello == Hello::NotByUrl;
         let work = Respond {
             identity: self.identity.clone(),
             initiator: far.clone(),
             skic: chunk.component.to_vec(),
-            policy: self.config.negotiation.clone(),
+            policy,
             random: KeyingRandom::from_rng(&mut *self.random),
         };
         let component = match self.config.passwords.offered.is_empty() {
