@@ -56,6 +56,19 @@ impl Default for IdentityConfig {
     }
 }
 
+impl IdentityConfig {
+    /// The certificate of a Flash Player: a static key in group 2 and nothing else, 132 bytes. No
+    /// program is known that does not take it, and some take no other (librtmfp, MonaServer 1.x).
+    pub fn like_a_player() -> Self {
+        Self {
+            keys: KeyStyle::Static,
+            groups: vec![DhGroup::Modp2],
+            accepts_ancillary: false,
+            ..Self::default()
+        }
+    }
+}
+
 /// A certificate of the near end with its private keys.
 pub struct Identity {
     certificate: Certificate,
@@ -204,13 +217,7 @@ mod tests {
 
     #[test]
     fn a_static_certificate_looks_like_a_players() {
-        let config = IdentityConfig {
-            keys: KeyStyle::Static,
-            groups: vec![DhGroup::Modp2],
-            accepts_ancillary: false,
-            ..Default::default()
-        };
-        let identity = Identity::generate(&config, &mut tests_rng(1));
+        let identity = Identity::generate(&IdentityConfig::like_a_player(), &mut tests_rng(1));
         let bytes = identity.certificate().as_bytes();
         assert_eq!(bytes.len(), 132);
         assert_eq!(bytes[..4], [0x81, 0x02, 0x1d, 0x02]);

@@ -11,10 +11,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct PeerConfig {
     /// The transport and the NetConnection.
     pub node: NodeConfig,
-    /// What the certificate shall be like. By default its keys are ephemeral and no URI selects it.
-    /// With [`KeyStyle::Static`](crate::crypto::KeyStyle::Static) nobody else can claim the peer ID
-    /// (RFC 7425 §7); then choose group 2 alone if Flash Players shall reach the peer directly: a
-    /// larger certificate does not fit the answer that their short hello may get.
+    /// What the certificate shall be like. By default it is like a Flash Player's: a static key in
+    /// group 2, and no URI selects it. All programs take that, nobody else can claim the peer ID
+    /// (RFC 7425 §7), and among ourselves ephemeral keys in group 14 are added to it. With
+    /// [`KeyStyle::Ephemeral`](crate::crypto::KeyStyle::Ephemeral) or other groups MonaServer 1.x and
+    /// librtmfp are out of reach, and a certificate that is much larger does not fit the answer
+    /// that the short hello of a Flash Player may get.
     pub identity: IdentityConfig,
     /// Where to listen; by default on every address, at a port that the operating system chooses.
     /// `[::]` is left out with a warning on a host without IPv6.
@@ -28,7 +30,7 @@ impl Default for PeerConfig {
     fn default() -> Self {
         Self {
             node: NodeConfig::default(),
-            identity: IdentityConfig { accepts_ancillary: false, ..IdentityConfig::default() },
+            identity: IdentityConfig::like_a_player(),
             listen: vec![
                 SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),

@@ -147,7 +147,7 @@ impl Share {
 /// A node with a new identity, or that of a seed, which is found by its peer ID and by no URI.
 pub(super) fn new_node(keep_secrets: bool, seed: Option<&Seed>) -> Node {
     let mut random = os_random();
-    let config = IdentityConfig { accepts_ancillary: false, ..IdentityConfig::default() };
+    let config = IdentityConfig::like_a_player();
     let identity = match seed {
         Some(seed) => Identity::generate(&config, &mut seed.random("identity")),
         None => Identity::generate(&config, &mut *random),
