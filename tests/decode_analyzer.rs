@@ -45,7 +45,7 @@ fn recording(verify: Verify) -> Recording {
         identity: a.clone(),
         far: b.certificate().clone(),
         offer: Negotiation::default(),
-        ours: false,
+        ours: true,
         random: KeyingRandom::from_rng(&mut rng),
     }
     .run()

@@ -86,7 +86,7 @@ fn hostile_forwarded_hellos_bring_no_more_than_they_cost() {
             assert!(sent <= 256 + stats(&puppet), "seed {seed}: {sent}");
             puppet.lone.run_for(millis(20));
         }
-        assert!(count > 500, "seed {seed}: {count}");
+        assert!(count > 400, "seed {seed}: {count}");
     }
 }
 

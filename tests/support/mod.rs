@@ -37,7 +37,7 @@ pub const fn millis(millis: u64) -> Duration {
 /// datagrams and congestion marks.
 pub fn quick() -> Config {
     let groups = vec![DhGroup::Modp2];
-    let negotiation = Negotiation { groups, ..Negotiation::default() };
+    let negotiation = Negotiation { groups, only_on_request: false, ..Negotiation::default() };
     Config { negotiation, max_probed_datagram: 0, ecn: false, ..Config::default() }
 }
 
