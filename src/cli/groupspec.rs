@@ -91,7 +91,7 @@ pub(crate) struct NewArgs {
     version: u64,
 }
 
-/// Say which group a groupspec means and what its members may do.
+/// Explain a groupspec: which group it names, and what its members may do.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

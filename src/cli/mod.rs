@@ -73,7 +73,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
 
-    /// Say more on standard error: -v what is done, -vv how, -vvv everything
+    /// Log to standard error: -v what happens, -vv details, -vvv everything
     ///
     /// The environment variable RUST_LOG chooses more precisely, for example
     /// RUST_LOG=rtmfp::transport=debug.

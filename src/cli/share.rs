@@ -21,7 +21,7 @@ use rtmfp::vod::{
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
-/// Share a file with everybody who has the link that this prints.
+/// Share a file, and print the link by which others fetch it.
 ///
 /// The link is the only line on standard output. The file is offered until Ctrl-C; those who
 /// fetch it pass it on to each other. Without --via this runs a rendezvous server besides.

@@ -40,12 +40,12 @@ const RECONNECT_MAX: Duration = Duration::from_secs(60);
 /// How often objects that came but could not be read are asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Be a member of a group: see who is there, fetch objects, offer objects.
+/// Join a group: see who is there, fetch objects, offer objects.
 ///
 /// The group may be that of a Flash application: GROUPSPEC is what its
 /// GroupSpecifier.groupspecWithAuthorizations() gives, and --via the server that it connects to.
-/// What happens is told on standard output, a line for each event, with Flash's info.code for it.
-/// Nobody vouches for what members send: objects are saved as they come.
+/// Standard output has a line for each event, with Flash's info.code for it. Nothing verifies what
+/// members send: objects are saved as they come.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -88,7 +88,8 @@ impl Event {
     }
 
     pub(super) fn stopped(stats: &ServerStats, graceful: bool) -> Self {
-        let uptime = stats.uptime.as_secs_f64();
+        // To the millisecond.
+        let uptime = stats.uptime.as_millis() as f64 / 1000.0;
         Self::Stopped { graceful, uptime, counters: (&stats.rendezvous).into() }
     }
 

@@ -25,6 +25,11 @@ pub(super) fn urls(server: &Server, public: Option<&PublicAddress>) -> anyhow::R
     for (address, text) in server.client_addresses().iter().zip(server.client_uris()) {
         urls.push(Url { text, is_local: address.ip().is_loopback() });
     }
+    if urls.is_empty() {
+        // An address that is good for this link alone.
+        let local = server.local_addresses().iter();
+        urls.extend(local.map(|local| Url { text: format!("rtmfp://{local}/"), is_local: false }));
+    }
     Ok(urls)
 }
 
