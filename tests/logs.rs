@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 /// What may be logged as it is: numbers, addresses, hashes, names of ours, and errors, whose text
 /// from elsewhere is shown by `Shown` where the error is made.
 const SHORT: &[&str] = &[
+    "family",
+    "fingerprint",
+    "grace",
+    "source",
     "actual",
     "address",
     "addresses",
