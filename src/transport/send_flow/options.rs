@@ -1,0 +1,53 @@
+//! How flows and messages are sent.
+
+use crate::transport::FlowId;
+use std::time::Duration;
+
+/// How a new flow is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlowOptions {
+    /// The receiving flow of this session to which the new flow is an answer.
+    pub association: Option<FlowId>,
+    /// Which flow goes first when several have something to send.
+    pub priority: Priority,
+    /// The data is real-time: packets carry the time critical flag.
+    pub time_critical: bool,
+}
+
+/// Sending order among the flows of a session; flows of equal priority take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// After everything else.
+    Background,
+    /// Objects and other bulk data.
+    Bulk,
+    /// The default.
+    #[default]
+    Routine,
+    /// Control messages that others wait for.
+    Immediate,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageOptions {
+    /// Give the message up if its first fragment has not left within this time.
+    pub start_within: Option<Duration>,
+    /// Give the message up if it was not acknowledged within this time.
+    pub finish_within: Option<Duration>,
+    /// Send lost fragments again; otherwise a loss gives the message up.
+    pub retransmit: bool,
+}
+
+impl MessageOptions {
+    /// Delivered for certain, while the session lives.
+    pub const RELIABLE: Self = Self { start_within: None, finish_within: None, retransmit: true };
+    /// Sent once.
+    pub const ONCE: Self = Self { start_within: None, finish_within: None, retransmit: false };
+}
+
+impl Default for MessageOptions {
+    fn default() -> Self {
+        Self::RELIABLE
+    }
+}
