@@ -195,7 +195,7 @@ fn config(
     Ok(config)
 }
 
-/// What a fetch is told about its waiting.
+/// Options for a fetch that waits.
 struct Looking<'a> {
     timeout: Option<Duration>,
     /// The member that the link names.

@@ -50,7 +50,7 @@ fn metadata_of(stream: impl std::os::fd::AsFd) -> Option<fs::Metadata> {
     File::from(stream.as_fd().try_clone_to_owned().ok()?).metadata().ok()
 }
 
-/// What cannot be told from outside is nobody's file.
+/// Elsewhere a redirected stream has no identity that could be compared.
 #[cfg(not(unix))]
 fn metadata_of<S>(_: S) -> Option<fs::Metadata> {
     None

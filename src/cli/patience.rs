@@ -1,4 +1,4 @@
-//! How long nothing has come, and what is done about it: said on the screen, explained after a
+//! How long nothing has come, and what is done about it: shown on the screen, explained after a
 //! while, and given up when `--timeout` says so.
 
 use super::screen;
@@ -7,7 +7,7 @@ use rtmfp::transport::Time;
 use std::pin::pin;
 use std::time::Duration;
 
-/// How long a server may be silent before that is said. One that is there answers in a fraction of a
+/// How long a server may be silent before that is shown. One that is there answers in a fraction of a
 /// second, or after the second hello, 1.5 s later.
 const SILENCE: Duration = Duration::from_secs(2);
 

@@ -146,7 +146,7 @@ impl<S: Service> Task<S> {
         more_requests || more_datagrams || self.core.batches == 0
     }
 
-    /// Tells the machine if the host's addresses have changed.
+    /// Reports changed addresses of the host to the machine.
     fn look_at_addresses(&mut self) {
         if self.look_at.is_none_or(|at| instant_now() < at) {
             return;

@@ -1,8 +1,8 @@
-//! The addresses that a client reports, and who is told of them.
+//! The addresses that a client reports, and who receives them.
 //!
 //! The address that a client's packets come from is certain. What it reports beside (`setPeerInfo`)
 //! is what other clients need who are in the same network or speak the other version of IP, but it
-//! may as well be somebody else's, and everybody who is told of it sends a hello there. So it must
+//! may as well be somebody else's, and everybody who receives it sends a hello there. So it must
 //! fit the address that is certain, and the client pays for each time with the bytes that it has
 //! sent to the server.
 
@@ -113,7 +113,7 @@ fn same_site(a: IpAddr, b: IpAddr) -> bool {
         (IpAddr::V6(x), IpAddr::V6(y)) if !local(a) && !local(b) => {
             x.segments()[..3] == y.segments()[..3]
         }
-        // Nothing can be told from addresses of different versions.
+        // Addresses of different versions say nothing about it.
         _ => a.is_ipv4() != b.is_ipv4() || local(a) == local(b),
     }
 }

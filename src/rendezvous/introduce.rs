@@ -1,11 +1,11 @@
 //! Introductions (RFC 7016 §3.5.1.4, §3.5.1.5), and how many of them there may be.
 //!
-//! Somebody asks for a client. It is told where the client is, and its hello is forwarded to the
+//! Somebody asks for a client. It receives the client's addresses, and its hello is forwarded to the
 //! client, so that each opens its NAT for the other. The hello's source may be forged: what the
-//! asker is told and the answer of the client are together at most three times as long as the
+//! asker receives and the answer of the client are together at most three times as long as the
 //! hello. A client of the server may go beyond that for a while, since a player's hello is short
 //! and its answer long. A client gets no more forwarded hellos than it can bear, and from one host
-//! only a part of them; beyond that the asker is still told where the client is.
+//! only a part of them; beyond that the asker still receives the addresses.
 
 use super::{Rendezvous, RendezvousEvent};
 use crate::transport::buckets::Buckets;
@@ -138,7 +138,7 @@ impl Rendezvous {
         self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });
     }
 
-    /// Tells the asker where the client of `session` is, and returns in how many bytes.
+    /// Sends the addresses of the client of `session` to the asker and returns how many bytes that took.
     fn tell_addresses(&mut self, session: SessionId, introduction: &Introduction) -> Option<usize> {
         let client = self.clients.get_mut(&session)?;
         let info = self.endpoint.session(session)?;

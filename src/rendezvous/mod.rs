@@ -11,7 +11,7 @@
 //! | `client.rs` | one client: its NetConnection and its `GC` flows |
 //! | `groups.rs` | who is a member of what |
 //! | `introduce.rs` | introductions, and how many of them there may be |
-//! | `addresses.rs` | the addresses that a client reports, and who is told of them |
+//! | `addresses.rs` | the addresses that a client reports, and who receives them |
 //! | `newcomers.rs` | new members, until they have met somebody |
 //! | `relay.rs` | short messages from one client to another |
 
@@ -60,7 +60,7 @@ pub struct RendezvousConfig {
     pub connect_within: Duration,
     /// A refused client's session is closed after this time, in which it reads the answer.
     pub linger_refused: Duration,
-    /// Members that a new member is told of at once.
+    /// Members that a new member is introduced to at once.
     pub introduce_members: usize,
     /// Groups that one client may join; further joins are refused.
     pub max_groups_per_client: usize,
@@ -352,7 +352,7 @@ impl Rendezvous {
         }
     }
 
-    /// A client joins a group: it is told of members, who are spread over the whole group so that
+    /// A client joins a group: it is introduced to members, who are spread over the whole group so that
     /// no part of it stays apart.
     fn join(&mut self, now: Time, session: SessionId, flow: FlowId, key: &JoinKey) {
         let group = key.group_id();

@@ -1,9 +1,9 @@
 //! New members of groups, until they have met somebody.
 //!
 //! A client that vanishes says nothing, and the server learns of it only when pings stay unanswered.
-//! So a new member is told of members that were active lately, each of them is pinged, and what
+//! So a new member is introduced to members that were active lately, each of them is pinged, and what
 //! comes of it is looked at for some seconds: a member that does not answer, or for which the
-//! newcomer has to say hello again, counts for nothing, and the newcomer is told of another instead.
+//! newcomer has to say hello again, counts for nothing, and the newcomer is introduced to another.
 
 use super::Rendezvous;
 use crate::crypto::Fingerprint;
@@ -13,27 +13,27 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A new member is not told of members from which nothing has come for this long. Whoever is there
+/// A new member is not introduced to members from which nothing has come for this long. Whoever is there
 /// has answered a ping by then ([`Config::keepalive`](crate::transport::Config)).
 const LATELY: Duration = Duration::from_secs(30);
-/// A member that was active within this time is not pinged when a newcomer is told of it.
+/// A member that was active within this time is not pinged when a newcomer is introduced to it.
 const JUST_NOW: Duration = Duration::from_secs(1);
 /// A member that does not answer its ping within this time counts as gone, until it does.
 const ANSWER: Duration = Duration::from_millis(700);
-/// When a newcomer is looked at after it was told of members: the pings must be answered by then;
+/// When a newcomer is checked after it was introduced to members: the pings must be answered by then;
 /// the players' second and third hello would have come.
 const CHECKS: [Duration; 3] = [ANSWER, Duration::from_millis(2000), Duration::from_millis(5000)];
 /// A hello for the same member after this time is a repetition.
 const REPETITION: Duration = Duration::from_secs(1);
-/// When a newcomer whose introductions have all failed is told of members again, the first time;
+/// When a newcomer whose introductions have all failed is introduced again, the first time;
 /// each further time comes after twice as long.
 const AGAIN: Duration = Duration::from_secs(15);
 const AGAIN_MAX: Duration = Duration::from_secs(120);
 
-/// Members of which one newcomer is told in one go, checks included; then it has to wait for
+/// Members that one newcomer is introduced to in one go, checks included; then it has to wait for
 /// [`AGAIN`].
 const MAX_TOLD: usize = 64;
-/// Newcomers that are looked at; others are told of members once.
+/// Newcomers that are followed up; others are introduced once.
 const MAX_NEWCOMERS: usize = 8192;
 
 /// A membership: the client's session and its `GC` flow.
@@ -44,7 +44,7 @@ type Key = (SessionId, FlowId);
 pub(super) struct Newcomers {
     all: HashMap<Key, Newcomer>,
     checks: BTreeSet<(Time, Key)>,
-    /// Which newcomers were told of a member.
+    /// Which newcomers were introduced to a member.
     by_member: HashMap<SessionId, Vec<Key>>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Newcomers {
 struct Newcomer {
     group: GroupId,
     told: Vec<Told>,
-    /// When it was told of members last, and how many checks there were since.
+    /// When it was introduced to members last, and how many checks there were since.
     since: Time,
     checks: usize,
     /// When the next check is.
@@ -60,7 +60,7 @@ struct Newcomer {
     again: Duration,
 }
 
-/// A member of which a newcomer was told.
+/// A member that a newcomer was introduced to.
 #[derive(Debug)]
 struct Told {
     member: SessionId,
@@ -116,7 +116,7 @@ impl Newcomers {
         }
     }
 
-    /// Begins to look at a newcomer, which is told of members now.
+    /// Begins to follow up a newcomer, which is introduced to members now.
     fn begin(&mut self, now: Time, key: Key, group: GroupId) -> bool {
         if self.all.len() >= MAX_NEWCOMERS && !self.all.contains_key(&key) {
             return false;
@@ -164,7 +164,7 @@ impl Newcomers {
 }
 
 impl Rendezvous {
-    /// A client has joined a group: it is told of members, and looked at until it has met one.
+    /// A client has joined a group: it is introduced to members, and followed up until it has met one.
     pub(super) fn welcome(&mut self, now: Time, session: SessionId, flow: FlowId, group: GroupId) {
         let key = (session, flow);
         let others = self.groups.count(group) > 1;
@@ -217,7 +217,7 @@ impl Rendezvous {
         self.newcomers.schedule(key, next);
     }
 
-    /// Tells a newcomer of up to `count` members of which it was not told yet and which were active
+    /// Introduces a newcomer to up to `count` members that are new to it and were active
     /// lately. Returns of how many.
     fn tell_of_others(&mut self, now: Time, key: Key, group: GroupId, count: usize) -> usize {
         if count == 0 {

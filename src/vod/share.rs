@@ -104,7 +104,7 @@ impl Share {
         &self.link
     }
 
-    /// What is told of the file in the group.
+    /// What the group learns of the file.
     pub fn descriptor(&self) -> &Arc<Descriptor> {
         &self.descriptor
     }

@@ -25,9 +25,8 @@ const HEAD: u64 = 64 << 10;
 /// Bytes of the header of a capture file.
 const HEADER: usize = 24;
 
-/// Whether the capture at `path` can be read, as far as can be told without consuming anything: a
-/// pipe is left alone. A file without a header may
-/// still grow if it is followed.
+/// Checks that the capture at `path` can be read, without consuming anything: a pipe is left alone.
+/// A file without a header may still grow if it is followed.
 ///
 /// # Errors
 ///

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-/// Characters of a client's text that are told and shown.
+/// Characters of a client's text that are shown.
 const MAX_SHOWN: usize = 60;
 
 /// An event as JSON; `docs/json.md` describes its members.
@@ -93,7 +93,7 @@ impl Event {
         Self::Stopped { graceful, uptime, counters: (&stats.rendezvous).into() }
     }
 
-    /// What is told of; nothing of what concerns key logs alone.
+    /// The events that are reported: all but those that concern key logs alone.
     pub(super) fn of(event: &ServerEvent) -> Option<Self> {
         let event = match event {
             ServerEvent::Counters(stats) => return Some(Self::Counters((&**stats).into())),

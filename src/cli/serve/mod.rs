@@ -109,7 +109,7 @@ fn config(args: ServeArgs) -> anyhow::Result<ServerConfig> {
     Ok(config)
 }
 
-/// Tells what happens until the server has stopped.
+/// Reports events until the server has stopped.
 async fn follow(mut events: broadcast::Receiver<ServerEvent>, out: Out) {
     loop {
         let event = match events.recv().await {
@@ -137,7 +137,7 @@ impl Out {
         }
     }
 
-    /// Tells of an event, unless the log does so already.
+    /// Reports an event, unless the log does so already.
     fn happened(&self, event: &Event) {
         match (&self.json, event.line()) {
             (Some(json), _) => json.emit(event),

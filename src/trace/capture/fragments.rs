@@ -114,7 +114,7 @@ impl Fragments {
         while self.order.len() >= MAX_FRAGMENTED
             && let Some(oldest) = self.order.pop_front()
         {
-            // The key may be in use again by a later packet, which is then lost: rare, and said.
+            // The key may be in use again by a later packet, which is then lost: rare, and counted.
             if oldest != *key && self.open.remove(&oldest).is_some() {
                 self.incomplete += 1;
             }

@@ -41,7 +41,7 @@ pub(super) fn segment(payload: &[u8]) -> usize {
 }
 
 /// Whether a payload of `len` bytes is longer than a link carries in one packet: Ethernet, as far as
-/// can be told. Between the addresses of one host there is no such bound.
+/// the frame shows. Between the addresses of one host there is no such bound.
 pub(super) fn is_longer_than_link(source: IpAddr, destination: IpAddr, len: usize) -> bool {
     let is_loopback = source == destination || (source.is_loopback() && destination.is_loopback());
     let overhead = if source.is_ipv6() { 48 } else { 28 };

@@ -53,7 +53,7 @@ pub(super) fn ppp(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
     }
 }
 
-/// One label of a stack (RFC 3032). What is carried is not told: it shows.
+/// One label of a stack (RFC 3032). It does not name what it carries; the first nibble does.
 pub(super) fn mpls(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
     let entry = cursor.head::<LABEL>("MPLS")?;
     cursor.skip(LABEL, "MPLS")?;
