@@ -101,7 +101,7 @@ fn mistakes_are_told() {
     let err = fail(&mut rtmfp(["groupspec", "show", "chat"]), 2);
     assert!(err.contains("starts with \"G:\""), "{err}");
     let err = fail(&mut rtmfp(["groupspec", "show", "G:0101xx"]), 2);
-    assert!(err.contains("not hexadecimal"), "{err}");
+    assert!(err.contains("not a hexadecimal digit"), "{err}");
     fail(&mut rtmfp(["groupspec", "new"]), 2);
     fail(&mut rtmfp(["groupspec", "new", "x", "--version", "3"]), 2);
     let err = fail(&mut rtmfp(["groupspec", "new", ""]), 1);

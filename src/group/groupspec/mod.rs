@@ -59,14 +59,17 @@ pub enum GroupSpecError {
     /// More than [`MAX_TEXT`] characters.
     #[error("groupspec of {0} characters, more than the accepted {MAX_TEXT}")]
     TooLong(usize),
-    /// A character that is not a hexadecimal digit, or an odd number of digits.
-    #[error("not hexadecimal at character {0}")]
+    /// The byte of the string at this index is not a hexadecimal digit.
+    #[error("character {} of the groupspec is not a hexadecimal digit", .0 + 1)]
     Hex(usize),
+    /// The last byte lacks its second digit.
+    #[error("the groupspec has an odd number of hexadecimal digits: was it cut off?")]
+    OddDigits,
     /// The bytes are no option list.
-    #[error("groupspec option list: {0}")]
+    #[error("groupspec option list: {0}: was it cut off?")]
     Options(#[from] WireError),
     /// The canonical part has no end marker (`00`).
-    #[error("the groupspec has no end marker after its canonical part")]
+    #[error("the groupspec has no end marker after its canonical part: was it cut off?")]
     NoMarker,
     /// The group needs a version that is not understood.
     #[error("groupspec version {0}, newer than {MAX_VERSION}")]
@@ -283,13 +286,12 @@ fn find_marker(bytes: &[u8]) -> Result<usize, GroupSpecError> {
 fn decode_hex(digits: &str) -> Result<Vec<u8>, GroupSpecError> {
     let mut bytes = Vec::with_capacity(digits.len() / 2);
     for (i, pair) in digits.as_bytes().chunks(2).enumerate() {
-        let bad = GroupSpecError::Hex(2 + 2 * i);
-        let &[high, low] = pair else { return Err(bad) };
-        let digit = |byte| char::from(byte).to_digit(16);
-        match (digit(high), digit(low)) {
-            (Some(high), Some(low)) => bytes.push((high << 4 | low) as u8),
-            _ => return Err(bad),
-        }
+        let &[high, low] = pair else { return Err(GroupSpecError::OddDigits) };
+        let digit = |byte, place| {
+            let digit = char::from(byte).to_digit(16);
+            digit.ok_or(GroupSpecError::Hex("G:".len() + 2 * i + place))
+        };
+        bytes.push((digit(high, 0)? << 4 | digit(low, 1)?) as u8);
     }
     Ok(bytes)
 }
