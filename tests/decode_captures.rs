@@ -131,6 +131,7 @@ fn sessions_without_a_secret_are_said_to_be_so_once() {
     assert_eq!(out.matches("no secret: cannot be decrypted").count(), 1, "{out}");
     assert_eq!(out.matches(" encrypted").count(), 35, "{out}");
     assert_eq!(err.matches("session #2 cannot be decrypted (35 packets)").count(), 1, "{err}");
+    assert!(err.contains("its secret is not in the key log; --sessions shows"), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
 }
 

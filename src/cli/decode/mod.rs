@@ -198,7 +198,7 @@ fn decode_files(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> 
     let key_logs = key_logs(args.keys);
     let in_use = in_use(&args.files, &key_logs);
     let files = Files { extract: args.extract, decrypted: args.decrypted };
-    let mut output = Output::new(args.form, args.filter, files, in_use)?;
+    let mut output = Output::new(args.form, args.filter, files, in_use, !key_logs.is_empty())?;
     args.files.iter().try_for_each(|file| input::check(file, args.follow))?;
     let (mut keys, log) = Keys::open(key_logs.into_iter(), is_live)?;
     let mut analyzer = Analyzer::new(Decoder::new(log).verifying(verify));

@@ -39,6 +39,8 @@ pub(super) struct Output {
     /// Those that are still to be opened.
     files: Files,
     in_use: InUse,
+    /// Whether there is a key log that a session's secret can be missing from.
+    has_key_log: bool,
     filter: Option<Filter>,
     extractor: Option<Extractor<Directory>>,
     decrypted: Option<Decrypted<BufWriter<Box<dyn Write>>>>,
@@ -66,6 +68,7 @@ impl Output {
         filter: Option<Filter>,
         files: Files,
         mut in_use: InUse,
+        has_key_log: bool,
     ) -> anyhow::Result<Self> {
         in_use.check_standard_output()?;
         if let Some(path) = &files.decrypted {
@@ -82,6 +85,7 @@ impl Output {
         let writes_files = files.extract.is_some() || files.decrypted.is_some();
         Ok(Self {
             form,
+            has_key_log,
             prints_packets: form.is_of_packets(writes_files),
             files,
             in_use,
@@ -268,17 +272,24 @@ impl Output {
     /// Says once of each session that cannot be decrypted that it is so.
     fn session_notes(&mut self, analyzer: &Analyzer) {
         let unreadable = analyzer.sessions().iter().filter(|(_, session)| !session.has_secret);
-        let mut left_out = 0;
+        let (mut left_out, mut is_first) = (0, true);
         for (number, session) in unreadable {
             let packets = session.initiator.unreadable + session.responder.unreadable;
             if self.notes.len() >= MAX_SESSION_NOTES {
                 left_out += 1;
                 continue;
             }
-            self.notes.push(format!(
-                "session #{number} cannot be decrypted ({packets} packets): its secret is not in \
-                 the key log; --sessions says what can be seen from outside"
-            ));
+            let why = match self.has_key_log {
+                true => "its secret is not in the key log",
+                false => "no key log was given, see --keys",
+            };
+            let packets = format::count(packets, "packet");
+            let mut note = format!("session #{number} cannot be decrypted ({packets}): {why}");
+            if is_first {
+                note += "; --sessions shows what can be seen from outside";
+                is_first = false;
+            }
+            self.notes.push(note);
         }
         if left_out > 0 {
             self.notes.push(format!("so it is with {left_out} more sessions"));

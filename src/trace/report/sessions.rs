@@ -23,7 +23,7 @@ pub fn sessions(analyzer: &Analyzer, chosen: &Chosen, out: &mut impl Write) -> i
             writeln!(out, "  between      {initiator} and {responder}")?;
         }
         if !session.has_secret {
-            writeln!(out, "  cannot be decrypted: its secret is not in the key log")?;
+            writeln!(out, "  cannot be decrypted: no key log has its secret")?;
         }
         match &session.target {
             Target::Uri(uri) => writeln!(out, "  asked for    {uri:?}")?,
