@@ -109,14 +109,21 @@ fn install() -> anyhow::Result<()> {
 
 fn uninstall() -> anyhow::Result<()> {
     let folder = personal_folder()?;
+    let mut removed = 0;
     for path in [folder.join("plugins").join(PLUGIN), folder.join("extcap").join(EXTCAP)] {
         match fs::remove_file(&path) {
-            Ok(()) => screen::line(&format!("removed {}", path.display())),
+            Ok(()) => {
+                removed += 1;
+                screen::line(&format!("removed {}", path.display()));
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot remove {}", path.display()));
             }
         }
+    }
+    if removed == 0 {
+        screen::line(&format!("nothing to remove: not installed in {}", folder.display()));
     }
     Ok(())
 }
