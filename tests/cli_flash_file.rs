@@ -68,8 +68,8 @@ async fn a_file_of_a_flash_application_is_fetched_by_its_groupspec() {
 #[test]
 fn a_groupspec_alone_is_not_enough() {
     let spec = spec();
-    let err = fail(&mut rtmfp(["fetch", spec.as_str()]), 1);
+    let err = fail(&mut rtmfp(["fetch", spec.as_str()]), 2);
     assert!(err.contains("name it with --via rtmfp://HOST/APP"), "{err}");
     let check = ["fetch", spec.as_str(), "--via", "rtmfp://127.0.0.1:9/a", "--check"];
-    assert!(fail(&mut rtmfp(check), 1).contains("--check needs a link"));
+    assert!(fail(&mut rtmfp(check), 2).contains("--check needs a link"));
 }

@@ -296,7 +296,7 @@ fn groups_where_it_cannot_work_are_told() {
     let told = |builder: GroupSpecBuilder, args: &[&str]| {
         let spec = builder.build().unwrap();
         let mut command = rtmfp(["join", spec.as_str(), "--via", "rtmfp://127.0.0.1/app"]);
-        fail(command.args(args), 1)
+        fail(command.args(args), 2)
     };
     let group = || GroupSpecBuilder::new("bare").unwrap();
     assert!(told(group(), &[]).contains("does not enable the server channel"));
@@ -314,7 +314,7 @@ fn mistakes_are_told() {
     let via = ["--via", "rtmfp://127.0.0.1/app"];
     let usage = |args: &[&str]| fail(rtmfp(["join"]).args(args).args(via), 2);
     assert!(usage(&["chat"]).contains("starts with \"G:\""));
-    assert!(usage(&["G:0101xx"]).contains("not hexadecimal"));
+    assert!(usage(&["G:0101xx"]).contains("not a hexadecimal digit"));
     let spec = spec();
     let usage = |args: &[&str]| usage(&[&[spec.as_str()], args].concat());
     assert!(usage(&["--want", "9-1"]).contains("write 1-9"));

@@ -28,7 +28,7 @@ fn a_file_is_fetched_and_verified() {
 
     // The same again finds the complete file.
     let (_, stderr) = succeed(rtmfp(["fetch", &share.link]).current_dir(&out));
-    assert!(stderr.contains("0 B fetched now"), "{stderr}");
+    assert!(stderr.contains("was here already: 0 B fetched now"), "{stderr}");
 }
 
 #[test]

@@ -5,10 +5,10 @@ use super::destination::{self, Output, Stream};
 use super::events::Reporter;
 use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
-use super::outcome::TimedOut;
+use super::outcome::{TimedOut, WrongUsage};
 use super::patience::{Patience, after, connecting};
 use super::scratch::Scratch;
-use super::screen::{self, Live, Picture, REDRAW};
+use super::screen::{self, Live, Picture, REDRAW, SILENCE};
 use super::share::say;
 use super::signals::Signals;
 use super::situation::Situation;
@@ -23,7 +23,7 @@ use rtmfp::vod::session::{Completed, News, Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{Destination, Fetch, FetchConfig, Integrity, ShareLink};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Fetch a shared file, verify it, and share it on.
@@ -113,9 +113,16 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     if args.check {
         ensure!(
             link.integrity != Integrity::None,
-            "--check needs a link with a hash: nothing says what this group's file ought to be"
+            WrongUsage(
+                "--check needs a link with a hash: nothing says what this group's file ought to be"
+                    .into()
+            )
         );
         let (path, timeout) = (args.output.clone(), args.timeout);
+        ensure!(
+            path.as_deref() != Some(Path::new("-")),
+            WrongUsage("--check needs a file to check: -o - is standard output".into())
+        );
         let config = config(args, link, Destination::Nowhere, None)?;
         return check::run(path.as_deref(), config, timeout, &mut signals).await;
     }
@@ -132,7 +139,10 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     };
     ensure!(
         stream.is_none() || !reporter.is_on(),
-        "--json does not go with an output that is written in order: both need standard output"
+        WrongUsage(
+            "--json does not go with an output that is written in order: both need standard output"
+                .into()
+        )
     );
     let seed = seed(args.seed_for, stream.is_some());
     let timeout = args.timeout;
@@ -279,7 +289,7 @@ async fn show(
             _ = redraw.tick() => {
                 let progress = progress.borrow().clone();
                 note(&mut patience, &progress);
-                let text = picture.fetching_drawn(&progress);
+                let text = picture.fetching_drawn(&progress, patience.idle());
                 // Where there is no terminal there is no picture either.
                 live.tell(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
                 live.draw(&with_silence(text, patience.idle()));
@@ -315,8 +325,6 @@ fn note(patience: &mut Patience, progress: &Progress) {
 
 /// The progress, and how long it has not changed.
 fn with_silence(text: String, idle: Duration) -> String {
-    /// Shorter pauses are usual.
-    const SILENCE: Duration = Duration::from_secs(3);
     match idle {
         idle if idle < SILENCE => text,
         idle => format!("{text}, nothing for {}", format::duration(idle)),
@@ -352,12 +360,17 @@ fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyho
         Some(path) if !is_pipe => path.display().to_string(),
         _ => "complete".into(),
     };
-    screen::line(&format!(
-        "{place}: {}, {} fetched now, {} of it from peers",
-        format::bytes(progress.held_bytes),
-        format::bytes(fetched),
-        format::bytes(progress.bytes_from_peers),
-    ));
+    let size = format::bytes(progress.held_bytes);
+    screen::line(&match fetched {
+        0 if progress.held_bytes > 0 => {
+            format!("{place}: {size}, was here already: 0 B fetched now")
+        }
+        _ => format!(
+            "{place}: {size}, {} fetched now, {} of it from peers",
+            format::bytes(fetched),
+            format::bytes(progress.bytes_from_peers),
+        ),
+    });
     let note = if looking.is_verified { "" } else { " (of what came; nothing vouches for it)" };
     screen::line(&format!("SHA-256 {}{note}", completed.sha256));
     if let Some(kept) = &completed.kept {

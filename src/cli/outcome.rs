@@ -20,6 +20,21 @@ impl fmt::Display for TimedOut {
 
 impl std::error::Error for TimedOut {}
 
+/// The exit status when the command line was wrong, as clap has it.
+const WRONG_USAGE: u8 = 2;
+
+/// The command line was wrong in a way that shows only when its arguments are seen together.
+#[derive(Debug)]
+pub(crate) struct WrongUsage(pub(crate) String);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
+
 /// Says what went wrong, if anything did, and which exit status that is.
 pub(crate) fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     match outcome {
@@ -34,7 +49,11 @@ pub(crate) fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
 
 /// The exit status of a command that ended with this error.
 pub(crate) fn status(error: &anyhow::Error) -> u8 {
-    if error.is::<TimedOut>() { TIMED_OUT } else { 1 }
+    match error {
+        _ if error.is::<TimedOut>() => TIMED_OUT,
+        _ if error.is::<WrongUsage>() => WRONG_USAGE,
+        _ => 1,
+    }
 }
 
 /// Whether whoever read the output has seen enough, as in `rtmfp decode … | head`.
@@ -79,6 +98,7 @@ mod tests {
         assert_eq!(text(&error), "not done: no such thing");
         assert_eq!(status(&error), 1);
         assert_eq!(status(&TimedOut("late".into()).into()), TIMED_OUT);
+        assert_eq!(status(&WrongUsage("not so".into()).into()), WRONG_USAGE);
     }
 
     #[test]

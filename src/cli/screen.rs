@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// How often a terminal is redrawn.
 pub(crate) const REDRAW: Duration = Duration::from_millis(200);
+
+/// When nothing has come for so long, that is shown. Shorter pauses are usual.
+pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// The longest silence elsewhere while something changes.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -133,6 +136,11 @@ impl Picture {
 
     /// One line on a fetch.
     pub(crate) fn fetching(&mut self, progress: &Progress) -> String {
+        self.fetching_after(progress, Duration::ZERO)
+    }
+
+    /// The same when nothing has come for `idle`.
+    fn fetching_after(&mut self, progress: &Progress, idle: Duration) -> String {
         let down = self.down.update(progress.bytes_from_provider + progress.bytes_from_peers);
         match progress.stage {
             Stage::Descriptor if progress.neighbors == 0 => format!(
@@ -148,34 +156,15 @@ impl Picture {
             }
             Stage::Finishing => "finishing".into(),
             Stage::Complete => format!("complete, {}", self.sharing(progress)),
-            Stage::Chunks => self.chunks(progress, down),
+            Stage::Chunks => chunks(progress, down, idle),
             // The end is told by whoever waits for it.
             _ => String::new(),
         }
     }
 
-    fn chunks(&mut self, progress: &Progress, down: f64) -> String {
-        let size = progress.size.unwrap_or(progress.held_bytes);
-        let left = size.saturating_sub(progress.held_bytes);
-        let eta = match down >= 1.0 && left > 0 {
-            true => {
-                format!(", {} left", format::duration(Duration::from_secs_f64(left as f64 / down)))
-            }
-            false => String::new(),
-        };
-        format!(
-            "{} of {}, {}, {}{}{eta}",
-            format::percent(progress.fraction()),
-            format::bytes(size),
-            format::rate(down),
-            format::neighbors(progress.neighbors),
-            from_peers(progress),
-        )
-    }
-
     /// The same for a terminal: with a map of the file above.
-    pub(crate) fn fetching_drawn(&mut self, progress: &Progress) -> String {
-        let text = self.fetching(progress);
+    pub(crate) fn fetching_drawn(&mut self, progress: &Progress, idle: Duration) -> String {
+        let text = self.fetching_after(progress, idle);
         match progress.stage {
             Stage::Chunks | Stage::Finishing => {
                 format!("{}\n{text}", map(&progress.map, Size::of_screen().columns))
@@ -183,6 +172,28 @@ impl Picture {
             _ => text,
         }
     }
+}
+
+fn chunks(progress: &Progress, down: f64, idle: Duration) -> String {
+    let size = progress.size.unwrap_or(progress.held_bytes);
+    let left = size.saturating_sub(progress.held_bytes);
+    let eta = time_left(left, down, idle)
+        .map_or(String::new(), |time| format!(", {} left", format::duration(time)));
+    format!(
+        "{} of {}, {}, {}{}{eta}",
+        format::percent(progress.fraction()),
+        format::bytes(size),
+        format::rate(down),
+        format::neighbors(progress.neighbors),
+        from_peers(progress),
+    )
+}
+
+/// How long `left` bytes take at the rate `down`, in bytes a second. Nobody can know while nothing
+/// comes.
+fn time_left(left: u64, down: f64, idle: Duration) -> Option<Duration> {
+    let is_known = left > 0 && down >= 1.0 && idle < SILENCE;
+    is_known.then(|| Duration::from_secs_f64(left as f64 / down))
 }
 
 fn from_peers(progress: &Progress) -> String {
@@ -193,5 +204,20 @@ fn from_peers(progress: &Progress) -> String {
             let share = progress.bytes_from_peers as f64 / all as f64;
             format!(", {} from peers", format::percent(share))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_is_unknown_while_nothing_comes() {
+        let second = Duration::from_secs(1);
+        assert_eq!(time_left(1_000, 100.0, second), Some(10 * second));
+        assert_eq!(time_left(1_000, 0.5, Duration::ZERO), None);
+        assert_eq!(time_left(0, 100.0, Duration::ZERO), None);
+        // The average rate falls slowly, and the time would grow to thousands of hours.
+        assert_eq!(time_left(237_000_000, 5_900.0, 14 * second), None);
     }
 }

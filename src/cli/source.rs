@@ -1,7 +1,7 @@
 //! What `fetch` gets: a link, or a group in which a Flash application shares a file.
 
+use super::outcome::WrongUsage;
 use super::via;
-use anyhow::Context;
 use rtmfp::flash::Uri;
 use rtmfp::group::GroupSpec;
 use rtmfp::vod::ShareLink;
@@ -16,8 +16,27 @@ pub(crate) enum Source {
 /// Reads a link or a groupspec.
 pub(crate) fn parse(text: &str) -> Result<Source, String> {
     match text.trim().starts_with("G:") {
-        true => text.trim().parse().map(|spec| Source::Group(Box::new(spec))).map_err(display),
-        false => text.parse().map(|link| Source::Link(Box::new(link))).map_err(display),
+        true => {
+            let spec: GroupSpec = text.trim().parse().map_err(display)?;
+            for_files(&spec)?;
+            Ok(Source::Group(Box::new(spec)))
+        }
+        false => {
+            let link: ShareLink = text.parse().map_err(display)?;
+            for_files(&link.groupspec.parse().map_err(display)?)?;
+            Ok(Source::Link(Box::new(link)))
+        }
+    }
+}
+
+fn for_files(spec: &GroupSpec) -> Result<(), String> {
+    match spec.object_replication_enabled() {
+        true => Ok(()),
+        false => {
+            Err("no file can be fetched from this group: its groupspec does not enable object \
+                      replication (objectReplicationEnabled)"
+                .into())
+        }
     }
 }
 
@@ -33,10 +52,13 @@ impl Source {
         let mut link = match self {
             Self::Link(link) => (**link).clone(),
             Self::Group(spec) => {
-                let (server, _) = via.as_ref().context(
-                    "a groupspec does not say at which server the group meets: name it with \
-                     --via rtmfp://HOST/APP",
-                )?;
+                let (server, _) = via.as_ref().ok_or_else(|| {
+                    WrongUsage(
+                        "a groupspec does not say at which server the group meets: name it with \
+                     --via rtmfp://HOST/APP"
+                            .into(),
+                    )
+                })?;
                 ShareLink::new(server.clone(), spec.as_str())?
             }
         };
@@ -72,5 +94,17 @@ mod tests {
         let link = source.link(Some(&"rtmfp://h.example/b".parse().unwrap())).unwrap();
         assert_eq!((link.servers().count(), link.app.as_str()), (1, "b"));
         assert!(parse("G:0").is_err() && parse("film.mp4").is_err());
+    }
+
+    #[test]
+    fn a_group_that_cannot_hold_files_or_was_cut_off_is_refused_at_once() {
+        for source in ["G:0103010c050e6368617400", "rtmfp-share://192.0.2.7/1/group=G:00"] {
+            let error = parse(source).unwrap_err();
+            assert!(error.contains("objectReplicationEnabled"), "{error}");
+        }
+        for source in ["G:0102010c050e6669", "rtmfp-share://192.0.2.7/1/group=G:0102010c050e6669"] {
+            let error = parse(source).unwrap_err();
+            assert!(error.ends_with("was it cut off?"), "{error}");
+        }
     }
 }

@@ -13,7 +13,7 @@ mod waiting;
 use super::format::{self, printable};
 use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
-use super::outcome::TimedOut;
+use super::outcome::{TimedOut, WrongUsage};
 use super::patience::{after, connecting};
 use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
@@ -108,7 +108,7 @@ pub(crate) struct JoinArgs {
 pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut end = pin!(after(args.stay));
-    check(&args)?;
+    check(&args).map_err(|error| WrongUsage(error.to_string()))?;
     let objects = Objects::open(args.want, args.have.as_deref(), args.save)?;
     if let Some(directory) = &args.have {
         let had = format::count(objects.had().len(), "object");
