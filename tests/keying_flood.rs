@@ -107,6 +107,37 @@ fn sessions_that_nobody_uses_give_way_first_those_of_the_greediest_port() {
     assert_eq!(lone.endpoint.load().0, 11);
 }
 
+#[test]
+fn a_full_table_takes_newcomers_instead_of_sessions_that_nobody_uses() {
+    let config = Config { max_sessions: 40, ..server() };
+    let mut lone = Lone::new(5, config, &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut lone);
+    let mut keyings = |lone: &mut Lone, host: u8, count: usize| {
+        let address: SocketAddr = format!("192.0.2.{host}:1").parse().unwrap();
+        let cookie = cookie(lone, address);
+        let keyings: Vec<_> = (0..count).map(|_| attacker.keying(&cookie)).collect();
+        keyings.iter().for_each(|keying| lone.deliver(address, keying.clone()));
+        (address, keyings[0].clone())
+    };
+    for host in 1..=5 {
+        keyings(&mut lone, host, 8);
+    }
+    let load = |lone: &Lone| (lone.endpoint.load().0, lone.endpoint.stats().unconfirmed_evicted);
+    assert_eq!(load(&lone), (40, 0));
+    // Those that have most lose first.
+    let mut singles = Vec::new();
+    for host in 6..=20 {
+        singles.push(keyings(&mut lone, host, 1));
+        assert_eq!(load(&lone), (40, u64::from(host) - 5));
+    }
+    // The answers to these are still known, so that nothing is computed or forgotten.
+    for (address, keying) in singles {
+        lone.sent.clear();
+        lone.deliver(address, keying);
+        assert_eq!((load(&lone), lone.sent.len()), ((40, 15), 1), "{address}");
+    }
+}
+
 /// Opens sessions from behind the address of an attacker that sends a keying in each millisecond,
 /// by `ports` cookies. Returns how long the slowest took.
 fn open_in_a_flood(seed: u64, config: Config, ports: u16) -> Duration {

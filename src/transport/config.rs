@@ -70,7 +70,8 @@ pub struct Config {
     pub max_address_memory: u64,
     /// The same for all sessions.
     pub max_memory: u64,
-    /// Open sessions; further keyings are ignored.
+    /// Open sessions. At the bound a keying takes the place of a session that its initiator has not
+    /// used yet, of an address that has many of them, or is ignored if there is none.
     pub max_sessions: usize,
     /// Open sessions with one IP address (IPv6: one network of 64 bits). At the bound a keying
     /// from it takes the place of a session that its initiator has not used yet, or is ignored if
@@ -137,7 +138,7 @@ impl Default for Config {
             max_address_memory: 256 << 20,
             max_memory: 512 << 20,
             max_sessions: 4096,
-            max_sessions_per_ip: 4096,
+            max_sessions_per_ip: 1024,
             max_unconfirmed_per_ip: 256,
             keyings_per_address: Rate { burst: 8, per_second: 1 },
             max_flows: 256,

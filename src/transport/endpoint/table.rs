@@ -69,6 +69,10 @@ pub(super) struct Table {
     timers: BTreeSet<(Time, Timer)>,
 }
 
+/// Sources looked at for the one that has most unused sessions, so that a full table does not make
+/// every keying expensive.
+const SOURCES_COMPARED: usize = 256;
+
 impl Table {
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
@@ -105,6 +109,19 @@ impl Table {
         let Some(&oldest) = ids.iter().find(of_greediest) else { return false };
         self.remove(oldest);
         true
+    }
+
+    /// Whether there are sessions that their initiators have not used yet.
+    pub(super) fn has_unconfirmed(&self) -> bool {
+        !self.unconfirmed_from.is_empty()
+    }
+
+    /// Forgets such a session of whichever source has most of them, among [`SOURCES_COMPARED`].
+    /// False if there is none.
+    pub(super) fn evict_unconfirmed_anywhere(&mut self) -> bool {
+        let sources = self.unconfirmed_from.iter().take(SOURCES_COMPARED);
+        let greediest = sources.max_by_key(|(_, ids)| ids.len()).map(|(&ip, _)| ip);
+        greediest.is_some_and(|ip| self.evict_unconfirmed(ip))
     }
 
     /// Memory of all sessions, in bytes, beyond the allowance of each.
