@@ -17,6 +17,7 @@ pub(crate) const REDRAW: Duration = Duration::from_millis(200);
 
 /// When nothing has come for so long, that is shown. Shorter pauses are usual.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
+
 /// The longest silence elsewhere while something changes.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -39,6 +40,15 @@ pub(crate) fn line(text: &str) {
         // Nobody can be told that nobody can be told.
         let _ = writeln!(std::io::stderr(), "{text}");
     });
+}
+
+/// Puts the cursor at the start of the last line of the picture. At its end, where the picture is
+/// as wide as the screen, the `^C` that a terminal echoes would go to the next line, and as many
+/// lines would stay behind when the picture is taken away.
+fn return_cursor() {
+    let mut err = std::io::stderr().lock();
+    // The same as with lines: nothing to do about an error.
+    let _ = err.write_all(b"\r").and_then(|()| err.flush());
 }
 
 /// What went wrong.
@@ -79,6 +89,7 @@ impl Live {
         if is_terminal() {
             self.bar.set_message(fit(text, Size::of_screen()));
             self.bar.tick();
+            return_cursor();
         }
     }
 
