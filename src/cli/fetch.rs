@@ -269,7 +269,7 @@ fn interrupted(fetch: &Fetch, is_pipe: bool) -> &'static str {
     match fetch.progress().borrow().held_chunks {
         0 => "interrupted before anything was fetched",
         _ if is_pipe => "interrupted",
-        _ => "interrupted; what was fetched is kept, the same command goes on from there",
+        _ => "interrupted; what was fetched is kept, the same command goes on with it",
     }
 }
 

@@ -188,24 +188,32 @@ fn remember(args: &ShareArgs, source: &SourceFile) -> Option<Remembered> {
     }
 }
 
+/// What has become of the `earlier` link, now that `link` is printed. That the addresses differ may
+/// come from this host or from --listen.
+fn fate(earlier: &ShareLink, link: &ShareLink) -> String {
+    let (old, new) = (earlier.server.port(), link.server.port());
+    match earlier.servers().any(|old| link.servers().any(|new| new == old)) {
+        _ if earlier == link => "the link is that of the last time".into(),
+        _ if old != new => format!(
+            "WARNING: UDP port {old} of the earlier link is taken: that link does not work now"
+        ),
+        true => {
+            "this link has other addresses than the earlier one, which still works in part".into()
+        }
+        false => "WARNING: this link has other addresses than the earlier one: use this one from \
+                  now on"
+            .into(),
+    }
+}
+
 /// Says what has become of the link of the last time, and notes this one.
 fn explain_link(earlier: Option<&ShareLink>, link: &ShareLink, remembered: &mut Remembered) {
-    match earlier {
-        Some(earlier) if earlier == link => screen::line("the link is that of the last time"),
+    if let Some(earlier) = earlier {
+        screen::line(&fate(earlier, link));
         // The next start tries the earlier port again.
-        Some(earlier) if earlier.server.port() != link.server.port() => {
-            return screen::line(&format!(
-                "WARNING: UDP port {} of the earlier link is taken: that link does not work now",
-                earlier.server.port()
-            ));
+        if earlier != link && earlier.server.port() != link.server.port() {
+            return;
         }
-        Some(earlier) if earlier.servers().any(|old| link.servers().any(|new| new == old)) => {
-            screen::line("addresses of this host have changed; earlier links still work in part");
-        }
-        Some(_) => screen::line(
-            "WARNING: the addresses of this host have changed: the earlier link does not work",
-        ),
-        None => {}
     }
     if let Err(error) = remembered.note(link) {
         screen::line(&format!("WARNING: the link will be another one next time: {error:#}"));
@@ -287,5 +295,28 @@ pub(crate) fn say(news: &News) {
             "the whole is not the promised file (its SHA-256 is {actual}); fetching it again"
         )),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_the_earlier_link_blames_only_what_is_known() {
+        let fate = |earlier: &str, link: &str| {
+            let [earlier, link] = [earlier, link].map(|servers| {
+                let link = format!("rtmfp-share://{servers}/group=G:0102010c050e66696c6d00");
+                link.parse::<ShareLink>().unwrap()
+            });
+            fate(&earlier, &link)
+        };
+        let first = "192.0.2.7:1935/1";
+        assert_eq!(fate(first, first), "the link is that of the last time");
+        assert!(fate(first, "192.0.2.7:7777/1").contains("UDP port 1935 of the earlier link"));
+        let kept = fate(first, "192.0.2.8:1935/1/also=192.0.2.7:1935");
+        assert!(kept.contains("other addresses") && kept.contains("in part"), "{kept}");
+        let lost = fate("127.0.0.1:1935/1", first);
+        assert!(lost.starts_with("WARNING: this link has other addresses"), "{lost}");
     }
 }
