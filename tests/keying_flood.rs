@@ -138,6 +138,24 @@ fn a_full_table_takes_newcomers_instead_of_sessions_that_nobody_uses() {
     }
 }
 
+/// The same long before the table is full: few from each address are many altogether.
+#[test]
+fn unused_sessions_are_bounded_over_all_addresses() {
+    let config = Config { max_unconfirmed: 20, ..server() };
+    let mut lone = Lone::new(6, config, &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut lone);
+    for host in 1..=30u8 {
+        let address: SocketAddr = format!("192.0.2.{host}:1").parse().unwrap();
+        let cookie = cookie(&mut lone, address);
+        for _ in 0..2 {
+            lone.deliver(address, attacker.keying(&cookie));
+        }
+        let expected = (2 * usize::from(host)).min(20);
+        assert_eq!(lone.endpoint.load().0, expected, "{address}");
+    }
+    assert_eq!(lone.endpoint.stats().unconfirmed_evicted, 40);
+}
+
 /// Opens sessions from behind the address of an attacker that sends a keying in each millisecond,
 /// by `ports` cookies. Returns how long the slowest took.
 fn open_in_a_flood(seed: u64, config: Config, ports: u16) -> Duration {

@@ -81,6 +81,9 @@ pub struct Config {
     /// the place of the oldest of the port that has most, so that an initiator behind a shared
     /// address has as long as it needs.
     pub max_unconfirmed_per_ip: usize,
+    /// The same for all addresses together. A further one takes the place of one of the address
+    /// that has most.
+    pub max_unconfirmed: usize,
     /// Keyings that one address and port may ask for, which is what one cookie is worth; further
     /// ones are ignored. One whose session is used does not count.
     pub keyings_per_address: Rate,
@@ -140,6 +143,7 @@ impl Default for Config {
             max_sessions: 4096,
             max_sessions_per_ip: 1024,
             max_unconfirmed_per_ip: 256,
+            max_unconfirmed: 2048,
             keyings_per_address: Rate { burst: 8, per_second: 1 },
             max_flows: 256,
             max_pending_keyings: 1024,
@@ -173,6 +177,7 @@ impl Config {
             max_sessions: 1 << 20,
             max_sessions_per_ip: 16_384,
             max_unconfirmed_per_ip: 1024,
+            max_unconfirmed: 65_536,
             max_flows: 64,
             max_pending_keyings: 4096,
             max_startup_reassemblies: 256,

@@ -9,6 +9,7 @@
 //! | `respond.rs` | answers to hellos and keyings (§3.5.1.1.2), introductions (§3.5.1.4, §3.5.1.5) |
 //! | `startup.rs` | startup packets, in pieces if they are long (§3.4) |
 //! | `table.rs` | the sessions, by ID and fingerprint, with their timers |
+//! | `unconfirmed.rs` | sessions that their initiators have not used yet, by source |
 //! | `unproven.rs` | what leaves for addresses that have not answered |
 //! | `watch.rs` | sessions with servers that may be restarted |
 
@@ -19,6 +20,7 @@ mod memory;
 mod respond;
 mod startup;
 mod table;
+mod unconfirmed;
 mod unproven;
 mod watch;
 

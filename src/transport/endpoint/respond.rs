@@ -226,7 +226,7 @@ impl Endpoint {
         let from_there = self.pending_from.get(&source(ip)).copied().unwrap_or(0);
         self.pending.len() < self.config.max_pending_keyings
             && from_there < (self.config.max_pending_keyings / PENDING_SHARE).max(1)
-            && (self.table.len() < self.config.max_sessions || self.table.has_unconfirmed())
+            && (self.table.len() < self.config.max_sessions || self.table.unconfirmed() > 0)
             && (self.table.count_with(ip) < self.config.max_sessions_per_ip
                 || self.table.unconfirmed_with(ip) > 0)
     }
@@ -244,7 +244,7 @@ impl Endpoint {
     }
 
     /// Makes room for one more session with an address, of sessions that were not used yet: of that
-    /// address, or of any if all places are taken. False if there is none to be had.
+    /// address, or of any if there are too many altogether. False if there is none to be had.
     fn make_room(&mut self, path: Path) -> bool {
         let ip = path.remote.ip();
         let full = self.table.count_with(ip) >= self.config.max_sessions_per_ip;
@@ -253,7 +253,9 @@ impl Endpoint {
             self.counters.unconfirmed_evicted += u64::from(evicted);
             return evicted;
         }
-        if self.table.len() >= self.config.max_sessions {
+        if self.table.len() >= self.config.max_sessions
+            || self.table.unconfirmed() >= self.config.max_unconfirmed
+        {
             let evicted = self.table.evict_unconfirmed_anywhere();
             self.counters.unconfirmed_evicted += u64::from(evicted);
             return evicted;

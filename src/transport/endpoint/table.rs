@@ -4,6 +4,7 @@
 //! at again when it fires. That keeps the ordered set still while packets stream.
 
 use super::Session;
+use super::unconfirmed::Unconfirmed;
 use crate::crypto::Fingerprint;
 use crate::transport::job::PendingKey;
 use crate::transport::{SessionId, Time};
@@ -58,8 +59,8 @@ pub(super) struct Table {
     by_fingerprint: HashMap<Fingerprint, Vec<SessionId>>,
     /// Sessions that were opened by their far ends and not used yet.
     unconfirmed: HashMap<Fingerprint, Vec<SessionId>>,
-    /// The same by source, oldest first.
-    unconfirmed_from: HashMap<IpAddr, VecDeque<SessionId>>,
+    /// The same by source.
+    unconfirmed_from: Unconfirmed,
     addresses: HashMap<IpAddr, Address>,
     /// Memory of all sessions, in bytes, beyond the allowance of each.
     memory: u64,
@@ -68,10 +69,6 @@ pub(super) struct Table {
     ready: VecDeque<SessionId>,
     timers: BTreeSet<(Time, Timer)>,
 }
-
-/// Sources looked at for the one that has most unused sessions, so that a full table does not make
-/// every keying expensive.
-const SOURCES_COMPARED: usize = 256;
 
 impl Table {
     pub(super) fn len(&self) -> usize {
@@ -91,37 +88,36 @@ impl Table {
 
     /// Sessions with `ip` that their initiators have not used yet.
     pub(super) fn unconfirmed_with(&self, ip: IpAddr) -> usize {
-        self.unconfirmed_from.get(&source(ip)).map_or(0, VecDeque::len)
+        self.unconfirmed_from.of(source(ip)).len()
     }
 
     /// Forgets the oldest session with `ip` that its initiator has not used yet, of the port that
     /// has most of them. False if there is none.
     pub(super) fn evict_unconfirmed(&mut self, ip: IpAddr) -> bool {
-        let Some(ids) = self.unconfirmed_from.get(&source(ip)) else { return false };
-        let remote = |id: &SessionId| Some(self.sessions.get(id)?.session.path.remote);
+        let ids = self.unconfirmed_from.of(source(ip));
+        let remote = |id: SessionId| Some(self.sessions.get(&id)?.session.path.remote);
         let mut counts = HashMap::<SocketAddr, usize>::new();
-        for remote in ids.iter().filter_map(remote) {
+        for remote in ids.clone().filter_map(remote) {
             *counts.entry(remote).or_default() += 1;
         }
         let most = counts.values().copied().max().unwrap_or(0);
         let of_greediest =
-            |id: &&SessionId| remote(id).is_some_and(|remote| counts.get(&remote) == Some(&most));
-        let Some(&oldest) = ids.iter().find(of_greediest) else { return false };
-        self.remove(oldest);
-        true
+            |id: &SessionId| remote(*id).is_some_and(|remote| counts.get(&remote) == Some(&most));
+        let oldest = ids.into_iter().find(of_greediest);
+        if let Some(oldest) = oldest {
+            self.remove(oldest);
+        }
+        oldest.is_some()
     }
 
-    /// Whether there are sessions that their initiators have not used yet.
-    pub(super) fn has_unconfirmed(&self) -> bool {
-        !self.unconfirmed_from.is_empty()
+    /// Sessions that their initiators have not used yet.
+    pub(super) const fn unconfirmed(&self) -> usize {
+        self.unconfirmed_from.len()
     }
 
-    /// Forgets such a session of whichever source has most of them, among [`SOURCES_COMPARED`].
-    /// False if there is none.
+    /// Forgets such a session of whichever source has most of them. False if there is none.
     pub(super) fn evict_unconfirmed_anywhere(&mut self) -> bool {
-        let sources = self.unconfirmed_from.iter().take(SOURCES_COMPARED);
-        let greediest = sources.max_by_key(|(_, ids)| ids.len()).map(|(&ip, _)| ip);
-        greediest.is_some_and(|ip| self.evict_unconfirmed(ip))
+        self.unconfirmed_from.greediest().is_some_and(|ip| self.evict_unconfirmed(ip))
     }
 
     /// Memory of all sessions, in bytes, beyond the allowance of each.
@@ -193,7 +189,7 @@ impl Table {
         }
         if !session.confirmed {
             self.unconfirmed.entry(session.far.fingerprint()).or_default().push(id);
-            self.unconfirmed_from.entry(ip).or_default().push_back(id);
+            self.unconfirmed_from.insert(ip, id);
         }
         let session = Box::new(session);
         self.sessions.insert(id, Entry { session, ip, queued: false, scheduled: None, charged: 0 });
@@ -222,7 +218,7 @@ impl Table {
         let far = entry.session.far.fingerprint();
         forget(&mut self.by_fingerprint, far, id);
         forget(&mut self.unconfirmed, far, id);
-        self.drop_unconfirmed(entry.ip, id);
+        self.unconfirmed_from.remove(entry.ip, id);
         if let Some((key, _)) = &entry.session.keying_answer
             && self.answered.get(key) == Some(&id)
         {
@@ -254,15 +250,7 @@ impl Table {
     /// The initiator of a session has used it.
     fn confirmed(&mut self, id: SessionId) {
         if let Some(ip) = self.sessions.get(&id).map(|entry| entry.ip) {
-            self.drop_unconfirmed(ip, id);
-        }
-    }
-
-    fn drop_unconfirmed(&mut self, ip: IpAddr, id: SessionId) {
-        let Some(ids) = self.unconfirmed_from.get_mut(&ip) else { return };
-        ids.retain(|&other| other != id);
-        if ids.is_empty() {
-            self.unconfirmed_from.remove(&ip);
+            self.unconfirmed_from.remove(ip, id);
         }
     }
 
