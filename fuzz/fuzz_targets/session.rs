@@ -73,6 +73,7 @@ impl Harness {
             identity: FAR.clone(),
             far: NEAR.certificate().clone(),
             offer: offer.clone(),
+            ours: false,
             random: KeyingRandom::from_rng(&mut random),
         };
         let initiated = initiate.run().expect("a group in common");
