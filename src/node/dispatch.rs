@@ -1,6 +1,7 @@
 //! Endpoint events to the NetConnection and the groups.
 
 use super::*;
+use crate::flash::group_channel::ServerMessage;
 use crate::flash::{ClientEvent, FlowDecision, FlowKind as Metadata};
 use crate::group::message::MembershipMessage;
 use crate::group::{HelloVerdict, OpenVerdict};
@@ -85,6 +86,7 @@ impl Node {
         }
         self.events.push_back(NodeEvent::SessionOpened(session));
         self.peers.insert(session, far);
+        self.endpoint.watch(now, session, Epd::for_fingerprint(far));
         self.search.reached(far);
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
             self.tell_group_of_session(now, handle, session);
@@ -159,11 +161,16 @@ impl Node {
     fn on_session_closed(&mut self, now: Time, session: SessionId, reason: CloseReason) {
         self.receivers.retain(|(of, _), _| *of != session);
         self.senders.retain(|(of, _), _| *of != session);
-        if self.peers.remove(&session).is_some() {
+        if let Some(far) = self.peers.remove(&session) {
             for joined in self.groups.values_mut() {
+                let was_neighbor = joined.group.neighbors().iter().any(|n| n.session == session);
                 joined.flows.retain(|(of, _), _| *of != session);
                 joined.released.remove(&session);
                 joined.group.on_session_closed(now, session);
+                if was_neighbor && reason == CloseReason::Forgotten {
+                    // It is there, as it answers hellos.
+                    joined.group.on_introduced(now, far, false);
+                }
             }
         }
         let Server::Session(server) = &self.server else { return };
@@ -270,6 +277,7 @@ impl Node {
                 if let Some(joined) = self.groups.get_mut(&handle) {
                     joined.group.on_server_message(now, &message);
                 }
+                self.doubt_introduced(now, &message);
             }
             Receiver::Group(handle) => {
                 if let Some(joined) = self.groups.get_mut(&handle) {
@@ -277,6 +285,17 @@ impl Node {
                 }
             }
             Receiver::Unclaimed => self.claim(now, session, flow, &message),
+        }
+    }
+
+    /// The server introduces a member with whom there is a session: that member may have been
+    /// restarted and know nothing of it.
+    fn doubt_introduced(&mut self, now: Time, message: &Bytes) {
+        if let Ok(ServerMessage::Connect(peer) | ServerMessage::Hint(peer)) =
+            ServerMessage::parse(message)
+            && let Some(session) = self.endpoint.session_with(peer)
+        {
+            self.endpoint.doubt(now, session);
         }
     }
 

@@ -389,9 +389,24 @@ impl Meeting {
     /// A member connects and joins.
     pub fn add_member(&mut self) -> NodeId {
         let address = self.next_address();
+        let identity = Identity::generate(&IdentityConfig::default(), &mut self.network.random());
+        self.add_member_with(&address, identity)
+    }
+
+    /// The host of a member and the server lose their power together, and are back after `down`:
+    /// the member with its identity at its address, the server with another certificate.
+    pub fn restart_with_server(&mut self, member: NodeId, down: Duration) -> NodeId {
+        let address = self.network.address(member).to_string();
+        let saved = self.network[member].member().node.endpoint().identity().save();
+        self.network.remove(member);
+        self.restart_server(down);
+        let identity = Identity::restore(&saved).unwrap();
+        self.add_member_with(&address, identity)
+    }
+
+    fn add_member_with(&mut self, address: &str, identity: Identity) -> NodeId {
         let network = &mut self.network;
-        let mut random = network.random();
-        let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+        let random = network.random();
         let defaults = NodeConfig::default();
         let transport = Config { negotiation: quick().negotiation, ..defaults.transport.clone() };
         let config = NodeConfig { transport, ..defaults };
@@ -408,7 +423,7 @@ impl Meeting {
             retry: Some(secs(2)),
             retry_at: None,
         };
-        network.add(&address, Host::Member(Box::new(member)))
+        network.add(address, Host::Member(Box::new(member)))
     }
 
     /// A lazy client connects and joins.

@@ -1,6 +1,6 @@
-//! Sessions with servers that may be restarted.
+//! Sessions with far ends that may be restarted.
 //!
-//! A restarted server does not know the keys of its earlier sessions, drops their packets like any
+//! A restarted server or peer does not know the keys of its earlier sessions, drops their packets like any
 //! that it cannot decrypt, and RTMFP has no message to say so. What it does answer is a hello. So a
 //! watched session whose pings or data stay unanswered is asked about outside of it: each hello
 //! leaves together with a ping in the session. If the far end answers several hellos, one after the
@@ -36,6 +36,8 @@ pub(super) struct Watch {
 
 #[derive(Debug)]
 struct Inquiry {
+    /// What arrives in the session after this time ends it.
+    since: Time,
     tag: [u8; 16],
     /// The last hello, unless it was answered.
     waiting: bool,
@@ -45,14 +47,22 @@ struct Inquiry {
 }
 
 impl Endpoint {
-    /// Watches over the session with a server until it ends: if the server is restarted, and so
-    /// knows nothing of it, the session is closed with [`CloseReason::Forgotten`] within a few
+    /// Watches over the session with a far end until it ends: if that is restarted, and so knows
+    /// nothing of it, the session is closed with [`CloseReason::Forgotten`] within a few
     /// seconds after the next ping ([`set_keepalive`](Self::set_keepalive)). `epd` is what the
-    /// server was called by.
+    /// far end was called by.
     pub fn watch(&mut self, now: Time, session: SessionId, epd: Epd) {
         if self.table.open(session).is_some() {
             self.watches.insert(session, Watch { epd, inquiry: None });
             self.table.schedule_other(now + SUSPECT, Timer::Watch(session));
+        }
+    }
+
+    /// Asks now whether the far end of a watched session still knows it, as there is a reason to
+    /// doubt that: somebody introduces it who does not know of the session.
+    pub fn doubt(&mut self, now: Time, session: SessionId) {
+        if self.watches.get(&session).is_some_and(|watch| watch.inquiry.is_none()) {
+            self.inquire(now, session);
         }
     }
 
@@ -68,7 +78,8 @@ impl Endpoint {
             Some(since) => since.max(heard) + SUSPECT,
             None => heard + session.keepalive() + SUSPECT,
         };
-        if now < suspect_at {
+        let inquires = watch.inquiry.as_ref().is_some_and(|inquiry| heard <= inquiry.since);
+        if !inquires && now < suspect_at {
             watch.inquiry = None;
             return self.table.schedule_other(suspect_at, Timer::Watch(id));
         }
@@ -87,6 +98,7 @@ impl Endpoint {
         let fresh = self.random_bytes();
         let Some(watch) = self.watches.get_mut(&id) else { return };
         let inquiry = watch.inquiry.get_or_insert(Inquiry {
+            since: now,
             tag: fresh,
             waiting: false,
             unanswered: 0,
