@@ -109,8 +109,8 @@ impl Server {
         Ok(Self { handle, clock, fingerprint, events: Arc::new(listener) })
     }
 
-    /// What happens from now on. A listener that is slow misses the oldest of more than
-    /// [`EVENT_QUEUE`] events, and is told how many
+    /// The server's events from now on. A listener that is slow misses the oldest of more than
+    /// [`EVENT_QUEUE`] events and learns how many
     /// ([`RecvError::Lagged`](broadcast::error::RecvError)). They end when the server has stopped.
     pub fn events(&self) -> broadcast::Receiver<ServerEvent> {
         self.events.resubscribe()

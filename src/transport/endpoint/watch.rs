@@ -66,7 +66,7 @@ impl Endpoint {
         }
     }
 
-    /// It is time to look at a watched session.
+    /// The timer of a watched session is due.
     pub(super) fn watch_timeout(&mut self, now: Time, id: SessionId) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         let Some(session) = self.table.open(id) else {
