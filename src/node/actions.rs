@@ -54,18 +54,38 @@ impl Node {
     pub(super) fn group_actions(&mut self, now: Time) -> bool {
         let mut busy = false;
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
+            let mut is_active = false;
             while let Some(action) =
                 self.groups.get_mut(&handle).and_then(|j| j.group.poll_action())
             {
-                busy = true;
+                is_active = true;
                 self.group_action(now, handle, action);
             }
-            while let Some(event) = self.groups.get_mut(&handle).and_then(|j| j.group.poll_event())
+            is_active |= self.group_events(now, handle);
+            if is_active
+                && let Some((guest, group)) =
+                    self.groups.get_mut(&handle).and_then(Joined::guest_mut)
             {
-                if let GroupEvent::NeighborConnect { peer, .. } = event {
-                    self.search.met(handle, peer);
-                }
-                self.events.push_back(NodeEvent::Group(handle, event));
+                guest.handle_group_change(now, group);
+            }
+            busy |= is_active;
+        }
+        busy
+    }
+
+    /// Delivers what a group emits. True if it emitted anything.
+    fn group_events(&mut self, now: Time, handle: GroupHandle) -> bool {
+        let mut busy = false;
+        while let Some(joined) = self.groups.get_mut(&handle)
+            && let Some(event) = joined.group.poll_event()
+        {
+            busy = true;
+            if let GroupEvent::NeighborConnect { peer, .. } = event {
+                self.search.met(handle, peer);
+            }
+            match joined.guest_mut() {
+                Some((guest, group)) => guest.handle_event(now, group, event),
+                None => self.events.push_back(NodeEvent::Group(handle, event)),
             }
         }
         busy

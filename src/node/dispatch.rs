@@ -111,20 +111,20 @@ impl Node {
             }
             Err(error) => {
                 self.endpoint.close(now, session);
-                self.fail_connection(ConnectError::Invalid(error));
+                self.fail_connection(now, ConnectError::Invalid(error));
             }
         }
     }
 
-    pub(super) fn fail_connection(&mut self, error: ConnectError) {
+    pub(super) fn fail_connection(&mut self, now: Time, error: ConnectError) {
         self.server = Server::None;
         self.forget_server_flows();
-        self.connect_failed(error);
+        self.connect_failed(now, error);
     }
 
-    fn connect_failed(&mut self, error: ConnectError) {
+    fn connect_failed(&mut self, now: Time, error: ConnectError) {
         self.search.connect_failed(error.clone());
-        self.events.push_back(NodeEvent::ConnectFailed(error));
+        self.emit_connection_event(now, NodeEvent::ConnectFailed(error));
     }
 
     pub(super) fn tell_group_of_session(
@@ -154,7 +154,7 @@ impl Node {
                 joined.group.on_connect_failed(now, peer);
             }
         } else if matches!(&self.server, Server::Opening { open: id, .. } if *id == open) {
-            self.fail_connection(error.into());
+            self.fail_connection(now, error.into());
         }
     }
 
@@ -182,8 +182,8 @@ impl Node {
         self.server = Server::None;
         self.forget_server_flows();
         match was_connected {
-            true => self.events.push_back(NodeEvent::Disconnected),
-            false => self.connect_failed(ConnectError::Closed),
+            true => self.emit_connection_event(now, NodeEvent::Disconnected),
+            false => self.connect_failed(now, ConnectError::Closed),
         }
         if let (CloseReason::Forgotten, Some(address)) = (reason, self.server_address) {
             tracing::info!(server = %address, "the server was restarted; connecting again");
@@ -389,7 +389,7 @@ impl Node {
             match event {
                 ClientEvent::Connected { .. } => self.on_connected(now, session),
                 ClientEvent::Failed(failure) => {
-                    self.fail_connection(failure.into());
+                    self.fail_connection(now, failure.into());
                     self.endpoint.close(now, session);
                 }
                 ClientEvent::Keepalive(keepalive) => {
@@ -403,7 +403,7 @@ impl Node {
                     self.server = Server::None;
                     self.forget_server_flows();
                     self.endpoint.close(now, session);
-                    self.events.push_back(NodeEvent::Disconnected);
+                    self.emit_connection_event(now, NodeEvent::Disconnected);
                 }
                 _ => {}
             }
@@ -420,10 +420,10 @@ impl Node {
         if let Server::Session(server) = &self.server {
             self.endpoint.watch(now, session, Epd::for_uri(server.uri.as_str()));
         }
-        self.events.push_back(NodeEvent::Connected { server });
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
             self.join_at_server(now, handle);
         }
+        self.emit_connection_event(now, NodeEvent::Connected { server });
     }
 
     fn is_server(&self, session: SessionId) -> bool {
@@ -437,14 +437,14 @@ impl Node {
             {
                 let open = *open;
                 let error = self.endpoint.give_up(now, open).unwrap_or(OpenError::Cancelled);
-                self.fail_connection(error.into());
+                self.fail_connection(now, error.into());
             }
             Server::Session(server)
                 if !server.connection.is_connected()
                     && now.since(server.since) >= CONNECT_ANSWER =>
             {
                 let session = server.session;
-                self.fail_connection(ConnectError::NoAnswer(CONNECT_ANSWER));
+                self.fail_connection(now, ConnectError::NoAnswer(CONNECT_ANSWER));
                 self.endpoint.close(now, session);
             }
             _ => {}
@@ -457,6 +457,11 @@ impl Node {
             }
         }
         for joined in self.groups.values_mut() {
+            if joined.guest.as_ref().is_some_and(|g| g.poll_timeout().is_some_and(|at| at <= now))
+                && let Some((guest, group)) = joined.guest_mut()
+            {
+                guest.handle_timeout(now, group);
+            }
             if joined.group.poll_timeout().is_some_and(|at| at <= now) {
                 for neighbor in joined.group.neighbors() {
                     let info = self.endpoint.session(neighbor.session);

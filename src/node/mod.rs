@@ -10,12 +10,15 @@
 //! | `mod.rs` | the public face |
 //! | `dispatch.rs` | endpoint events to connection and groups |
 //! | `actions.rs` | what connection and groups ask for, to the endpoint |
+//! | `guest.rs` | applications that act in a group |
 //! | `search.rs` | who was looked for, and in vain |
 
 mod actions;
 mod dispatch;
+mod guest;
 mod search;
 
+pub use guest::Guest;
 pub use search::{MAX_MET, MAX_UNREACHED, Search};
 
 use crate::crypto::{Epd, Fingerprint, Identity};
@@ -146,6 +149,8 @@ struct Joined {
     server_flow: Option<FlowId>,
     flows: HashMap<(SessionId, FlowKind), FlowId>,
     released: HashSet<SessionId>,
+    /// Takes the group's events.
+    guest: Option<Box<dyn Guest>>,
 }
 
 /// Who takes the messages of a receiving flow.
@@ -268,19 +273,35 @@ impl Node {
 
     /// Joins a group with settings of its own. `near` and `server` are set by the node.
     pub fn join_with(&mut self, now: Time, config: GroupConfig) -> GroupHandle {
+        let handle = self.add_group(now, config, None);
+        self.join_at_server(now, handle);
+        self.pump(now);
+        handle
+    }
+
+    /// A group that is not joined at the server yet.
+    fn add_group(
+        &mut self,
+        now: Time,
+        config: GroupConfig,
+        guest: Option<Box<dyn Guest>>,
+    ) -> GroupHandle {
         let handle = GroupHandle(self.next_group);
         self.next_group += 1;
         let near = self.peer_id();
         let config = GroupConfig { near, server: self.server_address, ..config };
         let group = Group::new(config, now, self.random.next_u64());
-        let joined =
-            Joined { group, server_flow: None, flows: HashMap::new(), released: HashSet::new() };
+        let joined = Joined {
+            group,
+            server_flow: None,
+            flows: HashMap::new(),
+            released: HashSet::new(),
+            guest,
+        };
         self.groups.insert(handle, joined);
         for session in self.peers.keys().copied().collect::<Vec<_>>() {
             self.tell_group_of_session(now, handle, session);
         }
-        self.join_at_server(now, handle);
-        self.pump(now);
         handle
     }
 
@@ -369,7 +390,7 @@ impl Layer for Node {
     }
 
     fn poll_own_timeout(&self) -> Option<Time> {
-        let groups = self.groups.values().filter_map(|joined| joined.group.poll_timeout());
+        let groups = self.groups.values().filter_map(Joined::poll_timeout);
         let attempts = self.attempts.values().map(|&(_, at)| at);
         let server = match &self.server {
             Server::Opening { since, .. } => Some(*since + self.config.server_timeout),
