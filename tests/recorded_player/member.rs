@@ -6,10 +6,8 @@ use super::rules::Judge;
 use super::session::{ANSWER, Verdict};
 use bytes::Bytes;
 use rtmfp::crypto::Fingerprint;
-use rtmfp::group::GroupSpec;
-use rtmfp::group::message::{
-    FlowKind, Hello, MembershipMessage, Proof, ReplicationMessage, Report,
-};
+use rtmfp::group::message::{Hello, MembershipMessage, Proof, ReplicationMessage, Report};
+use rtmfp::group::{FlowKind, GroupSpec};
 use rtmfp::range::IndexSet;
 use rtmfp::transport::Time;
 use rtmfp::wire::Origin;

@@ -14,8 +14,7 @@ mod world;
 
 use rand_core::Rng;
 use rtmfp::crypto::{Epd, Fingerprint, KeyStyle};
-use rtmfp::group::message::Report;
-use rtmfp::group::message::report::Record;
+use rtmfp::group::message::{Record, Report};
 use rtmfp::sim::{NodeId, SeededRandom, Tapped};
 use rtmfp::transport::{Introduction, Path};
 use rtmfp::wire::chunk::{InitiatorHello, Redirect, ResponderHello};

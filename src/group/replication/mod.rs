@@ -8,11 +8,13 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `mod` | the two sets, what is announced, incoming messages |
+//! | [`message`] | the messages of the flow `GR 15` |
 //! | `fetch` | which index to ask whom, answers, overdue answers |
 //! | `serve` | whom to serve, requests of neighbours |
 //! | `neighbor`, `window`, `rarity` | one neighbour; requests in flight; holders by index |
 
 mod fetch;
+pub(super) mod message;
 mod neighbor;
 mod rarity;
 mod serve;
@@ -20,12 +22,12 @@ mod spread;
 mod window;
 
 use super::event::GroupEvent;
-use super::message::{RangeList, ReplicationMessage};
 use super::rng::Rng;
 use crate::crypto::Fingerprint;
 use crate::range::{IndexSet, RangeError};
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
+use message::{RangeList, ReplicationMessage};
 use neighbor::{Neighbor, Serving};
 use rarity::Rarity;
 use std::collections::{BTreeMap, VecDeque};
@@ -438,6 +440,3 @@ impl Replication {
         self.neighbors.keys().copied().collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

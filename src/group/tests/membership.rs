@@ -1,5 +1,5 @@
 use super::net::{Net, address, peer, server, spec};
-use crate::group::message::report::Record;
+use crate::group::message::Record;
 use crate::group::message::{MembershipMessage, Report};
 use crate::group::{FlowKind, GroupEvent, GroupSpecBuilder, ReceiveMode};
 use crate::wire::{Address, Origin};

@@ -1,12 +1,12 @@
 //! Who should be whose neighbour, and what a node concludes from its place on the ring. Pure
 //! functions, as observed from Flash Player (`protocol-notes/netgroup-membership.md`, topology).
 
-use super::GroupAddress;
+use crate::group::GroupAddress;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Up to this many other members a group is a full mesh.
-pub const FULL_MESH: usize = 13;
+pub(in crate::group) const FULL_MESH: usize = 13;
 
 /// Members wanted next above and next below on the ring, each.
 const ADJACENT: usize = 3;
@@ -16,11 +16,11 @@ const NEARBY: usize = 6;
 
 /// A member as the choosing node knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
+pub(in crate::group) struct Candidate {
     /// Its group address.
-    pub address: GroupAddress,
+    pub(super) address: GroupAddress,
     /// Its round-trip time as the choosing node measured it, if there is a session.
-    pub rtt: Option<Duration>,
+    pub(super) rtt: Option<Duration>,
 }
 
 /// Which of `members` the member at `x` should have as neighbours: positions in the slice.
@@ -29,7 +29,11 @@ pub struct Candidate {
 /// to `x + 2^(256-k)` for k = 1, 2, 3, …, the six with the lowest round-trip time (equal times: those
 /// nearest to the opposite side of the ring), and one at random (`random` is any number).
 /// `members` should not contain `x` itself nor, in a list for someone else, the choosing node.
-pub fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BTreeSet<usize> {
+pub(in crate::group) fn wanted(
+    x: &GroupAddress,
+    members: &[Candidate],
+    random: u64,
+) -> BTreeSet<usize> {
     if members.len() <= FULL_MESH {
         return (0..members.len()).collect();
     }
@@ -65,7 +69,10 @@ pub fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BTreeSet<
 
 /// How many members the group has, this node included, judged by how densely `neighbors` (the
 /// connected ones) stand around `own`. Exactly Flash's `estimatedMemberCount`.
-pub fn estimated_member_count(own: &GroupAddress, neighbors: &[GroupAddress]) -> f64 {
+pub(in crate::group) fn estimated_member_count(
+    own: &GroupAddress,
+    neighbors: &[GroupAddress],
+) -> f64 {
     let mut order = neighbors.to_vec();
     order.sort_by_key(|n| own.clockwise_to(n));
     match order.as_slice() {
@@ -81,7 +88,7 @@ pub fn estimated_member_count(own: &GroupAddress, neighbors: &[GroupAddress]) ->
 /// responsible: Flash's `localCoverageFrom` and `localCoverageTo`.
 ///
 /// `nearest` are the neighbours in that mode. In mode EXACT both limits are the own address.
-pub fn local_coverage(
+pub(in crate::group) fn local_coverage(
     own: &GroupAddress,
     nearest: &[GroupAddress],
 ) -> (GroupAddress, GroupAddress) {

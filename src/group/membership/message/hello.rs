@@ -107,8 +107,8 @@ fn parse_group_id(text: &[u8]) -> Result<GroupId, WireError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MembershipMessage;
     use super::*;
-    use crate::group::message::MembershipMessage;
 
     fn nonce(key: &[u8], data: &[u8]) -> [u8; 32] {
         Hmac::<Sha256>::new_from_slice(key)

@@ -1,6 +1,15 @@
 //! Sessions and relations: hello, acceptance, messages, loss.
 
-use super::*;
+use super::message::{Hello, MembershipMessage, Proof};
+use super::session::{Link, Relation};
+use crate::crypto::Fingerprint;
+use crate::group::{
+    FlowKind, Group, GroupAction, GroupAddress, GroupEvent, HelloVerdict, OpenVerdict,
+};
+use crate::transport::{FlowId, SessionId, Time};
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Two sessions to the same member that were opened within this time were opened by both ends at once.
 const GLARE: Duration = Duration::from_secs(5);
@@ -210,7 +219,7 @@ impl Group {
     }
 
     /// Connects to a member, in an existing session if there is one.
-    pub(super) fn connect(&mut self, now: Time, peer: Fingerprint) {
+    pub(in crate::group) fn connect(&mut self, now: Time, peer: Fingerprint) {
         let full = self.relations() >= self.config.max_neighbors;
         if full || self.shunned.contains(&peer) {
             return;
@@ -337,14 +346,14 @@ impl Group {
         self.lose(now, if keep_new { twin } else { session }, Loss::Neighbor);
     }
 
-    pub(super) fn send_report(&mut self, now: Time, session: SessionId, ask: bool) {
+    pub(in crate::group) fn send_report(&mut self, now: Time, session: SessionId, ask: bool) {
         let Some(link) = self.links.get(&session) else { return };
         let report = self.report_for(now, link, ask);
         self.send_membership(session, &MembershipMessage::Report(report));
     }
 
     /// Ends the relation in a session, if there is one.
-    pub(super) fn lose(&mut self, now: Time, session: SessionId, loss: Loss) {
+    pub(in crate::group) fn lose(&mut self, now: Time, session: SessionId, loss: Loss) {
         let Some(link) = self.links.get_mut(&session) else { return };
         let Some(relation) = link.relation.take() else { return };
         link.idle_since = now;
@@ -363,18 +372,18 @@ impl Group {
         self.flush();
     }
 
-    pub(super) fn has_relation(&self, peer: &Fingerprint) -> bool {
+    pub(in crate::group) fn has_relation(&self, peer: &Fingerprint) -> bool {
         self.links.values().any(|l| l.peer == *peer && l.relation.is_some())
     }
 
-    pub(super) fn relations(&self) -> usize {
+    pub(in crate::group) fn relations(&self) -> usize {
         self.links.values().filter(|l| l.relation.is_some()).count()
     }
 }
 
 /// How a relation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Loss {
+pub(in crate::group) enum Loss {
     /// The session lives on: our flows are finished.
     Neighbor,
     /// The session is gone, and the flows with it.

@@ -1,7 +1,7 @@
 //! Who is known to be in the group, and where.
 
-use super::GroupAddress;
 use crate::crypto::Fingerprint;
+use crate::group::GroupAddress;
 use crate::transport::{FarAddress, NamedBy, SessionId, Time};
 use crate::wire::{Address, Origin};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Knowledge older than this is worth nothing, in seconds.
-pub(super) const MAX_AGE: u64 = 300;
+pub(in crate::group) const MAX_AGE: u64 = 300;
 
 /// An attempt to connect that has not come to an end by now has been forgotten by the owner.
 const ATTEMPT: Duration = Duration::from_secs(120);
@@ -19,14 +19,14 @@ const MAX_REPORTED: usize = 3;
 
 /// A member, connected or not.
 #[derive(Debug, Clone)]
-pub(super) struct Member {
-    pub(super) address: GroupAddress,
+pub(in crate::group) struct Member {
+    pub(in crate::group) address: GroupAddress,
     /// Where this node had a session with it, the last time.
-    pub(super) met_at: Option<SocketAddr>,
+    pub(in crate::group) met_at: Option<SocketAddr>,
     /// It says that this node's server can introduce it.
-    pub(super) shares_server: bool,
+    pub(in crate::group) shares_server: bool,
     /// The server introduced it.
-    pub(super) introduced: bool,
+    pub(in crate::group) introduced: bool,
     reported: Option<Reported>,
     attempt: Option<Time>,
     age: u64,
@@ -46,17 +46,17 @@ impl Member {
     }
 
     /// Seconds since someone heard from it.
-    pub(super) fn age(&self, now: Time) -> u64 {
+    pub(in crate::group) fn age(&self, now: Time) -> u64 {
         self.age.saturating_add(now.since(self.as_of).as_secs())
     }
 
     /// True if this node or the server had to do with it, so that it exists.
-    pub(super) const fn is_known_first_hand(&self) -> bool {
+    pub(in crate::group) const fn is_known_first_hand(&self) -> bool {
         self.met_at.is_some() || self.introduced
     }
 
     /// Where to try it, each with who says so: where it was met, then where it is reported to be.
-    pub(super) fn direct_addresses(&self) -> Vec<FarAddress> {
+    pub(in crate::group) fn direct_addresses(&self) -> Vec<FarAddress> {
         let before = self.met_at.map(|address| FarAddress { address, named_by: NamedBy::Before });
         let reported = self.reported.iter().flat_map(|reported| {
             let named_by = NamedBy::Session(reported.by);
@@ -67,7 +67,7 @@ impl Member {
     }
 
     /// Who has reported it, if nothing else is known of it.
-    pub(super) fn only_reported_by(&self) -> Option<SessionId> {
+    pub(in crate::group) fn only_reported_by(&self) -> Option<SessionId> {
         let reported = self.reported.as_ref().filter(|_| !self.is_known_first_hand())?;
         Some(reported.by)
     }
@@ -75,30 +75,30 @@ impl Member {
 
 /// The known members, without this node.
 #[derive(Debug)]
-pub(super) struct Members {
+pub(in crate::group) struct Members {
     map: BTreeMap<Fingerprint, Member>,
     max: usize,
 }
 
 impl Members {
-    pub(super) fn new(max: usize) -> Self {
+    pub(in crate::group) fn new(max: usize) -> Self {
         Self { map: BTreeMap::new(), max }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::group) fn len(&self) -> usize {
         self.map.len()
     }
 
-    pub(super) fn get(&self, peer: &Fingerprint) -> Option<&Member> {
+    pub(in crate::group) fn get(&self, peer: &Fingerprint) -> Option<&Member> {
         self.map.get(peer)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Member)> {
+    pub(in crate::group) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Member)> {
         self.map.iter()
     }
 
     /// The server or a groupspec names a member. Known addresses stay.
-    pub(super) fn introduce(&mut self, now: Time, peer: Fingerprint) {
+    pub(in crate::group) fn introduce(&mut self, now: Time, peer: Fingerprint) {
         if !self.map.contains_key(&peer) && self.map.len() >= self.max {
             self.forget_oldest(now);
         }
@@ -108,21 +108,21 @@ impl Members {
     }
 
     /// A neighbour speaks for itself, in a session with `address`.
-    pub(super) fn hear(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
+    pub(in crate::group) fn hear(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
         let member = self.entry(now, peer);
         (member.age, member.as_of) = (0, now);
         member.met_at = Some(address);
     }
 
     /// There is a session with a member that is known, with `address`.
-    pub(super) fn meet(&mut self, peer: &Fingerprint, address: SocketAddr) {
+    pub(in crate::group) fn meet(&mut self, peer: &Fingerprint, address: SocketAddr) {
         if let Some(member) = self.map.get_mut(peer) {
             member.met_at = Some(address);
         }
     }
 
     /// A neighbour says whether the server can introduce it.
-    pub(super) fn set_shares_server(&mut self, peer: &Fingerprint, shares_server: bool) {
+    pub(in crate::group) fn set_shares_server(&mut self, peer: &Fingerprint, shares_server: bool) {
         if let Some(member) = self.map.get_mut(peer) {
             member.shares_server = shares_server;
         }
@@ -130,7 +130,7 @@ impl Members {
 
     /// A neighbour reports a member in the session `by`. Ignored if it is too old, not newer than
     /// what is known, or if the table is full.
-    pub(super) fn learn(
+    pub(in crate::group) fn learn(
         &mut self,
         now: Time,
         peer: Fingerprint,
@@ -157,7 +157,7 @@ impl Members {
     }
 
     /// Whether to try to connect now; takes note that it is being tried.
-    pub(super) fn begin_attempt(&mut self, now: Time, peer: &Fingerprint) -> bool {
+    pub(in crate::group) fn begin_attempt(&mut self, now: Time, peer: &Fingerprint) -> bool {
         let Some(member) = self.map.get_mut(peer) else { return false };
         let pending = member.attempt.is_some_and(|at| now.since(at) < ATTEMPT);
         if !pending {
@@ -166,14 +166,14 @@ impl Members {
         !pending
     }
 
-    pub(super) fn end_attempt(&mut self, peer: &Fingerprint) {
+    pub(in crate::group) fn end_attempt(&mut self, peer: &Fingerprint) {
         if let Some(member) = self.map.get_mut(peer) {
             member.attempt = None;
         }
     }
 
     /// Forgets who has not been heard of for long, except `keep`.
-    pub(super) fn expire(&mut self, now: Time, keep: impl Fn(&Fingerprint) -> bool) {
+    pub(in crate::group) fn expire(&mut self, now: Time, keep: impl Fn(&Fingerprint) -> bool) {
         self.map.retain(|peer, member| member.age(now) < MAX_AGE || keep(peer));
     }
 
@@ -197,7 +197,7 @@ impl Members {
 }
 
 /// Whether a packet can be sent there at all.
-pub(super) fn is_plausible(address: &SocketAddr) -> bool {
+pub(in crate::group) fn is_plausible(address: &SocketAddr) -> bool {
     let ip = address.ip();
     let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
     address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast

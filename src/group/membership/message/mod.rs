@@ -1,8 +1,14 @@
 //! Messages of the `GR 1C` flow: the relation between two members.
 
-use super::{Hello, Report, split_type};
+mod hello;
+mod report;
+
+pub use hello::{Hello, Proof};
+pub use report::{MAX_ADDRESSES, MAX_REPORT, Record, Report};
+
 use crate::crypto::Fingerprint;
 use crate::group::GroupId;
+use crate::group::feature::split_type;
 use crate::wire::WireError;
 use bytes::Bytes;
 

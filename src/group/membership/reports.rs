@@ -1,11 +1,11 @@
 //! What our reports say, and what we take from those of others.
 
-use super::engine::Group;
-use super::link::Link;
 use super::members::{MAX_AGE, Member, is_plausible};
-use super::message::report::{MAX_REPORT, Record, Report};
+use super::message::{MAX_REPORT, Record, Report};
+use super::session::Link;
 use super::topology::{self, Candidate, FULL_MESH};
 use crate::crypto::Fingerprint;
+use crate::group::{Group, GroupAddress};
 use crate::transport::{SessionId, Time};
 use crate::wire::{Address, Origin};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ impl Group {
     /// Only what this node knows itself is passed on: members that it has met, where it has met
     /// them, and those that the server has introduced. One neighbour's word that somebody is at an
     /// address must not make the whole group send there.
-    pub(super) fn report_for(&self, now: Time, link: &Link, ask: bool) -> Report {
+    pub(in crate::group) fn report_for(&self, now: Time, link: &Link, ask: bool) -> Report {
         let receiver = Address::new(link.far_address, Origin::Reflexive);
         let own = self.own_addresses().into_iter().map(|a| Address::new(a, Origin::Reflexive));
         let server = self.config.server.map(|a| Address::new(a, Origin::Relay));
@@ -41,7 +41,7 @@ impl Group {
     }
 
     /// Takes in a neighbour's report, which came in `session`.
-    pub(super) fn learn_from(&mut self, now: Time, session: SessionId, report: &Report) {
+    pub(in crate::group) fn learn_from(&mut self, now: Time, session: SessionId, report: &Report) {
         let Some(link) = self.links.get_mut(&session) else { return };
         link.sees_us_at = report.receiver_address().map(|a| a.socket).filter(is_plausible);
         let (from, address) = (link.peer, link.far_address);
@@ -57,7 +57,7 @@ impl Group {
     }
 
     /// The members that this node wants as neighbours.
-    pub(super) fn wanted_by_us(&self, now: Time) -> Vec<Fingerprint> {
+    pub(in crate::group) fn wanted_by_us(&self, now: Time) -> Vec<Fingerprint> {
         let near = self.config.near;
         let all: Vec<_> = self.fresh(now).filter(|(p, _)| **p != near).map(|(p, _)| *p).collect();
         self.choose(&self.address, &all)
@@ -74,7 +74,7 @@ impl Group {
         }
     }
 
-    fn choose(&self, x: &super::GroupAddress, peers: &[Fingerprint]) -> Vec<Fingerprint> {
+    fn choose(&self, x: &GroupAddress, peers: &[Fingerprint]) -> Vec<Fingerprint> {
         let candidate = |peer: &Fingerprint| Candidate {
             address: self.members.get(peer).map_or(*x, |m| m.address),
             rtt: self.rtt_of(peer),
@@ -117,7 +117,7 @@ impl Group {
         own.into_iter().take(MAX_OWN_ADDRESSES).map(|(_, own)| own).collect()
     }
 
-    pub(super) fn session_of(&self, peer: &Fingerprint) -> Option<SessionId> {
+    pub(in crate::group) fn session_of(&self, peer: &Fingerprint) -> Option<SessionId> {
         self.links.iter().rfind(|(_, l)| l.peer == *peer).map(|(&session, _)| session)
     }
 }

@@ -1,23 +1,7 @@
-//! Messages of the group flows. No RTMP header and no timestamp: a type byte, then the body.
-//!
-//! | flow metadata | file | content |
-//! | --- | --- | --- |
-//! | `GR 1C` | [`membership`], [`hello`], [`report`] | the relation between two members |
-//! | `GR 15` | [`replication`], [`range_list`] | object replication |
-//!
-//! Parsing never panics and keeps unknown types and options, so that re-encoding is lossless.
-
-pub mod hello;
-pub mod membership;
-pub mod range_list;
-pub mod replication;
-pub mod report;
-
-pub use hello::{Hello, Proof};
-pub use membership::{MembershipMessage, ReceiveMode};
-pub use range_list::RangeList;
-pub use replication::ReplicationMessage;
-pub use report::{Record, Report};
+//! What the capabilities of a group have in common: the kinds of flows that two members have with
+//! each other, and the form of the messages on them. No RTMP header and no timestamp: a type byte,
+//! then the body. Parsing never panics and keeps unknown types and options, so that re-encoding is
+//! lossless.
 
 use crate::wire::{Reason, WireError};
 
@@ -83,7 +67,10 @@ impl FlowKind {
 }
 
 /// Splits the type byte off a message.
-fn split_type<'a>(field: &'static str, message: &'a [u8]) -> Result<(u8, &'a [u8]), WireError> {
+pub(super) fn split_type<'a>(
+    field: &'static str,
+    message: &'a [u8],
+) -> Result<(u8, &'a [u8]), WireError> {
     let (&kind, body) = message.split_first().ok_or(WireError::new(field, 0, Reason::Truncated))?;
     Ok((kind, body))
 }

@@ -1,10 +1,13 @@
 //! Maintenance: reports, connection attempts, forgetting.
 
-use super::relation::Loss;
-use super::*;
+use super::inputs::Loss;
+use super::session::Link;
+use crate::group::{Group, GroupAction};
+use crate::transport::{SessionId, Time};
+use std::time::Duration;
 
 /// The first tick after joining.
-pub(super) const FIRST: Duration = Duration::from_secs(15);
+pub(in crate::group) const FIRST: Duration = Duration::from_secs(15);
 
 /// The clock of which a tick skips up to three beats.
 const BEAT: Duration = Duration::from_secs(5);
@@ -21,7 +24,7 @@ const MAX_ATTEMPTS: usize = 16;
 
 impl Group {
     /// One report to one neighbour, and attempts to connect to wanted members.
-    pub(super) fn tick(&mut self, now: Time) {
+    pub(in crate::group) fn tick(&mut self, now: Time) {
         self.tick_at = now + BEAT * (1 + self.rng.below(MAX_BEATS) as u32);
         self.give_up_hellos(now);
         self.forget(now);

@@ -1,6 +1,10 @@
 //! Messages of the `GR 15` flow: have, want and give objects.
 
-use super::{RangeList, split_type};
+mod range_list;
+
+pub use range_list::{MAX_LIST_RANGES, RangeList};
+
+use crate::group::feature::split_type;
 use crate::wire::{Reason, WireError, vlu};
 use bytes::Bytes;
 
