@@ -84,6 +84,17 @@ fn lossy() {
 }
 
 #[test]
+fn demo_path() {
+    let fields = ["cpu_s_per_gib", "seconds", "wire_per_payload", "threads", "sockets"];
+    let line = figures("demo-path --receivers 2 --size 1MiB", &fields);
+    assert!(line["wire_per_payload"].as_f64().unwrap() > 1.0, "{line}");
+    if cfg!(target_os = "linux") {
+        let members = 4.0;
+        assert!(line["sockets"].as_f64().unwrap() >= members, "{line}");
+    }
+}
+
+#[test]
 fn the_key_log_has_each_session_and_nobody_else_reads_it() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("keys");
@@ -107,6 +118,7 @@ fn mistakes_are_told() {
         ("bulk --mode rot13", 2, "possible values: hmac-sseq, checksum"),
         ("handshakes --group 3", 2, "there are 2, 5, 14 and 16"),
         ("lossy --loss 2", 2, "a probability from 0 to 0.9"),
+        ("demo-path --size 2MB", 2, "1 byte to 64GiB are possible"),
         ("sleep", 2, "unrecognized subcommand"),
         ("bulk --keylog /nonexistent/keys", 1, "cannot write the key log /nonexistent/keys"),
     ] {

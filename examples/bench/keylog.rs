@@ -25,6 +25,11 @@ impl KeyLog {
         self.0.is_some()
     }
 
+    /// The file, for what writes into it by itself.
+    pub(crate) fn file(&self) -> Option<KeyLogFile> {
+        self.0.clone()
+    }
+
     /// Adds the secret of an open session.
     pub(crate) fn add(&self, endpoint: &Endpoint, session: SessionId) {
         if let Some(file) = &self.0 {

@@ -1,5 +1,5 @@
 //! Measures the transport: [`Endpoint`](rtmfp::transport::Endpoint)s under the
-//! [`driver`](rtmfp::driver), in two processes on this machine.
+//! [`driver`](rtmfp::driver), in two processes on this machine; and a file's way to many receivers.
 //!
 //! ```text
 //! $ cargo run --release --example bench -- bulk --mode hmac-sseq
@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | `flood` | the works `bulk` and `messages`: as much as one flow takes |
 //! | `pingpong`, `handshakes`, `idle`, `lossy` | the works of these names |
+//! | `demo_path` | the work `demo-path`: what `rtmfp demo` does |
 //! | `link` | the link of `lossy`: loss, delay, rate |
 //! | `party` | an endpoint as a service of the driver, with an application in it |
 //! | `swarm` | thousands of endpoints on a few sockets, each with one session |
@@ -23,6 +24,7 @@
 //! | `keylog` | the secrets of the sessions, on demand |
 #![expect(clippy::disallowed_methods, reason = "a program that measures time on real sockets")]
 
+mod demo_path;
 mod flood;
 mod handshakes;
 mod idle;
@@ -91,6 +93,8 @@ enum Work {
     Idle(idle::Idle),
     /// A bulk transfer through an emulated link with loss and delay: throughput
     Lossy(lossy::Lossy),
+    /// A file from one provider to many receivers: CPU time per GiB delivered, threads, sockets
+    DemoPath(demo_path::DemoPath),
     /// Every work with its defaults, one table (takes some minutes)
     All,
     /// The other process; starts itself
@@ -142,13 +146,14 @@ async fn one(work: &Work, common: &Common, keylog: &KeyLog) -> anyhow::Result<Re
         Work::Handshakes(args) => args.run(common, keylog).await,
         Work::Idle(args) => args.run(common, keylog).await,
         Work::Lossy(args) => args.run(common, keylog).await,
+        Work::DemoPath(args) => args.run(common, keylog).await,
         Work::All | Work::Peer(_) => unreachable!("no work of its own"),
     }
 }
 
 /// Every work as its defaults say, and the works that have variants in all of them.
 async fn all(common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
-    const WORKS: [&str; 10] = [
+    const WORKS: [&str; 12] = [
         "bulk --mode hmac-sseq",
         "bulk --mode checksum",
         "messages --size 100",
@@ -159,6 +164,8 @@ async fn all(common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
         "idle --sessions 10000",
         "lossy --loss 0.01",
         "lossy --loss 0",
+        "demo-path --receivers 10",
+        "demo-path --receivers 20",
     ];
     let mut reports: Vec<Report> = Vec::new();
     for line in WORKS {

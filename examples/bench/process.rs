@@ -15,6 +15,21 @@ pub(crate) fn cpu_seconds() -> f64 {
     f64::NAN
 }
 
+/// Threads of this process; 0 where that is not known.
+pub(crate) fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// Open sockets of this process; 0 where that is not known.
+pub(crate) fn sockets() -> usize {
+    let Ok(files) = std::fs::read_dir("/proc/self/fd") else { return 0 };
+    let is_socket = |file: &std::fs::DirEntry| {
+        let target = std::fs::read_link(file.path());
+        target.is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+    };
+    files.flatten().filter(is_socket).count()
+}
+
 /// Resident memory of this process in bytes.
 pub(crate) fn resident_bytes() -> anyhow::Result<u64> {
     if !cfg!(target_os = "linux") {
