@@ -136,7 +136,9 @@ pub enum Event {
         /// The sending flow.
         flow: FlowId,
     },
-    /// A flow whose queue was filled beyond its low-water mark has room again.
+    /// A flow whose queue was filled beyond its low-water mark has room again: for the message that
+    /// was refused last, if there was one, and at least for half of
+    /// [`Config::max_send_queue`](super::Config).
     Writable {
         /// In which session.
         session: SessionId,

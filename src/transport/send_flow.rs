@@ -18,7 +18,8 @@ use std::time::Duration;
 pub const MAX_METADATA: usize = 512;
 /// What a receiver is taken to accept before its first acknowledgement, in bytes.
 const INITIAL_WINDOW: u64 = 65_536;
-/// Below this many queued bytes a flow that was fuller is reported writable.
+/// A flow whose queue was longer than this is reported writable when it has drained to this many
+/// bytes, unless a message was refused.
 const LOW_WATER: u64 = 65_536;
 /// First period between buffer probes (§3.6.2.9.1).
 const PROBE_INITIAL: Duration = Duration::from_secs(1);
@@ -83,7 +84,8 @@ pub(crate) struct SendFlow {
     /// Steps that acknowledgements have cost.
     #[cfg(test)]
     steps: u64,
-    report_writable: bool,
+    /// The owner waits for the queue to drain to this many bytes.
+    writable_at: Option<u64>,
     probe: Option<(Time, Duration)>,
 }
 
@@ -120,7 +122,7 @@ impl SendFlow {
             charged: 0,
             #[cfg(test)]
             steps: 0,
-            report_writable: false,
+            writable_at: None,
             probe: None,
         })
     }
@@ -138,7 +140,10 @@ impl SendFlow {
             return Err(SendError::NoFlow);
         }
         if self.queued > 0 && self.queued.saturating_add(message.len() as u64) > max_queue {
-            self.report_writable = true;
+            // Half is left, so that the path stays busy until more comes, or less if this message
+            // takes more.
+            let room = max_queue.saturating_sub(message.len() as u64);
+            self.writable_at = Some(room.min(max_queue / 2));
             return Err(SendError::Full);
         }
         let size = fragment_size.saturating_sub(self.startup_options.as_ref().map_or(0, Vec::len));
@@ -185,7 +190,7 @@ impl SendFlow {
     ) {
         self.queued += data.len() as u64 + FRAGMENT_OVERHEAD;
         if self.queued > LOW_WATER {
-            self.report_writable = true;
+            self.writable_at.get_or_insert(LOW_WATER);
         }
         self.queue.push_back(Fragment {
             data,
@@ -533,9 +538,8 @@ impl SendFlow {
 
     /// True once, when a fuller queue has drained.
     pub(crate) fn take_writable(&mut self) -> bool {
-        !self.closing
-            && self.queued <= LOW_WATER
-            && std::mem::replace(&mut self.report_writable, false)
+        let drained = self.writable_at.is_some_and(|mark| self.queued <= mark);
+        drained && !self.closing && self.writable_at.take().is_some()
     }
 
     /// True if everything up to the final sequence number is acknowledged.

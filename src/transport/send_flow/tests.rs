@@ -174,6 +174,31 @@ fn a_full_queue_says_so_and_reports_room() {
 }
 
 #[test]
+fn after_a_refusal_room_is_reported_while_half_of_the_queue_is_left() {
+    let mut flow = flow();
+    let push = |flow: &mut SendFlow, len: usize| {
+        let message = Bytes::from(vec![0; len]);
+        flow.push(Time::ZERO, message, MessageOptions::RELIABLE, 60_000, 1_000_000)
+    };
+    while push(&mut flow, 50_000).is_ok() {}
+    let mut out = Vec::new();
+    let mut acknowledge_until_writable = |flow: &mut SendFlow, from: u64| {
+        (from..100).find(|&sequence| {
+            flow.assemble(None, 1 << 20, sequence, &mut out);
+            ack(flow, sequence, &[]);
+            flow.take_writable()
+        })
+    };
+    let first = acknowledge_until_writable(&mut flow, 1).unwrap();
+    assert!((400_000..=500_000).contains(&flow.queued()), "{}", flow.queued());
+    // A message of more than half waits for the room that it takes.
+    assert_eq!(push(&mut flow, 900_000), Err(SendError::Full));
+    acknowledge_until_writable(&mut flow, first + 1);
+    assert!(flow.queued() <= 100_000 && flow.queued() > 0, "{}", flow.queued());
+    push(&mut flow, 900_000).unwrap();
+}
+
+#[test]
 fn a_gap_is_told_even_if_what_follows_turns_out_to_have_arrived() {
     let mut flow = flow();
     flow.startup_options = None;
