@@ -9,6 +9,7 @@
 //! | [`endpoint`] | every session of one certificate: startup, introductions, dispatch |
 //! | `session` | one session: keys, flows, timers, close, mobility |
 //! | `send_flow`, `recv_flow`, `held`, `sequence_set` | one flow in either direction |
+//! | `flow_action`, `flow_table` | what users of flows ask for, and carrying it out |
 //! | [`congestion`], `rtt` | how much and how soon |
 //! | `fragments` | packets in pieces |
 //! | `buckets` | budgets that refill, one for each key |
@@ -21,6 +22,8 @@ mod config;
 pub mod congestion;
 pub mod endpoint;
 mod event;
+mod flow_action;
+mod flow_table;
 pub(crate) mod fragments;
 mod held;
 mod id;
@@ -42,6 +45,8 @@ pub use endpoint::{Endpoint, Random, SESSION_ALLOWANCE, SessionRef};
 pub use event::{
     CloseReason, Event, FarAddress, Introduction, NamedBy, OpenError, OpenId, Role, SendError,
 };
+pub use flow_action::{FlowAction, FlowInput, FlowToken};
+pub use flow_table::{Addressed, FlowTable};
 pub use id::{FlowId, SessionId};
 pub use job::{Computed, Job};
 pub use machine::{Layer, Machine};

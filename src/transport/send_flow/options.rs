@@ -14,6 +14,13 @@ pub struct FlowOptions {
     pub time_critical: bool,
 }
 
+impl FlowOptions {
+    /// For messages that others wait for, such as commands.
+    pub const fn immediate(association: Option<FlowId>) -> Self {
+        Self { association, priority: Priority::Immediate, time_critical: false }
+    }
+}
+
 /// Sending order among the flows of a session; flows of equal priority take turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
