@@ -6,10 +6,10 @@ mod support;
 use rtmfp::crypto::{
     Certificate, Epd, Identity, IdentityConfig, Initiate, KeyingRandom, SessionKeys,
 };
-use rtmfp::flash::{Action, ClientConfig, ClientConnection, Uri};
+use rtmfp::flash::{ClientConfig, ClientConnection, Uri};
 use rtmfp::server::{Server, ServerConfig};
 use rtmfp::sim::SeededRandom;
-use rtmfp::transport::{SESSION_ALLOWANCE, Time};
+use rtmfp::transport::{FlowAction, SESSION_ALLOWANCE, Time};
 use rtmfp::wire::chunk::{
     FragmentControl, InitiatorHello, InitiatorKeying, NextUserData, OPTION_RETURN_ASSOCIATION,
     ResponderHello,
@@ -94,9 +94,8 @@ impl Stranger {
         let config = ClientConfig::default();
         let mut client = ClientConnection::connect(Time::ZERO, config, &uri, Vec::new()).unwrap();
         while let Some(action) = client.poll_action() {
-            if let Action::Send { message, .. } = action {
+            if let FlowAction::Send { message, .. } = action {
                 let options = metadata(b"TC\x04\x00");
-                let message = message.into_bytes();
                 self.send(&[Chunk::UserData(fragment(2, 1, &options, &message))]);
                 return;
             }

@@ -1,56 +1,9 @@
-//! What a connection asks of the session that carries it.
+//! What both ends of a connection have in common: the decision on a flow, and the event queue.
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
-use super::MessageBytes;
-use crate::transport::FlowId;
-
 /// The most events that wait for a consumer. Of more, the oldest is dropped and counted.
 pub const MAX_EVENTS: usize = 256;
-
-/// A sending flow of one connection: a name that the connection gives, before there is a
-/// [`FlowId`]. Unique within the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FlowToken(pub u32);
-
-/// Something to do on the session, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Open a sending flow.
-    OpenFlow {
-        /// Its name from now on.
-        token: FlowToken,
-        /// Its user metadata.
-        metadata: Bytes,
-        /// The receiving flow that it is the return flow of (RFC 7016 §2.3.11.1.2).
-        association: Option<FlowId>,
-    },
-    /// Send a message, reliably and in order.
-    Send {
-        /// On this flow.
-        flow: FlowToken,
-        /// The message.
-        message: MessageBytes,
-    },
-    /// Finish a sending flow; it may be finished or rejected already. If the final fragment is
-    /// empty, it must be abandoned: to Flash Player an empty fragment with the final flag alone is
-    /// an empty message, of which it dies.
-    FinishFlow {
-        /// This flow.
-        token: FlowToken,
-    },
-    /// Reject a receiving flow (RFC 7016 §3.6.3.7).
-    RejectFlow {
-        /// This flow.
-        flow: FlowId,
-        /// The exception code; RFC 7425 defines none but 0.
-        code: u64,
-    },
-    /// Close the session. Nothing follows.
-    CloseSession,
-}
 
 /// What to do with a flow that the far end opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

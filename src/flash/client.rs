@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::action::EventQueue;
 use super::control::Control;
 use super::{
-    Action, Body, Call, CallId, Command, FlashError, FlowDecision, FlowKind, FlowToken, Keepalive,
-    Message, Methods, ObjectEncoding, Responder, Uri, UserControl, peer_info,
+    Body, Call, CallId, Command, FlashError, FlowDecision, FlowKind, Keepalive, Message, Methods,
+    ObjectEncoding, Responder, Uri, UserControl, peer_info,
 };
 use crate::amf::{Member, Object, Value};
-use crate::transport::{FlowId, Time};
+use crate::transport::{FlowAction, FlowId, FlowToken, Time};
 
 /// The most flows that a server may have open to a client; more are rejected.
 pub const MAX_FLOWS: usize = 64;
@@ -242,7 +242,7 @@ impl ClientConnection {
     pub fn close(&mut self) {
         if self.state != State::Closed {
             self.state = State::Closed;
-            self.control.push(Action::CloseSession);
+            self.control.push(FlowAction::Close);
         }
     }
 
@@ -302,7 +302,7 @@ impl ClientConnection {
         if self.state == State::Closed {
             return;
         }
-        self.control.push(Action::FinishFlow { token });
+        self.control.push(FlowAction::Finish { token });
         if self.control.flow() == Some(token) {
             self.end("the server rejected the control flow");
         }
@@ -315,7 +315,7 @@ impl ClientConnection {
 
     /// What to do on the session next.
     #[must_use]
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<FlowAction> {
         self.control.poll_action()
     }
 
@@ -401,14 +401,14 @@ impl ClientConnection {
     fn fail(&mut self, failure: ConnectFailure) {
         self.state = State::Closed;
         self.events.push(ClientEvent::Failed(failure));
-        self.control.push(Action::CloseSession);
+        self.control.push(FlowAction::Close);
     }
 
     /// Ends the connection and its session.
     fn end(&mut self, why: &str) {
         if self.state != State::Closed {
             self.finish(why);
-            self.control.push(Action::CloseSession);
+            self.control.push(FlowAction::Close);
         }
     }
 

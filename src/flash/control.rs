@@ -7,16 +7,16 @@ use bytes::Bytes;
 
 use super::call::{MAX_CALLS, info};
 use super::{
-    Action, Body, Call, CallId, Command, FlashError, FlowKind, FlowToken, Message, Methods,
-    ObjectEncoding, Responder, UserControl,
+    Body, Call, CallId, Command, FlashError, FlowKind, Message, Methods, ObjectEncoding, Responder,
+    UserControl,
 };
 use crate::amf::Value;
-use crate::transport::{FlowId, Time};
+use crate::transport::{FlowAction, FlowId, FlowOptions, FlowToken, MessageOptions, Time};
 
 /// One end's control flow and what waits to be done.
 #[derive(Debug)]
 pub(super) struct Control {
-    actions: VecDeque<Action>,
+    actions: VecDeque<FlowAction>,
     started: Time,
     next_token: u32,
     flow: Option<FlowToken>,
@@ -40,11 +40,11 @@ impl Control {
         }
     }
 
-    pub(super) fn poll_action(&mut self) -> Option<Action> {
+    pub(super) fn poll_action(&mut self) -> Option<FlowAction> {
         self.actions.pop_front()
     }
 
-    pub(super) fn push(&mut self, action: Action) {
+    pub(super) fn push(&mut self, action: FlowAction) {
         self.actions.push_back(action);
     }
 
@@ -57,7 +57,8 @@ impl Control {
         let token = FlowToken(self.next_token);
         self.next_token += 1;
         let metadata = FlowKind::tc(stream).encode();
-        self.push(Action::OpenFlow { token, metadata, association });
+        let options = FlowOptions::immediate(association);
+        self.push(FlowAction::Open { token, metadata, options });
         token
     }
 
@@ -73,10 +74,10 @@ impl Control {
         }
     }
 
-    pub(super) fn send_on(&mut self, flow: FlowToken, now: Time, body: Body) {
+    pub(super) fn send_on(&mut self, token: FlowToken, now: Time, body: Body) {
         let timestamp = now.since(self.started).as_millis() as u32; // wraps, as it should
-        let message = Message::new(timestamp, body).encode();
-        self.push(Action::Send { flow, message });
+        let message = Message::new(timestamp, body).encode().into_bytes();
+        self.push(FlowAction::Send { token, message, options: MessageOptions::RELIABLE });
     }
 
     pub(super) fn send_command(&mut self, now: Time, command: &Command) -> Result<(), FlashError> {

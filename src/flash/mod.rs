@@ -1,8 +1,8 @@
 //! Flash communication on RTMFP (RFC 7425 §5): what the flows of a session say.
 //!
 //! Nothing here knows packets, sockets or clocks. A [`ClientConnection`] or [`ServerConnection`]
-//! is told what happened to the flows of one session, and says what to do in [`Action`]s and what
-//! it means in events. Drain both ([`ClientConnection::poll_action`], then
+//! takes what happens to the flows of one session, and returns
+//! [`FlowAction`](crate::transport::FlowAction)s to carry out, and events. Drain both ([`ClientConnection::poll_action`], then
 //! [`ClientConnection::poll_event`]) after every call.
 //!
 //! | file | RFC 7425 |
@@ -12,7 +12,7 @@
 //! | [`message`] | §5.1.2 RTMP messages on a flow |
 //! | [`user_control`] | §5.2, §5.3.4 User Control messages |
 //! | [`command`] | commands with AMF values |
-//! | [`action`] | what a connection asks of its session |
+//! | [`action`] | decisions on flows, event queue |
 //! | [`call`] | remote calls in both directions |
 //! | [`peer_info`] | §5.3.3 the addresses of a client |
 //! | `shared_object` | – remote shared objects, which are refused |
@@ -40,7 +40,7 @@ pub mod user_control;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, FlowDecision, FlowToken};
+pub use action::FlowDecision;
 pub use call::{Call, CallId, Methods, Responder};
 pub use client::{ClientConfig, ClientConnection, ClientEvent, ConnectFailure};
 pub use command::{Command, ObjectEncoding};

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use super::action::EventQueue;
 use super::control::Control;
 use super::{
-    Action, Body, Call, CallId, Command, FlashError, FlowDecision, FlowKind, FlowToken, Keepalive,
-    Message, Methods, ObjectEncoding, Responder, UserControl, peer_info, shared_object,
+    Body, Call, CallId, Command, FlashError, FlowDecision, FlowKind, Keepalive, Message, Methods,
+    ObjectEncoding, Responder, UserControl, peer_info, shared_object,
 };
 use crate::amf::Value;
-use crate::transport::{FlowId, Time};
+use crate::transport::{FlowAction, FlowId, FlowToken, Time};
 
 pub use request::{ConnectRequest, Rejection};
 pub use streams::MAX_STREAMS;
@@ -264,7 +264,7 @@ impl ServerConnection {
     pub fn close(&mut self) {
         if !matches!(self.state, State::Closed) {
             self.state = State::Closed;
-            self.control.push(Action::CloseSession);
+            self.control.push(FlowAction::Close);
         }
     }
 
@@ -347,7 +347,7 @@ impl ServerConnection {
             return;
         }
         self.streams.forget_flow(token);
-        self.control.push(Action::FinishFlow { token });
+        self.control.push(FlowAction::Finish { token });
         if self.control.flow() == Some(token) {
             self.end();
         }
@@ -360,7 +360,7 @@ impl ServerConnection {
 
     /// What to do on the session next.
     #[must_use]
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<FlowAction> {
         self.control.poll_action()
     }
 
@@ -460,7 +460,7 @@ impl ServerConnection {
                 self.streams.refuse_publish(&mut self.control, now, client, stream);
                 // Media would follow.
                 self.flows.remove(&flow);
-                self.control.push(Action::RejectFlow { flow, code: 0 });
+                self.control.push(FlowAction::Reject { flow, code: 0 });
             }
             "closeStream" => self.streams.stop(&mut self.control, stream),
             _ => {}
@@ -479,7 +479,7 @@ impl ServerConnection {
     fn end(&mut self) {
         if !matches!(self.state, State::Closed) {
             self.finish();
-            self.control.push(Action::CloseSession);
+            self.control.push(FlowAction::Close);
         }
     }
 

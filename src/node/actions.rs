@@ -1,10 +1,11 @@
 //! What the NetConnection and the groups ask for, to the endpoint.
 
 use super::*;
-use crate::flash::Action;
 use crate::flash::group_channel::SERVER_METADATA;
 use crate::group::GroupAction;
-use crate::transport::{FarAddress, FlowOptions, MessageOptions, NamedBy, Priority, SendError};
+use crate::transport::{
+    FarAddress, FlowAction, FlowOptions, FlowToken, MessageOptions, NamedBy, Priority,
+};
 use bytes::Bytes;
 
 impl Node {
@@ -15,39 +16,21 @@ impl Node {
             && let Some(action) = server.connection.poll_action()
         {
             busy = true;
-            self.connection_action(now, action);
+            let session = server.session;
+            self.execute(now, session, Owner::Connection, action);
         }
         busy
     }
 
-    fn connection_action(&mut self, now: Time, action: Action) {
-        let Server::Session(server) = &mut self.server else { return };
-        let session = server.session;
-        match action {
-            Action::OpenFlow { token, metadata, association } => {
-                let options = immediate(association);
-                if let Ok(flow) = self.endpoint.open_flow(session, &metadata, options) {
-                    server.flows.insert(token, flow);
-                    server.tokens.insert(flow, token);
-                    self.senders.insert((session, flow), Sender::Connection(token));
-                }
-            }
-            Action::Send { flow, message } => {
-                if let Some(&flow) = server.flows.get(&flow) {
-                    self.send(now, session, flow, message.into_bytes());
-                }
-            }
-            Action::FinishFlow { token } => {
-                if let Some(flow) = server.flows.remove(&token) {
-                    server.tokens.remove(&flow);
-                    let _ = self.endpoint.close_flow(session, flow);
-                }
-            }
-            Action::RejectFlow { flow, code } => {
-                let _ = self.endpoint.reject_flow(session, flow, code);
-            }
-            Action::CloseSession => self.endpoint.close(now, session),
-        }
+    /// Carries out what an owner of flows asks for.
+    pub(super) fn execute(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        owner: Owner,
+        action: FlowAction,
+    ) {
+        self.flows.execute(&mut self.endpoint, now, session, owner, action);
     }
 
     /// Carries out what the groups ask for. True if they asked for anything.
@@ -97,23 +80,27 @@ impl Node {
                 self.reach(now, peer, addresses, reported_by);
             }
             GroupAction::OpenFlow { session, kind, association } => {
-                self.open_group_flow(handle, session, kind, association);
+                if let Some(joined) = self.groups.get_mut(&handle) {
+                    joined.released.remove(&session);
+                }
+                let (token, metadata) = (token(kind), Bytes::copy_from_slice(&kind.metadata()));
+                let options =
+                    FlowOptions { association, priority: priority(kind), time_critical: false };
+                let open = FlowAction::Open { token, metadata, options };
+                self.execute(now, session, Owner::Group(handle), open);
             }
             GroupAction::Send { session, kind, message } => {
-                let flow = self.groups.get(&handle).and_then(|j| j.flows.get(&(session, kind)));
-                if let Some(&flow) = flow {
-                    self.send(now, session, flow, message);
-                }
+                let (token, options) = (token(kind), MessageOptions::RELIABLE);
+                let send = FlowAction::Send { token, message, options };
+                self.execute(now, session, Owner::Group(handle), send);
             }
             GroupAction::FinishFlow { session, kind } => {
-                let joined = self.groups.get_mut(&handle);
-                if let Some(flow) = joined.and_then(|j| j.flows.remove(&(session, kind))) {
-                    let _ = self.endpoint.close_flow(session, flow);
-                }
+                let end = FlowAction::Finish { token: token(kind) };
+                self.execute(now, session, Owner::Group(handle), end);
             }
             GroupAction::RejectFlow { session, flow, code } => {
-                self.receivers.remove(&(session, flow));
-                let _ = self.endpoint.reject_flow(session, flow, code);
+                let reject = FlowAction::Reject { flow, code };
+                self.execute(now, session, Owner::Group(handle), reject);
             }
             GroupAction::ReleaseSession { session } => self.release(now, handle, session),
         }
@@ -146,27 +133,6 @@ impl Node {
         self.attempts.insert(open, (peer, now + PEER_OPEN));
     }
 
-    fn open_group_flow(
-        &mut self,
-        handle: GroupHandle,
-        session: SessionId,
-        kind: FlowKind,
-        association: Option<FlowId>,
-    ) {
-        let priority = match kind {
-            FlowKind::Replication | FlowKind::MulticastData => Priority::Bulk,
-            FlowKind::Membership => Priority::Immediate,
-            _ => Priority::Routine,
-        };
-        let options = FlowOptions { association, priority, time_critical: false };
-        let Ok(flow) = self.endpoint.open_flow(session, &kind.metadata(), options) else { return };
-        self.senders.insert((session, flow), Sender::Group(handle, kind));
-        if let Some(joined) = self.groups.get_mut(&handle) {
-            joined.released.remove(&session);
-            joined.flows.insert((session, kind), flow);
-        }
-    }
-
     /// Closes a session for which no group has any use.
     fn release(&mut self, now: Time, handle: GroupHandle, session: SessionId) {
         if let Some(joined) = self.groups.get_mut(&handle) {
@@ -188,36 +154,41 @@ impl Node {
         let address = self.server_address;
         let Some(joined) = self.groups.get_mut(&handle) else { return };
         joined.group.set_server_address(address);
-        if joined.server_flow.is_some() || !joined.group.config().spec.server_channel_enabled() {
+        if joined.is_at_server || !joined.group.config().spec.server_channel_enabled() {
             return;
         }
+        joined.is_at_server = true;
         let message = joined.group.join_message();
-        let options = immediate(association);
-        let Ok(flow) = self.endpoint.open_flow(session, &SERVER_METADATA, options) else { return };
-        joined.server_flow = Some(flow);
-        self.senders.insert((session, flow), Sender::GroupServer(handle));
-        self.send(now, session, flow, message);
+        let (owner, token) = (Owner::GroupServer(handle), GROUP_SERVER);
+        let metadata = Bytes::from_static(&SERVER_METADATA);
+        let options = FlowOptions::immediate(association);
+        self.execute(now, session, owner, FlowAction::Open { token, metadata, options });
+        let options = MessageOptions::RELIABLE;
+        self.execute(now, session, owner, FlowAction::Send { token, message, options });
     }
 
     /// The NetConnection is gone, and with it the groups' `GC` flows.
     pub(super) fn forget_server_flows(&mut self) {
         for joined in self.groups.values_mut() {
-            joined.server_flow = None;
-        }
-    }
-
-    /// A far end that does not take what it is sent is closed: nothing is lost in silence.
-    fn send(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
-        let sent = self.endpoint.send(now, session, flow, message, MessageOptions::RELIABLE);
-        if let Err(error) = sent {
-            tracing::warn!(%session, %flow, %error, "message not sent");
-            if error == SendError::Full {
-                self.endpoint.close(now, session);
-            }
+            joined.is_at_server = false;
         }
     }
 }
 
-fn immediate(association: Option<FlowId>) -> FlowOptions {
-    FlowOptions { association, priority: Priority::Immediate, time_critical: false }
+/// A group's flow of this kind, of which a session has one at a time.
+pub(super) fn token(kind: FlowKind) -> FlowToken {
+    FlowToken(u32::from(kind.metadata()[2]))
+}
+
+/// The kind of the flow with this token.
+pub(super) fn kind(token: FlowToken) -> Option<FlowKind> {
+    FlowKind::from_metadata(&[b'G', b'R', token.0 as u8])
+}
+
+fn priority(kind: FlowKind) -> Priority {
+    match kind {
+        FlowKind::Replication | FlowKind::MulticastData => Priority::Bulk,
+        FlowKind::Membership => Priority::Immediate,
+        _ => Priority::Routine,
+    }
 }

@@ -5,7 +5,7 @@ use crate::flash::group_channel::ServerMessage;
 use crate::flash::{ClientEvent, FlowDecision, FlowKind as Metadata};
 use crate::group::message::MembershipMessage;
 use crate::group::{HelloVerdict, OpenVerdict};
-use crate::transport::{CloseReason, Event, Role};
+use crate::transport::{Addressed, CloseReason, Event, FlowInput, Role};
 use bytes::Bytes;
 
 impl Node {
@@ -15,6 +15,10 @@ impl Node {
             let mut busy = false;
             while let Some(event) = self.endpoint.poll_event() {
                 self.dispatch(now, event);
+                busy = true;
+            }
+            while let Some(addressed) = self.flows.poll_input() {
+                self.on_flow_input(now, addressed);
                 busy = true;
             }
             busy |= self.connection_actions(now);
@@ -45,10 +49,12 @@ impl Node {
             }
             Event::FlowFinished { session, flow } => self.on_flow_finished(now, session, flow),
             Event::FlowRejected { session, flow, exception } => {
-                self.on_flow_rejected(now, session, flow, exception);
+                self.flows.on_flow_rejected(session, flow, exception);
             }
-            Event::FlowDone { session, flow } => {
-                self.senders.remove(&(session, flow));
+            Event::FlowDone { session, flow } => self.flows.on_flow_done(session, flow),
+            Event::Gap { session, flow } => self.flows.on_gap(session, flow),
+            Event::Writable { session, flow } => {
+                self.flows.on_writable(&mut self.endpoint, now, session, flow);
             }
             Event::AddressChanged { session, address } => {
                 for joined in self.groups.values_mut() {
@@ -104,8 +110,6 @@ impl Node {
                     session,
                     uri: uri.clone(),
                     connection,
-                    flows: BTreeMap::new(),
-                    tokens: HashMap::new(),
                     since: now,
                 }));
             }
@@ -159,12 +163,13 @@ impl Node {
     }
 
     fn on_session_closed(&mut self, now: Time, session: SessionId, reason: CloseReason) {
-        self.receivers.retain(|(of, _), _| *of != session);
-        self.senders.retain(|(of, _), _| *of != session);
+        self.flows.on_session_closed(session);
+        for flow in self.unclaimed_of(session).collect::<Vec<_>>() {
+            self.unclaimed.remove(&(session, flow));
+        }
         if let Some(far) = self.peers.remove(&session) {
             for joined in self.groups.values_mut() {
                 let was_neighbor = joined.group.neighbors().iter().any(|n| n.session == session);
-                joined.flows.retain(|(of, _), _| *of != session);
                 joined.released.remove(&session);
                 joined.group.on_session_closed(now, session);
                 if was_neighbor && reason == CloseReason::Forgotten {
@@ -199,35 +204,37 @@ impl Node {
         metadata: &[u8],
         association: Option<FlowId>,
     ) {
-        let owner = association.and_then(|to| self.senders.get(&(session, to)).copied());
+        let associated = association.and_then(|to| self.flows.sender(session, to));
         let kind = FlowKind::from_metadata(metadata);
-        let accepted = match (Metadata::parse(metadata), owner) {
+        let accepted = match (Metadata::parse(metadata), associated) {
             (Some(Metadata::Tc { .. }), _) if self.is_server(session) => {
-                self.offer_to_connection(now, flow, metadata, owner)
+                self.offer_to_connection(now, flow, metadata, associated)
             }
-            (Some(Metadata::GroupServer), Some(Sender::GroupServer(handle))) => {
-                Some(Receiver::GroupServer(handle))
+            (Some(Metadata::GroupServer), Some((owner @ Owner::GroupServer(_), _))) => Some(owner),
+            (Some(Metadata::GroupPeer(_)), Some((Owner::Group(handle), to))) => {
+                kind.and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, to))
             }
-            (Some(Metadata::GroupPeer(_)), Some(Sender::Group(handle, associated))) => kind
-                .and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, associated)),
             (Some(Metadata::GroupPeer(_)), None) if kind == Some(FlowKind::Membership) => {
-                let waiting = self.receivers.iter().filter(|(_, r)| **r == Receiver::Unclaimed);
-                let (all, here) = waiting.fold((0, 0), |(all, here), (&(of, _), _)| {
-                    (all + 1, here + usize::from(of == session))
-                });
-                let room = all < MAX_UNCLAIMED && here < MAX_UNCLAIMED_OF_SESSION;
-                (association.is_none() && room).then_some(Receiver::Unclaimed)
+                let room = self.unclaimed.len() < MAX_UNCLAIMED
+                    && self.unclaimed_of(session).count() < MAX_UNCLAIMED_OF_SESSION;
+                if association.is_none() && room {
+                    self.unclaimed.insert((session, flow));
+                    return;
+                }
+                None
             }
             _ => None,
         };
         match accepted {
-            Some(receiver) => {
-                self.receivers.insert((session, flow), receiver);
-            }
-            None => {
-                let _ = self.endpoint.reject_flow(session, flow, 0);
-            }
+            Some(owner) => self.flows.accept(session, flow, owner),
+            None => self.flows.reject(&mut self.endpoint, session, flow, 0),
         }
+    }
+
+    /// Flows of a session whose hello has not come yet.
+    fn unclaimed_of(&self, session: SessionId) -> impl Iterator<Item = FlowId> {
+        let all = (session, FlowId(0))..=(session, FlowId(u64::MAX));
+        self.unclaimed.range(all).map(|&(_, flow)| flow)
     }
 
     fn offer_to_connection(
@@ -235,15 +242,15 @@ impl Node {
         now: Time,
         flow: FlowId,
         metadata: &[u8],
-        owner: Option<Sender>,
-    ) -> Option<Receiver> {
+        associated: Option<(Owner, FlowToken)>,
+    ) -> Option<Owner> {
         let Server::Session(server) = &mut self.server else { return None };
-        let token = match owner {
-            Some(Sender::Connection(token)) => Some(token),
+        let token = match associated {
+            Some((Owner::Connection, token)) => Some(token),
             _ => None,
         };
         match server.connection.on_flow_opened(now, flow, metadata, token) {
-            FlowDecision::Accept => Some(Receiver::Connection),
+            FlowDecision::Accept => Some(Owner::Connection),
             FlowDecision::Reject(_) => None,
         }
     }
@@ -255,36 +262,41 @@ impl Node {
         session: SessionId,
         flow: FlowId,
         kind: FlowKind,
-        associated: FlowKind,
-    ) -> Option<Receiver> {
+        associated: FlowToken,
+    ) -> Option<Owner> {
+        let associated = actions::kind(associated)?;
         let joined = self.groups.get_mut(&handle)?;
         match joined.group.on_flow_opened(now, session, flow, kind, associated) {
-            OpenVerdict::Accept => Some(Receiver::Group(handle)),
+            OpenVerdict::Accept => Some(Owner::Group(handle)),
             OpenVerdict::Reject(_) => None,
         }
     }
 
     fn on_message(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
-        let Some(&receiver) = self.receivers.get(&(session, flow)) else { return };
-        match receiver {
-            Receiver::Connection => {
+        let Some(owner) = self.flows.receiver(session, flow) else {
+            if self.unclaimed.remove(&(session, flow)) {
+                self.claim(now, session, flow, &message);
+            }
+            return;
+        };
+        match owner {
+            Owner::Connection => {
                 if let Server::Session(server) = &mut self.server {
                     server.connection.on_message(now, flow, &message);
                 }
                 self.connection_events(now);
             }
-            Receiver::GroupServer(handle) => {
+            Owner::GroupServer(handle) => {
                 if let Some(joined) = self.groups.get_mut(&handle) {
                     joined.group.on_server_message(now, &message);
                 }
                 self.doubt_introduced(now, &message);
             }
-            Receiver::Group(handle) => {
+            Owner::Group(handle) => {
                 if let Some(joined) = self.groups.get_mut(&handle) {
                     joined.group.on_message(now, session, flow, message);
                 }
             }
-            Receiver::Unclaimed => self.claim(now, session, flow, &message),
         }
     }
 
@@ -302,13 +314,13 @@ impl Node {
     /// A call of the server fails; a flow of a member is rejected.
     fn on_message_too_long(&mut self, now: Time, session: SessionId, flow: FlowId, head: &Bytes) {
         tracing::warn!(%session, %flow, "a message was longer than the limit and was dropped");
-        match (self.receivers.get(&(session, flow)), &mut self.server) {
-            (Some(Receiver::Connection), Server::Session(server)) => {
+        match (self.flows.receiver(session, flow), &mut self.server) {
+            (Some(Owner::Connection), Server::Session(server)) => {
                 server.connection.on_message_too_long(now, flow, head);
             }
             _ => {
-                let _ = self.endpoint.reject_flow(session, flow, 0);
                 self.on_flow_finished(now, session, flow);
+                self.flows.reject(&mut self.endpoint, session, flow, 0);
             }
         }
     }
@@ -322,61 +334,58 @@ impl Node {
             );
         match group {
             Some((handle, HelloVerdict::Accept)) => {
-                self.receivers.insert((session, flow), Receiver::Group(handle));
+                self.flows.accept(session, flow, Owner::Group(handle));
             }
-            Some((_, HelloVerdict::Reject(code))) => self.refuse(session, flow, code),
-            None => self.refuse(session, flow, 0),
+            Some((_, HelloVerdict::Reject(code))) => {
+                self.flows.reject(&mut self.endpoint, session, flow, code);
+            }
+            None => self.flows.reject(&mut self.endpoint, session, flow, 0),
         }
     }
 
-    fn refuse(&mut self, session: SessionId, flow: FlowId, code: u64) {
-        self.receivers.remove(&(session, flow));
-        let _ = self.endpoint.reject_flow(session, flow, code);
-    }
-
     fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
-        match self.receivers.remove(&(session, flow)) {
-            Some(Receiver::Connection) => {
+        self.unclaimed.remove(&(session, flow));
+        match self.flows.on_flow_finished(session, flow) {
+            Some(Owner::Connection) => {
                 if let Server::Session(server) = &mut self.server {
                     server.connection.on_flow_finished(flow);
                 }
                 self.connection_events(now);
             }
-            Some(Receiver::Group(handle)) => {
+            Some(Owner::Group(handle)) => {
                 if let Some(joined) = self.groups.get_mut(&handle) {
                     joined.group.on_flow_finished(now, session, flow);
                 }
             }
-            Some(Receiver::GroupServer(_) | Receiver::Unclaimed) | None => {}
+            Some(Owner::GroupServer(_)) | None => {}
         }
     }
 
-    fn on_flow_rejected(&mut self, now: Time, session: SessionId, flow: FlowId, exception: u64) {
-        match self.senders.get(&(session, flow)).copied() {
-            Some(Sender::Connection(token)) => {
+    /// Something happened to a flow.
+    fn on_flow_input(&mut self, now: Time, addressed: Addressed<Owner>) {
+        let Addressed { session, owner, input } = addressed;
+        let FlowInput::Rejected { token, code } = input else { return };
+        match owner {
+            Owner::Connection => {
                 if let Server::Session(server) = &mut self.server {
-                    server.connection.on_flow_rejected(token, exception);
+                    server.connection.on_flow_rejected(token, code);
                 }
                 self.connection_events(now);
             }
-            Some(Sender::Group(handle, kind)) => {
-                if let Some(joined) = self.groups.get_mut(&handle) {
-                    // A newer flow of the kind may have taken its place already.
-                    if joined.flows.get(&(session, kind)) == Some(&flow) {
-                        joined.flows.remove(&(session, kind));
-                        joined.group.on_flow_rejected(now, session, kind, exception);
-                    }
+            Owner::Group(handle) => {
+                let joined = self.groups.get_mut(&handle);
+                if let (Some(joined), Some(kind)) = (joined, actions::kind(token)) {
+                    joined.group.on_flow_rejected(now, session, kind, code);
                 }
             }
-            Some(Sender::GroupServer(handle)) => {
+            Owner::GroupServer(handle) => {
                 tracing::warn!("the server does not offer group membership");
-                self.search.unserved(handle);
                 if let Some(joined) = self.groups.get_mut(&handle) {
-                    joined.server_flow = None;
+                    self.search.unserved(handle);
+                    joined.is_at_server = false;
                     joined.group.on_server_rejected();
                 }
             }
-            None => {}
         }
     }
 

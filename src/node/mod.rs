@@ -22,13 +22,14 @@ pub use guest::Guest;
 pub use search::{MAX_MET, MAX_UNREACHED, Search};
 
 use crate::crypto::{Epd, Fingerprint, Identity};
-use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, FlowToken, Uri};
+use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, Uri};
 use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
 use crate::transport::{
-    Config, Endpoint, FlowId, Layer, MIN_KEEPALIVE, OpenError, OpenId, Random, SessionId, Time,
+    Config, Endpoint, FlowAction, FlowId, FlowTable, FlowToken, Layer, MIN_KEEPALIVE, OpenError,
+    OpenId, Random, SessionId, Time,
 };
 use crate::wire::Shown;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
@@ -41,6 +42,10 @@ const MAX_UNCLAIMED_OF_SESSION: usize = 16;
 const CONNECT_ANSWER: Duration = Duration::from_secs(30);
 /// How long opening a session to a member may take before it counts as failed.
 const PEER_OPEN: Duration = Duration::from_secs(30);
+/// Bytes that wait for a far end beyond [`Config::max_send_queue`]; with more its session is closed.
+const MAX_PARKED: u64 = 32 << 20;
+/// A group's `GC` flow: the only one of its owner.
+const GROUP_SERVER: FlowToken = FlowToken(0);
 
 /// Settings of a node.
 #[derive(Debug, Clone)]
@@ -138,38 +143,25 @@ struct ServerSession {
     session: SessionId,
     uri: Uri,
     connection: ClientConnection,
-    flows: BTreeMap<FlowToken, FlowId>,
-    tokens: HashMap<FlowId, FlowToken>,
     since: Time,
 }
 
 struct Joined {
     group: Group,
-    /// This node's `GC` flow, while the NetConnection is up.
-    server_flow: Option<FlowId>,
-    flows: HashMap<(SessionId, FlowKind), FlowId>,
+    /// This node's `GC` flow is open.
+    is_at_server: bool,
     released: HashSet<SessionId>,
     /// Takes the group's events.
     guest: Option<Box<dyn Guest>>,
 }
 
-/// Who takes the messages of a receiving flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Receiver {
+/// Whose flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
     Connection,
-    /// The server's half of a group's `GC` flow.
+    /// The `GC` flows of a group, to the server and from it.
     GroupServer(GroupHandle),
     Group(GroupHandle),
-    /// A `GR 1C` flow whose hello has not come yet.
-    Unclaimed,
-}
-
-/// Who writes to a sending flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sender {
-    Connection(FlowToken),
-    GroupServer(GroupHandle),
-    Group(GroupHandle, FlowKind),
 }
 
 /// A sans-IO peer; see the module's description.
@@ -187,8 +179,9 @@ pub struct Node {
     peers: HashMap<SessionId, Fingerprint>,
     /// Attempts to reach members, and when they count as failed.
     attempts: HashMap<OpenId, (Fingerprint, Time)>,
-    receivers: HashMap<(SessionId, FlowId), Receiver>,
-    senders: HashMap<(SessionId, FlowId), Sender>,
+    flows: FlowTable<Owner>,
+    /// `GR 1C` flows whose hello has not come yet.
+    unclaimed: BTreeSet<(SessionId, FlowId)>,
     events: VecDeque<NodeEvent>,
     search: search::SearchLog,
 }
@@ -208,8 +201,8 @@ impl Node {
             next_group: 0,
             peers: HashMap::new(),
             attempts: HashMap::new(),
-            receivers: HashMap::new(),
-            senders: HashMap::new(),
+            flows: FlowTable::new(MAX_PARKED),
+            unclaimed: BTreeSet::new(),
             events: VecDeque::new(),
             search: search::SearchLog::default(),
         }
@@ -291,13 +284,7 @@ impl Node {
         let near = self.peer_id();
         let config = GroupConfig { near, server: self.server_address, ..config };
         let group = Group::new(config, now, self.random.next_u64());
-        let joined = Joined {
-            group,
-            server_flow: None,
-            flows: HashMap::new(),
-            released: HashSet::new(),
-            guest,
-        };
+        let joined = Joined { group, is_at_server: false, released: HashSet::new(), guest };
         self.groups.insert(handle, joined);
         for session in self.peers.keys().copied().collect::<Vec<_>>() {
             self.tell_group_of_session(now, handle, session);
@@ -309,8 +296,9 @@ impl Node {
     pub fn leave(&mut self, now: Time, handle: GroupHandle) {
         if let Some(joined) = self.groups.get_mut(&handle) {
             joined.group.close(now);
-            if let Some((session, flow)) = self.server_flow_of(handle) {
-                let _ = self.endpoint.close_flow(session, flow);
+            if let Server::Session(server) = &self.server {
+                let (session, end) = (server.session, FlowAction::Finish { token: GROUP_SERVER });
+                self.execute(now, session, Owner::GroupServer(handle), end);
             }
             self.pump(now);
             self.drop_group(handle);
@@ -355,22 +343,9 @@ impl Node {
         self.endpoint.is_settled()
     }
 
-    fn server_flow_of(&self, handle: GroupHandle) -> Option<(SessionId, FlowId)> {
-        let Server::Session(server) = &self.server else { return None };
-        Some((server.session, self.groups.get(&handle)?.server_flow?))
-    }
-
     fn drop_group(&mut self, handle: GroupHandle) {
         self.groups.remove(&handle);
         self.search.left(handle);
-        let owned = |owner: &Sender| match owner {
-            Sender::Connection(_) => false,
-            Sender::GroupServer(of) | Sender::Group(of, _) => *of == handle,
-        };
-        self.senders.retain(|_, owner| !owned(owner));
-        self.receivers.retain(|_, owner| {
-            *owner != Receiver::GroupServer(handle) && *owner != Receiver::Group(handle)
-        });
     }
 }
 

@@ -4,23 +4,38 @@ use super::addresses::Reported;
 use super::{Rendezvous, RendezvousEvent};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
-use crate::flash::{Action, FlowDecision, FlowKind, FlowToken, ServerConnection, ServerEvent};
-use crate::transport::{FlowId, FlowOptions, MessageOptions, Priority, SessionId, Time};
+use crate::flash::{FlowDecision, FlowKind, ServerConnection, ServerEvent};
+use crate::transport::{
+    Addressed, FlowAction, FlowId, FlowInput, FlowOptions, FlowToken, MessageOptions, SessionId,
+    Time,
+};
 use crate::wire::worth_keeping;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Characters of a method's name in an event.
 const MAX_NAME_LOGGED: usize = 64;
+
+/// The server's flow back to a client's `GC` flow: the only one of its owner.
+const BACK: FlowToken = FlowToken(0);
+
+/// Whose flow in the session of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    /// The NetConnection.
+    Connection,
+    /// The membership that began with this `GC` flow.
+    Membership(FlowId),
+}
 
 /// A client's `GC` flow.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     /// Known once the join message has come.
     pub(super) group: Option<GroupId>,
-    /// The server's flow back.
-    back: Option<FlowId>,
+    /// The server's flow back is open.
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -40,8 +55,6 @@ pub(super) struct Client {
     /// When it was pinged for the sake of a newcomer.
     pub(super) probed: Option<Time>,
     pub(super) memberships: BTreeMap<FlowId, Membership>,
-    pub(super) flows: BTreeMap<FlowToken, FlowId>,
-    tokens: HashMap<FlowId, FlowToken>,
 }
 
 impl Client {
@@ -61,8 +74,6 @@ impl Client {
             sent_too_long: false,
             probed: None,
             memberships: BTreeMap::new(),
-            flows: BTreeMap::new(),
-            tokens: HashMap::new(),
         }
     }
 }
@@ -77,7 +88,10 @@ impl Rendezvous {
         association: Option<FlowId>,
     ) {
         let Some(client) = self.clients.get_mut(&session) else { return };
-        let token = association.and_then(|to| client.tokens.get(&to).copied());
+        let token = match association.and_then(|to| self.flows.sender(session, to)) {
+            Some((Owner::Connection, token)) => Some(token),
+            _ => None,
+        };
         let accepted = match FlowKind::parse(metadata) {
             Some(FlowKind::GroupServer) => {
                 let room = client.memberships.len() < self.config.max_groups_per_client;
@@ -141,9 +155,8 @@ impl Rendezvous {
         if let Some(membership) = client.memberships.remove(&flow) {
             let peer = client.peer;
             self.newcomers.forget((session, flow));
-            if let Some(back) = membership.back {
-                let _ = self.endpoint.close_flow(session, back);
-            }
+            let end = FlowAction::Finish { token: BACK };
+            self.execute(now, session, Owner::Membership(flow), end);
             if let Some(group) = membership.group {
                 self.leave(session, peer, group);
             }
@@ -153,19 +166,21 @@ impl Rendezvous {
         self.serve(now, session);
     }
 
-    pub(super) fn on_flow_rejected(
-        &mut self,
-        now: Time,
-        session: SessionId,
-        flow: FlowId,
-        exception: u64,
-    ) {
+    /// Something happened to a flow of a client's session.
+    pub(super) fn on_flow_input(&mut self, now: Time, addressed: Addressed<Owner>) {
+        let Addressed { session, owner, input } = addressed;
+        let FlowInput::Rejected { token, code } = input else { return };
         let Some(client) = self.clients.get_mut(&session) else { return };
-        if let Some(&token) = client.tokens.get(&flow) {
-            client.connection.on_flow_rejected(token, exception);
-            self.serve(now, session);
-        } else if let Some(m) = client.memberships.values_mut().find(|m| m.back == Some(flow)) {
-            m.back = None;
+        match owner {
+            Owner::Connection => {
+                client.connection.on_flow_rejected(token, code);
+                self.serve(now, session);
+            }
+            Owner::Membership(flow) => {
+                if let Some(membership) = client.memberships.get_mut(&flow) {
+                    membership.answered = false;
+                }
+            }
         }
     }
 
@@ -182,18 +197,16 @@ impl Rendezvous {
         }
         let client = self.clients.get_mut(&session);
         let Some(membership) = client.and_then(|c| c.memberships.get_mut(&flow)) else { return };
-        let back = match membership.back {
-            Some(back) => back,
-            None => {
-                let options = immediate(Some(flow));
-                let opened = self.endpoint.open_flow(session, &SERVER_METADATA, options);
-                let Ok(back) = opened else { return };
-                *membership.back.insert(back)
-            }
-        };
+        let (owner, token) = (Owner::Membership(flow), BACK);
+        if !std::mem::replace(&mut membership.answered, true) {
+            let metadata = Bytes::from_static(&SERVER_METADATA);
+            let options = FlowOptions::immediate(Some(flow));
+            self.execute(now, session, owner, FlowAction::Open { token, metadata, options });
+        }
         for &other in others {
             let message = ServerMessage::Connect(other).to_bytes();
-            self.send(now, session, back, message);
+            let options = MessageOptions::RELIABLE;
+            self.execute(now, session, owner, FlowAction::Send { token, message, options });
         }
     }
 
@@ -203,7 +216,7 @@ impl Rendezvous {
             while let Some(action) =
                 self.clients.get_mut(&session).and_then(|c| c.connection.poll_action())
             {
-                self.carry_out(now, session, action);
+                self.execute(now, session, Owner::Connection, action);
             }
             let event = self.clients.get_mut(&session).and_then(|c| c.connection.poll_event());
             let Some(event) = event else { return };
@@ -245,41 +258,8 @@ impl Rendezvous {
         }
     }
 
-    fn carry_out(&mut self, now: Time, session: SessionId, action: Action) {
-        let Some(client) = self.clients.get_mut(&session) else { return };
-        match action {
-            Action::OpenFlow { token, metadata, association } => {
-                let options = immediate(association);
-                if let Ok(flow) = self.endpoint.open_flow(session, &metadata, options) {
-                    client.flows.insert(token, flow);
-                    client.tokens.insert(flow, token);
-                }
-            }
-            Action::Send { flow, message } => {
-                if let Some(&flow) = client.flows.get(&flow) {
-                    self.send(now, session, flow, message.into_bytes());
-                }
-            }
-            Action::FinishFlow { token } => {
-                if let Some(flow) = client.flows.remove(&token) {
-                    client.tokens.remove(&flow);
-                    let _ = self.endpoint.close_flow(session, flow);
-                }
-            }
-            Action::RejectFlow { flow, code } => {
-                let _ = self.endpoint.reject_flow(session, flow, code);
-            }
-            Action::CloseSession => self.endpoint.close(now, session),
-        }
-    }
-
-    /// A client that does not take what it is sent is closed.
-    fn send(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
-        let sent = self.endpoint.send(now, session, flow, message, MessageOptions::RELIABLE);
-        if let Err(error) = sent {
-            tracing::debug!(%session, %error, "client closed");
-            self.endpoint.close(now, session);
-        }
+    fn execute(&mut self, now: Time, session: SessionId, owner: Owner, action: FlowAction) {
+        self.flows.execute(&mut self.endpoint, now, session, owner, action);
     }
 
     /// Closes clients that did not connect in time.
@@ -297,7 +277,3 @@ impl Rendezvous {
 }
 
 const NO_EXTRAS: [(&str, crate::amf::Value); 0] = [];
-
-fn immediate(association: Option<FlowId>) -> FlowOptions {
-    FlowOptions { association, priority: Priority::Immediate, time_critical: false }
-}

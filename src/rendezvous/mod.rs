@@ -27,9 +27,9 @@ use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::{Keepalive, Methods, ServerConfig, ServerConnection};
 use crate::transport::{
-    Config, Endpoint, EndpointStats, Event, FlowId, Layer, Random, SessionId, Time,
+    Config, Endpoint, EndpointStats, Event, FlowId, FlowTable, Layer, Random, SessionId, Time,
 };
-use client::Client;
+use client::{Client, Owner};
 use groups::Groups;
 pub use introduce::IntroductionLimits;
 use introduce::{Budgets, Places};
@@ -42,6 +42,8 @@ use std::time::Duration;
 
 /// Events that wait for the owner; of more, the oldest are dropped (they only inform).
 const MAX_EVENTS: usize = 4096;
+/// Bytes that wait for a client beyond [`Config::max_send_queue`]; with more it is closed.
+const MAX_PARKED: u64 = 64 << 10;
 
 /// Settings of a rendezvous server.
 #[derive(Debug, Clone)]
@@ -187,6 +189,7 @@ pub struct Rendezvous {
     endpoint: Endpoint,
     random: Random,
     clients: HashMap<SessionId, Client>,
+    flows: FlowTable<Owner>,
     groups: Groups,
     budgets: Budgets,
     newcomers: Newcomers,
@@ -216,6 +219,7 @@ impl Rendezvous {
             endpoint,
             random: choices,
             clients: HashMap::new(),
+            flows: FlowTable::new(MAX_PARKED),
             groups: Groups::default(),
             newcomers: Newcomers::default(),
             relays: Relays::new(relay),
@@ -266,8 +270,12 @@ impl Rendezvous {
     }
 
     fn pump(&mut self, now: Time) {
-        while let Some(event) = self.endpoint.poll_event() {
-            self.dispatch(now, event);
+        loop {
+            while let Some(event) = self.endpoint.poll_event() {
+                self.dispatch(now, event);
+            }
+            let Some(input) = self.flows.poll_input() else { return };
+            self.on_flow_input(now, input);
         }
     }
 
@@ -287,7 +295,10 @@ impl Rendezvous {
                 self.clients.insert(session, Client::new(far, address, connection, deadline));
                 self.deadlines.insert((deadline, session));
             }
-            Event::SessionClosed { session, .. } => self.forget(session),
+            Event::SessionClosed { session, .. } => {
+                self.flows.on_session_closed(session);
+                self.forget(session);
+            }
             Event::AddressChanged { session, address } => {
                 if let Some(client) = self.clients.get_mut(&session) {
                     self.places.leave(std::mem::replace(&mut client.address, address));
@@ -305,7 +316,11 @@ impl Rendezvous {
             }
             Event::FlowFinished { session, flow } => self.on_flow_finished(now, session, flow),
             Event::FlowRejected { session, flow, exception } => {
-                self.on_flow_rejected(now, session, flow, exception);
+                self.flows.on_flow_rejected(session, flow, exception);
+            }
+            Event::FlowDone { session, flow } => self.flows.on_flow_done(session, flow),
+            Event::Writable { session, flow } => {
+                self.flows.on_writable(&mut self.endpoint, now, session, flow);
             }
             _ => {}
         }

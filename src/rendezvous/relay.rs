@@ -5,6 +5,7 @@
 //! what is too long, too much, or for somebody who does not take it, is refused.
 
 use super::Rendezvous;
+use super::client::Owner;
 use crate::amf::Value;
 use crate::crypto::Fingerprint;
 use crate::flash::Call;
@@ -102,8 +103,10 @@ impl Rendezvous {
         let far = self.endpoint.session_with(to).ok_or("no such peer")?;
         let client = self.clients.get_mut(&far).filter(|c| c.connection.is_connected());
         let client = client.ok_or("no such peer")?;
-        let flow = client.connection.control_flow().and_then(|token| client.flows.get(&token));
-        let queued = flow.map_or(0, |&flow| self.endpoint.queued(far, flow));
+        let queued = client
+            .connection
+            .control_flow()
+            .map_or(0, |token| self.flows.queued(&self.endpoint, far, Owner::Connection, token));
         if queued + limits.message as u64 > limits.queue {
             return Err("the peer does not take what it is sent");
         }

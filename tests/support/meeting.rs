@@ -5,15 +5,15 @@ use rtmfp::amf::Value;
 use rtmfp::crypto::{Epd, Fingerprint, Identity, IdentityConfig};
 use rtmfp::flash::group_channel::ServerMessage;
 use rtmfp::flash::{
-    Action, CallId, ClientConfig, ClientConnection, ClientEvent, FlowDecision, FlowToken, Methods,
-    ObjectEncoding, Uri,
+    CallId, ClientConfig, ClientConnection, ClientEvent, FlowDecision, Methods, ObjectEncoding, Uri,
 };
 use rtmfp::group::{GroupEvent, GroupSpec, GroupSpecBuilder};
 use rtmfp::node::{GroupHandle, Node, NodeConfig, NodeEvent};
 use rtmfp::rendezvous::{Rendezvous, RendezvousConfig, RendezvousEvent};
 use rtmfp::sim::{Actor, Link, Network, NodeId};
 use rtmfp::transport::{
-    Config, Endpoint, Event, FlowId, FlowOptions, Layer, Machine, MessageOptions, OpenId, Time,
+    Config, Endpoint, Event, FlowAction, FlowId, FlowOptions, FlowToken, Layer, Machine,
+    MessageOptions, OpenId, Time,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -331,14 +331,19 @@ impl Lazy {
         let Some((session, connection)) = &mut self.connection else { return };
         while let Some(action) = connection.poll_action() {
             match action {
-                Action::OpenFlow { token, metadata, association } => {
+                FlowAction::Open {
+                    token,
+                    metadata,
+                    options: FlowOptions { association, .. },
+                    ..
+                } => {
                     let options = FlowOptions { association, ..FlowOptions::default() };
                     let flow = self.endpoint.open_flow(*session, &metadata, options).unwrap();
                     self.flows.insert(token, flow);
                     self.tokens.insert(flow, token);
                 }
-                Action::Send { flow, message } => {
-                    let (flow, bytes) = (self.flows[&flow], message.into_bytes());
+                FlowAction::Send { token: flow, message, .. } => {
+                    let (flow, bytes) = (self.flows[&flow], message);
                     let reliable = MessageOptions::RELIABLE;
                     self.endpoint.send(now, *session, flow, bytes, reliable).unwrap();
                 }

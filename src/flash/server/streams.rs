@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use crate::amf::Value;
+use crate::flash::Command;
 use crate::flash::call::info;
 use crate::flash::control::Control;
 use crate::flash::metadata::MAX_STREAM_ID;
-use crate::flash::{Action, Command, FlowToken};
-use crate::transport::{FlowId, Time};
+use crate::transport::{FlowAction, FlowId, FlowToken, Time};
 
 /// The most streams that a client may have; then `createStream` fails.
 pub const MAX_STREAMS: usize = 16;
@@ -45,7 +45,7 @@ impl Streams {
     /// Nothing goes on in the stream any more, until the next command.
     pub(super) fn stop(&mut self, control: &mut Control, stream: u32) {
         if let Some(token) = self.open.get_mut(&stream).and_then(Option::take) {
-            control.push(Action::FinishFlow { token });
+            control.push(FlowAction::Finish { token });
         }
     }
 

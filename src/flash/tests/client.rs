@@ -38,8 +38,8 @@ fn connected(config: ClientConfig) -> ClientConnection {
 
 fn sent(client: &mut ClientConnection) -> Vec<String> {
     let actions = actions(|| client.poll_action());
-    let text = |action: &Action| match action {
-        Action::Send { message, .. } => text(message),
+    let text = |action: &FlowAction| match action {
+        FlowAction::Send { message, .. } => text(message),
         other => format!("{other:?}"),
     };
     actions.iter().map(text).collect()
@@ -95,7 +95,7 @@ fn a_server_of_lesser_encoding_is_followed() {
         client.on_message(Time::ZERO, SERVER, &answer("_result", 1.0, success(server)));
         let Some(ClientEvent::Connected { encoding, .. }) = client.poll_event() else { panic!() };
         assert_eq!(encoding, ObjectEncoding::Amf0);
-        let Some(Action::Send { message, .. }) = client.poll_action() else { panic!() };
+        let Some(FlowAction::Send { message, .. }) = client.poll_action() else { panic!() };
         assert_eq!((message[0], &*text(&message)), (0x14, "setPeerInfo 0 null"));
     }
     let config = ClientConfig { encoding: ObjectEncoding::Amf0, ..ClientConfig::default() };
@@ -118,7 +118,7 @@ fn a_rejection_tells_why() {
     let Some(ClientEvent::Failed(failure)) = client.poll_event() else { panic!() };
     assert_eq!(failure.code, "NetConnection.Connect.Rejected");
     assert_eq!((&*failure.description, failure.application), ("full", 7.0.into()));
-    assert_eq!(client.poll_action(), Some(Action::CloseSession));
+    assert_eq!(client.poll_action(), Some(FlowAction::Close));
 }
 
 #[test]

@@ -83,12 +83,14 @@ fn the_rules() {
 /// What the server opens and sends first.
 fn answer_of(server: &mut ServerConnection) -> Answer {
     let mut actions = actions(|| server.poll_action()).into_iter();
-    let (Some(Action::OpenFlow { metadata, association, .. }), Some(Action::Send { message, .. })) =
-        (actions.next(), actions.next())
+    let (
+        Some(FlowAction::Open { metadata, options: FlowOptions { association, .. }, .. }),
+        Some(FlowAction::Send { message, .. }),
+    ) = (actions.next(), actions.next())
     else {
         panic!("the first actions are another's");
     };
-    Answer { metadata, association, message: message.into_bytes() }
+    Answer { metadata, association, message }
 }
 
 fn requested(encoding: Option<f64>) -> ServerConnection {

@@ -95,19 +95,19 @@ struct Checker {
 }
 
 impl Checker {
-    fn check(&mut self, action: &Action) {
+    fn check(&mut self, action: &FlowAction) {
         assert!(!self.closed, "nothing follows the end of the session: {action:?}");
         match action {
-            Action::OpenFlow { token, .. } => {
+            FlowAction::Open { token, .. } => {
                 assert!(!self.opened.contains(token), "a token is used once");
                 self.opened.push(*token);
             }
-            Action::Send { flow, message } => {
+            FlowAction::Send { token: flow, message, .. } => {
                 assert!(self.opened.contains(flow), "a flow is opened before it is used");
                 assert!(message.len() >= HEADER_LEN);
             }
-            Action::FinishFlow { .. } | Action::RejectFlow { .. } => {}
-            Action::CloseSession => self.closed = true,
+            FlowAction::Finish { .. } | FlowAction::Reject { .. } => {}
+            FlowAction::Close => self.closed = true,
         }
     }
 }

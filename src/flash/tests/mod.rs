@@ -10,11 +10,11 @@ mod server;
 use bytes::Bytes;
 
 use super::{
-    Action, Command, FlowDecision, FlowToken, Message, ObjectEncoding, ServerConfig,
-    ServerConnection, ServerEvent, metadata::FlowKind,
+    Command, FlowDecision, Message, ObjectEncoding, ServerConfig, ServerConnection, ServerEvent,
+    metadata::FlowKind,
 };
 use crate::amf::Value;
-use crate::transport::{FlowId, Time};
+use crate::transport::{FlowAction, FlowId, FlowOptions, FlowToken, Time};
 
 /// The flow on which Flash Player opens a connection.
 const CONTROL: FlowId = FlowId(2);
@@ -49,7 +49,7 @@ fn text(message: &[u8]) -> String {
     text
 }
 
-fn actions(poll: impl FnMut() -> Option<Action>) -> Vec<Action> {
+fn actions(poll: impl FnMut() -> Option<FlowAction>) -> Vec<FlowAction> {
     std::iter::from_fn(poll).collect()
 }
 
@@ -57,7 +57,7 @@ fn actions(poll: impl FnMut() -> Option<Action>) -> Vec<Action> {
 fn sent(server: &mut ServerConnection) -> Vec<String> {
     let actions = actions(|| server.poll_action());
     let messages = actions.iter().filter_map(|action| match action {
-        Action::Send { message, .. } => Some(text(message)),
+        FlowAction::Send { message, .. } => Some(text(message)),
         _ => None,
     });
     messages.collect()

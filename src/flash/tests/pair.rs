@@ -20,7 +20,7 @@ struct Pair {
 macro_rules! deliver {
     ($pair:ident, $action:expr, $flows:ident, $back:ident, $from:ident, $to:ident) => {
         match $action {
-            Action::OpenFlow { token, metadata, association } => {
+            FlowAction::Open { token, metadata, options: FlowOptions { association, .. } } => {
                 // Numbers start elsewhere than tokens, so that one is not taken for the other.
                 let flow = FlowId(u64::from(token.0) + 70);
                 let ours = association.map(|flow| {
@@ -34,12 +34,12 @@ macro_rules! deliver {
                     $pair.$from.on_flow_rejected(token, code);
                 }
             }
-            Action::Send { flow, message } => {
-                $pair.$to.on_message(Time::ZERO, $pair.$flows[&flow], &message.into_bytes());
+            FlowAction::Send { token: flow, message, .. } => {
+                $pair.$to.on_message(Time::ZERO, $pair.$flows[&flow], &message);
             }
-            Action::FinishFlow { token } => $pair.$to.on_flow_finished($pair.$flows[&token]),
-            Action::RejectFlow { .. } => panic!("nothing is rejected here"),
-            Action::CloseSession => {
+            FlowAction::Finish { token } => $pair.$to.on_flow_finished($pair.$flows[&token]),
+            FlowAction::Reject { .. } => panic!("nothing is rejected here"),
+            FlowAction::Close => {
                 $pair.closed = true;
                 $pair.$to.on_session_closed();
                 $pair.$from.on_session_closed();

@@ -74,8 +74,10 @@ fn the_answer_that_flash_player_took() {
     server.on_message(Time::ZERO, CONTROL, &hex(FLASH_CONNECT));
     server.accept(Time::ZERO, NO_EXTRA).unwrap();
     let actions = actions(|| server.poll_action());
-    let [Action::OpenFlow { token, metadata, association }, Action::Send { flow, message }] =
-        &actions[..]
+    let [
+        FlowAction::Open { token, metadata, options: FlowOptions { association, .. } },
+        FlowAction::Send { token: flow, message, .. },
+    ] = &actions[..]
     else {
         panic!("{actions:?}");
     };
@@ -90,8 +92,10 @@ fn our_connect_has_the_form_of_flash_players() {
     let uri = Uri::parse("rtmfp://127.0.0.1:2500/app/inst").unwrap();
     let mut client = ClientConnection::connect(Time::ZERO, config, &uri, flash_args()).unwrap();
     let actions = actions(|| client.poll_action());
-    let [Action::OpenFlow { metadata, association: None, .. }, Action::Send { message, .. }] =
-        &actions[..]
+    let [
+        FlowAction::Open { metadata, options: FlowOptions { association: None, .. }, .. },
+        FlowAction::Send { message, .. },
+    ] = &actions[..]
     else {
         panic!("{actions:?}");
     };
@@ -116,7 +120,7 @@ fn our_client_takes_the_answer_that_flash_player_took() {
     assert_eq!(info.property("description"), Some(&"ok".into()));
     assert_eq!((properties, encoding), (Value::Null, ObjectEncoding::Amf3));
     let actions = actions(|| client.poll_action());
-    let [Action::Send { message, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let [FlowAction::Send { message, .. }] = &actions[..] else { panic!("{actions:?}") };
     let without_any_address = SET_PEER_INFO.replace("02000d302e302e302e303a3538333739", "");
     assert_eq!(message[..], hex(&without_any_address));
 }
@@ -188,15 +192,15 @@ fn ping_response_and_keepalive_bytes() {
     let (mut server, _) = accepted_server(quiet_config(), 3.0);
     server.on_message(Time::ZERO, CONTROL, &hex("04 00000000 0006 01020304"));
     let pong = actions(|| server.poll_action());
-    let [Action::Send { message, .. }] = &pong[..] else { panic!("{pong:?}") };
+    let [FlowAction::Send { message, .. }] = &pong[..] else { panic!("{pong:?}") };
     assert_eq!(message[..], hex("04 00000000 0007 01020304"));
 
     let mut server = idle_server(ServerConfig::default());
     server.on_message(Time::ZERO, CONTROL, &hex(FLASH_CONNECT));
     server.accept(Time::ZERO, NO_EXTRA).unwrap();
     let last = actions(|| server.poll_action()).pop();
-    let Some(Action::Send { message, .. }) = last else { panic!("{last:?}") };
+    let Some(FlowAction::Send { message, .. }) = last else { panic!("{last:?}") };
     assert_eq!(message[..], hex("04 00000000 0029 00004e20 00004e20"));
-    let parsed = Message::parse(&message.into_bytes()).unwrap();
+    let parsed = Message::parse(&message).unwrap();
     assert!(matches!(parsed.body, Body::UserControl(UserControl::SetKeepalive(_))));
 }

@@ -62,8 +62,10 @@ fn play_gets_an_answer() {
     let play = call("play", 0.0, vec!["vid".into()]);
     server.on_message(Time::ZERO, FlowId(3), &play);
     let actions = actions(|| server.poll_action());
-    let [Action::OpenFlow { token, metadata, association }, Action::Send { flow, message }] =
-        &actions[..]
+    let [
+        FlowAction::Open { token, metadata, options: FlowOptions { association, .. } },
+        FlowAction::Send { token: flow, message, .. },
+    ] = &actions[..]
     else {
         panic!("{actions:?}");
     };
@@ -75,7 +77,7 @@ fn play_gets_an_answer() {
     assert!(server.poll_action().is_some());
     assert_eq!(server.poll_action(), None, "no second return flow");
     server.on_message(Time::ZERO, FlowId(3), &call("closeStream", 0.0, vec![]));
-    assert_eq!(server.poll_action(), Some(Action::FinishFlow { token: *token }));
+    assert_eq!(server.poll_action(), Some(FlowAction::Finish { token: *token }));
     server.on_flow_finished(FlowId(3));
     assert_eq!(server.poll_action(), None);
 }
@@ -88,16 +90,16 @@ fn publish_is_refused_and_its_media_stopped() {
     while server.poll_action().is_some() {}
     server.on_message(Time::ZERO, FlowId(3), &call("publish", 0.0, vec!["live1".into()]));
     let actions = actions(|| server.poll_action());
-    let [Action::OpenFlow { token, .. }, Action::Send { message, .. }, reject] = &actions[..]
+    let [FlowAction::Open { token, .. }, FlowAction::Send { message, .. }, reject] = &actions[..]
     else {
         panic!("{actions:?}");
     };
     assert_eq!(message[0], 0x14, "a client with object encoding 0");
     assert!(text(message).contains(r#"code: "NetStream.Publish.Denied""#));
-    assert_eq!(*reject, Action::RejectFlow { flow: FlowId(3), code: 0 });
+    assert_eq!(*reject, FlowAction::Reject { flow: FlowId(3), code: 0 });
     // Flash Player rejects return flows when it closes a stream, until they are finished.
     server.on_flow_rejected(*token, 0);
-    assert_eq!(server.poll_action(), Some(Action::FinishFlow { token: *token }));
+    assert_eq!(server.poll_action(), Some(FlowAction::Finish { token: *token }));
     assert!(server.is_connected());
 }
 
@@ -106,7 +108,7 @@ fn answers_follow_the_object_encoding() {
     for (encoding, kind) in [(0.0, 0x14), (3.0, 0x11)] {
         let (mut server, _) = accepted_server(quiet_config(), encoding);
         server.on_message(Time::ZERO, CONTROL, &call("nothing", 7.0, vec![]));
-        let Some(Action::Send { message, .. }) = server.poll_action() else { panic!() };
+        let Some(FlowAction::Send { message, .. }) = server.poll_action() else { panic!() };
         assert_eq!(message[0], kind);
         assert!(text(&message).starts_with("_error 7 null {"));
     }
@@ -166,7 +168,7 @@ fn hostile_flood_before_the_decision() {
     for _ in 0..=server::MAX_EARLY {
         server.on_message(Time::ZERO, CONTROL, &call("x", 2.0, vec![]));
     }
-    assert_eq!(server.poll_action(), Some(Action::CloseSession));
+    assert_eq!(server.poll_action(), Some(FlowAction::Close));
     assert!(matches!(server.poll_event(), Some(ServerEvent::ConnectRequested(_))));
     assert!(matches!(server.poll_event(), Some(ServerEvent::Closed)));
     assert_eq!(server.accept(Time::ZERO, NO_EXTRA), Err(FlashError::NothingToAnswer));
@@ -181,7 +183,7 @@ fn hostile_megabytes_before_the_decision() {
     server.on_message(Time::ZERO, CONTROL, &large);
     assert_eq!(server.poll_action(), None);
     server.on_message(Time::ZERO, CONTROL, &Bytes::from_static(b"x"));
-    assert_eq!(server.poll_action(), Some(Action::CloseSession));
+    assert_eq!(server.poll_action(), Some(FlowAction::Close));
 }
 
 #[test]
@@ -203,7 +205,7 @@ fn a_rejected_client_is_not_heard() {
     assert!(server.poll_action().is_none() && server.poll_event().is_none());
     server.close();
     server.close();
-    assert_eq!(server.poll_action(), Some(Action::CloseSession));
+    assert_eq!(server.poll_action(), Some(FlowAction::Close));
     assert_eq!(server.poll_action(), None);
 }
 
@@ -224,8 +226,8 @@ fn the_ways_a_client_leaves() {
     }
     let (mut server, control) = accepted_server(quiet_config(), 3.0);
     server.on_flow_rejected(control, 0);
-    assert_eq!(server.poll_action(), Some(Action::FinishFlow { token: control }));
-    assert_eq!(server.poll_action(), Some(Action::CloseSession));
+    assert_eq!(server.poll_action(), Some(FlowAction::Finish { token: control }));
+    assert_eq!(server.poll_action(), Some(FlowAction::Close));
     let (mut server, _) = accepted_server(quiet_config(), 3.0);
     server.on_session_closed();
     assert_eq!(server.poll_action(), None, "there is no session to close");
@@ -250,6 +252,6 @@ fn keepalive_advice_is_never_below_the_minimum() {
     let (mut server, _) = accepted_server(quiet_config(), 3.0);
     let period = std::time::Duration::from_secs;
     server.set_keepalive(Time::ZERO, Keepalive { server: period(1), peer: period(30) });
-    let Some(Action::Send { message, .. }) = server.poll_action() else { panic!() };
+    let Some(FlowAction::Send { message, .. }) = server.poll_action() else { panic!() };
     assert_eq!(message[..], hex("04 00000000 0029 00001388 00007530"));
 }
