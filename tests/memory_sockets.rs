@@ -1,8 +1,18 @@
 //! Memory of a server that strangers attack over real sockets, as the operating system counts it.
+//!
+//! It is that of the whole process, so this test has a binary, and with it a process, of its own.
 #![cfg(target_os = "linux")]
+#![allow(unreachable_pub, reason = "modules of a test")]
 
-mod support;
+#[path = "support/packets.rs"]
+mod packets;
+#[path = "support/quick.rs"]
+mod quick;
+#[path = "support/startup.rs"]
+mod startup;
 
+use packets::{flags, fragment, metadata, open_default};
+use quick::quick;
 use rtmfp::crypto::{
     Certificate, Epd, Identity, IdentityConfig, Initiate, KeyingRandom, SessionKeys,
 };
@@ -17,12 +27,10 @@ use rtmfp::wire::chunk::{
 use rtmfp::wire::option::encode_vlu_option;
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
+use startup::{seal, startup};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
-use support::puppet::{flags, fragment, metadata, seal, startup};
-use support::quick;
-use support::wiretap::open_default;
 
 const SESSIONS: u32 = 20;
 const FLOWS: u64 = 50;

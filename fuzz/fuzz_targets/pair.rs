@@ -9,10 +9,29 @@
 use libfuzzer_sys::fuzz_target;
 use rtmfp::sim::Link;
 use support::Pair;
-use support::operations::{Input, run};
+use support::operations::{Choices, run};
 
-#[path = "../../tests/support/mod.rs"]
+#[allow(dead_code, reason = "the tests use more")]
+#[path = "../../tests/transport/support/mod.rs"]
 mod support;
+
+/// Decisions of a fuzzer: two bytes each, zero at the end.
+struct Input<'a>(&'a [u8]);
+
+impl Choices for Input<'_> {
+    fn below(&mut self, bound: u64) -> u64 {
+        let Some((decision, rest)) = self.0.split_first_chunk::<2>() else {
+            self.0 = &[];
+            return 0;
+        };
+        self.0 = rest;
+        u64::from(u16::from_be_bytes(*decision)).checked_rem(bound).unwrap_or(0)
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 fuzz_target!(|input: &[u8]| {
     let Some((&seed, decisions)) = input.split_first() else { return };

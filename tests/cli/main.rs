@@ -1,0 +1,22 @@
+//! The built `rtmfp` command as a process.
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+mod bench;
+mod decode_captures;
+mod decode_input;
+mod decode_output;
+mod demo;
+mod errors;
+mod fetch_check;
+mod fetch_output;
+mod flash_file;
+mod groupspec;
+mod join;
+mod json;
+mod keylog;
+mod serve;
+mod share_again;
+mod share_fetch;
+mod support;
+mod waiting;
+mod wireshark;

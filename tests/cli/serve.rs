@@ -1,0 +1,60 @@
+//! `rtmfp serve` as a process: its screen, and the forms of its addresses.
+#![cfg(unix)]
+
+use crate::support::{Running, fail, rtmfp};
+
+#[test]
+fn one_screen_to_paste_from() {
+    let server = Running::start(&mut rtmfp(["serve", "--listen", "127.0.0.1:0"]));
+    let screen = server.until(|line| line == "Press Ctrl-C to stop.");
+    let text = screen.join("\n");
+    assert!(screen.iter().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(screen.len() < 24, "{text}");
+    let url = text.split_whitespace().find(|word| word.starts_with("rtmfp://")).unwrap();
+    assert!(text.contains("Any application name works"), "{text}");
+    assert!(text.contains(&format!("nc.connect(\"{url}myapp\");")), "{text}");
+    assert!(text.contains(&format!("rtmfp share FILE --via {url}myapp")), "{text}");
+    assert!(text.contains("spec.serverChannelEnabled = true;"), "{text}");
+
+    // A client is told of once, and the log says nothing besides.
+    let joined =
+        rtmfp(["join", "G:0103010c050e6368617400", "--via", &format!("{url}chat"), "--for", "0"])
+            .args(["--listen", "127.0.0.1:0"])
+            .output();
+    drop(joined);
+    server.interrupt();
+    let (status, lines, err) = server.wait();
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(err, "");
+    assert!(lines.last().unwrap().starts_with("stopped after "), "{lines:?}");
+}
+
+#[test]
+fn clients_are_reported_on_short_lines() {
+    let (server, address) = Running::server("127.0.0.1:0", [""; 0]);
+    let via = format!("rtmfp://{address}/chat");
+    let member = Running::start(
+        rtmfp(["join", "G:0103010c050e6368617400", "--via", &via])
+            .args(["--listen", "127.0.0.1:0"]),
+    );
+    let line = server.until(|line| line.contains("client ")).pop().unwrap();
+    assert!(line.contains(" connected from 127.0.0.1:"), "{line}");
+    assert!(line.ends_with(", application chat") && line.len() <= 100, "{line}");
+    member.interrupt();
+    assert!(server.until(|line| line.contains("client ")).pop().unwrap().ends_with(" gone"));
+}
+
+#[test]
+fn addresses_as_people_write_them() {
+    for (listen, on) in [
+        ("0", "0.0.0.0:"),
+        (":0", "0.0.0.0:"),
+        ("localhost:0", "127.0.0.1:"),
+        ("127.0.0.1:0", "127.0.0.1:"),
+    ] {
+        let server = Running::start(&mut rtmfp(["serve", "-l", listen]));
+        assert!(server.line().contains(&format!("listening on UDP {on}")), "{listen}");
+    }
+    let err = fail(&mut rtmfp(["serve", "-l", "99999"]), 2);
+    assert!(err.contains("write a port (1935)"), "{err}");
+}

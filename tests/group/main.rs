@@ -1,0 +1,12 @@
+//! What is built on sessions and still deterministic: the rendezvous server, calls, groups.
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+mod amf_oracle;
+mod introduction_flood;
+mod newcomers;
+mod reflection;
+mod search;
+mod server_calls;
+mod server_restart;
+mod support;
+mod unclaimed_flows;

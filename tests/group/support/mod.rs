@@ -1,0 +1,19 @@
+//! Servers and members of groups on a virtual network.
+
+pub mod forger;
+pub mod meeting;
+pub mod world;
+
+#[path = "../../support/quick.rs"]
+mod quick;
+#[path = "../../support/seeds.rs"]
+mod seeds;
+#[path = "../../support/startup.rs"]
+mod startup;
+#[path = "../../support/time.rs"]
+mod time;
+
+pub use quick::quick;
+pub use seeds::for_seeds;
+pub use startup::startup;
+pub use time::{millis, secs};

@@ -1,0 +1,14 @@
+//! The async API over sockets: peers, the server, and files through groups.
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+mod api;
+#[cfg(feature = "vod")]
+mod file_through_a_group;
+#[cfg(feature = "vod")]
+mod progress;
+#[cfg(feature = "vod")]
+#[path = "../support/seeds.rs"]
+mod seeds;
+mod serve;
+#[cfg(feature = "vod")]
+mod share_and_fetch;

@@ -1,0 +1,131 @@
+//! Sharing and fetching as a library does it, over real sockets.
+
+use rtmfp::server::{Server, ServerConfig};
+use rtmfp::vod::replica::Stage;
+use rtmfp::vod::{
+    CHUNK_SIZE, Destination, Digest256, Fetch, FetchConfig, News, ServerAddress, SessionError,
+    Share, ShareConfig, ShareLink, SourceFile, StoreError,
+};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// Nothing here takes this long unless it hangs.
+const GRACE: Duration = Duration::from_secs(600);
+const SIZE: u64 = 300_001;
+
+fn local() -> Vec<SocketAddr> {
+    vec![SocketAddr::from(([127, 0, 0, 1], 0))]
+}
+
+async fn server() -> (Server, ServerAddress) {
+    let config = ServerConfig { listen: local(), ..ServerConfig::default() };
+    let server = Server::start(config).await.unwrap();
+    let address = server.local_addresses()[0];
+    let named = ServerAddress::new(&address.ip().to_string(), address.port()).unwrap();
+    (server, named)
+}
+
+fn content() -> Vec<u8> {
+    (0..SIZE).map(|i| (i % 251) as u8).collect()
+}
+
+async fn share(directory: &Path, server: ServerAddress) -> Share {
+    let path = directory.join("film.bin");
+    std::fs::write(&path, content()).unwrap();
+    let source = SourceFile::scan(&path, CHUNK_SIZE, |_| {}).unwrap();
+    let mut config = ShareConfig::new(server);
+    config.listen = local();
+    Share::start(source, config).await.unwrap()
+}
+
+async fn fetch(link: &ShareLink) -> Result<Fetch, SessionError> {
+    let mut config = FetchConfig::new(link.clone(), Destination::Memory);
+    config.listen = local();
+    Fetch::start(config).await
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_into_memory() {
+    let (_server, address) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let share = share(directory.path(), address).await;
+    assert!(share.progress().borrow().connected);
+    assert_eq!(share.link().name.as_deref(), Some("film.bin"));
+
+    let fetch = fetch(share.link()).await.unwrap();
+    let completed = fetch.completed().await.unwrap();
+    assert_eq!((completed.sha256, completed.path), (Digest256::of(&content()), None));
+    let progress = fetch.progress().borrow().clone();
+    assert_eq!((progress.stage, progress.held_bytes), (Stage::Complete, SIZE));
+    assert_eq!((progress.bytes_from_provider, progress.bytes_from_peers), (SIZE, 0));
+    assert!(progress.map.columns().iter().all(|&column| column == 1.0));
+
+    let mut copy = Vec::new();
+    for index in 1..=progress.chunks {
+        copy.extend_from_slice(&fetch.read_chunk(index).await.unwrap());
+    }
+    assert!(copy == content());
+    let beyond = fetch.read_chunk(progress.chunks + 1).await.unwrap_err();
+    let SessionError::Store(error) = &beyond else { panic!("{beyond}") };
+    assert!(matches!(**error, StoreError::NotHeld { .. }), "{beyond}");
+}
+
+#[tokio::test]
+async fn a_receiver_shares_on_when_the_provider_is_gone() {
+    let (_server, address) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let share = share(directory.path(), address).await;
+    let link = share.link().clone();
+    let first = fetch(&link).await.unwrap();
+    first.completed().await.unwrap();
+    let mut news = first.news();
+    share.stop(GRACE).await;
+    while !matches!(news.recv().await.unwrap(), News::NeighborDisconnect(_)) {}
+
+    let second = fetch(&link).await.unwrap();
+    let completed = second.completed().await.unwrap();
+    assert_eq!(completed.sha256, Digest256::of(&content()));
+    let progress = second.progress().borrow().clone();
+    assert_eq!((progress.bytes_from_provider, progress.bytes_from_peers), (0, SIZE));
+    let mut uploaded = first.progress();
+    uploaded.wait_for(|p| p.bytes_uploaded > SIZE).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_second_server_of_a_link_is_used_when_the_first_has_no_address() {
+    let (_server, address) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let share = share(directory.path(), address).await;
+    let mut link = share.link().clone();
+    link.also = vec![link.server.clone()];
+    link.server = ServerAddress::new("no-such-host.invalid", 1935).unwrap();
+    fetch(&link).await.unwrap().completed().await.unwrap();
+
+    link.also.clear();
+    let error = fetch(&link).await.unwrap_err();
+    assert!(matches!(error, SessionError::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains("no-such-host.invalid:1935 has no address"), "{error}");
+}
+
+#[tokio::test]
+async fn dropping_a_share_leaves_the_group() {
+    let (server, address) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let share = share(directory.path(), address).await;
+    let fetch = fetch(share.link()).await.unwrap();
+    fetch.completed().await.unwrap();
+    let mut news = fetch.news();
+    drop(share);
+    while !matches!(news.recv().await.unwrap(), News::NeighborDisconnect(_)) {}
+    fetch.stop(GRACE).await;
+    server.stop(GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_group_without_replication_is_not_for_files() {
+    let server = ServerAddress::new("192.0.2.1", 1935).unwrap();
+    let link = ShareLink::new(server, "G:0103010c050e6368617400").unwrap();
+    let error = fetch(&link).await.unwrap_err();
+    assert!(matches!(error, SessionError::NotForFiles), "{error}");
+}

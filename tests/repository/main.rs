@@ -1,0 +1,7 @@
+//! The source and its documents agree with one another.
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+mod conformance;
+mod layering;
+mod logs;
+mod security;

@@ -1,0 +1,12 @@
+//! Settings that save time.
+
+use rtmfp::crypto::{DhGroup, Negotiation};
+use rtmfp::transport::Config;
+
+/// The smallest Diffie-Hellman group first: these tests are not about the keys. Nor about larger
+/// datagrams and congestion marks.
+pub fn quick() -> Config {
+    let groups = vec![DhGroup::Modp2];
+    let negotiation = Negotiation { groups, only_on_request: false, ..Negotiation::default() };
+    Config { negotiation, max_probed_datagram: 0, ecn: false, ..Config::default() }
+}

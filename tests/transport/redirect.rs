@@ -1,0 +1,197 @@
+//! Responder Redirect (RFC 7016 §3.5.1.4): other addresses to ask.
+
+use crate::support::puppet::{ELSEWHERE, HERE, Lone, startup_with};
+use crate::support::{Pair, Tapped, endpoint, millis, quick, secs};
+use rtmfp::crypto::{Epd, Fingerprint, IdentityConfig};
+use rtmfp::sim::{Link, NodeId};
+use rtmfp::transport::{Config, Event};
+use rtmfp::wire::chunk::Redirect;
+use rtmfp::wire::{Address, Chunk, Origin};
+use std::net::SocketAddr;
+
+fn here() -> SocketAddr {
+    HERE.parse().unwrap()
+}
+
+/// An endpoint that asks one address for a session, and its tag.
+fn asking(seed: u64) -> (Lone, Vec<u8>) {
+    let mut lone = Lone::new(seed, quick(), &IdentityConfig::default());
+    lone.act(|e, now| e.open(now, Epd::for_fingerprint(Fingerprint([9; 32])), &[here()]));
+    let hello = lone.take_startup().pop().unwrap();
+    let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!() };
+    let tag = hello.tag.to_vec();
+    (lone, tag)
+}
+
+fn addresses(texts: impl IntoIterator<Item = String>) -> Vec<Address> {
+    texts.into_iter().map(|t| Address::new(t.parse().unwrap(), Origin::Reflexive)).collect()
+}
+
+fn redirect(lone: &mut Lone, from: SocketAddr, tag: &[u8], to: &[Address]) {
+    let mut scratch = Vec::new();
+    lone.say(from, 0, &Chunk::Redirect(Redirect::new(tag, to, &mut scratch)));
+    lone.run_for(millis(1));
+}
+
+fn asked(lone: &mut Lone) -> Vec<SocketAddr> {
+    lone.take_startup().iter().map(|p| p.to).collect()
+}
+
+#[test]
+fn every_listed_address_is_asked_at_once() {
+    let (mut lone, tag) = asking(1);
+    let to = addresses(["10.0.0.1:1", "[2001:db8::1]:2", "10.0.0.1:1"].map(String::from));
+    redirect(&mut lone, here(), &tag, &to);
+    assert_eq!(asked(&mut lone), [to[0].socket, to[1].socket]);
+    // A redirect of a redirector leads further.
+    let further = addresses(["10.0.0.3:3".to_string()]);
+    redirect(&mut lone, to[1].socket, &tag, &further);
+    assert_eq!(asked(&mut lone), [further[0].socket]);
+    // The first address is asked on, and the learnt ones whenever a redirect names them again.
+    lone.run_for(millis(1500));
+    assert_eq!(asked(&mut lone), [here()]);
+    redirect(&mut lone, here(), &tag, &to);
+    assert_eq!(asked(&mut lone), [to[0].socket, to[1].socket]);
+}
+
+/// What a redirect makes this end send is at most three times as long as the redirect.
+#[test]
+fn hostile_redirects_bring_no_more_than_three_times_their_length() {
+    let (mut lone, tag) = asking(7);
+    let (mut received, mut sent) = (0, 0);
+    for round in 0..100u8 {
+        for count in 1..=8u8 {
+            let to = addresses((0..count).map(|i| format!("203.0.113.{}:{}", i % 3, 1 + round)));
+            let mut scratch = Vec::new();
+            let chunk = Chunk::Redirect(Redirect::new(&tag, &to, &mut scratch));
+            // The chunk twice in a packet counts once.
+            let datagram = startup_with(0, &[chunk, chunk]);
+            received += datagram.len();
+            lone.deliver(here(), datagram);
+            lone.run_for(millis(1));
+            let hellos = lone.take_startup();
+            sent += hellos.iter().filter(|h| h.to != here()).map(|h| h.len).sum::<usize>();
+            assert!(sent <= 3 * received, "{sent} for {received}");
+        }
+    }
+    assert!(sent > 1000, "{sent}");
+}
+
+#[test]
+fn a_wrong_tag_and_unusable_addresses_are_ignored() {
+    let (mut lone, tag) = asking(2);
+    let to = addresses(["10.0.0.1:1".to_string()]);
+    redirect(&mut lone, here(), &[0; 16], &to);
+    redirect(&mut lone, here(), &tag[..15], &to);
+    redirect(&mut lone, here(), &tag, &addresses(["10.0.0.1:0", "0.0.0.0:5"].map(String::from)));
+    assert!(asked(&mut lone).is_empty());
+}
+
+#[test]
+fn an_empty_list_means_where_it_came_from() {
+    let (mut lone, tag) = asking(3);
+    redirect(&mut lone, here(), &tag, &[]);
+    assert!(asked(&mut lone).is_empty(), "asked already");
+    let elsewhere = ELSEWHERE.parse().unwrap();
+    redirect(&mut lone, elsewhere, &tag, &[]);
+    assert_eq!(asked(&mut lone), [elsewhere]);
+}
+
+#[test]
+fn hostile_lists_end_at_24_addresses() {
+    let (mut lone, tag) = asking(4);
+    let list = |net: u8| addresses((1..150).map(|i| format!("10.0.{net}.{i}:1")));
+    redirect(&mut lone, here(), &tag, &list(0));
+    assert_eq!(asked(&mut lone).len(), 23);
+    redirect(&mut lone, here(), &tag, &list(1));
+    assert!(asked(&mut lone).is_empty());
+    lone.run_for(secs(100));
+    assert_eq!(lone.take_startup().len(), 10, "only the first address is asked again");
+    assert_eq!(lone.endpoint.load(), (0, 0, 0));
+}
+
+/// A redirector that knows where `far` is.
+fn answer_introductions(
+    network: &mut rtmfp::sim::Network<Tapped>,
+    redirector: rtmfp::sim::NodeId,
+    far: &[Address],
+) -> usize {
+    let mut count = 0;
+    while let Some(event) = network[redirector].0.poll_event() {
+        let Event::IntroductionWanted(introduction) = event else { continue };
+        network.act(redirector, |e, _| e.0.redirect(&introduction, far));
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_chain_of_redirectors_leads_to_the_peer() {
+    let mut pair = Pair::new(5, Link::lan());
+    let (a, b) = (pair.a, pair.b);
+    let introduce = || Config { introduce: true, ..quick() };
+    let redirectors = ["10.0.0.3:1", "10.0.0.4:1"].map(|address| {
+        let machine = endpoint(&mut pair.network, introduce());
+        pair.network.add(address, machine)
+    });
+    let epd = Epd::for_fingerprint(pair.network[b].0.fingerprint());
+    let first = pair.network.address(redirectors[0]);
+    pair.network.act(a, |e, now| e.0.open(now, epd, &[first]));
+    let to = [pair.network.address(redirectors[1]), pair.network.address(b)]
+        .map(|socket| Address::new(socket, Origin::Reflexive));
+    pair.network.run_for(millis(10));
+    assert_eq!(answer_introductions(&mut pair.network, redirectors[0], &to[..1]), 1);
+    pair.network.run_for(millis(10));
+    assert_eq!(answer_introductions(&mut pair.network, redirectors[1], &to[1..]), 1);
+    pair.network.run_for(millis(100));
+    let session = pair.session(a);
+    assert_eq!(pair.network[a].0.session(session).unwrap().path().remote, to[1].socket);
+    pair.close_and_check(a, session);
+}
+
+#[test]
+fn hostile_waiting_introductions_are_bounded() {
+    let config = Config { introduce: true, accept: false, ..quick() };
+    let mut lone = Lone::new(6, config, &IdentityConfig::default());
+    for i in 0..5000u32 {
+        lone.hello(here(), &Epd::for_fingerprint(Fingerprint([9; 32])), &i.to_be_bytes());
+    }
+    assert_eq!(lone.events().len(), 1024);
+    let own = lone.own_epd();
+    lone.hello(here(), &own, b"tag");
+    assert!(lone.sent.is_empty(), "it does not accept sessions");
+    assert_eq!(lone.events().len(), 1, "and has room for introductions again");
+}
+
+/// Redirectors that send one on to another in a circle: each is asked once at a time, and the
+/// attempt ends when its time is over.
+#[test]
+fn hostile_circles_of_redirectors_end() {
+    let mut pair = Pair::new(9, Link::lan());
+    let wanted = rtmfp::crypto::Epd::for_fingerprint(pair.network[pair.b].0.fingerprint());
+    let config = || Config { introduce: true, ..quick() };
+    let redirectors: Vec<NodeId> = (0..3)
+        .map(|i| {
+            let machine = endpoint(&mut pair.network, config());
+            pair.network.add(&format!("10.0.1.{i}:1"), machine)
+        })
+        .collect();
+    let addresses: Vec<SocketAddr> = redirectors.iter().map(|&r| pair.network.address(r)).collect();
+    let a = pair.a;
+    pair.network.act(a, |e, now| e.0.open(now, wanted, &addresses[..1]));
+    for _ in 0..1000 {
+        pair.network.run_for(crate::support::millis(100));
+        for (i, &redirector) in redirectors.iter().enumerate() {
+            let next = [Address::new(addresses[(i + 1) % 3], Origin::Local)];
+            for event in pair.events(redirector) {
+                if let Event::IntroductionWanted(introduction) = event {
+                    pair.network.act(redirector, |e, _| e.0.redirect(&introduction, &next));
+                }
+            }
+        }
+    }
+    let failed = |e: &Event| matches!(e, Event::OpenFailed { .. });
+    assert!(pair.events(a).iter().any(failed));
+    let hellos = pair.network[a].1.sent.len();
+    assert!((30..=33).contains(&hellos), "{hellos}: eleven to each of three");
+}

@@ -1,0 +1,174 @@
+//! Streams of bulk data through one bottleneck in a virtual network.
+use bytes::Bytes;
+use rtmfp::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
+use rtmfp::sim::{Actor, Link, Network, NodeId};
+use rtmfp::transport::{
+    Config, Controller, Endpoint, Event, FlowId, FlowOptions, Layer, MessageOptions, SessionId,
+    Time,
+};
+use std::time::Duration;
+
+/// 50 Mbit/s.
+pub const RATE: u64 = 6_250_000;
+const MESSAGE: usize = 16 << 10;
+/// What a sender keeps queued.
+const QUEUED: u64 = 8 << 20;
+
+/// A round trip and what happens on the way there.
+#[derive(Debug, Clone)]
+pub struct Path(Link);
+
+impl Path {
+    /// 50 Mbit/s, `rtt` milliseconds, a queue of one round trip.
+    pub fn new(rtt: u64) -> Self {
+        let rtt = Duration::from_millis(rtt);
+        Self(Link::lan().with_delay(rtt / 2).with_rate(RATE).with_queue(rtt).through(0))
+    }
+
+    pub fn with_loss(self, loss: f64) -> Self {
+        Self(self.0.with_loss(loss))
+    }
+
+    /// Another rate and a queue that takes `queue` at that rate.
+    pub fn with_rate(self, rate: u64, queue: Duration) -> Self {
+        Self(self.0.with_rate(rate).with_queue(queue))
+    }
+
+    /// Acknowledgements are few; they have a way of their own.
+    fn back(&self) -> Link {
+        Link::lan().with_delay(self.0.delay)
+    }
+}
+
+/// An endpoint that keeps one flow full, or counts what it receives.
+#[derive(Debug)]
+pub struct Host {
+    endpoint: Endpoint,
+    flow: Option<(SessionId, FlowId)>,
+    message: Bytes,
+    received: u64,
+}
+
+impl Host {
+    fn new(network: &mut Network<Self>, controller: Controller) -> Self {
+        let groups = vec![DhGroup::Modp2];
+        let negotiation = Negotiation { groups, ..Negotiation::checksum_only() };
+        let config = Config { controller, negotiation, ..Config::default() };
+        let mut random = network.random();
+        let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+        let endpoint = Endpoint::new(config, identity.into(), Box::new(random));
+        Self { endpoint, flow: None, message: vec![7; MESSAGE].into(), received: 0 }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        self.endpoint.sessions().next().map(|(id, _)| id)
+    }
+}
+
+impl Layer for Host {
+    type Inner = Endpoint;
+
+    fn inner(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn inner_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
+}
+
+impl Actor for Host {
+    fn react(&mut self, now: Time) -> bool {
+        while let Some(event) = self.endpoint.poll_event() {
+            if let Event::Message { message, .. } = event {
+                self.received += message.len() as u64;
+            }
+        }
+        let mut sent = false;
+        while let Some((session, flow)) = self.flow
+            && self.endpoint.queued(session, flow) < QUEUED
+        {
+            let (message, options) = (self.message.clone(), MessageOptions::RELIABLE);
+            if self.endpoint.send(now, session, flow, message, options).is_err() {
+                break;
+            }
+            sent = true;
+        }
+        sent
+    }
+}
+
+/// Senders, each with its receiver, behind one bottleneck.
+pub struct Streams {
+    pub network: Network<Host>,
+    pairs: Vec<(NodeId, NodeId)>,
+}
+
+impl Streams {
+    /// One stream for each controller, opened and at rest.
+    pub fn new(seed: u64, path: Path, controllers: &[Controller]) -> Self {
+        let mut network = Network::new(seed, path.0.clone());
+        let mut pairs = Vec::new();
+        for (i, &controller) in controllers.iter().enumerate() {
+            let (a, b) = (Host::new(&mut network, controller), Host::new(&mut network, controller));
+            let a = network.add(&format!("10.0.0.1:{}", 1000 + i), a);
+            let b = network.add(&format!("10.0.0.2:{}", 1000 + i), b);
+            network.set_link(b, a, path.back());
+            network.set_link(a, b, Link::lan().with_delay(path.0.delay));
+            let epd = Epd::for_fingerprint(network[b].endpoint.fingerprint());
+            let address = network.address(b);
+            network.act(a, |host, now| host.endpoint.open(now, epd, &[address]));
+            assert!(network.run_until(|n| n[b].session().is_some()), "no session");
+            network.set_link(a, b, path.0.clone());
+            pairs.push((a, b));
+        }
+        let mut streams = Self { network, pairs };
+        for i in 0..controllers.len() {
+            streams.start(i);
+        }
+        streams
+    }
+
+    fn start(&mut self, stream: usize) {
+        let (a, _) = self.pairs[stream];
+        self.network.act(a, |host, _| {
+            let session = host.session().expect("a session");
+            let options = FlowOptions::default();
+            let flow = host.endpoint.open_flow(session, b"bulk", options).expect("a flow");
+            host.flow = Some((session, flow));
+        });
+    }
+
+    /// From now on the way there is this.
+    pub fn set_path(&mut self, path: Path) {
+        for &(a, b) in &self.pairs {
+            self.network.set_link(a, b, path.0.clone());
+        }
+    }
+
+    pub fn run(&mut self, time: Duration) {
+        self.network.run_for(time);
+    }
+
+    /// Bytes that the stream has delivered in order.
+    pub fn received(&self, stream: usize) -> u64 {
+        self.network[self.pairs[stream].1].received
+    }
+
+    /// Goodput over the next `time` in MB/s.
+    pub fn measure(&mut self, stream: usize, time: Duration) -> f64 {
+        let before = self.received(stream);
+        self.run(time);
+        mb(self.received(stream) - before) / time.as_secs_f64()
+    }
+
+    pub fn sender(&self, stream: usize) -> rtmfp::transport::SessionRef<'_> {
+        let host = &self.network[self.pairs[stream].0];
+        host.endpoint.session(host.session().expect("a session")).expect("open")
+    }
+}
+
+/// Bytes in MB.
+pub fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
