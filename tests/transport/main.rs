@@ -13,6 +13,7 @@ mod exception;
 #[cfg(feature = "tokio")]
 mod flash_era_peers;
 mod flood;
+mod full_queue;
 mod glare;
 mod hostile;
 mod introduction;

@@ -1,15 +1,13 @@
 //! A far end that does not take what it is sent: reliable messages wait in order in the flow table,
 //! whoever sends finds out, and there is a bound.
 
-mod support;
-
+use crate::support::{Pair, millis, quick};
 use bytes::Bytes;
 use rtmfp::sim::Link;
 use rtmfp::transport::{
     Config, Event, FlowAction, FlowId, FlowInput, FlowOptions, FlowTable, FlowToken,
     MessageOptions, SessionId,
 };
-use support::{Pair, millis, quick};
 
 const QUEUE: u64 = 64 << 10;
 const MAX_PARKED: u64 = 512 << 10;
