@@ -142,8 +142,8 @@ impl Harness {
     fn want(&mut self, list: &[u8]) {
         for range in RangeList::parse(list).unwrap_or_default().ranges.into_iter().take(8) {
             let _ = match list.len() % 4 {
-                0 => self.group.remove_want_objects(self.now, range),
-                _ => self.group.add_want_objects(self.now, range),
+                0 => self.group.replication_mut(self.now).remove_want(range),
+                _ => self.group.replication_mut(self.now).add_want(range),
             };
         }
     }
@@ -151,8 +151,8 @@ impl Harness {
     fn have(&mut self, list: &[u8]) {
         for range in RangeList::parse(list).unwrap_or_default().ranges.into_iter().take(8) {
             let _ = match list.len() % 4 {
-                0 => self.group.remove_have_objects(self.now, range),
-                _ => self.group.add_have_objects(self.now, range),
+                0 => self.group.replication_mut(self.now).remove_have(range),
+                _ => self.group.replication_mut(self.now).add_have(range),
             };
         }
     }
@@ -163,19 +163,19 @@ impl Harness {
         }
         let id = self.requests.swap_remove(which % self.requests.len());
         let _ = match value.len() {
-            1 => self.group.deny_requested_object(self.now, id),
-            _ => self.group.write_requested_object(self.now, id, value),
+            1 => self.group.replication_mut(self.now).deny_requested(id),
+            _ => self.group.replication_mut(self.now).write_requested(id, value),
         };
     }
 
     fn change(&mut self, session: SessionId, number: u8) {
         match number % 5 {
-            0 => self.group.set_receive_mode(ReceiveMode::Nearest),
-            1 => self.group.set_receive_mode(ReceiveMode::Exact),
-            2 => self.group.set_replication_strategy(self.now, ReplicationStrategy::RarestFirst),
+            0 => self.group.set_receive_mode(self.now, ReceiveMode::Nearest),
+            1 => self.group.set_receive_mode(self.now, ReceiveMode::Exact),
+            2 => self.group.replication_mut(self.now).set_strategy(ReplicationStrategy::RarestFirst),
             3 => {
                 let strategy = ReplicationStrategy::RarestFirstSpread;
-                self.group.set_replication_strategy(self.now, strategy);
+                self.group.replication_mut(self.now).set_strategy(strategy);
             }
             _ => self.group.on_rtt(session, Duration::from_millis(u64::from(number))),
         }
@@ -205,7 +205,7 @@ impl Harness {
         while let Some(event) = self.group.poll_event() {
             if let GroupEvent::ReplicationRequest { index, request_id } = event {
                 assert!(!self.requests.contains(&request_id), "a request number twice");
-                assert!(self.group.have_objects().contains(index));
+                assert!(self.group.replication().have().contains(index));
                 self.requests.push(request_id);
             }
         }

@@ -108,8 +108,8 @@ pub enum GroupEvent {
         from: Fingerprint,
     },
     /// A neighbour asks for an object. To be answered by
-    /// [`write_requested_object`](super::Group::write_requested_object) or
-    /// [`deny_requested_object`](super::Group::deny_requested_object), in any order, at any time,
+    /// [`write_requested`](super::ReplicationMut::write_requested) or
+    /// [`deny_requested`](super::ReplicationMut::deny_requested), in any order, at any time,
     /// even if the neighbour is gone by then.
     ReplicationRequest {
         /// Which object.

@@ -1,9 +1,49 @@
 //! What the capabilities of a group have in common: the kinds of flows that two members have with
-//! each other, and the form of the messages on them. No RTMP header and no timestamp: a type byte,
-//! then the body. Parsing never panics and keeps unknown types and options, so that re-encoding is
-//! lossless.
+//! each other, the form of the messages on them, and what [`Group`](super::Group) calls.
 
+use super::GroupEvent;
+use crate::crypto::Fingerprint;
+use crate::transport::{SessionId, Time};
 use crate::wire::{Reason, WireError};
+use bytes::Bytes;
+
+/// A capability that exchanges messages with neighbors on flows of its own, besides membership.
+///
+/// Sans-IO as the group itself is: the group calls an input, then drains
+/// [`poll_output`](Self::poll_output).
+pub(super) trait Feature {
+    /// Whether flows of this kind belong to this capability.
+    fn carries(&self, kind: FlowKind) -> bool;
+
+    /// A neighbor has connected: flows to it may be opened.
+    fn on_neighbor_connected(&mut self, now: Time, session: SessionId, peer: Fingerprint);
+
+    /// A neighbor is gone, and the flows with it.
+    fn on_neighbor_gone(&mut self, now: Time, session: SessionId);
+
+    /// A message on a neighbor's flow of this kind.
+    fn on_message(&mut self, now: Time, session: SessionId, kind: FlowKind, message: Bytes);
+
+    /// Does what is due.
+    fn handle_timeout(&mut self, now: Time);
+
+    /// When [`handle_timeout`](Self::handle_timeout) is next due.
+    fn poll_timeout(&self) -> Option<Time>;
+
+    /// The next thing to do, in order.
+    fn poll_output(&mut self) -> Option<Output>;
+}
+
+/// What a capability asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Open this end's flow of this kind, associated with the neighbor's membership flow.
+    OpenFlow(SessionId, FlowKind),
+    /// Send a message on this end's flow of this kind.
+    Send(SessionId, FlowKind, Bytes),
+    /// Deliver an event to the application.
+    Event(GroupEvent),
+}
 
 /// The flows that two members of a group have with each other, each kind one in each direction
 /// (multicast: one per stream).

@@ -7,7 +7,7 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `mod` | [`Group`] itself |
+//! | `mod` | [`Group`]: the switchboard between its owner and the capabilities |
 //! | `feature` | what the capabilities have in common |
 //! | `event` | [`GroupAction`], [`GroupEvent`] |
 //! | `config` | [`GroupConfig`] |
@@ -17,6 +17,19 @@
 //! | `address` | group addresses on the ring of 2^256 |
 //!
 //! Objects are opaque at this level: the encoded AMF value travels as bytes.
+//!
+//! # Capabilities
+//!
+//! Membership decides who is a neighbor and which flows are accepted. Every other capability is a
+//! `Feature`: a sans-IO state machine that learns of neighbors, takes the messages of its flows, and
+//! asks for flows, messages and events by one output type. To add one:
+//!
+//! 1. a folder like `replication/`: `message` (what is on the wire), the state and the inputs in
+//!    `mod.rs` and further files, `access` (the calls of the application), and the implementation of
+//!    `Feature`, which also names the kinds of its flows;
+//! 2. in this file, a field of [`Group`], and its entry in `Group::features` and `features_mut`.
+//!
+//! Nothing else has to know of it; events of its own are added to [`GroupEvent`].
 
 mod address;
 mod config;
@@ -36,7 +49,10 @@ pub use event::{GroupAction, GroupEvent};
 pub use feature::FlowKind;
 pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
 pub use membership::message::ReceiveMode;
-pub use replication::{NeighborTrade, ReplicationLimits, ReplicationStats, ReplicationStrategy};
+pub use replication::{
+    NeighborTrade, Replication, ReplicationLimits, ReplicationMut, ReplicationStats,
+    ReplicationStrategy,
+};
 
 /// The messages of the group flows.
 pub mod message {
@@ -48,24 +64,16 @@ pub mod message {
 
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{JoinKey, ServerMessage};
-use crate::range::{IndexSet, RangeError};
-use crate::transport::{SessionId, Time};
+use crate::range::RangeError;
+use crate::transport::{FlowId, SessionId, Time};
 use bytes::Bytes;
-use membership::members::Members;
-use membership::message::MembershipMessage;
-use membership::session::{Link, Relation};
-use membership::{tick, topology};
-use replication::{Output, Replication};
+use feature::Feature;
+use membership::{End, Membership, PeerSession};
 use rng::Rng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 use thiserror::Error;
-
-/// Bootstrap peers of a groupspec that are connected to at once; further ones when the topology
-/// wants them. Groupspecs come from strangers too, and each peer is asked for at the server.
-const MAX_BOOTSTRAP: usize = 16;
 
 /// Why a call of the application was refused. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -100,7 +108,7 @@ pub enum OpenVerdict {
     Reject(u64),
 }
 
-/// A neighbour as it can be shown.
+/// A connected neighbor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NeighborInfo {
@@ -110,13 +118,13 @@ pub struct NeighborInfo {
     pub peer: Fingerprint,
     /// Its group address.
     pub address: GroupAddress,
-    /// Where it is reached.
+    /// The far address of the session.
     pub far_address: SocketAddr,
     /// The round-trip time of the session, if known.
     pub rtt: Option<Duration>,
-    /// Since when the relation exists.
+    /// Since when it is a neighbor, connected or not yet.
     pub since: Time,
-    /// Its receive mode, once told.
+    /// Its receive mode, once announced.
     pub receive_mode: Option<ReceiveMode>,
     /// Object replication with it.
     pub trade: NeighborTrade,
@@ -126,11 +134,11 @@ pub struct NeighborInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct GroupStats {
-    /// Neighbours now.
+    /// Neighbors now.
     pub neighbors: usize,
     /// Members known now, without this node.
     pub members: usize,
-    /// Hellos that were refused: wrong proof, not for this node, or no place.
+    /// Rejected hellos: wrong proof, not for this node, or too many neighbors.
     pub hellos_rejected: u64,
     /// Membership messages that could not be read.
     pub malformed: u64,
@@ -138,93 +146,86 @@ pub struct GroupStats {
     pub replication: ReplicationStats,
 }
 
-/// One NetGroup on one endpoint: membership and object replication, without sockets.
+/// This end's flows to one neighbor.
+#[derive(Debug, Default)]
+struct NearFlows {
+    open: BTreeSet<FlowKind>,
+    /// The neighbor's membership flow, with which those of the capabilities are associated.
+    association: Option<FlowId>,
+}
+
+/// One NetGroup on one endpoint: membership and its other capabilities, without sockets.
 ///
 /// Call any input, then drain [`poll_action`](Self::poll_action) and
 /// [`poll_event`](Self::poll_event) until both are empty; carry out the actions in their order. Call
 /// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is due.
 ///
-/// The owner tells the group of every session to a peer (also of those that exist when the group is
-/// made), finds the group of a `GR 1C` flow by its hello
-/// ([`MembershipMessage::group_of_hello`]), and that of any other `GR` flow by the sending flow with
-/// which it is associated in return.
+/// The owner reports every session to a peer (also those that exist when the group is made), finds
+/// the group of a `GR 1C` flow by its hello
+/// ([`MembershipMessage::group_of_hello`](message::MembershipMessage::group_of_hello)), and that of
+/// any other `GR` flow by the sending flow with which it is associated in return.
 pub struct Group {
-    config: GroupConfig,
-    id: GroupId,
-    address: GroupAddress,
-    links: BTreeMap<SessionId, Link>,
-    members: Members,
-    /// Members with whom this node has no more to do.
-    shunned: VecDeque<Fingerprint>,
-    random_member: u64,
+    membership: Membership,
     replication: Replication,
+    near_flows: BTreeMap<SessionId, NearFlows>,
     actions: VecDeque<GroupAction>,
     events: VecDeque<GroupEvent>,
-    rng: Rng,
-    tick_at: Time,
     closed: bool,
-    hellos_rejected: u64,
-    malformed: u64,
 }
 
 impl Group {
-    /// A group that has just been joined. `seed` is any number; it decides when and whom to ask.
-    /// Up to 16 bootstrap peers of the groupspec are connected to at once.
+    /// A group that has just been joined. `seed` is any number, for the random choices of members
+    /// and times. Up to 16 bootstrap peers of the groupspec are connected to at once.
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let replication =
-            Replication::new(config.near, config.replication.clone(), Rng::new(rng.next()));
+        let replication = Replication::new(&config, Rng::new(rng.next()));
         let mut group = Self {
-            id: config.spec.group_id(),
-            address: GroupAddress::of(&config.near),
-            members: Members::new(config.max_members),
-            links: BTreeMap::new(),
-            shunned: VecDeque::new(),
-            random_member: rng.next(),
+            membership: Membership::new(config, now, rng),
             replication,
+            near_flows: BTreeMap::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
-            rng,
-            tick_at: now + tick::FIRST,
             closed: false,
-            hellos_rejected: 0,
-            malformed: 0,
-            config,
         };
-        for (number, peer) in group.config.spec.bootstrap_peers().into_iter().enumerate() {
-            group.on_introduced(now, peer, number >= MAX_BOOTSTRAP);
-        }
+        group.route(now);
         group
+    }
+
+    /// Every capability besides membership.
+    fn features(&self) -> [&dyn Feature; 1] {
+        [&self.replication]
+    }
+
+    /// As [`features`](Self::features), to call inputs.
+    fn features_mut(&mut self) -> [&mut dyn Feature; 1] {
+        [&mut self.replication]
     }
 
     /// The group's identity.
     pub fn id(&self) -> GroupId {
-        self.id
+        self.membership.id()
     }
 
     /// This node's group address.
     pub fn address(&self) -> GroupAddress {
-        self.address
+        self.membership.address()
     }
 
     /// The settings the group was made with.
     pub fn config(&self) -> &GroupConfig {
-        &self.config
+        self.membership.config()
     }
 
     /// The message with which to join at the server, on a flow with metadata
-    /// [`SERVER_METADATA`](crate::flash::group_channel::SERVER_METADATA), associated with the control flow.
+    /// [`SERVER_METADATA`](crate::flash::group_channel::SERVER_METADATA), associated with the control
+    /// flow: the text form for version 1, as Flash Player 10.3 sends it, the hashed form for version 2.
     pub fn join_message(&self) -> Bytes {
-        ServerMessage::Join(self.join_key()).to_bytes()
-    }
-
-    /// The text form for version 1, as Flash Player 10.3 sends it, the hashed form for version 2.
-    fn join_key(&self) -> JoinKey {
-        let spec = &self.config.spec;
-        match spec.version() {
+        let spec = &self.config().spec;
+        let key = match spec.version() {
             1 => JoinKey::CanonicalText(Bytes::copy_from_slice(spec.canonical_text().as_bytes())),
             _ => JoinKey::GroupId(spec.group_id()),
-        }
+        };
+        ServerMessage::Join(key).to_bytes()
     }
 
     /// The next thing to do. Drain after every input.
@@ -241,8 +242,9 @@ impl Group {
 
     /// When to call [`handle_timeout`](Self::handle_timeout); `None` once closed.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let replication = self.replication.poll_timeout();
-        (!self.closed).then(|| replication.map_or(self.tick_at, |at| at.min(self.tick_at)))
+        let features = self.features().into_iter().filter_map(|feature| feature.poll_timeout());
+        let next = features.fold(self.membership.poll_timeout(), Time::min);
+        (!self.closed).then_some(next)
     }
 
     /// Does what is due.
@@ -250,22 +252,18 @@ impl Group {
         if self.closed {
             return;
         }
-        if now >= self.tick_at {
-            self.tick(now);
-        }
-        self.replication.handle_timeout(now);
-        self.flush();
+        self.membership.handle_timeout(now);
+        self.route(now);
+        self.features_mut().into_iter().for_each(|feature| feature.handle_timeout(now));
+        self.route(now);
     }
 
     /// The server (or the application) names a member: `0B`, to be connected to at once, or with
     /// `hint` `1B`, to be connected to when the topology wants it.
     pub fn on_introduced(&mut self, now: Time, peer: Fingerprint, hint: bool) {
-        if self.closed || peer == self.config.near {
-            return;
-        }
-        self.members.introduce(now, peer);
-        if !hint {
-            self.connect(now, peer);
+        if !self.closed {
+            self.membership.on_introduced(now, peer, hint);
+            self.route(now);
         }
     }
 
@@ -278,183 +276,133 @@ impl Group {
 
     /// A message of the server on its `GC` flow. Unknown ones are ignored.
     pub fn on_server_message(&mut self, now: Time, message: &Bytes) {
-        match ServerMessage::parse(message) {
-            Ok(ServerMessage::Connect(peer)) => self.on_introduced(now, peer, false),
-            Ok(ServerMessage::Hint(peer)) => self.on_introduced(now, peer, true),
-            Ok(_) => {}
-            Err(_) => self.malformed += 1,
+        if !self.closed {
+            self.membership.on_server_message(now, message);
+            self.route(now);
         }
     }
 
-    /// The server that can introduce this member, told to others in reports.
+    /// The server that can introduce this member; its address is sent to others in reports.
     pub fn set_server_address(&mut self, server: Option<SocketAddr>) {
-        self.config.server = server;
+        self.membership.set_server_address(server);
+    }
+
+    /// A session to a peer is open, or existed when the group was made. The nonces are those of
+    /// RFC 7425 §4.6.5. If this end opened it to a member of the group, the hello goes out now.
+    #[allow(clippy::too_many_arguments)]
+    pub fn on_session_opened(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        peer: Fingerprint,
+        initiator: bool,
+        near_nonce: [u8; 32],
+        far_nonce: [u8; 32],
+        far_address: SocketAddr,
+    ) {
+        if self.closed {
+            return;
+        }
+        let opened = PeerSession::new(now, peer, initiator, near_nonce, far_nonce, far_address);
+        self.membership.on_session_opened(now, session, opened);
+        self.route(now);
+    }
+
+    /// The attempt to connect to a member has failed. It is tried again at a later tick.
+    pub fn on_connect_failed(&mut self, _now: Time, peer: Fingerprint) {
+        self.membership.on_connect_failed(peer);
+    }
+
+    /// A session is closed.
+    pub fn on_session_closed(&mut self, now: Time, session: SessionId) {
+        self.membership.on_session_closed(now, session);
+        self.route(now);
     }
 
     /// The round-trip time of a session.
     pub fn on_rtt(&mut self, session: SessionId, rtt: Duration) {
-        if let Some(link) = self.links.get_mut(&session) {
-            link.rtt = Some(rtt);
-        }
+        self.membership.on_rtt(session, rtt);
     }
 
     /// A session has moved to another address.
     pub fn on_far_address(&mut self, session: SessionId, address: SocketAddr) {
-        if let Some(link) = self.links.get_mut(&session) {
-            link.far_address = address;
-            self.members.meet(&link.peer, address);
-        }
+        self.membership.on_far_address(session, address);
     }
 
-    /// The neighbours.
-    pub fn neighbors(&self) -> Vec<NeighborInfo> {
-        let up = self.links.iter().filter(|(_, link)| link.is_neighbor());
-        up.map(|(&session, link)| NeighborInfo {
-            session,
-            peer: link.peer,
-            address: link.address,
-            far_address: link.far_address,
-            rtt: link.rtt,
-            since: link.relation.as_ref().map_or(link.opened, |r| r.since),
-            receive_mode: link.relation.as_ref().and_then(|r| r.mode),
-            trade: self.replication.trade(session),
-        })
-        .collect()
-    }
-
-    /// How many members the group has, judged by the neighbours' places on the ring.
-    pub fn estimated_member_count(&self) -> f64 {
-        topology::estimated_member_count(&self.address, &self.neighbor_addresses(|_| true))
-    }
-
-    /// The part of the ring for which this node is responsible, from and to.
-    pub fn local_coverage(&self) -> (GroupAddress, GroupAddress) {
-        if self.config.receive_mode == ReceiveMode::Exact {
-            return (self.address, self.address);
-        }
-        let nearest = |r: &Relation| r.mode == Some(ReceiveMode::Nearest);
-        topology::local_coverage(&self.address, &self.neighbor_addresses(nearest))
-    }
-
-    /// Counters.
-    pub fn stats(&self) -> GroupStats {
-        GroupStats {
-            neighbors: self.links.values().filter(|l| l.is_neighbor()).count(),
-            members: self.members.len(),
-            hellos_rejected: self.hellos_rejected,
-            malformed: self.malformed,
-            replication: self.replication.stats(),
-        }
-    }
-
-    /// What this node has.
-    pub fn have_objects(&self) -> &IndexSet {
-        self.replication.have()
-    }
-
-    /// What this node wants and has not got.
-    pub fn want_objects(&self) -> &IndexSet {
-        self.replication.want()
-    }
-
-    /// Adds an inclusive range to the Have set, and takes it out of the Want set: a promise to answer
-    /// requests for it. A reversed range does nothing.
-    ///
-    /// # Errors
-    /// Like all calls on the sets: an index above 2^53, replication not enabled, or the group closed.
-    pub fn add_have_objects(
-        &mut self,
-        _now: Time,
-        range: RangeInclusive<u64>,
-    ) -> Result<(), GroupError> {
-        self.replicating()?;
-        self.replication.add_have(range)?;
-        self.flush();
-        Ok(())
-    }
-
-    /// Takes an inclusive range out of the Have set.
-    ///
-    /// # Errors
-    /// As [`add_have_objects`](Self::add_have_objects).
-    pub fn remove_have_objects(
-        &mut self,
-        _now: Time,
-        range: RangeInclusive<u64>,
-    ) -> Result<(), GroupError> {
-        self.replicating()?;
-        self.replication.remove_have(range)?;
-        self.flush();
-        Ok(())
-    }
-
-    /// Adds an inclusive range to the Want set, and takes it out of the Have set. Fetching is automatic.
-    ///
-    /// # Errors
-    /// As [`add_have_objects`](Self::add_have_objects).
-    pub fn add_want_objects(
+    /// The first message of a `GR 1C` flow, which is a hello for this group.
+    pub fn on_hello(
         &mut self,
         now: Time,
-        range: RangeInclusive<u64>,
-    ) -> Result<(), GroupError> {
-        self.replicating()?;
-        self.replication.add_want(now, range)?;
-        self.flush();
-        Ok(())
+        session: SessionId,
+        flow: FlowId,
+        message: &Bytes,
+    ) -> HelloVerdict {
+        let verdict = self.membership.on_hello(now, session, flow, message);
+        self.route(now);
+        verdict
     }
 
-    /// Takes an inclusive range out of the Want set. What has been requested may still arrive.
+    /// A flow other than `GR 1C` is opened by a peer and associated in return with one of this group's
+    /// sending flows in that session.
     ///
-    /// # Errors
-    /// As [`add_have_objects`](Self::add_have_objects).
-    pub fn remove_want_objects(
+    /// A player drops a neighbor that rejects its `15`, `18`, `19` or `1D` flow, so these are accepted
+    /// whatever the group allows.
+    pub fn on_flow_opened(
         &mut self,
         _now: Time,
-        range: RangeInclusive<u64>,
-    ) -> Result<(), GroupError> {
-        self.replicating()?;
-        self.replication.remove_want(range)?;
-        self.flush();
-        Ok(())
+        session: SessionId,
+        flow: FlowId,
+        kind: FlowKind,
+        associated: FlowKind,
+    ) -> OpenVerdict {
+        self.membership.on_flow_opened(session, flow, kind, associated)
     }
 
-    /// Answers a [`ReplicationRequest`](GroupEvent::ReplicationRequest) with the encoded AMF value.
-    /// `false` if there is no such request (any more): the neighbour is gone.
-    pub fn write_requested_object(&mut self, now: Time, request_id: u32, value: Bytes) -> bool {
-        let pending = self.replication.write_requested(now, request_id, value);
-        self.flush();
-        pending
+    /// A message on a flow that was accepted.
+    pub fn on_message(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
+        self.membership.on_message(now, session, flow, message);
+        self.route(now);
     }
 
-    /// Refuses a [`ReplicationRequest`](GroupEvent::ReplicationRequest). The neighbour may ask again.
-    /// `false` if there is no such request (any more).
-    pub fn deny_requested_object(&mut self, now: Time, request_id: u32) -> bool {
-        let pending = self.replication.deny_requested(now, request_id);
-        self.flush();
-        pending
+    /// A peer has finished one of its flows. The end of its `15`, `18` or `19` flow ends the neighbor,
+    /// and its `1C` flow is rejected then, as the player does.
+    pub fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
+        self.membership.on_flow_finished(now, session, flow);
+        self.route(now);
     }
 
-    /// In which order to request what is wanted.
-    pub fn set_replication_strategy(&mut self, now: Time, strategy: ReplicationStrategy) {
-        self.replication.set_strategy(now, strategy);
-        self.flush();
-    }
-
-    /// In which order what is wanted is requested.
-    pub fn replication_strategy(&self) -> ReplicationStrategy {
-        self.replication.strategy()
-    }
-
-    /// Changes the receive mode, and tells the neighbours.
-    pub fn set_receive_mode(&mut self, mode: ReceiveMode) {
-        if self.closed || std::mem::replace(&mut self.config.receive_mode, mode) == mode {
-            return;
+    /// A peer has rejected one of this end's flows.
+    pub fn on_flow_rejected(&mut self, now: Time, session: SessionId, kind: FlowKind, _code: u64) {
+        let Some(flows) = self.near_flows.get_mut(&session) else { return };
+        if flows.open.remove(&kind) && kind.must_be_accepted() {
+            self.membership.end_neighbor(now, session, End::Neighbor);
+            self.route(now);
         }
-        let accepted = |l: &Link| l.relation.as_ref().is_some_and(|r| r.far_flow.is_some());
-        let links = self.links.iter().filter(|(_, l)| accepted(l));
-        let sessions: Vec<_> = links.map(|(&session, _)| session).collect();
-        for session in sessions {
-            self.send_membership(session, &MembershipMessage::Mode(mode));
+    }
+
+    /// Changes the receive mode, and announces it to the neighbors.
+    pub fn set_receive_mode(&mut self, now: Time, mode: ReceiveMode) {
+        if !self.closed {
+            self.membership.set_receive_mode(mode);
+            self.route(now);
+        }
+    }
+
+    /// Ends the neighbors that are this member, rejects its hellos, and connects to it no more. Beyond
+    /// 256 blocked members, the oldest is unblocked.
+    pub fn block(&mut self, now: Time, peer: Fingerprint) {
+        self.membership.block(now, peer);
+        self.route(now);
+    }
+
+    /// Leaves the group: all flows are finished in the order that lets players go on at once, and every
+    /// session is released. No event follows.
+    pub fn close(&mut self, now: Time) {
+        if !self.closed {
+            self.membership.close(now);
+            self.route(now);
+            self.events.clear();
+            self.closed = true;
         }
     }
 
@@ -463,48 +411,147 @@ impl Group {
         self.closed
     }
 
-    fn replicating(&self) -> Result<(), GroupError> {
-        match (self.closed, self.config.spec.object_replication_enabled()) {
-            (true, _) => Err(GroupError::Closed),
-            (false, false) => Err(GroupError::ReplicationDisabled),
-            (false, true) => Ok(()),
+    /// Object replication: its sets and counters.
+    pub fn replication(&self) -> &Replication {
+        &self.replication
+    }
+
+    /// The connected neighbors.
+    pub fn neighbors(&self) -> Vec<NeighborInfo> {
+        let neighbors = self.membership.neighbors();
+        let describe = neighbors.map(|(id, session, neighbor)| NeighborInfo {
+            session: id,
+            peer: session.peer,
+            address: session.address,
+            far_address: session.far_address,
+            rtt: session.rtt,
+            since: neighbor.since,
+            receive_mode: neighbor.mode,
+            trade: self.replication.trade(id),
+        });
+        describe.collect()
+    }
+
+    /// How many members the group has, by the density of the neighbors on the ring.
+    pub fn estimated_member_count(&self) -> f64 {
+        self.membership.estimated_member_count()
+    }
+
+    /// The part of the ring for which this node is responsible, from and to.
+    pub fn local_coverage(&self) -> (GroupAddress, GroupAddress) {
+        self.membership.local_coverage()
+    }
+
+    /// This node's addresses as its peers see them, most frequent first.
+    pub fn own_addresses(&self) -> Vec<SocketAddr> {
+        self.membership.own_addresses()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> GroupStats {
+        let counters = self.membership.counters();
+        GroupStats {
+            neighbors: self.membership.neighbors().count(),
+            members: self.membership.members(),
+            hellos_rejected: counters.hellos_rejected,
+            malformed: counters.malformed,
+            replication: self.replication.stats(),
         }
     }
 
-    fn neighbor_addresses(&self, accept: impl Fn(&Relation) -> bool) -> Vec<GroupAddress> {
-        let accepted = |l: &&Link| l.relation.as_ref().is_some_and(|r| r.up && accept(r));
-        self.links.values().filter(accepted).map(|l| l.address).collect()
+    /// Carries the outputs of membership to the capabilities, and all outputs to the owner. What a
+    /// capability has sent is ahead of the end of its flow, because its outputs are drained after each
+    /// call.
+    fn route(&mut self, now: Time) {
+        self.drain_features();
+        while let Some(output) = self.membership.poll_output() {
+            self.on_membership_output(now, output);
+        }
     }
 
-    fn rtt_of(&self, peer: &Fingerprint) -> Option<Duration> {
-        self.links.values().filter(|l| l.peer == *peer).find_map(|l| l.rtt)
-    }
-
-    /// Turns what replication wants into actions and events.
-    fn flush(&mut self) {
-        while let Some(output) = self.replication.poll_output() {
-            match output {
-                Output::OpenFlow(session) => self.open_flow(session, FlowKind::Replication),
-                Output::Send(session, message) => {
-                    let kind = FlowKind::Replication;
-                    self.actions.push_back(GroupAction::Send { session, kind, message });
+    fn on_membership_output(&mut self, now: Time, output: membership::Output) {
+        use membership::Output;
+        match output {
+            Output::Connect { peer, addresses, reported_by } => {
+                self.actions.push_back(GroupAction::Connect { peer, addresses, reported_by });
+            }
+            Output::OpenFlow(session) => {
+                self.near_flows.insert(session, NearFlows::default());
+                self.open_flow(session, FlowKind::Membership);
+            }
+            Output::Send(session, message) => {
+                let kind = FlowKind::Membership;
+                self.actions.push_back(GroupAction::Send { session, kind, message });
+            }
+            Output::RejectFlow { session, flow, code } => {
+                self.actions.push_back(GroupAction::RejectFlow { session, flow, code });
+            }
+            Output::ReleaseSession(session) => {
+                self.actions.push_back(GroupAction::ReleaseSession { session });
+            }
+            Output::Event(event) => self.events.push_back(event),
+            Output::Connected { session, peer, flow } => {
+                self.near_flows.entry(session).or_default().association = Some(flow);
+                for feature in self.features_mut() {
+                    feature.on_neighbor_connected(now, session, peer);
                 }
-                Output::Event(event) => self.events.push_back(event),
+            }
+            Output::Message { session, kind, message } => {
+                let mut features = self.features_mut().into_iter();
+                if let Some(feature) = features.find(|feature| feature.carries(kind)) {
+                    feature.on_message(now, session, kind, message);
+                }
+            }
+            Output::Gone { session, end } => {
+                let flows = self.near_flows.remove(&session).unwrap_or_default();
+                if end == End::Neighbor {
+                    self.finish(session, &flows);
+                }
+                self.features_mut().into_iter().for_each(|f| f.on_neighbor_gone(now, session));
+            }
+        }
+        self.drain_features();
+    }
+
+    fn drain_features(&mut self) {
+        for number in 0..self.features().len() {
+            while let Some(output) =
+                self.features_mut().get_mut(number).and_then(|feature| feature.poll_output())
+            {
+                self.on_feature_output(output);
             }
         }
     }
 
-    /// Opens one of our flows that return to the neighbour's `1C` flow.
+    fn on_feature_output(&mut self, output: feature::Output) {
+        use feature::Output;
+        match output {
+            Output::OpenFlow(session, kind) => self.open_flow(session, kind),
+            Output::Send(session, kind, message) => {
+                self.actions.push_back(GroupAction::Send { session, kind, message });
+            }
+            Output::Event(event) => self.events.push_back(event),
+        }
+    }
+
     fn open_flow(&mut self, session: SessionId, kind: FlowKind) {
-        let link = self.links.get_mut(&session);
-        let Some(relation) = link.and_then(|l| l.relation.as_mut()) else { return };
-        relation.near_flows.insert(kind);
-        let association = relation.far_flow;
+        let Some(flows) = self.near_flows.get_mut(&session) else { return };
+        flows.open.insert(kind);
+        let association = flows.association;
         self.actions.push_back(GroupAction::OpenFlow { session, kind, association });
     }
 
-    fn send_membership(&mut self, session: SessionId, message: &MembershipMessage) {
-        let (kind, message) = (FlowKind::Membership, message.to_bytes());
-        self.actions.push_back(GroupAction::Send { session, kind, message });
+    /// Finishes this end's flows: replication before membership, because a player whose neighbor
+    /// finishes `1C` first never frees its pending requests.
+    fn finish(&mut self, session: SessionId, flows: &NearFlows) {
+        let rank = |kind: &FlowKind| match kind {
+            FlowKind::Replication => 0,
+            FlowKind::Membership => 1,
+            _ => 2,
+        };
+        let mut kinds: Vec<_> = flows.open.iter().copied().collect();
+        kinds.sort_by_key(rank);
+        let finish = kinds.into_iter().map(|kind| GroupAction::FinishFlow { session, kind });
+        self.actions.extend(finish);
     }
 }

@@ -179,7 +179,7 @@ impl PeerMachine {
         match pushed.refused {
             Some(GroupEvent::ReplicationRequest { request_id, .. }) => {
                 self.node.with_group(now, handle, |group, now| {
-                    group.deny_requested_object(now, request_id);
+                    group.replication_mut(now).deny_requested(request_id);
                 });
             }
             Some(GroupEvent::ReplicationFetchResult { index, .. }) => {

@@ -112,7 +112,7 @@ impl NetGroup {
     ///
     /// As [`add_have_objects`](Self::add_have_objects).
     pub async fn remove_have_objects(&self, start: u64, end: u64) -> Result<(), NetGroupError> {
-        self.change(move |group, _, now| group.remove_have_objects(now, start..=end)).await
+        self.change(move |group, _, now| group.replication_mut(now).remove_have(start..=end)).await
     }
 
     /// Adds objects to the Want set, and takes them out of the Have set. They are fetched as soon as
@@ -147,7 +147,10 @@ impl NetGroup {
         object: &Value,
     ) -> Result<bool, NetGroupError> {
         let object = amf::to_bytes(object)?;
-        self.call(move |group, _, now| group.write_requested_object(now, request_id, object)).await
+        self.call(move |group, _, now| {
+            group.replication_mut(now).write_requested(request_id, object)
+        })
+        .await
     }
 
     /// Refuses a [`ReplicationRequest`](super::NetGroupEvent::ReplicationRequest); the neighbour may
@@ -157,7 +160,7 @@ impl NetGroup {
     ///
     /// [`NetGroupError::Closed`].
     pub async fn deny_requested_object(&self, request_id: u32) -> Result<bool, NetGroupError> {
-        self.call(move |group, _, now| group.deny_requested_object(now, request_id)).await
+        self.call(move |group, _, now| group.replication_mut(now).deny_requested(request_id)).await
     }
 
     /// In which order wanted objects are fetched.
@@ -169,7 +172,7 @@ impl NetGroup {
         &self,
         strategy: ReplicationStrategy,
     ) -> Result<(), NetGroupError> {
-        self.call(move |group, _, now| group.set_replication_strategy(now, strategy)).await
+        self.call(move |group, _, now| group.replication_mut(now).set_strategy(strategy)).await
     }
 
     /// The neighbours.

@@ -19,8 +19,8 @@ impl Wants {
     /// Stops fetching; what is in flight still arrives.
     pub(super) fn hold(&mut self, now: Time, group: &mut Group) -> Result<(), GroupError> {
         if self.held.is_none() {
-            let wanted = group.want_objects().clone();
-            wanted.ranges().try_for_each(|range| group.remove_want_objects(now, range))?;
+            let wanted = group.replication().want().clone();
+            wanted.ranges().try_for_each(|range| group.replication_mut(now).remove_want(range))?;
             self.held = Some(wanted);
         }
         Ok(())
@@ -29,7 +29,7 @@ impl Wants {
     /// Goes on fetching.
     pub(super) fn release(&mut self, now: Time, group: &mut Group) -> Result<(), GroupError> {
         let held = self.held.take().unwrap_or_default();
-        held.ranges().try_for_each(|range| group.add_want_objects(now, range))
+        held.ranges().try_for_each(|range| group.replication_mut(now).add_want(range))
     }
 
     /// An object that had been wanted found no room.
@@ -62,9 +62,9 @@ impl Wants {
             Some(held) => {
                 held.insert_range(range.clone())?;
                 // What is wanted is not had.
-                group.remove_have_objects(now, range)
+                group.replication_mut(now).remove_have(range)
             }
-            None => group.add_want_objects(now, range),
+            None => group.replication_mut(now).add_want(range),
         }
     }
 
@@ -74,7 +74,7 @@ impl Wants {
         group: &mut Group,
         range: RangeInclusive<u64>,
     ) -> Result<(), GroupError> {
-        group.remove_want_objects(now, range.clone())?;
+        group.replication_mut(now).remove_want(range.clone())?;
         Ok(self.forget(range)?)
     }
 
@@ -84,7 +84,7 @@ impl Wants {
         group: &mut Group,
         range: RangeInclusive<u64>,
     ) -> Result<(), GroupError> {
-        group.add_have_objects(now, range.clone())?;
+        group.replication_mut(now).add_have(range.clone())?;
         Ok(self.forget(range)?)
     }
 
@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn wanted(group: &Group) -> Vec<RangeInclusive<u64>> {
-        group.want_objects().ranges().collect()
+        group.replication().want().ranges().collect()
     }
 
     #[test]
@@ -113,14 +113,14 @@ mod tests {
         let (now, mut group, mut wants) = (Time::ZERO, group(), Wants::default());
         wants.add_want(now, &mut group, 0..=99).unwrap();
         wants.hold(now, &mut group).unwrap();
-        assert!(group.want_objects().is_empty());
+        assert!(group.replication().want().is_empty());
 
         wants.delivered(70);
         wants.put_back(now, &mut group, 200).unwrap();
         wants.add_want(now, &mut group, 300..=309).unwrap();
         wants.remove_want(now, &mut group, 50..=59).unwrap();
         wants.add_have(now, &mut group, 0..=9).unwrap();
-        assert!(group.want_objects().is_empty(), "nothing is fetched");
+        assert!(group.replication().want().is_empty(), "nothing is fetched");
 
         wants.release(now, &mut group).unwrap();
         assert_eq!(wanted(&group), [10..=49, 60..=69, 71..=99, 200..=200, 300..=309]);

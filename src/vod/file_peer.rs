@@ -106,7 +106,7 @@ impl FilePeer {
         let config = GroupConfig::new(spec, node.peer_id());
         let group = node.join_with(now, config);
         node.with_group(now, group, |g, now| {
-            g.set_replication_strategy(now, ReplicationStrategy::RarestFirstSpread);
+            g.replication_mut(now).set_strategy(ReplicationStrategy::RarestFirstSpread);
         });
         let mut peer = Self {
             node,
@@ -141,7 +141,8 @@ impl FilePeer {
 
     /// In which order chunks are fetched.
     pub fn set_strategy(&mut self, now: Time, strategy: ReplicationStrategy) {
-        self.node.with_group(now, self.group, |g, now| g.set_replication_strategy(now, strategy));
+        self.node
+            .with_group(now, self.group, |g, now| g.replication_mut(now).set_strategy(strategy));
         self.pump(now);
     }
 
@@ -299,23 +300,23 @@ impl FilePeer {
         let group = self.group;
         let refused = match action {
             GroupAction::AddHave(range) => {
-                self.node.with_group(now, group, |g, now| g.add_have_objects(now, range))
+                self.node.with_group(now, group, |g, now| g.replication_mut(now).add_have(range))
             }
             GroupAction::RemoveHave(range) => {
-                self.node.with_group(now, group, |g, now| g.remove_have_objects(now, range))
+                self.node.with_group(now, group, |g, now| g.replication_mut(now).remove_have(range))
             }
             GroupAction::AddWant(range) => {
-                self.node.with_group(now, group, |g, now| g.add_want_objects(now, range))
+                self.node.with_group(now, group, |g, now| g.replication_mut(now).add_want(range))
             }
             GroupAction::RemoveWant(range) => {
-                self.node.with_group(now, group, |g, now| g.remove_want_objects(now, range))
+                self.node.with_group(now, group, |g, now| g.replication_mut(now).remove_want(range))
             }
             GroupAction::WriteRequested { request, object } => {
                 return self.answer(now, request, amf::to_bytes(&object).ok());
             }
             GroupAction::Deny { request } => return self.answer(now, request, None),
             GroupAction::Distrust(peer) => {
-                self.node.with_group(now, group, |g, now| g.shun(now, peer));
+                self.node.with_group(now, group, |g, now| g.block(now, peer));
                 return;
             }
         };
@@ -331,8 +332,8 @@ impl FilePeer {
         }
         self.requests.remove(&request.id);
         self.node.with_group(now, self.group, |g, now| match object {
-            Some(object) => g.write_requested_object(now, request.id, object),
-            None => g.deny_requested_object(now, request.id),
+            Some(object) => g.replication_mut(now).write_requested(request.id, object),
+            None => g.replication_mut(now).deny_requested(request.id),
         });
     }
 }

@@ -1,11 +1,12 @@
-//! Sessions and relations: hello, acceptance, messages, loss.
+//! Inputs: sessions, hellos, flows and messages of neighbors, and their loss.
 
 use super::message::{Hello, MembershipMessage, Proof};
-use super::session::{Link, Relation};
+use super::output::{End, Output};
+use super::session::{Neighbor, PeerSession};
+use super::{MAX_BLOCKED, Membership};
 use crate::crypto::Fingerprint;
-use crate::group::{
-    FlowKind, Group, GroupAction, GroupAddress, GroupEvent, HelloVerdict, OpenVerdict,
-};
+use crate::flash::group_channel::ServerMessage;
+use crate::group::{FlowKind, GroupEvent, HelloVerdict, OpenVerdict};
 use crate::transport::{FlowId, SessionId, Time};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -13,379 +14,318 @@ use std::time::Duration;
 
 /// Two sessions to the same member that were opened within this time were opened by both ends at once.
 const GLARE: Duration = Duration::from_secs(5);
-/// Members that are shunned at a time.
-const MAX_SHUNNED: usize = 256;
 
-impl Group {
-    /// A session to a peer is open, or existed when the group was made. The nonces are those of
-    /// RFC 7425 §4.6.5. If this end opened it to a member of the group, the hello goes out now.
-    #[allow(clippy::too_many_arguments)]
-    pub fn on_session_opened(
+impl Membership {
+    /// The server, the groupspec or the application names a member.
+    pub(in crate::group) fn on_introduced(&mut self, now: Time, peer: Fingerprint, hint: bool) {
+        if peer == self.config.near {
+            return;
+        }
+        self.members.add_introduced(now, peer);
+        if !hint {
+            self.connect(now, peer);
+        }
+    }
+
+    /// A message of the server on its `GC` flow. Unknown ones are ignored.
+    pub(in crate::group) fn on_server_message(&mut self, now: Time, message: &Bytes) {
+        match ServerMessage::parse(message) {
+            Ok(ServerMessage::Connect(peer)) => self.on_introduced(now, peer, false),
+            Ok(ServerMessage::Hint(peer)) => self.on_introduced(now, peer, true),
+            Ok(_) => {}
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    /// A session to a peer is open. If this end opened it to a member, the hello is sent now.
+    pub(in crate::group) fn on_session_opened(
         &mut self,
         now: Time,
         session: SessionId,
-        peer: Fingerprint,
-        initiator: bool,
-        near_nonce: [u8; 32],
-        far_nonce: [u8; 32],
-        far_address: SocketAddr,
+        opened: PeerSession,
     ) {
-        if self.closed || peer == self.config.near {
+        let (peer, far_address, initiator) = (opened.peer, opened.far_address, opened.initiator);
+        if peer == self.config.near {
             return;
         }
-        self.lose(now, session, Loss::Session);
-        self.links.insert(
-            session,
-            Link {
-                peer,
-                address: GroupAddress::of(&peer),
-                initiator,
-                near_nonce,
-                far_nonce,
-                far_address,
-                sees_us_at: None,
-                rtt: None,
-                opened: now,
-                idle_since: now,
-                released: false,
-                relation: None,
-            },
-        );
+        self.end_neighbor(now, session, End::Session);
+        self.sessions.insert(session, opened);
         self.members.end_attempt(&peer);
-        self.members.meet(&peer, far_address);
-        let wanted = self.members.get(&peer).is_some() && !self.shunned.contains(&peer);
-        if initiator && wanted && !self.has_relation(&peer) {
-            self.start_relation(now, session);
+        self.members.set_met_at(&peer, far_address);
+        let wanted = self.members.get(&peer).is_some() && !self.blocked.contains(&peer);
+        if initiator && wanted && !self.has_neighbor(&peer) {
+            self.start_neighbor(now, session);
         }
-        self.flush();
     }
 
-    /// The attempt to connect to a member has failed. It is tried again at a later tick.
-    pub fn on_connect_failed(&mut self, _now: Time, peer: Fingerprint) {
+    /// The attempt to connect to a member has failed.
+    pub(in crate::group) fn on_connect_failed(&mut self, peer: Fingerprint) {
         self.members.end_attempt(&peer);
     }
 
-    /// A session is gone.
-    pub fn on_session_closed(&mut self, now: Time, session: SessionId) {
-        self.lose(now, session, Loss::Session);
-        self.links.remove(&session);
-        self.flush();
+    /// A session is closed.
+    pub(in crate::group) fn on_session_closed(&mut self, now: Time, session: SessionId) {
+        self.end_neighbor(now, session, End::Session);
+        self.sessions.remove(&session);
+    }
+
+    /// The round-trip time of a session.
+    pub(in crate::group) fn on_rtt(&mut self, session: SessionId, rtt: Duration) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.rtt = Some(rtt);
+        }
+    }
+
+    /// A session has moved to another address.
+    pub(in crate::group) fn on_far_address(&mut self, session: SessionId, address: SocketAddr) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.far_address = address;
+            self.members.set_met_at(&session.peer, address);
+        }
     }
 
     /// The first message of a `GR 1C` flow, which is a hello for this group.
-    pub fn on_hello(
+    pub(in crate::group) fn on_hello(
         &mut self,
         now: Time,
         session: SessionId,
         flow: FlowId,
         message: &Bytes,
     ) -> HelloVerdict {
-        if !self.is_hello_good(session, message) {
-            self.hellos_rejected += 1;
+        if !self.is_hello_valid(session, message) {
+            self.counters.hellos_rejected += 1;
             return HelloVerdict::Reject(0);
         }
-        let relation = self.links.get(&session).and_then(|l| l.relation.as_ref());
-        if relation.and_then(|r| r.far_flow).is_some() {
-            // It has given up the old relation; the end of the old flow is still on its way.
-            self.lose(now, session, Loss::Neighbor);
+        if self.neighbor_mut(session).is_some_and(|n| n.far_flow.is_some()) {
+            // The far end has started anew; the end of its old flow is still on its way.
+            self.end_neighbor(now, session, End::Neighbor);
         }
-        if self.links.get(&session).is_some_and(|l| l.relation.is_none()) {
-            if self.relations() >= self.config.max_neighbors {
-                self.hellos_rejected += 1;
-                self.flush();
+        if self.neighbor_mut(session).is_none() {
+            if self.neighbor_count() >= self.config.max_neighbors {
+                self.counters.hellos_rejected += 1;
                 return HelloVerdict::Reject(0);
             }
-            self.start_relation(now, session);
+            self.start_neighbor(now, session);
         }
-        if let Some(link) = self.links.get_mut(&session) {
-            let (peer, address) = (link.peer, link.far_address);
-            if let Some(relation) = &mut link.relation {
-                relation.far_flow = Some(flow);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            if let Some(neighbor) = &mut session.neighbor {
+                neighbor.far_flow = Some(flow);
             }
-            self.members.hear(now, peer, address);
+            self.members.confirm(now, session.peer, session.far_address);
         }
-        self.send_membership(session, &MembershipMessage::Accepted);
-        self.send_membership(session, &MembershipMessage::Mode(self.config.receive_mode));
-        self.flush();
+        self.send(session, &MembershipMessage::Accepted);
+        self.send(session, &MembershipMessage::Mode(self.config.receive_mode));
         HelloVerdict::Accept
     }
 
-    /// A flow other than `GR 1C` is opened by a peer and associated in return with one of this group's
-    /// sending flows in that session.
+    /// A peer opens a flow other than `GR 1C`, in return to this group's flow `associated`.
     ///
-    /// A player drops a neighbour that rejects its `15`, `18`, `19` or `1D` flow, so these are accepted
+    /// A player drops a neighbor that rejects its `15`, `18`, `19` or `1D` flow, so these are accepted
     /// whatever the group allows.
-    pub fn on_flow_opened(
+    pub(in crate::group) fn on_flow_opened(
         &mut self,
-        _now: Time,
         session: SessionId,
         flow: FlowId,
         kind: FlowKind,
         associated: FlowKind,
     ) -> OpenVerdict {
-        let link = self.links.get_mut(&session);
-        let Some(relation) = link.and_then(|l| l.relation.as_mut()) else {
-            return OpenVerdict::Reject(0);
-        };
+        let Some(neighbor) = self.neighbor_mut(session) else { return OpenVerdict::Reject(0) };
         let wanted = kind.must_be_accepted() && kind != FlowKind::Membership;
-        let second = relation.far_flows.values().any(|k| *k == kind);
+        let second = neighbor.far_flows.values().any(|k| *k == kind);
         if !wanted || second || associated != FlowKind::Membership {
             return OpenVerdict::Reject(0);
         }
-        relation.far_flows.insert(flow, kind);
+        neighbor.far_flows.insert(flow, kind);
         OpenVerdict::Accept
     }
 
     /// A message on a flow that was accepted.
-    pub fn on_message(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
-        let link = self.links.get_mut(&session);
-        let Some(relation) = link.and_then(|l| l.relation.as_mut()) else { return };
-        if relation.far_flow == Some(flow) {
+    pub(in crate::group) fn on_message(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        flow: FlowId,
+        message: Bytes,
+    ) {
+        let Some(neighbor) = self.neighbor_mut(session) else { return };
+        if neighbor.far_flow == Some(flow) {
             self.on_membership(now, session, &message);
-        } else if relation.far_flow.is_none() {
+        } else if neighbor.far_flow.is_none() {
             // Its hello is still on its way.
-            if relation.far_flows.contains_key(&flow) && !relation.keep_early(flow, message) {
-                self.lose(now, session, Loss::Neighbor);
+            if neighbor.far_flows.contains_key(&flow) && !neighbor.keep_early(flow, message) {
+                self.end_neighbor(now, session, End::Neighbor);
             }
-        } else if let Some(&kind) = relation.far_flows.get(&flow) {
+        } else if let Some(&kind) = neighbor.far_flows.get(&flow) {
             // Whoever associates a flow with ours has accepted our hello.
-            self.bring_up(now, session);
-            self.on_feature_message(now, session, kind, message);
+            self.connected(now, session);
+            self.forward(session, kind, message);
         }
-        self.flush();
     }
 
-    /// A peer has finished one of its flows. The end of its `15`, `18` or `19` flow ends the relation,
+    /// A peer has finished one of its flows. The end of its `15`, `18` or `19` flow ends the neighbor,
     /// and its `1C` flow is rejected then, as the player does.
-    pub fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
-        let link = self.links.get_mut(&session);
-        let Some(relation) = link.and_then(|l| l.relation.as_mut()) else { return };
-        let finished = relation.far_flows.remove(&flow);
-        if relation.far_flow == Some(flow) {
-            self.lose(now, session, Loss::Neighbor);
+    pub(in crate::group) fn on_flow_finished(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        flow: FlowId,
+    ) {
+        let Some(neighbor) = self.neighbor_mut(session) else { return };
+        let finished = neighbor.far_flows.remove(&flow);
+        let membership = neighbor.far_flow;
+        if membership == Some(flow) {
+            self.end_neighbor(now, session, End::Neighbor);
         } else if finished.is_some_and(FlowKind::ends_relation) {
-            let membership = relation.far_flow;
-            self.lose(now, session, Loss::Neighbor);
-            let reject = membership.map(|flow| GroupAction::RejectFlow { session, flow, code: 0 });
-            self.actions.extend(reject);
+            self.end_neighbor(now, session, End::Neighbor);
+            let reject = membership.map(|flow| Output::RejectFlow { session, flow, code: 0 });
+            self.output.extend(reject);
         }
-        self.flush();
     }
 
-    /// A peer has rejected one of our flows.
-    pub fn on_flow_rejected(&mut self, now: Time, session: SessionId, kind: FlowKind, _code: u64) {
-        let link = self.links.get_mut(&session);
-        let Some(relation) = link.and_then(|l| l.relation.as_mut()) else { return };
-        if relation.near_flows.remove(&kind) && kind.must_be_accepted() {
-            self.lose(now, session, Loss::Neighbor);
-        }
-        self.flush();
-    }
-
-    /// Leaves the group: all flows are finished in the order that lets players go on at once, and every
-    /// session is released. There are no events after this.
-    pub fn close(&mut self, now: Time) {
-        if self.closed {
-            return;
-        }
-        let sessions: Vec<_> = self.links.keys().copied().collect();
+    /// Leaves the group: ends every neighbor and releases every session.
+    pub(in crate::group) fn close(&mut self, now: Time) {
+        let sessions = self.sessions_where(|_| true);
         for &session in &sessions {
-            self.lose(now, session, Loss::Neighbor);
+            self.end_neighbor(now, session, End::Neighbor);
         }
-        for session in sessions {
-            self.actions.push_back(GroupAction::ReleaseSession { session });
-        }
-        self.links.clear();
-        while self.replication.poll_output().is_some() {}
-        self.events.clear();
-        self.closed = true;
+        self.output.extend(sessions.into_iter().map(Output::ReleaseSession));
+        self.sessions.clear();
     }
 
-    /// Has no more to do with a member: the relation ends, its hellos are rejected, and no session
-    /// to it is asked for. The oldest such member is pardoned when there are too many.
-    pub fn shun(&mut self, now: Time, peer: Fingerprint) {
-        if self.shunned.contains(&peer) {
+    /// Ends the neighbors that are this member, rejects its hellos and connects to it no more.
+    pub(in crate::group) fn block(&mut self, now: Time, peer: Fingerprint) {
+        if self.blocked.contains(&peer) {
             return;
         }
-        if self.shunned.len() >= MAX_SHUNNED {
-            self.shunned.pop_front();
+        if self.blocked.len() >= MAX_BLOCKED {
+            self.blocked.pop_front();
         }
-        self.shunned.push_back(peer);
-        let with_it = self.links.iter().filter(|(_, l)| l.peer == peer);
-        for session in with_it.map(|(&session, _)| session).collect::<Vec<_>>() {
-            self.lose(now, session, Loss::Neighbor);
+        self.blocked.push_back(peer);
+        for session in self.sessions_where(|s| s.peer == peer) {
+            self.end_neighbor(now, session, End::Neighbor);
         }
-        self.flush();
     }
 
     /// Connects to a member, in an existing session if there is one.
-    pub(in crate::group) fn connect(&mut self, now: Time, peer: Fingerprint) {
-        let full = self.relations() >= self.config.max_neighbors;
-        if full || self.shunned.contains(&peer) {
+    pub(super) fn connect(&mut self, now: Time, peer: Fingerprint) {
+        let full = self.neighbor_count() >= self.config.max_neighbors;
+        if full || self.blocked.contains(&peer) {
             return;
         }
-        if self.has_relation(&peer) || self.config.spec.peer_to_peer_disabled() {
+        if self.has_neighbor(&peer) || self.config.spec.peer_to_peer_disabled() {
             return;
         }
         if let Some(session) = self.session_of(&peer) {
-            self.start_relation(now, session);
+            self.start_neighbor(now, session);
         } else if self.members.begin_attempt(now, &peer) {
             let member = self.members.get(&peer);
             let addresses = member.map(|m| m.direct_addresses()).unwrap_or_default();
             let reported_by = member.and_then(|m| m.only_reported_by());
-            self.actions.push_back(GroupAction::Connect { peer, addresses, reported_by });
+            self.output.push_back(Output::Connect { peer, addresses, reported_by });
         }
     }
 
-    /// Opens our `1C` flow and says hello.
-    fn start_relation(&mut self, now: Time, session: SessionId) {
-        let Some(link) = self.links.get_mut(&session) else { return };
-        link.relation = Some(Relation::new(now));
-        link.released = false;
-        let hello = Hello::new(&self.config.spec, &link.far_nonce, link.peer);
-        self.actions.push_back(GroupAction::OpenFlow {
-            session,
-            kind: FlowKind::Membership,
-            association: None,
-        });
-        self.send_membership(session, &MembershipMessage::Hello(hello));
+    /// Opens this end's `1C` flow with the hello.
+    fn start_neighbor(&mut self, now: Time, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.neighbor = Some(Neighbor::new(now));
+        state.released = false;
+        let hello = Hello::new(&self.config.spec, &state.far_nonce, state.peer);
+        self.output.push_back(Output::OpenFlow(session));
+        self.send(session, &MembershipMessage::Hello(hello));
     }
 
-    fn is_hello_good(&self, session: SessionId, message: &Bytes) -> bool {
+    fn is_hello_valid(&self, session: SessionId, message: &Bytes) -> bool {
         let Ok(MembershipMessage::Hello(hello)) = MembershipMessage::parse(message) else {
             return false;
         };
-        let Some(link) = self.links.get(&session) else { return false };
+        let Some(session) = self.sessions.get(&session) else { return false };
         hello.group_id == self.id
             && hello.receiver == self.config.near
-            && !self.shunned.contains(&link.peer)
-            && hello.proof == Proof::new(&self.config.spec, &link.near_nonce)
+            && !self.blocked.contains(&session.peer)
+            && hello.proof == Proof::new(&self.config.spec, &session.near_nonce)
             && !self.config.spec.peer_to_peer_disabled()
-            && !self.closed
     }
 
     fn on_membership(&mut self, now: Time, session: SessionId, message: &Bytes) {
         let Ok(parsed) = MembershipMessage::parse(message) else {
-            self.malformed += 1;
+            self.counters.malformed += 1;
             return;
         };
-        self.bring_up(now, session);
-        let Some(link) = self.links.get_mut(&session) else { return };
-        let Some(relation) = link.relation.as_mut() else { return };
+        self.connected(now, session);
+        let Some(neighbor) = self.neighbor_mut(session) else { return };
         match parsed {
             MembershipMessage::Report(report) => {
-                relation.owes_report = false;
-                let answer = report.asks() && relation.may_answer(now);
-                self.learn_from(now, session, &report);
+                neighbor.owes_report = false;
+                let answer = report.asks() && neighbor.may_answer(now);
+                self.on_report(now, session, &report);
                 if answer {
                     self.send_report(now, session, false);
                 }
             }
-            MembershipMessage::Mode(mode) => relation.mode = Some(mode),
+            MembershipMessage::Mode(mode) => neighbor.mode = Some(mode),
             MembershipMessage::Unneeded => self.on_unneeded(now, session),
             _ => {}
         }
     }
 
-    /// It does not need us. If we do not need it either, the relation ends.
+    /// The neighbor does not need this node. If this node does not need it either, it is dropped.
     fn on_unneeded(&mut self, now: Time, session: SessionId) {
-        let Some(peer) = self.links.get(&session).map(|l| l.peer) else { return };
-        if !self.wanted_by_us(now).contains(&peer) {
-            self.lose(now, session, Loss::Neighbor);
+        let Some(peer) = self.sessions.get(&session).map(|s| s.peer) else { return };
+        if !self.wanted_neighbors(now).contains(&peer) {
+            self.end_neighbor(now, session, End::Neighbor);
         }
     }
 
-    fn on_feature_message(
-        &mut self,
-        now: Time,
-        session: SessionId,
-        kind: FlowKind,
-        message: Bytes,
-    ) {
-        let enabled = self.config.spec.object_replication_enabled();
-        if kind == FlowKind::Replication && enabled {
-            self.replication.on_message(now, session, message);
-        }
-    }
-
-    /// The first message after the hello makes a neighbour.
-    fn bring_up(&mut self, now: Time, session: SessionId) {
-        let Some(link) = self.links.get_mut(&session) else { return };
-        let (peer, address) = (link.peer, link.address);
-        let Some(relation) = link.relation.as_mut().filter(|r| !r.up) else { return };
-        relation.up = true;
-        let early = relation.take_early();
-        self.events.push_back(GroupEvent::NeighborConnect { peer, address });
+    /// Connects the neighbor, if this is its first message after the hello.
+    fn connected(&mut self, now: Time, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let (peer, address) = (state.peer, state.address);
+        let Some(neighbor) = state.neighbor.as_mut().filter(|n| !n.is_connected) else { return };
+        let Some(flow) = neighbor.far_flow else { return };
+        neighbor.is_connected = true;
+        let early = neighbor.take_early();
+        self.event(GroupEvent::NeighborConnect { peer, address });
         self.send_report(now, session, false);
-        self.replication.neighbor_up(now, session, peer);
+        self.output.push_back(Output::Connected { session, peer, flow });
         for (flow, message) in early {
-            let link = self.links.get(&session);
-            let relation = link.and_then(|l| l.relation.as_ref());
-            if let Some(kind) = relation.and_then(|r| r.far_flows.get(&flow).copied()) {
-                self.on_feature_message(now, session, kind, message);
+            let kind = self.neighbor_mut(session).and_then(|n| n.far_flows.get(&flow).copied());
+            if let Some(kind) = kind {
+                self.forward(session, kind, message);
             }
         }
-        self.flush();
-        self.drop_twin(now, session);
+        self.drop_duplicate(now, session);
     }
 
-    /// If the same member is a neighbour in another session too, one of the two relations ends: the
-    /// older, or, when both ends have opened a session at once, that of the greater fingerprint.
-    fn drop_twin(&mut self, now: Time, session: SessionId) {
-        let Some(new) = self.links.get(&session) else { return };
-        let twin = self
-            .links
-            .iter()
-            .find(|(s, l)| **s != session && l.peer == new.peer && l.is_neighbor());
-        let Some((&twin, old)) = twin else { return };
+    /// If the same member is a connected neighbor in another session too, one of the two is dropped:
+    /// the older, or, when both ends have opened a session at once, that of the greater fingerprint.
+    fn drop_duplicate(&mut self, now: Time, session: SessionId) {
+        let Some(new) = self.sessions.get(&session) else { return };
+        let other = self.neighbors().find(|(id, s, _)| *id != session && s.peer == new.peer);
+        let Some((other, old, _)) = other else { return };
         let apart = new.opened.since(old.opened).max(old.opened.since(new.opened));
         let keep_new = match new.initiator == old.initiator || apart > GLARE {
             true => new.opened >= old.opened,
             false => new.initiator == (self.config.near < new.peer),
         };
-        self.lose(now, if keep_new { twin } else { session }, Loss::Neighbor);
+        self.end_neighbor(now, if keep_new { other } else { session }, End::Neighbor);
     }
 
-    pub(in crate::group) fn send_report(&mut self, now: Time, session: SessionId, ask: bool) {
-        let Some(link) = self.links.get(&session) else { return };
-        let report = self.report_for(now, link, ask);
-        self.send_membership(session, &MembershipMessage::Report(report));
+    pub(super) fn send_report(&mut self, now: Time, session: SessionId, ask: bool) {
+        let Some(state) = self.sessions.get(&session) else { return };
+        let report = self.report_for(now, state, ask);
+        self.send(session, &MembershipMessage::Report(report));
     }
 
-    /// Ends the relation in a session, if there is one.
-    pub(in crate::group) fn lose(&mut self, now: Time, session: SessionId, loss: Loss) {
-        let Some(link) = self.links.get_mut(&session) else { return };
-        let Some(relation) = link.relation.take() else { return };
-        link.idle_since = now;
-        let (peer, address) = (link.peer, link.address);
-        // What replication had to say until now belongs before the end of its flow.
-        self.flush();
-        if loss == Loss::Neighbor {
-            for kind in relation.finish_order() {
-                self.actions.push_back(GroupAction::FinishFlow { session, kind });
-            }
+    /// Ends the neighbor in a session, if there is one.
+    pub(in crate::group) fn end_neighbor(&mut self, now: Time, session: SessionId, end: End) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Some(neighbor) = state.neighbor.take() else { return };
+        state.idle_since = now;
+        let (peer, address) = (state.peer, state.address);
+        if neighbor.is_connected {
+            self.event(GroupEvent::NeighborDisconnect { peer, address });
         }
-        if relation.up {
-            self.events.push_back(GroupEvent::NeighborDisconnect { peer, address });
-            self.replication.neighbor_lost(now, session);
-        }
-        self.flush();
+        self.output.push_back(Output::Gone { session, end });
     }
-
-    pub(in crate::group) fn has_relation(&self, peer: &Fingerprint) -> bool {
-        self.links.values().any(|l| l.peer == *peer && l.relation.is_some())
-    }
-
-    pub(in crate::group) fn relations(&self) -> usize {
-        self.links.values().filter(|l| l.relation.is_some()).count()
-    }
-}
-
-/// How a relation ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::group) enum Loss {
-    /// The session lives on: our flows are finished.
-    Neighbor,
-    /// The session is gone, and the flows with it.
-    Session,
 }

@@ -1,4 +1,4 @@
-//! Who is known to be in the group, and where.
+//! Known members of the group and their addresses.
 
 use crate::crypto::Fingerprint;
 use crate::group::GroupAddress;
@@ -8,32 +8,32 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Knowledge older than this is worth nothing, in seconds.
-pub(in crate::group) const MAX_AGE: u64 = 300;
+/// Records of this age and more are dropped, in seconds.
+pub(super) const MAX_AGE: u64 = 300;
 
-/// An attempt to connect that has not come to an end by now has been forgotten by the owner.
+/// An attempt to connect counts as failed after this time.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
-/// Addresses of a member that are tried because a neighbour reports them; more are ignored.
+/// Reported addresses of a member; further ones are ignored.
 const MAX_REPORTED: usize = 3;
 
 /// A member, connected or not.
 #[derive(Debug, Clone)]
-pub(in crate::group) struct Member {
-    pub(in crate::group) address: GroupAddress,
-    /// Where this node had a session with it, the last time.
-    pub(in crate::group) met_at: Option<SocketAddr>,
-    /// It says that this node's server can introduce it.
-    pub(in crate::group) shares_server: bool,
+pub(super) struct Member {
+    pub(super) address: GroupAddress,
+    /// Its address in the latest session with it.
+    pub(super) met_at: Option<SocketAddr>,
+    /// By its own report, this node's server can introduce it.
+    pub(super) shares_server: bool,
     /// The server introduced it.
-    pub(in crate::group) introduced: bool,
+    pub(super) introduced: bool,
     reported: Option<Reported>,
     attempt: Option<Time>,
     age: u64,
     as_of: Time,
 }
 
-/// Where a neighbour says that a member is, which may be anywhere.
+/// The addresses of a member as a neighbor reports them, which may be anything.
 #[derive(Debug, Clone)]
 struct Reported {
     by: SessionId,
@@ -45,18 +45,18 @@ impl Member {
         self.met_at.is_some() || self.reported.as_ref().is_some_and(|r| !r.addresses.is_empty())
     }
 
-    /// Seconds since someone heard from it.
-    pub(in crate::group) fn age(&self, now: Time) -> u64 {
+    /// Seconds since its latest message to anybody, as far as is known.
+    pub(super) fn age(&self, now: Time) -> u64 {
         self.age.saturating_add(now.since(self.as_of).as_secs())
     }
 
-    /// True if this node or the server had to do with it, so that it exists.
-    pub(in crate::group) const fn is_known_first_hand(&self) -> bool {
+    /// Whether this node or the server had a session with it, so that it exists.
+    pub(super) const fn is_known_first_hand(&self) -> bool {
         self.met_at.is_some() || self.introduced
     }
 
-    /// Where to try it, each with who says so: where it was met, then where it is reported to be.
-    pub(in crate::group) fn direct_addresses(&self) -> Vec<FarAddress> {
+    /// The addresses to try, each with its source: that of the latest session, then reported ones.
+    pub(super) fn direct_addresses(&self) -> Vec<FarAddress> {
         let before = self.met_at.map(|address| FarAddress { address, named_by: NamedBy::Before });
         let reported = self.reported.iter().flat_map(|reported| {
             let named_by = NamedBy::Session(reported.by);
@@ -66,8 +66,8 @@ impl Member {
         before.into_iter().chain(new).collect()
     }
 
-    /// Who has reported it, if nothing else is known of it.
-    pub(in crate::group) fn only_reported_by(&self) -> Option<SessionId> {
+    /// The session in which it was reported, if nothing else is known of it.
+    pub(super) fn only_reported_by(&self) -> Option<SessionId> {
         let reported = self.reported.as_ref().filter(|_| !self.is_known_first_hand())?;
         Some(reported.by)
     }
@@ -75,62 +75,62 @@ impl Member {
 
 /// The known members, without this node.
 #[derive(Debug)]
-pub(in crate::group) struct Members {
+pub(super) struct Members {
     map: BTreeMap<Fingerprint, Member>,
     max: usize,
 }
 
 impl Members {
-    pub(in crate::group) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self { map: BTreeMap::new(), max }
     }
 
-    pub(in crate::group) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.map.len()
     }
 
-    pub(in crate::group) fn get(&self, peer: &Fingerprint) -> Option<&Member> {
+    pub(super) fn get(&self, peer: &Fingerprint) -> Option<&Member> {
         self.map.get(peer)
     }
 
-    pub(in crate::group) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Member)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Member)> {
         self.map.iter()
     }
 
-    /// The server or a groupspec names a member. Known addresses stay.
-    pub(in crate::group) fn introduce(&mut self, now: Time, peer: Fingerprint) {
+    /// Adds a member that the server or a groupspec names. Known addresses stay.
+    pub(super) fn add_introduced(&mut self, now: Time, peer: Fingerprint) {
         if !self.map.contains_key(&peer) && self.map.len() >= self.max {
-            self.forget_oldest(now);
+            self.drop_oldest(now);
         }
         let member = self.entry(now, peer);
         member.introduced = true;
         (member.age, member.as_of) = (0, now);
     }
 
-    /// A neighbour speaks for itself, in a session with `address`.
-    pub(in crate::group) fn hear(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
+    /// A message of the member itself has arrived, in a session with `address`.
+    pub(super) fn confirm(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
         let member = self.entry(now, peer);
         (member.age, member.as_of) = (0, now);
         member.met_at = Some(address);
     }
 
-    /// There is a session with a member that is known, with `address`.
-    pub(in crate::group) fn meet(&mut self, peer: &Fingerprint, address: SocketAddr) {
+    /// A session with `address` exists to a member, if it is known.
+    pub(super) fn set_met_at(&mut self, peer: &Fingerprint, address: SocketAddr) {
         if let Some(member) = self.map.get_mut(peer) {
             member.met_at = Some(address);
         }
     }
 
-    /// A neighbour says whether the server can introduce it.
-    pub(in crate::group) fn set_shares_server(&mut self, peer: &Fingerprint, shares_server: bool) {
+    /// Whether the server can introduce the member, by its own report.
+    pub(super) fn set_shares_server(&mut self, peer: &Fingerprint, shares_server: bool) {
         if let Some(member) = self.map.get_mut(peer) {
             member.shares_server = shares_server;
         }
     }
 
-    /// A neighbour reports a member in the session `by`. Ignored if it is too old, not newer than
-    /// what is known, or if the table is full.
-    pub(in crate::group) fn learn(
+    /// Adds a member that a neighbor reports in the session `by`. Ignored if the record is too old or
+    /// not newer than what is known, or if the table is full.
+    pub(super) fn add_reported(
         &mut self,
         now: Time,
         peer: Fingerprint,
@@ -148,7 +148,7 @@ impl Members {
         }
         let member = self.entry(now, peer);
         (member.age, member.as_of) = (age.min(member.age(now)), now);
-        // Those of a server say where to ask for it, which is the business of who is a client there.
+        // Those of a server are of use only to clients of that server.
         let direct = addresses.iter().filter(|a| a.origin != Origin::Relay).map(|a| a.socket);
         let addresses: Vec<_> = direct.filter(is_plausible).take(MAX_REPORTED).collect();
         if !addresses.is_empty() || member.reported.is_none() {
@@ -156,8 +156,8 @@ impl Members {
         }
     }
 
-    /// Whether to try to connect now; takes note that it is being tried.
-    pub(in crate::group) fn begin_attempt(&mut self, now: Time, peer: &Fingerprint) -> bool {
+    /// Begins an attempt to connect. `false` if there is one already, or the member is not known.
+    pub(super) fn begin_attempt(&mut self, now: Time, peer: &Fingerprint) -> bool {
         let Some(member) = self.map.get_mut(peer) else { return false };
         let pending = member.attempt.is_some_and(|at| now.since(at) < ATTEMPT);
         if !pending {
@@ -166,14 +166,14 @@ impl Members {
         !pending
     }
 
-    pub(in crate::group) fn end_attempt(&mut self, peer: &Fingerprint) {
+    pub(super) fn end_attempt(&mut self, peer: &Fingerprint) {
         if let Some(member) = self.map.get_mut(peer) {
             member.attempt = None;
         }
     }
 
-    /// Forgets who has not been heard of for long, except `keep`.
-    pub(in crate::group) fn expire(&mut self, now: Time, keep: impl Fn(&Fingerprint) -> bool) {
+    /// Drops members whose records are too old, except those for which `keep` is true.
+    pub(super) fn expire(&mut self, now: Time, keep: impl Fn(&Fingerprint) -> bool) {
         self.map.retain(|peer, member| member.age(now) < MAX_AGE || keep(peer));
     }
 
@@ -190,14 +190,14 @@ impl Members {
         })
     }
 
-    fn forget_oldest(&mut self, now: Time) {
+    fn drop_oldest(&mut self, now: Time) {
         let oldest = self.map.iter().max_by_key(|(_, m)| m.age(now)).map(|(&peer, _)| peer);
         oldest.and_then(|peer| self.map.remove(&peer));
     }
 }
 
-/// Whether a packet can be sent there at all.
-pub(in crate::group) fn is_plausible(address: &SocketAddr) -> bool {
+/// Whether a packet can be sent to this address at all.
+pub(super) fn is_plausible(address: &SocketAddr) -> bool {
     let ip = address.ip();
     let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
     address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
@@ -205,7 +205,11 @@ pub(in crate::group) fn is_plausible(address: &SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{MAX_REPORTED, Members};
+    use crate::crypto::Fingerprint;
+    use crate::transport::{NamedBy, SessionId, Time};
+    use crate::wire::{Address, Origin};
+    use std::net::SocketAddr;
 
     fn peer(n: u8) -> Fingerprint {
         Fingerprint([n; 32])
@@ -228,28 +232,28 @@ mod tests {
     #[test]
     fn fresher_knowledge_wins() {
         let mut members = Members::new(10);
-        members.learn(Time::ZERO, peer(1), 400, NEIGHBOR, &at(1));
+        members.add_reported(Time::ZERO, peer(1), 400, NEIGHBOR, &at(1));
         assert_eq!(members.len(), 0, "too old");
-        members.learn(Time::ZERO, peer(1), 20, NEIGHBOR, &at(1));
-        members.learn(Time::ZERO, peer(1), 30, NEIGHBOR, &at(2));
+        members.add_reported(Time::ZERO, peer(1), 20, NEIGHBOR, &at(1));
+        members.add_reported(Time::ZERO, peer(1), 30, NEIGHBOR, &at(2));
         assert_eq!(direct(&members, 1), [socket(1)]);
-        members.learn(Time::ZERO, peer(1), 10, NEIGHBOR, &at(3));
+        members.add_reported(Time::ZERO, peer(1), 10, NEIGHBOR, &at(3));
         assert_eq!(direct(&members, 1), [socket(3)]);
         let later = Time::from_millis(5_000);
         assert_eq!(members.get(&peer(1)).unwrap().age(later), 15);
-        members.hear(later, peer(1), socket(4));
+        members.confirm(later, peer(1), socket(4));
         assert_eq!(members.get(&peer(1)).unwrap().age(later), 0);
         assert_eq!(direct(&members, 1), [socket(4), socket(3)], "first where it was met");
     }
 
     #[test]
-    fn who_names_an_address_is_remembered() {
+    fn the_source_of_an_address_is_kept() {
         let mut members = Members::new(10);
-        members.learn(Time::ZERO, peer(1), 1, NEIGHBOR, &at(1));
+        members.add_reported(Time::ZERO, peer(1), 1, NEIGHBOR, &at(1));
         let member = members.get(&peer(1)).unwrap();
         assert_eq!(member.only_reported_by(), Some(NEIGHBOR));
         assert!(!member.is_known_first_hand());
-        members.meet(&peer(1), socket(2));
+        members.set_met_at(&peer(1), socket(2));
         let member = members.get(&peer(1)).unwrap();
         assert_eq!(member.only_reported_by(), None);
         let named: Vec<_> = member.direct_addresses().iter().map(|a| a.named_by).collect();
@@ -259,8 +263,8 @@ mod tests {
     #[test]
     fn members_expire_unless_kept() {
         let mut members = Members::new(10);
-        members.introduce(Time::ZERO, peer(1));
-        members.introduce(Time::ZERO, peer(2));
+        members.add_introduced(Time::ZERO, peer(1));
+        members.add_introduced(Time::ZERO, peer(2));
         members.expire(Time::from_millis(299_000), |_| false);
         assert_eq!(members.len(), 2);
         members.expire(Time::from_millis(300_000), |p| *p == peer(2));
@@ -271,10 +275,10 @@ mod tests {
     fn a_flood_of_reported_members_is_bounded() {
         let mut members = Members::new(3);
         for n in 0..100 {
-            members.learn(Time::ZERO, peer(n), 10, NEIGHBOR, &at(n.into()));
+            members.add_reported(Time::ZERO, peer(n), 10, NEIGHBOR, &at(n.into()));
         }
         assert_eq!(members.len(), 3);
-        members.introduce(Time::ZERO, peer(200));
+        members.add_introduced(Time::ZERO, peer(200));
         assert_eq!(members.len(), 3);
         assert!(members.get(&peer(200)).is_some(), "the server is believed");
     }
@@ -283,7 +287,7 @@ mod tests {
     fn one_attempt_at_a_time() {
         let mut members = Members::new(3);
         assert!(!members.begin_attempt(Time::ZERO, &peer(1)));
-        members.introduce(Time::ZERO, peer(1));
+        members.add_introduced(Time::ZERO, peer(1));
         assert!(members.begin_attempt(Time::ZERO, &peer(1)));
         assert!(!members.begin_attempt(Time::from_millis(60_000), &peer(1)));
         assert!(members.begin_attempt(Time::from_millis(130_000), &peer(1)));
@@ -296,10 +300,10 @@ mod tests {
         let mut members = Members::new(3);
         let all = ["0.0.0.0:5", "224.0.0.1:5", "255.255.255.255:5", "10.0.0.1:0", "10.0.0.2:5"];
         let all = all.map(|a| Address::new(a.parse().unwrap(), Origin::Reflexive));
-        members.learn(Time::ZERO, peer(1), 1, NEIGHBOR, &all);
+        members.add_reported(Time::ZERO, peer(1), 1, NEIGHBOR, &all);
         assert_eq!(direct(&members, 1), ["10.0.0.2:5".parse().unwrap()]);
         let many: Vec<_> = (1..9).flat_map(at).collect();
-        members.learn(Time::ZERO, peer(2), 1, NEIGHBOR, &many);
+        members.add_reported(Time::ZERO, peer(2), 1, NEIGHBOR, &many);
         assert_eq!(direct(&members, 2).len(), MAX_REPORTED);
     }
 }

@@ -4,17 +4,212 @@
 //! | file | subject |
 //! | --- | --- |
 //! | [`message`] | the messages of the flow `GR 1C` |
-//! | `inputs` | sessions, hellos, flows and messages |
-//! | `session` | one session, and the relation in it |
+//! | `session` | the state of one session, and of the neighbor in it |
 //! | `members` | known members |
-//! | `reports` | what reports contain, sent and received |
-//! | `tick` | maintenance |
+//! | `inputs` | sessions, hellos, flows and messages |
+//! | `reports` | the content of reports, sent and received |
+//! | `tick` | periodic maintenance |
 //! | `topology` | who should be whose neighbor, member estimate, coverage |
+//! | `output` | what membership asks for |
+//!
+//! A session to a member of the group becomes a *neighbor* as soon as this end has sent its hello in
+//! it or has accepted the far end's. The neighbor is *connected* with the first message after the
+//! far end's hello.
 
 mod inputs;
-pub(super) mod members;
+mod members;
 pub(super) mod message;
+mod output;
 mod reports;
-pub(super) mod session;
-pub(super) mod tick;
-pub(super) mod topology;
+mod session;
+mod tick;
+mod topology;
+
+pub(super) use output::{End, Output};
+pub(super) use session::PeerSession;
+
+use super::rng::Rng;
+use super::{FlowKind, GroupAddress, GroupConfig, GroupEvent, GroupId};
+use crate::crypto::Fingerprint;
+use crate::transport::{SessionId, Time};
+use bytes::Bytes;
+use members::Members;
+use message::{MembershipMessage, ReceiveMode};
+use session::Neighbor;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Bootstrap peers of a groupspec that are connected to at once; further ones when the topology
+/// wants them. Groupspecs come from strangers too, and each peer is asked for at the server.
+const MAX_BOOTSTRAP: usize = 16;
+
+/// Blocked members. Beyond this, the oldest is unblocked.
+const MAX_BLOCKED: usize = 256;
+
+/// Counters of membership.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counters {
+    /// Hellos that were rejected.
+    pub(super) hellos_rejected: u64,
+    /// Messages that could not be read.
+    pub(super) malformed: u64,
+}
+
+/// The membership of one group on one endpoint.
+pub(super) struct Membership {
+    config: GroupConfig,
+    id: GroupId,
+    address: GroupAddress,
+    sessions: BTreeMap<SessionId, PeerSession>,
+    members: Members,
+    /// Members with which no relation is wanted.
+    blocked: VecDeque<Fingerprint>,
+    /// Selects the random member of the wanted lists.
+    random_member: u64,
+    rng: Rng,
+    tick_at: Time,
+    output: VecDeque<Output>,
+    counters: Counters,
+}
+
+impl Membership {
+    /// Up to 16 bootstrap peers of the groupspec are connected to at once.
+    pub(super) fn new(config: GroupConfig, now: Time, mut rng: Rng) -> Self {
+        let mut membership = Self {
+            id: config.spec.group_id(),
+            address: GroupAddress::of(&config.near),
+            members: Members::new(config.max_members),
+            sessions: BTreeMap::new(),
+            blocked: VecDeque::new(),
+            random_member: rng.next(),
+            rng,
+            tick_at: now + tick::FIRST,
+            output: VecDeque::new(),
+            counters: Counters::default(),
+            config,
+        };
+        let peers = membership.config.spec.bootstrap_peers();
+        for (number, peer) in peers.into_iter().enumerate() {
+            membership.on_introduced(now, peer, number >= MAX_BOOTSTRAP);
+        }
+        membership
+    }
+
+    pub(super) fn id(&self) -> GroupId {
+        self.id
+    }
+
+    pub(super) fn address(&self) -> GroupAddress {
+        self.address
+    }
+
+    pub(super) fn config(&self) -> &GroupConfig {
+        &self.config
+    }
+
+    /// The next thing to do. Drain after every input.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Time {
+        self.tick_at
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        if now >= self.tick_at {
+            self.tick(now);
+        }
+    }
+
+    /// The server that can introduce this member, for reports.
+    pub(super) fn set_server_address(&mut self, server: Option<SocketAddr>) {
+        self.config.server = server;
+    }
+
+    /// Changes the receive mode, and announces it to the neighbors.
+    pub(super) fn set_receive_mode(&mut self, mode: ReceiveMode) {
+        if std::mem::replace(&mut self.config.receive_mode, mode) == mode {
+            return;
+        }
+        let accepted = |s: &PeerSession| s.neighbor.as_ref().is_some_and(|n| n.far_flow.is_some());
+        for session in self.sessions_where(accepted) {
+            self.send(session, &MembershipMessage::Mode(mode));
+        }
+    }
+
+    /// Connected neighbors.
+    pub(super) fn neighbors(&self) -> impl Iterator<Item = (SessionId, &PeerSession, &Neighbor)> {
+        self.sessions.iter().filter_map(|(&id, session)| {
+            let neighbor = session.neighbor.as_ref().filter(|n| n.is_connected)?;
+            Some((id, session, neighbor))
+        })
+    }
+
+    /// Members known, without this node.
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many members the group has, by the density of the neighbors on the ring.
+    pub(super) fn estimated_member_count(&self) -> f64 {
+        topology::estimated_member_count(&self.address, &self.neighbor_addresses(|_| true))
+    }
+
+    /// The part of the ring for which this node is responsible, from and to.
+    pub(super) fn local_coverage(&self) -> (GroupAddress, GroupAddress) {
+        if self.config.receive_mode == ReceiveMode::Exact {
+            return (self.address, self.address);
+        }
+        let nearest = |n: &Neighbor| n.mode == Some(ReceiveMode::Nearest);
+        topology::local_coverage(&self.address, &self.neighbor_addresses(nearest))
+    }
+
+    fn neighbor_addresses(&self, accept: impl Fn(&Neighbor) -> bool) -> Vec<GroupAddress> {
+        self.neighbors().filter(|(_, _, n)| accept(n)).map(|(_, s, _)| s.address).collect()
+    }
+
+    fn rtt_of(&self, peer: &Fingerprint) -> Option<Duration> {
+        self.sessions.values().filter(|s| s.peer == *peer).find_map(|s| s.rtt)
+    }
+
+    fn session_of(&self, peer: &Fingerprint) -> Option<SessionId> {
+        self.sessions.iter().rfind(|(_, s)| s.peer == *peer).map(|(&session, _)| session)
+    }
+
+    fn sessions_where(&self, wanted: impl Fn(&PeerSession) -> bool) -> Vec<SessionId> {
+        self.sessions.iter().filter(|(_, s)| wanted(s)).map(|(&session, _)| session).collect()
+    }
+
+    /// Whether the peer is a neighbor, connected or not yet.
+    fn has_neighbor(&self, peer: &Fingerprint) -> bool {
+        self.sessions.values().any(|s| s.peer == *peer && s.neighbor.is_some())
+    }
+
+    /// Neighbors, connected or not yet.
+    fn neighbor_count(&self) -> usize {
+        self.sessions.values().filter(|s| s.neighbor.is_some()).count()
+    }
+
+    fn neighbor_mut(&mut self, session: SessionId) -> Option<&mut Neighbor> {
+        self.sessions.get_mut(&session)?.neighbor.as_mut()
+    }
+
+    fn send(&mut self, session: SessionId, message: &MembershipMessage) {
+        self.output.push_back(Output::Send(session, message.to_bytes()));
+    }
+
+    fn event(&mut self, event: GroupEvent) {
+        self.output.push_back(Output::Event(event));
+    }
+
+    /// A message on a neighbor's flow of a capability.
+    fn forward(&mut self, session: SessionId, kind: FlowKind, message: Bytes) {
+        self.output.push_back(Output::Message { session, kind, message });
+    }
+}

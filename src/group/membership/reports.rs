@@ -1,34 +1,35 @@
-//! What our reports say, and what we take from those of others.
+//! The content of reports, sent and received.
 
+use super::Membership;
 use super::members::{MAX_AGE, Member, is_plausible};
 use super::message::{MAX_REPORT, Record, Report};
-use super::session::Link;
+use super::session::PeerSession;
 use super::topology::{self, Candidate, FULL_MESH};
 use crate::crypto::Fingerprint;
-use crate::group::{Group, GroupAddress};
+use crate::group::GroupAddress;
 use crate::transport::{SessionId, Time};
 use crate::wire::{Address, Origin};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-/// Own addresses in a report, as neighbours see them.
+/// Addresses of this node in a report; further ones are left out.
 const MAX_OWN_ADDRESSES: usize = 4;
 
-impl Group {
-    /// A report for the neighbour on `link`: its address, ours, and the members that it wants by our
-    /// reckoning. In a small group these are all, itself included, and never we.
+impl Membership {
+    /// A report for the neighbor in a session: its address, this node's, and the members that it
+    /// should have as neighbors. In a small group these are all, itself included, and never this node.
     ///
-    /// Only what this node knows itself is passed on: members that it has met, where it has met
-    /// them, and those that the server has introduced. One neighbour's word that somebody is at an
-    /// address must not make the whole group send there.
-    pub(in crate::group) fn report_for(&self, now: Time, link: &Link, ask: bool) -> Report {
-        let receiver = Address::new(link.far_address, Origin::Reflexive);
+    /// Only first-hand knowledge is passed on: members with which this node had a session, at the
+    /// address of that session, and those that the server has introduced. A single neighbor that
+    /// reports an address must not make the whole group send there.
+    pub(super) fn report_for(&self, now: Time, session: &PeerSession, ask: bool) -> Report {
+        let receiver = Address::new(session.far_address, Origin::Reflexive);
         let own = self.own_addresses().into_iter().map(|a| Address::new(a, Origin::Reflexive));
         let server = self.config.server.map(|a| Address::new(a, Origin::Relay));
         let mut report = Report::new(ask, receiver, &own.chain(server).collect::<Vec<_>>());
 
         let mut len = 1 + report.encoded_len();
-        for peer in self.wanted_by(now, link) {
+        for peer in self.wanted_by(now, session) {
             let Some(member) = self.members.get(&peer) else { continue };
             let record = Record::new(&peer, member.age(now), &self.addresses_of(&peer, member));
             len += record.encoded_len();
@@ -40,37 +41,38 @@ impl Group {
         report
     }
 
-    /// Takes in a neighbour's report, which came in `session`.
-    pub(in crate::group) fn learn_from(&mut self, now: Time, session: SessionId, report: &Report) {
-        let Some(link) = self.links.get_mut(&session) else { return };
-        link.sees_us_at = report.receiver_address().map(|a| a.socket).filter(is_plausible);
-        let (from, address) = (link.peer, link.far_address);
-        self.members.hear(now, from, address);
+    /// Adds the members of a neighbor's report to the known ones.
+    pub(super) fn on_report(&mut self, now: Time, session: SessionId, report: &Report) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.near_address = report.receiver_address().map(|a| a.socket).filter(is_plausible);
+        let (from, address) = (state.peer, state.far_address);
+        self.members.confirm(now, from, address);
         let server = self.config.server;
         let shares = |a: &Address| a.origin == Origin::Relay && Some(a.socket) == server;
         self.members.set_shares_server(&from, report.sender_addresses().iter().any(shares));
         for record in &report.records {
             if let Some(peer) = record.peer().filter(|p| *p != self.config.near && *p != from) {
-                self.members.learn(now, peer, record.age, session, &record.addresses());
+                self.members.add_reported(now, peer, record.age, session, &record.addresses());
             }
         }
     }
 
-    /// The members that this node wants as neighbours.
-    pub(in crate::group) fn wanted_by_us(&self, now: Time) -> Vec<Fingerprint> {
+    /// The members that this node wants as neighbors.
+    pub(super) fn wanted_neighbors(&self, now: Time) -> Vec<Fingerprint> {
         let near = self.config.near;
         let all: Vec<_> = self.fresh(now).filter(|(p, _)| **p != near).map(|(p, _)| *p).collect();
         self.choose(&self.address, &all)
     }
 
-    fn wanted_by(&self, now: Time, link: &Link) -> Vec<Fingerprint> {
+    /// The members that the peer of a session should want as neighbors.
+    fn wanted_by(&self, now: Time, session: &PeerSession) -> Vec<Fingerprint> {
         let small = self.members.len() <= FULL_MESH;
         let known = self.fresh(now).filter(|(_, member)| member.is_known_first_hand());
-        let others = known.filter(|(p, _)| small || **p != link.peer);
+        let others = known.filter(|(p, _)| small || **p != session.peer);
         let others: Vec<_> = others.map(|(p, _)| *p).collect();
         match small {
             true => others,
-            false => self.choose(&link.address, &others),
+            false => self.choose(&session.address, &others),
         }
     }
 
@@ -88,11 +90,11 @@ impl Group {
         self.members.iter().filter(move |(_, m)| m.age(now) < MAX_AGE)
     }
 
-    /// What we tell about a member's addresses: where we see it, or have seen it, and the server if
-    /// that can introduce it.
+    /// The addresses of a member for a report: that of the session with it, now or before, and the
+    /// server if that can introduce it.
     fn addresses_of(&self, peer: &Fingerprint, member: &Member) -> Vec<Address> {
-        let link = self.links.values().find(|l| l.peer == *peer).map(|link| link.far_address);
-        let Some(seen) = link.or(member.met_at) else {
+        let session = self.sessions.values().find(|s| s.peer == *peer).map(|s| s.far_address);
+        let Some(seen) = session.or(member.met_at) else {
             let server = self.config.server.filter(|_| member.introduced);
             return server.map(|a| Address::new(a, Origin::Unknown)).into_iter().collect();
         };
@@ -101,13 +103,13 @@ impl Group {
         [Address::new(seen, Origin::Reflexive)].into_iter().chain(server).collect()
     }
 
-    /// The addresses at which neighbours see this node, first those that most agree on. Where at
-    /// least two hosts agree, the word of a single one counts for nothing.
-    pub fn own_addresses(&self) -> Vec<SocketAddr> {
+    /// This node's addresses as its peers see them, most frequent first. If at least two hosts agree
+    /// on one, those that only a single host reports are left out.
+    pub(in crate::group) fn own_addresses(&self) -> Vec<SocketAddr> {
         let mut witnesses: BTreeMap<SocketAddr, BTreeSet<IpAddr>> = BTreeMap::new();
-        for link in self.links.values() {
-            if let Some(own) = link.sees_us_at {
-                witnesses.entry(own).or_default().insert(link.far_address.ip());
+        for session in self.sessions.values() {
+            if let Some(own) = session.near_address {
+                witnesses.entry(own).or_default().insert(session.far_address.ip());
             }
         }
         let mut own: Vec<_> = witnesses.into_iter().map(|(own, by)| (by.len(), own)).collect();
@@ -115,9 +117,5 @@ impl Group {
         let enough = own.first().map_or(0, |&(most, _)| most.min(2));
         own.retain(|&(count, _)| count >= enough);
         own.into_iter().take(MAX_OWN_ADDRESSES).map(|(_, own)| own).collect()
-    }
-
-    pub(in crate::group) fn session_of(&self, peer: &Fingerprint) -> Option<SessionId> {
-        self.links.iter().rfind(|(_, l)| l.peer == *peer).map(|(&session, _)| session)
     }
 }

@@ -1,34 +1,34 @@
-//! Maintenance: reports, connection attempts, forgetting.
+//! Periodic maintenance: reports, connection attempts, expiry.
 
-use super::inputs::Loss;
-use super::session::Link;
-use crate::group::{Group, GroupAction};
-use crate::transport::{SessionId, Time};
+use super::Membership;
+use super::output::{End, Output};
+use super::session::PeerSession;
+use crate::transport::Time;
 use std::time::Duration;
 
 /// The first tick after joining.
-pub(in crate::group) const FIRST: Duration = Duration::from_secs(15);
+pub(super) const FIRST: Duration = Duration::from_secs(15);
 
-/// The clock of which a tick skips up to three beats.
+/// Ticks are one to four of these apart.
 const BEAT: Duration = Duration::from_secs(5);
 const MAX_BEATS: u64 = 4;
 
-/// A hello that is not answered for this long is taken back.
+/// A neighbor that has not connected after this is dropped.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A session without a relation is of no use to the group after this.
+/// A session without a neighbor is released after this.
 const IDLE_SESSION: Duration = Duration::from_secs(120);
 
-/// Members to connect to at one tick.
+/// Members that are connected to at one tick; further ones wait for the next.
 const MAX_ATTEMPTS: usize = 16;
 
-impl Group {
-    /// One report to one neighbour, and attempts to connect to wanted members.
-    pub(in crate::group) fn tick(&mut self, now: Time) {
+impl Membership {
+    /// One report to one neighbor, and attempts to connect to wanted members.
+    pub(super) fn tick(&mut self, now: Time) {
         self.tick_at = now + BEAT * (1 + self.rng.below(MAX_BEATS) as u32);
-        self.give_up_hellos(now);
-        self.forget(now);
-        self.ask_someone(now);
+        self.drop_unanswered(now);
+        self.expire(now);
+        self.ask_for_report(now);
         self.connect_wanted(now);
         self.release_idle(now);
         // Draw the random member of the wanted lists anew now and then.
@@ -37,35 +37,38 @@ impl Group {
         }
     }
 
-    fn give_up_hellos(&mut self, now: Time) {
-        let stale = |l: &Link| {
-            l.relation.as_ref().is_some_and(|r| !r.up && now.since(r.since) >= HELLO_TIMEOUT)
+    fn drop_unanswered(&mut self, now: Time) {
+        let stale = |s: &PeerSession| {
+            let neighbor = s.neighbor.as_ref();
+            neighbor.is_some_and(|n| !n.is_connected && now.since(n.since) >= HELLO_TIMEOUT)
         };
         for session in self.sessions_where(stale) {
-            self.lose(now, session, Loss::Neighbor);
+            self.end_neighbor(now, session, End::Neighbor);
         }
     }
 
-    fn forget(&mut self, now: Time) {
-        let links = &self.links;
+    fn expire(&mut self, now: Time) {
+        let sessions = &self.sessions;
         self.members
-            .expire(now, |peer| links.values().any(|l| l.peer == *peer && l.relation.is_some()));
+            .expire(now, |peer| sessions.values().any(|s| s.peer == *peer && s.neighbor.is_some()));
     }
 
-    fn ask_someone(&mut self, now: Time) {
-        let askable = |l: &Link| l.relation.as_ref().is_some_and(|r| r.up && !r.owes_report);
+    /// Asks a random neighbor for a report.
+    fn ask_for_report(&mut self, now: Time) {
+        let askable =
+            |s: &PeerSession| s.neighbor.as_ref().is_some_and(|n| n.is_connected && !n.owes_report);
         let sessions = self.sessions_where(askable);
         let drawn = self.rng.below(sessions.len() as u64) as usize;
         let Some(&session) = sessions.get(drawn) else { return };
-        if let Some(relation) = self.links.get_mut(&session).and_then(|l| l.relation.as_mut()) {
-            relation.owes_report = true;
+        if let Some(neighbor) = self.neighbor_mut(session) {
+            neighbor.owes_report = true;
         }
         self.send_report(now, session, true);
     }
 
     fn connect_wanted(&mut self, now: Time) {
-        let mut wanted = self.wanted_by_us(now);
-        wanted.retain(|peer| !self.has_relation(peer));
+        let mut wanted = self.wanted_neighbors(now);
+        wanted.retain(|peer| !self.has_neighbor(peer));
         // A table full of members that do not exist must not hide those that do.
         for i in (1..wanted.len()).rev() {
             wanted.swap(i, self.rng.below(i as u64 + 1) as usize);
@@ -76,18 +79,14 @@ impl Group {
     }
 
     fn release_idle(&mut self, now: Time) {
-        let idle = |l: &Link| {
-            l.relation.is_none() && !l.released && now.since(l.idle_since) >= IDLE_SESSION
+        let idle = |s: &PeerSession| {
+            s.neighbor.is_none() && !s.released && now.since(s.idle_since) >= IDLE_SESSION
         };
         for session in self.sessions_where(idle) {
-            if let Some(link) = self.links.get_mut(&session) {
-                link.released = true;
+            if let Some(state) = self.sessions.get_mut(&session) {
+                state.released = true;
             }
-            self.actions.push_back(GroupAction::ReleaseSession { session });
+            self.output.push_back(Output::ReleaseSession(session));
         }
-    }
-
-    fn sessions_where(&self, wanted: impl Fn(&Link) -> bool) -> Vec<SessionId> {
-        self.links.iter().filter(|(_, link)| wanted(link)).map(|(&session, _)| session).collect()
     }
 }

@@ -1,12 +1,11 @@
-//! Who should be whose neighbour, and what a node concludes from its place on the ring. Pure
-//! functions, as observed from Flash Player (`protocol-notes/netgroup-membership.md`, topology).
+//! Who should be whose neighbor, the member estimate and the coverage. Pure functions, as observed from Flash Player (`protocol-notes/netgroup-membership.md`, topology).
 
 use crate::group::GroupAddress;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Up to this many other members a group is a full mesh.
-pub(in crate::group) const FULL_MESH: usize = 13;
+pub(super) const FULL_MESH: usize = 13;
 
 /// Members wanted next above and next below on the ring, each.
 const ADJACENT: usize = 3;
@@ -16,7 +15,7 @@ const NEARBY: usize = 6;
 
 /// A member as the choosing node knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::group) struct Candidate {
+pub(super) struct Candidate {
     /// Its group address.
     pub(super) address: GroupAddress,
     /// Its round-trip time as the choosing node measured it, if there is a session.
@@ -29,11 +28,7 @@ pub(in crate::group) struct Candidate {
 /// to `x + 2^(256-k)` for k = 1, 2, 3, …, the six with the lowest round-trip time (equal times: those
 /// nearest to the opposite side of the ring), and one at random (`random` is any number).
 /// `members` should not contain `x` itself nor, in a list for someone else, the choosing node.
-pub(in crate::group) fn wanted(
-    x: &GroupAddress,
-    members: &[Candidate],
-    random: u64,
-) -> BTreeSet<usize> {
+pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BTreeSet<usize> {
     if members.len() <= FULL_MESH {
         return (0..members.len()).collect();
     }
@@ -69,10 +64,7 @@ pub(in crate::group) fn wanted(
 
 /// How many members the group has, this node included, judged by how densely `neighbors` (the
 /// connected ones) stand around `own`. Exactly Flash's `estimatedMemberCount`.
-pub(in crate::group) fn estimated_member_count(
-    own: &GroupAddress,
-    neighbors: &[GroupAddress],
-) -> f64 {
+pub(super) fn estimated_member_count(own: &GroupAddress, neighbors: &[GroupAddress]) -> f64 {
     let mut order = neighbors.to_vec();
     order.sort_by_key(|n| own.clockwise_to(n));
     match order.as_slice() {
@@ -88,7 +80,7 @@ pub(in crate::group) fn estimated_member_count(
 /// responsible: Flash's `localCoverageFrom` and `localCoverageTo`.
 ///
 /// `nearest` are the neighbours in that mode. In mode EXACT both limits are the own address.
-pub(in crate::group) fn local_coverage(
+pub(super) fn local_coverage(
     own: &GroupAddress,
     nearest: &[GroupAddress],
 ) -> (GroupAddress, GroupAddress) {

@@ -7,12 +7,16 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `mod` | the two sets, what is announced, incoming messages |
+//! | `mod` | the two sets, announcements, incoming messages |
+//! | `access` | the calls of the application |
 //! | [`message`] | the messages of the flow `GR 15` |
-//! | `fetch` | which index to ask whom, answers, overdue answers |
-//! | `serve` | whom to serve, requests of neighbours |
-//! | `neighbor`, `window`, `rarity` | one neighbour; requests in flight; holders by index |
+//! | `fetch` | requests of this node, answers, overdue answers |
+//! | `serve` | requests of neighbors, and which neighbors are served |
+//! | `neighbor` | the state of one neighbor |
+//! | `window` | the number of requests in flight |
+//! | `rarity`, `spread` | the order of requests: rarest first, spread among fetchers |
 
+mod access;
 mod fetch;
 pub(super) mod message;
 mod neighbor;
@@ -21,8 +25,11 @@ mod serve;
 mod spread;
 mod window;
 
-use super::event::GroupEvent;
+pub use access::ReplicationMut;
+
+use super::feature::{Feature, Output};
 use super::rng::Rng;
+use super::{FlowKind, GroupConfig, GroupEvent};
 use crate::crypto::Fingerprint;
 use crate::range::{IndexSet, RangeError};
 use crate::transport::{SessionId, Time};
@@ -108,18 +115,7 @@ pub struct ReplicationStats {
     pub malformed: u64,
 }
 
-/// What replication wants done.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Output {
-    /// Open our `15` flow.
-    OpenFlow(SessionId),
-    /// Send this on our `15` flow.
-    Send(SessionId, Bytes),
-    /// Tell the application.
-    Event(GroupEvent),
-}
-
-/// What can be told of the trade with one neighbour.
+/// The state of object replication with one neighbor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct NeighborTrade {
@@ -150,8 +146,12 @@ struct Shown {
     index: u64,
 }
 
-pub(super) struct Replication {
+/// Object replication of one group: its sets, its counters, and the trade with neighbors.
+///
+/// [`ReplicationMut`] has the calls that change it.
+pub struct Replication {
     near: Fingerprint,
+    enabled: bool,
     limits: ReplicationLimits,
     strategy: ReplicationStrategy,
     have: IndexSet,
@@ -173,10 +173,11 @@ pub(super) struct Replication {
 }
 
 impl Replication {
-    pub(super) fn new(near: Fingerprint, limits: ReplicationLimits, rng: Rng) -> Self {
+    pub(super) fn new(config: &GroupConfig, rng: Rng) -> Self {
         Self {
-            near,
-            limits,
+            near: config.near,
+            enabled: config.spec.object_replication_enabled(),
+            limits: config.replication.clone(),
             strategy: ReplicationStrategy::default(),
             have: IndexSet::unbounded(),
             want: IndexSet::unbounded(),
@@ -194,46 +195,34 @@ impl Replication {
         }
     }
 
-    pub(super) fn poll_output(&mut self) -> Option<Output> {
-        self.output.pop_front()
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.round_at.into_iter().chain(self.check_at).min()
-    }
-
-    pub(super) fn handle_timeout(&mut self, now: Time) {
-        if self.round_at.is_some_and(|at| now >= at) {
-            self.choke_round(now);
-        }
-        if self.check_at.is_some_and(|at| now >= at) {
-            self.check(now);
-        }
-    }
-
     pub(super) fn set_strategy(&mut self, now: Time, strategy: ReplicationStrategy) {
         self.strategy = strategy;
         self.open_epoch += 1;
         self.fill(now);
     }
 
-    pub(super) fn strategy(&self) -> ReplicationStrategy {
+    /// The order in which wanted objects are requested.
+    pub fn strategy(&self) -> ReplicationStrategy {
         self.strategy
     }
 
-    pub(super) fn have(&self) -> &IndexSet {
+    /// The Have set: the objects that this node offers.
+    pub fn have(&self) -> &IndexSet {
         &self.have
     }
 
-    pub(super) fn want(&self) -> &IndexSet {
+    /// The Want set: the objects that this node wants and has not received.
+    pub fn want(&self) -> &IndexSet {
         &self.want
     }
 
-    pub(super) fn stats(&self) -> ReplicationStats {
+    /// Counters.
+    pub fn stats(&self) -> ReplicationStats {
         self.stats
     }
 
-    pub(super) fn trade(&self, session: SessionId) -> NeighborTrade {
+    /// The trade with the neighbor in a session; all zero if there is none.
+    pub fn trade(&self, session: SessionId) -> NeighborTrade {
         let Some(n) = self.neighbors.get(&session) else { return NeighborTrade::default() };
         NeighborTrade {
             have: n.their_have.len(),
@@ -314,44 +303,6 @@ impl Replication {
         Ok(())
     }
 
-    /// A neighbour is up. It is told the complete Have set at once if there is anything to trade.
-    pub(super) fn neighbor_up(&mut self, now: Time, session: SessionId, peer: Fingerprint) {
-        let neighbor = Neighbor::new(now, peer, self.limits.max_in_flight);
-        self.neighbors.insert(session, neighbor);
-        if !self.have.is_empty() || !self.want.is_empty() {
-            self.ensure_open(session);
-        }
-    }
-
-    /// A neighbour is gone: its requests are void, ours fail and go to others.
-    pub(super) fn neighbor_lost(&mut self, now: Time, session: SessionId) {
-        let Some(neighbor) = self.neighbors.remove(&session) else { return };
-        self.rarity.touch();
-        self.release(&neighbor);
-        for request in self.requests.values_mut() {
-            request.take_if(|shown| shown.session == session);
-        }
-        self.rebalance(now);
-        self.fill(now);
-    }
-
-    /// A message on a neighbour's `15` flow.
-    pub(super) fn on_message(&mut self, now: Time, session: SessionId, message: Bytes) {
-        use ReplicationMessage as M;
-        match ReplicationMessage::parse(message) {
-            Ok(M::Have(list)) => self.on_have(now, session, &list),
-            Ok(M::Unhave(list)) => self.on_unhave(now, session, &list),
-            Ok(M::Interested) => self.on_interested(now, session, true),
-            Ok(M::NotInterested) => self.on_interested(now, session, false),
-            Ok(M::Choke) => self.on_choke(now, session, false),
-            Ok(M::Unchoke) => self.on_choke(now, session, true),
-            Ok(M::Object { index, value }) => self.on_object(now, session, index, value),
-            Ok(M::Deny(index)) => self.on_deny(now, session, index),
-            Ok(M::Request(index)) => self.on_request(session, index),
-            Ok(M::Other(_)) | Err(_) => self.stats.malformed += 1,
-        }
-    }
-
     fn on_have(&mut self, now: Time, session: SessionId, list: &RangeList) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         for range in &list.ranges {
@@ -422,14 +373,19 @@ impl Replication {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         if !std::mem::replace(&mut n.flow_open, true) {
             let complete = ReplicationMessage::Have(RangeList::complete(&self.have));
-            self.output.push_back(Output::OpenFlow(session));
-            self.output.push_back(Output::Send(session, complete.to_bytes()));
+            self.output.push_back(Output::OpenFlow(session, FlowKind::Replication));
+            self.output(session, &complete);
         }
     }
 
     fn send(&mut self, session: SessionId, message: &ReplicationMessage) {
         self.ensure_open(session);
-        self.output.push_back(Output::Send(session, message.to_bytes()));
+        self.output(session, message);
+    }
+
+    fn output(&mut self, session: SessionId, message: &ReplicationMessage) {
+        let message = message.to_bytes();
+        self.output.push_back(Output::Send(session, FlowKind::Replication, message));
     }
 
     fn event(&mut self, event: GroupEvent) {
@@ -438,5 +394,65 @@ impl Replication {
 
     fn sessions(&self) -> Vec<SessionId> {
         self.neighbors.keys().copied().collect()
+    }
+}
+
+impl Feature for Replication {
+    fn carries(&self, kind: FlowKind) -> bool {
+        self.enabled && kind == FlowKind::Replication
+    }
+
+    /// The complete Have set is sent at once if there is anything to trade.
+    fn on_neighbor_connected(&mut self, now: Time, session: SessionId, peer: Fingerprint) {
+        let neighbor = Neighbor::new(now, peer, self.limits.max_in_flight);
+        self.neighbors.insert(session, neighbor);
+        if !self.have.is_empty() || !self.want.is_empty() {
+            self.ensure_open(session);
+        }
+    }
+
+    /// The neighbor's requests are void; this node's fail and go to others.
+    fn on_neighbor_gone(&mut self, now: Time, session: SessionId) {
+        let Some(neighbor) = self.neighbors.remove(&session) else { return };
+        self.rarity.touch();
+        self.release(&neighbor);
+        for request in self.requests.values_mut() {
+            request.take_if(|shown| shown.session == session);
+        }
+        self.rebalance(now);
+        self.fill(now);
+    }
+
+    fn on_message(&mut self, now: Time, session: SessionId, _kind: FlowKind, message: Bytes) {
+        use ReplicationMessage as M;
+        match ReplicationMessage::parse(message) {
+            Ok(M::Have(list)) => self.on_have(now, session, &list),
+            Ok(M::Unhave(list)) => self.on_unhave(now, session, &list),
+            Ok(M::Interested) => self.on_interested(now, session, true),
+            Ok(M::NotInterested) => self.on_interested(now, session, false),
+            Ok(M::Choke) => self.on_choke(now, session, false),
+            Ok(M::Unchoke) => self.on_choke(now, session, true),
+            Ok(M::Object { index, value }) => self.on_object(now, session, index, value),
+            Ok(M::Deny(index)) => self.on_deny(now, session, index),
+            Ok(M::Request(index)) => self.on_request(session, index),
+            Ok(M::Other(_)) | Err(_) => self.stats.malformed += 1,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        if self.round_at.is_some_and(|at| now >= at) {
+            self.choke_round(now);
+        }
+        if self.check_at.is_some_and(|at| now >= at) {
+            self.check(now);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.round_at.into_iter().chain(self.check_at).min()
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
     }
 }

@@ -37,7 +37,7 @@ impl Replication {
     }
 
     /// The application's answer: the object. Returns whether the request was still pending.
-    pub(crate) fn write_requested(&mut self, now: Time, id: u32, value: Bytes) -> bool {
+    pub(super) fn write_requested(&mut self, now: Time, id: u32, value: Bytes) -> bool {
         let Some((session, index)) = self.take_shown(id) else { return false };
         if let Some(n) = self.neighbors.get_mut(&session) {
             n.served_this_round += value.len() as u64;
@@ -51,7 +51,7 @@ impl Replication {
     }
 
     /// The application's answer: no. Returns whether the request was still pending.
-    pub(crate) fn deny_requested(&mut self, now: Time, id: u32) -> bool {
+    pub(super) fn deny_requested(&mut self, now: Time, id: u32) -> bool {
         let Some((session, index)) = self.take_shown(id) else { return false };
         self.deny(session, index);
         self.after_answer(now, session);

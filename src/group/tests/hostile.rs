@@ -12,8 +12,10 @@ const SECOND: Duration = Duration::from_secs(1);
 fn pair() -> Net {
     let mut net = Net::new(2);
     for node in [0, 1] {
-        net.with(node, |g, now| g.add_have_objects(now, 10 * node as u64..=10 * node as u64 + 5))
-            .unwrap();
+        net.with(node, |g, now| {
+            g.replication_mut(now).add_have(10 * node as u64..=10 * node as u64 + 5)
+        })
+        .unwrap();
     }
     net.introduce_all();
     net
@@ -48,7 +50,7 @@ fn a_set_of_every_second_index_is_bounded() {
     // Everything at once costs one range, and taking holes out of it is bounded, too.
     net.inject(0, 1, FlowKind::Replication, b"\x10\x00\x8f\xff\xff\xff\xff\xff\xff\x7f");
     net.inject(0, 1, FlowKind::Replication, &[&[0x11], &message[1..]].concat());
-    net.with(0, |g, now| g.add_want_objects(now, 0..=1 << 53)).unwrap();
+    net.with(0, |g, now| g.replication_mut(now).add_want(0..=1 << 53)).unwrap();
     net.run_for(SECOND);
     assert_eq!(net.neighbors(0), [1].into());
 }
@@ -57,7 +59,7 @@ fn a_set_of_every_second_index_is_bounded() {
 fn a_flood_of_requests_is_bounded() {
     let mut net = pair();
     net.nodes[0].answer = Answer::Hold;
-    net.with(1, |g, now| g.add_want_objects(now, 0..=0)).unwrap();
+    net.with(1, |g, now| g.replication_mut(now).add_want(0..=0)).unwrap();
     net.run_for(SECOND);
     for _ in 0..1000 {
         net.inject(0, 1, FlowKind::Replication, &[0x1a, 0x05]);
@@ -72,7 +74,7 @@ fn a_flood_of_requests_is_bounded() {
     assert_eq!(denied(&net), 1000 + 1 - 32 - 256 + 1, "not in the Have set");
     // Each answer lets one more come forward.
     let id = net.nodes[0].held[0];
-    assert!(net.with(0, |g, now| g.deny_requested_object(now, id)));
+    assert!(net.with(0, |g, now| g.replication_mut(now).deny_requested(id)));
     assert_eq!(net.nodes[0].held.len(), 33);
 }
 
@@ -80,18 +82,18 @@ fn a_flood_of_requests_is_bounded() {
 fn the_answer_to_a_neighbour_that_is_gone_goes_to_nobody_else() {
     let mut net = Net::new(3);
     net.nodes[0].answer = Answer::Hold;
-    net.with(0, |g, now| g.add_have_objects(now, 0..=9)).unwrap();
+    net.with(0, |g, now| g.replication_mut(now).add_have(0..=9)).unwrap();
     net.introduce_all();
-    net.with(1, |g, now| g.add_want_objects(now, 3..=3)).unwrap();
+    net.with(1, |g, now| g.replication_mut(now).add_want(3..=3)).unwrap();
     net.run_for(SECOND);
     net.close_session(0, 1);
-    net.with(2, |g, now| g.add_want_objects(now, 4..=4)).unwrap();
+    net.with(2, |g, now| g.replication_mut(now).add_want(4..=4)).unwrap();
     net.run_for(SECOND);
     let &[gone, waiting] = &net.nodes[0].held[..] else { panic!("two requests") };
-    assert!(!net.with(0, |g, now| g.write_requested_object(now, gone, object(3, 1))));
+    assert!(!net.with(0, |g, now| g.replication_mut(now).write_requested(gone, object(3, 1))));
     net.run_for(SECOND);
     assert!(net.fetched(2).is_empty(), "an answer to another question");
-    assert!(net.with(0, |g, now| g.write_requested_object(now, waiting, object(4, 1))));
+    assert!(net.with(0, |g, now| g.replication_mut(now).write_requested(waiting, object(4, 1))));
     net.run_for(SECOND);
     assert_eq!(net.fetched(2), [4]);
 }
@@ -101,7 +103,7 @@ fn requests_while_choked_are_denied_at_once() {
     let mut net = pair();
     net.inject(0, 1, FlowKind::Replication, &[0x1a, 0x05]);
     assert_eq!(net.sent(0, 1, FlowKind::Replication).last().unwrap()[..], [0x19, 0x05]);
-    assert!(!net.with(0, |g, now| g.deny_requested_object(now, 1)));
+    assert!(!net.with(0, |g, now| g.replication_mut(now).deny_requested(1)));
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn flows_that_are_not_expected_are_rejected() {
 fn messages_before_the_hello_wait_for_it_and_are_bounded() {
     for size in [10, 300 * 1024] {
         let mut net = Net::new(1);
-        net.with(0, |g, now| g.add_want_objects(now, 0..=3)).unwrap();
+        net.with(0, |g, now| g.replication_mut(now).add_want(0..=3)).unwrap();
         let near = net.nodes[0].peer;
         let session = SessionId(5);
         let far = crate::crypto::Fingerprint([99; 32]);
@@ -239,7 +241,7 @@ proptest! {
             (any::<bool>(), 0u8..0x20, prop::collection::vec(any::<u8>(), 0..12)), 0..60),
     ) {
         let mut net = pair();
-        net.with(0, |g, now| g.add_want_objects(now, 0..=1000)).unwrap();
+        net.with(0, |g, now| g.replication_mut(now).add_want(0..=1000)).unwrap();
         for (replication, kind, body) in messages {
             if net.neighbors(0).is_empty() {
                 break;

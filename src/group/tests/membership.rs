@@ -120,8 +120,8 @@ fn both_ends_may_open_at_once() {
         events.filter(|e| matches!(e, GroupEvent::NeighborConnect { .. })).count()
     };
     assert!(connects(0) <= 2 && connects(1) <= 2, "no flapping");
-    net.with(0, |g, now| g.add_have_objects(now, 5..=5)).unwrap();
-    net.with(1, |g, now| g.add_want_objects(now, 5..=5)).unwrap();
+    net.with(0, |g, now| g.replication_mut(now).add_have(5..=5)).unwrap();
+    net.with(1, |g, now| g.replication_mut(now).add_want(5..=5)).unwrap();
     net.run_for(SECOND);
     assert_eq!(net.fetched(1), [5]);
 }
@@ -176,7 +176,7 @@ fn a_hint_waits_for_the_next_tick() {
 #[test]
 fn leaving_finishes_replication_first() {
     let mut net = Net::new(2);
-    net.with(0, |g, now| g.add_have_objects(now, 0..=3)).unwrap();
+    net.with(0, |g, now| g.replication_mut(now).add_have(0..=3)).unwrap();
     net.introduce_all();
     let session = net.session(0, 1);
     let mut kinds = Vec::new();
@@ -200,7 +200,7 @@ fn leaving_finishes_replication_first() {
 #[test]
 fn lost_neighbour_is_tried_again_in_the_same_session() {
     let mut net = Net::new(2);
-    net.with(0, |g, now| g.add_have_objects(now, 0..=3)).unwrap();
+    net.with(0, |g, now| g.replication_mut(now).add_have(0..=3)).unwrap();
     net.introduce_all();
     let session = net.session(0, 1);
     net.with(0, |g, now| g.on_flow_rejected(now, session, FlowKind::Replication, 0));
@@ -232,8 +232,8 @@ fn unreachable_members_are_tried_again_and_forgotten() {
 fn receive_mode_is_told_at_every_change() {
     let mut net = Net::new(2);
     net.introduce_all();
-    net.with(0, |g, _| g.set_receive_mode(ReceiveMode::Nearest));
-    net.with(0, |g, _| g.set_receive_mode(ReceiveMode::Nearest));
+    net.with(0, |g, now| g.set_receive_mode(now, ReceiveMode::Nearest));
+    net.with(0, |g, now| g.set_receive_mode(now, ReceiveMode::Nearest));
     net.run_for(SECOND);
     let last = net.sent(0, 1, FlowKind::Membership).pop().unwrap();
     assert_eq!(last[..], [0x0f]);

@@ -337,15 +337,15 @@ impl Net {
             GroupEvent::ReplicationRequest { index, request_id } => match this.answer {
                 Answer::Write => {
                     let value = object(index, this.object_size);
-                    this.group.write_requested_object(self.now, request_id, value);
+                    this.group.replication_mut(self.now).write_requested(request_id, value);
                 }
                 Answer::Deny => {
-                    this.group.deny_requested_object(self.now, request_id);
+                    this.group.replication_mut(self.now).deny_requested(request_id);
                 }
                 Answer::Hold => this.held.push(request_id),
             },
             GroupEvent::ReplicationFetchResult { index, .. } if this.shares => {
-                this.group.add_have_objects(self.now, index..=index).unwrap();
+                this.group.replication_mut(self.now).add_have(index..=index).unwrap();
             }
             _ => return,
         }

@@ -135,13 +135,13 @@ impl Stand {
         let range = || -> RangeInclusive<u64> { number(2)..=number(3) };
         let (group, now) = (&mut self.group, self.now);
         match words[1] {
-            "have" => group.add_have_objects(now, range()).unwrap(),
-            "unhave" => group.remove_have_objects(now, range()).unwrap(),
-            "want" => group.add_want_objects(now, range()).unwrap(),
-            "unwant" => group.remove_want_objects(now, range()).unwrap(),
+            "have" => group.replication_mut(now).add_have(range()).unwrap(),
+            "unhave" => group.replication_mut(now).remove_have(range()).unwrap(),
+            "want" => group.replication_mut(now).add_want(range()).unwrap(),
+            "unwant" => group.replication_mut(now).remove_want(range()).unwrap(),
             "sparse" => (0..number(2)).for_each(|i| {
                 let start = number(3) + i * number(4);
-                group.add_have_objects(now, start..=start + number(5)).unwrap();
+                group.replication_mut(now).add_have(start..=start + number(5)).unwrap();
             }),
             _ => {}
         }
@@ -157,7 +157,7 @@ impl Stand {
         };
         let at = self.requests.iter().position(|(i, _)| *i == index).expect("a request");
         let (_, id) = self.requests.remove(at);
-        assert!(self.group.write_requested_object(self.now, id, value));
+        assert!(self.group.replication_mut(self.now).write_requested(id, value));
         self.drain();
     }
 
@@ -320,7 +320,7 @@ fn a_neighbour_whose_replication_flow_ends_is_lost() {
     stand.membership(Bytes::from_static(&[0x02]));
     assert_eq!(stand.open_far(FAR_REPLICATION, FlowKind::Replication), OpenVerdict::Accept);
     stand.replication(Bytes::from_static(&[0x10, 0x00, 0x03]));
-    stand.group.add_want_objects(stand.now, 0..=3).unwrap();
+    stand.group.replication_mut(stand.now).add_want(0..=3).unwrap();
     stand.drain();
     stand.replication(Bytes::from_static(&[0x17]));
     stand.group.on_flow_finished(stand.now, SESSION, FAR_REPLICATION);
@@ -330,5 +330,5 @@ fn a_neighbour_whose_replication_flow_ends_is_lost() {
     let codes: Vec<_> = stand.events.iter().skip(5).map(|e| e.code()).collect();
     let failed = "NetGroup.Replication.Fetch.Failed";
     assert_eq!(codes, ["NetGroup.Neighbor.Disconnect", failed, failed, failed, failed]);
-    assert_eq!(stand.group.want_objects().len(), 4);
+    assert_eq!(stand.group.replication().want().len(), 4);
 }

@@ -10,17 +10,17 @@ const SIZE: usize = 64 * 1024;
 fn swarm(strategy: ReplicationStrategy, uplink: u64, latency: Duration) -> (f64, Duration) {
     let mut net = Net::new(5);
     net.latency = latency;
-    net.with(0, |g, now| g.add_have_objects(now, 0..=CHUNKS - 1)).unwrap();
+    net.with(0, |g, now| g.replication_mut(now).add_have(0..=CHUNKS - 1)).unwrap();
     for node in &mut net.nodes {
         (node.uplink, node.object_size, node.shares) = (uplink, SIZE, true);
     }
     net.introduce_all();
     let start = net.now;
     for node in 1..5 {
-        net.with(node, |g, now| g.set_replication_strategy(now, strategy));
-        net.with(node, |g, now| g.add_want_objects(now, 0..=CHUNKS - 1)).unwrap();
+        net.with(node, |g, now| g.replication_mut(now).set_strategy(strategy));
+        net.with(node, |g, now| g.replication_mut(now).add_want(0..=CHUNKS - 1)).unwrap();
     }
-    let all = |net: &Net| (1..5).all(|n| net.nodes[n].group.want_objects().is_empty());
+    let all = |net: &Net| (1..5).all(|n| net.nodes[n].group.replication().want().is_empty());
     assert!(net.run_until(Duration::from_secs(3600), all), "{strategy:?} does not finish");
     for node in 1..5 {
         assert_eq!(net.fetched(node).len() as u64, CHUNKS);
@@ -61,11 +61,11 @@ fn one_receiver_fills_a_long_fat_path() {
     net.latency = Duration::from_millis(50);
     net.nodes[0].uplink = 10_000_000;
     net.nodes[0].object_size = SIZE;
-    net.with(0, |g, now| g.add_have_objects(now, 0..=399)).unwrap();
+    net.with(0, |g, now| g.replication_mut(now).add_have(0..=399)).unwrap();
     net.introduce_all();
     let start = net.now;
-    net.with(1, |g, now| g.add_want_objects(now, 0..=399)).unwrap();
-    let all = |net: &Net| net.nodes[1].group.want_objects().is_empty();
+    net.with(1, |g, now| g.replication_mut(now).add_want(0..=399)).unwrap();
+    let all = |net: &Net| net.nodes[1].group.replication().want().is_empty();
     assert!(net.run_until(Duration::from_secs(60), all));
     let time = net.now.since(start).as_secs_f64();
     // 2.6 s of transmission; four in flight would take 100 rounds of 126 ms.

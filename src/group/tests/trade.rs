@@ -8,11 +8,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
 
 fn have(net: &mut Net, node: usize, range: std::ops::RangeInclusive<u64>) {
-    net.with(node, |g, now| g.add_have_objects(now, range)).unwrap();
+    net.with(node, |g, now| g.replication_mut(now).add_have(range)).unwrap();
 }
 
 fn want(net: &mut Net, node: usize, range: std::ops::RangeInclusive<u64>) {
-    net.with(node, |g, now| g.add_want_objects(now, range)).unwrap();
+    net.with(node, |g, now| g.replication_mut(now).add_want(range)).unwrap();
 }
 
 fn traded(net: &Net, node: usize, to: usize) -> Vec<Vec<u8>> {
@@ -61,7 +61,7 @@ fn a_fetch_from_beginning_to_end() {
     assert_eq!(provider[4], [&[0x18, 0], &object(0, 16)[..]].concat());
     assert_eq!(net.fetched(1), [0, 1, 2, 3, 4, 5]);
     let group = &net.nodes[1].group;
-    assert!(group.want_objects().is_empty() && group.have_objects().is_empty());
+    assert!(group.replication().want().is_empty() && group.replication().have().is_empty());
     let stats = group.stats().replication;
     assert_eq!((stats.objects_received, stats.requests_sent), (6, 6));
     assert_eq!(stats, crate::group::ReplicationStats { bytes_received: 96, ..stats });
@@ -77,11 +77,11 @@ fn announcements_are_as_called() {
     net.run_for(SECOND);
     // The calls of a recorded player, and what it sent.
     want(&mut net, 1, 0..=3);
-    net.with(1, |g, now| g.remove_want_objects(now, 0..=3)).unwrap();
+    net.with(1, |g, now| g.replication_mut(now).remove_want(0..=3)).unwrap();
     want(&mut net, 1, 0..=3);
     have(&mut net, 1, 0..=3);
     want(&mut net, 1, 0..=3);
-    net.with(1, |g, now| g.remove_have_objects(now, 0..=3)).unwrap();
+    net.with(1, |g, now| g.replication_mut(now).remove_have(0..=3)).unwrap();
     want(&mut net, 1, 2..=9);
     let reversed = std::ops::RangeInclusive::new(9, 2);
     want(&mut net, 1, reversed);
@@ -101,7 +101,7 @@ fn announcements_are_as_called() {
             &[0x11, 2, 7],
         ]
     );
-    assert_eq!(net.nodes[1].group.want_objects().len(), 10);
+    assert_eq!(net.nodes[1].group.replication().want().len(), 10);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_new_neighbour_is_told_the_complete_set() {
     let set = [0, 0, 3, 1, 0, 1, 9, 10, 0x8f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x5e, 2];
     assert_eq!(traded(&net, 0, 1), [[&[0x10], &set[..]].concat()]);
     assert!(traded(&net, 1, 0).is_empty(), "nothing to say, no flow");
-    let reversed = net.with(0, |g, now| g.add_have_objects(now, 0..=(1 << 53) + 1));
+    let reversed = net.with(0, |g, now| g.replication_mut(now).add_have(0..=(1 << 53) + 1));
     assert!(reversed.is_err());
 }
 
@@ -128,7 +128,7 @@ fn orders_of_the_player() {
         net.nodes[2].answer = Answer::Hold;
         have(&mut net, 0, 0..=40);
         have(&mut net, 2, 25..=60);
-        net.with(1, |g, now| g.set_replication_strategy(now, strategy));
+        net.with(1, |g, now| g.replication_mut(now).set_strategy(strategy));
         net.introduce_all();
         want(&mut net, 1, 0..=60);
         net.run_for(SECOND);
@@ -140,7 +140,9 @@ fn orders_of_the_player() {
         for _ in 0..100 {
             for node in [0, 2] {
                 if let Some(id) = net.nodes[node].held.pop() {
-                    net.with(node, |g, now| g.write_requested_object(now, id, object(0, 1)));
+                    net.with(node, |g, now| {
+                        g.replication_mut(now).write_requested(id, object(0, 1))
+                    });
                 }
             }
             net.run_for(50 * MILLI);
@@ -216,12 +218,13 @@ fn a_holder_that_leaves_frees_its_requests_at_once() {
         assert_eq!(net.failed(1), pending, "{how}");
         assert_eq!(requested(&net, 1, 2).len(), 4, "{how}: all are at the other now");
         for id in std::mem::take(&mut net.nodes[2].held) {
-            net.with(2, |g, now| g.write_requested_object(now, id, object(0, 1)));
+            net.with(2, |g, now| g.replication_mut(now).write_requested(id, object(0, 1)));
         }
         net.run_for(50 * MILLI);
         assert_eq!(net.fetched(1).len(), 4);
         let late = net.nodes[0].held[0];
-        let pending = net.with(0, |g, now| g.write_requested_object(now, late, object(0, 1)));
+        let pending =
+            net.with(0, |g, now| g.replication_mut(now).write_requested(late, object(0, 1)));
         assert!(!pending, "{how}: nobody waits for it");
     }
 }
@@ -244,7 +247,7 @@ fn overdue_answers_are_sought_elsewhere_and_still_welcome() {
     net.run_for(300 * SECOND);
     assert_eq!(requested(&net, 1, 0), [0, 1, 2, 3], "the only holder of 3 is waited for");
     for id in std::mem::take(&mut net.nodes[0].held) {
-        net.with(0, |g, now| g.write_requested_object(now, id, object(0, 1)));
+        net.with(0, |g, now| g.replication_mut(now).write_requested(id, object(0, 1)));
     }
     net.run_for(SECOND);
     assert_eq!(net.fetched(1), [0, 1, 2, 3], "the late duplicates are dropped");
@@ -264,7 +267,7 @@ fn unhave_frees_a_request_and_choke_does_not() {
     let at_first = requested(&net, 1, 0);
     net.inject(1, 0, FlowKind::Replication, &[0x16]);
     let asked = requested(&net, 1, 2).len();
-    net.with(0, |g, now| g.remove_have_objects(now, 0..=1)).unwrap();
+    net.with(0, |g, now| g.replication_mut(now).remove_have(0..=1)).unwrap();
     net.run_for(SECOND);
     assert_eq!(asked + at_first.len(), 2, "the choke changed nothing");
     assert_eq!(requested(&net, 1, 2).len(), 2);
@@ -279,12 +282,12 @@ fn unwanted_but_requested_objects_are_delivered_unrequested_are_not() {
     net.introduce_all();
     want(&mut net, 1, 0..=0);
     net.run_for(SECOND);
-    net.with(1, |g, now| g.remove_want_objects(now, 0..=0)).unwrap();
+    net.with(1, |g, now| g.replication_mut(now).remove_want(0..=0)).unwrap();
     net.inject(1, 0, FlowKind::Replication, b"\x18\x09\x05");
     net.inject(1, 0, FlowKind::Replication, b"\x19\x09");
     assert_eq!(net.nodes[1].group.stats().replication.unrequested, 2);
     let id = net.nodes[0].held[0];
-    net.with(0, |g, now| g.write_requested_object(now, id, object(0, 1)));
+    net.with(0, |g, now| g.replication_mut(now).write_requested(id, object(0, 1)));
     net.run_for(SECOND);
     assert_eq!(net.fetched(1), [0]);
 }
@@ -364,7 +367,7 @@ fn choke_comes_after_the_answers_that_are_due() {
     net.run_for(30 * SECOND);
     assert!((1..10).all(|node| count_kind(&net, 0, node, 0x16) == 0), "nothing answered yet");
     for id in std::mem::take(&mut net.nodes[0].held) {
-        net.with(0, |g, now| g.write_requested_object(now, id, object(0, 1)));
+        net.with(0, |g, now| g.replication_mut(now).write_requested(id, object(0, 1)));
     }
     net.run_for(MILLI);
     let choked: Vec<_> = (1..10).filter(|&n| count_kind(&net, 0, n, 0x16) == 1).collect();
@@ -396,6 +399,6 @@ fn those_who_want_nothing_make_room() {
 fn replication_must_be_enabled() {
     let mut net = Net::new(0);
     net.add(crate::group::GroupSpecBuilder::new("t").unwrap().build().unwrap());
-    let refused = net.with(0, |g, now| g.add_want_objects(now, 0..=1));
+    let refused = net.with(0, |g, now| g.replication_mut(now).add_want(0..=1));
     assert_eq!(refused, Err(crate::group::GroupError::ReplicationDisabled));
 }

@@ -115,9 +115,9 @@ impl Peer {
                 GroupEvent::ReplicationRequest { index, request_id } => {
                     let late = self.late.take();
                     self.node.with_group(now, handle, |group, now| {
-                        group.write_requested_object(now, request_id, object(index));
+                        group.replication_mut(now).write_requested(request_id, object(index));
                         if let Some(late) = late {
-                            group.add_have_objects(now, late..=late).unwrap();
+                            group.replication_mut(now).add_have(late..=late).unwrap();
                         }
                     });
                 }
@@ -293,10 +293,10 @@ impl World {
                 peer.late = requested.last().map(|last| last + 4);
                 peer.node.with_group(now, handle, |group, now| {
                     for &index in requested.iter().chain(&extra) {
-                        group.add_have_objects(now, index..=index).unwrap();
+                        group.replication_mut(now).add_have(index..=index).unwrap();
                     }
                     for &index in &wanted {
-                        group.add_want_objects(now, index..=index).unwrap();
+                        group.replication_mut(now).add_want(index..=index).unwrap();
                     }
                 });
             });

@@ -1,0 +1,99 @@
+//! The calls of the application.
+
+use super::{Replication, ReplicationStrategy};
+use crate::group::{Group, GroupError};
+use crate::transport::Time;
+use bytes::Bytes;
+use std::ops::{Deref, RangeInclusive};
+
+/// Object replication of one group, to be changed. Drain the group's actions and events afterwards,
+/// as after every input.
+pub struct ReplicationMut<'a> {
+    group: &'a mut Group,
+    now: Time,
+}
+
+impl Group {
+    /// Object replication, to be changed at the time `now`.
+    pub fn replication_mut(&mut self, now: Time) -> ReplicationMut<'_> {
+        ReplicationMut { group: self, now }
+    }
+}
+
+impl ReplicationMut<'_> {
+    /// Adds an inclusive range to the Have set, and removes it from the Want set: a promise to answer
+    /// requests for it. A reversed range does nothing.
+    ///
+    /// # Errors
+    /// Like all calls on the sets: an index above 2^53, replication not enabled, or the group closed.
+    pub fn add_have(&mut self, range: RangeInclusive<u64>) -> Result<(), GroupError> {
+        self.change(|replication, _| Ok(replication.add_have(range)?))
+    }
+
+    /// Removes an inclusive range from the Have set.
+    ///
+    /// # Errors
+    /// As [`add_have`](Self::add_have).
+    pub fn remove_have(&mut self, range: RangeInclusive<u64>) -> Result<(), GroupError> {
+        self.change(|replication, _| Ok(replication.remove_have(range)?))
+    }
+
+    /// Adds an inclusive range to the Want set, and removes it from the Have set. Fetching is automatic.
+    ///
+    /// # Errors
+    /// As [`add_have`](Self::add_have).
+    pub fn add_want(&mut self, range: RangeInclusive<u64>) -> Result<(), GroupError> {
+        self.change(|replication, now| Ok(replication.add_want(now, range)?))
+    }
+
+    /// Removes an inclusive range from the Want set. What has been requested may still arrive.
+    ///
+    /// # Errors
+    /// As [`add_have`](Self::add_have).
+    pub fn remove_want(&mut self, range: RangeInclusive<u64>) -> Result<(), GroupError> {
+        self.change(|replication, _| Ok(replication.remove_want(range)?))
+    }
+
+    /// Answers a [`ReplicationRequest`](crate::group::GroupEvent::ReplicationRequest) with the encoded
+    /// AMF value. `false` if there is no such request any more: the neighbor is gone.
+    pub fn write_requested(&mut self, request_id: u32, value: Bytes) -> bool {
+        let pending = self.group.replication.write_requested(self.now, request_id, value);
+        self.group.drain_features();
+        pending
+    }
+
+    /// Refuses a [`ReplicationRequest`](crate::group::GroupEvent::ReplicationRequest). The neighbor may
+    /// ask again. `false` if there is no such request any more.
+    pub fn deny_requested(&mut self, request_id: u32) -> bool {
+        let pending = self.group.replication.deny_requested(self.now, request_id);
+        self.group.drain_features();
+        pending
+    }
+
+    /// Sets the order in which wanted objects are requested.
+    pub fn set_strategy(&mut self, strategy: ReplicationStrategy) {
+        self.group.replication.set_strategy(self.now, strategy);
+        self.group.drain_features();
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Replication, Time) -> Result<(), GroupError>,
+    ) -> Result<(), GroupError> {
+        match (self.group.closed, self.group.replication.enabled) {
+            (true, _) => return Err(GroupError::Closed),
+            (false, false) => return Err(GroupError::ReplicationDisabled),
+            (false, true) => change(&mut self.group.replication, self.now)?,
+        }
+        self.group.drain_features();
+        Ok(())
+    }
+}
+
+impl Deref for ReplicationMut<'_> {
+    type Target = Replication;
+
+    fn deref(&self) -> &Replication {
+        &self.group.replication
+    }
+}
