@@ -12,6 +12,7 @@
 //! | 0 | [`wire`] | RFC 7016 §2: packets, chunks, options, addresses |
 //! | 0 | [`amf`] | AMF0 and AMF3 values |
 //! | 0 | [`range`] | sets of indices as ranges |
+//! | 0 | [`text`] | parsing of texts that people write, errors with their place |
 //! | 1 | [`crypto`] | RFC 7425 §4: keys, certificates, packet encryption |
 //! | 2 | [`transport`] | RFC 7016 §3: endpoint, sessions, flows |
 //! | 3 | [`flash`] | RFC 7425 §5: RTMP messages, NetConnection, URIs |
@@ -47,6 +48,8 @@ pub mod rendezvous;
 pub mod server;
 #[cfg(feature = "core")]
 pub mod sim;
+#[cfg(feature = "core")]
+pub mod text;
 #[cfg(feature = "trace")]
 pub mod trace;
 #[cfg(feature = "core")]

@@ -1,14 +1,15 @@
-//! Flash communication on RTMFP (RFC 7425 §5): what the flows of a session say.
+//! Flash communication on RTMFP (RFC 7425 §5): the messages on the flows of a session.
 //!
 //! Nothing here knows packets, sockets or clocks. A [`ClientConnection`] or [`ServerConnection`]
-//! takes what happens to the flows of one session, and returns
-//! [`FlowAction`](crate::transport::FlowAction)s to carry out, and events. Drain both ([`ClientConnection::poll_action`], then
+//! takes the inputs of the flows of one session, and returns
+//! [`FlowAction`](crate::transport::FlowAction)s to carry out and events for its owner. Drain both
+//! ([`ClientConnection::poll_action`], then
 //! [`ClientConnection::poll_event`]) after every call.
 //!
 //! | file | RFC 7425 |
 //! | --- | --- |
 //! | [`uri`] | §6.1 `rtmfp://host/app` |
-//! | [`metadata`] | §5.1.1 what a flow is for |
+//! | [`metadata`] | §5.1.1 the kind of a flow |
 //! | [`message`] | §5.1.2 RTMP messages on a flow |
 //! | [`user_control`] | §5.2, §5.3.4 User Control messages |
 //! | [`command`] | commands with AMF values |
@@ -20,7 +21,7 @@
 //! | [`client`] | §5.3 NetConnection, the client's end |
 //! | [`server`] | §5.3 NetConnection, the server's end |
 //!
-//! What Flash Player does beyond the RFC is in `protocol-notes/flash-profile.md`.
+//! Behaviour of Flash Player beyond the RFC is in `protocol-notes/flash-profile.md`.
 
 pub mod action;
 pub mod call;
@@ -48,5 +49,5 @@ pub use error::FlashError;
 pub use message::{Body, Format, Message, MessageBytes};
 pub use metadata::FlowKind;
 pub use server::{ConnectRequest, Rejection, ServerConfig, ServerConnection, ServerEvent};
-pub use uri::{Host, Uri, UriError};
+pub use uri::{Host, Uri, UriError, UriProblem};
 pub use user_control::{Keepalive, UserControl};

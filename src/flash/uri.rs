@@ -4,11 +4,17 @@
 //! The text is kept as given: Flash Player sends it verbatim, case, query and fragment included, in
 //! the endpoint discriminator and as `tcUrl` (`protocol-notes/flash-profile.md`, subject "URIs").
 
+use crate::text::{self, Failed, SyntaxError, decimal, expect, fail, ipv6_and_zone};
+use nom::branch::alt;
+use nom::bytes::complete::{tag, tag_no_case, take_till};
+use nom::character::complete::char;
+use nom::combinator::{opt, rest};
+use nom::sequence::preceded;
+use nom::{Offset, Parser};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::str::FromStr;
-
 use thiserror::Error;
 
 /// The UDP port of a server unless the URI says otherwise (RFC 7425 §6.1).
@@ -39,24 +45,22 @@ pub enum Host {
     Ip(IpAddr),
 }
 
-/// Why a text is not an RTMFP URI, and what to write instead.
+/// The reason why a text is not an RTMFP URI, and the character at which it is.
+pub type UriError = SyntaxError<UriProblem>;
+
+/// The reason why a text is not an RTMFP URI, with advice.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum UriError {
-    /// Nothing there.
+pub enum UriProblem {
+    /// The text is empty.
     #[error("the URI is empty; write rtmfp://host/app")]
     Empty,
     /// Longer than [`MAX_LEN`].
     #[error("the URI has {0} bytes, at most {MAX_LEN} are possible")]
     TooLong(usize),
     /// A blank or control character.
-    #[error("the URI contains {found:?} at byte {at}; remove it or write it as %{code:02X}", code = *found as u32)]
-    Blank {
-        /// The character.
-        found: char,
-        /// Where it is.
-        at: usize,
-    },
+    #[error("the URI contains {0:?}; remove it or write it as %{code:02X}", code = *.0 as u32)]
+    Blank(char),
     /// Not an RTMFP URI at all.
     #[error("the URI does not begin with rtmfp:; write rtmfp://host/app")]
     Scheme,
@@ -78,35 +82,26 @@ pub enum UriError {
     /// Brackets around something else than an IPv6 address.
     #[error("[{0}] is not an IPv6 address")]
     Ipv6(String),
+    /// A bracket before the address and none after it.
+    #[error("expected ] after the IPv6 address")]
+    Unclosed,
     /// Not a port.
     #[error("{0:?} is not a port; use 1 to 65535, or leave it out for {DEFAULT_PORT}")]
     Port(String),
 }
 
 impl Uri {
-    /// Takes a URI apart.
+    /// Parses a URI.
     ///
     /// # Errors
     ///
     /// [`UriError`], which says what to change.
     pub fn parse(text: &str) -> Result<Self, UriError> {
-        check_text(text)?;
-        let scheme = text.get(..SCHEME.len()).ok_or(UriError::Scheme)?;
-        if !scheme.eq_ignore_ascii_case(SCHEME) {
-            return Err(UriError::Scheme);
+        match text.len() {
+            0 => Err(UriProblem::Empty.into()),
+            1..=MAX_LEN => text::parse(text, uri, UriProblem::Scheme),
+            len => Err(UriProblem::TooLong(len).into()),
         }
-        let rest = &text[SCHEME.len()..];
-        if rest.is_empty() {
-            return Ok(Self { text: text.into(), server: None, app: 0..0, fragment: None });
-        }
-        let rest = rest.strip_prefix("//").ok_or(UriError::NoAuthority)?;
-        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-        let server = parse_authority(authority)?;
-        let path = text.len() - rest.len() + authority.len();
-        let fragment = text[path..].find('#').map(|at| path + at);
-        let start = if text[path..].starts_with('/') { path + 1 } else { path };
-        let app = start..fragment.unwrap_or(text.len());
-        Ok(Self { text: text.into(), server: Some(server), app, fragment })
     }
 
     /// The URI as given, for the endpoint discriminator and `tcUrl`.
@@ -124,92 +119,79 @@ impl Uri {
         self.server.is_none()
     }
 
-    /// The application: what follows the host, without its first slash and without the fragment,
+    /// The application: the part after the host, without its first slash and without the fragment,
     /// with the query (`live/test?x=1`); empty if there is none.
     pub fn app(&self) -> &str {
         &self.text[self.app.clone()]
     }
 
-    /// What follows `#`, as given. Some programs name a stream there.
+    /// The part after `#`, as given. Some programs name a stream there.
     pub fn fragment(&self) -> Option<&str> {
-        self.fragment.map(|at| &self.text[at + 1..])
+        self.fragment.map(|at| &self.text[at..])
     }
 }
 
-fn check_text(text: &str) -> Result<(), UriError> {
-    if text.is_empty() {
-        return Err(UriError::Empty);
+type Parsed<'a, T> = text::Parsed<'a, T, UriProblem>;
+
+fn uri(text: &str) -> Parsed<'_, Uri> {
+    if let Some((at, found)) =
+        text.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control())
+    {
+        return Err(fail(&text[at..], UriProblem::Blank(found)));
     }
-    if text.len() > MAX_LEN {
-        return Err(UriError::TooLong(text.len()));
+    let (after, _) = expect(tag_no_case(SCHEME), UriProblem::Scheme).parse(text)?;
+    if after.is_empty() {
+        return Ok((after, Uri { text: text.into(), server: None, app: 0..0, fragment: None }));
     }
-    match text.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control()) {
-        Some((at, found)) => Err(UriError::Blank { found, at }),
-        None => Ok(()),
-    }
+    let (after, _) = expect(tag("//"), UriProblem::NoAuthority).parse(after)?;
+    let (path, authority) = take_till(|c| "/?#".contains(c)).parse(after)?;
+    let server = Some(server(authority)?);
+    let (path, _) = opt(char('/')).parse(path)?;
+    let (after, app) = take_till(|c| c == '#').parse(path)?;
+    let (end, fragment) = opt(preceded(char('#'), rest)).parse(after)?;
+    let start = text.offset(app);
+    let fragment = fragment.map(|fragment| text.offset(fragment));
+    Ok((end, Uri { text: text.into(), server, app: start..start + app.len(), fragment }))
 }
 
-fn parse_authority(authority: &str) -> Result<(Host, u16), UriError> {
+fn server(authority: &str) -> Result<(Host, u16), Failed<'_, UriProblem>> {
     if authority.contains('@') {
-        return Err(UriError::UserInfo);
+        return Err(fail(authority, UriProblem::UserInfo));
     }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(literal) => {
-            let (address, port) =
-                literal.split_once(']').ok_or_else(|| UriError::Ipv6(literal.into()))?;
-            (parse_literal(address)?, port)
-        }
-        None => {
-            let end = authority.find(':').unwrap_or(authority.len());
-            if authority.parse::<Ipv6Addr>().is_ok() {
-                return Err(UriError::Unbracketed(authority.into()));
-            }
-            (parse_name(&authority[..end])?, &authority[end..])
-        }
+    if authority.parse::<Ipv6Addr>().is_ok() {
+        return Err(fail(authority, UriProblem::Unbracketed(authority.into())));
+    }
+    let (after, host) = alt((literal, name)).parse(authority)?;
+    let (digits, colon) = opt(char(':')).parse(after)?;
+    let port = match digits {
+        "" => Some(DEFAULT_PORT),
+        _ => colon.and_then(|_| decimal(digits)).filter(|&port| port != 0),
     };
-    Ok((host, parse_port(port)?))
+    Ok((host, port.ok_or_else(|| fail(digits, UriProblem::Port(digits.into())))?))
 }
 
-/// An IPv6 address, perhaps with a zone: `fe80::1%eth0`, or `fe80::1%25eth0` (RFC 6874).
-fn parse_literal(address: &str) -> Result<Host, UriError> {
-    let error = || UriError::Ipv6(address.into());
-    let (ip, zone) = address.split_once('%').map_or((address, None), |(ip, zone)| (ip, Some(zone)));
-    let ip: Ipv6Addr = ip.parse().map_err(|_| error())?;
-    let Some(zone) = zone else { return Ok(Host::Ip(ip.into())) };
+/// An IPv6 address, perhaps with a zone: `[fe80::1%eth0]`, or `[fe80::1%25eth0]` (RFC 6874).
+fn literal(input: &str) -> Parsed<'_, Host> {
+    let (inside, _) = char('[').parse(input)?;
+    let (after, address) = take_till(|c| c == ']').parse(inside)?;
+    let invalid = || fail(inside, UriProblem::Ipv6(address.into()));
+    let (ip, zone) = ipv6_and_zone(address).ok_or_else(invalid)?;
+    let (after, _) = expect(char(']'), UriProblem::Unclosed).parse(after)?;
+    let Some(zone) = zone else { return Ok((after, Host::Ip(ip.into()))) };
     let zone = zone.strip_prefix("25").filter(|rest| !rest.is_empty()).unwrap_or(zone);
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    match !zone.is_empty() && zone.chars().all(is_name) {
-        true => Ok(Host::Name(format!("{ip}%{zone}"))),
-        false => Err(error()),
-    }
+    Ok((after, Host::Name(format!("{ip}%{zone}"))))
 }
 
-fn parse_name(name: &str) -> Result<Host, UriError> {
-    if name.is_empty() {
-        return Err(UriError::NoHost);
+fn name(input: &str) -> Parsed<'_, Host> {
+    let (after, name) = take_till(|c| ":[]<>\"\\^`{|}%".contains(c)).parse(input)?;
+    match after.chars().next() {
+        Some(c) if c != ':' => Err(fail(after, UriProblem::HostCharacter(c))),
+        _ if name.is_empty() => Err(fail(input, UriProblem::NoHost)),
+        _ => match name.parse::<Ipv4Addr>() {
+            Ok(ip) => Ok((after, Host::Ip(ip.into()))),
+            Err(_) => Ok((after, Host::Name(name.into()))),
+        },
     }
-    if let Some(c) = name.chars().find(|&c| "[]<>\"\\^`{|}%".contains(c)) {
-        return Err(UriError::HostCharacter(c));
-    }
-    match name.parse::<Ipv4Addr>() {
-        Ok(ip) => Ok(Host::Ip(ip.into())),
-        Err(_) => Ok(Host::Name(name.into())),
-    }
-}
-
-/// `text` is what follows the host: nothing, `:`, or `:port`.
-fn parse_port(text: &str) -> Result<u16, UriError> {
-    let invalid = || UriError::Port(text.trim_start_matches(':').into());
-    let Some(digits) = text.strip_prefix(':') else {
-        return if text.is_empty() { Ok(DEFAULT_PORT) } else { Err(invalid()) };
-    };
-    if digits.is_empty() {
-        return Ok(DEFAULT_PORT);
-    }
-    if !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(invalid());
-    }
-    digits.parse().ok().filter(|&port| port != 0).ok_or_else(invalid)
 }
 
 impl FromStr for Uri {
@@ -288,28 +270,33 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        let error = |text: &str| Uri::parse(text).unwrap_err();
-        assert_eq!(error(""), UriError::Empty);
-        assert_eq!(error(" rtmfp://h"), UriError::Blank { found: ' ', at: 0 });
-        assert_eq!(error("rtmfp://h/a b"), UriError::Blank { found: ' ', at: 11 });
-        assert_eq!(error("rtmp://h/a"), UriError::Scheme);
-        assert_eq!(error("rtmé"), UriError::Scheme);
-        assert_eq!(error("rtmfp:/h"), UriError::NoAuthority);
-        assert_eq!(error("rtmfp://user:pw@h/a"), UriError::UserInfo);
-        assert_eq!(error("rtmfp:///a"), UriError::NoHost);
-        assert_eq!(error("rtmfp://:80/a"), UriError::NoHost);
-        assert_eq!(error("rtmfp://::1/a"), UriError::Unbracketed("::1".into()));
-        assert_eq!(error("rtmfp://[::1/a"), UriError::Ipv6("::1".into()));
-        assert_eq!(error("rtmfp://[::1%]/a"), UriError::Ipv6("::1%".into()));
-        assert_eq!(error("rtmfp://[::1%a%b]/a"), UriError::Ipv6("::1%a%b".into()));
-        assert_eq!(error("rtmfp://[1.2.3.4]/a"), UriError::Ipv6("1.2.3.4".into()));
-        assert_eq!(error("rtmfp://[::1]80/a"), UriError::Port("80".into()));
+        let error = |text: &str| Uri::parse(text).map_err(|e| (e.problem, e.column)).unwrap_err();
+        assert_eq!(error(""), (UriProblem::Empty, 0));
+        assert_eq!(error(" rtmfp://h"), (UriProblem::Blank(' '), 0));
+        assert_eq!(error("rtmfp://h/a b"), (UriProblem::Blank(' '), 11));
+        assert_eq!(error("rtmp://h/a"), (UriProblem::Scheme, 0));
+        assert_eq!(error("rtmé"), (UriProblem::Scheme, 0));
+        assert_eq!(error("rtmfp:/h"), (UriProblem::NoAuthority, 6));
+        assert_eq!(error("rtmfp://user:pw@h/a"), (UriProblem::UserInfo, 8));
+        assert_eq!(error("rtmfp:///a"), (UriProblem::NoHost, 8));
+        assert_eq!(error("rtmfp://:80/a"), (UriProblem::NoHost, 8));
+        assert_eq!(error("rtmfp://::1/a"), (UriProblem::Unbracketed("::1".into()), 8));
+        assert_eq!(error("rtmfp://[::1/a"), (UriProblem::Unclosed, 12));
+        assert_eq!(error("rtmfp://[::x"), (UriProblem::Ipv6("::x".into()), 9));
+        assert_eq!(error("rtmfp://[::1%]/a"), (UriProblem::Ipv6("::1%".into()), 9));
+        assert_eq!(error("rtmfp://[::1%a%b]/a"), (UriProblem::Ipv6("::1%a%b".into()), 9));
+        assert_eq!(error("rtmfp://[1.2.3.4]/a"), (UriProblem::Ipv6("1.2.3.4".into()), 9));
+        assert_eq!(error("rtmfp://[::1]80/a"), (UriProblem::Port("80".into()), 13));
         for port in ["0", "65536", "+80", "x", "80:80"] {
-            assert_eq!(error(&format!("rtmfp://h:{port}/a")), UriError::Port(port.into()));
+            assert_eq!(error(&format!("rtmfp://ü:{port}/a")), (UriProblem::Port(port.into()), 10));
         }
-        assert_eq!(error("rtmfp://h%41/"), UriError::HostCharacter('%'));
-        assert_eq!(error(&format!("rtmfp://h/{}", "a".repeat(1015))), UriError::TooLong(1025));
-        assert!(error("rtmfp://u@h").to_string().contains("arguments of connect"));
+        assert_eq!(error("rtmfp://h%41/"), (UriProblem::HostCharacter('%'), 9));
+        let long = format!("rtmfp://h/{}", "a".repeat(1015));
+        assert_eq!(error(&long), (UriProblem::TooLong(1025), 0));
+        let error = |text: &str| Uri::parse(text).unwrap_err().to_string();
+        assert!(error("rtmfp://u@h").contains("arguments of connect"));
+        assert!(error("rtmfp://h:0/").starts_with("at character 11: \"0\" is not a port"));
+        assert!(error("rtmp://h/").starts_with("the URI does not begin with rtmfp:"));
     }
 
     #[test]
