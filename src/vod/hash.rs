@@ -6,6 +6,8 @@ use std::str::FromStr;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::text::hex_bytes;
+
 /// Bytes of SHA-256 that are kept of each chunk.
 ///
 /// 16 bytes still cost a forger 2^128 attempts a chunk. A provider who prepares two versions of his
@@ -58,17 +60,8 @@ impl FromStr for Digest256 {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let error = NotADigest { length: text.chars().count() };
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(error);
-        }
-        let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit = |c: u8| char::from(c).to_digit(16).ok_or(error);
-            let value = pair.iter().try_fold(0, |high, &c| Ok(high * 16 + digit(c)?))?;
-            *byte = u8::try_from(value).map_err(|_| error)?;
-        }
-        Ok(Self(digest))
+        let digest = hex_bytes(text).ok().and_then(|bytes| bytes.try_into().ok());
+        digest.map(Self).ok_or_else(|| NotADigest { length: text.chars().count() })
     }
 }
 

@@ -26,15 +26,26 @@
 //! percent-encoded UTF-8. (Only zsh wants quotes around a link with an IPv6 address.)
 
 use std::fmt::{self, Write as _};
-use std::net::Ipv6Addr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take, take_till, take_till1, take_until};
+use nom::character::complete::char;
+use nom::combinator::map_opt;
+use nom::multi::many0;
+use nom::sequence::{preceded, terminated};
 
 use super::chunker::{CHUNK_SIZE, MAX_CHUNK_SIZE};
 use super::descriptor::Descriptor;
-use super::hash::Digest256;
+use super::hash::{Digest256, NotADigest};
 use super::layout::Layout;
 use crate::driver::ascii_host;
 use crate::range::MAX_INDEX;
+use crate::text::{
+    self, Failed, HostPort, SyntaxError, decimal, expect, fail, hex_bytes, ipv6_and_zone,
+};
 
 /// Scheme of a share link.
 pub const SCHEME: &str = "rtmfp-share";
@@ -54,10 +65,13 @@ pub const MAX_SERVERS: usize = 8;
 const EXAMPLE: &str =
     "rtmfp-share://203.0.113.5:1935/1/group=G:0102…/descriptor=9f86…/name=film.mp4";
 
-/// What is wrong with a link.
+/// The reason why a text is not a share link, and the character at which it is.
+pub type LinkError = SyntaxError<LinkProblem>;
+
+/// The reason why a text is not a share link.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum LinkError {
+pub enum LinkProblem {
     /// The text does not begin with `rtmfp-share://`.
     #[error("not a share link: it ought to begin with rtmfp-share:// and look like {EXAMPLE}")]
     NotALink,
@@ -96,7 +110,7 @@ pub enum LinkError {
     NotAPair(String),
     /// A key that may come only once came again.
     #[error("{0}= is in the share link twice")]
-    Duplicate(&'static str),
+    Duplicate(String),
     /// A required key is missing.
     #[error("{0}= is missing in the share link: was it cut off?")]
     Missing(&'static str),
@@ -143,14 +157,14 @@ impl ServerAddress {
     /// An address of `host`, a DNS name, perhaps an internationalised one, an IPv4 address, or an IPv6
     /// address without brackets, perhaps with a zone (`fe80::1%eth0`).
     pub fn new(host: &str, port: u16) -> Result<Self, LinkError> {
-        let is_ipv6 = is_ipv6(host);
+        let is_ipv6 = ipv6_and_zone(host).is_some();
         let is_name = !host.is_empty()
             && host.len() <= 253
             && !host.starts_with('-')
             && host.chars().all(|c| c.is_alphanumeric() || "-._".contains(c))
             && ascii_host(host).is_ok();
         if port == 0 || !(is_ipv6 || is_name) {
-            return Err(LinkError::Address(host.to_owned()));
+            return Err(LinkProblem::Address(host.to_owned()).into());
         }
         Ok(Self { host: host.to_ascii_lowercase(), port })
     }
@@ -166,13 +180,6 @@ impl ServerAddress {
     }
 }
 
-/// Whether this is an IPv6 address, perhaps with a zone.
-fn is_ipv6(host: &str) -> bool {
-    let (ip, zone) = host.split_once('%').unwrap_or((host, "0"));
-    let is_zone = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    ip.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.bytes().all(is_zone)
-}
-
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
@@ -186,27 +193,12 @@ impl FromStr for ServerAddress {
     type Err = LinkError;
 
     fn from_str(text: &str) -> Result<Self, LinkError> {
-        let error = || LinkError::Address(text.to_owned());
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or_else(error)?;
-                if !is_ipv6(host) {
-                    return Err(error());
-                }
-                match port {
-                    "" => (host, None),
-                    _ => (host, Some(port.strip_prefix(':').ok_or_else(error)?)),
-                }
-            }
-            None => match text.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            },
-        };
-        let port = port.map_or(Ok(DEFAULT_PORT), |port| decimal(port).ok_or_else(error))?;
-        if host.contains(':') && !text.starts_with('[') {
+        let error = || LinkError::from(LinkProblem::Address(text.to_owned()));
+        let HostPort { host, bracketed, port } = HostPort::parse(text).ok_or_else(error)?;
+        if bracketed != ipv6_and_zone(host).is_some() {
             return Err(error());
         }
+        let port = port.map_or(Some(DEFAULT_PORT), decimal).ok_or_else(error)?;
         Self::new(host, port).map_err(|_| error())
     }
 }
@@ -248,7 +240,7 @@ impl ShareLink {
             server,
             also: Vec::new(),
             app: String::new(),
-            groupspec: groupspec_value(groupspec)?,
+            groupspec: text::parse(groupspec, groupspec_value, LinkProblem::NotALink)?,
             integrity: Integrity::None,
             name: None,
             provider: None,
@@ -312,34 +304,47 @@ impl FromStr for ShareLink {
     fn from_str(text: &str) -> Result<Self, LinkError> {
         let text = text.trim();
         if text.len() > MAX_LINK_LEN {
-            return Err(LinkError::TooLong(text.len()));
+            return Err(LinkProblem::TooLong(text.len()).into());
         }
-        let (scheme, rest) = text.split_once("://").ok_or(LinkError::NotALink)?;
-        if ["rtmfp", "rtmp"].iter().any(|server| scheme.eq_ignore_ascii_case(server)) {
-            return Err(LinkError::ServerAddressOnly);
-        }
-        if !scheme.eq_ignore_ascii_case(SCHEME) {
-            return Err(LinkError::NotALink);
-        }
-        if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(LinkError::Whitespace);
-        }
-        let mut segments = rest.split('/');
-        let server = segments.next().unwrap_or_default();
-        check_version(segments.next())?;
-        let mut values = Values::default();
-        for segment in segments.filter(|segment| !segment.is_empty()) {
-            values.take(segment)?;
-        }
-        values.into_link(server.parse()?)
+        text::parse(text, link, LinkProblem::NotALink)
     }
 }
 
-fn check_version(segment: Option<&str>) -> Result<(), LinkError> {
-    match segment.and_then(decimal).ok_or(LinkError::NoVersion)? {
-        LINK_VERSION => Ok(()),
-        found => Err(LinkError::Version { found }),
+type Parsed<'a, T> = text::Parsed<'a, T, LinkProblem>;
+
+fn link(text: &str) -> Parsed<'_, ShareLink> {
+    let scheme = terminated(take_until("://"), tag("://"));
+    let (rest, scheme) = expect(scheme, LinkProblem::NotALink).parse(text)?;
+    if ["rtmfp", "rtmp"].iter().any(|server| scheme.eq_ignore_ascii_case(server)) {
+        return Err(fail(text, LinkProblem::ServerAddressOnly));
     }
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return Err(fail(text, LinkProblem::NotALink));
+    }
+    if let Some(at) = rest.find(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(fail(&rest[at..], LinkProblem::Whitespace));
+    }
+    let (rest, server) = segment(rest)?;
+    let (rest, found) = expect(preceded(char('/'), segment), LinkProblem::NoVersion).parse(rest)?;
+    match decimal(found).ok_or_else(|| fail(found, LinkProblem::NoVersion))? {
+        LINK_VERSION => {}
+        other => return Err(fail(found, LinkProblem::Version { found: other })),
+    }
+    let (rest, pairs) = many0(preceded(char('/'), segment)).parse(rest)?;
+    let mut values = Values::default();
+    for pair in pairs.into_iter().filter(|pair| !pair.is_empty()) {
+        values.take(pair)?;
+    }
+    let server = server_address(server)?;
+    Ok((rest, values.into_link(server).map_err(|problem| fail(text, problem))?))
+}
+
+fn segment(input: &str) -> Parsed<'_, &str> {
+    take_till(|c| c == '/').parse(input)
+}
+
+fn server_address(text: &str) -> Result<ServerAddress, Failed<'_, LinkProblem>> {
+    text.parse().map_err(|error: LinkError| fail(text, error.problem))
 }
 
 /// The values of a link while they are collected.
@@ -357,45 +362,49 @@ struct Values {
 }
 
 impl Values {
-    fn take(&mut self, segment: &str) -> Result<(), LinkError> {
-        let (key, value) =
-            segment.split_once('=').ok_or_else(|| LinkError::NotAPair(segment.to_owned()))?;
-        match key {
-            "group" => put(&mut self.group, "group", groupspec_value(value)?),
-            "app" => put(&mut self.app, "app", decoded("app", value)?),
-            "name" => put(&mut self.name, "name", decoded("name", value)?),
-            "descriptor" => put(&mut self.descriptor, "descriptor", digest("descriptor", value)?),
-            "sha256" => put(&mut self.sha256, "sha256", digest("sha256", value)?),
-            "provider" => put(&mut self.provider, "provider", digest("provider", value)?),
-            "size" => put(&mut self.size, "size", number("size", value, 0..=MAX_INDEX)?),
+    fn take<'a>(&mut self, pair: &'a str) -> Result<(), Failed<'a, LinkProblem>> {
+        let key = terminated(take_till(|c| c == '='), char('='));
+        let (value, key) = expect(key, LinkProblem::NotAPair(pair.to_owned())).parse(pair)?;
+        let is_first = match key {
+            "group" => self.group.replace(groupspec_value(value)?.1).is_none(),
+            "app" => self.app.replace(decoded("app", value)?).is_none(),
+            "name" => self.name.replace(decoded("name", value)?).is_none(),
+            "descriptor" => self.descriptor.replace(digest("descriptor", value)?).is_none(),
+            "sha256" => self.sha256.replace(digest("sha256", value)?).is_none(),
+            "provider" => self.provider.replace(digest("provider", value)?).is_none(),
+            "size" => self.size.replace(number("size", value, 0..=MAX_INDEX)?).is_none(),
             "chunk" => {
                 let length = number("chunk", value, 1..=MAX_CHUNK_SIZE.into())?;
-                put(&mut self.chunk, "chunk", u32::try_from(length).unwrap_or(MAX_CHUNK_SIZE))
+                let length = u32::try_from(length).unwrap_or(MAX_CHUNK_SIZE);
+                self.chunk.replace(length).is_none()
             }
-            "also" if self.also.len() + 1 >= MAX_SERVERS => Err(LinkError::TooManyServers),
+            "also" if self.also.len() + 1 >= MAX_SERVERS => {
+                return Err(fail(pair, LinkProblem::TooManyServers));
+            }
             "also" => {
-                self.also.push(value.parse()?);
-                Ok(())
+                self.also.push(server_address(value)?);
+                true
             }
-            _ => Ok(()),
-        }
+            _ => true,
+        };
+        is_first.then_some(()).ok_or_else(|| fail(pair, LinkProblem::Duplicate(key.to_owned())))
     }
 
-    fn into_link(self, server: ServerAddress) -> Result<ShareLink, LinkError> {
+    fn into_link(self, server: ServerAddress) -> Result<ShareLink, LinkProblem> {
         let integrity = match (self.descriptor, self.sha256) {
-            (Some(_), Some(_)) => return Err(LinkError::BothIntegrities),
+            (Some(_), Some(_)) => return Err(LinkProblem::BothIntegrities),
             (Some(digest), None) => Integrity::Descriptor(digest),
             (None, Some(sha256)) => {
-                let size = self.size.ok_or(LinkError::Missing("size"))?;
+                let size = self.size.ok_or(LinkProblem::Missing("size"))?;
                 let chunk_size = self.chunk.unwrap_or(CHUNK_SIZE);
-                Layout::of_size(size, chunk_size).map_err(|error| LinkError::Value {
+                Layout::of_size(size, chunk_size).map_err(|error| LinkProblem::Value {
                     key: "size",
                     problem: error.to_string(),
                 })?;
                 Integrity::File { sha256, size, chunk_size }
             }
             (None, None) if self.size.is_some() || self.chunk.is_some() => {
-                return Err(LinkError::Missing("sha256"));
+                return Err(LinkProblem::Missing("sha256"));
             }
             (None, None) => Integrity::None,
         };
@@ -403,7 +412,7 @@ impl Values {
             server,
             also: self.also,
             app: self.app.unwrap_or_default(),
-            groupspec: self.group.ok_or(LinkError::Missing("group"))?,
+            groupspec: self.group.ok_or(LinkProblem::Missing("group"))?,
             integrity,
             name: self.name,
             provider: self.provider,
@@ -411,50 +420,54 @@ impl Values {
     }
 }
 
-fn put<T>(slot: &mut Option<T>, key: &'static str, value: T) -> Result<(), LinkError> {
-    if slot.replace(value).is_some() {
-        return Err(LinkError::Duplicate(key));
-    }
-    Ok(())
-}
-
-fn groupspec_value(value: &str) -> Result<String, LinkError> {
-    let problem = |problem: &str| LinkError::Value { key: "group", problem: problem.to_owned() };
-    let digits = value.strip_prefix("G:").ok_or_else(|| problem("a groupspec begins with G:"))?;
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(problem("hexadecimal digits are expected after G:"));
-    }
-    if digits.len() % 2 == 1 {
-        return Err(problem("an odd number of hexadecimal digits: was the link cut off?"));
-    }
-    Ok(value.to_owned())
-}
-
-fn digest(key: &'static str, value: &str) -> Result<Digest256, LinkError> {
-    value.parse().map_err(|error: super::hash::NotADigest| LinkError::Value {
-        key,
-        problem: error.to_string(),
-    })
-}
-
-fn number(
+fn value_error<'a>(
     key: &'static str,
-    value: &str,
-    allowed: std::ops::RangeInclusive<u64>,
-) -> Result<u64, LinkError> {
-    decimal(value).filter(|number| allowed.contains(number)).ok_or_else(|| LinkError::Value {
-        key,
-        problem: format!(
-            "{value:?} is not a whole number from {} to {}",
-            allowed.start(),
-            allowed.end()
-        ),
+    place: &'a str,
+    problem: impl fmt::Display,
+) -> Failed<'a, LinkProblem> {
+    fail(place, LinkProblem::Value { key, problem: problem.to_string() })
+}
+
+fn groupspec_value(value: &str) -> Parsed<'_, String> {
+    let error = |place, problem: &str| value_error("group", place, problem);
+    let prefix = value.strip_prefix("G:");
+    let digits = prefix.ok_or_else(|| error(value, "a groupspec begins with G:"))?;
+    match hex_bytes(digits) {
+        Ok(bytes) if bytes.is_empty() => {
+            Err(error(digits, "hexadecimal digits are expected after G:"))
+        }
+        Ok(_) => Ok((&value[value.len()..], value.to_owned())),
+        Err(end) if end.is_empty() => {
+            Err(error(end, "an odd number of hexadecimal digits: was the link cut off?"))
+        }
+        Err(place) => Err(error(place, "hexadecimal digits are expected after G:")),
+    }
+}
+
+fn digest<'a>(key: &'static str, value: &'a str) -> Result<Digest256, Failed<'a, LinkProblem>> {
+    value.parse().map_err(|error: NotADigest| value_error(key, value, error))
+}
+
+fn number<'a>(
+    key: &'static str,
+    value: &'a str,
+    allowed: RangeInclusive<u64>,
+) -> Result<u64, Failed<'a, LinkProblem>> {
+    decimal(value).filter(|number| allowed.contains(number)).ok_or_else(|| {
+        let (least, most) = (allowed.start(), allowed.end());
+        value_error(key, value, format!("{value:?} is not a whole number from {least} to {most}"))
     })
 }
 
-/// A decimal number without sign.
-fn decimal<T: FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+/// Percent-encoded UTF-8.
+fn decoded<'a>(key: &'static str, text: &'a str) -> Result<String, Failed<'a, LinkProblem>> {
+    let escaped = map_opt(preceded(char('%'), take(2usize)), |hex| hex_bytes(hex).ok());
+    let plain = take_till1(|c| c == '%').map(|plain: &str| plain.as_bytes().to_vec());
+    let (rest, parts) = many0(alt((escaped, plain))).parse(text)?;
+    if !rest.is_empty() {
+        return Err(value_error(key, rest, "% without two hexadecimal digits after it"));
+    }
+    String::from_utf8(parts.concat()).map_err(|_| value_error(key, text, "not UTF-8"))
 }
 
 fn encoded(text: &str) -> String {
@@ -468,25 +481,6 @@ fn encoded(text: &str) -> String {
         }
     }
     out
-}
-
-fn decoded(key: &'static str, text: &str) -> Result<String, LinkError> {
-    let problem = |problem: &str| LinkError::Value { key, problem: problem.to_owned() };
-    let hex = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let (high, low) = (hex(bytes.next()), hex(bytes.next()));
-        let (Some(high), Some(low)) = (high, low) else {
-            return Err(problem("% without two hexadecimal digits after it"));
-        };
-        out.push((high * 16 + low) as u8);
-    }
-    String::from_utf8(out).map_err(|_| problem("not UTF-8"))
 }
 
 #[cfg(test)]

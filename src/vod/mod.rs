@@ -45,7 +45,7 @@ pub use fetch::{Destination, Fetch, FetchConfig};
 pub use file_peer::{FileEvent, FilePeer, Request};
 pub use hash::Digest256;
 pub use layout::Layout;
-pub use link::{Integrity, LinkError, ServerAddress, ShareLink};
+pub use link::{Integrity, LinkError, LinkProblem, ServerAddress, ShareLink};
 pub use reorder::Reorder;
 pub use replica::Replica;
 pub use session::{Completed, News, Progress, SessionError};

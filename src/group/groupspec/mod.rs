@@ -1,7 +1,7 @@
 //! The groupspec string: `G:` and the hexadecimal of an option list, a marker, and more options.
 //!
-//! What stands before the marker is the *canonical text* (with the `G:`). It identifies the group
-//! (the group ID is its hash) and is the secret that members prove to each other. What follows the
+//! The part before the marker is the *canonical text* (with the `G:`). It identifies the group
+//! (the group ID is its hash) and is the secret that members prove to each other. The part after the
 //! marker (multicast addresses, bootstrap peers, passwords) does not change the identity
 //! (`protocol-notes/netgroup-membership.md`, groupspec).
 //!
@@ -17,6 +17,7 @@ pub use multicast::{IpMulticastAddress, ParseIpMulticastError};
 
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::GroupId;
+use crate::text::hex_bytes;
 use crate::wire::option::{self, Item, OptionRef};
 use crate::wire::{WireError, vlu};
 use sha2::{Digest, Sha256};
@@ -49,7 +50,7 @@ pub(crate) mod kind {
     pub(crate) const POSTING_PASSWORD: u64 = 0x17;
 }
 
-/// What is wrong with a groupspec. Whoever made the string is at fault.
+/// An error in a groupspec. Whoever made the string is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GroupSpecError {
@@ -79,7 +80,7 @@ pub enum GroupSpecError {
     EmptyName,
 }
 
-/// A groupspec: the string as it was given or built, and what it says.
+/// A groupspec: the string as it was given or built, and its options.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GroupSpec {
     text: String,
@@ -89,12 +90,16 @@ pub struct GroupSpec {
 }
 
 impl GroupSpec {
-    /// Reads a groupspec string.
+    /// Parses a groupspec string.
     pub fn parse(text: &str) -> Result<Self, GroupSpecError> {
         if text.len() > MAX_TEXT {
             return Err(GroupSpecError::TooLong(text.len()));
         }
-        let bytes = decode_hex(text.strip_prefix("G:").ok_or(GroupSpecError::Prefix)?)?;
+        let digits = text.strip_prefix("G:").ok_or(GroupSpecError::Prefix)?;
+        let bytes = hex_bytes(digits).map_err(|place| match place {
+            "" => GroupSpecError::OddDigits,
+            _ => GroupSpecError::Hex(text.len() - place.len()),
+        })?;
         let marker = find_marker(&bytes)?;
         let mut spec = Self { text: text.to_owned(), bytes, marker, version: 1 };
         option::items(spec.tail()).try_for_each(|item| item.map(drop))?;
@@ -269,7 +274,7 @@ fn known_good(bytes: &[u8]) -> impl Iterator<Item = OptionRef<'_>> {
     })
 }
 
-/// Where the marker stands, in bytes.
+/// The offset of the marker, in bytes.
 fn find_marker(bytes: &[u8]) -> Result<usize, GroupSpecError> {
     let mut items = option::items(bytes);
     loop {
@@ -281,19 +286,6 @@ fn find_marker(bytes: &[u8]) -> Result<usize, GroupSpecError> {
             Some(Ok(Item::Option(_))) => {}
         }
     }
-}
-
-fn decode_hex(digits: &str) -> Result<Vec<u8>, GroupSpecError> {
-    let mut bytes = Vec::with_capacity(digits.len() / 2);
-    for (i, pair) in digits.as_bytes().chunks(2).enumerate() {
-        let &[high, low] = pair else { return Err(GroupSpecError::OddDigits) };
-        let digit = |byte, place| {
-            let digit = char::from(byte).to_digit(16);
-            digit.ok_or(GroupSpecError::Hex("G:".len() + 2 * i + place))
-        };
-        bytes.push((digit(high, 0)? << 4 | digit(low, 1)?) as u8);
-    }
-    Ok(bytes)
 }
 
 pub(crate) fn encode_hex(bytes: &[u8]) -> String {

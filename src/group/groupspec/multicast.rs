@@ -20,7 +20,7 @@ pub struct IpMulticastAddress {
 pub struct ParseIpMulticastError(String);
 
 impl IpMulticastAddress {
-    /// Reads an option value: address, port and perhaps source address, told apart by length.
+    /// Parses an option value: address, port and perhaps source address, distinguished by length.
     pub(super) fn from_value(value: &[u8]) -> Option<Self> {
         let (ip, rest) = match value.len() {
             6 | 10 => split_v4(value)?,
@@ -56,7 +56,7 @@ impl IpMulticastAddress {
 impl FromStr for IpMulticastAddress {
     type Err = ParseIpMulticastError;
 
-    /// Reads `a.b.c.d:port` or `[v6]:port`.
+    /// Parses `a.b.c.d:port` or `[v6]:port`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || ParseIpMulticastError(text.to_owned());
         let address = Self { group: text.parse().map_err(|_| error())?, source: None };

@@ -146,6 +146,7 @@ fn hostile_strings() {
     assert_eq!(GroupSpec::parse("g:00"), Err(GroupSpecError::Prefix));
     assert_eq!(GroupSpec::parse("G:0é0"), Err(GroupSpecError::Hex(3)));
     assert_eq!(GroupSpec::parse("G:000"), Err(GroupSpecError::OddDigits));
+    assert_eq!(GroupSpec::parse("G:000x"), Err(GroupSpecError::Hex(5)));
     assert_eq!(GroupSpec::parse("G:0102"), Err(GroupSpecError::NoMarker));
     assert_eq!(GroupSpec::parse("G:037f822a00"), Err(GroupSpecError::Version(298)));
     let truncated = GroupSpec::parse("G:00050e").unwrap_err();

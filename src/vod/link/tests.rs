@@ -7,11 +7,11 @@ use super::*;
 const GROUP: &str = "G:010201010203046161";
 const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-fn parse(text: &str) -> Result<ShareLink, LinkError> {
-    text.parse()
+fn parse(text: &str) -> Result<ShareLink, LinkProblem> {
+    text.parse().map_err(|error: LinkError| error.problem)
 }
 
-fn with(rest: &str) -> Result<ShareLink, LinkError> {
+fn with(rest: &str) -> Result<ShareLink, LinkProblem> {
     parse(&format!("rtmfp-share://example.org/1/group={GROUP}{rest}"))
 }
 
@@ -68,30 +68,30 @@ fn internationalised_names_and_zones_are_kept_as_given() {
 #[test]
 fn another_version_is_named() {
     let error = parse("rtmfp-share://h/2/anything/at all").unwrap_err();
-    assert_eq!(error, LinkError::Whitespace);
+    assert_eq!(error, LinkProblem::Whitespace);
     let error = parse("rtmfp-share://h/2/anything").unwrap_err();
-    assert_eq!(error, LinkError::Version { found: 2 });
+    assert_eq!(error, LinkProblem::Version { found: 2 });
     let message = error.to_string();
     assert!(message.contains("version 2") && message.contains("understands version 1"));
-    assert_eq!(parse("rtmfp-share://h"), Err(LinkError::NoVersion));
-    assert_eq!(parse("rtmfp-share://h/group=G:00"), Err(LinkError::NoVersion));
-    assert_eq!(parse("rtmfp-share://h/99999999999/"), Err(LinkError::NoVersion));
+    assert_eq!(parse("rtmfp-share://h"), Err(LinkProblem::NoVersion));
+    assert_eq!(parse("rtmfp-share://h/group=G:00"), Err(LinkProblem::NoVersion));
+    assert_eq!(parse("rtmfp-share://h/99999999999/"), Err(LinkProblem::NoVersion));
 }
 
 #[test]
 fn what_is_no_link_is_told_what_one_looks_like() {
     for text in ["", "film.mp4", "https://example.org/film.mp4", "rtmfp-share:"] {
         let error = parse(text).unwrap_err();
-        assert_eq!(error, LinkError::NotALink);
+        assert_eq!(error, LinkProblem::NotALink);
         assert!(error.to_string().contains("rtmfp-share://203.0.113.5"));
     }
-    assert_eq!(parse("rtmfp://h:1935/app"), Err(LinkError::ServerAddressOnly));
+    assert_eq!(parse("rtmfp://h:1935/app"), Err(LinkProblem::ServerAddressOnly));
 }
 
 #[test]
 fn malformed_links_say_what_is_wrong() {
-    let value = |result: Result<ShareLink, LinkError>, wanted: &str| match result {
-        Err(LinkError::Value { key, .. }) => assert_eq!(key, wanted),
+    let value = |result: Result<ShareLink, LinkProblem>, wanted: &str| match result {
+        Err(LinkProblem::Value { key, .. }) => assert_eq!(key, wanted),
         other => panic!("{other:?}"),
     };
     value(with(&format!("/descriptor={}", &HASH[..40])), "descriptor");
@@ -106,17 +106,50 @@ fn malformed_links_say_what_is_wrong() {
     value(parse("rtmfp-share://h/1/group=G:010"), "group");
     value(parse("rtmfp-share://h/1/group=G:"), "group");
     value(parse("rtmfp-share://h/1/group=G:0g"), "group");
-    assert_eq!(parse("rtmfp-share://h/1/name=a"), Err(LinkError::Missing("group")));
-    assert_eq!(with(&format!("/sha256={HASH}")), Err(LinkError::Missing("size")));
-    assert_eq!(with("/size=5"), Err(LinkError::Missing("sha256")));
-    assert_eq!(with("/name=a/name=b"), Err(LinkError::Duplicate("name")));
-    assert_eq!(with("/oops"), Err(LinkError::NotAPair("oops".into())));
+    assert_eq!(parse("rtmfp-share://h/1/name=a"), Err(LinkProblem::Missing("group")));
+    assert_eq!(with(&format!("/sha256={HASH}")), Err(LinkProblem::Missing("size")));
+    assert_eq!(with("/size=5"), Err(LinkProblem::Missing("sha256")));
+    assert_eq!(with("/name=a/name=b"), Err(LinkProblem::Duplicate("name".into())));
+    assert_eq!(with("/oops"), Err(LinkProblem::NotAPair("oops".into())));
     assert_eq!(
         with(&format!("/descriptor={HASH}/sha256={HASH}/size=1")),
-        Err(LinkError::BothIntegrities)
+        Err(LinkProblem::BothIntegrities)
     );
-    assert_eq!(with(&"/also=h".repeat(8)), Err(LinkError::TooManyServers));
-    assert!(matches!(with(&"/x=y".repeat(5000)), Err(LinkError::TooLong(_))));
+    assert_eq!(with(&"/also=h".repeat(8)), Err(LinkProblem::TooManyServers));
+    assert!(matches!(with(&"/x=y".repeat(5000)), Err(LinkProblem::TooLong(_))));
+}
+
+#[test]
+fn errors_name_the_character() {
+    let start = format!("rtmfp-share://é.example/1/group={GROUP}");
+    let len = start.chars().count();
+    for (rest, column) in [
+        ("/oops", len + 1),
+        ("/name=a%zz", len + 7),
+        ("/name=%ff", len + 6),
+        ("/sha256=12", len + 8),
+        ("/size=-1", len + 6),
+        ("/name=a/name=b", len + 8),
+        ("/also=a/also=-", len + 13),
+        (" /name=a b", len),
+    ] {
+        let error = format!("{start}{rest}").parse::<ShareLink>().unwrap_err();
+        assert_eq!(error.column, column, "{rest}: {error}");
+        assert!(error.to_string().starts_with(&format!("at character {}: ", column + 1)));
+    }
+    for (text, column) in [
+        ("film.mp4", 0),
+        ("rtmfp-share://h", 15),
+        ("rtmfp-share://h/2/x", 16),
+        ("rtmfp-share://h/1/group=0102", 24),
+        ("rtmfp-share://h/1/group=G:01x2", 28),
+        ("rtmfp-share://h/1/group=G:010/name=a", 29),
+        ("rtmfp-share://-h/1/group=G:01", 14),
+        ("rtmfp-share://h/1/name=a", 0),
+    ] {
+        let error = text.parse::<ShareLink>().unwrap_err();
+        assert_eq!(error.column, column, "{text}: {error}");
+    }
 }
 
 #[test]
