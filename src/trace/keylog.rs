@@ -5,6 +5,11 @@
 //! Everything else follows from the secret and the capture. Empty lines, lines that begin with `#`
 //! and lines with another label are ignored.
 
+use crate::text::{self, SyntaxError, expect, hex_bytes};
+use nom::Parser;
+use nom::bytes::complete::{tag, take_till1, take_while};
+use nom::combinator::map_opt;
+use nom::sequence::{preceded, terminated};
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -24,8 +29,13 @@ pub enum KeyLogError {
     #[error("cannot read the key log: {0}")]
     Io(#[from] std::io::Error),
     /// A line with the right label has something wrong behind it.
-    #[error("line {0} of the key log is malformed")]
-    Malformed(usize),
+    #[error("line {line} of the key log is malformed: {error}")]
+    Malformed {
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong. It does not quote the secret.
+        error: SyntaxError<&'static str>,
+    },
     /// A line is longer than any that makes sense.
     #[error("line {0} of the key log is too long")]
     TooLong(usize),
@@ -54,17 +64,14 @@ impl KeyLog {
             if len == MAX_LINE {
                 return Err(KeyLogError::TooLong(number));
             }
-            let text = str::from_utf8(&line).map_err(|_| KeyLogError::Malformed(number))?;
-            let mut words = text.split_ascii_whitespace();
-            if words.next() != Some(LABEL) {
+            let malformed = |error| KeyLogError::Malformed { line: number, error };
+            let text = str::from_utf8(&line).map_err(|_| malformed("not UTF-8".into()))?;
+            if text.split_ascii_whitespace().next() != Some(LABEL) {
                 continue;
             }
-            let digest = words.next().and_then(unhex).and_then(|d| d[..].try_into().ok());
-            let secret = words.next().and_then(unhex);
-            match (digest, secret, words.next()) {
-                (Some(digest), Some(secret), None) => self.secrets.insert(digest, secret),
-                _ => return Err(KeyLogError::Malformed(number)),
-            };
+            let (digest, secret) =
+                text::parse(text, secret, "expected the end of the line").map_err(malformed)?;
+            self.secrets.insert(digest, secret);
             found += 1;
         }
         Ok(found)
@@ -75,25 +82,35 @@ impl KeyLog {
         self.secrets.get(digest).map(|secret| &secret[..])
     }
 
-    /// How many secrets there are.
+    /// Number of secrets.
     pub fn len(&self) -> usize {
         self.secrets.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no secret.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }
 }
 
-fn unhex(digits: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let nibble = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?));
-    if !rest.is_empty() {
-        return None;
-    }
-    Some(Zeroizing::new(bytes.collect::<Option<_>>()?))
+type Parsed<'a, T> = text::Parsed<'a, T, &'static str>;
+
+fn secret(line: &str) -> Parsed<'_, ([u8; 32], Zeroizing<Vec<u8>>)> {
+    let digest = map_opt(word, |digits| hex_bytes(digits).ok()?.try_into().ok());
+    let secret = map_opt(word, |digits| hex_bytes(digits).ok().map(Zeroizing::new));
+    let label = terminated(preceded(space, tag(LABEL)), space);
+    let digest = expect(digest, "expected a digest of 64 hexadecimal digits");
+    let secret = expect(secret, "expected a secret of pairs of hexadecimal digits");
+    preceded(label, (digest, secret)).parse(line)
+}
+
+/// A word and the space that follows.
+fn word(input: &str) -> Parsed<'_, &str> {
+    terminated(take_till1(|c: char| c.is_ascii_whitespace()), space).parse(input)
+}
+
+fn space(input: &str) -> Parsed<'_, &str> {
+    take_while(|c: char| c.is_ascii_whitespace()).parse(input)
 }
 
 impl fmt::Debug for KeyLog {
@@ -122,18 +139,24 @@ mod tests {
     #[test]
     fn malformed_lines_are_named() {
         let digest = "ab".repeat(32);
-        for bad in [
-            "DH_SECRET".to_owned(),
-            format!("DH_SECRET {digest}"),
-            format!("DH_SECRET {digest} 123"),
-            format!("DH_SECRET {digest} xx"),
-            format!("DH_SECRET {digest} 12 34"),
-            format!("DH_SECRET {}00 12", digest),
+        for (bad, column) in [
+            ("DH_SECRET".to_owned(), 9),
+            (format!("DH_SECRET {digest}"), 74),
+            (format!("DH_SECRET {digest} 123"), 75),
+            (format!("DH_SECRET {digest} xx"), 75),
+            (format!("DH_SECRET {digest} 12 34"), 78),
+            (format!("DH_SECRET {digest}00 12"), 10),
         ] {
+            let file = format!("#\n{bad}");
+            let error = KeyLog::default().read(file.as_bytes()).unwrap_err();
+            let KeyLogError::Malformed { line: 2, error } = error else { panic!("{bad}: {error}") };
+            assert_eq!(error.column, column, "{bad}: {error}");
             let file = format!("#\n{bad}\n");
             let error = KeyLog::default().read(file.as_bytes()).unwrap_err();
-            assert!(matches!(error, KeyLogError::Malformed(2)), "{bad}");
+            assert!(matches!(error, KeyLogError::Malformed { line: 2, .. }), "{bad}");
         }
+        let error = KeyLog::default().read(&b"\xff"[..]).unwrap_err();
+        assert_eq!(error.to_string(), "line 1 of the key log is malformed: not UTF-8");
         let long = "#".repeat(MAX_LINE + 1);
         let error = KeyLog::default().read(long.as_bytes()).unwrap_err();
         assert!(matches!(error, KeyLogError::TooLong(1)));

@@ -23,7 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The longest filter that is read, in bytes.
+/// The longest filter, in bytes; a longer one is refused.
 pub const MAX_LEN: usize = 4096;
 
 /// A filter.
@@ -59,7 +59,7 @@ enum Operator {
     GreaterOrEqual,
 }
 
-/// What can be asked for.
+/// The fields of a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Frame,
@@ -88,7 +88,7 @@ enum Type {
     Text,
 }
 
-/// The fields: name, type, and what it is, for help texts.
+/// The fields: name, type, and description for help texts.
 const FIELDS: &[(&str, Field, Type, &str)] = &[
     ("frame", Field::Frame, Type::Number, "number of the frame in the file"),
     ("time", Field::Time, Type::Number, "seconds since the first datagram"),
@@ -108,20 +108,20 @@ const FIELDS: &[(&str, Field, Type, &str)] = &[
     ("group", Field::Group, Type::Text, "group of a message: the beginning of its ID"),
 ];
 
-/// The fields and what they are.
+/// The fields and their descriptions.
 pub fn fields() -> impl Iterator<Item = (&'static str, &'static str)> {
     FIELDS.iter().map(|(name, _, _, description)| (*name, *description))
 }
 
-/// A filter that is wrong, and where.
+/// A syntax error of a filter, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}\n  {text}\n  {caret:>width$}", caret = '^', width = .column + 1)]
 pub struct FilterError {
-    /// What is wrong.
+    /// The problem.
     pub message: String,
     /// The filter.
     pub text: String,
-    /// In which character, from 0.
+    /// The character at which it is, from 0.
     pub column: usize,
 }
 
@@ -260,7 +260,7 @@ fn class_names(class: FlowClass) -> [String; 2] {
     [whole.replace(' ', ""), first]
 }
 
-/// The flow that a chunk is about.
+/// The flow ID in a chunk.
 fn flow((code, payload): (u8, &[u8])) -> Option<u64> {
     match code {
         kind::USER_DATA => UserData::parse(payload).ok().map(|data| data.flow),
@@ -273,7 +273,7 @@ fn flow((code, payload): (u8, &[u8])) -> Option<u64> {
     }
 }
 
-/// The flows that a packet has data of.
+/// The flows with data in a packet.
 pub(super) fn data_flows(packet: &PacketView<'_>) -> impl Iterator<Item = u64> {
     let data = packet.raw_chunks().filter(|(code, _)| *code == kind::USER_DATA);
     data.filter_map(flow)

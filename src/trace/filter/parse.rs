@@ -1,184 +1,145 @@
-//! Text to filters.
+//! Parser of filters.
 
 use super::{Expression, FIELDS, Field, FilterError, MAX_LEN, Operator, Test, Type, chunk_names};
+use crate::text::{self, Failed, Fault, expect, fail};
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_till, take_till1, take_while};
+use nom::character::complete::char;
+use nom::combinator::{opt, peek, value, verify};
+use nom::multi::separated_list1;
+use nom::sequence::{delimited, preceded, terminated};
 use std::net::{IpAddr, SocketAddr};
 
 /// Parentheses and negations inside of each other.
 const MAX_DEPTH: usize = 64;
 
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    Word(String),
-    Quoted(String),
-    Operator(Operator),
-    And,
-    Or,
-    Not,
-    Open,
-    Close,
-}
-
-struct Parser<'a> {
-    text: &'a str,
-    /// Tokens with the byte at which they begin.
-    tokens: Vec<(usize, Token)>,
-    at: usize,
-    depth: usize,
-}
+type Parsed<'a, T> = text::Parsed<'a, T, String>;
 
 pub(super) fn parse(text: &str) -> Result<Expression, FilterError> {
-    let mut parser = Parser { text, tokens: Vec::new(), at: 0, depth: 0 };
     if text.len() > MAX_LEN {
-        let text = &text[..text.floor_char_boundary(60)];
-        return Err(Parser { text, ..parser }.error(0, "the filter is too long".into()));
+        let text = text[..text.floor_char_boundary(60)].to_owned();
+        return Err(FilterError { message: "the filter is too long".into(), text, column: 0 });
     }
-    parser.lex()?;
-    let expression = parser.any()?;
-    match parser.next() {
-        None => Ok(expression),
-        Some((at, Token::Close)) => Err(parser.error(at, "this was not opened".into())),
-        Some((at, _)) => Err(parser.error(at, "expected && or ||".into())),
-    }
+    let filter = |input| match preceded(space, |input| any(input, 0)).parse(input)? {
+        ("", filter) => Ok(("", filter)),
+        (rest, _) => Err(unexpected(rest)),
+    };
+    text::parse(text, filter, String::new()).map_err(|error| FilterError {
+        message: error.problem,
+        text: text.to_owned(),
+        column: error.column,
+    })
 }
 
-impl Parser<'_> {
-    fn error(&self, byte: usize, message: String) -> FilterError {
-        let column = self.text.get(..byte).map_or(0, |before| before.chars().count());
-        FilterError { message, text: self.text.to_owned(), column }
-    }
+/// The error for what follows a complete part of a filter.
+fn unexpected(rest: &str) -> Failed<'_, String> {
+    let problem = match rest.chars().next() {
+        Some(')') => "this was not opened".into(),
+        Some(c @ ('&' | '|')) => format!("{c} alone means nothing here"),
+        _ => "expected && or ||".into(),
+    };
+    fail(rest, problem)
+}
 
-    fn lex(&mut self) -> Result<(), FilterError> {
-        const SYMBOLS: [(&str, Token); 12] = [
-            ("&&", Token::And),
-            ("||", Token::Or),
-            ("==", Token::Operator(Operator::Equal)),
-            ("!=", Token::Operator(Operator::NotEqual)),
-            ("<=", Token::Operator(Operator::LessOrEqual)),
-            (">=", Token::Operator(Operator::GreaterOrEqual)),
-            ("<", Token::Operator(Operator::Less)),
-            (">", Token::Operator(Operator::Greater)),
-            ("!", Token::Not),
-            ("(", Token::Open),
-            (")", Token::Close),
-            ("=", Token::Operator(Operator::Equal)),
-        ];
-        let mut at = 0;
-        while let Some(rest) = self.text.get(at..).filter(|rest| !rest.is_empty()) {
-            if let Some(space) = rest.chars().next().filter(|c| c.is_whitespace()) {
-                at += space.len_utf8();
-                continue;
-            }
-            let symbol = SYMBOLS.iter().find(|(symbol, _)| rest.starts_with(symbol));
-            if let Some((symbol, token)) = symbol {
-                self.tokens.push((at, token.clone()));
-                at += symbol.len();
-                continue;
-            }
-            if let Some(quoted) = rest.strip_prefix('"') {
-                let Some(end) = quoted.find('"') else {
-                    return Err(self.error(at, "this quotation does not end".into()));
-                };
-                self.tokens.push((at, Token::Quoted(quoted[..end].to_owned())));
-                at += end + 2;
-                continue;
-            }
-            let end = rest.find(|c: char| c.is_whitespace() || "()!=<>&|\"".contains(c));
-            let word = &rest[..end.unwrap_or(rest.len())];
-            if word.is_empty() {
-                let symbol = rest.chars().next().unwrap_or_default();
-                return Err(self.error(at, format!("{symbol} alone means nothing here")));
-            }
-            let token = match word {
-                "and" => Token::And,
-                "or" => Token::Or,
-                "not" => Token::Not,
-                word => Token::Word(word.to_owned()),
-            };
-            self.tokens.push((at, token));
-            at += word.len();
+fn any(input: &str, depth: usize) -> Parsed<'_, Expression> {
+    let or = token(alt((tag("||"), keyword("or"))));
+    let (rest, parts) = separated_list1(or, |input| all(input, depth)).parse(input)?;
+    Ok((rest, join(parts, Expression::Any)))
+}
+
+fn all(input: &str, depth: usize) -> Parsed<'_, Expression> {
+    let and = token(alt((tag("&&"), keyword("and"))));
+    let (rest, parts) = separated_list1(and, |input| factor(input, depth)).parse(input)?;
+    Ok((rest, join(parts, Expression::All)))
+}
+
+fn join(mut parts: Vec<Expression>, of: fn(Vec<Expression>) -> Expression) -> Expression {
+    if parts.len() == 1 { parts.remove(0) } else { of(parts) }
+}
+
+fn factor(input: &str, depth: usize) -> Parsed<'_, Expression> {
+    if depth == MAX_DEPTH {
+        return Err(fail(input, "too many parentheses".into()));
+    }
+    let negated = |input| factor(input, depth + 1);
+    let not = preceded(token(alt((tag("!"), keyword("not")))), negated)
+        .map(|factor| Expression::Not(Box::new(factor)));
+    let parentheses = |open| {
+        let (rest, _) = token(tag("(")).parse(open)?;
+        match any(rest, depth + 1)? {
+            ("", _) => Err(fail(open, "this is not closed".into())),
+            (rest, inner) => match token(tag(")")).parse(rest) {
+                Ok((rest, _)) => Ok((rest, inner)),
+                Err(_) => Err(unexpected(rest)),
+            },
         }
-        Ok(())
-    }
+    };
+    expect(alt((not, parentheses, test)), "expected a field, ! or (").parse(input)
+}
 
-    fn next(&mut self) -> Option<(usize, Token)> {
-        let token = self.tokens.get(self.at).cloned();
-        self.at += usize::from(token.is_some());
-        token
+fn test(input: &str) -> Parsed<'_, Expression> {
+    let (rest, name) = token(word).parse(input)?;
+    let known = FIELDS.iter().find(|(field, ..)| *field == name);
+    let Some(&(_, field, kind, _)) = known else {
+        let names: Vec<_> = FIELDS.iter().map(|(name, ..)| *name).collect();
+        let names = names.join(", ");
+        return Err(fail(input, format!("there is no field {name}, but {names}")));
+    };
+    let (place, Some(operator)) = opt(token(operator)).parse(rest)? else {
+        return Ok((rest, Expression::Test(Test::Has(field))));
+    };
+    if kind != Type::Number && !matches!(operator, Operator::Equal | Operator::NotEqual) {
+        let message = format!("{name} has no order: only == and !=, not {operator}");
+        return Err(fail(rest, message));
     }
+    let value = token(alt((quoted, word)));
+    let (rest, value) = expect(value, format!("expected a value of {name}")).parse(place)?;
+    let test = value_test(field, kind, operator, value);
+    Ok((rest, Expression::Test(test.ok_or_else(|| fail(place, expected(name, kind)))?)))
+}
 
-    fn skip(&mut self, token: &Token) -> bool {
-        let is_next = self.tokens.get(self.at).is_some_and(|(_, next)| next == token);
-        self.at += usize::from(is_next);
-        is_next
-    }
+fn operator(input: &str) -> Parsed<'_, Operator> {
+    alt((
+        value(Operator::Equal, alt((tag("=="), tag("=")))),
+        value(Operator::NotEqual, tag("!=")),
+        value(Operator::LessOrEqual, tag("<=")),
+        value(Operator::GreaterOrEqual, tag(">=")),
+        value(Operator::Less, tag("<")),
+        value(Operator::Greater, tag(">")),
+    ))
+    .parse(input)
+}
 
-    fn any(&mut self) -> Result<Expression, FilterError> {
-        let mut parts = vec![self.all()?];
-        while self.skip(&Token::Or) {
-            parts.push(self.all()?);
-        }
-        Ok(if parts.len() == 1 { parts.remove(0) } else { Expression::Any(parts) })
-    }
+fn quoted(input: &str) -> Parsed<'_, &str> {
+    let quoted = delimited(char('"'), take_till(|c| c == '"'), char('"'));
+    preceded(peek(char('"')), expect(quoted, "this quotation does not end")).parse(input)
+}
 
-    fn all(&mut self) -> Result<Expression, FilterError> {
-        let mut parts = vec![self.factor()?];
-        while self.skip(&Token::And) {
-            parts.push(self.factor()?);
-        }
-        Ok(if parts.len() == 1 { parts.remove(0) } else { Expression::All(parts) })
-    }
+/// A word that means something by its place.
+fn word(input: &str) -> Parsed<'_, &str> {
+    verify(any_word, |word: &str| !["and", "or", "not"].contains(&word)).parse(input)
+}
 
-    fn factor(&mut self) -> Result<Expression, FilterError> {
-        let Some((at, token)) = self.next() else {
-            return Err(self.error(self.text.len(), "expected a field, ! or (".into()));
-        };
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(self.error(at, "too many parentheses".into()));
-        }
-        let expression = match token {
-            Token::Not => Expression::Not(Box::new(self.factor()?)),
-            Token::Open => {
-                let inner = self.any()?;
-                if !self.skip(&Token::Close) {
-                    return Err(self.error(at, "this is not closed".into()));
-                }
-                inner
-            }
-            Token::Word(name) => Expression::Test(self.test(at, &name)?),
-            _ => return Err(self.error(at, "expected a field, ! or (".into())),
-        };
-        self.depth -= 1;
-        Ok(expression)
-    }
+fn keyword<'a>(
+    keyword: &'static str,
+) -> impl Parser<&'a str, Output = &'a str, Error = Fault<'a, String>> {
+    verify(any_word, move |word: &str| word == keyword)
+}
 
-    fn test(&mut self, at: usize, name: &str) -> Result<Test, FilterError> {
-        let known = FIELDS.iter().find(|(field, ..)| *field == name);
-        let Some(&(_, field, kind, _)) = known else {
-            let names: Vec<_> = FIELDS.iter().map(|(name, ..)| *name).collect();
-            let names = names.join(", ");
-            return Err(self.error(at, format!("there is no field {name}, but {names}")));
-        };
-        let Some(&(operator_at, Token::Operator(operator))) = self.tokens.get(self.at) else {
-            return Ok(Test::Has(field));
-        };
-        self.at += 1;
-        let (value_at, value) = match self.next() {
-            Some((at, Token::Word(word) | Token::Quoted(word))) => (at, word),
-            Some((at, _)) => return Err(self.error(at, format!("expected a value of {name}"))),
-            None => {
-                let message = format!("expected a value of {name}");
-                return Err(self.error(self.text.len(), message));
-            }
-        };
-        let has_order = kind == Type::Number;
-        if !has_order && !matches!(operator, Operator::Equal | Operator::NotEqual) {
-            let message = format!("{name} has no order: only == and !=, not {operator}");
-            return Err(self.error(operator_at, message));
-        }
-        value_test(field, kind, operator, &value)
-            .ok_or_else(|| self.error(value_at, expected(name, kind)))
-    }
+fn any_word(input: &str) -> Parsed<'_, &str> {
+    take_till1(|c: char| c.is_whitespace() || "()!=<>&|\"".contains(c)).parse(input)
+}
+
+/// `parser` and the space that follows.
+fn token<'a, T>(
+    parser: impl Parser<&'a str, Output = T, Error = Fault<'a, String>>,
+) -> impl Parser<&'a str, Output = T, Error = Fault<'a, String>> {
+    terminated(parser, space)
+}
+
+fn space(input: &str) -> Parsed<'_, &str> {
+    take_while(char::is_whitespace).parse(input)
 }
 
 fn expected(name: &str, kind: Type) -> String {

@@ -97,6 +97,10 @@ fn errors_point_at_the_place() {
         ("frame==1 & len==2", "& alone means nothing", 9),
         ("message==\"x", "this quotation does not end", 9),
         ("&& frame", "expected a field", 0),
+        ("(frame & len)", "& alone means nothing", 7),
+        (" ( frame || and )", "expected a field", 12),
+        ("\u{3000}ü", "there is no field ü", 1),
+        ("frame==1 || (len==\"2", "this quotation does not end", 18),
     ] {
         let error = filter.parse::<Filter>().unwrap_err();
         assert!(error.message.starts_with(message), "{filter}: {error}");
