@@ -1,9 +1,10 @@
-//! Addresses to listen on, as people write them.
+//! Parser of the addresses to listen on.
 
 use rtmfp::flash::uri::DEFAULT_PORT;
+use rtmfp::text::{HostPort, decimal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// What one option means: a name or a bare port may stand for several addresses.
+/// The addresses of one option: a name or a bare port may stand for several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listen(Vec<SocketAddr>);
 
@@ -48,21 +49,12 @@ fn parse(text: &str, default_port: u16) -> Result<Listen, String> {
 
 /// Host and port; an empty host for a port alone.
 fn split(text: &str) -> Option<(&str, Option<u16>)> {
-    if let Some(bracketed) = text.strip_prefix('[') {
-        let (host, rest) = bracketed.split_once(']')?;
-        return match rest.strip_prefix(':') {
-            Some(port) => Some((host, Some(number(port)?))),
-            None => rest.is_empty().then_some((host, None)),
-        };
-    }
-    if let Some(port) = number(text) {
+    if let Some(port) = decimal(text) {
         return Some(("", Some(port)));
     }
-    match text.split_once(':') {
-        // An IPv6 address without brackets.
-        Some((_, rest)) if rest.contains(':') => Some((text, None)),
-        Some((host, port)) => Some((host, Some(number(port)?))),
-        None => (!text.is_empty()).then_some((text, None)),
+    match HostPort::parse(text).filter(|_| !text.is_empty())? {
+        HostPort { host, port: None, .. } => Some((host, None)),
+        HostPort { host, port: Some(port), .. } => Some((host, Some(decimal(port)?))),
     }
 }
 
@@ -70,10 +62,6 @@ fn split(text: &str) -> Option<(&str, Option<u16>)> {
 fn is_whole(host: &str) -> bool {
     let is_numeric = !host.is_empty() && host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     !is_numeric || host.parse::<Ipv4Addr>().is_ok()
-}
-
-fn number(text: &str) -> Option<u16> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn resolve(host: &str, port: u16) -> Result<Listen, String> {

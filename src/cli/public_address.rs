@@ -1,7 +1,8 @@
-//! `--public-address`: where a router forwards to this host.
+//! `--public-address`: the address that a router forwards to this host.
 
 use super::screen;
 use rtmfp::driver::{Announced, MAX_HOST_ADDRESSES};
+use rtmfp::text::HostPort;
 use rtmfp::vod::ServerAddress;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -21,26 +22,19 @@ impl FromStr for PublicAddress {
         if text.parse::<Ipv6Addr>().is_ok() {
             return Ok(Self { host: text.to_owned(), port: None });
         }
-        let has_port = match text.strip_prefix('[') {
-            Some(rest) => !rest.ends_with(']'),
-            None => text.contains(':'),
-        };
         let server: ServerAddress = text.parse().map_err(|_| error())?;
-        if server.port() == 0 {
-            return Err(error());
-        }
-        let port = has_port.then_some(server.port());
+        let port = HostPort::parse(text).and_then(|parts| parts.port).map(|_| server.port());
         Ok(Self { host: server.host().to_owned(), port })
     }
 }
 
 impl PublicAddress {
-    /// As the address of a server that listens on `port` here.
+    /// The address of a server that listens on `port` here.
     pub(crate) fn of_server(&self, port: u16) -> anyhow::Result<ServerAddress> {
         Ok(ServerAddress::new(&self.host, self.port.unwrap_or(port))?)
     }
 
-    /// For other members, which know no names; the port is that of the socket unless it was given. A
+    /// The addresses for other members, as IPs; the port is that of the socket unless it was given. A
     /// name that has no address here may have one elsewhere: that is a warning.
     pub(crate) async fn announced(&self) -> Vec<Announced> {
         let mut ips: Vec<IpAddr> = match tokio::net::lookup_host((self.host.as_str(), 0)).await {
