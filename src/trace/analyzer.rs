@@ -1,12 +1,13 @@
 //! Datagrams in, everything that they say out: packets, sessions, flows, messages, groups.
 
 use super::capture::DatagramRef;
-use super::decoder::{Decoder, Keying, Opened, Sender, Undecoded};
+use super::decoder::{Decoder, Keying, Opened, Undecoded};
 use super::flows::{Completed, FlowKey, FlowMessage, Flows, Side};
 use super::groups::Groups;
 use super::keylog::KeyLog;
 use super::message::FlowClass;
 use super::recognize::{self, Pairs};
+use super::sender::Sender;
 use super::sessions::{Introduction, Sessions};
 use crate::group::FlowKind;
 use crate::wire::chunk::{

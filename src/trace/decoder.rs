@@ -4,6 +4,7 @@ use super::capture::Datagram;
 use super::keylog::KeyLog;
 use super::pieces::Pieces;
 use super::recognize::{self, Content};
+use super::sender::Sender;
 use crate::crypto::{Direction, MAX_CERTIFICATE, Opener, Overheard, keying_digest};
 use crate::wire::chunk::{InitiatorKeying, ResponderKeying, kind};
 use crate::wire::packet::{Chunks, Mode, chunks};
@@ -134,17 +135,6 @@ pub enum Undecoded {
     /// No key fits: the keying was not captured, the datagram is damaged, or it is not RTMFP.
     #[error("no key for session {0:08x}")]
     NoKey(u32),
-}
-
-/// Who sent a packet, by the key that fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Sender {
-    /// Anybody: a startup packet under the Default Session Key.
-    Startup,
-    /// The initiator of the session with this number.
-    Initiator(u64),
-    /// The responder of the session with this number.
-    Responder(u64),
 }
 
 /// A decrypted packet.

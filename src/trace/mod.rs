@@ -56,6 +56,7 @@ pub mod message;
 mod pieces;
 mod recognize;
 pub mod report;
+mod sender;
 pub mod sessions;
 pub mod stats;
 mod text;
@@ -65,8 +66,7 @@ pub mod writer;
 
 pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};
 pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef, Frames, Unread};
-pub use decoder::{
-    Decoded, Decoder, Ends, Handshake, Keying, Opened, Packet, Sender, Undecoded, Verify,
-};
+pub use decoder::{Decoded, Decoder, Ends, Handshake, Keying, Opened, Packet, Undecoded, Verify};
 pub use keylog::{KeyLog, KeyLogError};
+pub use sender::Sender;
 pub use stats::Stats;

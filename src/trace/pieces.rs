@@ -1,7 +1,7 @@
 //! Packets in pieces put together (RFC 7016 §2.3.1, §3.4).
 
-use super::decoder::Sender;
 use super::recognize;
+use super::sender::Sender;
 use crate::transport::Time;
 use crate::transport::fragments::{Limits, Reassembly};
 use crate::wire::PacketHeader;

@@ -2,7 +2,8 @@
 
 use super::analyzer::{PacketView, Status};
 use super::capture::Frames;
-use super::decoder::{Decoded, Keying, Sender, Undecoded};
+use super::decoder::{Decoded, Keying, Undecoded};
+use super::sender::Sender;
 use crate::wire::chunk::{OPTION_METADATA, kind};
 use crate::wire::{Chunk, OptionList};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Fragmented IP packets put together.
 
-use super::ip::{Fragment, Transport};
+use super::layers::{Fragment, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! IPv4, IPv6 with its extension headers, and UDP.
 
-use super::layers::{Cursor, Layer, Outcome};
+use super::layers::{Cursor, Fragment, Layer, Outcome, Transport};
 use super::unread::Unread;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,30 +25,12 @@ pub(super) const UDP_HEADER: usize = 8;
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 const VXLAN_HEADER: usize = 8;
 
-/// What follows an IP header, or an extension of one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Transport {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
-    pub(super) protocol: u8,
-}
-
 impl Transport {
     /// Whether a UDP datagram may be inside.
     fn may_have_udp(self) -> bool {
         matches!(self.protocol, UDP | IPV4 | IPV6 | GRE | ETHERNET | MPLS | AUTHENTICATION)
             || (self.source.is_ipv6() && EXTENSIONS.contains(&self.protocol))
     }
-}
-
-/// Which piece of a packet this is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fragment {
-    pub(super) id: u32,
-    /// Where the piece belongs, in bytes.
-    pub(super) offset: usize,
-    /// More pieces follow.
-    pub(super) more: bool,
 }
 
 /// An IP packet of either version.
@@ -109,7 +91,7 @@ fn ipv6(cursor: &mut Cursor<'_>) -> Result<Outcome, Unread> {
     Ok(Outcome::Next(Layer::Transport(Transport { source, destination, protocol })))
 }
 
-/// What an IP header says that follows it.
+/// The protocol that an IP header names.
 pub(super) fn transport(cursor: &mut Cursor<'_>, transport: Transport) -> Result<Outcome, Unread> {
     let protocol = transport.protocol;
     let next = |protocol| Ok(Outcome::Next(Layer::Transport(Transport { protocol, ..transport })));

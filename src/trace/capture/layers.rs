@@ -1,9 +1,7 @@
-//! From the link layer to UDP, through whatever is in between.
+//! The layers of a frame, and a cursor over its headers.
 
-use super::ip::{self, Fragment, Transport};
 use super::unread::Unread;
-use super::{link, tunnel};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 /// Headers that are followed from the first to UDP.
@@ -29,6 +27,24 @@ pub(super) enum Layer {
     Gre,
     Ip,
     Transport(Transport),
+}
+
+/// The protocol after an IP header, or after an extension of one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transport {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) protocol: u8,
+}
+
+/// The place of a piece in its packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fragment {
+    pub(super) id: u32,
+    /// Bytes of the packet before the piece.
+    pub(super) offset: usize,
+    /// More pieces follow.
+    pub(super) more: bool,
 }
 
 /// What comes of reading a header.
@@ -114,28 +130,12 @@ impl<'a> Cursor<'a> {
         if self.missing > 0 { Unread::Cut } else { Unread::Malformed(protocol) }
     }
 
-    /// Reads headers until there is a datagram or a piece of one.
-    pub(super) fn walk(&mut self, mut layer: Layer) -> Result<Outcome, Unread> {
-        while self.depth < MAX_LAYERS {
-            self.depth += 1;
-            let outcome = match layer {
-                Layer::Ip => ip::packet(self)?,
-                Layer::Transport(transport) => ip::transport(self, transport)?,
-                Layer::Link(number) => Outcome::Next(link::link(self, number)?),
-                Layer::Ethernet => Outcome::Next(link::ethernet(self)?),
-                Layer::EtherType(number) => Outcome::Next(link::ether_type(self, number)?),
-                Layer::Llc => Outcome::Next(link::llc(self)?),
-                Layer::Wireless { is_padded } => Outcome::Next(link::wireless(self, is_padded)?),
-                Layer::Pppoe => Outcome::Next(tunnel::pppoe(self)?),
-                Layer::Ppp => Outcome::Next(tunnel::ppp(self)?),
-                Layer::Mpls => Outcome::Next(tunnel::mpls(self)?),
-                Layer::Gre => Outcome::Next(tunnel::gre(self)?),
-            };
-            match outcome {
-                Outcome::Next(next) => layer = next,
-                end => return Ok(end),
-            }
+    /// Counts a header that is to be read.
+    pub(super) fn enter(&mut self) -> Result<(), Unread> {
+        if self.depth == MAX_LAYERS {
+            return Err(Unread::TooDeep);
         }
-        Err(Unread::TooDeep)
+        self.depth += 1;
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `source` | bytes of the file, decompressed |
 //! | `pcap`, `pcapng` | records of the two formats |
-//! | `layers` | from the link layer to UDP, header by header |
+//! | `walk`, `layers` | from the link layer to UDP, header by header |
 //! | `link`, `tunnel` | link layers; PPP, MPLS and GRE |
 //! | `ip` | IPv4, IPv6 and UDP headers |
 //! | `fragments` | IP packets put together |
@@ -31,6 +31,7 @@ mod pcapng;
 mod source;
 mod tunnel;
 mod unread;
+mod walk;
 
 pub use fragments::MAX_FRAGMENTED;
 pub use pcapng::MAX_INTERFACES;
@@ -364,7 +365,7 @@ impl Capture {
         loop {
             let bytes = assembled.as_deref().unwrap_or(frame);
             let mut cursor = Cursor::new(bytes, missing, depth);
-            match cursor.walk(layer)? {
+            match walk::walk(&mut cursor, layer)? {
                 Outcome::Next(_) => return Err(Unread::TooDeep),
                 Outcome::Datagram { source, destination } => {
                     let (range, missing) = (cursor.range(), cursor.missing());
