@@ -1,4 +1,4 @@
-//! Datagrams in, everything that they say out: packets, sessions, flows, messages, groups.
+//! Datagrams in; packets, sessions, flows, messages and groups out.
 
 use super::capture::DatagramRef;
 use super::decoder::{Decoder, Keying, Opened, Undecoded};
@@ -21,10 +21,10 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// Reads the datagrams of captures in their order, and remembers what they add up to.
+/// Reads the datagrams of captures in their order, and keeps the state of sessions, flows and groups.
 ///
 /// RTMFP is recognised by content, whatever the ports: by packets under the Default Session Key,
-/// and after that by the sessions and addresses that these made known. What is remembered is
+/// and after that by the sessions and addresses that these made known. The state is
 /// bounded; see [`Sessions`], [`Flows`] and [`Groups`].
 #[derive(Debug)]
 pub struct Analyzer {
@@ -37,21 +37,21 @@ pub struct Analyzer {
     begin: Option<Duration>,
 }
 
-/// What became of a datagram.
+/// The result of analyzing a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// A packet under the Default Session Key.
     Startup,
     /// A packet of a session, by this end of it.
     Session(u64, Side),
-    /// Nothing that can be read.
+    /// An unreadable datagram.
     Undecoded(Undecoded),
 }
 
-/// A datagram with what it says.
+/// A datagram with its packet and messages.
 #[derive(Debug, Clone, Copy)]
 pub struct PacketView<'a> {
-    /// About the datagram.
+    /// Information about the datagram.
     pub info: PacketInfo,
     /// The plain packet with its padding; empty if it cannot be read.
     pub plain: &'a [u8],
@@ -60,35 +60,35 @@ pub struct PacketView<'a> {
     bytes: &'a [u8],
 }
 
-/// About a datagram.
+/// Information about a datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct PacketInfo {
     /// Number of the frame.
     pub frame: u64,
-    /// When it was captured, since 1970.
+    /// Time of capture, since 1970.
     pub time: Duration,
-    /// When it was captured, since the first datagram.
+    /// Time of capture, since the first datagram.
     pub relative: Duration,
-    /// Who sent it.
+    /// Source address.
     pub source: SocketAddr,
-    /// Where it went.
+    /// Destination address.
     pub destination: SocketAddr,
     /// Bytes of the UDP payload.
     pub len: usize,
     /// Bytes of it that were not captured.
     pub missing: usize,
-    /// Whether it is RTMFP, as far as can be told.
+    /// Whether it is recognised as RTMFP.
     pub is_rtmfp: bool,
-    /// What became of it.
+    /// The result.
     pub status: Status,
-    /// The session that it belongs to, also if it cannot be read, and who sent it.
+    /// The session that it belongs to, also if it cannot be read, and the sender.
     pub session: Option<(u64, Side)>,
     /// The session ID; absent if the datagram is too short.
     pub session_id: Option<u32>,
     /// The keying that it completes.
     pub keying: Option<Keying>,
     /// Bytes behind the last chunk of the packet that are no padding as programs make it: the sender
-    /// is wrong, or the key, if there is nothing but a checksum to tell.
+    /// is wrong, or the key, if there is only a checksum to verify it.
     pub trailing: usize,
 }
 
@@ -231,8 +231,8 @@ impl Analyzer {
         self.finish(info)
     }
 
-    /// Whose packet it is that was cut: of the session between these addresses. And of one for lack of
-    /// the secret: of the session that was keyed between these addresses, or else of the newest.
+    /// The session of a packet that was cut: the one between these addresses. If the secret is missing:
+    /// the session that was keyed between these addresses, or else the newest.
     fn unreadable(
         &self,
         reason: Undecoded,
@@ -259,7 +259,7 @@ impl Analyzer {
         newest
     }
 
-    /// What follows from all of a packet.
+    /// Updates the state with a whole packet.
     fn finish(&mut self, info: PacketInfo) -> PacketView<'_> {
         let is_readable = !matches!(info.status, Status::Undecoded(_));
         if let Some((number, side)) = info.session {
@@ -287,28 +287,28 @@ impl Analyzer {
         }
     }
 
-    /// What was seen of sessions.
+    /// The sessions.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
     }
 
-    /// What was seen of flows.
+    /// The flows.
     pub fn flows(&self) -> &Flows {
         &self.flows
     }
 
-    /// What was seen of groups.
+    /// The groups.
     pub fn groups(&self) -> &Groups {
         &self.groups
     }
 
-    /// When the first datagram was captured, since 1970.
+    /// Time of capture of the first datagram, since 1970.
     pub fn begin(&self) -> Option<Duration> {
         self.begin
     }
 }
 
-/// What an opened datagram is. A startup packet between addresses that are not known must look
+/// The status of an opened datagram. A startup packet between addresses that are not known must look
 /// like one, as its checksum may be right by chance.
 fn status(opened: &Opened<'_>, is_known: bool) -> Status {
     let id = opened.session_id;
@@ -327,7 +327,7 @@ fn raw_chunks(plain: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
         .filter(|(code, _)| !matches!(*code, kind::PADDING_00 | kind::PADDING_FF))
 }
 
-/// What a startup packet tells about the session to come.
+/// Updates the sessions with a startup packet.
 struct Startup<'a> {
     sessions: &'a mut Sessions,
     now: Duration,
@@ -361,7 +361,7 @@ impl Startup<'_> {
     }
 }
 
-/// What a session's packet tells about its flows and about other sessions.
+/// Updates flows and other sessions with a session's packet.
 struct InSession<'a> {
     sessions: &'a mut Sessions,
     flows: &'a mut Flows,

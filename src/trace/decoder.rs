@@ -20,19 +20,19 @@ mod session;
 /// Bytes of the shortest datagram that can carry a packet: a session ID and a cipher block.
 pub const MIN_DATAGRAM: usize = 20;
 
-/// Initiator keyings that wait for their answer; of more the oldest are forgotten.
+/// Initiator keyings that wait for their answer; beyond this, the oldest is dropped.
 const MAX_PENDING: usize = 1024;
 
-/// Sessions that are remembered; of more the oldest are forgotten.
+/// Sessions that are remembered; beyond this, the oldest is dropped.
 const MAX_SESSIONS: usize = 16_384;
 
-/// Sessions in which either end uses the same session ID; of more the oldest are no longer tried.
+/// Sessions in which either end uses the same session ID; beyond this, the oldest is not tried.
 const MAX_SAME_ID: usize = 256;
 
 /// The longest keying component and cookie that are remembered, in bytes: no end accepts more.
 const MAX_FIELD: usize = 4096;
 
-/// Which HMACs of session packets are verified. Checksums always are.
+/// Selection of session packets whose HMACs are verified. Checksums always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Verify {
     /// All: what was damaged or forged is not decoded.
@@ -79,14 +79,14 @@ struct Pending {
     certificate: Vec<u8>,
 }
 
-/// What the keying of a session said besides keys.
+/// Parameters of a session's keying, besides keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handshake {
     /// The cookie that the initiator returned.
     pub cookie: Vec<u8>,
     /// The initiator's certificate; empty if it was too long to be one.
     pub certificate: Vec<u8>,
-    /// How packets are verified: of the initiator, of the responder. Unknown without the secret.
+    /// Verification of the packets of initiator and responder. Unknown without the secret.
     pub agreed: Option<[Direction; 2]>,
 }
 
@@ -98,18 +98,18 @@ pub type Ends = (SocketAddr, SocketAddr);
 pub struct Opened<'a> {
     /// The session ID before the packet: 0, or the one that the receiver chose.
     pub session_id: u32,
-    /// Whose packet it is.
+    /// The sender.
     pub sender: Sender,
     /// The keying that this packet completes, if it does.
     pub keying: Option<Keying>,
     /// Bytes behind the last chunk that are no padding as programs make it: the sender is wrong, or
-    /// the key, if there is nothing but a checksum to tell.
+    /// the key, if there is only a checksum to verify it.
     pub trailing: usize,
     /// The plain packet with its padding.
     pub plain: &'a [u8],
 }
 
-/// What became of a datagram.
+/// The result of decoding a datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// A packet.
@@ -140,13 +140,13 @@ pub enum Undecoded {
 /// A decrypted packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// Where the datagram came from.
+    /// Source of the datagram.
     pub source: SocketAddr,
-    /// Where the datagram went.
+    /// Destination of the datagram.
     pub destination: SocketAddr,
     /// The session ID before the packet: 0, or the one that the receiver chose.
     pub session_id: u32,
-    /// Whose packet it is.
+    /// The sender.
     pub sender: Sender,
     /// The keying that this packet completes, if it does.
     pub keying: Option<Keying>,
@@ -297,7 +297,7 @@ impl Decoder {
         &self.plain
     }
 
-    /// What the keying of a session said. It can be had once.
+    /// Takes the parameters of a session's keying, once.
     pub fn take_handshake(&mut self, session: u64) -> Option<Handshake> {
         self.sessions.get_mut(&session)?.handshake.take()
     }
@@ -312,7 +312,7 @@ impl Decoder {
         })
     }
 
-    /// Whose packet it is. It is then in `plain`.
+    /// The sender of a packet, which is then in `plain`.
     fn find_sender(&mut self, session_id: u32, ends: Ends, encrypted: &[u8]) -> Option<Sender> {
         let doubtful = match self.open_session(session_id, ends, encrypted) {
             Some((sender, true)) => return Some(sender),

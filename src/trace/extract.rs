@@ -1,4 +1,4 @@
-//! What was carried, as files: streams, objects, posts.
+//! Extraction of streams, objects and posts as files.
 //!
 //! | file | content |
 //! | --- | --- |
@@ -90,7 +90,7 @@ impl<S: Sink> Extractor<S> {
     ///
     /// # Errors
     ///
-    /// Those of the sink.
+    /// Errors of the sink.
     pub fn packet(&mut self, packet: &PacketView<'_>) -> io::Result<()> {
         for message in packet.messages {
             self.message(message, packet.bytes(message))?;
@@ -103,11 +103,11 @@ impl<S: Sink> Extractor<S> {
         (self.names.len(), self.skipped)
     }
 
-    /// What remains at the end: fragments of streams that wait for others.
+    /// Writes the rest at the end: fragments of streams that wait for others.
     ///
     /// # Errors
     ///
-    /// Those of the sink.
+    /// Errors of the sink.
     pub fn finish(&mut self) -> io::Result<()> {
         for (_, mut assembly) in std::mem::take(&mut self.streams) {
             while assembly.skip() {

@@ -1,10 +1,10 @@
-//! Flows: fragments to messages, and what was seen of each flow.
+//! Flows: fragments to messages, and the traffic of each flow.
 //!
-//! A listener sees less than the ends, and cannot ask again: what the capture lacks is passed over
-//! as soon as the sender says that it will not send it any more (the forward sequence number).
+//! An observer sees less than the ends, and cannot ask again: missing fragments are skipped
+//! as soon as the sender declares that it will not send them any more (the forward sequence number).
 //!
-//! Bounds: [`MAX_FLOWS`] flows, of more the oldest are forgotten; [`MAX_HELD`] bytes of fragments
-//! that wait for others; messages of [`MAX_MESSAGE`] bytes. What does not fit is counted as skipped.
+//! Bounds: [`MAX_FLOWS`] flows, beyond which the oldest is dropped; [`MAX_HELD`] bytes of fragments
+//! that wait for others; messages of [`MAX_MESSAGE`] bytes. Anything beyond is counted as skipped.
 
 use super::fields::Layout;
 use super::message::FlowClass;
@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-/// Flows that are remembered; of more the oldest are forgotten.
+/// Flows that are remembered; beyond this, the oldest is dropped.
 pub const MAX_FLOWS: usize = 16_384;
 
-/// Bytes of fragments that wait for others, in all flows together; with more a flow passes over
+/// Bytes of fragments that wait for others, in all flows together; beyond this, a flow skips
 /// what it waits for.
 pub const MAX_HELD: usize = 64 << 20;
 
@@ -37,9 +37,9 @@ const MAX_METADATA: usize = 256;
 /// An end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {
-    /// The one who asked for the session.
+    /// The end that asked for the session.
     Initiator,
-    /// The one who was asked.
+    /// The end that was asked.
     Responder,
 }
 
@@ -62,21 +62,21 @@ impl Side {
     }
 }
 
-/// Which flow: session, sender, flow ID.
+/// The identity of a flow: session, sender, flow ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowKey {
     /// Number of the session.
     pub session: u64,
-    /// Who sends on the flow.
+    /// The sender of the flow.
     pub side: Side,
     /// The sender's ID of the flow.
     pub flow: u64,
 }
 
-/// Round trip times that were seen, from the capture's place to the receiver and back.
+/// Round trip times, from the capturing host to the receiver and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rtt {
-    /// How many.
+    /// Number of round trips.
     pub samples: u64,
     /// The shortest.
     pub min: Duration,
@@ -105,7 +105,7 @@ impl Rtt {
 pub struct FlowMessage {
     /// The flow.
     pub key: FlowKey,
-    /// What the flow is for.
+    /// The class of the flow.
     pub class: FlowClass,
     /// The type of the message, if it is known.
     pub layout: Option<&'static Layout>,
@@ -113,28 +113,28 @@ pub struct FlowMessage {
     pub first: u64,
     /// The sequence number of its last fragment.
     pub last: u64,
-    /// Which chunk of the packet completed it, from 0.
+    /// Index of the chunk of the packet that completed it, from 0.
     pub chunk: usize,
     /// The group that it is of.
     pub group: Option<GroupId>,
     /// The key of the group's stream that it is of.
     pub stream: Option<[u8; 32]>,
-    /// Where its bytes are among those of all messages of the packet.
+    /// The range of its bytes among those of all messages of the packet.
     pub bytes: Range<usize>,
 }
 
-/// What was seen of a flow.
+/// A flow and its traffic.
 #[derive(Debug, Clone, Default)]
 pub struct Flow {
-    /// What it is for.
+    /// Its class.
     pub class: FlowClass,
     /// The metadata of its first fragment, at most 256 bytes of it.
     pub metadata: Vec<u8>,
     /// The flow of the far end that it answers.
     pub association: Option<u64>,
-    /// When its first fragment was seen.
+    /// Time of its first fragment.
     pub begun: Duration,
-    /// When its last fragment was seen.
+    /// Time of its last fragment.
     pub latest: Duration,
     /// Chunks with fragments, retransmissions included.
     pub chunks: u64,
@@ -152,7 +152,7 @@ pub struct Flow {
     pub skipped: u64,
     /// Acknowledgements of the far end.
     pub acks: u64,
-    /// From a fragment to its acknowledgement.
+    /// Time from a fragment to its acknowledgement.
     pub rtt: Rtt,
     /// The sender ended it.
     pub finished: bool,
@@ -161,7 +161,7 @@ pub struct Flow {
     /// The next sequence number in order.
     next: u64,
     highest: u64,
-    /// When this sequence number was sent, for the round trip time.
+    /// Sending time of this sequence number, for the round trip time.
     probe: Option<(u64, Duration)>,
     partial: Vec<u8>,
     /// The sequence number of the first fragment in `partial`.
@@ -169,7 +169,7 @@ pub struct Flow {
     ahead: BTreeMap<u64, Fragment>,
     /// Memory of the fragments in `ahead`.
     ahead_bytes: usize,
-    /// How much more all flows together may hold.
+    /// Bytes that all flows together may still hold.
     room: usize,
 }
 
@@ -189,7 +189,7 @@ struct Fragment {
 /// Memory that is kept from packet to packet.
 const MAX_ARENA: usize = 1 << 20;
 
-/// Where completed messages go.
+/// The destination of completed messages.
 #[derive(Debug, Default)]
 pub(super) struct Completed {
     pub(super) messages: Vec<FlowMessage>,
@@ -228,7 +228,7 @@ impl Flows {
         self.flows.get(key)
     }
 
-    /// Flows that were forgotten for others.
+    /// Flows that were dropped for others.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
@@ -386,7 +386,7 @@ impl Flow {
         }
     }
 
-    /// Gives up what is missing below `sequence`.
+    /// Skips missing fragments below `sequence`.
     fn skip_to(&mut self, key: FlowKey, sequence: u64, out: &mut Completed) {
         while self.next < sequence {
             let first = self.ahead.keys().next().copied().unwrap_or(sequence).min(sequence);
@@ -399,7 +399,7 @@ impl Flow {
         }
     }
 
-    /// Consumes what waits and is in order now.
+    /// Consumes waiting fragments that are in order now.
     fn drain(&mut self, key: FlowKey, out: &mut Completed) {
         while let Some(entry) = self.ahead.first_entry() {
             if *entry.key() != self.next {

@@ -1,11 +1,11 @@
-//! Groups: who is in them, who is whose neighbour, what each has and wants, what was posted, sent
-//! and streamed (`protocol-notes/netgroup-membership.md`, `protocol-notes/object-replication.md`).
+//! Groups: members, neighbours, the objects that each has and wants, posts, directed messages
+//! and streams (`protocol-notes/netgroup-membership.md`, `protocol-notes/object-replication.md`).
 //!
 //! A flow belongs to a group by its own hello or join, or by the flow that it answers.
 //!
 //! Bounds, all groups together: [`MAX_GROUPS`] groups, [`MAX_MEMBERS`] members with
-//! [`MAX_RANGES`] ranges of objects each, [`MAX_POSTS`] posts, [`MAX_STREAMS`] streams. What comes
-//! after is not remembered.
+//! [`MAX_RANGES`] ranges of objects each, [`MAX_POSTS`] posts, [`MAX_STREAMS`] streams. Beyond these,
+//! nothing is remembered.
 
 use super::flows::{FlowKey, FlowMessage, Flows, Side};
 use super::message::{self, FlowClass};
@@ -53,7 +53,7 @@ const MAX_VALUE: usize = 80;
 /// A key of a post: the first bytes of SHA-256 of its value.
 pub type PostKey = [u8; 8];
 
-/// Who is meant.
+/// The identity of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     /// The peer with this ID.
@@ -76,13 +76,13 @@ impl fmt::Display for Peer {
 pub struct GroupTrace {
     /// The canonical text with which a member joined; the ID is its hash.
     pub text: Option<String>,
-    /// Who is in it.
+    /// The members.
     pub members: BTreeMap<Peer, MemberTrace>,
     /// Relations between two members, by session.
     pub links: BTreeMap<u64, LinkTrace>,
     /// Messages by type.
     pub messages: BTreeMap<&'static str, u64>,
-    /// What was posted.
+    /// The posts.
     pub posts: BTreeMap<PostKey, PostTrace>,
     /// Streams by their keys.
     pub streams: BTreeMap<[u8; 32], StreamTrace>,
@@ -91,15 +91,15 @@ pub struct GroupTrace {
 /// A member of a group.
 #[derive(Debug, Clone)]
 pub struct MemberTrace {
-    /// When it joined at the server.
+    /// Time of its join at the server.
     pub joined: Option<Duration>,
-    /// The other members that the server told it of.
+    /// Number of members that the server introduced to it.
     pub introduced: u64,
-    /// For which addresses it takes directed messages, as far as it said.
+    /// The addresses for which it takes directed messages, as far as it announced them.
     pub mode: Option<ReceiveMode>,
-    /// What it has, as it told its neighbours.
+    /// The objects that it has, as announced to its neighbours.
     pub has: IndexSet,
-    /// What it asked for.
+    /// The objects that it asked for.
     pub wanted: IndexSet,
     /// It has or asked for more than is remembered.
     pub is_cut: bool,
@@ -124,11 +124,11 @@ pub struct LinkTrace {
     pub initiator: Peer,
     /// The responder of their session.
     pub responder: Peer,
-    /// When the first hello was said.
+    /// Time of the first hello.
     pub begun: Duration,
-    /// Whose hello was accepted: of the initiator, of the responder.
+    /// Whether the hello of the initiator, and that of the responder, was accepted.
     pub accepted: [bool; 2],
-    /// Who said that it does not need the other.
+    /// Whether the initiator, and the responder, declared that it does not need the other.
     pub unneeded: [bool; 2],
     /// Reports that were sent: by the initiator, by the responder.
     pub reports: [u64; 2],
@@ -137,15 +137,15 @@ pub struct LinkTrace {
 /// A post.
 #[derive(Debug, Clone)]
 pub struct PostTrace {
-    /// When it was first seen or announced.
+    /// Time when it was first seen or announced.
     pub first: Duration,
-    /// By whom.
+    /// The member that it was first seen from.
     pub from: Peer,
     /// The value, if it was seen.
     pub value: Option<String>,
     /// Bytes of the value.
     pub len: usize,
-    /// How often it was announced, asked for, sent.
+    /// Number of announcements, requests and transmissions.
     pub counts: [u64; 3],
 }
 
@@ -154,17 +154,17 @@ pub struct PostTrace {
 pub struct StreamTrace {
     /// The name under which it was published.
     pub name: String,
-    /// Who first described it.
+    /// The member that first described it.
     pub from: Peer,
-    /// When.
+    /// The time.
     pub first: Duration,
-    /// The highest fragment number that was seen.
+    /// The highest fragment number.
     pub newest: u64,
     /// Fragments, with repetitions.
     pub fragments: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// The number behind the last fragment, once somebody said it.
+    /// The number after the last fragment, once a member announced it.
     pub end: Option<u64>,
 }
 
@@ -187,7 +187,7 @@ struct Totals {
     streams: usize,
 }
 
-/// The message that is being taken, and whose it is.
+/// The current message and its sender.
 struct Context {
     key: FlowKey,
     sender: Peer,
@@ -220,7 +220,7 @@ impl Groups {
         control.or_else(|| self.streams.get(&associated(key, flows)?)).copied()
     }
 
-    /// Takes a message, and says which group it is of.
+    /// Takes a message and returns its group.
     pub(super) fn message(
         &mut self,
         message: &FlowMessage,

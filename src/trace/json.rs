@@ -78,7 +78,7 @@ impl<'a> Json<'a> {
         self.out.push(b'"');
     }
 
-    /// What `value` displays, as a string.
+    /// A string of `value` as displayed.
     pub fn display(&mut self, value: impl Display) {
         self.separate();
         self.out.push(b'"');
@@ -334,7 +334,7 @@ impl Nodes<'_, '_> {
     }
 }
 
-/// What is inside of a node, and what follows it.
+/// The nodes inside of a node, and the nodes after it.
 fn split_inside<'n, 'a>(node: &Node<'_>, rest: &'n [Node<'a>]) -> (&'n [Node<'a>], &'n [Node<'a>]) {
     let end = rest.iter().position(|next| next.depth <= node.depth).unwrap_or(rest.len());
     rest.split_at(end)

@@ -29,7 +29,7 @@ const MAX_RANGES: usize = 4;
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Errors of `out`.
 pub fn write(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Result {
     write!(
         out,
@@ -47,7 +47,7 @@ pub fn write(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Result {
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Errors of `out`.
 pub fn write_summary(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Result {
     match (packet.status, packet.session) {
         (Status::Startup, _) => out.write_str("startup")?,
@@ -89,7 +89,7 @@ pub fn write_summary(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Resu
     Ok(())
 }
 
-/// What the mode says against the key.
+/// The contradiction between mode and key.
 fn marked(mode: Mode) -> &'static str {
     match mode {
         Mode::Initiator => " [marked as of the initiator]",
@@ -185,7 +185,7 @@ fn write_certificate(bytes: &[u8], out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// What a flow's options say that it is for.
+/// The class of a flow by its options.
 fn class(options: &[u8]) -> Option<FlowClass> {
     items(options).find_map(|item| match item {
         Ok(Item::Option(option)) if option.kind == OPTION_METADATA => {
@@ -232,7 +232,7 @@ fn write_ack(
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Errors of `out`.
 pub fn write_message(message: &FlowMessage, bytes: &[u8], out: &mut impl Write) -> fmt::Result {
     let name = message.layout.map_or("Unknown", |layout| layout.key);
     out.write_str(name)?;

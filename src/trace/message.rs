@@ -1,4 +1,4 @@
-//! What flows carry: the class of a flow, and messages by their type.
+//! The class of a flow, and its messages by type.
 
 use super::fields::{
     self, DIRECTED, GROUP_SERVER, Layout, MEMBERSHIP, MULTICAST_CONTROL, MULTICAST_DATA, POST,
@@ -25,7 +25,7 @@ pub(super) fn amf(bytes: &[u8]) -> Option<amf::Value> {
     amf::Reader::new(Bytes::copy_from_slice(bytes)).read_value().ok()
 }
 
-/// What the messages of a flow are, by the flow's metadata.
+/// The kind of a flow, by its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FlowClass {
     /// The metadata was not captured, or is not known.
@@ -85,7 +85,7 @@ impl FlowClass {
     }
 }
 
-/// As in the metadata: `TC 1` (the stream), `GC`, `GR 15`; `?` if unknown.
+/// Prints the class as in the metadata: `TC 1` (the stream), `GC`, `GR 15`; `?` if unknown.
 impl fmt::Display for FlowClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,6 @@
 //! Packet captures in, decoded packets out.
 //!
-//! [`Analyzer`] is the whole of it: datagrams in, packets with their messages out, and a memory of
+//! [`Analyzer`] does everything: datagrams in, packets with their messages out, and the state of
 //! sessions, flows and groups. [`Decoder`] alone decrypts. Nothing here panics or grows without
 //! bound, whatever is in a file.
 //!
@@ -9,17 +9,17 @@
 //! | [`capture`], [`writer`] | pcap and pcapng files to UDP datagrams, and back |
 //! | [`keylog`] | shared secrets of recorded sessions |
 //! | [`decoder`] | datagrams to decrypted packets |
-//! | `pieces` | packets in pieces, put together |
-//! | `recognize` | what is RTMFP and what is not |
-//! | [`analyzer`] | packets with all that they mean |
-//! | [`sessions`], [`flows`], [`groups`] | what is remembered |
-//! | [`message`] | what flows carry |
+//! | `pieces` | reassembly of fragmented packets |
+//! | `recognize` | recognition of RTMFP |
+//! | [`analyzer`] | packets with messages, sessions, flows and groups |
+//! | [`sessions`], [`flows`], [`groups`] | the state that is kept of each |
+//! | [`message`] | classes of flows, messages by type |
 //! | [`fields`] | the table of chunks, messages and their fields |
 //! | [`tree`], [`line`](mod@line), [`json`] | a packet for people and for programs |
-//! | [`report`], [`stats`] | what a capture adds up to |
+//! | [`report`], [`stats`] | summaries of a capture |
 //! | [`filter`] | a language to choose packets |
 //! | [`wireshark`] | decrypted captures and a plugin for Wireshark |
-//! | [`extract`] | what was carried, as files |
+//! | [`extract`] | streams, objects and posts as files |
 //!
 //! ```no_run
 //! use rtmfp::trace::{Analyzer, Capture, Decoder, KeyLog, line};

@@ -1,4 +1,4 @@
-//! Packets in pieces put together (RFC 7016 §2.3.1, §3.4).
+//! Reassembly of fragmented packets (RFC 7016 §2.3.1, §3.4).
 
 use super::recognize;
 use super::sender::Sender;
@@ -10,21 +10,21 @@ use crate::wire::packet::chunks;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Packets of which pieces are missing.
+/// Incomplete packets that are kept.
 const MAX_PACKETS: usize = 256;
 
-/// Bytes of their pieces.
+/// Bytes of their fragments.
 const MAX_BYTES: usize = 4 << 20;
 
 /// A capture of more than this is as good as one of this length, for the age of pieces.
 const MAX_TIME: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// What tells packets in pieces apart: who sends, the session ID, of startup packets the source,
-/// and the packet ID. Sessions may move from address to address.
+/// The identity of a fragmented packet: sender, session ID, source (of startup packets only)
+/// and packet ID. Sessions may move from address to address.
 type Key = (Sender, u32, Option<SocketAddr>, u64);
 
-/// Pieces that wait for the others, under the rules of a receiver: what does not grow for a second
-/// is given up.
+/// Fragments that wait for the others, under the rules of a receiver: a packet that does not grow for
+/// a second is dropped.
 #[derive(Debug)]
 pub(super) struct Pieces {
     waiting: Reassembly<Key>,

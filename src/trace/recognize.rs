@@ -1,11 +1,11 @@
-//! What is RTMFP and what is not: by content, on any port.
+//! Recognition of RTMFP by content, on any port.
 
 use crate::wire::packet::{Mode, chunks};
 use crate::wire::{PacketHeader, chunk};
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 
-/// Pairs of addresses that are remembered; of more the oldest are forgotten.
+/// Pairs of addresses that are remembered; beyond this, the oldest is dropped.
 const MAX_PAIRS: usize = 65_536;
 
 /// A chunk's header is longer than this; what is left may be anything.
@@ -41,7 +41,7 @@ fn ordered(a: SocketAddr, b: SocketAddr) -> (SocketAddr, SocketAddr) {
     if a <= b { (a, b) } else { (b, a) }
 }
 
-/// How much sense decrypted bytes make as a packet. A checksum of 16 bits is right by chance once in
+/// How well decrypted bytes fit the form of a packet. A checksum of 16 bits is right by chance once in
 /// 65,536 times; a [`sound`](Self::is_sound) packet behind it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Content {
@@ -54,7 +54,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// What there is to say of decrypted bytes of a sender with this mode.
+    /// Examines the decrypted bytes of a sender with this mode.
     pub(super) fn of(plain: &[u8], mode: Mode) -> Self {
         let Ok((header, body)) = PacketHeader::parse(plain) else {
             return Self { has_mode: false, is_filled: false, is_known: false };

@@ -1,9 +1,9 @@
-//! Sessions: how they came about, and what was seen of each.
+//! Sessions: how each was opened, and its traffic.
 //!
-//! Also of those that cannot be decrypted: sizes, times and the handshake are for all to see.
+//! Sessions that cannot be decrypted count too: sizes, times and the handshake are in the clear.
 //!
-//! Bounds: [`MAX_SESSIONS`] sessions and [`MAX_HELLOS`] attempts to open one; of more the oldest
-//! are forgotten.
+//! Bounds: [`MAX_SESSIONS`] sessions and [`MAX_HELLOS`] attempts to open one; beyond these, the
+//! oldest is dropped.
 
 use super::decoder::{Handshake, Keying};
 use super::flows::Side;
@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Sessions that are remembered; of more the oldest are forgotten.
+/// Sessions that are remembered; beyond this, the oldest is dropped.
 pub const MAX_SESSIONS: usize = 16_384;
 
-/// Attempts to open a session that are remembered; of more the oldest are forgotten.
+/// Attempts to open a session that are remembered; beyond this, the oldest is dropped.
 pub const MAX_HELLOS: usize = 4096;
 
 /// Addresses of an end that are remembered; further moves are only counted.
@@ -28,7 +28,7 @@ const MAX_INTRODUCTIONS: usize = 8;
 /// The longest tag, cookie or discriminator that is remembered, in bytes.
 const MAX_BLOB: usize = 512;
 
-/// What was seen of a session.
+/// A session and its traffic.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// The ID on packets to the initiator.
@@ -37,29 +37,29 @@ pub struct Session {
     pub responder_id: u32,
     /// Whether its packets can be decrypted.
     pub has_secret: bool,
-    /// When the keying was answered.
+    /// Time of the answer to the keying.
     pub keyed: Duration,
     /// The addresses of initiator and responder when the keying was answered.
     pub keyed_between: Option<(SocketAddr, SocketAddr)>,
-    /// From the first hello to the answer of the keying, if both were captured.
+    /// Time from the first hello to the answer of the keying, if both were captured.
     pub setup: Option<Duration>,
-    /// Whom the initiator asked for.
+    /// The end that the initiator asked for.
     pub target: Target,
-    /// Who passed the initiator's hello on.
+    /// Those who forwarded the initiator's hello.
     pub introductions: Vec<Introduction>,
     /// Redirects that the initiator got on its way.
     pub redirects: u64,
-    /// How packets are verified: of the initiator, of the responder.
+    /// Verification of the packets of initiator and responder.
     pub agreed: Option<[Direction; 2]>,
-    /// The end that asked.
+    /// The initiator.
     pub initiator: End,
-    /// The end that was asked.
+    /// The responder.
     pub responder: End,
-    /// Who asked first to close it, and when.
+    /// The end that first asked to close the session, and the time.
     pub closed: Option<(Side, Duration)>,
 }
 
-/// Whom a hello is for.
+/// The addressee of a hello.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Target {
@@ -72,25 +72,25 @@ pub enum Target {
     Peer(Fingerprint),
 }
 
-/// A hello that was passed on.
+/// A forwarded hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Introduction {
-    /// The session in which it was passed on.
+    /// The session in which it was forwarded.
     pub session: u64,
-    /// When.
+    /// The time.
     pub time: Duration,
     /// The frame.
     pub frame: u64,
 }
 
-/// What was seen of an end.
+/// One end of a session and its traffic.
 #[derive(Debug, Clone, Default)]
 pub struct End {
     /// Its peer ID, if its certificate was captured.
     pub fingerprint: Option<Fingerprint>,
-    /// Where its packets came from, in the order of appearance; at most 8.
+    /// Source addresses of its packets, in the order of appearance; at most 8.
     pub addresses: Vec<SocketAddr>,
-    /// How often its packets came from another address than the one before.
+    /// Number of times that a packet came from another address than the one before.
     pub moves: u64,
     /// Packets that it sent.
     pub packets: u64,
@@ -98,9 +98,9 @@ pub struct End {
     pub bytes: u64,
     /// The smallest and the largest of them.
     pub sizes: (usize, usize),
-    /// When it first sent something.
+    /// Time of its first packet.
     pub first: Option<Duration>,
-    /// When it last sent something.
+    /// Time of its last packet.
     pub latest: Duration,
     /// Packets that could not be decrypted.
     pub unreadable: u64,
@@ -279,7 +279,7 @@ fn target(epd: &[u8]) -> Target {
     }
 }
 
-/// A map that forgets its oldest entries, [`MAX_HELLOS`] of them at most, by keys of at most
+/// A map of at most [`MAX_HELLOS`] entries, which drops the oldest, with keys of at most
 /// [`MAX_BLOB`] bytes.
 #[derive(Debug)]
 struct Bounded<T> {

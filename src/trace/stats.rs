@@ -14,7 +14,7 @@ const MAX_METADATA: usize = 4096;
 /// The longest metadata that is counted, in bytes.
 const MAX_METADATA_LEN: usize = 1024;
 
-/// What a capture contains.
+/// Counters of the contents of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// All datagrams.
@@ -29,7 +29,7 @@ pub struct Stats {
     pub too_short: u64,
     /// All other datagrams.
     pub undecoded: u64,
-    /// Frames of the captures, whatever is in them, as far as they were [added](Frames::merge).
+    /// Frames of the captures, of any content, as far as they were [added](Frames::merge).
     pub frames: Frames,
     /// Packets with bytes behind the last chunk that are no padding; among `startup` and `session`.
     pub trailing: u64,

@@ -1,4 +1,4 @@
-//! Small things for people.
+//! Display of values for people.
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -27,7 +27,7 @@ impl<W: Write> CaptureWriter<W> {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// Errors of `out`.
     pub fn new(out: W) -> io::Result<Self> {
         Self::with_link(out, RAW_IP)
     }
@@ -48,7 +48,7 @@ impl<W: Write> CaptureWriter<W> {
     ///
     /// # Errors
     ///
-    /// Those of `out`; [`io::ErrorKind::InvalidInput`] if the payload is longer than a datagram
+    /// Errors of `out`; [`io::ErrorKind::InvalidInput`] if the payload is longer than a datagram
     /// can be or the addresses are of different families.
     pub fn write(
         &mut self,
@@ -60,7 +60,7 @@ impl<W: Write> CaptureWriter<W> {
         self.write_with(time, source, destination, payload, &[])
     }
 
-    /// Writes a datagram, and behind the IP packet something else.
+    /// Writes a datagram, and more bytes after the IP packet.
     pub(super) fn write_with(
         &mut self,
         time: Duration,
@@ -125,7 +125,7 @@ fn header_checksum(header: &[u8]) -> u16 {
     !folded(sum(header))
 }
 
-/// Of both IPv6 addresses with the UDP datagram behind them, whose checksum is 0.
+/// The checksum of both IPv6 addresses and the UDP datagram after them, whose checksum is 0.
 fn udp_checksum(addresses_and_datagram: &[u8]) -> u16 {
     let len = addresses_and_datagram.len() - 32;
     match !folded(sum(addresses_and_datagram) + len as u32 + u32::from(UDP)) {
@@ -134,7 +134,7 @@ fn udp_checksum(addresses_and_datagram: &[u8]) -> u16 {
     }
 }
 
-/// Of 16-bit words, the last one filled up with a zero. Does not overflow for what fits a datagram.
+/// The sum of 16-bit words, the last one filled up with a zero. No datagram is long enough to overflow.
 fn sum(bytes: &[u8]) -> u32 {
     let (words, odd) = bytes.as_chunks::<2>();
     let words = words.iter().map(|word| u32::from(u16::from_be_bytes(*word)));

@@ -1,4 +1,4 @@
-//! Fragmented IP packets put together.
+//! Reassembly of fragmented IP packets.
 
 use super::layers::{Fragment, Transport};
 use std::collections::{HashMap, VecDeque};
@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Packets that are put together at a time; of more the oldest are given up.
+/// Packets that are reassembled at a time; beyond this, the oldest is dropped.
 pub const MAX_FRAGMENTED: usize = 256;
 
 /// No IP packet is longer.
 const MAX_PACKET: usize = 65_535;
 
-/// Holes between the pieces of a packet; with more it is given up.
+/// Holes between the pieces of a packet; beyond this, it is dropped.
 const MAX_PIECES: usize = 64;
 
-/// How long the pieces of a packet may be apart (RFC 8200 §4.5).
+/// The longest time between the pieces of a packet (RFC 8200 §4.5).
 const LIFETIME: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,14 +33,14 @@ impl Key {
     }
 }
 
-/// What comes of a piece.
+/// The result of adding a piece.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Added {
     /// The packet behind its IP header, complete.
     Complete(Vec<u8>),
     /// Others are missing.
     Waiting,
-    /// It is none that a packet could have.
+    /// The piece cannot be part of a packet.
     Refused,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Fragments {
 struct Partial {
     first: Duration,
     bytes: Vec<u8>,
-    /// What is there: ascending, apart from each other.
+    /// The ranges received: ascending, apart from each other.
     pieces: Vec<Range<usize>>,
     total: Option<usize>,
 }

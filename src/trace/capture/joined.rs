@@ -4,7 +4,7 @@
 //! are taken as one, up to 64 KiB long: on loopback always, on a network card in the direction
 //! that it splits or joins itself. The length of each is recorded nowhere. It shows in the
 //! scrambled session IDs (RFC 7016 §2.2.2): only at multiples of it are they all the same. So only
-//! datagrams of one session can be told apart; this crate's own programs join no others.
+//! datagrams of one session can be separated; this crate's own programs join no others.
 //!
 //! Datagrams of other protocols may look the same, those full of zeros for example. So what belongs to
 //! no session that is known is taken apart only if it is longer than the link carries.

@@ -4,16 +4,16 @@ use super::unread::Unread;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-/// Headers that are followed from the first to UDP.
+/// The most headers from the first to UDP.
 const MAX_LAYERS: usize = 32;
 
-/// What stands next in a frame.
+/// The next header in a frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Layer {
     /// The link layer with this number.
     Link(u32),
     Ethernet,
-    /// What an EtherType tells.
+    /// The protocol of this EtherType.
     EtherType(u16),
     /// IEEE 802.2 LLC, perhaps with SNAP.
     Llc,
@@ -47,7 +47,7 @@ pub(super) struct Fragment {
     pub(super) more: bool,
 }
 
-/// What comes of reading a header.
+/// The result of reading a header.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Next(Layer),
@@ -60,7 +60,7 @@ pub(super) enum Outcome {
     Piece(Transport, Fragment),
 }
 
-/// What is left of a frame.
+/// The rest of a frame.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
@@ -109,7 +109,7 @@ impl<'a> Cursor<'a> {
         bytes.map(u16::from_be_bytes).ok_or(self.short(protocol))
     }
 
-    /// Passes over `len` bytes.
+    /// Skips `len` bytes.
     pub(super) fn skip(&mut self, len: usize, protocol: &'static str) -> Result<(), Unread> {
         if len > self.range.len() {
             return Err(self.short(protocol));
@@ -118,7 +118,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Nothing counts behind `len` bytes: padding of short frames, checksums. If there are fewer,
+    /// Cuts the rest to `len` bytes: padding of short frames and checksums follow. If there are fewer,
     /// some are missing.
     pub(super) fn limit(&mut self, len: usize) {
         let there = len.min(self.range.len());

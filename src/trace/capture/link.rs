@@ -27,7 +27,7 @@ const PKTAP: u32 = 258;
 /// For private use; in captures of macOS it is PKTAP.
 const USER2: u32 = 149;
 const LINUX_COOKED_2: u32 = 276;
-/// Of packets whose interface a pcapng file does not describe.
+/// The number for packets whose interface a pcapng file does not describe.
 pub(super) const NO_INTERFACE: u32 = u32::MAX;
 
 pub(super) const ETHER_TYPE_IPV4: u16 = 0x0800;
@@ -60,7 +60,7 @@ const NFLOG_PAYLOAD: u16 = 9;
 /// There are not that many kinds of attributes.
 const MAX_ATTRIBUTES: usize = 64;
 
-/// What the link layer with this number carries.
+/// The layer inside the link layer with this number.
 pub(super) fn link(cursor: &mut Cursor<'_>, number: u32) -> Result<Layer, Unread> {
     match number {
         ETHERNET => ethernet(cursor),
@@ -112,7 +112,7 @@ pub(super) fn ethernet(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
     }
 }
 
-/// What follows an EtherType.
+/// The layer after an EtherType.
 pub(super) fn ether_type(cursor: &mut Cursor<'_>, number: u16) -> Result<Layer, Unread> {
     match number {
         ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6 => Ok(Layer::Ip),
@@ -188,7 +188,7 @@ pub(super) fn llc(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
     }
 }
 
-/// What `tcpdump -i any` writes on macOS: the link layer of the interface behind a header whose
+/// The format of `tcpdump -i any` on macOS: the link layer of the interface after a header whose
 /// fields are little-endian.
 fn pktap(cursor: &mut Cursor<'_>, number: u32) -> Result<Layer, Unread> {
     let header = cursor.head::<12>("PKTAP")?;
@@ -233,7 +233,7 @@ fn nflog(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
     Ok(Layer::Ip)
 }
 
-/// A header with what the radio measured, in fields whose presence a mask tells.
+/// A header with measurements of the radio, in fields whose presence is in a mask.
 fn radiotap(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
     let header = cursor.head::<8>("radiotap")?;
     let len = usize::from(u16::from_le_bytes([header[2], header[3]]));

@@ -55,11 +55,11 @@ pub const MAX_RECORD: usize = 1 << 20;
 pub struct DatagramRef<'a> {
     /// Number of the record in the file, from 1, whatever the others are.
     pub frame: u64,
-    /// When it was captured, since 1970.
+    /// Time of capture, since 1970.
     pub time: Duration,
-    /// Who sent it.
+    /// Source address.
     pub source: SocketAddr,
-    /// Where it went.
+    /// Destination address.
     pub destination: SocketAddr,
     /// The UDP payload, as much of it as was captured.
     pub payload: &'a [u8],
@@ -70,11 +70,11 @@ pub struct DatagramRef<'a> {
 /// A UDP datagram of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
-    /// When it was captured, since 1970.
+    /// Time of capture, since 1970.
     pub time: Duration,
-    /// Who sent it.
+    /// Source address.
     pub source: SocketAddr,
-    /// Where it went.
+    /// Destination address.
     pub destination: SocketAddr,
     /// The UDP payload, cut if the capture was taken with a snap length.
     pub payload: Vec<u8>,
@@ -118,12 +118,12 @@ pub enum CaptureError {
     Io(std::io::Error),
 }
 
-/// What a file lacks.
+/// Missing parts of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CaptureCounts {
     /// Bytes of the file so far, decompressed.
     pub bytes: u64,
-    /// UDP datagrams that the capture has only the beginning of.
+    /// UDP datagrams of which only the beginning was captured.
     pub cut: u64,
     /// Fragmented IP packets that stayed incomplete.
     pub incomplete: u64,
@@ -163,7 +163,7 @@ struct Record {
     missing: usize,
 }
 
-/// A datagram by where its payload is.
+/// A datagram by the place of its payload.
 #[derive(Clone)]
 struct Found {
     time: Duration,
@@ -217,7 +217,7 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// Any [`CaptureError`], once; what came before it is good.
+    /// Any [`CaptureError`], once; earlier datagrams are valid.
     pub fn advance(&mut self) -> Result<Option<DatagramRef<'_>>, CaptureError> {
         self.advance_with(|_| false)
     }
@@ -229,7 +229,7 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// Any [`CaptureError`], once; what came before it is good.
+    /// Any [`CaptureError`], once; earlier datagrams are valid.
     pub fn advance_with(
         &mut self,
         is_known: impl FnOnce(&DatagramRef<'_>) -> bool,
@@ -314,7 +314,7 @@ impl Capture {
         payload.unwrap_or_default()
     }
 
-    /// What the file lacked so far.
+    /// The missing parts of the file so far.
     pub fn counts(&self) -> CaptureCounts {
         CaptureCounts {
             bytes: self.source.position(),
@@ -323,7 +323,7 @@ impl Capture {
         }
     }
 
-    /// What became of its frames so far.
+    /// The counters of its frames so far.
     pub fn frames(&self) -> &Frames {
         &self.frames
     }
@@ -395,7 +395,7 @@ impl Capture {
     }
 }
 
-/// Owned datagrams, for those who are not in a hurry.
+/// Iteration over owned datagrams: convenient, but with a copy of each.
 impl Iterator for Capture {
     type Item = Result<Datagram, CaptureError>;
 

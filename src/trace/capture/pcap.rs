@@ -12,7 +12,7 @@ const MODIFIED_FIELDS: usize = 8;
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 const MODIFIED: u32 = 0xa1b2_cd34;
-/// What of the network field is the link type; the rest tells of a checksum behind the frame.
+/// The bits of the network field with the link type; the others describe a checksum after the frame.
 const LINK_TYPE: u32 = 0xffff;
 
 /// The header of a file.

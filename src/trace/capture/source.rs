@@ -57,7 +57,7 @@ impl Source {
         Ok(&self.buffer[self.window.start..end])
     }
 
-    /// Passes over bytes that were peeked at, and says where they are in [`data`](Self::data).
+    /// Skips bytes that were peeked at, and returns their range in [`data`](Self::data).
     pub(super) fn consume(&mut self, len: usize) -> Range<usize> {
         let start = self.window.start;
         self.window.start = (start + len).min(self.window.end);
@@ -65,7 +65,7 @@ impl Source {
         start..self.window.start
     }
 
-    /// Passes over any number of bytes. Returns whether they were all there.
+    /// Skips any number of bytes. Returns whether all of them were there.
     pub(super) fn skip(&mut self, mut len: usize) -> Result<bool, CaptureError> {
         while len > 0 {
             let step = self.peek(len.min(BUFFER))?.len();

@@ -1,4 +1,4 @@
-//! What carries IP packets or Ethernet frames between link layer and IP: PPP, MPLS, GRE.
+//! Carriers of IP packets or Ethernet frames between link layer and IP: PPP, MPLS, GRE.
 
 use super::layers::{Cursor, Layer};
 use super::link::{self, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6};

@@ -248,13 +248,13 @@ fn wireless(code: u8) -> &'static str {
 /// Frames for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnreadCount {
-    /// How many.
+    /// Number of frames.
     pub frames: u64,
     /// The number of the first in its file.
     pub first: u64,
 }
 
-/// What became of the frames of captures. Each is in exactly one of `read`, `pieces` and `unread`.
+/// Counters of the frames of captures. Each frame is in exactly one of `read`, `pieces` and `unread`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Frames {
     /// Records of any kind.

@@ -8,7 +8,7 @@ use crate::wire::packet::Mode;
 /// HMACs that are verified in each direction of a session before any is not.
 const VERIFY_FIRST: u64 = 64;
 
-/// Of what follows every so many are verified.
+/// Afterwards one of so many packets is verified.
 const VERIFY_EVERY: u64 = 64;
 
 /// Sides are 0, the initiator, and 1, the responder.
@@ -17,7 +17,7 @@ pub(super) struct Session {
     pub(super) digest: [u8; 32],
     pub(super) initiator_id: u32,
     pub(super) responder_id: u32,
-    /// Where the packets of each side came from and went, lately.
+    /// The latest addresses of each side's packets.
     pub(super) paths: [Ends; 2],
     /// Absent without a secret.
     pub(super) keys: Option<Overheard>,
@@ -26,7 +26,7 @@ pub(super) struct Session {
     pub(super) handshake: Option<Handshake>,
 }
 
-/// What came of trying a session's keys on a packet.
+/// The result of trying a session's keys on a packet.
 pub(super) enum Opening {
     /// They do not fit.
     Failed,

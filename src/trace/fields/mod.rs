@@ -23,17 +23,17 @@ pub struct Field {
     pub key: &'static str,
     /// Name for people.
     pub name: &'static str,
-    /// How it is encoded.
+    /// The encoding.
     pub wire: Wire,
-    /// How numbers are shown.
+    /// The display of numbers.
     pub base: Base,
-    /// What is inside.
+    /// The fields inside.
     pub inside: Inside,
     /// A sentence about it.
     pub description: &'static str,
 }
 
-/// How a field is encoded. Numbers are big-endian.
+/// The encoding of a field. Numbers are big-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
@@ -57,7 +57,7 @@ pub enum Wire {
     Rest,
     /// UTF-8 up to the end of the container.
     Text,
-    /// What an application sent, up to the end of the container: only its length is in JSON.
+    /// Data of an application, up to the end of the container: only its length is in JSON.
     Data,
     /// So many bytes.
     Fixed(usize),
@@ -85,7 +85,7 @@ pub enum Wire {
     Event,
 }
 
-/// How a number is shown.
+/// The display of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     /// In decimal.
@@ -94,7 +94,7 @@ pub enum Base {
     Hex,
 }
 
-/// What is inside a field.
+/// The contents of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inside {
     /// Nothing that is known.
@@ -110,9 +110,9 @@ pub enum Inside {
 /// Bits of a field.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Flag {
-    /// Which bits.
+    /// The bits.
     pub mask: u8,
-    /// What they mean.
+    /// Their meaning.
     pub field: &'static Field,
     /// Names of the values, from 0; none if it is a yes or no.
     pub values: &'static [&'static str],
@@ -125,7 +125,7 @@ pub struct OptionType {
     pub code: u64,
     /// Short name.
     pub key: &'static str,
-    /// What its value consists of; nothing for an option that only is there or not.
+    /// The fields of its value; none for an option that is only present or not.
     pub fields: &'static [&'static Field],
 }
 
@@ -226,7 +226,7 @@ mod tests {
         }
     }
 
-    /// What takes all that is left is the last.
+    /// A field that takes the rest is the last.
     #[test]
     fn nothing_follows_a_field_without_an_end() {
         let endless = |wire| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Errors of `out`.
 pub fn flows(analyzer: &Analyzer, chosen: &Chosen, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,

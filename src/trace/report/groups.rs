@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Errors of `out`.
 pub fn groups(analyzer: &Analyzer, chosen: &Chosen, out: &mut impl Write) -> io::Result<()> {
     for (id, group) in analyzer.groups().iter().filter(|(_, group)| is_chosen(group, chosen)) {
         writeln!(out, "group {id}")?;

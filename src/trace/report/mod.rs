@@ -1,4 +1,4 @@
-//! What a capture adds up to: sessions, flows, groups, counts, as tables for people and as JSON.
+//! Summaries of a capture: sessions, flows, groups, counts, as tables for people and as JSON.
 
 mod flows;
 mod groups;
@@ -16,7 +16,7 @@ use std::collections::HashSet;
 /// Sessions and flows that are remembered; with more everything is reported.
 const MAX_CHOSEN: usize = 1 << 20;
 
-/// Which sessions and flows are reported: those with a packet that a filter chose.
+/// The sessions and flows to report: those with a packet that a filter chose.
 #[derive(Debug, Clone, Default)]
 pub struct Chosen {
     sessions: HashSet<u64>,
@@ -30,7 +30,7 @@ impl Chosen {
         Self { is_everything: true, ..Self::default() }
     }
 
-    /// Adds what a packet is about.
+    /// Adds session and flows of a packet.
     pub fn add(&mut self, packet: &super::PacketView<'_>) {
         if self.is_everything {
             return;

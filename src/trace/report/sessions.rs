@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Errors of `out`.
 pub fn sessions(analyzer: &Analyzer, chosen: &Chosen, out: &mut impl Write) -> io::Result<()> {
     let begin = analyzer.begin().unwrap_or_default();
     for (number, session) in analyzer.sessions().iter().filter(|(n, _)| chosen.has_session(*n)) {

@@ -15,7 +15,7 @@ const MAX_METADATA: usize = 32;
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// Errors of `out`.
 pub fn stats(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     for (name, count) in packets(stats) {
         writeln!(out, "{name:<12} {count:>12}")?;

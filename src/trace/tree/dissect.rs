@@ -54,7 +54,7 @@ struct Builder<'a> {
     nodes: Vec<Node<'a>>,
 }
 
-/// What is left of a container, and where it began.
+/// The rest of a container, and its beginning.
 struct Cursor<'a> {
     whole: &'a [u8],
     rest: &'a [u8],

@@ -13,7 +13,7 @@ use crate::wire::{Address, WireError};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-/// Nodes of a tree; of more the rest is left out.
+/// Nodes of a tree; beyond this, the rest is left out.
 pub const MAX_NODES: usize = 65_536;
 
 /// The tree of a packet.
@@ -25,14 +25,14 @@ pub struct Tree<'a> {
 /// A field with its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node<'a> {
-    /// How deep it is nested; the packet's own fields have 0.
+    /// Depth of nesting; the packet's own fields have 0.
     pub depth: u8,
-    /// Which field.
+    /// The field.
     pub field: &'static Field,
-    /// Where it begins, in bytes from the start of the plain packet, or of the message that it is
+    /// Offset in bytes from the start of the plain packet, or of the message that it is
     /// in.
     pub offset: usize,
-    /// How many bytes it has.
+    /// Length in bytes.
     pub len: usize,
     /// Its value.
     pub value: Value<'a>,
@@ -42,7 +42,7 @@ pub struct Node<'a> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// What is inside says it all.
+    /// No value of its own: the nodes inside have it.
     None,
     /// Yes or no.
     Flag(bool),
@@ -62,7 +62,7 @@ pub enum Value<'a> {
     Ranges(Vec<RangeInclusive<u64>>),
     /// A value in AMF.
     Amf(amf::Value),
-    /// Why the rest of the container cannot be read.
+    /// The reason why the rest of the container cannot be read.
     Malformed(Cow<'static, str>),
 }
 

@@ -25,7 +25,7 @@ impl Tree<'_> {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// Errors of `out`.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         self.nodes.iter().try_for_each(|node| write_node(node, out))
     }
@@ -48,7 +48,7 @@ impl<'a> Node<'a> {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// Errors of `out`.
     pub fn write_label(&self, out: &mut impl Write) -> io::Result<()> {
         let field = self.field;
         match &self.value {

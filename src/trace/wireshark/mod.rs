@@ -40,7 +40,7 @@ impl<W: Write> Decrypted<W> {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// Errors of `out`.
     pub fn new(out: W) -> io::Result<Self> {
         Ok(Self { capture: CaptureWriter::with_link(out, USER0)?, record: Vec::new() })
     }
@@ -49,7 +49,7 @@ impl<W: Write> Decrypted<W> {
     ///
     /// # Errors
     ///
-    /// Those of the writer.
+    /// Errors of the writer.
     pub fn packet(&mut self, packet: &PacketView<'_>) -> io::Result<()> {
         self.record.clear();
         write_record(packet, &mut self.record)?;
@@ -61,7 +61,7 @@ impl<W: Write> Decrypted<W> {
     ///
     /// # Errors
     ///
-    /// Those of the writer.
+    /// Errors of the writer.
     pub fn flush(&mut self) -> io::Result<()> {
         self.capture.get_mut().flush()
     }

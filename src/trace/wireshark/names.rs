@@ -3,7 +3,7 @@
 use crate::trace::fields::{self, Base, Field, Inside, Layout, OptionType, Wire};
 use std::collections::HashSet;
 
-/// What kind of values Wireshark shall have of a field.
+/// The type of a field's values in Wireshark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
@@ -26,9 +26,9 @@ pub struct Name {
     pub filter: String,
     /// The name for people.
     pub title: &'static str,
-    /// What values it has.
+    /// The type of its values.
     pub kind: Kind,
-    /// How numbers are shown.
+    /// The display of numbers.
     pub base: Base,
     /// A sentence about it.
     pub description: &'static str,
@@ -111,7 +111,7 @@ struct Table {
 }
 
 impl Table {
-    /// What is said of the packet as a whole.
+    /// The fields of the packet as a whole.
     fn about(&mut self) {
         use Base::{Dec, Hex};
         use Kind::{Number, Text};
@@ -167,7 +167,7 @@ impl Table {
     }
 }
 
-/// The kind of a field's values; none for one that is only what is inside.
+/// The kind of a field's values; none for one that only has fields inside.
 fn kind(field: &'static Field) -> Option<Kind> {
     let is = |other: &'static Field| std::ptr::eq(field, other);
     Some(match field.wire {

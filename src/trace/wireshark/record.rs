@@ -23,10 +23,10 @@ use crate::trace::tree::{Node, Tree, Value};
 use std::fmt::Write as _;
 use std::io;
 
-/// With what a record begins.
+/// The first bytes of a record.
 pub(super) const MAGIC: &[u8; 8] = b"RTMFPdc1";
 
-/// Bytes of the longest record; what does not fit is left out.
+/// Bytes of the longest record; nodes that do not fit are left out.
 pub const MAX_RECORD: usize = 60_000;
 
 /// Bytes of messages in a record.
@@ -39,7 +39,7 @@ const MAX_TEXT: usize = 1024;
 ///
 /// # Errors
 ///
-/// None but those of formatting.
+/// Errors of formatting.
 pub fn write_record(packet: &PacketView<'_>, out: &mut Vec<u8>) -> io::Result<()> {
     let begin = out.len();
     out.extend_from_slice(MAGIC);
@@ -66,7 +66,7 @@ pub fn write_record(packet: &PacketView<'_>, out: &mut Vec<u8>) -> io::Result<()
 struct Record<'a> {
     out: &'a mut Vec<u8>,
     end: usize,
-    /// How many bytes there are to point to.
+    /// Number of bytes that nodes may point to.
     available: usize,
 }
 
@@ -88,7 +88,7 @@ enum Leaf<'a> {
 }
 
 impl Record<'_> {
-    /// What is known of the datagram as a whole.
+    /// The nodes about the datagram as a whole.
     fn about(&mut self, packet: &PacketView<'_>) {
         let session = packet.session.map(|(number, _)| number);
         for (key, title, number) in [
