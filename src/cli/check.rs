@@ -1,4 +1,4 @@
-//! `rtmfp fetch --check`: whether a file that is here is the one that the link stands for.
+//! `rtmfp fetch --check`: verification of a local file against a link.
 
 use super::format;
 use super::outcome::TimedOut;
@@ -33,7 +33,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let path = file_of(path, &config.link)?;
     let link = config.link.clone();
-    // What the link alone says is enough for a file that is right.
+    // For a correct file, the link alone is enough.
     let sha256 = match link.integrity.descriptor() {
         Some(descriptor) => {
             let verdict = check(&path, Arc::new(descriptor), signals).await?;
@@ -72,7 +72,7 @@ pub(crate) async fn run(
     report(&path, &verdict, Some(&descriptor))
 }
 
-/// The file that is meant.
+/// The file to check.
 fn file_of(path: Option<&Path>, link: &ShareLink) -> anyhow::Result<PathBuf> {
     let path = path.unwrap_or(Path::new("."));
     if !path.is_dir() {
@@ -90,7 +90,7 @@ async fn ask(config: FetchConfig) -> anyhow::Result<Arc<Descriptor>> {
     Ok(descriptor)
 }
 
-/// Compares file and descriptor, and shows how far it is.
+/// Compares file and descriptor, and shows progress.
 async fn check(
     path: &Path,
     descriptor: Arc<Descriptor>,
@@ -151,7 +151,7 @@ fn list(parts: &[RangeInclusive<u64>]) -> std::io::Result<()> {
     }
 }
 
-/// How the file can be repaired.
+/// Advice on how to repair the file.
 fn advice(bad: u64, chunks: u64) -> &'static str {
     if chunks > 0 && bad.saturating_mul(2) <= chunks {
         "the same command without --check fetches what is bad and keeps the old file beside it"

@@ -1,4 +1,4 @@
-//! Where `fetch` writes to: found out, and made sure of, before anything is fetched.
+//! The destination of `fetch`, determined and checked before anything is fetched.
 
 use super::screen;
 use anyhow::{Context, bail};
@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a pipe may have no reader.
+/// The longest time that a pipe may have no reader.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
-/// How often is looked whether it has one.
+/// Interval at which a pipe is checked for a reader.
 const READER_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Where a fetched file goes.
+/// The destination of a fetched file.
 pub(crate) enum Output {
     /// Into a file.
     File(Destination),
-    /// To something that is written to in order.
+    /// A destination that is written in order.
     Stream(Stream),
 }
 
@@ -49,7 +49,7 @@ impl Stream {
     }
 }
 
-/// Where the file of `link` goes if `path` was asked for. A directory that a slash at the end asks
+/// The destination of the file of `link` for the argument `path`. A directory that a final slash asks
 /// for is made.
 ///
 /// # Errors
@@ -89,7 +89,7 @@ fn into_directory(directory: &Path, link: &ShareLink) -> anyhow::Result<Output> 
     Ok(Output::File(Destination::Directory(PathBuf::from(directory))))
 }
 
-/// The path ends as only that of a directory does.
+/// Whether the path ends like that of a directory.
 fn names_directory(path: &Path) -> bool {
     let ends = |separator: char| path.as_os_str().as_encoded_bytes().ends_with(&[separator as u8]);
     ends('/') || ends(std::path::MAIN_SEPARATOR)

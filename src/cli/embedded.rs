@@ -1,4 +1,4 @@
-//! The rendezvous server that `share` brings along when it is told no other.
+//! The rendezvous server inside `share`, for use without `--via`.
 
 use super::public_address::PublicAddress;
 use super::screen;
@@ -47,8 +47,8 @@ fn with_port(addresses: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
     found
 }
 
-/// Where others reach it, for a link: the public address, and this host's addresses, or, on a host
-/// without network, its loopback address, with a warning if nobody asked for that.
+/// The addresses of the server for a link: the public address, and this host's addresses, or, on a host
+/// without network, its loopback address, with a warning unless it was asked for.
 pub(crate) fn addresses(
     server: &Server,
     public: Option<&PublicAddress>,

@@ -1,4 +1,4 @@
-//! What happens to a share or fetch, as JSON for programs.
+//! Events of a share or fetch, as JSON for programs.
 
 use super::json::JsonLines;
 use super::outcome;
@@ -81,7 +81,7 @@ fn stage(stage: Stage) -> &'static str {
     }
 }
 
-/// Why nothing comes.
+/// The reasons why nothing arrives.
 #[derive(Debug, Serialize)]
 struct Waiting {
     idle: f64,
@@ -168,7 +168,7 @@ impl Reporter {
         });
     }
 
-    /// Reports where a share or fetch stands, if that has changed, once a second, and at once when
+    /// Reports the progress of a share or fetch, if it has changed, once a second, and at once when
     /// another stage has begun.
     pub(crate) fn progress(&self, progress: &Progress) {
         let now = self.clock.now();

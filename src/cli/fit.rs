@@ -1,4 +1,4 @@
-//! Text made to fit a terminal.
+//! Text that fits a terminal.
 
 use rtmfp::vod::session::ChunkMap;
 use terminal_size::{Height, Width, terminal_size_of};
@@ -10,13 +10,13 @@ pub(crate) struct Size {
     pub(crate) rows: usize,
 }
 
-/// What is assumed where there is no terminal to ask.
+/// The size assumed without a terminal.
 const DEFAULT: Size = Size { columns: 80, rows: 24 };
-/// No terminal is narrower or lower than this; what is, says nothing about itself.
+/// The smallest size of a terminal; a smaller report is not a real size.
 const SMALLEST: Size = Size { columns: 20, rows: 3 };
 
 impl Size {
-    /// That of the terminal at standard error.
+    /// The size of the terminal at standard error.
     pub(crate) fn of_screen() -> Self {
         match terminal_size_of(std::io::stderr()) {
             Some((Width(columns), Height(rows))) => Self {

@@ -106,7 +106,7 @@ impl Rate {
         Self { clock: Clock::start(), last: None, sum: 0.0, weight: 0.0 }
     }
 
-    /// Notes the counter's value and tells its growth per second.
+    /// Notes the counter's value and returns its growth per second.
     pub(crate) fn update(&mut self, value: u64) -> f64 {
         self.update_at(self.clock.now(), value)
     }
@@ -164,14 +164,14 @@ mod tests {
     #[test]
     fn a_steady_rate_is_told_at_once_and_an_old_one_fades() {
         let mut rate = Rate::new();
-        let mut told = 0.0;
+        let mut shown = 0.0;
         for tenth in 0..100 {
-            told = rate.update_at(Time::from_micros(tenth * 100_000), tenth * 50);
-            assert!(tenth == 0 || (told - 500.0).abs() < 1.0, "{told}");
+            shown = rate.update_at(Time::from_micros(tenth * 100_000), tenth * 50);
+            assert!(tenth == 0 || (shown - 500.0).abs() < 1.0, "{shown}");
         }
         for tenth in 100..200 {
-            told = rate.update_at(Time::from_micros(tenth * 100_000), 5_000);
+            shown = rate.update_at(Time::from_micros(tenth * 100_000), 5_000);
         }
-        assert!(told < 10.0, "{told}");
+        assert!(shown < 10.0, "{shown}");
     }
 }

@@ -4,7 +4,7 @@ use super::screen;
 use rtmfp::driver::Clock;
 use serde::Serialize;
 
-/// Where such lines go.
+/// The output of the lines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct JsonLines {
     clock: Clock,
@@ -23,7 +23,7 @@ impl JsonLines {
         Self { clock: Clock::start() }
     }
 
-    /// Writes a line. That nobody reads it does not stop what it tells of.
+    /// Writes a line. An output that nobody reads is no error.
     pub(crate) fn emit(&self, event: &impl Serialize) {
         let seconds = (self.clock.now().as_secs_f64() * 1e6).round() / 1e6;
         // What is emitted has no maps with other keys than text, which is what could fail.

@@ -1,4 +1,4 @@
-//! What `tracing` says, on standard error between the lines of the progress.
+//! Log lines on standard error, between the lines of the progress.
 
 use super::screen;
 use std::io::{self, IsTerminal, Write};
@@ -35,7 +35,7 @@ pub(crate) fn time(is_watched: bool) -> String {
     if is_watched { time.to_owned() } else { format!("{time}Z") }
 }
 
-/// Standard error, the progress set aside meanwhile.
+/// Standard error, with the progress hidden while writing.
 struct Lines;
 
 impl Write for Lines {

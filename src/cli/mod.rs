@@ -5,21 +5,21 @@
 //! | `share`, `fetch`, `join`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `fit` | text and bars as wide and high as the terminal |
-//! | `patience`, `situation` | waiting: how long, and why nothing comes |
+//! | `patience`, `situation` | time without progress, and the reasons |
 //! | `outcome` | exit status, errors in words |
 //! | `listen` | addresses as people write them |
-//! | `source` | what `fetch` gets |
+//! | `source` | the argument of `fetch` |
 //! | `via` | the server that `--via` names |
 //! | `json`, `events` | events for programs |
-//! | `log` | what `tracing` says, between the progress |
+//! | `log` | log lines between the progress |
 //! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `check` | `fetch --check` |
-//! | `destination` | where `fetch` writes to |
-//! | `remembered` | what gives a share the same link again |
-//! | `public_address` | where a router forwards to this host |
+//! | `destination` | the destination of `fetch` |
+//! | `remembered` | state that gives a share the same link again |
+//! | `public_address` | the address that a router forwards to this host |
 //! | `key_log` | the secrets of sessions, on demand |
-//! | `output_file` | files that are written, none of which is one that is read |
+//! | `output_file` | output files, none of which is an input |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
 mod check;
@@ -56,7 +56,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long leaving a group may take.
+/// The longest time that leaving a group may take.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// Peer-to-peer files and groups over RTMFP, the protocol of Flash Player.
@@ -95,7 +95,7 @@ enum Verb {
     Wireshark(wireshark::WiresharkVerb),
 }
 
-/// Runs the command and tells how it went.
+/// Runs the command and returns its exit status.
 pub(crate) fn main(cli: Cli) -> ExitCode {
     let is_server = matches!(cli.verb, Verb::Serve(_));
     log::init(cli.verbose, is_server);
@@ -117,7 +117,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(work);
-    // Nobody waits for a thread that may be in a slow read.
+    // A thread in a slow read is not waited for.
     runtime.shutdown_background();
     outcome
 }

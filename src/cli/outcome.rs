@@ -1,4 +1,4 @@
-//! How a command ended: its exit status, and what is wrong in words.
+//! The outcome of a command: its exit status, and its error in words.
 
 use super::screen;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 /// The exit status when the time given by `--timeout` is over.
 const TIMED_OUT: u8 = 3;
 
-/// The time given by `--timeout` was over; with what is known of the reason.
+/// The time given by `--timeout` was over; with the known reasons.
 #[derive(Debug)]
 pub(crate) struct TimedOut(pub(crate) String);
 
@@ -35,7 +35,7 @@ impl fmt::Display for WrongUsage {
 
 impl std::error::Error for WrongUsage {}
 
-/// Says what went wrong, if anything did, and which exit status that is.
+/// Prints the error, if there is one, and returns the exit status.
 pub(crate) fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,7 +56,7 @@ pub(crate) fn status(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Whether whoever read the output has seen enough, as in `rtmfp decode … | head`.
+/// Whether the reader of the output has closed it, as in `rtmfp decode … | head`.
 pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     causes.any(|error| error.kind() == ErrorKind::BrokenPipe)

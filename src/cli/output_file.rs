@@ -1,4 +1,4 @@
-//! Files that are written: never one that is read, by whatever name.
+//! Output files, which are never one of the inputs, by whatever name.
 
 use anyhow::{Context, bail};
 use rtmfp::driver::OutputPlace;
@@ -7,13 +7,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Which file it is, whatever it is called: the same for all paths and links to a file.
+/// The identity of a file: the same for all paths and links to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileId {
     /// Device and inode.
     #[cfg(unix)]
     Inode(u64, u64),
-    /// Of a file that does not exist yet, or where there are no inodes.
+    /// Path of a file that does not exist yet, or where there are no inodes.
     Path(PathBuf),
 }
 
@@ -22,7 +22,7 @@ impl FileId {
     ///
     /// # Errors
     ///
-    /// What the operating system says: its folder does not exist, or may not be looked into.
+    /// Errors of the operating system: the folder does not exist, or may not be read.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         if let OutputPlace::Missing(path) = OutputPlace::locate(path)? {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -116,7 +116,7 @@ impl InUse {
         }
     }
 
-    /// What the file at `path` is used for, if it is.
+    /// The use of the file at `path`, if there is one.
     pub(crate) fn find(&self, path: &Path) -> Option<&str> {
         let id = FileId::of(path).ok()?;
         self.files.iter().find(|(other, _)| *other == id).map(|(_, what)| &what[..])

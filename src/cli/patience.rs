@@ -1,5 +1,5 @@
-//! How long nothing has come, and what is done about it: shown on the screen, explained after a
-//! while, and given up when `--timeout` says so.
+//! The time without progress: it is shown on the screen, explained after a
+//! while, and ends the command after `--timeout`.
 
 use super::screen;
 use rtmfp::driver::Clock;
@@ -7,21 +7,21 @@ use rtmfp::transport::Time;
 use std::pin::pin;
 use std::time::Duration;
 
-/// How long a server may be silent before that is shown. One that is there answers in a fraction of a
+/// Silence of a server before it is shown. A server that runs answers in a fraction of a
 /// second, or after the second hello, 1.5 s later.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// When nothing has come for so long, the situation is explained, and each time that it has become
+/// Time without progress after which the situation is explained, and again each time that it has become
 /// six times as long.
 const FIRST_EXPLANATION: Duration = Duration::from_secs(10);
 const NEXT_EXPLANATION: u32 = 6;
 
-/// How long nothing has come.
+/// The time without progress.
 #[derive(Debug)]
 pub(crate) struct Patience {
     clock: Clock,
     since: Time,
-    /// What there was at that time.
+    /// The amount at that time.
     amount: u64,
     timeout: Option<Duration>,
     explain_after: Duration,
@@ -45,7 +45,7 @@ impl Patience {
         self.explain_after = FIRST_EXPLANATION;
     }
 
-    /// How long nothing has come.
+    /// The time without progress.
     pub(crate) fn idle(&self) -> Duration {
         self.clock.now().since(self.since)
     }
@@ -85,7 +85,7 @@ pub(crate) async fn connecting<T>(servers: &str, attempt: impl Future<Output = T
     attempt.await
 }
 
-/// Waits for so long, or for ever.
+/// Waits for this time, or for ever.
 pub(crate) async fn after(time: Option<Duration>) {
     let never = std::future::pending::<()>();
     match time {

@@ -1,4 +1,4 @@
-//! What is remembered of a share, so that it has the same link when it is started again.
+//! The state of a share, so that it has the same link when it is started again.
 //!
 //! In the user's directory for state (`$XDG_STATE_HOME/rtmfp`, otherwise `~/.local/state/rtmfp`) lie a
 //! secret and a small file for each share, named by a hash of the secret and of what is shared. That
@@ -17,7 +17,7 @@ const SECRET: usize = 32;
 /// Bytes that are read of a share's file; a link is a few hundred long.
 const MAX_FILE: u64 = 64 << 10;
 
-/// What is remembered of one share.
+/// The state of one share.
 #[derive(Debug)]
 pub(crate) struct Remembered {
     /// Locked as long as this lives.
@@ -45,7 +45,7 @@ pub(crate) fn directory() -> anyhow::Result<PathBuf> {
         .with_context(|| format!("neither XDG_STATE_HOME nor {home} is set"))
 }
 
-/// Opens what is remembered of the share that `key` stands for; `is_new` forgets what was. `None` if
+/// Opens the state of the share that `key` stands for; `is_new` discards earlier state. `None` if
 /// another process shares the same.
 ///
 /// # Errors
@@ -77,7 +77,7 @@ pub(crate) fn open(
         Ok(()) | Err(TryLockError::Error(_)) => {}
     }
     let mut text = String::new();
-    // What cannot be read is as good as nothing.
+    // An unreadable file counts as empty.
     let _ = (&file).take(MAX_FILE).read_to_string(&mut text);
     let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
     let mut salt = value("salt ").and_then(|salt| salt.parse().ok()).unwrap_or(Digest256([0; 32]));
@@ -91,7 +91,7 @@ pub(crate) fn open(
 }
 
 impl Remembered {
-    /// What identity and group follow from.
+    /// The seed of identity and group.
     pub(crate) fn seed(&self) -> &Seed {
         &self.seed
     }

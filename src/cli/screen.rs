@@ -12,10 +12,10 @@ use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// How often a terminal is redrawn.
+/// Interval at which a terminal is redrawn.
 pub(crate) const REDRAW: Duration = Duration::from_millis(200);
 
-/// When nothing has come for so long, that is shown. Shorter pauses are usual.
+/// Time without progress after which it is shown. Shorter pauses are usual.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
 /// The longest silence elsewhere while something changes.
@@ -24,20 +24,20 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 static BARS: LazyLock<MultiProgress> =
     LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
-/// Whether progress is drawn instead of told line by line.
+/// Whether progress is drawn instead of printed line by line.
 pub(crate) fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Does something with standard error, the progress set aside meanwhile.
+/// Runs something that writes to standard error, with the progress hidden meanwhile.
 pub(crate) fn aside<R>(write: impl FnOnce() -> R) -> R {
     BARS.suspend(write)
 }
 
-/// A line for the person, on standard error.
+/// Prints a line on standard error.
 pub(crate) fn line(text: &str) {
     aside(|| {
-        // Nobody can be told that nobody can be told.
+        // An error of standard error cannot be reported anywhere.
         let _ = writeln!(std::io::stderr(), "{text}");
     });
 }
@@ -51,12 +51,12 @@ fn return_cursor() {
     let _ = err.write_all(b"\r").and_then(|()| err.flush());
 }
 
-/// What went wrong.
+/// Prints an error.
 pub(crate) fn error(text: &str) {
     line(&format!("error: {text}"));
 }
 
-/// A line of a result, on standard output.
+/// Prints a line of a result on standard output.
 pub(crate) fn result(text: &str) -> std::io::Result<()> {
     aside(|| {
         let mut out = std::io::stdout().lock();
@@ -68,8 +68,8 @@ pub(crate) fn result(text: &str) -> std::io::Result<()> {
 pub(crate) struct Live {
     bar: ProgressBar,
     clock: Clock,
-    /// When the last line was written, and at which tenth of the whole.
-    told: Option<(Time, u64)>,
+    /// Time of the last line, and the tenth of the whole that it reported.
+    printed: Option<(Time, u64)>,
     last_line: String,
 }
 
@@ -81,7 +81,7 @@ impl Live {
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
-        Self { bar, clock: Clock::start(), told: None, last_line: String::new() }
+        Self { bar, clock: Clock::start(), printed: None, last_line: String::new() }
     }
 
     /// Shows `text` on a terminal, as much of it as there is room for.
@@ -101,10 +101,10 @@ impl Live {
         }
         let (now, tenth) = (self.clock.now(), (fraction * 10.0) as u64);
         let is_due = self
-            .told
+            .printed
             .is_none_or(|(then, before)| tenth > before || now.since(then) >= PLAIN_INTERVAL);
         if is_due {
-            self.told = Some((now, tenth));
+            self.printed = Some((now, tenth));
             line(&text);
             self.last_line = text;
         }
@@ -168,7 +168,7 @@ impl Picture {
             Stage::Finishing => "finishing".into(),
             Stage::Complete => format!("complete, {}", self.sharing(progress)),
             Stage::Chunks => chunks(progress, down, idle),
-            // The end is told by whoever waits for it.
+            // The end is reported by the caller.
             _ => String::new(),
         }
     }
@@ -200,8 +200,8 @@ fn chunks(progress: &Progress, down: f64, idle: Duration) -> String {
     )
 }
 
-/// How long `left` bytes take at the rate `down`, in bytes a second. Nobody can know while nothing
-/// comes.
+/// The time for `left` bytes at the rate `down`, in bytes a second. It is unknown while nothing
+/// arrives.
 fn time_left(left: u64, down: f64, idle: Duration) -> Option<Duration> {
     let is_known = left > 0 && down >= 1.0 && idle < SILENCE;
     is_known.then(|| Duration::from_secs_f64(left as f64 / down))

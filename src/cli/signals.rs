@@ -1,6 +1,6 @@
-//! What asks a process to end.
+//! Requests to end the process.
 
-/// Ctrl-C and the request to terminate, from when this is made.
+/// Ctrl-C and the request to terminate, from the creation of this value on.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,

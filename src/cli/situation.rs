@@ -1,14 +1,14 @@
-//! Why nothing comes, in words: who was asked, who was met, and which step failed.
+//! The reasons why nothing arrives, in words: members asked, members met, and the step that failed.
 
 use super::format;
 use rtmfp::crypto::Fingerprint;
 use rtmfp::node::Search;
 use rtmfp::transport::OpenError;
 
-/// Members that could not be reached which are named; of more only the number is given.
+/// Unreachable members that are named; of others only the number is given.
 const NAMED: usize = 3;
 
-/// How the search for members stands.
+/// The state of the search for members.
 pub(crate) struct Situation {
     pub(crate) search: Search,
     /// The member that the link names, and whether it has been met.

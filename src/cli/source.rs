@@ -1,4 +1,4 @@
-//! What `fetch` gets: a link, or a group in which a Flash application shares a file.
+//! The source of `fetch`: a link, or a group in which a Flash application shares a file.
 
 use super::outcome::WrongUsage;
 use super::via;

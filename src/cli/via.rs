@@ -23,7 +23,7 @@ pub(crate) fn server_of(uri: &Uri) -> anyhow::Result<(ServerAddress, String)> {
     let unusable = || format!("--via {uri} does not name a server; write rtmfp://host/app");
     let (host, port) = uri.server().with_context(unusable)?;
     let host = host.to_string();
-    // What a link would say of it is not what is wrong here.
+    // The error of a link would not fit here.
     let server = ServerAddress::new(host.trim_matches(['[', ']']), port).ok();
     Ok((server.with_context(unusable)?, uri.app().to_owned()))
 }

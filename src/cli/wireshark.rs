@@ -49,7 +49,7 @@ Example:
   rtmfp wireshark uninstall")]
     Uninstall,
 
-    /// What Wireshark calls
+    /// The program that Wireshark calls
     #[command(hide = true)]
     Extcap(ExtcapArgs),
 }
@@ -128,7 +128,7 @@ fn uninstall() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where Wireshark looks for what belongs to one person.
+/// Wireshark's directory for personal files.
 fn personal_folder() -> anyhow::Result<PathBuf> {
     let (variable, below) = match cfg!(windows) {
         true => ("APPDATA", "Wireshark"),
@@ -180,7 +180,7 @@ async fn extcap(args: ExtcapArgs) -> anyhow::Result<()> {
     decode::run(DecodeArgs::decrypting(file, args.keys, fifo, args.follow)).await
 }
 
-/// What Wireshark asks the person for.
+/// The options that Wireshark asks the user for.
 const CONFIG: &str = "\
 arg {number=0}{call=--capture-file}{display=Capture file}{type=fileselect}{required=true}\
 {mustexist=true}{tooltip=A pcap or pcapng file with RTMFP}

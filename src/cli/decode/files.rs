@@ -1,4 +1,4 @@
-//! The directory that what was carried is written to.
+//! The directory to which streams, objects and posts are written.
 
 use crate::cli::output_file::InUse;
 use anyhow::Context;
@@ -13,7 +13,7 @@ const MAX_OPEN: usize = 32;
 
 pub(super) struct Directory {
     path: PathBuf,
-    /// The file that was used last stands last.
+    /// The most recently used file is last.
     open: Vec<(String, File)>,
     /// Names of files that this run made.
     made: HashSet<String>,
@@ -43,7 +43,7 @@ impl Directory {
                     return Err(io::Error::other(why));
                 }
                 let mut options = OpenOptions::new();
-                // What an earlier run left is not added to.
+                // Files of an earlier run are not appended to.
                 match self.made.insert(name.to_owned()) {
                     true => options.write(true).create(true).truncate(true),
                     false => options.append(true),

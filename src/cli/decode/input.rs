@@ -1,4 +1,4 @@
-//! Where captures come from: files, standard input, files that grow.
+//! Sources of captures: files, standard input, files that grow.
 
 use crate::cli::decode::print_note;
 use anyhow::{Context, bail};
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Files from this length on get a progress bar, in bytes.
 const LARGE: u64 = 64 << 20;
 
-/// How often a file that grows is looked at.
+/// Interval at which a growing file is read.
 const POLL: Duration = Duration::from_millis(200);
 
 /// Bytes of a file by which its format is recognised: all that is read of a compressed one until its
@@ -70,7 +70,7 @@ const COMPRESSED: [(&[u8], &str); 3] = [
     (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: zstd -dc FILE | rtmfp decode -"),
 ];
 
-/// What a file may be that is no capture.
+/// A guess at the format of a file that is no capture.
 fn what_else(head: &[u8]) -> &'static str {
     let is_key_log = head.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"DH_SECRET "));
     if is_key_log {
@@ -89,7 +89,7 @@ pub(super) struct Input {
     name: String,
     reader: Box<dyn Read + Send>,
     progress: Option<ProgressBar>,
-    /// Set if the end of the file is not the end.
+    /// Set if the file may grow.
     follow: Option<Arc<AtomicBool>>,
     is_live: bool,
 }
@@ -126,7 +126,7 @@ impl Input {
         self.progress.clone()
     }
 
-    /// Whether somebody may be waiting for the next packet.
+    /// Whether a person may be waiting for the next packet.
     pub(super) fn is_live(&self) -> bool {
         self.is_live
     }
@@ -153,7 +153,7 @@ impl Read for Input {
             if read > 0 || stop.load(Ordering::Relaxed) {
                 return Ok(read);
             }
-            // Nobody sends: this waits.
+            // Without a sender this blocks.
             let (_sender, nothing) = mpsc::channel::<()>();
             let _ = nothing.recv_timeout(POLL);
         }

@@ -14,7 +14,7 @@ pub(super) struct Keys {
 
 struct KeyFile {
     path: PathBuf,
-    /// At the end of what was read; `None` while there is no such file.
+    /// Positioned after the last line read; `None` while there is no such file.
     file: Option<File>,
     len: u64,
 }
@@ -49,7 +49,7 @@ impl Keys {
         Ok((Self { files }, log))
     }
 
-    /// Reads what was appended since.
+    /// Reads appended lines.
     pub(super) fn read_on(&mut self, log: &mut KeyLog) -> anyhow::Result<()> {
         for file in &mut self.files {
             if file.has_grown() {
@@ -66,10 +66,10 @@ impl KeyFile {
         Ok(())
     }
 
-    /// How many secrets were read.
+    /// Reads new lines, and returns the number of secrets.
     fn read(&mut self, log: &mut KeyLog) -> anyhow::Result<usize> {
         let Some(file) = &self.file else { return Ok(0) };
-        // Before it is read: what comes meanwhile is found the next time.
+        // Before reading: lines appended meanwhile are found the next time.
         self.len = file.metadata().map_or(0, |metadata| metadata.len());
         match log.read(file) {
             Err(_) if is_capture(&self.path) => {

@@ -97,7 +97,7 @@ impl DecodeArgs {
     }
 }
 
-/// What is printed.
+/// Selection of the output.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Form {
     /// Print each packet as a tree, with byte offsets
@@ -134,7 +134,7 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// Whether packets are printed, rather than what they add up to.
+    /// Whether packets are printed, rather than summaries.
     fn is_of_packets(&self, writes_files: bool) -> bool {
         !(self.has_reports() || writes_files)
     }
@@ -172,7 +172,7 @@ pub(crate) async fn run(args: DecodeArgs) -> anyhow::Result<()> {
         outcome = &mut work => return outcome?,
         () = signals.recv() => stop.store(true, Ordering::Relaxed),
     }
-    // What was read so far is still reported, unless that is not waited for.
+    // A summary is still printed, unless another signal cancels it.
     tokio::select! {
         outcome = work => outcome?,
         () = signals.recv() => Ok(()),
@@ -181,7 +181,7 @@ pub(crate) async fn run(args: DecodeArgs) -> anyhow::Result<()> {
 
 fn decode(args: DecodeArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     match decode_files(args, stop) {
-        // Whoever reads our output has seen enough.
+        // The reader of the output has closed it.
         Err(error) if is_broken_pipe(&error) => Ok(()),
         outcome => outcome,
     }
@@ -230,7 +230,7 @@ fn key_logs(given: Vec<PathBuf>) -> Vec<PathBuf> {
     given.into_iter().chain(default.map(PathBuf::from)).collect()
 }
 
-/// What is read, and so must not be written.
+/// The input files, which must not be overwritten.
 fn in_use(captures: &[PathBuf], key_logs: &[PathBuf]) -> InUse {
     let mut in_use = InUse::default();
     for capture in captures {

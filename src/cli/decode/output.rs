@@ -1,4 +1,4 @@
-//! What is printed.
+//! The output of `decode`.
 
 use super::files::Directory;
 use super::{Form, print_note};
@@ -17,18 +17,18 @@ use std::path::{Path, PathBuf};
 /// Bytes of output that are written at a time.
 const BUFFER: usize = 256 << 10;
 
-/// Reasons for which frames are not read that are noted.
+/// Reasons for unread frames that are listed; further ones are left out.
 const MAX_REASONS: usize = 6;
 
-/// Sessions about which is said that they cannot be decrypted.
+/// Sessions whose missing secret is noted; further ones are not.
 const MAX_SESSION_NOTES: usize = 20;
 
 const CANNOT_WRITE_DECRYPTED: &str = "cannot write the decrypted capture";
 
-/// The files that are written.
+/// The output files.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Files {
-    /// The directory for what was carried.
+    /// The directory for streams, objects and posts.
     pub(super) extract: Option<PathBuf>,
     /// The decrypted capture.
     pub(super) decrypted: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub(super) struct Files {
 
 pub(super) struct Output {
     form: Form,
-    /// Those that are still to be opened.
+    /// Outputs that are still to be opened.
     files: Files,
     in_use: InUse,
     /// Whether there is a key log that a session's secret can be missing from.
@@ -121,7 +121,7 @@ impl Output {
         Ok(())
     }
 
-    /// Whether every packet shall be seen at once.
+    /// Whether every packet is flushed at once.
     pub(super) fn flush_often(&mut self, flushes_often: bool) {
         self.flushes_often = flushes_often;
     }
@@ -174,12 +174,12 @@ impl Output {
         Ok(())
     }
 
-    /// Something to say at the end.
+    /// Notes for the end.
     pub(super) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// What was passed over in a file.
+    /// Notes the skipped parts of a file.
     pub(super) fn count(&mut self, name: &str, capture: &Capture) {
         let (counts, frames) = (capture.counts(), capture.frames());
         self.stats.frames.merge(frames);
@@ -269,7 +269,7 @@ impl Output {
         Ok(())
     }
 
-    /// Says once of each session that cannot be decrypted that it is so.
+    /// Notes each session that cannot be decrypted, once.
     fn session_notes(&mut self, analyzer: &Analyzer) {
         let unreadable = analyzer.sessions().iter().filter(|(_, session)| !session.has_secret);
         let (mut left_out, mut is_first) = (0, true);
@@ -297,7 +297,7 @@ impl Output {
     }
 }
 
-/// How many frames were not read, and why.
+/// The number of unread frames, and the reasons.
 fn unread_frames(frames: &Frames) -> Option<String> {
     if frames.unread == 0 {
         return None;

@@ -1,4 +1,4 @@
-//! What happens at the server, as lines for people or as JSON.
+//! Events of the server, as lines for people or as JSON.
 
 use super::screen::Url;
 use crate::cli::format;
@@ -124,7 +124,7 @@ impl Event {
         })
     }
 
-    /// A line for people, if the event is one that they want to see. Peers are named by the
+    /// A line for people, if the event is of interest to them. Peers are named by the
     /// beginning of their IDs.
     pub(super) fn line(&self) -> Option<String> {
         let short = |id: &str| id.chars().take(8).collect::<String>();
@@ -142,7 +142,7 @@ impl Event {
     }
 }
 
-/// A client's text, harmless and not too long.
+/// A client's text, with control characters escaped and cut to a length.
 fn shortened(text: &str) -> String {
     let harmless = format::printable(text);
     let mut shown: String = harmless.chars().take(MAX_SHOWN).collect();

@@ -2,8 +2,8 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `screen` | what it says when it begins |
-//! | `events` | what happens, as lines for people or as JSON |
+//! | `screen` | the text at the start |
+//! | `events` | events, as lines for people or as JSON |
 
 mod events;
 mod screen;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tracing::Level;
 
-/// How long clients have to confirm that the server stops. Whoever is there does so in one round trip;
+/// Time for clients to confirm that the server stops. A client that runs does so in one round trip;
 /// the port must be free soon for the next server.
 const GRACE: Duration = Duration::from_millis(1500);
 
@@ -148,7 +148,7 @@ impl Out {
         }
     }
 
-    /// Writes to standard output. That nobody reads it is no reason to stop serving.
+    /// Writes to standard output. The server goes on if nobody reads it.
     fn print(&self, text: &str) {
         if self.json.is_none() {
             let mut out = std::io::stdout().lock();

@@ -1,4 +1,4 @@
-//! What a server says of itself when it begins: what a developer can paste from.
+//! The text that a server prints at its start, for a developer to paste from.
 
 use crate::cli::public_address::PublicAddress;
 use rtmfp::flash::uri::DEFAULT_PORT;
@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 /// A URL that clients connect to.
 pub(super) struct Url {
     pub(super) text: String,
-    /// Nobody else can use it.
+    /// Usable on this host only.
     is_local: bool,
 }
 
-/// What clients connect to, the best first.
+/// The URLs that clients connect to, the best first.
 pub(super) fn urls(server: &Server, public: Option<&PublicAddress>) -> anyhow::Result<Vec<Url>> {
     let mut urls = Vec::new();
     if let Some(public) = public {
@@ -33,7 +33,7 @@ pub(super) fn urls(server: &Server, public: Option<&PublicAddress>) -> anyhow::R
     Ok(urls)
 }
 
-/// How to use this server. Writing to a `String` cannot fail.
+/// Instructions for using this server. Writing to a `String` cannot fail.
 pub(super) fn greeting(server: &Server, urls: &[Url]) -> String {
     let local = server.local_addresses();
     let listening: Vec<_> = local.iter().map(ToString::to_string).collect();
@@ -50,7 +50,7 @@ pub(super) fn greeting(server: &Server, urls: &[Url]) -> String {
     text + &example(urls.first().map_or("rtmfp://HOST/", |url| &url.text))
 }
 
-/// What to paste, with this URL.
+/// The text to paste, with this URL.
 fn example(url: &str) -> String {
     format!(
         r#"Any application name works: it is what follows the slash.
