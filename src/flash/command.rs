@@ -23,7 +23,7 @@ pub const MAX_ARGS: usize = 256;
 pub struct Command {
     /// The method.
     pub name: Arc<str>,
-    /// What the answer will refer to; 0 if none is wanted.
+    /// The number that the answer refers to; 0 if none is wanted.
     pub transaction: f64,
     /// The command object of `connect` and the properties in its result; else null.
     pub object: Value,
@@ -58,7 +58,7 @@ impl ObjectEncoding {
         }
     }
 
-    /// How messages of a connection with this encoding are framed.
+    /// The framing of messages of a connection with this encoding.
     pub const fn format(self) -> Format {
         match self {
             Self::Amf0 => Format::Plain,
@@ -78,7 +78,7 @@ impl Command {
         self.transaction.is_finite() && self.transaction != 0.0
     }
 
-    /// Reads the values of a command message, of either [`Format`].
+    /// Parses the values of a command message, of either [`Format`].
     ///
     /// A missing command object is read as null.
     ///

@@ -1,4 +1,4 @@
-//! What can go wrong in the Flash layer.
+//! Errors of the Flash layer.
 
 use thiserror::Error;
 

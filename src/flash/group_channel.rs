@@ -47,7 +47,7 @@ impl fmt::Debug for GroupId {
     }
 }
 
-/// How a join message names the group.
+/// The name of the group in a join message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinKey {
     /// Option 0x10: the canonical text (Flash Player 10.3 and older, version 1 groups).
@@ -74,14 +74,14 @@ pub enum ServerMessage {
     Join(JoinKey),
     /// `0B`, server to member: connect to this member now.
     Connect(Fingerprint),
-    /// `1B`, server to member: this is a member; connect if you need it.
+    /// `1B`, server to member: this is a member; connect if it is needed.
     Hint(Fingerprint),
     /// Any other type. The player ignores it.
     Other(Bytes),
 }
 
 impl ServerMessage {
-    /// Reads a message. Unknown options of a join are ignored.
+    /// Parses a message. Unknown options of a join are ignored.
     pub fn parse(message: &Bytes) -> Result<Self, WireError> {
         let (&kind, body) =
             message.split_first().ok_or(WireError::new("server.type", 0, Reason::Truncated))?;

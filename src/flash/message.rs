@@ -33,7 +33,7 @@ pub struct Message {
     pub body: Body,
 }
 
-/// How a message with AMF values is framed.
+/// The framing of a message with AMF values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Types 0x14 and 0x12: the values follow.
@@ -61,7 +61,7 @@ pub enum Body {
     Other {
         /// The message type.
         kind: u8,
-        /// What follows the timestamp.
+        /// The bytes after the timestamp.
         payload: Bytes,
     },
 }
@@ -80,7 +80,7 @@ impl Message {
         Self { timestamp, body }
     }
 
-    /// Reads the message that a flow delivered.
+    /// Parses the message that a flow delivered.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Message {
     }
 }
 
-/// What follows the format selector of an extended message.
+/// The bytes after the format selector of an extended message.
 fn selected(kind: u8, payload: &Bytes) -> Result<Bytes, FlashError> {
     match payload.first() {
         Some(&SELECTOR) => Ok(payload.slice(1..)),

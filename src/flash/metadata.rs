@@ -1,4 +1,4 @@
-//! What a flow is for: its user metadata (RFC 7425 §5.1.1, `protocol-notes/netgroup-membership.md`).
+//! The kind of a flow: its user metadata (RFC 7425 §5.1.1, `protocol-notes/netgroup-membership.md`).
 
 use bytes::Bytes;
 
@@ -23,7 +23,7 @@ pub enum FlowKind {
     },
     /// A group's flow between a client and its server (`GC`).
     GroupServer,
-    /// One of a group's flows between two members (`GR` and a byte that says which).
+    /// One of a group's flows between two members (`GR` and a byte for its kind).
     GroupPeer(u8),
 }
 
@@ -36,7 +36,7 @@ impl FlowKind {
     /// The kind of a flow with this metadata; none if a receiver should reject the flow: unknown
     /// signature, or an RTMP flow without a stream ID or with one above [`MAX_STREAM_ID`].
     ///
-    /// Reserved flags and what follows the stream ID are ignored.
+    /// Reserved flags and bytes after the stream ID are ignored.
     pub fn parse(metadata: &[u8]) -> Option<Self> {
         match *metadata {
             [b'T', b'C', flags, ref rest @ ..] if flags & STREAM_ID_PRESENT != 0 => {

@@ -1,4 +1,4 @@
-//! The addresses that a client tells its server with `setPeerInfo` (RFC 7425 §5.3.3).
+//! The addresses that a client reports to its server with `setPeerInfo` (RFC 7425 §5.3.3).
 
 use std::net::SocketAddr;
 

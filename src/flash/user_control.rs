@@ -19,22 +19,22 @@ const SET_KEEPALIVE: u16 = 0x29;
 pub enum UserControl {
     /// A stream begins (0): its ID.
     StreamBegin(u32),
-    /// How much a player buffers (3).
+    /// The buffer length of a player (3).
     SetBufferLength {
         /// The stream ID.
         stream: u32,
         /// Milliseconds.
         millis: u32,
     },
-    /// To be answered with a [`PingResponse`](Self::PingResponse) of the same value (6).
+    /// A request for a [`PingResponse`](Self::PingResponse) of the same value (6).
     PingRequest(u32),
     /// The value of the request (7).
     PingResponse(u32),
     /// A barrier across flows (0x22, RFC 7425 §5.2).
     FlowSync {
-        /// Which barrier.
+        /// ID of the barrier.
         id: u32,
-        /// How many flows carry it.
+        /// Number of flows that carry it.
         count: u32,
     },
     /// The server's advice for keepalive periods (0x29, RFC 7425 §5.3.4).
@@ -43,12 +43,12 @@ pub enum UserControl {
     Other {
         /// The event type.
         event: u16,
-        /// What follows it.
+        /// The bytes after it.
         data: Bytes,
     },
 }
 
-/// How long a session may be silent before a client sends a keepalive (RFC 7425 §5.3.4).
+/// Silence of a session before a client sends a keepalive (RFC 7425 §5.3.4).
 ///
 /// Whole milliseconds up to `u32::MAX` are on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ impl Keepalive {
 }
 
 impl UserControl {
-    /// Reads the payload of a User Control message. What follows a known event's fields is ignored.
+    /// Parses the payload of a User Control message. Bytes after a known event's fields are ignored.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a client asks with `connect`, and the answers (RFC 7425 §5.3.1 and §5.3.2).
+//! The `connect` of a client, and the answers (RFC 7425 §5.3.1 and §5.3.2).
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::ServerConfig;
 use crate::amf::{Object, Value};
 use crate::flash::{Command, ObjectEncoding, Uri};
 
-/// What Flash Player looks at in the answer, so that an application cannot put others there.
+/// Members of the answer that Flash Player reads; an application cannot replace them.
 const OWN_MEMBERS: [&str; 4] = ["code", "level", "description", "objectEncoding"];
 
 /// A client's `connect`.
@@ -18,9 +18,9 @@ pub struct ConnectRequest {
     pub tc_url: Option<Arc<str>>,
     /// The client's name and version, such as `WIN 10,3,183,48`.
     pub flash_version: Option<Arc<str>>,
-    /// Where the client's program came from.
+    /// The URL of the client's program.
     pub swf_url: Option<Arc<str>>,
-    /// The page around the client's program.
+    /// The URL of the page around the client's program.
     pub page_url: Option<Arc<str>>,
     /// The encoding that the client asks for and will get.
     pub encoding: ObjectEncoding,
@@ -37,7 +37,7 @@ pub struct Rejection {
     pub code: String,
     /// The reason in words.
     pub description: String,
-    /// What the client's program gets beyond that.
+    /// Further information for the client's program.
     pub application: Option<Value>,
 }
 

@@ -1,7 +1,7 @@
 //! The streams of a client that has asked for some.
 //!
-//! A server for rendezvous relays no media. It makes streams, because clients count on it, and says
-//! no to `play` and `publish` in the way that they understand.
+//! A rendezvous server relays no media. It creates streams, because clients count on it, and refuses
+//! `play` and `publish` in the way that they understand.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ impl Streams {
         self.open.remove(&stream);
     }
 
-    /// Nothing goes on in the stream any more, until the next command.
+    /// Ends playing and publishing in the stream, until the next command.
     pub(super) fn stop(&mut self, control: &mut Control, stream: u32) {
         if let Some(token) = self.open.get_mut(&stream).and_then(Option::take) {
             control.push(FlowAction::Finish { token });
