@@ -1,8 +1,8 @@
-//! The addresses that a client reports, and who receives them.
+//! The addresses that a client reports, and their distribution.
 //!
-//! The address that a client's packets come from is certain. What it reports beside (`setPeerInfo`)
-//! is what other clients need who are in the same network or speak the other version of IP, but it
-//! may as well be somebody else's, and everybody who receives it sends a hello there. So it must
+//! The source address of a client's packets is certain. The addresses that it reports (`setPeerInfo`)
+//! are needed by clients that are in the same network or speak the other version of IP, but they
+//! may belong to a third party, and every client that receives one sends a hello there. So they must
 //! fit the address that is certain, and the client pays for each time with the bytes that it has
 //! sent to the server.
 
@@ -11,9 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Reported addresses in one introduction.
 const MAX_HANDED_OUT: usize = 3;
-/// Addresses of one client that may be anybody's; further ones are not taken.
+/// Addresses of one client that may be a third party's; further ones are not taken.
 const MAX_FOREIGN: usize = 2;
-/// What handing one address out costs: a hello of the asking peer, in bytes.
+/// The cost of handing one address out: a hello of the asking peer, in bytes.
 const HELLO: u64 = 72;
 /// Bytes of hellos that a client may cause for each byte that it has sent.
 const FACTOR: u64 = 2;
@@ -22,7 +22,7 @@ const OPENING: u64 = 256;
 /// An address that hardly helps is handed out only if this much is left, in bytes of hellos.
 const RESERVE: u64 = 1024;
 
-/// What kind of address it is.
+/// The kind of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Loopback,
@@ -31,7 +31,7 @@ enum Class {
     /// RFC 1918, RFC 4193, RFC 6598.
     Private,
     Public,
-    /// Nobody is there.
+    /// An address that nobody can have.
     Unusable,
 }
 
@@ -58,7 +58,7 @@ impl Class {
     }
 }
 
-/// How much an address may help a certain asker.
+/// The use of an address for a certain asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Help {
     /// In the same network, or the only one for the asker's version of IP.
@@ -122,7 +122,7 @@ fn same_site(a: IpAddr, b: IpAddr) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Reported {
     addresses: Vec<SocketAddr>,
-    /// Where the next introduction begins, so that each address has its turn.
+    /// Index at which the next introduction begins, so that each address has its turn.
     turn: usize,
     /// Bytes of hellos that handing out has cost so far.
     spent: u64,

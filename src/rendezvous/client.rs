@@ -185,7 +185,7 @@ impl Rendezvous {
     }
 
     /// Tells a member of others, each in a message of its own.
-    pub(super) fn tell_members(
+    pub(super) fn send_members(
         &mut self,
         now: Time,
         session: SessionId,

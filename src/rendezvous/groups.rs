@@ -1,12 +1,12 @@
-//! Who is a member of what.
+//! The members of groups.
 
 use crate::flash::group_channel::GroupId;
 use crate::transport::SessionId;
 use rand_core::Rng;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Members that are looked at for one choice among the newest, and as many again all over the group;
-/// of a larger group the others are passed over this time.
+/// Members that are examined for one choice among the newest, and as many again all over the group;
+/// of a larger group the others are skipped this time.
 const MAX_LOOKS: usize = 128;
 
 /// The members of every group, in the order of their joining.
@@ -60,7 +60,7 @@ impl Groups {
     }
 
     /// Up to `count` members that `fit`: half of them the newest, the others from all over the
-    /// group. In a group of more than [`MAX_LOOKS`] members some that fit may be passed over.
+    /// group. In a group of more than [`MAX_LOOKS`] members some that fit may be skipped.
     pub(super) fn choose(
         &self,
         group: GroupId,

@@ -1,8 +1,8 @@
-//! Introductions (RFC 7016 §3.5.1.4, §3.5.1.5), and how many of them there may be.
+//! Introductions (RFC 7016 §3.5.1.4, §3.5.1.5) and their limits.
 //!
-//! Somebody asks for a client. It receives the client's addresses, and its hello is forwarded to the
-//! client, so that each opens its NAT for the other. The hello's source may be forged: what the
-//! asker receives and the answer of the client are together at most three times as long as the
+//! An asker sends a hello for a client. It receives the client's addresses, and its hello is forwarded
+//! to the client, so that each opens its NAT for the other. The hello's source may be forged: the
+//! bytes to the asker and the answer of the client are together at most three times as long as the
 //! hello. A client of the server may go beyond that for a while, since a player's hello is short
 //! and its answer long. A client gets no more forwarded hellos than it can bear, and from one host
 //! only a part of them; beyond that the asker still receives the addresses.
@@ -14,15 +14,15 @@ use crate::wire::{Address, Origin};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// Askers and clients of which is counted what they cause; further ones share one count.
+/// Askers and clients whose traffic is counted; further ones share one count.
 const MAX_COUNTED: usize = 65_536;
-/// What an asker is sent, by the server and by whom it asks for, is at most this many times as long
-/// as its hello.
+/// The bytes sent to an asker, by the server and by the client that it asks for, are at most this
+/// many times the bytes of its hello.
 const FACTOR: usize = 3;
 /// Bytes of the longest common cookie.
 const COOKIE: usize = 64;
 
-/// How many introductions there may be.
+/// Limits of introductions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntroductionLimits {
     /// Hellos from one IP address; further ones are ignored.
@@ -31,7 +31,7 @@ pub struct IntroductionLimits {
     pub from_address: Rate,
     /// Hellos that are forwarded to one client. Further ones are only answered.
     pub to_client: Rate,
-    /// Of those, from one IP address.
+    /// Hellos that are forwarded to one client from one IP address.
     pub from_host_to_client: Rate,
     /// Bytes that a client at one address and port may be sent beyond three times what it has sent,
     /// by answers to forwarded hellos. Others may not.
@@ -50,7 +50,7 @@ impl Default for IntroductionLimits {
     }
 }
 
-/// What has been asked for lately.
+/// The recent introductions.
 #[derive(Debug)]
 pub(super) struct Budgets {
     from_host: Buckets<IpAddr>,
@@ -84,7 +84,7 @@ impl Budgets {
     }
 }
 
-/// Where the clients are now, each address with the number of its sessions.
+/// The current addresses of the clients, each with the number of its sessions.
 #[derive(Debug, Default)]
 pub(super) struct Places(HashMap<SocketAddr, usize>);
 
@@ -103,7 +103,7 @@ impl Places {
     }
 }
 
-/// How long the answer to a hello with such a tag is, by an end with such a certificate: a startup
+/// The length of the answer to a hello with such a tag, by an end with such a certificate: a startup
 /// packet in blocks of 16 bytes behind the session ID.
 const fn answer_len(tag: usize, certificate: usize) -> usize {
     let chunk = 3 + 1 + tag + 1 + COOKIE + certificate;
@@ -123,11 +123,11 @@ impl Rendezvous {
             return;
         };
         self.note_hello(now, from, session);
-        let Some(told) = self.tell_addresses(session, introduction) else { return };
+        let Some(sent) = self.send_addresses(session, introduction) else { return };
         let Some(info) = self.endpoint.session(session) else { return };
         self.stats.introductions += 1;
         let answer = answer_len(introduction.tag.len(), info.certificate().as_bytes().len());
-        let beyond = (told + answer).saturating_sub(FACTOR * introduction.received);
+        let beyond = (sent + answer).saturating_sub(FACTOR * introduction.received);
         let may_be_forged = beyond > 0 && !self.places.0.contains_key(&from);
         if !may_be_forged && self.budgets.forward(now, from, session, beyond) {
             self.endpoint.forward_hello(now, session, introduction);
@@ -138,8 +138,8 @@ impl Rendezvous {
         self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });
     }
 
-    /// Sends the addresses of the client of `session` to the asker and returns how many bytes that took.
-    fn tell_addresses(&mut self, session: SessionId, introduction: &Introduction) -> Option<usize> {
+    /// Sends the addresses of the client of `session` to the asker, and returns their bytes.
+    fn send_addresses(&mut self, session: SessionId, introduction: &Introduction) -> Option<usize> {
         let client = self.clients.get_mut(&session)?;
         let info = self.endpoint.session(session)?;
         let observed = info.path().remote;

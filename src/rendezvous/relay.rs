@@ -1,8 +1,8 @@
 //! Short messages from one client to another: `nc.call("relay", null, peerID, …)` of one becomes
 //! `onRelay(peerID, …)` of the other (`protocol-notes/flash-profile.md`, subject "relay").
 //!
-//! Applications find each other with it before they are connected, so it is little that is relayed:
-//! what is too long, too much, or for somebody who does not take it, is refused.
+//! Applications find each other with it before they are connected, so little is relayed:
+//! calls that are too long, too many, or for a client that does not take them, are refused.
 
 use super::Rendezvous;
 use super::client::Owner;
@@ -15,10 +15,10 @@ use crate::transport::{Rate, SessionId, Time};
 /// The method of the server, and that of the far client.
 pub(super) const METHOD: &str = "relay";
 const FAR_METHOD: &str = "onRelay";
-/// Clients of which is counted what they relay; further ones share one count.
+/// Clients whose calls are counted; further ones share one count.
 const MAX_COUNTED: usize = 65_536;
 
-/// How much clients may send to each other by `relay`; beyond that, calls fail.
+/// Limits of `relay`; beyond these, calls fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelayLimits {
     /// Bytes of AMF of one call, the peer ID included.
@@ -42,7 +42,7 @@ impl Default for RelayLimits {
     }
 }
 
-/// What has been relayed lately.
+/// The recent calls.
 #[derive(Debug)]
 pub(super) struct Relays {
     from_client: Buckets<SessionId>,
