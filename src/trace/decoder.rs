@@ -35,7 +35,7 @@ const MAX_FIELD: usize = 4096;
 /// Selection of session packets whose HMACs are verified. Checksums always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Verify {
-    /// All: what was damaged or forged is not decoded.
+    /// All: damaged or forged packets are not decoded.
     #[default]
     All,
     /// The first 64 in each direction of a session and of the rest one in 64, as well as those of
@@ -51,8 +51,8 @@ pub enum Verify {
 /// several sessions with the same ID the one is taken whose keys fit, those between the same
 /// addresses first. An HMAC is enough for that. A checksum is right by chance once in 65,536 times,
 /// so that the packet must also have the mode of its sender and be full of chunks; if it is not, it is
-/// taken only between the addresses of the session. Nothing is checked for replays: what was captured
-/// is shown.
+/// taken only between the addresses of the session. Replays are not detected: every captured packet is
+/// shown.
 #[derive(Debug)]
 pub struct Decoder {
     keys: KeyLog,
@@ -114,11 +114,11 @@ pub struct Opened<'a> {
 pub enum Decoded {
     /// A packet.
     Packet(Packet),
-    /// Nothing that can be read.
+    /// An unreadable datagram.
     Undecoded(Undecoded),
 }
 
-/// Why a datagram could not be read.
+/// The reason why a datagram could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Undecoded {
@@ -188,7 +188,7 @@ impl Packet {
 }
 
 impl Decoder {
-    /// A decoder that knows these secrets.
+    /// A decoder with these secrets.
     pub fn new(keys: KeyLog) -> Self {
         Self {
             keys,
@@ -242,7 +242,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// Why it cannot be read.
+    /// The reason why it cannot be read.
     pub fn open(
         &mut self,
         time: Duration,

@@ -46,7 +46,7 @@ const VIDEO: u8 = 0x09;
 const DATA: u8 = 0x12;
 const DATA_EXTENDED: u8 = 0x0f;
 
-/// Takes the files.
+/// The receiver of the files.
 pub trait Sink {
     /// Appends to the file with this name, which is plain: no directories, no odd characters.
     ///
@@ -56,7 +56,7 @@ pub trait Sink {
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// Takes messages, and makes files of what they carry.
+/// Takes messages, and writes their streams, objects and posts to files.
 #[derive(Debug)]
 pub struct Extractor<S> {
     sink: S,
@@ -255,7 +255,7 @@ impl Assembly {
         self.waiting.len() > MAX_WINDOW || self.waiting_bytes > MAX_WINDOW_BYTES
     }
 
-    /// Gives up what is missing before the first fragment that waits. False if none does.
+    /// Skips missing fragments before the first one that waits. False if none waits.
     fn skip(&mut self) -> bool {
         let Some(first) = self.waiting.keys().next().copied() else { return false };
         if self.next != Some(first) {

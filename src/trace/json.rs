@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The deepest value in AMF that is written; deeper ones are null.
 const MAX_DEPTH: usize = 32;
 
-/// Bytes of JSON of one value in AMF, after which what follows is null.
+/// Bytes of JSON of one value in AMF; beyond this, its remaining parts are null.
 const MAX_VALUE: usize = 1 << 20;
 
 /// Writes JSON, putting the commas in.
@@ -48,14 +48,14 @@ impl<'a> Json<'a> {
         self.needs_comma = true;
     }
 
-    /// An object with what `body` writes.
+    /// An object with the members that `body` writes.
     pub fn object(&mut self, body: impl FnOnce(&mut Self)) {
         self.open(b'{');
         body(self);
         self.close(b'}');
     }
 
-    /// An array with what `body` writes.
+    /// An array with the elements that `body` writes.
     pub fn array(&mut self, body: impl FnOnce(&mut Self)) {
         self.open(b'[');
         body(self);
@@ -171,7 +171,7 @@ fn escape(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Writes a packet as an object and a line end. `with_data` says whether to write what applications
-/// sent, too, and not only how long it is.
+/// sent, too, and not only its length.
 pub fn packet(packet: &PacketView<'_>, with_data: bool, out: &mut Vec<u8>) {
     let mut json = Json::new(out);
     json.object(|json| {
@@ -238,7 +238,7 @@ impl Nodes<'_, '_> {
         }
     }
 
-    /// The nodes of the same list at the front; returns what follows them.
+    /// The nodes of the same list at the front; returns the nodes after them.
     fn list<'n, 'a>(&mut self, mut nodes: &'n [Node<'a>]) -> &'n [Node<'a>] {
         let Some(first) = nodes.first() else { return nodes };
         let field = first.field;
@@ -340,7 +340,7 @@ fn split_inside<'n, 'a>(node: &Node<'_>, rest: &'n [Node<'a>]) -> (&'n [Node<'a>
     rest.split_at(end)
 }
 
-/// Writes a value: objects and arrays as such, bytes in hexadecimal, what JSON does not know as
+/// Writes a value: objects and arrays as such, bytes in hexadecimal, types that JSON does not have as
 /// text.
 pub fn write_amf(json: &mut Json<'_>, value: &amf::Value) {
     let end = json.out.len().saturating_add(MAX_VALUE);

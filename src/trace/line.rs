@@ -43,7 +43,7 @@ pub fn write(packet: &PacketView<'_>, out: &mut impl Write) -> fmt::Result {
     write_summary(packet, out)
 }
 
-/// Appends what a line says behind the addresses: whose packet it is, and its chunks.
+/// Appends the part of a line after the addresses: the sender, and the chunks.
 ///
 /// # Errors
 ///
@@ -228,7 +228,7 @@ fn write_ack(
     write!(out, " buf={buffer}K")
 }
 
-/// Appends a message in short: its type and what it is about.
+/// Appends a message in short: its type and its main values.
 ///
 /// # Errors
 ///

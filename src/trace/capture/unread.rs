@@ -1,13 +1,13 @@
-//! Frames that give no datagram: why, and how many.
+//! Frames without a datagram: reasons and counters.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Different reasons that are counted apart; frames for further ones are counted together.
+/// Different reasons that are counted separately; frames for further ones are counted together.
 pub const MAX_REASONS: usize = 256;
 
-/// Why a frame gives no UDP datagram: what stands in it instead, or what is wrong with it. Of layers
-/// inside each other the innermost one that was reached counts.
+/// The reason why a frame gives no UDP datagram: its contents, or an error in it. Of nested layers
+/// the innermost one that was reached counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Unread {
@@ -41,7 +41,7 @@ pub enum Unread {
     Malformed(&'static str),
     /// The capture has too little of the frame (snap length).
     Cut,
-    /// Layers in layers, more than are followed.
+    /// More nested layers than are followed.
     TooDeep,
 }
 
@@ -269,7 +269,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Why frames gave nothing, the most frequent reason first. More than [`MAX_REASONS`] are not
+    /// The reasons why frames gave nothing, the most frequent first. More than [`MAX_REASONS`] are not
     /// listed: their frames are in `unread` only.
     pub fn reasons(&self) -> Vec<(Unread, UnreadCount)> {
         let mut reasons: Vec<_> = self.reasons.iter().map(|(why, count)| (*why, *count)).collect();
@@ -277,7 +277,7 @@ impl Frames {
         reasons
     }
 
-    /// Adds those of another capture.
+    /// Adds the counters of another capture.
     pub fn merge(&mut self, other: &Self) {
         self.total += other.total;
         self.read += other.read;

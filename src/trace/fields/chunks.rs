@@ -1,4 +1,4 @@
-//! Packets and chunks (RFC 7016 §2), and what the cryptography profile puts into them (RFC 7425 §4).
+//! Packets and chunks (RFC 7016 §2), and the fields of the cryptography profile in them (RFC 7425 §4).
 
 use super::{Field, Flag, Layout, OptionType, Wire};
 use crate::wire::chunk::kind;

@@ -37,7 +37,7 @@ fields! {
     RECORD = "records", "Record", Wire::List, "What the sender knows of a member.";
     RECORD_EPD = "epd", "Endpoint discriminator", Wire::Prefixed, "Of the member.",
         options(EPD_OPTIONS);
-    AGE = "age", "Age", Wire::Vlu, "Seconds since the member was heard of.";
+    AGE = "age", "Age", Wire::Vlu, "Seconds since the last sign of the member.";
 
     RANGES = "ranges", "Objects", Wire::Ranges, "Indices of objects.";
     INDEX = "index", "Index", Wire::Vlu, "Of an object.";
@@ -184,7 +184,7 @@ pub static MULTICAST_DATA: &[Layout] = &[
     ),
 ];
 
-/// The end of a stream as `GR 11` flows may say it: told from a description by its length.
+/// The end of a stream on `GR 11` flows: distinguished from a description by its length.
 pub(in crate::trace) static STREAM_END: Layout =
     message(0x21, "StreamEnd", "End of the stream", &[&END_ID]);
 

@@ -1,8 +1,8 @@
-//! The field table: what stands in packets and messages, in the order of the wire.
+//! The field table: the fields of packets and messages, in the order of the wire.
 //!
 //! The tree output and the JSON output are made from it, and a dissector for another program can
 //! be. A [`Layout`] is a chunk or message type with its [`Field`]s one behind the other; a field
-//! says how it is encoded and what is inside of it.
+//! has its encoding and the fields inside of it.
 
 mod chunks;
 mod messages;
@@ -16,7 +16,7 @@ pub use messages::{
 pub(super) use chunks::*;
 pub(super) use messages::*;
 
-/// A field: its names, its encoding and what is inside.
+/// A field: its names, its encoding and the fields inside.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {
     /// Name in filters, JSON and other programs: lower case, unique within its container.
@@ -37,7 +37,7 @@ pub struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
-    /// No bytes of its own: what is inside has them.
+    /// No bytes of its own: the fields inside have them.
     Group,
     /// The same, and there may be several: an array in JSON.
     List,
