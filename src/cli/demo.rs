@@ -231,7 +231,7 @@ impl Swarm {
             live.draw(&lines.join("\n"));
             let uploaded = format::bytes(provider.bytes_uploaded);
             let done = format::percent(fraction);
-            live.tell(fraction, format!("{done} of all copies, provider uploaded {uploaded}"));
+            live.report(fraction, format!("{done} of all copies, provider uploaded {uploaded}"));
         }
     }
 

@@ -291,7 +291,7 @@ async fn show(
                 note(&mut patience, &progress);
                 let text = picture.fetching_drawn(&progress, patience.idle());
                 // Where there is no terminal there is no picture either.
-                live.tell(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
+                live.report(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
                 live.draw(&with_silence(text, patience.idle()));
                 looking.reporter.progress(&progress);
                 if is_complete {

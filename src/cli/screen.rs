@@ -95,7 +95,7 @@ impl Live {
 
     /// Writes `text` where there is no terminal if it differs from the last, and it is time or
     /// another tenth of the whole is done.
-    pub(crate) fn tell(&mut self, fraction: f64, text: String) {
+    pub(crate) fn report(&mut self, fraction: f64, text: String) {
         if is_terminal() || text == self.last_line {
             return;
         }

@@ -263,7 +263,7 @@ async fn until_stopped(
                 let text = picture.sharing(&progress.borrow());
                 reporter.progress(&progress.borrow());
                 live.draw(&text);
-                live.tell(0.0, text);
+                live.report(0.0, text);
             }
             news = news.recv() => if let Ok(news) = news {
                 reporter.news(&news);

@@ -266,7 +266,7 @@ impl Member {
                 _ = redraw.tick() => {
                     let text = self.status().await?;
                     live.draw(&text);
-                    live.tell(0.0, text);
+                    live.report(0.0, text);
                     if self.waiting.is_news_due() {
                         self.waiting.explain(self.group.search().await?)?;
                     }
