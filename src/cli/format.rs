@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_rate_is_told_at_once_and_an_old_one_fades() {
+    fn a_steady_rate_is_shown_at_once_and_an_old_one_fades() {
         let mut rate = Rate::new();
         let mut shown = 0.0;
         for tenth in 0..100 {

@@ -125,7 +125,7 @@ fn a_session_with_its_secret() {
 }
 
 #[test]
-fn a_session_without_its_secret_is_told_from_noise() {
+fn a_session_without_its_secret_is_distinguished_from_noise() {
     let mut keyed = keyed(1);
     let mut decoder = decoder(&[]);
     decoder.feed(&initiator_keying(INITIATOR_ID, &keyed.skic));
@@ -142,7 +142,7 @@ fn a_session_without_its_secret_is_told_from_noise() {
 }
 
 #[test]
-fn sessions_with_the_same_ids_are_told_apart_by_their_keys() {
+fn sessions_with_the_same_ids_are_distinguished_by_their_keys() {
     let (mut one, mut two) = (keyed(1), keyed(2));
     let mut decoder = decoder(&[&one, &two]);
     // Both questions before both answers, in the other order.
@@ -235,7 +235,7 @@ proptest! {
             Datagram { time: Duration::ZERO, source: address(1), destination: address(2), payload };
         match decoder(&[]).feed(&datagram) {
             Decoded::Packet(packet) => prop_assert_eq!(packet.sender, Sender::Startup),
-            // The checksum is right by chance, as far as can be told.
+            // The checksum may be right by chance.
             Decoded::Undecoded(reason) => {
                 prop_assert!(session_id != 0 && reason == Undecoded::NoKey(session_id));
             }

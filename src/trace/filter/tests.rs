@@ -31,7 +31,7 @@ fn chosen(filter: &str) -> bool {
 }
 
 #[test]
-fn what_is_chosen() {
+fn filters_choose_packets() {
     for yes in [
         "chunk==IHello && ip==10.0.0.5",
         "chunk == ihello and src == 10.0.0.5:4000",

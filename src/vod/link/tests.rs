@@ -79,7 +79,7 @@ fn another_version_is_named() {
 }
 
 #[test]
-fn what_is_no_link_is_told_what_one_looks_like() {
+fn other_texts_get_an_example_of_a_link() {
     for text in ["", "film.mp4", "https://example.org/film.mp4", "rtmfp-share:"] {
         let error = parse(text).unwrap_err();
         assert_eq!(error, LinkProblem::NotALink);
