@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-/// The most events that wait for a consumer. Of more, the oldest is dropped and counted.
+/// The most events that wait for a consumer. Beyond this, the oldest is dropped and counted.
 pub const MAX_EVENTS: usize = 256;
 
-/// What to do with a flow that the far end opened.
+/// The decision on a flow that the far end opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum FlowDecision {

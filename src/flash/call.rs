@@ -20,7 +20,7 @@ pub struct Call {
     pub name: Arc<str>,
     /// The arguments.
     pub args: Vec<Value>,
-    /// With what to answer, if the far end wants an answer.
+    /// The right to answer, if the far end wants an answer.
     pub responder: Option<Responder>,
 }
 
@@ -28,7 +28,7 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Responder(pub(super) f64);
 
-/// Which methods the far end may call.
+/// The methods that the far end may call.
 ///
 /// A call of another one that wants an answer gets `_error` with `NetConnection.Call.Failed`, as
 /// from Flash Player if the client object has no such method; without, it is ignored.

@@ -17,7 +17,7 @@ use crate::transport::{FlowAction, FlowId, FlowToken, Time};
 /// The most flows that a server may have open to a client; more are rejected.
 pub const MAX_FLOWS: usize = 64;
 
-/// How this library names itself in `flashVer`, in the form that Flash Player uses
+/// The name of this library in `flashVer`, in the form that Flash Player uses
 /// (`WIN 10,3,183,48`): a platform and four numbers.
 pub const FLASH_VERSION: &str = concat!(
     "RTMFP ",
@@ -32,7 +32,7 @@ pub const FLASH_VERSION: &str = concat!(
 const CONNECT_TRANSACTION: f64 = 1.0;
 const FIRST_CALL: u32 = 2;
 
-/// What a client says about itself, and what it lets the server call.
+/// Configuration of a client: its description of itself, and the methods that the server may call.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// The object encoding to ask for. If the server answers with AMF0, that is used.
@@ -46,11 +46,11 @@ pub struct ClientConfig {
     pub page_url: Option<String>,
     /// More members of the command object.
     pub properties: Vec<Member>,
-    /// Which methods the server may call.
+    /// The methods that the server may call.
     pub methods: Methods,
 }
 
-/// What a client learns about its connection.
+/// Events of a client's connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
@@ -67,7 +67,7 @@ pub enum ClientEvent {
     Failed(ConnectFailure),
     /// The server answered a call: a result or an error.
     Answered {
-        /// Which call.
+        /// The call.
         call: CallId,
         /// The result, or the information object of the error.
         outcome: Result<Value, Value>,
@@ -83,7 +83,7 @@ pub enum ClientEvent {
     Closed,
 }
 
-/// Why a connection could not be made.
+/// The reason why a connection could not be made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectFailure {
     /// Such as `NetConnection.Connect.Rejected`, or `NetConnection.Connect.Failed` if the server
@@ -91,7 +91,7 @@ pub struct ConnectFailure {
     pub code: String,
     /// The reason in words, possibly empty.
     pub description: String,
-    /// What the server's application adds; undefined if nothing.
+    /// Further information of the server's application; undefined if there is none.
     pub application: Value,
     /// The whole information object; undefined if there was none.
     pub info: Value,
@@ -107,7 +107,7 @@ enum State {
 /// The client's end of a NetConnection over one session.
 ///
 /// It begins when the session is open. After every call: carry out what
-/// [`poll_action`](Self::poll_action) says until it says nothing, then take
+/// [`poll_action`](Self::poll_action) returns until it returns nothing, then take
 /// [`poll_event`](Self::poll_event). Time limits are the owner's: Flash Player waits for the answer
 /// to `connect` for ever.
 #[derive(Debug)]
@@ -233,7 +233,7 @@ impl ClientConnection {
         self.control.answer(now, responder, outcome)
     }
 
-    /// Gives up waiting for the answer to a call. A late one is ignored.
+    /// Stops waiting for the answer to a call. A late answer is ignored.
     pub fn forget_call(&mut self, call: CallId) {
         self.control.forget(call);
     }
@@ -269,7 +269,7 @@ impl ClientConnection {
         }
     }
 
-    /// A flow delivered a message. What is malformed or unknown is ignored.
+    /// A flow delivered a message. Malformed and unknown messages are ignored.
     pub fn on_message(&mut self, now: Time, flow: FlowId, message: &Bytes) {
         if self.state == State::Closed || !self.flows.contains(&flow) {
             return;
@@ -313,19 +313,19 @@ impl ClientConnection {
         self.finish("the session was closed");
     }
 
-    /// What to do on the session next.
+    /// The next action for the session.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<FlowAction> {
         self.control.poll_action()
     }
 
-    /// What happened next.
+    /// The next event.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<ClientEvent> {
         self.events.pop()
     }
 
-    /// Events lost because nobody took them.
+    /// Number of events dropped because nobody took them.
     pub fn dropped_events(&self) -> u64 {
         self.events.dropped()
     }

@@ -1,4 +1,4 @@
-//! What both ends of a NetConnection do alike: flows, commands, calls and their answers.
+//! The common part of both ends of a NetConnection: flows, commands, calls and their answers.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{
 use crate::amf::Value;
 use crate::transport::{FlowAction, FlowId, FlowOptions, FlowToken, MessageOptions, Time};
 
-/// One end's control flow and what waits to be done.
+/// One end's control flow and its pending actions.
 #[derive(Debug)]
 pub(super) struct Control {
     actions: VecDeque<FlowAction>,
@@ -22,7 +22,7 @@ pub(super) struct Control {
     flow: Option<FlowToken>,
     calls: BTreeSet<u32>,
     next_transaction: u32,
-    /// As negotiated, or as asked for until then.
+    /// The encoding as negotiated, or as asked for until then.
     pub(super) encoding: ObjectEncoding,
 }
 

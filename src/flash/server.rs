@@ -35,7 +35,7 @@ pub const MAX_EARLY_BYTES: usize = 64 * 1024;
 
 const FIRST_CALL: u32 = 1;
 
-/// How a server answers.
+/// Configuration of a server's answers.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// The keepalive periods to advise after `connect`, none for Flash Player's own (90 s to the
@@ -45,16 +45,16 @@ pub struct ServerConfig {
     pub description: String,
     /// The properties in the answer to `connect`: an object or null.
     pub properties: Value,
-    /// Which methods the client may call. `connect`, `setPeerInfo`, `createStream` and
+    /// The methods that the client may call. `connect`, `setPeerInfo`, `createStream` and
     /// `deleteStream` are answered here and never reach the owner.
     pub methods: Methods,
 }
 
-/// What a server learns about a client's connection.
+/// Events of a client's connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerEvent {
-    /// The client asks to connect: to be answered with [`ServerConnection::accept`] or
+    /// The client asks to connect: answer with [`ServerConnection::accept`] or
     /// [`ServerConnection::reject`].
     ConnectRequested(ConnectRequest),
     /// The client's addresses, at most [`peer_info::MAX_ADDRESSES`]. They replace earlier ones.
@@ -63,7 +63,7 @@ pub enum ServerEvent {
     Call(Call),
     /// The client answered a call: a result or an error.
     Answered {
-        /// Which call.
+        /// The call.
         call: CallId,
         /// The result, or the information object of the error.
         outcome: Result<Value, Value>,
@@ -76,7 +76,7 @@ pub enum ServerEvent {
 enum State {
     /// Waiting for `connect`.
     Idle,
-    /// Waiting for the owner's decision; what the client sends meanwhile.
+    /// Waiting for the owner's decision; messages of the client are kept meanwhile.
     Requested {
         encoding: ObjectEncoding,
         /// The number of the request: 1 from Flash Player, 0 from librtmfp.
@@ -92,7 +92,7 @@ enum State {
 /// The server's end of a NetConnection over one session.
 ///
 /// It begins with the session or with its first `TC` flow. After every call: carry out what
-/// [`poll_action`](Self::poll_action) says until it says nothing, then take
+/// [`poll_action`](Self::poll_action) returns until it returns nothing, then take
 /// [`poll_event`](Self::poll_event). Time limits are the owner's.
 #[derive(Debug)]
 pub struct ServerConnection {
@@ -255,7 +255,7 @@ impl ServerConnection {
         self.control.answer(now, responder, outcome)
     }
 
-    /// Gives up waiting for the answer to a call. A late one is ignored.
+    /// Stops waiting for the answer to a call. A late answer is ignored.
     pub fn forget_call(&mut self, call: CallId) {
         self.control.forget(call);
     }
@@ -297,7 +297,7 @@ impl ServerConnection {
         FlowDecision::Accept
     }
 
-    /// A flow delivered a message. What is malformed or unknown is ignored.
+    /// A flow delivered a message. Malformed and unknown messages are ignored.
     pub fn on_message(&mut self, now: Time, flow: FlowId, message: &Bytes) {
         let Some(&stream) = self.flows.get(&flow) else {
             return;
@@ -358,19 +358,19 @@ impl ServerConnection {
         self.finish();
     }
 
-    /// What to do on the session next.
+    /// The next action for the session.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<FlowAction> {
         self.control.poll_action()
     }
 
-    /// What happened next.
+    /// The next event.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<ServerEvent> {
         self.events.pop()
     }
 
-    /// Events lost because nobody took them.
+    /// Number of events dropped because nobody took them.
     pub fn dropped_events(&self) -> u64 {
         self.events.dropped()
     }

@@ -1,4 +1,4 @@
-//! What Flash Player 10.3 does with an answer to its `connect`, rule by rule
+//! Treatment of an answer to `connect` by Flash Player 10.3, rule by rule
 //! (`protocol-notes/flash-profile.md`, subject "connect"), and that our answers pass.
 
 use super::*;
@@ -80,7 +80,7 @@ fn the_rules() {
     assert_eq!(flash(3.0, &answer("onStatus", 0.0, Some(3.0))), success());
 }
 
-/// What the server opens and sends first.
+/// The first flow and message of the server.
 fn answer_of(server: &mut ServerConnection) -> Answer {
     let mut actions = actions(|| server.poll_action()).into_iter();
     let (

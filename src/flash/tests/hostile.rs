@@ -87,7 +87,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// What must be true of all actions of one connection.
+/// The rules for all actions of one connection.
 #[derive(Default)]
 struct Checker {
     opened: Vec<FlowToken>,

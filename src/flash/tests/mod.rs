@@ -1,4 +1,4 @@
-//! Behaviour of the room as a whole.
+//! Behaviour of the module as a whole.
 
 mod client;
 mod flash_rules;
@@ -37,7 +37,7 @@ fn connect(object: Value) -> Bytes {
     message(ObjectEncoding::Amf0, &command)
 }
 
-/// What a message sent says, as `name transaction object args…`.
+/// The contents of a message sent, as `name transaction object args…`.
 fn text(message: &[u8]) -> String {
     let body = Message::parse(&Bytes::copy_from_slice(message)).unwrap().body;
     let super::Body::Command(_, values) = body else {
