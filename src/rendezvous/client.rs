@@ -32,7 +32,7 @@ pub(super) enum Owner {
 /// A client's `GC` flow.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
-    /// Known once the join message has come.
+    /// The group, once the join message has come.
     pub(super) group: Option<GroupId>,
     /// The server's flow back is open.
     answered: bool,
@@ -41,18 +41,18 @@ pub(super) struct Membership {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) peer: Fingerprint,
-    /// Where it is now.
+    /// Its current address.
     pub(super) address: SocketAddr,
     pub(super) connection: ServerConnection,
-    /// By when the client has to connect, or is closed after a refusal.
+    /// Time by which the client has to connect, or is closed after a refusal.
     pub(super) deadline: Option<Time>,
-    /// The owner was told of it.
+    /// Its connection was reported to the owner.
     pub(super) announced: bool,
     /// Addresses that the client has reported.
     pub(super) reported: Reported,
     /// It has sent a message that was too long, and that was reported.
     sent_too_long: bool,
-    /// When it was pinged for the sake of a newcomer.
+    /// Time of the last ping for the sake of a newcomer.
     pub(super) probed: Option<Time>,
     pub(super) memberships: BTreeMap<FlowId, Membership>,
 }
@@ -184,7 +184,7 @@ impl Rendezvous {
         }
     }
 
-    /// Tells a member of others, each in a message of its own.
+    /// Sends a member the IDs of others, each in a message of its own.
     pub(super) fn send_members(
         &mut self,
         now: Time,
@@ -210,7 +210,7 @@ impl Rendezvous {
         }
     }
 
-    /// Carries out what a client's connection asks for, and answers it.
+    /// Carries out the requests of a client's connection, and answers it.
     pub(super) fn serve(&mut self, now: Time, session: SessionId) {
         loop {
             while let Some(action) =

@@ -118,7 +118,7 @@ mod tests {
     const GROUP: GroupId = GroupId([7; 32]);
 
     #[test]
-    fn a_small_group_is_told_whole() {
+    fn a_small_group_is_chosen_whole() {
         let mut groups = Groups::default();
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         for id in 1..=5 {

@@ -1,18 +1,18 @@
 //! The rendezvous server's logic, without sockets.
 //!
-//! Clients connect by NetConnection, tell their addresses, and join groups. The server introduces
-//! peers to each other (RFC 7016 §3.5.1.4, §3.5.1.5) and tells a new group member of others
-//! (`protocol-notes/netgroup-membership.md`). It carries nothing that peers say to each other, but for
+//! Clients connect by NetConnection, report their addresses, and join groups. The server introduces
+//! peers to each other (RFC 7016 §3.5.1.4, §3.5.1.5) and introduces a new group member to others
+//! (`protocol-notes/netgroup-membership.md`). It relays no traffic between peers, except
 //! the short messages of `relay`.
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `mod.rs` | the public face |
+//! | `mod.rs` | the public interface |
 //! | `client.rs` | one client: its NetConnection and its `GC` flows |
-//! | `groups.rs` | who is a member of what |
-//! | `introduce.rs` | introductions, and how many of them there may be |
-//! | `addresses.rs` | the addresses that a client reports, and who receives them |
-//! | `newcomers.rs` | new members, until they have met somebody |
+//! | `groups.rs` | the members of groups |
+//! | `introduce.rs` | introductions and their limits |
+//! | `addresses.rs` | the addresses that a client reports, and their distribution |
+//! | `newcomers.rs` | new members, until they have met a member |
 //! | `relay.rs` | short messages from one client to another |
 
 mod addresses;
@@ -40,7 +40,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Events that wait for the owner; of more, the oldest are dropped (they only inform).
+/// Events that wait for the owner; beyond this, the oldest is dropped (they only inform).
 const MAX_EVENTS: usize = 4096;
 /// Bytes that wait for a client beyond [`Config::max_send_queue`]; with more it is closed.
 const MAX_PARKED: u64 = 64 << 10;
@@ -51,11 +51,11 @@ pub struct RendezvousConfig {
     /// The transport.
     pub transport: Config,
     /// Keepalive periods that clients are advised of; `None` leaves the players' own (90 s, 20 s).
-    /// That of the server is the longest: the fewer clients there are, the shorter it is, see
+    /// The server's period is the longest: the fewer clients there are, the shorter it is, see
     /// [`pings_per_second`](Self::pings_per_second).
     pub keepalive: Option<Keepalive>,
     /// Clients are advised of a period in which all of them together send about as many pings in a
-    /// second as this, between [`Keepalive::MIN`] and what [`keepalive`](Self::keepalive) says. By
+    /// second as this, between [`Keepalive::MIN`] and [`keepalive`](Self::keepalive). By
     /// its pings a client finds out that the server was restarted.
     pub pings_per_second: u32,
     /// A client that has not connected within this time after its session opened is closed.
@@ -66,13 +66,13 @@ pub struct RendezvousConfig {
     pub introduce_members: usize,
     /// Groups that one client may join; further joins are refused.
     pub max_groups_per_client: usize,
-    /// How much clients may send to each other by `relay`.
+    /// Limits of `relay`.
     pub relay: RelayLimits,
     /// Members of one group; further joins are refused.
     pub max_members_per_group: usize,
-    /// How many introductions there may be.
+    /// Limits of introductions.
     pub introductions: IntroductionLimits,
-    /// Where this server itself is: no client can be there.
+    /// Addresses of this server itself: no client can have one of them.
     pub own_addresses: Vec<SocketAddr>,
 }
 
@@ -95,7 +95,7 @@ impl Default for RendezvousConfig {
     }
 }
 
-/// Something that the owner may want to log or count.
+/// An event for the owner's log and counters.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum RendezvousEvent {
@@ -105,7 +105,7 @@ pub enum RendezvousEvent {
     ClientConnected {
         /// Its peer ID.
         peer: Fingerprint,
-        /// Where it is.
+        /// Its address.
         address: SocketAddr,
         /// The application that it named, no more of it than can be [shown](crate::wire::Shown).
         app: String,
@@ -133,7 +133,7 @@ pub enum RendezvousEvent {
         /// Members now.
         members: usize,
     },
-    /// A client has sent a message that was dropped because of its length. Told once for each
+    /// A client has sent a message that was dropped because of its length. Emitted once for each
     /// client; calls that wait for an answer have failed.
     MessageTooLong {
         /// Its peer ID.
@@ -143,16 +143,16 @@ pub enum RendezvousEvent {
         /// The longest message that is taken, in bytes.
         limit: usize,
     },
-    /// Somebody was introduced to a client.
+    /// A peer was introduced to a client.
     Introduced {
-        /// Who asked.
+        /// Address of the peer that asked.
         from: SocketAddr,
-        /// For whom.
+        /// The client that it asked for.
         to: Fingerprint,
     },
 }
 
-/// Counters of a server since it started, and what it holds now.
+/// Counters of a server since it started, and of its current state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RendezvousStats {
@@ -166,20 +166,20 @@ pub struct RendezvousStats {
     pub introductions: u64,
     /// Calls of `relay` that were passed on.
     pub relayed: u64,
-    /// Calls of `relay` that were not.
+    /// Calls of `relay` that were refused.
     pub relays_refused: u64,
-    /// Hellos for peers that are not here.
+    /// Hellos for peers that are not connected.
     pub unknown_peers: u64,
     /// Hellos ignored because one address asked for too many.
     pub introductions_limited: u64,
-    /// Hellos forwarded to whom they asked for.
+    /// Hellos forwarded to the clients that they asked for.
     pub forwarded: u64,
     /// Hellos that were answered but not forwarded: too many from there or to that client, or the
     /// asker is no client and its hello is too short for what it would bring.
     pub forwards_limited: u64,
     /// Addresses that clients have reported and cannot have.
     pub addresses_refused: u64,
-    /// What the endpoint refused in order not to be used up.
+    /// Refusals of the endpoint because of its limits.
     pub endpoint: EndpointStats,
 }
 
@@ -230,7 +230,7 @@ impl Rendezvous {
         }
     }
 
-    /// The endpoint, to look at.
+    /// Read-only access to the endpoint.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -254,14 +254,14 @@ impl Rendezvous {
         sessions.filter_map(|id| self.endpoint.session(id)).map(|info| info.far()).collect()
     }
 
-    /// Closes every session, and from now on each new one. [`is_idle`](Self::is_idle) tells when
+    /// Closes every session, and from now on each new one. [`is_idle`](Self::is_idle) returns true when
     /// nothing more has to be sent.
     pub fn shut_down(&mut self, now: Time) {
         self.stopping = true;
         for session in self.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
             self.endpoint.close(now, session);
         }
-        self.pump(now);
+        self.drain_endpoint(now);
     }
 
     /// True if no session is open and every far end knows of its close.
@@ -269,7 +269,7 @@ impl Rendezvous {
         self.endpoint.is_settled()
     }
 
-    fn pump(&mut self, now: Time) {
+    fn drain_endpoint(&mut self, now: Time) {
         loop {
             while let Some(event) = self.endpoint.poll_event() {
                 self.dispatch(now, event);
@@ -409,7 +409,7 @@ impl Layer for Rendezvous {
     }
 
     fn after_call(&mut self, now: Time) {
-        self.pump(now);
+        self.drain_endpoint(now);
     }
 
     fn poll_own_timeout(&self) -> Option<Time> {
