@@ -51,7 +51,7 @@ const SHORT: &[&str] = &[
     "unknown_peers",
     "why",
 ];
-/// Rooms whose output is what a capture contains.
+/// Modules whose output is what a capture contains.
 const DECODERS: &[&str] = &["src/trace", "src/cli/decode", "src/cli/wireshark.rs"];
 
 fn sources(folder: &Path, all: &mut Vec<PathBuf>) {

@@ -5,3 +5,5 @@ mod conformance;
 mod layering;
 mod logs;
 mod security;
+mod shape;
+mod source;
