@@ -1,13 +1,87 @@
-//! RTMFP for today: the Secure Real-Time Media Flow Protocol of Flash Player (RFC 7016, RFC 7425)
-//! with its NetGroups and object replication.
+//! RTMFP, the Secure Real-Time Media Flow Protocol of Flash Player (RFC 7016, RFC 7425), with its
+//! NetGroups and object replication: a peer, a rendezvous server, files through groups, and a
+//! decoder of recorded packets.
 //!
 //! The protocol is a set of deterministic state machines that never touch a socket, a clock or a
 //! random source: bytes, time and randomness come in as arguments; datagrams, deadlines and events
 //! come out. A thin driver gives them sockets, a simulator gives them a virtual network.
 //!
-//! Rooms, lowest first; a room imports only from lower levels:
+//! # An async peer
 //!
-//! | level | room | what |
+//! A member of a group that fetches three objects from its neighbors, with the feature `tokio`:
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use rtmfp::group::GroupSpecBuilder;
+//! use rtmfp::peer::{Connection, NetGroupEvent};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let connection = Connection::connect("rtmfp://127.0.0.1/example").await?;
+//!     let spec = GroupSpecBuilder::new("poem")?.object_replication(true).server_channel(true);
+//!     let group = connection.join(spec.build()?).await?;
+//!     group.add_want_objects(0, 2).await?;
+//!     let mut events = group.events();
+//!     while let Some(event) = events.recv().await {
+//!         if let NetGroupEvent::ReplicationFetchResult { index, object, .. } = event {
+//!             println!("object {index}: {}", object?);
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # A loop without a runtime
+//!
+//! The same peer inside a program that has a loop of its own, with the feature `core`, which brings
+//! neither sockets nor an async runtime. `examples/sans_io.rs` is the whole program.
+//!
+#![cfg_attr(feature = "core", doc = "```")]
+#![cfg_attr(not(feature = "core"), doc = "```ignore")]
+//! use rtmfp::node::Node;
+//! use rtmfp::transport::{Interface, Machine, Path, Time, TransmitBuf};
+//!
+//! /// Call this once a frame. The socket is non-blocking.
+//! fn frame(node: &mut Node, socket: &std::net::UdpSocket, now: Time) {
+//!     let mut datagram = [0; 8192];
+//!     while let Ok((len, remote)) = socket.recv_from(&mut datagram) {
+//!         let path = Path { interface: Interface(0), remote };
+//!         node.handle_datagram(now, path, &mut datagram[..len]);
+//!     }
+//!     if node.poll_timeout().is_some_and(|at| at <= now) {
+//!         node.handle_timeout(now);
+//!     }
+//!     while let Some(job) = node.poll_job() {
+//!         node.handle_computed(now, job.run());
+//!     }
+//!     let mut batch = TransmitBuf::new();
+//!     while let Some(transmit) = node.poll_transmit(now, &mut batch) {
+//!         for datagram in batch.datagrams() {
+//!             let _ = socket.send_to(datagram, transmit.path.remote);
+//!         }
+//!     }
+//!     while let Some(event) = node.poll_event() {
+//!         println!("{event:?}");
+//!     }
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `wire` | the codec of RFC 7016 alone |
+//! | `core` | everything that is deterministic, for a program with sockets of its own |
+//! | `trace` | the decoder of captures |
+//! | `tokio` | driver, async peer and server |
+//! | `vod` | files through groups |
+//! | `cli` | the `rtmfp` command; the default |
+//!
+//! # Modules
+//!
+//! Lowest first; a module imports only from lower levels:
+//!
+//! | level | module | what |
 //! | --- | --- | --- |
 //! | 0 | [`wire`] | RFC 7016 §2: packets, chunks, options, addresses |
 //! | 0 | [`amf`] | AMF0 and AMF3 values |
@@ -25,6 +99,8 @@
 //! | 6 | [`peer`] | async API of a group member |
 //! | 6 | [`server`] | the rendezvous server as a process |
 //! | 7 | [`vod`] | files through groups |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "core")]
 pub mod amf;
