@@ -2,7 +2,7 @@
 
 use crate::Common;
 use crate::keylog::KeyLog;
-use crate::party::{PATIENCE, loopback};
+use crate::party::loopback;
 use crate::process;
 use crate::report::Report;
 use anyhow::{Context, ensure};
@@ -34,6 +34,8 @@ const MAX_SIZE: u64 = 64 << 30;
 const SAMPLE: Duration = Duration::from_millis(200);
 /// How long the members may take to leave.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a run may take, on a machine that does much else.
+const MAX_RUN: Duration = Duration::from_secs(1800);
 const GIB: f64 = (1 << 30) as f64;
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -110,7 +112,7 @@ impl DemoPath {
         let (begun, cpu) = (Instant::now(), process::cpu_seconds());
         swarm.fetch(directory, self.receivers, keylog).await?;
         let mut most = Most::default();
-        let copies = tokio::time::timeout(PATIENCE, swarm.completed(&mut most)).await;
+        let copies = tokio::time::timeout(MAX_RUN, swarm.completed(&mut most)).await;
         let copies = copies.context("the copies take too long")??;
         let (seconds, cpu) = (begun.elapsed().as_secs_f64(), process::cpu_seconds() - cpu);
         let outcome = swarm.outcome(seconds, cpu, most).await?;
