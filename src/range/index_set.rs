@@ -240,6 +240,25 @@ impl IndexSet {
         }
     }
 
+    /// The ranges that are in both sets, in ascending order. Makes no new set.
+    pub fn common_ranges(&self, other: &Self) -> impl Iterator<Item = RangeInclusive<u64>> {
+        let (mut ours, mut theirs) = (self.ranges().peekable(), other.ranges().peekable());
+        std::iter::from_fn(move || {
+            loop {
+                let (a, b) = (ours.peek()?, theirs.peek()?);
+                let common = *a.start().max(b.start())..=*a.end().min(b.end());
+                if a.end() <= b.end() {
+                    ours.next();
+                } else {
+                    theirs.next();
+                }
+                if !common.is_empty() {
+                    return Some(common);
+                }
+            }
+        })
+    }
+
     /// Whether the two sets share an index.
     pub fn intersects(&self, other: &Self) -> bool {
         self.first_common_at_or_after(other, 0).is_some()

@@ -1,6 +1,7 @@
 //! Requesting: which index to ask of whom, and what becomes of the answers.
 
 use super::neighbor::{InFlight, Neighbor};
+use super::runs::Runs;
 use super::spread::Pick;
 use super::{GroupEvent, Replication, ReplicationMessage, ReplicationStrategy};
 use crate::range::IndexSet;
@@ -163,20 +164,19 @@ impl Replication {
 
     fn pick_lowest(&self, now: Time, session: SessionId) -> Pick {
         let n = self.neighbors.get(&session);
-        n.and_then(|n| first_askable(n, now, 0, None, &self.open))
-            .map_or(Pick::Nothing, Pick::Index)
+        n.and_then(|n| first_askable(n, now, 0, &self.open)).map_or(Pick::Nothing, Pick::Index)
     }
 
     fn pick_rarest(&mut self, now: Time, session: SessionId) -> Pick {
         let haves = self.neighbors.values().map(|n| &n.their_have);
         self.rarity.refresh(now, &self.want, haves);
         let Some(n) = self.neighbors.get(&session) else { return Pick::Nothing };
-        let pick = |level| first_askable(n, now, 0, Some(level), &self.open);
+        let offered: Runs = self.open.common_ranges(&n.their_have).collect();
+        let askable = |index| n.may_ask(now, index);
+        let pick = |level| offered.find_common(level, 0..u64::MAX, askable);
         // What the table of holders does not show yet comes last.
-        match self.rarity.levels().find_map(pick) {
-            Some(index) => Pick::Index(index),
-            None => self.pick_lowest(now, session),
-        }
+        let picked = self.rarity.levels().find_map(pick).or_else(|| offered.find(askable));
+        picked.map_or(Pick::Nothing, Pick::Index)
     }
 
     fn request(&mut self, now: Time, session: SessionId, index: u64) {
@@ -224,25 +224,14 @@ impl Replication {
     }
 }
 
-/// The lowest index from `start` on that is open, that the neighbour has and may be asked for, and
-/// that is in `level`.
-pub(super) fn first_askable(
-    n: &Neighbor,
-    now: Time,
-    start: u64,
-    level: Option<&IndexSet>,
-    open: &IndexSet,
-) -> Option<u64> {
+/// The lowest index from `start` on that is open and that the neighbour has and may be asked for.
+pub(super) fn first_askable(n: &Neighbor, now: Time, start: u64, open: &IndexSet) -> Option<u64> {
     let mut at = start;
     loop {
         let index = open.first_common_at_or_after(&n.their_have, at)?;
-        let in_level = level.map_or(Some(index), |level| level.first_at_or_after(index))?;
-        if in_level > index {
-            at = in_level;
-        } else if n.may_ask(now, index) {
+        if n.may_ask(now, index) {
             return Some(index);
-        } else {
-            at = index + 1;
         }
+        at = index + 1;
     }
 }

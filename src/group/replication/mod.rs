@@ -15,12 +15,14 @@
 //! | `neighbor` | the state of one neighbor |
 //! | `window` | the number of requests in flight |
 //! | `rarity`, `spread` | the order of requests: rarest first, spread among fetchers |
+//! | `runs` | the sets that requests are searched in |
 
 mod access;
 mod fetch;
 pub(super) mod message;
 mod neighbor;
 mod rarity;
+mod runs;
 mod serve;
 mod spread;
 mod window;

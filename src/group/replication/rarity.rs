@@ -1,5 +1,6 @@
 //! How many neighbours hold each wanted index.
 
+use super::runs::Runs;
 use crate::range::IndexSet;
 use crate::transport::Time;
 use std::time::Duration;
@@ -14,9 +15,10 @@ const REBUILD: Duration = Duration::from_millis(250);
 /// cannot buy much work with few bytes. That affects the order of requests only.
 #[derive(Debug, Default)]
 pub(super) struct Rarity {
-    levels: Vec<IndexSet>,
+    levels: Vec<Runs>,
     dirty: bool,
-    edges: usize,
+    /// Where the number of holders changes, and by how much. Kept for its memory.
+    edges: Vec<(u64, i32)>,
     built: Option<Time>,
 }
 
@@ -34,44 +36,41 @@ impl Rarity {
         haves: impl Iterator<Item = &'a IndexSet>,
     ) {
         let due = self.built.is_none_or(|built| now.since(built) >= REBUILD);
-        if !self.dirty || !(due || self.edges <= SMALL) {
+        if !self.dirty || !(due || self.edges.len() <= SMALL) {
             return;
         }
-        let mut edges = Vec::new();
+        self.edges.clear();
         for have in haves {
-            // The result has the bound of the want set: none.
-            let Ok(common) = want.intersection(have) else { continue };
-            for range in common.ranges() {
-                edges.push((*range.start(), 1i32));
-                edges.push((range.end() + 1, -1));
+            for range in want.common_ranges(have) {
+                self.edges.push((*range.start(), 1));
+                self.edges.push((range.end() + 1, -1));
             }
         }
-        edges.sort_unstable();
-        self.edges = edges.len();
-        self.levels.clear();
-        self.sweep(&edges);
+        // The stable sort takes advantage of the order within each neighbour's part.
+        self.edges.sort();
+        self.sweep();
         self.dirty = false;
         self.built = Some(now);
     }
 
     /// The levels, rarest first: level `n` holds what `n + 1` neighbours have.
-    pub(super) fn levels(&self) -> impl Iterator<Item = &IndexSet> {
+    pub(super) fn levels(&self) -> impl Iterator<Item = &Runs> {
         self.levels.iter().filter(|level| !level.is_empty())
     }
 
-    fn sweep(&mut self, edges: &[(u64, i32)]) {
+    fn sweep(&mut self) {
+        self.levels.clear();
         let mut holders = 0i32;
-        for (i, &(at, step)) in edges.iter().enumerate() {
+        for pair in self.edges.windows(2) {
+            let &[(at, step), (next, _)] = pair else { continue };
             holders += step;
-            let Some(&(next, _)) = edges.get(i + 1) else { break };
             let Ok(level @ 1..) = usize::try_from(holders) else { continue };
             if next > at {
-                while self.levels.len() < level {
-                    self.levels.push(IndexSet::unbounded());
+                if self.levels.len() < level {
+                    self.levels.resize_with(level, Runs::default);
                 }
-                if let Some(set) = self.levels.get_mut(level - 1) {
-                    // In range and unbounded, so this cannot be refused.
-                    let _ = set.insert_range(at..=next - 1);
+                if let Some(runs) = self.levels.get_mut(level - 1) {
+                    runs.push(at, next - 1);
                 }
             }
         }
@@ -95,7 +94,8 @@ mod tests {
         rarity.touch();
         rarity.refresh(Time::ZERO, &want, haves.iter());
         let levels: Vec<_> = rarity.levels().cloned().collect();
-        assert_eq!(levels, [set(&[0..=24, 41..=60]), set(&[25..=29, 31..=40]), set(&[30..=30])]);
+        let expected = [vec![0..=24, 41..=60], vec![25..=29, 31..=40], vec![30..=30]];
+        assert_eq!(levels, expected.map(Runs::from_iter));
     }
 
     #[test]

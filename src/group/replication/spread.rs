@@ -15,6 +15,7 @@
 
 use super::fetch::first_askable;
 use super::neighbor::Neighbor;
+use super::runs::Runs;
 use super::{Replication, Rng};
 use crate::crypto::Fingerprint;
 use crate::range::IndexSet;
@@ -51,15 +52,15 @@ impl Replication {
             }
             return Pick::Index(index);
         }
-        if first_askable(n, now, 0, None, &self.open).is_none() {
+        if first_askable(n, now, 0, &self.open).is_none() {
             return Pick::Nothing;
         }
         if self.neighbors.values().map(|n| n.in_flight.len()).sum::<usize>() >= FOREIGN {
             return Pick::Later;
         }
         let from = random_index(&self.open, &mut self.rng);
-        first_askable(n, now, from, None, &self.open)
-            .or_else(|| first_askable(n, now, 0, None, &self.open))
+        first_askable(n, now, from, &self.open)
+            .or_else(|| first_askable(n, now, 0, &self.open))
             .map_or(Pick::Nothing, Pick::Index)
     }
 
@@ -73,7 +74,7 @@ impl Replication {
         let mut at = n.cursor.unwrap_or(0);
         let mut around = at == 0;
         for _ in 0..MAX_BLOCKS {
-            let Some(index) = first_askable(n, now, at, None, &self.open) else {
+            let Some(index) = first_askable(n, now, at, &self.open) else {
                 if std::mem::replace(&mut around, true) {
                     return None;
                 }
@@ -96,15 +97,20 @@ impl Replication {
 
     /// The rarest of what another fetcher has, in runs.
     fn pick_from_fetcher(&mut self, now: Time, session: SessionId) -> Option<u64> {
+        let n = self.neighbors.get(&session)?;
+        let offered: Runs = self.open.common_ranges(&n.their_have).collect();
+        let askable = |index| n.may_ask(now, index);
+        let lowest = offered.find(askable)?;
         let haves = self.neighbors.values().map(|n| &n.their_have);
         self.rarity.refresh(now, &self.want, haves);
-        let n = self.neighbors.get_mut(&session)?;
-        let pick = |start, level: &IndexSet| first_askable(n, now, start, Some(level), &self.open);
         let picked = self.rarity.levels().find_map(|level| {
-            pick(random_index(level, &mut self.rng), level).or_else(|| pick(0, level))
+            let from = level.nth(self.rng.below(level.len())).unwrap_or(0);
+            offered
+                .find_common(level, from..u64::MAX, askable)
+                .or_else(|| offered.find_common(level, 0..from, askable))
         });
-        // Also for what the table of holders does not show yet.
-        picked.or_else(|| first_askable(n, now, 0, None, &self.open))
+        // The lowest, if the table of holders does not show any of it yet.
+        picked.or(Some(lowest))
     }
 }
 
