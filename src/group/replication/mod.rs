@@ -249,11 +249,11 @@ impl Replication {
         self.want.remove_range(range.clone())?;
         self.open.remove_range(range.clone())?;
         self.rarity.touch();
+        let change = ReplicationMessage::Have(RangeList::change(range)).to_bytes();
         for session in self.sessions() {
             self.ensure_open(session);
             self.refresh_interest(session);
-            let change = RangeList::change(range.clone());
-            self.send(session, &ReplicationMessage::Have(change));
+            self.output.push_back(Output::Send(session, FlowKind::Replication, change.clone()));
         }
         Ok(())
     }
@@ -312,7 +312,10 @@ impl Replication {
                 self.stats.ignored_haves += 1;
             }
         }
-        n.nothing_as_of = None;
+        // Mostly an index that is held or requested already, and nothing to look for.
+        if list.ranges.iter().any(|range| self.open.has_some_of(range)) {
+            n.nothing_as_of = None;
+        }
         n.spoke = true;
         self.rarity.touch();
         self.refresh_interest(session);
