@@ -12,8 +12,9 @@
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use rtmfp::Connection;
 //! use rtmfp::group::GroupSpecBuilder;
-//! use rtmfp::peer::{Connection, NetGroupEvent};
+//! use rtmfp::peer::NetGroupEvent;
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -79,7 +80,8 @@
 //!
 //! # Modules
 //!
-//! Lowest first; a module imports only from lower levels:
+//! The types that most programs begin with are at the root of the crate too. Lowest first; a module
+//! imports only from lower levels:
 //!
 //! | level | module | what |
 //! | --- | --- | --- |
@@ -134,3 +136,14 @@ pub mod transport;
 pub mod vod;
 #[cfg(feature = "wire")]
 pub mod wire;
+
+#[cfg(feature = "core")]
+pub use flash::Uri;
+#[cfg(feature = "core")]
+pub use group::GroupSpec;
+#[cfg(feature = "tokio")]
+pub use peer::{Connection, NetGroup};
+#[cfg(feature = "tokio")]
+pub use server::Server;
+#[cfg(feature = "vod")]
+pub use vod::{Fetch, Share};

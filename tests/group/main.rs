@@ -1,4 +1,4 @@
-//! What is built on sessions and still deterministic: the rendezvous server, calls, groups.
+//! The deterministic layers above sessions: the rendezvous server, calls, groups.
 #![allow(unreachable_pub, reason = "modules of a test")]
 
 mod amf_oracle;

@@ -1,4 +1,4 @@
-//! What is in packets: made by hand, and read.
+//! Contents of packets, made by hand and read.
 
 use rtmfp::crypto::Opener;
 use rtmfp::wire::chunk::{FragmentControl, OPTION_METADATA, UserData, UserDataFlags};
