@@ -4,6 +4,7 @@ use super::error::{ShutdownError, Stopped};
 use super::stats::{Counters, Stats};
 use super::task::Task;
 use super::{Clock, Service, Sockets};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
@@ -81,7 +82,59 @@ impl<C> Clone for Handle<C> {
     }
 }
 
+/// As a [`Handle`], but does not keep the driver running, and is for threads that may block.
+pub struct WeakHandle<C>(mpsc::WeakSender<Request<C>>);
+
+impl<C> fmt::Debug for WeakHandle<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakHandle").finish_non_exhaustive()
+    }
+}
+
+impl<C> Clone for WeakHandle<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C: Send> WeakHandle<C> {
+    /// Sends a command; blocks while [`COMMAND_QUEUE`] of them wait already.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the driver has ended or has no handle any more.
+    ///
+    /// # Panics
+    ///
+    /// In an async context.
+    pub fn blocking_send(&self, command: C) -> Result<(), Stopped> {
+        let requests = self.0.upgrade().ok_or(Stopped)?;
+        requests.blocking_send(Request::Command(command)).map_err(|_| Stopped)
+    }
+
+    /// As [`blocking_send`](Self::blocking_send), in an async context.
+    ///
+    /// # Errors
+    ///
+    /// As [`blocking_send`](Self::blocking_send).
+    pub async fn send(&self, command: C) -> Result<(), Stopped> {
+        let requests = self.0.upgrade().ok_or(Stopped)?;
+        requests.send(Request::Command(command)).await.map_err(|_| Stopped)
+    }
+
+    /// The handle of a driver that has ended.
+    #[cfg(test)]
+    pub(crate) fn stopped() -> Self {
+        Self(mpsc::channel(1).0.downgrade())
+    }
+}
+
 impl<C: Send> Handle<C> {
+    /// A handle that does not keep the driver running.
+    pub fn downgrade(&self) -> WeakHandle<C> {
+        WeakHandle(self.requests.downgrade())
+    }
+
     /// Sends a command; waits while [`COMMAND_QUEUE`] of them wait already.
     ///
     /// # Errors

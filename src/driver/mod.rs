@@ -35,6 +35,7 @@
 //! | [`EVENT_QUEUE`] events wait for a slow consumer | the machine's events stay in the machine, which is told by [`Service::handle_stall`]; datagrams and timers go on; counted in [`Stats::stalls`] |
 //! | a job for each processor runs | further jobs wait, oldest first |
 //! | [`MAX_WAITING_JOBS`] jobs wait | the newest is dropped, like a lost packet, and counted in [`Stats::jobs_dropped`] |
+//! | [`POOL_THREADS`] strands of a [`Pool`] run | further strands wait for their turn |
 //! | a socket's send buffer is full | what the machine wants sent stays in the machine until there is room |
 //! | datagrams, commands and batches of a turn | other tasks run before the next turn |
 //!
@@ -46,6 +47,7 @@
 //! | `socket`, `sockets` | one UDP socket; all of them by [`Interface`](crate::transport::Interface) |
 //! | `address` | which addresses this host has |
 //! | `jobs` | the pool for [`Job`](crate::transport::Job)s |
+//! | `pool` | threads for an application's work that blocks, files above all |
 //! | `key_log` | the file of secrets for those who decode captures |
 //! | `output` | what a path for output names |
 //! | `clock`, `random` | time and randomness of the operating system |
@@ -57,6 +59,7 @@ mod handle;
 mod jobs;
 mod key_log;
 pub(crate) mod output;
+mod pool;
 mod random;
 mod readiness;
 mod resolve;
@@ -70,10 +73,11 @@ mod tests;
 pub use address::{MAX_HOST_ADDRESSES, host_addresses};
 pub use clock::Clock;
 pub use error::{BindError, ShutdownError, Stopped};
-pub use handle::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE, Events, Handle, spawn};
+pub use handle::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE, Events, Handle, WeakHandle, spawn};
 pub use jobs::MAX_WAITING_JOBS;
 pub use key_log::{KeyLogFile, KeyLogFileError};
 pub use output::{Access, InOrder, OutputPlace, write_whole};
+pub use pool::{POOL_THREADS, Pool, Strand};
 pub use random::os_random;
 pub use resolve::{MAX_ADDRESSES, ascii_host, resolve};
 pub use sockets::{Announced, MAX_SOCKETS, Sockets};
