@@ -6,8 +6,8 @@ use super::situation::Situation;
 use rtmfp::driver::Clock;
 use rtmfp::transport::Time;
 use rtmfp::vod::replica::Stage;
-use rtmfp::vod::session::{Completed, News, Progress};
-use rtmfp::vod::{Descriptor, ShareLink};
+use rtmfp::vod::session::Progress;
+use rtmfp::vod::{Completed, Descriptor, FileEvent, ShareLink};
 use serde::Serialize;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -183,28 +183,30 @@ impl Reporter {
         }
     }
 
-    pub(crate) fn news(&self, news: &News) {
-        let event = match news {
-            News::Connected { server, again } => {
+    pub(crate) fn file_event(&self, event: &FileEvent) {
+        let event = match event {
+            FileEvent::Connected { server, again } => {
                 Event::Connected { server: *server, again: *again }
             }
-            News::ConnectFailed(error) => Event::ConnectFailed { reason: error.to_string() },
-            News::Disconnected => Event::Disconnected,
-            News::NeighborConnect(peer) => Event::NeighborConnected { peer_id: peer.to_string() },
-            News::NeighborDisconnect(peer) => {
+            FileEvent::ConnectFailed(error) => Event::ConnectFailed { reason: error.to_string() },
+            FileEvent::Disconnected => Event::Disconnected,
+            FileEvent::NeighborConnect(peer) => {
+                Event::NeighborConnected { peer_id: peer.to_string() }
+            }
+            FileEvent::NeighborDisconnect(peer) => {
                 Event::NeighborDisconnected { peer_id: peer.to_string() }
             }
-            News::DescriptorKnown(descriptor) => Event::Described {
+            FileEvent::DescriptorKnown(descriptor) => Event::Described {
                 name: descriptor.file_name(),
                 bytes: descriptor.layout.size(),
                 chunks: descriptor.layout.chunks(),
             },
-            News::BadObject { from, index, fault } => Event::BadObject {
+            FileEvent::BadObject { from, index, fault } => Event::BadObject {
                 index: *index,
                 peer_id: from.to_string(),
                 reason: fault.to_string(),
             },
-            News::FileRejected { actual } => Event::Rejected { sha256: actual.to_string() },
+            FileEvent::FileRejected { actual } => Event::Rejected { sha256: actual.to_string() },
             // These have events of their own.
             _ => return,
         };

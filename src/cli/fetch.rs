@@ -9,7 +9,7 @@ use super::outcome::{TimedOut, WrongUsage};
 use super::patience::{Patience, after, connecting};
 use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW, SILENCE};
-use super::share::say;
+use super::share::print_event;
 use super::signals::Signals;
 use super::situation::Situation;
 use super::source::{self, Source};
@@ -19,12 +19,15 @@ use rtmfp::crypto::Fingerprint;
 use rtmfp::flash::Uri;
 use rtmfp::group::ReplicationStrategy;
 use rtmfp::vod::replica::Stage;
-use rtmfp::vod::session::{Completed, News, Progress, SessionError};
+use rtmfp::vod::session::{Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
-use rtmfp::vod::{Destination, Fetch, FetchConfig, Integrity, ShareLink};
+use rtmfp::vod::{
+    Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity, ShareLink,
+};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Fetch a shared file, verify it, and share it on.
 ///
@@ -281,7 +284,7 @@ async fn show(
     looking: &Looking<'_>,
     is_complete: bool,
 ) -> anyhow::Error {
-    let (progress, mut news) = (fetch.progress(), fetch.news());
+    let (progress, mut events) = (fetch.progress(), fetch.events());
     let mut patience = Patience::new(looking.timeout);
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
@@ -304,9 +307,9 @@ async fn show(
                     explain(fetch, looking, patience.idle()).await;
                 }
             }
-            Ok(news) = news.recv() => {
-                looking.reporter.news(&news);
-                say(&news);
+            Ok(event) = events.recv() => {
+                looking.reporter.file_event(&event);
+                print_event(&event);
             }
         }
     }
@@ -387,12 +390,12 @@ fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyho
 
 /// Writes the file in order, each part as soon as it is there.
 async fn pipe(fetch: &Fetch, stream: &Stream) -> anyhow::Result<Completed> {
-    let mut news = fetch.news();
+    let mut events = fetch.events();
     let mut written = 0;
     loop {
         let ready = tokio::select! {
             ready = ready_chunks(fetch, written) => ready?,
-            rejected = rejected(&mut news) => {
+            rejected = rejected(&mut events) => {
                 bail!("what was written so far is not the promised file (SHA-256 {rejected})")
             }
             completed = fetch.completed() => {
@@ -418,12 +421,12 @@ async fn ready_chunks(fetch: &Fetch, written: u64) -> Result<u64, SessionError> 
 }
 
 /// Waits until the file, verified as a whole, turns out to be wrong.
-async fn rejected(news: &mut tokio::sync::broadcast::Receiver<News>) -> rtmfp::vod::Digest256 {
+async fn rejected(events: &mut broadcast::Receiver<FileEvent>) -> Digest256 {
     loop {
-        match news.recv().await {
-            Ok(News::FileRejected { actual }) => return actual,
-            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => std::future::pending().await,
+        match events.recv().await {
+            Ok(FileEvent::FileRejected { actual }) => return actual,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, bail, ensure};
 use rtmfp::driver::{Access, os_random, write_whole};
-use rtmfp::vod::seed::Seed;
+use rtmfp::peer::Seed;
 use rtmfp::vod::{Digest256, ShareLink};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};

@@ -14,9 +14,8 @@ use anyhow::{Context, bail, ensure};
 use rtmfp::flash::Uri;
 use rtmfp::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
-use rtmfp::vod::session::News;
 use rtmfp::vod::{
-    CHUNK_SIZE, DescriptorForm, ServerAddress, Share, ShareConfig, ShareLink, SourceFile,
+    CHUNK_SIZE, DescriptorForm, FileEvent, ServerAddress, Share, ShareConfig, ShareLink, SourceFile,
 };
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
@@ -236,7 +235,7 @@ pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
     let (sender, mut steps) = mpsc::channel(1);
     let scan = tokio::task::spawn_blocking(move || {
         SourceFile::scan(&path, CHUNK_SIZE, |bytes| {
-            // A step that nobody has looked at yet need not be told again.
+            // A step that was not shown yet need not be reported again.
             let _ = sender.try_send(bytes);
         })
     });
@@ -255,7 +254,7 @@ async fn until_stopped(
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
     let (mut live, mut picture) = (Live::new(), Picture::new());
-    let (progress, mut news) = (share.progress(), share.news());
+    let (progress, mut events) = (share.progress(), share.events());
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         tokio::select! {
@@ -265,9 +264,9 @@ async fn until_stopped(
                 live.draw(&text);
                 live.report(0.0, text);
             }
-            news = news.recv() => if let Ok(news) = news {
-                reporter.news(&news);
-                say(&news);
+            event = events.recv() => if let Ok(event) = event {
+                reporter.file_event(&event);
+                print_event(&event);
             },
             error = share.failed() => return Err(error.into()),
             () = signals.recv() => return Ok(()),
@@ -275,23 +274,23 @@ async fn until_stopped(
     }
 }
 
-/// News that a person should see at once.
-pub(crate) fn say(news: &News) {
-    match news {
-        News::Disconnected => {
+/// Prints an event that a person should see at once.
+pub(crate) fn print_event(event: &FileEvent) {
+    match event {
+        FileEvent::Disconnected => {
             screen::line("the connection to the rendezvous server was lost, trying again");
         }
-        News::Connected { server, again: true } => {
+        FileEvent::Connected { server, again: true } => {
             screen::line(&format!("connected to {server} again"));
         }
-        News::DescriptorKnown(descriptor) => {
+        FileEvent::DescriptorKnown(descriptor) => {
             let size = descriptor.layout.size().map(format::bytes).unwrap_or_default();
             screen::line(&format!("fetching {} {size}", descriptor.file_name()));
         }
-        News::BadObject { from, index, fault } => {
+        FileEvent::BadObject { from, index, fault } => {
             screen::line(&format!("member {from} sent a bad object {index}: {fault}"));
         }
-        News::FileRejected { actual } => screen::line(&format!(
+        FileEvent::FileRejected { actual } => screen::line(&format!(
             "the whole is not the promised file (its SHA-256 is {actual}); fetching it again"
         )),
         _ => {}

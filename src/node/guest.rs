@@ -34,6 +34,11 @@ pub trait Guest: Any + Send {
         let _ = (now, group);
     }
 
+    /// The group is about to be left. The last call of all.
+    fn handle_leave(&mut self, now: Time, group: &mut Group) {
+        let _ = (now, group);
+    }
+
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     fn handle_timeout(&mut self, now: Time, group: &mut Group) {
         let _ = (now, group);

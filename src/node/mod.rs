@@ -295,6 +295,9 @@ impl Node {
     /// Leaves a group. No event follows.
     pub fn leave(&mut self, now: Time, handle: GroupHandle) {
         if let Some(joined) = self.groups.get_mut(&handle) {
+            if let Some((guest, group)) = joined.guest_mut() {
+                guest.handle_leave(now, group);
+            }
             joined.group.close(now);
             if let Server::Session(server) = &self.server {
                 let (session, end) = (server.session, FlowAction::Finish { token: GROUP_SERVER });

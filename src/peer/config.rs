@@ -1,7 +1,8 @@
-//! What a peer is told.
+//! [`PeerConfig`].
 
+use super::Seed;
 use crate::crypto::IdentityConfig;
-use crate::driver::KeyLogFile;
+use crate::driver::{Announced, KeyLogFile};
 use crate::node::NodeConfig;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,9 +19,14 @@ pub struct PeerConfig {
     /// librtmfp are out of reach, and a certificate that is much larger does not fit the answer
     /// that the short hello of a Flash Player may get.
     pub identity: IdentityConfig,
+    /// The secret that the identity is derived from, so that the peer ID is the same every time;
+    /// `None`, the default, makes a new one. No two processes may use the same at the same time.
+    pub seed: Option<Seed>,
     /// Where to listen; by default on every address, at a port that the operating system chooses.
     /// `[::]` is left out with a warning on a host without IPv6.
     pub listen: Vec<SocketAddr>,
+    /// Addresses that a router forwards to the sockets, for other members.
+    pub announced: Vec<Announced>,
     /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
     /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
     pub key_log: Option<KeyLogFile>,
@@ -31,10 +37,12 @@ impl Default for PeerConfig {
         Self {
             node: NodeConfig::default(),
             identity: IdentityConfig::like_a_player(),
+            seed: None,
             listen: vec![
                 SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
             ],
+            announced: Vec::new(),
             key_log: None,
         }
     }

@@ -1,12 +1,14 @@
 //! [`Connection`]: one endpoint and its NetConnection.
 
+use super::error::{Problem, Unreachable};
 use super::event::{ConnectionEvent, ConnectionEvents};
-use super::machine::{Command, Joining, PeerMachine};
+use super::machine::{Abandoned, Command, Joining, PeerMachine};
 use super::net_group::{Membership, NetGroup};
 use super::queue::Queue;
+use super::reconnect::{Reconnect, ResolvedServer};
 use super::{ConnectError, NetGroupError, PeerConfig};
 use crate::crypto::{Fingerprint, Identity};
-use crate::driver::{self, Clock, Handle, ShutdownError, Sockets, Stopped, os_random};
+use crate::driver::{self, Clock, Handle, Pool, ShutdownError, Sockets, Stopped, os_random};
 use crate::flash::{Host, Uri};
 use crate::group::{GroupConfig, GroupSpec};
 use crate::node::{GroupHandle, Node};
@@ -50,10 +52,12 @@ pub struct ConnectionStats {
 /// the far ends.
 #[derive(Clone)]
 pub struct Connection {
-    handle: Handle<Command>,
+    pub(super) handle: Handle<Command>,
     peer_id: Fingerprint,
     events: Arc<Queue<ConnectionEvent>>,
     state: watch::Receiver<ConnectionState>,
+    abandoned: Arc<Abandoned>,
+    pool: Pool,
 }
 
 impl Connection {
@@ -81,9 +85,24 @@ impl Connection {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(config: PeerConfig, uri: &str) -> Result<Self, ConnectError> {
         let uri = Uri::parse(uri)?;
-        let addresses = resolve(&uri).await?;
+        let opened = Self::connect_to_any(config, std::slice::from_ref(&uri)).await;
+        opened.map_err(|error| of_single_server(error, &uri))
+    }
+
+    /// As [`connect_with`](Self::connect_with), to the first of several servers that can be reached.
+    /// When the connection is lost later, they take turns.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); [`ConnectError::Unreachable`] says for each server what is wrong.
+    ///
+    /// # Panics
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_to_any(config: PeerConfig, servers: &[Uri]) -> Result<Self, ConnectError> {
+        let servers = resolve(servers).await?;
         let connection = Self::open(config)?;
-        connection.connect_to(uri, addresses).await?;
+        connection.connect_to(servers).await?;
         Ok(connection)
     }
 
@@ -95,8 +114,8 @@ impl Connection {
     /// As [`connect`](Self::connect).
     pub async fn reconnect(&self, uri: &str) -> Result<(), ConnectError> {
         let uri = Uri::parse(uri)?;
-        let addresses = resolve(&uri).await?;
-        self.connect_to(uri, addresses).await
+        let connected = async { self.connect_to(resolve(std::slice::from_ref(&uri)).await?).await };
+        connected.await.map_err(|error| of_single_server(error, &uri))
     }
 
     /// Joins a group. Its members are found through the server, if the groupspec allows that, and
@@ -119,14 +138,14 @@ impl Connection {
         let spec = config.spec.clone();
         let queue = Arc::new(Queue::new());
         let (neighbors, neighbor_count) = watch::channel(0);
-        let token = Arc::new(());
-        let joining =
-            Joining { queue: Arc::clone(&queue), neighbors, users: Arc::downgrade(&token) };
-        let group = self.call(move |peer, now| peer.join(now, config, joining)).await?;
+        let joining = Joining { queue: Arc::clone(&queue), neighbors };
         let connection = self.clone();
-        let membership =
-            Membership { connection, group, spec, queue, neighbor_count, _token: token };
-        Ok(NetGroup::new(membership))
+        let join = move |peer: &mut PeerMachine, now: Time| {
+            let group = peer.join(now, config, joining);
+            // If nobody waits any more, the group is left again.
+            NetGroup::new(Membership { connection, group, spec, queue, neighbor_count })
+        };
+        Ok(self.call(join).await?)
     }
 
     /// This end's peer ID.
@@ -164,6 +183,16 @@ impl Connection {
         Ok(ConnectionStats { sessions, network: self.handle.stats() })
     }
 
+    /// Counters of its sockets.
+    pub fn network_stats(&self) -> driver::Stats {
+        self.handle.stats()
+    }
+
+    /// The threads for work of its [guests](crate::node::Guest) that blocks.
+    pub fn pool(&self) -> Pool {
+        self.pool.clone()
+    }
+
     /// Leaves every group and closes every session, and waits until the far ends know it, but not
     /// longer than `grace`.
     ///
@@ -176,36 +205,43 @@ impl Connection {
 
     /// Sockets and a node, without a server.
     fn open(mut config: PeerConfig) -> Result<Self, ConnectError> {
-        let sockets = Sockets::bind_available(&config.listen)?;
+        let mut sockets = Sockets::bind_available(&config.listen)?;
+        sockets.announce(config.announced);
         let mut random = os_random();
-        let identity = Identity::generate(&config.identity, &mut *random);
+        let identity = match &config.seed {
+            Some(seed) => Identity::generate(&config.identity, &mut seed.random("identity")),
+            None => Identity::generate(&config.identity, &mut *random),
+        };
         let clock = Clock::start();
         config.node.transport.keep_secrets |= config.key_log.is_some();
         let node = Node::new(config.node, identity, random, os_random());
         let peer_id = node.peer_id();
         let events = Arc::new(Queue::new());
         let (sender, state) = watch::channel(ConnectionState::Closed);
-        let machine = PeerMachine::new(node, Arc::clone(&events), sender, config.key_log);
+        let abandoned = Arc::new(Abandoned::default());
+        let (queue, left) = (Arc::clone(&events), Arc::clone(&abandoned));
+        let machine = PeerMachine::new(node, queue, sender, left, config.key_log);
         let (handle, _) = driver::spawn(machine, sockets, clock);
-        Ok(Self { handle, peer_id, events, state })
+        Ok(Self { handle, peer_id, events, state, abandoned, pool: Pool::default() })
     }
 
-    async fn connect_to(&self, uri: Uri, servers: Vec<SocketAddr>) -> Result<(), ConnectError> {
-        let own = self.handle.peer_addresses();
+    async fn connect_to(&self, servers: Reconnect) -> Result<(), ConnectError> {
+        let (own, commands) = (self.handle.peer_addresses(), self.handle.downgrade());
         let (answer, outcome) = oneshot::channel();
         let command = move |peer: &mut PeerMachine, now: Time| {
             peer.set_addresses(now, own);
-            peer.connect(now, &uri, &servers, answer);
+            peer.connect(now, servers, commands, answer);
         };
         self.call(command).await.map_err(|Stopped| ConnectError::Closed)?;
-        outcome.await.map_err(|_| ConnectError::Closed)??;
-        Ok(())
+        let outcome = outcome.await.map_err(|_| ConnectError::Closed)?;
+        outcome.map(drop).map_err(ConnectError::Unreachable)
     }
 
-    /// Leaves a group without waiting. If there is no room for that now, the machine finds out by
-    /// itself that the group has no handles.
+    /// Leaves a group without waiting.
     pub(super) fn leave_soon(&self, group: GroupHandle) {
-        drop(self.handle.try_send(Box::new(move |peer, now| peer.leave(now, group))));
+        self.abandoned.push(group);
+        // Wakes the machine. If there is no room in the queue now, it is awake.
+        drop(self.handle.try_send(Box::new(|_, _| {})));
     }
 
     /// Does something where the machine is.
@@ -232,13 +268,38 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The addresses of the URI's server.
-async fn resolve(uri: &Uri) -> Result<Vec<SocketAddr>, ConnectError> {
-    let (host, port) = uri.server().ok_or(ConnectError::Serverless)?;
-    match host {
-        Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, port)]),
-        Host::Name(name) => driver::resolve(name, port)
-            .await
-            .map_err(|source| ConnectError::Resolve { host: name.clone(), source }),
+/// The servers whose names have addresses, and the failures of the others.
+async fn resolve(servers: &[Uri]) -> Result<Reconnect, ConnectError> {
+    let (mut resolved, mut failures) = (Vec::new(), Vec::new());
+    for uri in servers {
+        let (host, port) = uri.server().ok_or(ConnectError::Serverless)?;
+        let addresses = match host {
+            Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, port)]),
+            Host::Name(name) => driver::resolve(name, port).await,
+        };
+        match addresses {
+            Ok(addresses) => resolved.push(ResolvedServer { uri: uri.clone(), addresses }),
+            Err(error) => {
+                let problem = Problem::Name(Arc::new(error));
+                failures.push(Unreachable { server: format!("{host}:{port}"), problem });
+            }
+        }
+    }
+    match (resolved.is_empty(), failures.is_empty()) {
+        (true, true) => Err(ConnectError::Serverless),
+        (true, false) => Err(ConnectError::Unreachable(failures)),
+        (false, _) => Ok(Reconnect::new(resolved, failures)),
+    }
+}
+
+/// The error of an attempt that had only one server.
+fn of_single_server(error: ConnectError, uri: &Uri) -> ConnectError {
+    let ConnectError::Unreachable(mut failures) = error else { return error };
+    match (failures.pop().map(|failure| failure.problem), uri.server()) {
+        (Some(Problem::Connect { error, .. }), _) => error.into(),
+        (Some(Problem::Name(source)), Some((Host::Name(host), _))) => {
+            ConnectError::Resolve { host: host.clone(), source }
+        }
+        _ => ConnectError::Closed,
     }
 }

@@ -5,7 +5,10 @@ use crate::driver::{BindError, Stopped};
 use crate::flash::UriError;
 use crate::group::GroupError;
 use crate::node;
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why there is no connection.
@@ -24,7 +27,7 @@ pub enum ConnectError {
         /// The name.
         host: String,
         /// What the resolver says.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// No socket.
     #[error(transparent)]
@@ -32,9 +35,64 @@ pub enum ConnectError {
     /// The server can't be reached, or refused.
     #[error(transparent)]
     Server(#[from] node::ConnectError),
+    /// None of several servers can be reached.
+    #[error("{}", Unreachable::list(.0))]
+    Unreachable(Vec<Unreachable>),
     /// The connection was closed meanwhile, or another attempt took the place of this one.
     #[error("the connection was closed meanwhile")]
     Closed,
+}
+
+/// A rendezvous server that could not be reached, and why.
+#[derive(Debug, Clone)]
+pub struct Unreachable {
+    /// The server, `HOST:PORT`.
+    pub server: String,
+    /// What was tried.
+    pub problem: Problem,
+}
+
+/// What stood in the way to a server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The name has no address.
+    Name(Arc<io::Error>),
+    /// The connection failed.
+    Connect {
+        /// The addresses tried.
+        addresses: Vec<SocketAddr>,
+        /// What is wrong.
+        error: node::ConnectError,
+    },
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.problem {
+            Problem::Name(error) => write!(
+                f,
+                "the rendezvous server {} has no address: {error}; is the name right, and is there a network?",
+                self.server
+            ),
+            Problem::Connect { error, .. } => {
+                write!(f, "the rendezvous server {} cannot be reached: {error}", self.server)?;
+                match error {
+                    node::ConnectError::Unreachable(_) => {
+                        write!(f, "; is it running, and does a firewall let UDP through?")
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl Unreachable {
+    /// A line for each of them.
+    pub(crate) fn list(servers: &[Self]) -> String {
+        servers.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// Why a call of a group was refused. Nothing has changed.

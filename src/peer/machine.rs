@@ -1,35 +1,74 @@
 //! The node as the driver wants it: commands in, events into the queues of connection and groups.
 
 use super::ConnectionState;
+use super::error::Unreachable;
 use super::event::ConnectionEvent;
 use super::queue::Queue;
+use super::reconnect::{Next, Reconnect, ResolvedServer};
 use super::wants::Wants;
-use crate::driver::{KeyLogFile, Service};
+use crate::driver::{self, KeyLogFile, Service, WeakHandle};
 use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent};
-use crate::node::{ConnectError, GroupHandle, Node, NodeEvent};
+use crate::node::{ConnectError, GroupHandle, Guest, Node, NodeEvent};
 use crate::transport::{Layer, Time};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
 /// What a handle asks for. What it answers, it carries home itself.
 pub(super) type Command = Box<dyn FnOnce(&mut PeerMachine, Time) + Send>;
 
-/// How an attempt to connect ended.
-pub(super) type Outcome = Result<SocketAddr, ConnectError>;
+/// How opening the first connection ended.
+pub(super) type Outcome = Result<SocketAddr, Vec<Unreachable>>;
 
 pub(super) struct PeerMachine {
     node: Node,
     groups: BTreeMap<GroupHandle, Entry>,
     events: Arc<Queue<ConnectionEvent>>,
     state: watch::Sender<ConnectionState>,
-    /// Who waits for the connection.
+    /// Who waits for the first connection.
     connecting: Option<oneshot::Sender<Outcome>>,
+    servers: Option<Servers>,
+    abandoned: Arc<Abandoned>,
     key_log: Option<KeyLogFile>,
     stopping: bool,
+}
+
+/// The servers of the connection.
+struct Servers {
+    reconnect: Reconnect,
+    /// The way back from a resolver.
+    commands: WeakHandle<Command>,
+}
+
+/// Groups of which the last handle is gone.
+#[derive(Debug, Default)]
+pub(super) struct Abandoned {
+    groups: Mutex<Vec<GroupHandle>>,
+    /// There are some: this is read after each call of the machine.
+    any: AtomicBool,
+}
+
+impl Abandoned {
+    pub(super) fn push(&self, group: GroupHandle) {
+        self.lock().push(group);
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn take(&self) -> Vec<GroupHandle> {
+        match self.any.swap(false, Ordering::Acquire) {
+            true => std::mem::take(&mut *self.lock()),
+            false => Vec::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<GroupHandle>> {
+        // Nothing panics under the lock.
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A joined group.
@@ -37,15 +76,12 @@ struct Entry {
     queue: Arc<Queue<GroupEvent>>,
     wants: Wants,
     neighbors: watch::Sender<usize>,
-    /// The handles; the group is left when none is left.
-    users: Weak<()>,
 }
 
 /// What a new group shares with its handles.
 pub(super) struct Joining {
     pub(super) queue: Arc<Queue<GroupEvent>>,
     pub(super) neighbors: watch::Sender<usize>,
-    pub(super) users: Weak<()>,
 }
 
 impl Drop for Entry {
@@ -66,10 +102,20 @@ impl PeerMachine {
         node: Node,
         events: Arc<Queue<ConnectionEvent>>,
         state: watch::Sender<ConnectionState>,
+        abandoned: Arc<Abandoned>,
         key_log: Option<KeyLogFile>,
     ) -> Self {
-        let groups = BTreeMap::new();
-        Self { node, groups, events, state, connecting: None, key_log, stopping: false }
+        Self {
+            node,
+            groups: BTreeMap::new(),
+            events,
+            state,
+            connecting: None,
+            servers: None,
+            abandoned,
+            key_log,
+            stopping: false,
+        }
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -80,30 +126,86 @@ impl PeerMachine {
         self.node.set_addresses(now, addresses);
     }
 
-    /// Connects in place of an earlier connection or attempt, which learns nothing more.
+    /// Connects in place of an earlier connection or attempt, which is dropped, and again whenever the
+    /// connection is lost. `commands` is the way back to this machine.
     pub(super) fn connect(
         &mut self,
         now: Time,
-        uri: &Uri,
-        addresses: &[SocketAddr],
+        reconnect: Reconnect,
+        commands: WeakHandle<Command>,
         answer: oneshot::Sender<Outcome>,
     ) {
         self.connecting = Some(answer);
+        let first = reconnect.current().cloned();
+        self.servers = Some(Servers { reconnect, commands });
+        if let Some(server) = first {
+            self.open(now, &server);
+        }
+    }
+
+    fn open(&mut self, now: Time, server: &ResolvedServer) {
+        tracing::info!(server = server.name(), addresses = ?server.addresses, "connecting");
         self.state.send_replace(ConnectionState::Connecting);
-        self.node.connect(now, uri, addresses);
+        self.node.connect(now, &server.uri, &server.addresses);
+    }
+
+    /// Connects to a server again. A name is resolved again: its addresses may have changed.
+    fn open_again(&mut self, now: Time, server: ResolvedServer) {
+        let (Some(servers), Some((host, port))) = (&self.servers, server.resolvable()) else {
+            return self.open(now, &server);
+        };
+        let commands = servers.commands.clone();
+        tokio::spawn(async move {
+            let addresses = driver::resolve(&host, port).await.unwrap_or_else(|error| {
+                tracing::debug!(host, %error, "cannot resolve; trying the earlier addresses");
+                Vec::new()
+            });
+            let opened = commands.send(Box::new(move |peer, now| {
+                peer.open_resolved(now, &server.uri, addresses);
+            }));
+            // The connection may be closed by now.
+            let _ = opened.await;
+        });
+    }
+
+    fn open_resolved(&mut self, now: Time, uri: &Uri, addresses: Vec<SocketAddr>) {
+        let servers = self.servers.as_mut().filter(|_| !self.node.is_connected());
+        let server = servers.and_then(|it| it.reconnect.resolved(uri, addresses)).cloned();
+        if let Some(server) = server {
+            self.open(now, &server);
+        }
     }
 
     pub(super) fn join(&mut self, now: Time, config: GroupConfig, joining: Joining) -> GroupHandle {
-        let Joining { queue, neighbors, users } = joining;
+        let Joining { queue, neighbors } = joining;
         let handle = self.node.join_with(now, config);
-        self.groups.insert(handle, Entry { queue, wants: Wants::default(), neighbors, users });
+        self.groups.insert(handle, Entry { queue, wants: Wants::default(), neighbors });
         handle
     }
 
     pub(super) fn leave(&mut self, now: Time, handle: GroupHandle) {
-        if self.groups.remove(&handle).is_some() {
-            self.node.leave(now, handle);
-        }
+        self.groups.remove(&handle);
+        self.node.leave(now, handle);
+    }
+
+    /// Joins a group on which a guest acts.
+    pub(super) fn host(
+        &mut self,
+        now: Time,
+        config: GroupConfig,
+        guest: Box<dyn Guest>,
+    ) -> GroupHandle {
+        self.node.join_with_guest(now, config, guest)
+    }
+
+    /// Calls a guest; `None` if its group was left.
+    pub(super) fn with_guest<G: Guest, R>(
+        &mut self,
+        now: Time,
+        handle: GroupHandle,
+        call: impl FnOnce(&mut G, &mut Group, Time) -> R,
+    ) -> Option<R> {
+        self.node.with_guest(now, handle, call)
     }
 
     /// Calls a group; `None` if it was left.
@@ -129,18 +231,9 @@ impl PeerMachine {
         self.leave_abandoned(now);
         while let Some(event) = self.node.poll_event() {
             match event {
-                NodeEvent::Connected { server } => {
-                    self.set_state(ConnectionState::Connected { server }, Some(Ok(server)));
-                    self.events.push(ConnectionEvent::Connected { server });
-                }
-                NodeEvent::ConnectFailed(error) => {
-                    self.set_state(ConnectionState::Closed, Some(Err(error.clone())));
-                    self.events.push(ConnectionEvent::Failed(error));
-                }
-                NodeEvent::Disconnected => {
-                    self.set_state(ConnectionState::Closed, None);
-                    self.events.push(ConnectionEvent::Closed);
-                }
+                NodeEvent::Connected { server } => self.on_connected(server),
+                NodeEvent::ConnectFailed(error) => self.on_connect_failed(now, error),
+                NodeEvent::Disconnected => self.on_disconnected(now),
                 NodeEvent::Group(handle, event) => self.deliver_to_group(now, handle, event),
                 NodeEvent::SessionOpened(_) if self.stopping => self.node.shut_down(now),
                 NodeEvent::SessionOpened(session) => {
@@ -152,11 +245,38 @@ impl PeerMachine {
         }
     }
 
-    fn set_state(&mut self, state: ConnectionState, outcome: Option<Outcome>) {
-        self.state.send_replace(state);
-        let waiting = self.connecting.take();
-        if let Some((waiting, outcome)) = waiting.zip(outcome) {
-            // Who waited may have gone.
+    fn on_connected(&mut self, server: SocketAddr) {
+        if let Some(servers) = &mut self.servers {
+            servers.reconnect.connected();
+        }
+        self.state.send_replace(ConnectionState::Connected { server });
+        self.finish_connecting(Ok(server));
+        self.events.push(ConnectionEvent::Connected { server });
+    }
+
+    fn on_connect_failed(&mut self, now: Time, error: ConnectError) {
+        tracing::debug!(%error, "cannot connect");
+        self.state.send_replace(ConnectionState::Closed);
+        let next = self.servers.as_mut().map(|servers| servers.reconnect.failed(now, &error));
+        self.events.push(ConnectionEvent::Failed(error));
+        match next {
+            Some(Next::Connect(server)) => self.open(now, &server),
+            Some(Next::GiveUp(failures)) => self.finish_connecting(Err(failures)),
+            Some(Next::Wait) | None => {}
+        }
+    }
+
+    fn on_disconnected(&mut self, now: Time) {
+        if let Some(servers) = &mut self.servers {
+            servers.reconnect.lost(now);
+        }
+        self.state.send_replace(ConnectionState::Closed);
+        self.events.push(ConnectionEvent::Closed);
+    }
+
+    fn finish_connecting(&mut self, outcome: Outcome) {
+        if let Some(waiting) = self.connecting.take() {
+            // Who waited may be gone.
             let _ = waiting.send(outcome);
         }
     }
@@ -193,8 +313,7 @@ impl PeerMachine {
 
     /// Leaves the groups that nobody has a handle to.
     fn leave_abandoned(&mut self, now: Time) {
-        let abandoned = |entry: &Entry| entry.users.strong_count() == 0;
-        while let Some((&handle, _)) = self.groups.iter().find(|(_, entry)| abandoned(entry)) {
+        for handle in self.abandoned.take() {
             self.leave(now, handle);
         }
     }
@@ -221,6 +340,17 @@ impl Layer for PeerMachine {
     fn after_call(&mut self, now: Time) {
         self.deliver(now);
     }
+
+    fn poll_own_timeout(&self) -> Option<Time> {
+        self.servers.as_ref()?.reconnect.poll_timeout()
+    }
+
+    fn handle_own_timeout(&mut self, now: Time) {
+        let due = self.servers.as_mut().and_then(|it| it.reconnect.handle_timeout(now));
+        if let Some(server) = due {
+            self.open_again(now, server);
+        }
+    }
 }
 
 impl Service for PeerMachine {
@@ -245,6 +375,7 @@ impl Service for PeerMachine {
     fn begin_shutdown(&mut self, now: Time) {
         self.stopping = true;
         self.connecting = None;
+        self.servers = None;
         self.groups.clear();
         self.node.shut_down(now);
         self.deliver(now);

@@ -35,6 +35,10 @@
 //! | `NetStatusEvent` of a NetConnection | [`ConnectionEvent`] |
 //! | `NetStatusEvent` of a NetGroup | [`NetGroupEvent`], its `info.code` by [`NetGroupEvent::code`] |
 //!
+//! A connection that was up and is lost is opened again by itself, with longer and longer waits, as
+//! long as there are handles. [Guests](crate::node::Guest) share it with groups: any number of files,
+//! for example, have one pair of sockets, one peer ID and one task.
+//!
 //! # When the application is slow
 //!
 //! Nothing that waits for it grows without bound, and the network never waits for it:
@@ -50,7 +54,10 @@
 //! | --- | --- |
 //! | `config` | [`PeerConfig`] |
 //! | `connection` | [`Connection`] |
+//! | `reconnect` | which server is connected to next, and when |
+//! | `seed` | [`Seed`] |
 //! | `net_group` | [`NetGroup`] |
+//! | `hosted` | [`Hosted`]: a guest in a group |
 //! | `event` | what they tell |
 //! | `queue` | events that wait for the application |
 //! | `wants` | what is not requested while the application is slow |
@@ -60,14 +67,19 @@ mod config;
 mod connection;
 mod error;
 mod event;
+mod hosted;
 mod machine;
 mod net_group;
 mod queue;
+mod reconnect;
+mod seed;
 mod wants;
 
 pub use config::PeerConfig;
 pub use connection::{Connection, ConnectionState, ConnectionStats};
-pub use error::{ConnectError, NetGroupError};
+pub use error::{ConnectError, NetGroupError, Problem, Unreachable};
 pub use event::{ConnectionEvent, ConnectionEvents, NetGroupEvent, NetGroupEvents};
+pub use hosted::{GuestSender, Hosted};
 pub use net_group::{Neighbor, NetGroup};
 pub use queue::{MAX_EVENTS, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};
+pub use seed::Seed;

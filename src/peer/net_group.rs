@@ -56,8 +56,6 @@ pub(super) struct Membership {
     pub(super) spec: GroupSpec,
     pub(super) queue: Arc<Queue<GroupEvent>>,
     pub(super) neighbor_count: watch::Receiver<usize>,
-    /// The machine leaves the group when this is gone.
-    pub(super) _token: Arc<()>,
 }
 
 impl NetGroup {

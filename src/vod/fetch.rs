@@ -1,34 +1,19 @@
 //! [`Fetch`]: get a shared file, and share it on.
 
-use super::session::{
-    Completed, News, Place, Progress, Session, SessionError, Start, open_sockets,
-};
-use super::share::new_node;
+use super::session::{Destination, Progress, Session, SessionError, Start, StoreConfig};
+use super::share::{connect, peer_config};
 use super::store::Overwrite;
-use super::{Descriptor, FilePeer, ShareLink, Target};
+use super::{Completed, Descriptor, FileEvent, FileExchange, ShareLink};
 use crate::crypto::Fingerprint;
-use crate::driver::{Clock, KeyLogFile, Stats};
+use crate::driver::{KeyLogFile, Stats};
 use crate::group::{GroupSpec, ReplicationStrategy};
 use crate::node::Search;
+use crate::peer::{Connection, PeerConfig};
 use bytes::Bytes;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
-
-/// Where a fetched file goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// To this file; until it is complete it is called `NAME.part`.
-    File(PathBuf),
-    /// Into this directory, under the name that the provider gave it, made harmless.
-    Directory(PathBuf),
-    /// Nowhere: only the [descriptor](Fetch::descriptor) is fetched.
-    Nowhere,
-    /// Into memory, from where [`Fetch::read_chunk`] gets it.
-    Memory,
-}
 
 /// How to fetch a file.
 #[derive(Debug, Clone)]
@@ -75,28 +60,54 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    /// Connects to a server of the link and joins the group.
+    /// Connects to a server of the link and joins the group. The connection is closed with the fetch.
     ///
     /// # Errors
     ///
     /// No socket, no server, or a group that is not meant for files. What concerns the file itself
-    /// is told by [`completed`](Self::completed).
+    /// is reported by [`completed`](Self::completed).
     pub async fn start(config: FetchConfig) -> Result<Self, SessionError> {
-        let link = config.link;
-        let spec = GroupSpec::parse(&link.groupspec)?;
-        if !spec.object_replication_enabled() {
-            return Err(SessionError::NotForFiles);
-        }
-        let place = place_of(config.destination, config.overwrite, &link);
-        let clock = Clock::start();
+        let spec = group_of(&config.link)?;
+        let peer =
+            PeerConfig { key_log: config.key_log.clone(), ..peer_config(config.listen.clone()) };
+        let connection = connect(peer, &config.link).await?;
+        Self::join(connection, true, spec, config).await
+    }
+
+    /// Fetches on a connection that is open already, to a server of the link, beside whatever else is
+    /// on it. What concerns sockets in the config is not used.
+    ///
+    /// # Errors
+    ///
+    /// A group that is not meant for files, or the connection is closed.
+    pub async fn start_on(
+        connection: &Connection,
+        config: FetchConfig,
+    ) -> Result<Self, SessionError> {
+        let spec = group_of(&config.link)?;
+        Self::join(connection.clone(), false, spec, config).await
+    }
+
+    async fn join(
+        connection: Connection,
+        owns_connection: bool,
+        spec: GroupSpec,
+        config: FetchConfig,
+    ) -> Result<Self, SessionError> {
+        let FetchConfig { link, destination, overwrite, strategy, .. } = config;
         let provider = link.provider.map(|id| Fingerprint(id.0));
-        let node = new_node(config.key_log.is_some(), None);
-        let mut peer = FilePeer::receiver(clock.now(), node, spec, link.integrity, provider);
-        peer.set_strategy(clock.now(), config.strategy);
-        let servers = link.servers().map(|s| (s.clone(), link.server_url(s))).collect();
-        let sockets = open_sockets(&config.listen)?;
-        let key_log = config.key_log;
-        let start = Start { peer, sockets, clock, key_log, store: None, place, servers };
+        let identity = link.identity();
+        let store_config =
+            StoreConfig { destination, overwrite, identity, name: link.name.clone() };
+        let start = Start {
+            connection,
+            owns_connection,
+            spec,
+            exchange: FileExchange::receiver(link.integrity, provider).with_strategy(strategy),
+            store: None,
+            store_config: Some(store_config)
+                .filter(|config| config.destination != Destination::Nowhere),
+        };
         Ok(Self { session: Session::start(start).await?, provider })
     }
 
@@ -109,7 +120,7 @@ impl Fetch {
         self.session.outcome().await
     }
 
-    /// Waits until the group has said what the file is like.
+    /// Waits until the group has described the file.
     ///
     /// # Errors
     ///
@@ -118,7 +129,7 @@ impl Fetch {
         self.session.descriptor().await
     }
 
-    /// A chunk that is held, as told by [`Progress::ready_chunks`]; chunks are counted from 1.
+    /// A chunk that is held, see [`Progress::ready_chunks`]; chunks are counted from 1.
     ///
     /// # Errors
     ///
@@ -127,8 +138,8 @@ impl Fetch {
         self.session.read(index).await
     }
 
-    /// How the search for members of the group stands: whom it has met, who could not be reached
-    /// and why. The flag tells whether the link's provider has been met.
+    /// The search for members of the group: who was met, who could not be reached and why. The flag
+    /// is set if the link's provider has been met.
     pub async fn search(&self) -> (Search, bool) {
         self.session.search(self.provider).await
     }
@@ -138,24 +149,29 @@ impl Fetch {
         self.session.set_strategy(strategy).await;
     }
 
-    /// Where the fetch stands, kept up to date.
+    /// The state of the fetch, kept up to date.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.session.progress()
     }
 
-    /// What happens from now on.
-    pub fn news(&self) -> broadcast::Receiver<News> {
-        self.session.news()
+    /// Events from now on.
+    pub fn events(&self) -> broadcast::Receiver<FileEvent> {
+        self.session.events()
     }
 
-    /// What went over the sockets.
+    /// The connection, which other files may share.
+    pub fn connection(&self) -> &Connection {
+        self.session.connection()
+    }
+
+    /// Counters of the connection's sockets.
     pub fn stats(&self) -> Stats {
-        self.session.stats()
+        self.connection().network_stats()
     }
 
-    /// The addresses of the sockets.
+    /// The addresses of the connection's sockets.
     pub fn local_addresses(&self) -> &[SocketAddr] {
-        self.session.local_addresses()
+        self.connection().local_addresses()
     }
 
     /// Leaves the group and waits until that is done, at most for `grace`, and what was received is
@@ -165,13 +181,11 @@ impl Fetch {
     }
 }
 
-fn place_of(destination: Destination, overwrite: Overwrite, link: &ShareLink) -> Option<Place> {
-    let (path, is_directory) = match destination {
-        Destination::File(path) => (path, false),
-        Destination::Directory(path) => (path, true),
-        Destination::Memory => return Some(Place::Memory),
-        Destination::Nowhere => return None,
-    };
-    let target = Target { overwrite, ..Target::new(path, link.identity()) };
-    Some(Place::File { target, is_directory, name: link.name.clone() })
+/// The link's group, which must allow replication.
+fn group_of(link: &ShareLink) -> Result<GroupSpec, SessionError> {
+    let spec = GroupSpec::parse(&link.groupspec)?;
+    match spec.object_replication_enabled() {
+        true => Ok(spec),
+        false => Err(SessionError::NotForFiles),
+    }
 }

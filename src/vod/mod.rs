@@ -16,9 +16,8 @@
 //! | [`store`] | where chunks live: a shared file, a file on its way in, memory |
 //! | [`reorder`] | chunks in file order for a player or a pipe |
 //! | [`replica`] | the state machine that ties them together, for provider and receiver alike |
-//! | [`file_peer`] | a replica in a group on a node |
-//! | [`seed`] | a secret that peer ID and group of a share follow from |
-//! | [`session`] | a file peer on sockets, a clock and threads |
+//! | [`guest`] | a replica in a group on a node |
+//! | [`session`] | the guest on a connection, with its store on other threads |
 //! | [`Share`], [`Fetch`] | what most users want |
 //!
 //! But for the last two these parts know neither sockets nor clocks nor an async runtime; files are
@@ -28,26 +27,25 @@ pub mod chunker;
 pub mod descriptor;
 mod fetch;
 pub mod file_name;
-pub mod file_peer;
+pub mod guest;
 pub mod hash;
 pub mod layout;
 pub mod link;
 pub mod reorder;
 pub mod replica;
-pub mod seed;
 pub mod session;
 mod share;
 pub mod store;
 
 pub use chunker::{CHUNK_SIZE, Chunker};
 pub use descriptor::{Descriptor, DescriptorForm};
-pub use fetch::{Destination, Fetch, FetchConfig};
-pub use file_peer::{FileEvent, FilePeer, Request};
+pub use fetch::{Fetch, FetchConfig};
+pub use guest::{FileExchange, Request};
 pub use hash::Digest256;
 pub use layout::Layout;
 pub use link::{Integrity, LinkError, LinkProblem, ServerAddress, ShareLink};
 pub use reorder::Reorder;
-pub use replica::Replica;
-pub use session::{Completed, News, Progress, SessionError};
+pub use replica::{Completed, FileEvent, Replica};
+pub use session::{Destination, Progress, SessionError};
 pub use share::{Share, ShareConfig};
 pub use store::{ChunkStore, MemoryStore, PartialFile, SourceFile, StoreError, Target};

@@ -1,15 +1,14 @@
 //! [`Share`]: offer a file to a group.
 
-use super::seed::Seed;
-use super::session::{News, Progress, Session, SessionError, Start, open_sockets};
+use super::session::{Progress, Session, SessionError, Start};
 use super::{
-    ChunkStore, Descriptor, DescriptorForm, Digest256, FilePeer, Integrity, ServerAddress,
+    Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity, ServerAddress,
     ShareLink, SourceFile,
 };
-use crate::crypto::{Identity, IdentityConfig};
-use crate::driver::{Announced, Clock, KeyLogFile, Stats, os_random};
+use crate::driver::{Announced, KeyLogFile, Stats, os_random};
+use crate::flash::Uri;
 use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError};
-use crate::node::{Node, NodeConfig};
+use crate::peer::{Connection, PeerConfig, Seed};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,34 +68,36 @@ pub struct Share {
 
 impl Share {
     /// Connects to a server, joins the group and offers the file there. Returns when the link can be
-    /// used.
+    /// used. The connection is closed with the share.
     ///
     /// # Errors
     ///
     /// No socket, no server, or a group name that cannot be used.
     pub async fn start(source: SourceFile, config: ShareConfig) -> Result<Self, SessionError> {
-        let descriptor = source.descriptor();
-        let spec = group_of(config.group.as_deref(), &descriptor, config.seed.as_ref())?;
-        let (first, also) = config.servers.split_first().ok_or(SessionError::NoServer)?;
-        let mut link = ShareLink::new(first.clone(), spec.as_str())?;
-        link.also = also.to_vec();
-        link.app = config.app;
-        link.name = descriptor.name.clone();
-        link.integrity = integrity_of(&descriptor, config.form);
+        let offer = Offer::new(&source, &config)?;
+        let peer = PeerConfig {
+            seed: config.seed,
+            announced: config.announced,
+            key_log: config.key_log,
+            ..peer_config(config.listen)
+        };
+        let connection = connect(peer, &offer.link).await?;
+        offer.start(connection, true, source).await
+    }
 
-        let clock = Clock::start();
-        let node = new_node(config.key_log.is_some(), config.seed.as_ref());
-        link.provider = Some(Digest256(node.peer_id().0));
-        let peer = FilePeer::provider(clock.now(), node, spec, descriptor.clone(), config.form);
-        let servers = link.servers().map(|s| (s.clone(), link.server_url(s))).collect();
-        let mut sockets = open_sockets(&config.listen)?;
-        sockets.announce(config.announced);
-        let key_log = config.key_log;
-        let store: Box<dyn ChunkStore> = Box::new(source);
-        let start =
-            Start { peer, sockets, clock, key_log, store: Some(store), place: None, servers };
-        let session = Session::start(start).await?;
-        Ok(Self { session, link, descriptor: Arc::new(descriptor) })
+    /// Offers the file on a connection that is open already, beside whatever else is on it. Of the
+    /// config, the servers and the application are those of the link; what concerns sockets and
+    /// identity is not used.
+    ///
+    /// # Errors
+    ///
+    /// A group name that cannot be used, or the connection is closed.
+    pub async fn start_on(
+        connection: &Connection,
+        source: SourceFile,
+        config: ShareConfig,
+    ) -> Result<Self, SessionError> {
+        Offer::new(&source, &config)?.start(connection.clone(), false, source).await
     }
 
     /// The link for [`Fetch`](super::Fetch).
@@ -109,24 +110,29 @@ impl Share {
         &self.descriptor
     }
 
-    /// Where the share stands, kept up to date.
+    /// The state of the share, kept up to date.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.session.progress()
     }
 
-    /// What happens from now on.
-    pub fn news(&self) -> broadcast::Receiver<News> {
-        self.session.news()
+    /// Events from now on.
+    pub fn events(&self) -> broadcast::Receiver<FileEvent> {
+        self.session.events()
     }
 
-    /// What went over the sockets.
+    /// The connection, which other files may share.
+    pub fn connection(&self) -> &Connection {
+        self.session.connection()
+    }
+
+    /// Counters of the connection's sockets.
     pub fn stats(&self) -> Stats {
-        self.session.stats()
+        self.connection().network_stats()
     }
 
-    /// The addresses of the sockets.
+    /// The addresses of the connection's sockets.
     pub fn local_addresses(&self) -> &[SocketAddr] {
-        self.session.local_addresses()
+        self.connection().local_addresses()
     }
 
     /// Waits until the file cannot be shared any more: it was changed, or the disk has failed.
@@ -144,17 +150,63 @@ impl Share {
     }
 }
 
-/// A node with a new identity, or that of a seed, which is found by its peer ID and by no URI.
-pub(super) fn new_node(keep_secrets: bool, seed: Option<&Seed>) -> Node {
-    let mut random = os_random();
-    let config = IdentityConfig::like_a_player();
-    let identity = match seed {
-        Some(seed) => Identity::generate(&config, &mut seed.random("identity")),
-        None => Identity::generate(&config, &mut *random),
-    };
-    let mut settings = NodeConfig::default();
-    settings.transport.keep_secrets = keep_secrets;
-    Node::new(settings, identity, random, os_random())
+/// A file with its group and its link, which has no provider yet.
+struct Offer {
+    link: ShareLink,
+    spec: GroupSpec,
+    descriptor: Descriptor,
+    form: DescriptorForm,
+}
+
+impl Offer {
+    fn new(source: &SourceFile, config: &ShareConfig) -> Result<Self, SessionError> {
+        let descriptor = source.descriptor();
+        let spec = group_of(config.group.as_deref(), &descriptor, config.seed.as_ref())?;
+        let (first, also) = config.servers.split_first().ok_or(SessionError::NoServer)?;
+        let mut link = ShareLink::new(first.clone(), spec.as_str())?;
+        link.also = also.to_vec();
+        link.app = config.app.clone();
+        link.name = descriptor.name.clone();
+        link.integrity = integrity_of(&descriptor, config.form);
+        Ok(Self { link, spec, descriptor, form: config.form })
+    }
+
+    async fn start(
+        self,
+        connection: Connection,
+        owns_connection: bool,
+        source: SourceFile,
+    ) -> Result<Share, SessionError> {
+        let Self { mut link, spec, descriptor, form } = self;
+        link.provider = Some(Digest256(connection.peer_id().0));
+        let start = Start {
+            connection,
+            owns_connection,
+            spec,
+            exchange: FileExchange::provider(descriptor.clone(), form),
+            store: Some(Box::new(source)),
+            store_config: None,
+        };
+        let session = Session::start(start).await?;
+        Ok(Share { session, link, descriptor: Arc::new(descriptor) })
+    }
+}
+
+/// A connection for one file, which listens on these addresses, or on all if there are none.
+pub(super) fn peer_config(listen: Vec<SocketAddr>) -> PeerConfig {
+    let defaults = PeerConfig::default();
+    let listen = if listen.is_empty() { defaults.listen.clone() } else { listen };
+    PeerConfig { listen, ..defaults }
+}
+
+/// Connects to the first server of a link that can be reached.
+pub(super) async fn connect(
+    config: PeerConfig,
+    link: &ShareLink,
+) -> Result<Connection, SessionError> {
+    let servers = link.servers().map(|server| Uri::parse(&link.server_url(server)));
+    let servers = servers.collect::<Result<Vec<_>, _>>()?;
+    Ok(Connection::connect_to_any(config, &servers).await?)
 }
 
 fn group_of(

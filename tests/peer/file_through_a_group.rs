@@ -4,16 +4,16 @@
 use crate::seeds::for_seeds;
 use rtmfp::crypto::{DhGroup, Identity, IdentityConfig, Negotiation};
 use rtmfp::flash::Uri;
-use rtmfp::group::{GroupSpec, GroupSpecBuilder};
-use rtmfp::node::{Node, NodeConfig};
+use rtmfp::group::{GroupConfig, GroupSpec, GroupSpecBuilder};
+use rtmfp::node::{GroupHandle, Node, NodeConfig, NodeEvent};
 use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::sim::{Actor, Link, Network, NodeId, SeededRandom};
 use rtmfp::transport::{Config, Layer, Machine, Time};
+use rtmfp::vod::guest::ExchangeOutput;
 use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
-use rtmfp::vod::replica::Notice;
 use rtmfp::vod::{
-    CHUNK_SIZE, ChunkStore, Chunker, Descriptor, DescriptorForm, Digest256, FileEvent, FilePeer,
-    Integrity, Layout, MemoryStore,
+    CHUNK_SIZE, ChunkStore, Chunker, Descriptor, DescriptorForm, Digest256, FileEvent,
+    FileExchange, Integrity, Layout, MemoryStore,
 };
 use std::time::Duration;
 
@@ -22,17 +22,83 @@ const SERVER: &str = "10.0.0.1:1935";
 /// A machine of these tests.
 enum Host {
     Server(Box<Rendezvous>),
-    Peer(Box<FilePeer>, Option<Box<dyn ChunkStore>>, bool),
+    Peer(Box<Peer>),
+}
+
+/// A node with the exchange of a file as a guest.
+struct Peer {
+    node: Node,
+    group: GroupHandle,
+    store: Option<Box<dyn ChunkStore>>,
+    is_complete: bool,
+}
+
+impl Peer {
+    fn new(
+        now: Time,
+        mut node: Node,
+        exchange: FileExchange,
+        store: Option<Box<dyn ChunkStore>>,
+    ) -> Self {
+        let config = GroupConfig::new(spec(), node.peer_id());
+        let group = node.join_with_guest(now, config, Box::new(exchange));
+        let is_complete = store.is_some();
+        Self { node, group, store, is_complete }
+    }
+
+    fn exchange(&self) -> &FileExchange {
+        self.node.guest(self.group).expect("a guest")
+    }
+
+    fn connect(&mut self, now: Time) {
+        let uri: Uri = "rtmfp://10.0.0.1/rtmfp".parse().unwrap();
+        self.node.connect(now, &uri, &[SERVER.parse().unwrap()]);
+    }
+
+    /// The next output of the guest.
+    fn poll_output(&mut self, now: Time) -> Option<ExchangeOutput> {
+        let poll = |exchange: &mut FileExchange, _: &mut _, _| exchange.poll_output();
+        self.node.with_guest(now, self.group, poll).flatten()
+    }
+
+    fn on_output(&mut self, now: Time, output: ExchangeOutput) {
+        let Self { node, group, store, is_complete } = self;
+        match output {
+            ExchangeOutput::Store(action) => {
+                let store = store.as_deref_mut().expect("a store");
+                node.with_guest(now, *group, |exchange: &mut FileExchange, group, now| {
+                    exchange.perform(now, group, action, store);
+                });
+            }
+            ExchangeOutput::Event(FileEvent::DescriptorKnown(descriptor)) if store.is_none() => {
+                let new = MemoryStore::new(descriptor.layout);
+                node.with_guest(now, *group, |exchange: &mut FileExchange, group, now| {
+                    exchange.store_opened(now, group, new.held(), new.layout());
+                });
+                *store = Some(Box::new(new));
+            }
+            ExchangeOutput::Event(FileEvent::Complete(_)) => *is_complete = true,
+            ExchangeOutput::Event(FileEvent::Failed(error)) => panic!("failed: {error}"),
+            ExchangeOutput::Event(_) => {}
+        }
+    }
 }
 
 impl Host {
     fn is_complete(&self) -> bool {
-        matches!(self, Self::Peer(_, _, true))
+        matches!(self, Self::Peer(peer) if peer.is_complete)
     }
 
-    fn peer(&self) -> &FilePeer {
+    fn peer(&self) -> &Peer {
         match self {
-            Self::Peer(peer, ..) => peer,
+            Self::Peer(peer) => peer,
+            Self::Server(_) => panic!("not a peer"),
+        }
+    }
+
+    fn peer_mut(&mut self) -> &mut Peer {
+        match self {
+            Self::Peer(peer) => peer,
             Self::Server(_) => panic!("not a peer"),
         }
     }
@@ -44,21 +110,21 @@ impl Layer for Host {
     fn inner(&self) -> &Self::Inner {
         match self {
             Self::Server(server) => &**server,
-            Self::Peer(peer, ..) => &**peer,
+            Self::Peer(peer) => &peer.node,
         }
     }
 
     fn inner_mut(&mut self) -> &mut Self::Inner {
         match self {
             Self::Server(server) => &mut **server,
-            Self::Peer(peer, ..) => &mut **peer,
+            Self::Peer(peer) => &mut peer.node,
         }
     }
 }
 
 impl Actor for Host {
     fn react(&mut self, now: Time) -> bool {
-        let Self::Peer(peer, store, complete) = self else {
+        let Self::Peer(peer) = self else {
             let Self::Server(server) = self else { return false };
             while let Some(event) = server.poll_event() {
                 trace(now, &event);
@@ -66,22 +132,17 @@ impl Actor for Host {
             return false;
         };
         let mut busy = false;
-        while let Some(event) = peer.poll_event() {
+        while let Some(event) = peer.node.poll_event() {
             busy = true;
             trace(now, &event);
-            match event {
-                FileEvent::Store(action) => {
-                    peer.perform(now, action, store.as_deref_mut().expect("a store"));
-                }
-                FileEvent::Notice(Notice::DescriptorKnown(descriptor)) if store.is_none() => {
-                    let new = MemoryStore::new(descriptor.layout);
-                    peer.store_opened(now, new.held(), new.layout());
-                    *store = Some(Box::new(new));
-                }
-                FileEvent::Notice(Notice::Complete { .. }) => *complete = true,
-                FileEvent::Notice(Notice::Failed(error)) => panic!("failed: {error}"),
-                _ => {}
+            if let NodeEvent::ConnectFailed(_) = event {
+                peer.connect(now);
             }
+        }
+        while let Some(output) = peer.poll_output(now) {
+            busy = true;
+            trace(now, &output);
+            peer.on_output(now, output);
         }
         busy
     }
@@ -173,10 +234,9 @@ impl Swarm {
         };
         let now = network.now();
         let node = node(&mut network);
-        let mut peer =
-            FilePeer::provider(now, node, spec(), descriptor.clone(), DescriptorForm::Object);
-        peer.store_opened(now, store.held(), store.layout());
-        let host = Host::Peer(Box::new(peer), Some(Box::new(store)), true);
+        let exchange = FileExchange::provider(descriptor.clone(), DescriptorForm::Object);
+        let peer = Peer::new(now, node, exchange, Some(Box::new(store)));
+        let host = Host::Peer(Box::new(peer));
         let provider = network.add("10.0.1.1:1000", host);
         connect(&mut network, provider);
         Self { network, server, provider, receivers: Vec::new(), file, descriptor }
@@ -186,10 +246,11 @@ impl Swarm {
         let now = self.network.now();
         let node = node(&mut self.network);
         let integrity = Integrity::Descriptor(self.descriptor.digest());
-        let provider = self.network[self.provider].peer().node().peer_id();
-        let peer = FilePeer::receiver(now, node, spec(), integrity, Some(provider));
+        let provider = self.network[self.provider].peer().node.peer_id();
+        let exchange = FileExchange::receiver(integrity, Some(provider));
+        let peer = Peer::new(now, node, exchange, None);
         let address = format!("10.0.2.{}:1000", self.receivers.len() + 1);
-        let host = Host::Peer(Box::new(peer), None, false);
+        let host = Host::Peer(Box::new(peer));
         let id = self.network.add(&address, host);
         connect(&mut self.network, id);
         self.receivers.push(id);
@@ -204,10 +265,11 @@ impl Swarm {
     /// Every copy is the file, byte for byte.
     fn check_copies(&mut self) {
         for &receiver in &self.receivers {
-            let Host::Peer(peer, store, _) = &mut self.network[receiver] else { panic!() };
-            let store = store.as_mut().unwrap();
+            let peer = self.network[receiver].peer_mut();
+            let chunks = peer.exchange().replica().layout().chunks();
+            let store = peer.store.as_mut().unwrap();
             let mut copy = Vec::new();
-            for index in 1..=peer.replica().layout().chunks() {
+            for index in 1..=chunks {
                 copy.extend_from_slice(&store.read_chunk(index).unwrap());
             }
             assert!(copy == self.file, "a copy differs");
@@ -218,15 +280,15 @@ impl Swarm {
     fn check_nothing_leaks(mut self) {
         for id in self.receivers.iter().chain([&self.provider]).copied().collect::<Vec<_>>() {
             self.network.act(id, |host, now| match host {
-                Host::Peer(peer, ..) => peer.shut_down(now),
+                Host::Peer(peer) => peer.node.shut_down(now),
                 Host::Server(_) => {}
             });
         }
         self.network.run_for(Duration::from_secs(200));
         for id in self.receivers.iter().chain([&self.provider]) {
             let peer = self.network[*id].peer();
-            assert_eq!(peer.node().endpoint().load(), (0, 0, 0));
-            assert_eq!(peer.poll_timeout(), None);
+            assert_eq!(peer.node.endpoint().load(), (0, 0, 0));
+            assert_eq!(peer.node.poll_timeout(), None);
         }
         let Host::Server(server) = &self.network[self.server] else { panic!("not a server") };
         assert_eq!(server.endpoint().load(), (0, 0, 0));
@@ -235,7 +297,7 @@ impl Swarm {
     }
 
     fn uploaded(&self, id: NodeId) -> u64 {
-        self.network[id].peer().group().unwrap().stats().replication.bytes_sent
+        group_of(self.network[id].peer()).stats().replication.bytes_sent
     }
 }
 
@@ -246,11 +308,11 @@ fn rand_core_fill(random: &mut SeededRandom, bytes: &mut [u8]) {
 }
 
 fn connect(network: &mut Network<Host>, id: NodeId) {
-    let uri: Uri = "rtmfp://10.0.0.1/rtmfp".parse().unwrap();
-    network.act(id, |host, now| {
-        let Host::Peer(peer, ..) = host else { panic!() };
-        peer.connect(now, uri, vec![SERVER.parse().unwrap()]);
-    });
+    network.act(id, |host, now| host.peer_mut().connect(now));
+}
+
+fn group_of(peer: &Peer) -> &rtmfp::group::Group {
+    peer.node.group(peer.group).unwrap()
 }
 
 #[test]

@@ -5,8 +5,6 @@ mod api;
 #[cfg(feature = "vod")]
 mod file_through_a_group;
 #[cfg(feature = "vod")]
-mod progress;
-#[cfg(feature = "vod")]
 #[path = "../support/seeds.rs"]
 mod seeds;
 mod serve;

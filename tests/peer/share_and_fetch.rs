@@ -3,7 +3,7 @@
 use rtmfp::server::{Server, ServerConfig};
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::{
-    CHUNK_SIZE, Destination, Digest256, Fetch, FetchConfig, News, ServerAddress, SessionError,
+    CHUNK_SIZE, Destination, Digest256, Fetch, FetchConfig, FileEvent, ServerAddress, SessionError,
     Share, ShareConfig, ShareLink, SourceFile, StoreError,
 };
 use std::net::SocketAddr;
@@ -79,9 +79,9 @@ async fn a_receiver_shares_on_when_the_provider_is_gone() {
     let link = share.link().clone();
     let first = fetch(&link).await.unwrap();
     first.completed().await.unwrap();
-    let mut news = first.news();
+    let mut events = first.events();
     share.stop(GRACE).await;
-    while !matches!(news.recv().await.unwrap(), News::NeighborDisconnect(_)) {}
+    while !matches!(events.recv().await.unwrap(), FileEvent::NeighborDisconnect(_)) {}
 
     let second = fetch(&link).await.unwrap();
     let completed = second.completed().await.unwrap();
@@ -115,9 +115,9 @@ async fn dropping_a_share_leaves_the_group() {
     let share = share(directory.path(), address).await;
     let fetch = fetch(share.link()).await.unwrap();
     fetch.completed().await.unwrap();
-    let mut news = fetch.news();
+    let mut events = fetch.events();
     drop(share);
-    while !matches!(news.recv().await.unwrap(), News::NeighborDisconnect(_)) {}
+    while !matches!(events.recv().await.unwrap(), FileEvent::NeighborDisconnect(_)) {}
     fetch.stop(GRACE).await;
     server.stop(GRACE).await.unwrap();
 }

@@ -34,9 +34,6 @@ use std::time::Duration;
 use told::{Out, Told};
 use waiting::Waiting;
 
-/// The pause after which a lost connection is tried again; it doubles up to the other.
-const RECONNECT_FIRST: Duration = Duration::from_secs(2);
-const RECONNECT_MAX: Duration = Duration::from_secs(60);
 /// How often objects that came but could not be read are asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -137,7 +134,6 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         member.begin().await?;
         tokio::select! {
             outcome = member.follow() => outcome?,
-            never = keep_connected(&connection, &via) => match never {},
             () = &mut end => {}
             () = signals.recv() => {}
         }
@@ -188,30 +184,6 @@ fn no_connection(via: &Uri, why: impl Display) -> anyhow::Error {
 fn late(via: &Uri, timeout: Option<Duration>) -> anyhow::Error {
     let time = format::duration(timeout.unwrap_or_default());
     TimedOut(format!("gave up: no answer from {via} within {time}")).into()
-}
-
-/// What [`keep_connected`] never returns.
-enum Never {}
-
-/// Connects again whenever the connection is lost. Neighbours stay meanwhile.
-async fn keep_connected(connection: &Connection, via: &Uri) -> Never {
-    let mut state = connection.watch_state();
-    let mut pause = RECONNECT_FIRST;
-    loop {
-        let is_closed = |state: &ConnectionState| *state == ConnectionState::Closed;
-        if state.wait_for(is_closed).await.is_err() {
-            return std::future::pending().await;
-        }
-        after(Some(pause)).await;
-        if *state.borrow_and_update() != ConnectionState::Closed {
-            continue; // The server was restarted, and the connection is back.
-        }
-        // What comes of it is told as an event.
-        pause = match connection.reconnect(via.as_str()).await {
-            Ok(()) => RECONNECT_FIRST,
-            Err(_) => (pause * 2).min(RECONNECT_MAX),
-        };
-    }
 }
 
 /// A member of a group with its objects.

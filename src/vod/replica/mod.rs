@@ -25,6 +25,8 @@
 
 mod action;
 mod backlog;
+mod event;
+mod fault;
 mod senders;
 
 #[cfg(test)]
@@ -37,8 +39,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-pub use action::{Action, Fault, GroupAction, Notice, ReplicaError, StoreAction, StoreReply};
+pub use action::{Action, GroupAction, StoreAction, StoreReply};
 pub use backlog::MAX_BACKLOG;
+pub use event::{Completed, FileEvent};
+pub use fault::{Fault, ReplicaError};
 pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, Sender};
 
 use self::backlog::Backlog;
@@ -47,7 +51,7 @@ use super::descriptor::{Descriptor, DescriptorForm};
 use super::hash::Digest256;
 use super::layout::{Layout, LayoutError, Placement};
 use super::link::Integrity;
-use super::store::StoreError;
+use super::store::{Finished, StoreError};
 use crate::amf::Value;
 use crate::range::IndexSet;
 
@@ -284,7 +288,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             StoreReply::Finished(Ok(finished)) => {
                 self.stage = Stage::Complete;
                 let sha256 = Digest256::from_hasher(self.verified.hasher.clone());
-                self.notice(Notice::Complete { sha256, finished });
+                let Finished { path, kept } = finished;
+                self.emit(FileEvent::Complete(Completed { sha256, path, kept }));
             }
             // A damaged chunk was found meanwhile and is being fetched again.
             StoreReply::Finished(Err(StoreError::Incomplete { .. }))
@@ -306,7 +311,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.descriptor = Some(Arc::clone(&descriptor));
         self.stage = Stage::Opening;
         self.group(GroupAction::AddHave(0..=0));
-        self.notice(Notice::DescriptorKnown(descriptor));
+        self.emit(FileEvent::DescriptorKnown(descriptor));
     }
 
     fn chunk_fetched(&mut self, index: u64, object: Value, from: P) {
@@ -378,14 +383,14 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             return self.fail(ReplicaError::DifferingLengths);
         }
         self.stats.refused += 1;
-        self.notice(Notice::BadObject { from, index, fault: error.into() });
+        self.emit(FileEvent::BadObject { from, index, fault: error.into() });
         self.group(GroupAction::AddWant(index..=index));
     }
 
     fn refuse(&mut self, index: u64, from: P, fault: Fault) {
         self.stats.refused += 1;
         let ends_trust = self.senders.note_bad(&from);
-        self.notice(Notice::BadObject { from: from.clone(), index, fault });
+        self.emit(FileEvent::BadObject { from: from.clone(), index, fault });
         if ends_trust {
             self.group(GroupAction::Distrust(from));
         }
@@ -402,7 +407,6 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         self.add_held(index..=index);
         self.group(GroupAction::AddHave(index..=index));
-        self.notice(Notice::ChunkStored { index });
         if has_room_again {
             self.want_missing();
         }
@@ -495,7 +499,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.attempts += 1;
         self.layout = descriptor.layout;
         self.verified = Verified::new();
-        self.notice(Notice::FileRejected { actual });
+        self.emit(FileEvent::FileRejected { actual });
     }
 
     /// Wants every chunk that is neither held nor about to be.
@@ -524,7 +528,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.stage = Stage::Failed;
         self.unplaced = None;
         self.group(GroupAction::RemoveWant(0..=self.layout.chunks()));
-        self.notice(Notice::Failed(error));
+        self.emit(FileEvent::Failed(Arc::new(error)));
     }
 
     /// The file cannot be relied on any more; nothing is served on.
@@ -568,8 +572,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.actions.push_back(Action::Store(action));
     }
 
-    fn notice(&mut self, notice: Notice<P>) {
-        self.actions.push_back(Action::Notice(notice));
+    fn emit(&mut self, event: FileEvent<P>) {
+        self.actions.push_back(Action::Event(event));
     }
 }
 

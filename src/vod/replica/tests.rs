@@ -1,4 +1,4 @@
-//! Tests of the replica: what it says to what it hears, and whole transfers against a store.
+//! Tests of the replica: its actions after each input, and whole transfers against a store.
 
 use proptest::prelude::*;
 
@@ -50,17 +50,17 @@ fn number_form() -> Value {
     descriptor().to_value(DescriptorForm::Number)
 }
 
-/// A replica with its store, and everything it has said.
-struct Party {
+/// A replica with its store, its group actions and its events.
+struct Member {
     replica: Replica<char, u32>,
     store: Box<dyn ChunkStore>,
     group: Vec<GroupAction<char, u32>>,
-    notices: Vec<String>,
+    events: Vec<String>,
     completed: Option<Digest256>,
-    failed: Option<ReplicaError>,
+    failed: Option<Arc<ReplicaError>>,
 }
 
-impl Party {
+impl Member {
     fn receiver(integrity: Integrity) -> Self {
         let store = Box::new(MemoryStore::new(Layout::empty()));
         Self::new(Replica::receiver(integrity, Some(PROVIDER)), store)
@@ -68,11 +68,11 @@ impl Party {
 
     /// A receiver that has got this object 0.
     fn with_descriptor(integrity: Integrity, object: Value) -> Self {
-        let mut party = Self::receiver(integrity);
-        party.fetched(0, object, PROVIDER);
-        assert_eq!(party.replica.stage(), Stage::Chunks);
-        party.said();
-        party
+        let mut member = Self::receiver(integrity);
+        member.fetched(0, object, PROVIDER);
+        assert_eq!(member.replica.stage(), Stage::Chunks);
+        member.take_group_actions();
+        member
     }
 
     fn provider(form: DescriptorForm) -> Self {
@@ -82,13 +82,13 @@ impl Party {
     }
 
     fn new(replica: Replica<char, u32>, store: Box<dyn ChunkStore>) -> Self {
-        let (group, notices) = (Vec::new(), Vec::new());
-        let mut party = Self { replica, store, group, notices, completed: None, failed: None };
-        party.work();
-        party
+        let (group, events) = (Vec::new(), Vec::new());
+        let mut member = Self { replica, store, group, events, completed: None, failed: None };
+        member.work();
+        member
     }
 
-    /// Does what the replica says until it has nothing more to say.
+    /// Carries out actions until there are none.
     fn work(&mut self) {
         while let Some(action) = self.replica.poll_action() {
             match action {
@@ -96,25 +96,25 @@ impl Party {
                 Action::Store(action) => {
                     self.replica.store_replied(action.perform(self.store.as_mut()));
                 }
-                Action::Notice(notice) => self.hear(notice),
+                Action::Event(event) => self.on_event(event),
             }
         }
     }
 
-    fn hear(&mut self, notice: Notice<char>) {
-        match notice {
-            Notice::DescriptorKnown(descriptor) => {
+    fn on_event(&mut self, event: FileEvent<char>) {
+        match event {
+            FileEvent::DescriptorKnown(descriptor) => {
                 let store = MemoryStore::new(descriptor.layout);
                 self.replica.store_opened(store.held(), store.layout());
                 self.store = Box::new(store);
             }
-            Notice::BadObject { from, index, fault } => {
-                self.notices.push(format!("{index} from {from}: {fault}"));
+            FileEvent::BadObject { from, index, fault } => {
+                self.events.push(format!("{index} from {from}: {fault}"));
             }
-            Notice::FileRejected { .. } => self.notices.push("file rejected".into()),
-            Notice::Complete { sha256, .. } => self.completed = Some(sha256),
-            Notice::Failed(error) => self.failed = Some(error),
-            Notice::ChunkStored { .. } => {}
+            FileEvent::FileRejected { .. } => self.events.push("file rejected".into()),
+            FileEvent::Complete(completed) => self.completed = Some(completed.sha256),
+            FileEvent::Failed(error) => self.failed = Some(error),
+            _ => {}
         }
     }
 
@@ -137,7 +137,7 @@ impl Party {
         }
     }
 
-    fn said(&mut self) -> Vec<GroupAction<char, u32>> {
+    fn take_group_actions(&mut self) -> Vec<GroupAction<char, u32>> {
         std::mem::take(&mut self.group)
     }
 
@@ -146,7 +146,7 @@ impl Party {
     }
 
     fn assert_complete(&mut self) {
-        assert_eq!(self.completed, Some(Digest256::of(&content())), "{:?}", self.notices);
+        assert_eq!(self.completed, Some(Digest256::of(&content())), "{:?}", self.events);
         assert_eq!(self.replica.stage(), Stage::Complete);
         assert_eq!(self.file(), content());
         assert!(self.replica.storing.is_empty() && self.replica.unplaced.is_none());
@@ -157,14 +157,14 @@ use GroupAction::{AddHave, AddWant, Distrust, RemoveHave, RemoveWant};
 
 #[test]
 fn a_provider_has_descriptor_and_chunks() {
-    let mut provider = Party::provider(DescriptorForm::Object);
-    assert_eq!(provider.said(), [AddHave(0..=5)]);
+    let mut provider = Member::provider(DescriptorForm::Object);
+    assert_eq!(provider.take_group_actions(), [AddHave(0..=5)]);
     assert_eq!(provider.answer(0), Some(object_form()));
     assert_eq!(provider.answer(5), Some(bytes(&chunk(5))));
     assert_eq!(provider.answer(6), None);
     let stats = *provider.replica.stats();
     assert_eq!((stats.objects_served, stats.bytes_served, stats.denied), (2, 5, 1));
-    let mut provider = Party::provider(DescriptorForm::Number);
+    let mut provider = Member::provider(DescriptorForm::Number);
     assert_eq!(provider.answer(0), Some(Value::Number(6.0)));
 }
 
@@ -176,37 +176,37 @@ fn a_receiver_wants_the_descriptor_then_all_chunks_at_once() {
         (Integrity::None, object_form()),
         (Integrity::None, number_form()),
     ] {
-        let mut party = Party::receiver(integrity);
-        assert_eq!(party.said(), [AddWant(0..=0)]);
-        party.fetched(0, object, PROVIDER);
-        assert_eq!(party.said(), [AddHave(0..=0), AddWant(1..=5)]);
-        party.fetched_chunks(&[1, 2, 3, 4], PROVIDER);
-        assert_eq!(party.completed, None);
-        party.fetched_chunks(&[5], 'q');
+        let mut member = Member::receiver(integrity);
+        assert_eq!(member.take_group_actions(), [AddWant(0..=0)]);
+        member.fetched(0, object, PROVIDER);
+        assert_eq!(member.take_group_actions(), [AddHave(0..=0), AddWant(1..=5)]);
+        member.fetched_chunks(&[1, 2, 3, 4], PROVIDER);
+        assert_eq!(member.completed, None);
+        member.fetched_chunks(&[5], 'q');
         let haves: Vec<_> = (1..=5).map(|i| AddHave(i..=i)).collect();
-        assert_eq!(party.said(), haves);
-        party.assert_complete();
-        let stats = party.replica.stats();
+        assert_eq!(member.take_group_actions(), haves);
+        member.assert_complete();
+        let stats = member.replica.stats();
         assert_eq!((stats.bytes_from_provider, stats.bytes_from_peers), (40, 5));
     }
 }
 
 #[test]
 fn what_is_held_is_provided_at_once() {
-    let mut party = Party::with_descriptor(by_descriptor(), object_form());
-    assert_eq!(party.answer(0), Some(object_form()));
-    assert_eq!(party.answer(3), None);
-    party.fetched_chunks(&[3], PROVIDER);
-    assert_eq!(party.said(), [AddHave(3..=3)]);
-    assert_eq!(party.answer(3), Some(bytes(&chunk(3))));
+    let mut member = Member::with_descriptor(by_descriptor(), object_form());
+    assert_eq!(member.answer(0), Some(object_form()));
+    assert_eq!(member.answer(3), None);
+    member.fetched_chunks(&[3], PROVIDER);
+    assert_eq!(member.take_group_actions(), [AddHave(3..=3)]);
+    assert_eq!(member.answer(3), Some(bytes(&chunk(3))));
 }
 
 #[test]
 fn a_request_before_the_descriptor_is_denied() {
-    let mut party = Party::receiver(by_descriptor());
-    party.said();
-    assert_eq!(party.answer(0), None);
-    assert_eq!(party.answer(1), None);
+    let mut member = Member::receiver(by_descriptor());
+    member.take_group_actions();
+    assert_eq!(member.answer(0), None);
+    assert_eq!(member.answer(1), None);
 }
 
 #[test]
@@ -216,55 +216,55 @@ fn an_empty_file_is_complete_with_its_descriptor() {
         ..Descriptor::of_layout(Layout::of_size(0, CHUNK).unwrap())
     };
     for form in [DescriptorForm::Object, DescriptorForm::Number] {
-        let mut party = Party::receiver(Integrity::None);
-        party.said();
-        party.fetched(0, empty.to_value(form), PROVIDER);
-        assert_eq!(party.said(), [AddHave(0..=0)]);
-        assert_eq!(party.completed, Some(Digest256::of(b"")));
+        let mut member = Member::receiver(Integrity::None);
+        member.take_group_actions();
+        member.fetched(0, empty.to_value(form), PROVIDER);
+        assert_eq!(member.take_group_actions(), [AddHave(0..=0)]);
+        assert_eq!(member.completed, Some(Digest256::of(b"")));
     }
     assert_eq!(
-        Party::new(
+        Member::new(
             Replica::provider(empty, DescriptorForm::Object),
             Box::new(MemoryStore::new(Layout::empty()))
         )
-        .said(),
+        .take_group_actions(),
         [AddHave(0..=0)]
     );
 }
 
 #[test]
 fn a_chunk_length_nobody_stated_is_learned_even_if_the_last_chunk_comes_first() {
-    let mut party = Party::with_descriptor(Integrity::None, Value::Number(6.0));
-    party.fetched_chunks(&[5], 'q');
-    assert_eq!(party.said(), [], "its place is not known, so it cannot be provided");
-    party.fetched_chunks(&[5], 'q');
-    assert_eq!(party.replica.stats().duplicates, 1);
-    party.fetched_chunks(&[2], 'q');
-    assert_eq!(party.said(), [AddHave(2..=2), AddHave(5..=5)]);
-    party.fetched_chunks(&[4, 3, 1], 'q');
-    party.assert_complete();
+    let mut member = Member::with_descriptor(Integrity::None, Value::Number(6.0));
+    member.fetched_chunks(&[5], 'q');
+    assert_eq!(member.take_group_actions(), [], "its place is not known, so it cannot be provided");
+    member.fetched_chunks(&[5], 'q');
+    assert_eq!(member.replica.stats().duplicates, 1);
+    member.fetched_chunks(&[2], 'q');
+    assert_eq!(member.take_group_actions(), [AddHave(2..=2), AddHave(5..=5)]);
+    member.fetched_chunks(&[4, 3, 1], 'q');
+    member.assert_complete();
 }
 
 #[test]
 fn a_wrong_chunk_is_refused_wanted_again_and_its_sender_dropped_in_the_end() {
-    let mut party = Party::with_descriptor(by_descriptor(), object_form());
+    let mut member = Member::with_descriptor(by_descriptor(), object_form());
     for _ in 0..2 {
-        party.fetched(2, bytes(b"0123456789"), 'x');
-        assert_eq!(party.said(), [AddWant(2..=2)]);
+        member.fetched(2, bytes(b"0123456789"), 'x');
+        assert_eq!(member.take_group_actions(), [AddWant(2..=2)]);
     }
-    party.fetched(3, Value::from("no bytes"), 'x');
-    assert_eq!(party.said(), [Distrust('x'), AddWant(3..=3)]);
-    party.fetched(3, bytes(&chunk(4)), 'x');
-    assert_eq!(party.said(), [AddWant(3..=3)], "dropped once");
-    assert_eq!(party.notices[0], "2 from x: the chunk has the wrong hash");
-    assert_eq!(party.replica.stats().refused, 4);
-    assert!(party.replica.held().is_empty());
+    member.fetched(3, Value::from("no bytes"), 'x');
+    assert_eq!(member.take_group_actions(), [Distrust('x'), AddWant(3..=3)]);
+    member.fetched(3, bytes(&chunk(4)), 'x');
+    assert_eq!(member.take_group_actions(), [AddWant(3..=3)], "dropped once");
+    assert_eq!(member.events[0], "2 from x: the chunk has the wrong hash");
+    assert_eq!(member.replica.stats().refused, 4);
+    assert!(member.replica.held().is_empty());
     // What the hash vouches for is good from anybody.
-    party.fetched_chunks(&[1, 2, 3], 'x');
-    party.fetched_chunks(&[4, 5], PROVIDER);
-    party.assert_complete();
+    member.fetched_chunks(&[1, 2, 3], 'x');
+    member.fetched_chunks(&[4, 5], PROVIDER);
+    member.assert_complete();
     let senders: Vec<_> =
-        party.replica.senders().map(|(p, s)| (*p, s.bytes, s.bad_objects)).collect();
+        member.replica.senders().map(|(p, s)| (*p, s.bytes, s.bad_objects)).collect();
     assert_eq!(senders, [('p', 15, 0), ('x', 30, 4)]);
 }
 
@@ -272,26 +272,29 @@ fn a_wrong_chunk_is_refused_wanted_again_and_its_sender_dropped_in_the_end() {
 fn a_forged_descriptor_is_refused() {
     let mut forged = descriptor();
     forged.chunk_hashes = Some(ChunkHashes::from_hashes([[0; 16]; 5]));
-    let mut party = Party::receiver(by_descriptor());
-    party.said();
+    let mut member = Member::receiver(by_descriptor());
+    member.take_group_actions();
     for object in [forged.to_value(DescriptorForm::Object), number_form(), Value::Null] {
-        party.fetched(0, object, 'x');
+        member.fetched(0, object, 'x');
     }
-    assert_eq!(party.said(), [AddWant(0..=0), AddWant(0..=0), Distrust('x'), AddWant(0..=0)]);
-    party.fetched(0, object_form(), 'y');
-    assert_eq!(party.replica.stage(), Stage::Chunks);
-    assert_eq!(party.replica.descriptor().unwrap().file_name(), "film.mp4");
+    assert_eq!(
+        member.take_group_actions(),
+        [AddWant(0..=0), AddWant(0..=0), Distrust('x'), AddWant(0..=0)]
+    );
+    member.fetched(0, object_form(), 'y');
+    assert_eq!(member.replica.stage(), Stage::Chunks);
+    assert_eq!(member.replica.descriptor().unwrap().file_name(), "film.mp4");
 }
 
 #[test]
 fn extra_members_of_a_verified_descriptor_are_not_passed_on() {
     let mut members = object_form().members().to_vec();
     members.push(("spam".into(), "x".into()));
-    let mut party = Party::with_descriptor(by_descriptor(), Value::object(members.clone()));
-    assert_eq!(party.answer(0), Some(object_form()));
+    let mut member = Member::with_descriptor(by_descriptor(), Value::object(members.clone()));
+    assert_eq!(member.answer(0), Some(object_form()));
     // Of a Flash application's descriptor nothing is known, so it goes on as it came.
-    let mut party = Party::with_descriptor(Integrity::None, Value::object(members.clone()));
-    assert_eq!(party.answer(0), Some(Value::object(members)));
+    let mut member = Member::with_descriptor(Integrity::None, Value::object(members.clone()));
+    assert_eq!(member.answer(0), Some(Value::object(members)));
 }
 
 #[test]
@@ -299,46 +302,46 @@ fn hashes_that_the_link_does_not_vouch_for_are_ignored() {
     let mut forged = descriptor();
     forged.chunk_hashes = Some(ChunkHashes::from_hashes([[0; 16]; 5]));
     forged.name = Some("other".into());
-    let mut party = Party::with_descriptor(by_file(), forged.to_value(DescriptorForm::Object));
-    assert_eq!(party.answer(0), Some(number_form()));
-    assert_eq!(party.replica.descriptor().unwrap().name, None);
-    party.fetched_chunks(&[1, 2, 3, 4, 5], 'q');
-    party.assert_complete();
+    let mut member = Member::with_descriptor(by_file(), forged.to_value(DescriptorForm::Object));
+    assert_eq!(member.answer(0), Some(number_form()));
+    assert_eq!(member.replica.descriptor().unwrap().name, None);
+    member.fetched_chunks(&[1, 2, 3, 4, 5], 'q');
+    member.assert_complete();
 
-    let mut party = Party::receiver(by_file());
-    party.fetched(0, Value::Number(7.0), 'x');
-    assert_eq!(party.replica.stage(), Stage::Descriptor);
-    assert_eq!(party.replica.stats().refused, 1);
+    let mut member = Member::receiver(by_file());
+    member.fetched(0, Value::Number(7.0), 'x');
+    assert_eq!(member.replica.stage(), Stage::Descriptor);
+    assert_eq!(member.replica.stats().refused, 1);
 }
 
 #[test]
 fn a_wrong_file_without_chunk_hashes_is_fetched_anew() {
-    let mut party = Party::with_descriptor(by_file(), number_form());
-    party.fetched(2, bytes(b"0123456789"), 'x');
-    party.fetched_chunks(&[1, 3, 4, 5], 'x');
-    assert_eq!(party.notices, ["file rejected"]);
-    let said = party.said();
+    let mut member = Member::with_descriptor(by_file(), number_form());
+    member.fetched(2, bytes(b"0123456789"), 'x');
+    member.fetched_chunks(&[1, 3, 4, 5], 'x');
+    assert_eq!(member.events, ["file rejected"]);
+    let said = member.take_group_actions();
     assert_eq!(said[5..], [RemoveHave(1..=5), Distrust('x'), AddWant(1..=5)]);
-    assert!(party.replica.held().is_empty());
+    assert!(member.replica.held().is_empty());
     // The single sender of it all is not listened to any more.
-    party.fetched_chunks(&[1], 'x');
-    assert_eq!(party.said(), [AddWant(1..=1)]);
-    party.fetched_chunks(&[2, 1, 3, 5, 4], 'y');
-    party.assert_complete();
+    member.fetched_chunks(&[1], 'x');
+    assert_eq!(member.take_group_actions(), [AddWant(1..=1)]);
+    member.fetched_chunks(&[2, 1, 3, 5, 4], 'y');
+    member.assert_complete();
 }
 
 #[test]
 fn a_file_that_stays_wrong_is_given_up() {
-    let mut party = Party::with_descriptor(by_file(), number_form());
+    let mut member = Member::with_descriptor(by_file(), number_form());
     for attempt in 1..=MAX_ATTEMPTS {
-        assert!(party.failed.is_none(), "attempt {attempt}");
-        party.fetched(2, bytes(b"0123456789"), 'x');
-        party.fetched_chunks(&[1, 3, 4, 5], 'y');
+        assert!(member.failed.is_none(), "attempt {attempt}");
+        member.fetched(2, bytes(b"0123456789"), 'x');
+        member.fetched_chunks(&[1, 3, 4, 5], 'y');
     }
-    assert!(matches!(party.failed, Some(ReplicaError::WrongFile { .. })));
-    assert_eq!(party.said().last(), Some(&RemoveWant(0..=5)));
-    assert_eq!(party.completed, None);
-    assert_eq!(party.answer(1), None);
+    assert!(matches!(member.failed.as_deref(), Some(ReplicaError::WrongFile { .. })));
+    assert_eq!(member.take_group_actions().last(), Some(&RemoveWant(0..=5)));
+    assert_eq!(member.completed, None);
+    assert_eq!(member.answer(1), None);
 }
 
 #[test]
@@ -346,55 +349,55 @@ fn a_descriptor_that_contradicts_itself_is_the_providers_fault() {
     let mut wrong = descriptor();
     wrong.sha256 = Some(Digest256::of(b"another file"));
     let integrity = Integrity::Descriptor(wrong.digest());
-    let mut party = Party::with_descriptor(integrity, wrong.to_value(DescriptorForm::Object));
-    party.fetched_chunks(&[1, 2, 3, 4, 5], PROVIDER);
-    assert!(matches!(party.failed, Some(ReplicaError::WrongFile { .. })));
+    let mut member = Member::with_descriptor(integrity, wrong.to_value(DescriptorForm::Object));
+    member.fetched_chunks(&[1, 2, 3, 4, 5], PROVIDER);
+    assert!(matches!(member.failed.as_deref(), Some(ReplicaError::WrongFile { .. })));
 
     let mut wrong = descriptor();
     wrong.layout = Layout::of_size(44, CHUNK).unwrap();
     let integrity = Integrity::Descriptor(wrong.digest());
-    let mut party = Party::with_descriptor(integrity, wrong.to_value(DescriptorForm::Object));
-    party.fetched_chunks(&[1, 2, 3, 4, 5], PROVIDER);
-    assert!(matches!(party.failed, Some(ReplicaError::Contradiction(_))));
-    assert_eq!(party.answer(1), Some(bytes(&chunk(1))), "what is held is good");
+    let mut member = Member::with_descriptor(integrity, wrong.to_value(DescriptorForm::Object));
+    member.fetched_chunks(&[1, 2, 3, 4, 5], PROVIDER);
+    assert!(matches!(member.failed.as_deref(), Some(ReplicaError::Contradiction(_))));
+    assert_eq!(member.answer(1), Some(bytes(&chunk(1))), "what is held is good");
 }
 
 #[test]
 fn wrong_lengths_are_refused_where_the_length_is_stated() {
-    let mut party = Party::with_descriptor(by_file(), number_form());
+    let mut member = Member::with_descriptor(by_file(), number_form());
     for (index, length) in [(1, 9), (1, 11), (5, 6), (5, 0)] {
-        party.fetched(index, bytes(&vec![0; length]), 'x');
+        member.fetched(index, bytes(&vec![0; length]), 'x');
     }
-    assert_eq!(party.replica.stats().refused, 4);
-    assert!(party.said().contains(&Distrust('x')));
+    assert_eq!(member.replica.stats().refused, 4);
+    assert!(member.take_group_actions().contains(&Distrust('x')));
 }
 
 #[test]
 fn differing_lengths_are_nobodys_fault_but_not_for_ever() {
-    let mut party = Party::with_descriptor(Integrity::None, Value::Number(6.0));
-    party.fetched(1, bytes(b"a liar's"), 'x');
+    let mut member = Member::with_descriptor(Integrity::None, Value::Number(6.0));
+    member.fetched(1, bytes(b"a liar's"), 'x');
     for _ in 0..MAX_DIFFERING_LENGTHS {
-        party.fetched_chunks(&[2], 'y');
-        assert!(party.failed.is_none());
+        member.fetched_chunks(&[2], 'y');
+        assert!(member.failed.is_none());
     }
-    assert!(!party.said().contains(&Distrust('y')));
-    party.fetched_chunks(&[2], 'y');
-    assert!(matches!(party.failed, Some(ReplicaError::DifferingLengths)));
+    assert!(!member.take_group_actions().contains(&Distrust('y')));
+    member.fetched_chunks(&[2], 'y');
+    assert!(matches!(member.failed.as_deref(), Some(ReplicaError::DifferingLengths)));
 }
 
 #[test]
 fn objects_out_of_place_do_nothing() {
-    let mut party = Party::receiver(by_descriptor());
-    party.fetched(1, bytes(&chunk(1)), 'x');
-    party.fetched(u64::MAX, bytes(b""), 'x');
-    party.fetched(0, object_form(), 'x');
-    party.said();
-    party.fetched(0, object_form(), 'x');
-    party.fetched(6, bytes(b"x"), 'x');
-    party.fetched_chunks(&[1, 1], 'x');
-    party.replica.fetch_failed(2);
-    assert_eq!(party.said(), [AddHave(1..=1)]);
-    let stats = party.replica.stats();
+    let mut member = Member::receiver(by_descriptor());
+    member.fetched(1, bytes(&chunk(1)), 'x');
+    member.fetched(u64::MAX, bytes(b""), 'x');
+    member.fetched(0, object_form(), 'x');
+    member.take_group_actions();
+    member.fetched(0, object_form(), 'x');
+    member.fetched(6, bytes(b"x"), 'x');
+    member.fetched_chunks(&[1, 1], 'x');
+    member.replica.fetch_failed(2);
+    assert_eq!(member.take_group_actions(), [AddHave(1..=1)]);
+    let stats = member.replica.stats();
     assert_eq!((stats.unexpected, stats.duplicates, stats.fetch_failures), (3, 2, 1));
     assert_eq!(stats.bytes_from_peers, 10);
 }
@@ -409,11 +412,11 @@ fn a_resumed_download_wants_what_is_missing() {
     }
     replica.store_opened(store.held(), store.layout());
     assert_eq!(replica.stats().chunks_resumed, 3);
-    let mut party = Party::new(replica, Box::new(store.clone()));
+    let mut member = Member::new(replica, Box::new(store.clone()));
     // The notice made the harness open an empty store: put the resumed one back.
-    party.store = Box::new(store);
+    member.store = Box::new(store);
     assert_eq!(
-        party.said(),
+        member.take_group_actions(),
         [
             AddWant(0..=0),
             AddHave(0..=0),
@@ -423,7 +426,7 @@ fn a_resumed_download_wants_what_is_missing() {
             AddWant(5..=5)
         ]
     );
-    assert_eq!(party.answer(4), Some(bytes(&chunk(4))));
+    assert_eq!(member.answer(4), Some(bytes(&chunk(4))));
 }
 
 /// A store with something wrong.
@@ -465,35 +468,41 @@ impl ChunkStore for Faulty {
     }
 }
 
-fn faulty(damaged: Option<u64>, is_full: bool) -> Party {
-    let mut party = Party::with_descriptor(by_descriptor(), object_form());
-    party.store =
+fn faulty(damaged: Option<u64>, is_full: bool) -> Member {
+    let mut member = Member::with_descriptor(by_descriptor(), object_form());
+    member.store =
         Box::new(Faulty { store: MemoryStore::new(descriptor().layout), damaged, is_full });
-    party
+    member
 }
 
 #[test]
 fn a_full_disk_ends_the_fetch_with_its_error() {
-    let mut party = faulty(None, true);
-    party.fetched_chunks(&[1], PROVIDER);
-    assert!(matches!(party.failed, Some(ReplicaError::Store(StoreError::DiskFull { .. }))));
-    assert_eq!(party.said(), [RemoveWant(0..=5)]);
-    party.fetched_chunks(&[2], PROVIDER);
-    assert_eq!(party.said(), []);
+    let mut member = faulty(None, true);
+    member.fetched_chunks(&[1], PROVIDER);
+    assert!(matches!(
+        member.failed.as_deref(),
+        Some(ReplicaError::Store(StoreError::DiskFull { .. }))
+    ));
+    assert_eq!(member.take_group_actions(), [RemoveWant(0..=5)]);
+    member.fetched_chunks(&[2], PROVIDER);
+    assert_eq!(member.take_group_actions(), []);
 }
 
 #[test]
 fn a_chunk_damaged_on_disk_is_fetched_again() {
-    let mut party = faulty(Some(1), false);
-    party.fetched_chunks(&[1, 2, 3], PROVIDER);
-    party.said();
-    party.replica.object_requested(1, 9);
-    party.work();
-    assert_eq!(party.said(), [GroupAction::Deny { request: 9 }, RemoveHave(1..=1), AddWant(1..=1)]);
-    party.fetched_chunks(&[4, 5], PROVIDER);
-    assert_eq!(party.completed, None);
-    party.fetched_chunks(&[1], PROVIDER);
-    party.assert_complete();
+    let mut member = faulty(Some(1), false);
+    member.fetched_chunks(&[1, 2, 3], PROVIDER);
+    member.take_group_actions();
+    member.replica.object_requested(1, 9);
+    member.work();
+    assert_eq!(
+        member.take_group_actions(),
+        [GroupAction::Deny { request: 9 }, RemoveHave(1..=1), AddWant(1..=1)]
+    );
+    member.fetched_chunks(&[4, 5], PROVIDER);
+    assert_eq!(member.completed, None);
+    member.fetched_chunks(&[1], PROVIDER);
+    member.assert_complete();
 }
 
 #[test]
@@ -503,18 +512,21 @@ fn a_shared_file_that_changes_is_withdrawn() {
     std::fs::write(&path, content()).unwrap();
     let source = SourceFile::scan(&path, CHUNK, |_| {}).unwrap();
     let replica = Replica::provider(source.descriptor(), DescriptorForm::Object);
-    let mut party = Party::new(replica, Box::new(source));
-    assert_eq!(party.answer(2), Some(bytes(&chunk(2))));
+    let mut member = Member::new(replica, Box::new(source));
+    assert_eq!(member.answer(2), Some(bytes(&chunk(2))));
     std::fs::write(&path, vec![9; 45]).unwrap();
-    party.said();
-    party.replica.object_requested(2, 9);
-    party.work();
-    let said = party.said();
+    member.take_group_actions();
+    member.replica.object_requested(2, 9);
+    member.work();
+    let said = member.take_group_actions();
     assert_eq!(said[..2], [GroupAction::Deny { request: 9 }, RemoveHave(0..=5)]);
-    assert!(matches!(party.failed, Some(ReplicaError::Store(StoreError::FileChanged { .. }))));
-    assert_eq!(party.replica.stage(), Stage::Withdrawn);
-    assert_eq!(party.answer(0), None);
-    assert_eq!(party.answer(3), None);
+    assert!(matches!(
+        member.failed.as_deref(),
+        Some(ReplicaError::Store(StoreError::FileChanged { .. }))
+    ));
+    assert_eq!(member.replica.stage(), Stage::Withdrawn);
+    assert_eq!(member.answer(0), None);
+    assert_eq!(member.answer(3), None);
 }
 
 #[test]
@@ -529,9 +541,9 @@ fn a_store_that_does_not_open_ends_the_fetch() {
 
 #[test]
 fn a_file_travels_through_a_relay() {
-    let mut provider = Party::provider(DescriptorForm::Object);
-    let mut relay = Party::receiver(by_descriptor());
-    let mut last = Party::receiver(by_descriptor());
+    let mut provider = Member::provider(DescriptorForm::Object);
+    let mut relay = Member::receiver(by_descriptor());
+    let mut last = Member::receiver(by_descriptor());
     for index in [0, 5, 3, 1, 2, 4] {
         relay.fetched(index, provider.answer(index).unwrap(), PROVIDER);
         last.fetched(index, relay.answer(index).unwrap(), 'r');
@@ -554,24 +566,25 @@ fn an_interrupted_download_is_finished_by_a_second_run() {
             let descriptor = Arc::clone(replica.descriptor().unwrap());
             let store = PartialFile::open(target(), &descriptor, |_| {}).unwrap();
             replica.store_opened(store.held(), store.layout());
-            let (group, notices) = (Vec::new(), Vec::new());
+            let (group, events) = (Vec::new(), Vec::new());
             let store = Box::new(store);
-            let mut party = Party { replica, store, group, notices, completed: None, failed: None };
+            let mut member =
+                Member { replica, store, group, events, completed: None, failed: None };
             // The news of the descriptor has been dealt with above.
-            party
+            member
                 .replica
                 .actions
-                .retain(|action| !matches!(action, Action::Notice(Notice::DescriptorKnown(_))));
-            party.work();
-            party.fetched_chunks(indices, PROVIDER);
-            party
+                .retain(|action| !matches!(action, Action::Event(FileEvent::DescriptorKnown(_))));
+            member.work();
+            member.fetched_chunks(indices, PROVIDER);
+            member
         };
         let first = run(&[5, 2, 1]);
         assert_eq!(first.completed, None);
         drop(first);
         let mut second = run(&[]);
         assert_eq!(second.replica.stats().chunks_resumed, 3);
-        assert_eq!(second.said().last(), Some(&AddWant(3..=4)));
+        assert_eq!(second.take_group_actions().last(), Some(&AddWant(3..=4)));
         second.fetched_chunks(&[4, 3], PROVIDER);
         second.assert_complete();
         assert_eq!(std::fs::read(dir.path().join("film.mp4")).unwrap(), content());
@@ -586,15 +599,15 @@ proptest! {
         order in Just((1..=5u64).collect::<Vec<_>>()).prop_shuffle(),
         junk in proptest::collection::vec((0..8u64, proptest::collection::vec(any::<u8>(), 0..12)), 0..30),
     ) {
-        let mut party = Party::with_descriptor(by_descriptor(), object_form());
+        let mut member = Member::with_descriptor(by_descriptor(), object_form());
         let mut junk = junk.into_iter();
         for index in order {
             for (index, data) in junk.by_ref().take(6) {
-                party.fetched(index, bytes(&data), 'x');
+                member.fetched(index, bytes(&data), 'x');
             }
-            party.fetched_chunks(&[index], 'q');
+            member.fetched_chunks(&[index], 'q');
         }
-        party.assert_complete();
+        member.assert_complete();
     }
 
     /// Without hashes nothing wrong is ever called complete.
@@ -602,52 +615,52 @@ proptest! {
     fn without_chunk_hashes_a_wrong_file_is_never_complete(
         pieces in proptest::collection::vec((1..=5u64, any::<bool>(), any::<bool>()), 0..60),
     ) {
-        let mut party = Party::with_descriptor(by_file(), number_form());
+        let mut member = Member::with_descriptor(by_file(), number_form());
         for (index, genuine, one) in pieces {
             let mut data = chunk(index).to_vec();
             data[0] ^= u8::from(!genuine);
-            party.fetched(index, bytes(&data), if one { 'x' } else { 'y' });
+            member.fetched(index, bytes(&data), if one { 'x' } else { 'y' });
         }
-        match party.completed {
-            Some(_) => party.assert_complete(),
-            None => prop_assert!(party.replica.stage() != Stage::Complete),
+        match member.completed {
+            Some(_) => member.assert_complete(),
+            None => prop_assert!(member.replica.stage() != Stage::Complete),
         }
     }
 }
 
 #[test]
 fn a_slow_store_stops_the_fetching_until_half_is_stored() {
-    let mut party = Party::with_descriptor(by_descriptor(), object_form());
+    let mut member = Member::with_descriptor(by_descriptor(), object_form());
     // Room for two chunks of ten bytes; the third is too much.
-    party.replica.storing = Backlog::new(25);
+    member.replica.storing = Backlog::new(25);
     for index in [1, 2, 4] {
-        party.replica.object_fetched(index, bytes(&chunk(index)), PROVIDER);
+        member.replica.object_fetched(index, bytes(&chunk(index)), PROVIDER);
     }
     let mut writes = VecDeque::new();
     let mut removed = Vec::new();
-    while let Some(action) = party.replica.poll_action() {
+    while let Some(action) = member.replica.poll_action() {
         match action {
             Action::Store(action) => writes.push_back(action),
             Action::Group(action) => removed.push(action),
-            Action::Notice(_) => {}
+            Action::Event(_) => {}
         }
     }
     assert_eq!(removed, [GroupAction::RemoveWant(1..=5)]);
 
     // One stored: still more than half of the room is taken.
-    let mut store_one = |party: &mut Party| {
-        let reply = writes.pop_front().unwrap().perform(party.store.as_mut());
-        party.replica.store_replied(reply);
-        party.work();
-        party.said()
+    let mut store_one = |member: &mut Member| {
+        let reply = writes.pop_front().unwrap().perform(member.store.as_mut());
+        member.replica.store_replied(reply);
+        member.work();
+        member.take_group_actions()
     };
-    assert_eq!(store_one(&mut party), [GroupAction::AddHave(1..=1)]);
+    assert_eq!(store_one(&mut member), [GroupAction::AddHave(1..=1)]);
     // Two stored: what is missing is wanted again, except for chunk 4, which is on its way.
     assert_eq!(
-        store_one(&mut party),
+        store_one(&mut member),
         [GroupAction::AddHave(2..=2), GroupAction::AddWant(3..=3), GroupAction::AddWant(5..=5)]
     );
-    store_one(&mut party);
-    party.fetched_chunks(&[3, 5], PROVIDER);
-    assert_eq!(party.completed, Some(Digest256::of(&content())));
+    store_one(&mut member);
+    member.fetched_chunks(&[3, 5], PROVIDER);
+    assert_eq!(member.completed, Some(Digest256::of(&content())));
 }

@@ -3,12 +3,9 @@
 use crate::driver::BindError;
 use crate::flash::UriError;
 use crate::group::GroupSpecError;
-use crate::node::ConnectError;
+use crate::peer::{ConnectError, NetGroupError, Unreachable};
 use crate::vod::replica::ReplicaError;
 use crate::vod::{LinkError, StoreError};
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -20,7 +17,7 @@ pub enum SessionError {
     #[error(transparent)]
     Bind(Arc<BindError>),
     /// No rendezvous server could be reached.
-    #[error("{}", unreachable(.0))]
+    #[error("{}", Unreachable::list(.0))]
     Unreachable(Vec<Unreachable>),
     /// The server's URL cannot be used.
     #[error(transparent)]
@@ -46,9 +43,9 @@ pub enum SessionError {
     /// The session was stopped.
     #[error("stopped before the file was complete")]
     Stopped,
-    /// The thread for files could not be started.
-    #[error("no thread for reading and writing files can be started: {0}")]
-    Thread(Arc<io::Error>),
+    /// Anything else that the connection reports.
+    #[error(transparent)]
+    Connection(Arc<ConnectError>),
 }
 
 impl From<BindError> for SessionError {
@@ -63,51 +60,21 @@ impl From<StoreError> for SessionError {
     }
 }
 
-/// A rendezvous server that could not be reached, and why.
-#[derive(Debug, Clone)]
-pub struct Unreachable {
-    /// The server, `HOST:PORT`.
-    pub server: String,
-    /// What was tried.
-    pub problem: Problem,
-}
-
-/// What stood in the way to a server.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Problem {
-    /// The name has no address.
-    Name(Arc<io::Error>),
-    /// The connection failed.
-    Connect {
-        /// The addresses tried.
-        addresses: Vec<SocketAddr>,
-        /// What is wrong.
-        error: ConnectError,
-    },
-}
-
-impl fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.problem {
-            Problem::Name(error) => write!(
-                f,
-                "the rendezvous server {} has no address: {error}; is the name right, and is there a network?",
-                self.server
-            ),
-            Problem::Connect { error, .. } => {
-                write!(f, "the rendezvous server {} cannot be reached: {error}", self.server)?;
-                match error {
-                    ConnectError::Unreachable(_) => {
-                        write!(f, "; is it running, and does a firewall let UDP through?")
-                    }
-                    _ => Ok(()),
-                }
-            }
+impl From<ConnectError> for SessionError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Listen(error) => error.into(),
+            ConnectError::Unreachable(servers) => Self::Unreachable(servers),
+            ConnectError::Uri(error) => Self::Uri(error),
+            ConnectError::Closed => Self::Stopped,
+            other => Self::Connection(Arc::new(other)),
         }
     }
 }
 
-fn unreachable(servers: &[Unreachable]) -> String {
-    servers.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+/// Joining fails only if the connection is closed.
+impl From<NetGroupError> for SessionError {
+    fn from(_: NetGroupError) -> Self {
+        Self::Stopped
+    }
 }

@@ -1,119 +1,89 @@
-//! What a share or fetch holds of its session.
+//! [`Session`]: what a share or fetch holds of its file on a connection.
 
-use super::error::{Problem, SessionError, Unreachable};
-use super::news::{Completed, NEWS_QUEUE, News};
-use super::progress::Progress;
-use super::service::{FileCommand, FileService};
-use super::store_thread::{Place, StoreThread};
-use super::task::{Candidate, Servers, Task};
+use super::SessionError;
+use super::destination::StoreConfig;
+use super::member::{FileMember, StoreStart, StoreState};
+use super::progress::{Progress, ProgressPublisher};
 use crate::crypto::Fingerprint;
-use crate::driver::{self, Clock, Handle, KeyLogFile, Sockets, Stats};
-use crate::flash::Uri;
-use crate::group::ReplicationStrategy;
+use crate::group::{GroupConfig, GroupSpec, ReplicationStrategy};
 use crate::node::Search;
-use crate::vod::{ChunkStore, Descriptor, FilePeer, ServerAddress, StoreError};
+use crate::peer::{Connection, Hosted};
+use crate::vod::replica::Completed;
+use crate::vod::{ChunkStore, Descriptor, FileEvent, FileExchange};
 use bytes::Bytes;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
+use tracing::debug;
 
-/// How long leaving the group may take when a share or fetch is dropped.
-pub const STOP_GRACE: Duration = Duration::from_secs(2);
-
-/// Requests of the application that wait for the session.
-const ASK_QUEUE: usize = 16;
+/// Events that wait for a slow subscriber. Beyond this the oldest are dropped, and the subscriber
+/// gets their number ([`RecvError::Lagged`](broadcast::error::RecvError)); how a fetch ended is
+/// reported apart from them and is never lost.
+pub const FILE_EVENT_QUEUE: usize = 256;
 
 /// How a fetch ended.
 pub(super) type Outcome = Result<Completed, SessionError>;
 
-/// What the application asks of the session task.
-pub(super) enum Ask {
-    Read { index: u64, answer: oneshot::Sender<Result<Bytes, StoreError>> },
-    SetStrategy(ReplicationStrategy),
-    Stop { grace: Duration },
-}
-
-/// Everything a session begins with.
+/// Everything that a session begins with.
 pub(in crate::vod) struct Start {
-    pub(in crate::vod) peer: FilePeer,
-    pub(in crate::vod) sockets: Sockets,
-    /// The clock that `peer` was made with.
-    pub(in crate::vod) clock: Clock,
-    /// Where secrets go; `peer` keeps them then.
-    pub(in crate::vod) key_log: Option<KeyLogFile>,
+    pub(in crate::vod) connection: Connection,
+    /// The connection was opened for this file and is closed with it.
+    pub(in crate::vod) owns_connection: bool,
+    pub(in crate::vod) spec: GroupSpec,
+    pub(in crate::vod) exchange: FileExchange,
     /// The provider's file.
     pub(in crate::vod) store: Option<Box<dyn ChunkStore>>,
-    /// Where a receiver's file goes.
-    pub(in crate::vod) place: Option<Place>,
-    /// In the order in which to try them, as `HOST:PORT` and as URL.
-    pub(in crate::vod) servers: Vec<(ServerAddress, String)>,
+    /// How a receiver's store is opened.
+    pub(in crate::vod) store_config: Option<StoreConfig>,
 }
 
-/// A running session; it stops when this is dropped.
+/// A file that is exchanged on a connection; its group is left when this is dropped.
 #[derive(Debug)]
 pub(in crate::vod) struct Session {
-    asks: mpsc::Sender<Ask>,
+    hosted: Hosted<FileMember>,
+    owns_connection: bool,
     progress: watch::Receiver<Progress>,
     outcome: watch::Receiver<Option<Outcome>>,
     descriptor: watch::Receiver<Option<Arc<Descriptor>>>,
-    news: broadcast::Sender<News>,
-    driver: Handle<FileCommand>,
+    events: broadcast::Sender<FileEvent>,
+    /// Ends when everything is written and the files are closed.
+    store_ended: oneshot::Receiver<()>,
 }
 
 impl Session {
-    /// Starts the session and waits until it is connected to a server.
+    /// Joins the group of the file.
     pub(in crate::vod) async fn start(start: Start) -> Result<Self, SessionError> {
-        let (candidates, failures) = candidates(&start.servers).await?;
-        if candidates.is_empty() {
-            return Err(SessionError::Unreachable(failures));
-        }
-        let Start { mut peer, sockets, clock, key_log, store, place, .. } = start;
-        peer.set_addresses(clock.now(), sockets.peer_addresses());
-        let (progress, progress_out) = watch::channel(Progress::default());
-        let progress = Arc::new(progress);
-        let (store, replies) = StoreThread::start(store, Arc::clone(&progress))
-            .map_err(|error| SessionError::Thread(Arc::new(error)))?;
-        let service = FileService::new(peer, progress).with_key_log(key_log);
-        let (driver, events) = driver::spawn(service, sockets, clock);
-        let (asks, inbox) = mpsc::channel(ASK_QUEUE);
-        let (outcome, outcome_out) = watch::channel(None);
-        let (descriptor, descriptor_out) = watch::channel(None);
-        let (news, _) = broadcast::channel(NEWS_QUEUE);
-        let (first, connected) = oneshot::channel();
-        let task = Task {
-            driver: driver.clone(),
-            events,
-            store,
-            replies,
-            asks: inbox,
-            place,
-            servers: Servers { candidates, current: 0, failures, first: Some(first) },
-            outcome,
-            descriptor,
-            news: news.clone(),
+        let Start { connection, owns_connection, spec, exchange, store, store_config } = start;
+        let (progress_sender, progress) = watch::channel(Progress::default());
+        let (outcome_sender, outcome) = watch::channel(None);
+        let (descriptor_sender, descriptor) = watch::channel(None);
+        let (events, _) = broadcast::channel(FILE_EVENT_QUEUE);
+        let (end, store_ended) = oneshot::channel();
+        let (pool, replies) = (connection.pool(), connection.guest_sender());
+        let member = FileMember {
+            progress: ProgressPublisher::new(progress_sender, &exchange),
+            exchange,
+            store: StoreState::Waiting(Some(StoreStart { pool, replies, store, end })),
+            store_config,
+            outcome: outcome_sender,
+            descriptor: descriptor_sender,
+            events: events.clone(),
         };
-        tokio::spawn(task.run());
-        // The progress tells of the connection by now.
-        connected.await.unwrap_or(Err(SessionError::Stopped))?;
-        let (progress, outcome, descriptor) = (progress_out, outcome_out, descriptor_out);
-        Ok(Self { asks, progress, outcome, descriptor, news, driver })
+        let config = GroupConfig::new(spec, connection.peer_id());
+        let hosted = connection.host(config, member).await?;
+        Ok(Self { hosted, owns_connection, progress, outcome, descriptor, events, store_ended })
+    }
+
+    pub(in crate::vod) fn connection(&self) -> &Connection {
+        self.hosted.connection()
     }
 
     pub(in crate::vod) fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
 
-    pub(in crate::vod) fn news(&self) -> broadcast::Receiver<News> {
-        self.news.subscribe()
-    }
-
-    pub(in crate::vod) fn stats(&self) -> Stats {
-        self.driver.stats()
-    }
-
-    pub(in crate::vod) fn local_addresses(&self) -> &[SocketAddr] {
-        self.driver.local_addresses()
+    pub(in crate::vod) fn events(&self) -> broadcast::Receiver<FileEvent> {
+        self.events.subscribe()
     }
 
     /// Waits for the end of the fetch: the file is complete, or it will not be.
@@ -121,12 +91,11 @@ impl Session {
         let mut outcome = self.outcome.clone();
         match outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(SessionError::Stopped)),
-            // The task has panicked.
             Err(_) => Err(SessionError::Stopped),
         }
     }
 
-    /// Waits until the group has said what the file is like.
+    /// Waits until the group has described the file.
     pub(in crate::vod) async fn descriptor(&self) -> Result<Arc<Descriptor>, SessionError> {
         let mut descriptor = self.descriptor.clone();
         let known = descriptor.wait_for(Option::is_some).await;
@@ -135,50 +104,35 @@ impl Session {
 
     pub(in crate::vod) async fn read(&self, index: u64) -> Result<Bytes, SessionError> {
         let (answer, answered) = oneshot::channel();
-        let ask = Ask::Read { index, answer };
-        self.asks.send(ask).await.map_err(|_| SessionError::Stopped)?;
+        self.hosted.call(move |member, _, _| member.read(index, answer)).await?;
         Ok(answered.await.map_err(|_| SessionError::Stopped)??)
     }
 
     /// How the search for members stands, and whether `peer` has been met.
     pub(in crate::vod) async fn search(&self, peer: Option<Fingerprint>) -> (Search, bool) {
-        let (answer, answered) = oneshot::channel();
-        // Both fail when the session is over, and then nobody is looked for.
-        let _ = self.driver.send(FileCommand::Search(peer, answer)).await;
-        answered.await.unwrap_or_default()
+        // Fails when the session is over, and then nobody is looked for.
+        self.hosted.search(peer).await.unwrap_or_default()
     }
 
     pub(in crate::vod) async fn set_strategy(&self, strategy: ReplicationStrategy) {
-        // Fails if the session is over, and then nothing is fetched any more.
-        let _ = self.asks.send(Ask::SetStrategy(strategy)).await;
+        let set = self.hosted.call(move |_, group, now| {
+            group.replication_mut(now).set_strategy(strategy);
+        });
+        // Fails when the session is over, and then nothing is fetched any more.
+        let _ = set.await;
     }
 
+    /// Leaves the group, and waits until everything that has arrived is written and, if the
+    /// connection is closed with the session, the far ends know it, for that at most for `grace`.
     pub(in crate::vod) async fn stop(self, grace: Duration) {
-        let _ = self.asks.send(Ask::Stop { grace }).await;
-        self.asks.closed().await;
-    }
-}
-
-/// The servers whose names have addresses, and the others.
-async fn candidates(
-    servers: &[(ServerAddress, String)],
-) -> Result<(Vec<Candidate>, Vec<Unreachable>), SessionError> {
-    let (mut candidates, mut failures) = (Vec::new(), Vec::new());
-    for (server, url) in servers {
-        let name = server.to_string();
-        match super::resolve(server).await {
-            Ok(addresses) => {
-                let uri = Uri::parse(url)?;
-                candidates.push(Candidate { name, uri, addresses });
+        let Self { hosted, owns_connection, store_ended, .. } = self;
+        hosted.leave().await;
+        let close = async {
+            if owns_connection && let Err(error) = hosted.connection().close(grace).await {
+                debug!(%error, "the stop was not graceful");
             }
-            Err(error) => {
-                let problem = Problem::Name(Arc::new(error));
-                failures.push(Unreachable { server: name, problem });
-            }
-        }
-    }
-    match candidates.is_empty() && failures.is_empty() {
-        true => Err(SessionError::NoServer),
-        false => Ok((candidates, failures)),
+        };
+        // The sender is dropped without a message.
+        let (_, _) = tokio::join!(close, store_ended);
     }
 }

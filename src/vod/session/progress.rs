@@ -1,9 +1,13 @@
-//! [`Progress`]: where a share or fetch stands.
+//! [`Progress`]: the state of a share or fetch, and how it is kept up to date.
 
+use crate::group::Group;
 use crate::range::IndexSet;
-use crate::vod::Layout;
+use crate::transport::Time;
 use crate::vod::replica::Stage;
+use crate::vod::{FileExchange, Layout};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The shortest time between two updates of a [`Progress`].
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -107,6 +111,81 @@ fn held_bytes(held: &IndexSet, layout: &Layout) -> u64 {
     match layout.length(layout.chunks()) {
         Some(last) if held.contains(layout.chunks()) => all.saturating_sub(full) + last,
         _ => all,
+    }
+}
+
+/// Keeps the [`Progress`] of a file up to date: at most every [`PROGRESS_INTERVAL`], but at once with
+/// a new [`Stage`], with the connection to the server, and when the group is left.
+#[derive(Debug)]
+pub(super) struct ProgressPublisher {
+    sender: Arc<watch::Sender<Progress>>,
+    /// When the next update may be published.
+    publish_after: Time,
+    /// Something may have changed since the last one.
+    is_stale: bool,
+    is_connected: bool,
+    published_stage: Stage,
+    published_connected: bool,
+}
+
+impl ProgressPublisher {
+    pub(super) fn new(sender: watch::Sender<Progress>, exchange: &FileExchange) -> Self {
+        Self {
+            sender: Arc::new(sender),
+            publish_after: Time::ZERO,
+            is_stale: true,
+            is_connected: false,
+            published_stage: exchange.replica().stage(),
+            published_connected: false,
+        }
+    }
+
+    /// For who has progress of his own to report.
+    pub(super) fn sender(&self) -> Arc<watch::Sender<Progress>> {
+        Arc::clone(&self.sender)
+    }
+
+    pub(super) fn set_connected(&mut self, is_connected: bool) {
+        self.is_connected = is_connected;
+    }
+
+    /// Notes that something may have changed, and publishes it if its time has come, or at once if
+    /// something has begun or ended: whoever learns of that sees the progress that belongs to it.
+    pub(super) fn update(&mut self, now: Time, exchange: &FileExchange, group: &Group) {
+        self.is_stale = true;
+        let has_changed = exchange.replica().stage() != self.published_stage
+            || self.is_connected != self.published_connected;
+        if has_changed || now >= self.publish_after {
+            self.publish(now, exchange, group);
+        }
+    }
+
+    /// When [`update`](Self::update) is to be called.
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.is_stale.then_some(self.publish_after)
+    }
+
+    pub(super) fn publish(&mut self, now: Time, exchange: &FileExchange, group: &Group) {
+        let (replica, group) = (exchange.replica(), group.stats());
+        self.publish_after = now + PROGRESS_INTERVAL;
+        self.is_stale = false;
+        self.published_stage = replica.stage();
+        self.published_connected = self.is_connected;
+        self.sender.send_if_modified(|progress| {
+            let before = progress.clone();
+            progress.stage = replica.stage();
+            progress.connected = self.published_connected;
+            progress.neighbors = group.neighbors;
+            progress.members = group.members;
+            progress.met = exchange.members_met();
+            progress.bytes_uploaded = group.replication.bytes_sent;
+            progress.resumed_chunks = replica.stats().chunks_resumed;
+            progress.bytes_from_provider = replica.stats().bytes_from_provider;
+            progress.bytes_from_peers = replica.stats().bytes_from_peers;
+            progress.refused = replica.stats().refused;
+            progress.set_held(replica.held(), replica.layout());
+            *progress != before
+        });
     }
 }
 

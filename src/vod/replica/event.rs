@@ -1,55 +1,56 @@
-//! [`News`]: what happens to a share or fetch.
+//! [`FileEvent`]: what happens to a file in a group.
 
+use super::fault::{Fault, ReplicaError};
 use crate::crypto::Fingerprint;
 use crate::node::ConnectError;
-use crate::vod::replica::{Fault, ReplicaError};
-use crate::vod::{Descriptor, Digest256};
+use crate::vod::descriptor::Descriptor;
+use crate::vod::hash::Digest256;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// News that wait for a slow reader. Of more, the oldest are dropped, and the reader is told how
-/// many ([`RecvError::Lagged`](tokio::sync::broadcast::error::RecvError)); how a fetch ended is
-/// told apart from them and is never lost.
-pub const NEWS_QUEUE: usize = 256;
-
-/// Something that a person may want to know.
+/// Something happened to a file that is shared or fetched. `P` names a peer.
+///
+/// The events of the file come from its [`Replica`](super::Replica), those of the group and of the
+/// connection from the [`FileExchange`](crate::vod::FileExchange).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum News {
+pub enum FileEvent<P = Fingerprint> {
     /// The connection to a rendezvous server is up.
     Connected {
         /// The server.
         server: SocketAddr,
-        /// There was a connection before. Only such news reach a subscriber: the first connection
-        /// is up when the share or fetch has started.
+        /// There was a connection before. A subscriber of a share or fetch gets only these: the
+        /// first connection is up when it has started.
         again: bool,
     },
     /// The connection to the rendezvous server could not be opened. It is tried again.
     ConnectFailed(ConnectError),
     /// The connection to the rendezvous server was lost. It is tried again.
     Disconnected,
-    /// A neighbour came.
-    NeighborConnect(Fingerprint),
-    /// A neighbour went.
-    NeighborDisconnect(Fingerprint),
-    /// The descriptor has come and is what the link promised.
+    /// A neighbor connected.
+    NeighborConnect(P),
+    /// A neighbor disconnected.
+    NeighborDisconnect(P),
+    /// The descriptor has arrived and is what the link promised; what the link states was filled in.
+    /// To be answered by [`Replica::store_opened`](super::Replica::store_opened).
     DescriptorKnown(Arc<Descriptor>),
     /// An object was refused and is wanted again.
     BadObject {
         /// Who sent it.
-        from: Fingerprint,
+        from: P,
         /// The object.
         index: u64,
         /// What is wrong with it.
         fault: Fault,
     },
-    /// All chunks were there, but the whole was not the promised file; everything is fetched anew.
+    /// All chunks are there, but the whole is not the promised file, and nothing tells which chunk is
+    /// wrong: everything is fetched again.
     FileRejected {
         /// SHA-256 of what was fetched.
         actual: Digest256,
     },
-    /// The file is complete and verified. Sharing goes on.
+    /// The file is complete, verified as far as possible, and has its name. Sharing goes on.
     Complete(Completed),
     /// The file cannot be fetched, or not be shared any more.
     Failed(Arc<ReplicaError>),

@@ -1,12 +1,13 @@
-//! [`Seed`]: what the peer ID and the group of a share follow from.
+//! [`Seed`]: a secret from which a peer ID and other secrets are derived.
 
 use rand_core::{Infallible, TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// A secret from which the identity and the group of a share are derived, so that a share that is
-/// started again with the same seed has the same link. Whoever knows it can claim the peer ID.
+/// A secret from which an identity is derived, so that a connection that is opened again with the same
+/// seed has the same peer ID; of a share the group, too, so that it has the same link. Whoever knows
+/// it can claim the peer ID.
 #[derive(Clone)]
 pub struct Seed(Zeroizing<[u8; 32]>);
 
@@ -17,7 +18,7 @@ impl Seed {
     }
 
     /// 32 bytes for a purpose.
-    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
         let mut hasher = Sha256::new_with_prefix(b"rtmfp-share seed 1\0");
         hasher.update(*self.0);
         hasher.update(purpose.as_bytes());

@@ -1,0 +1,252 @@
+//! [`FileExchange`]: one file in one group, as a guest of a node.
+//!
+//! It joins a [`Replica`] to the group that the [`Node`](crate::node::Node) calls it with, and seeks
+//! the provider. It knows neither sockets nor files: work for the store is an
+//! [`ExchangeOutput::Store`] and its result an input, so that the owner decides on which thread
+//! files are read and written.
+
+use super::descriptor::{Descriptor, DescriptorForm};
+use super::link::Integrity;
+use super::replica::{Action, FileEvent, GroupAction, Replica, StoreAction, StoreReply};
+use super::{ChunkStore, Layout, StoreError};
+use crate::amf;
+use crate::crypto::Fingerprint;
+use crate::group::{Group, GroupEvent, ReplicationStrategy};
+use crate::node::{GroupHandle, Guest, MAX_MET, NodeEvent};
+use crate::range::IndexSet;
+use crate::transport::Time;
+use bytes::Bytes;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+/// How often the server is asked for the provider while there is no neighbor.
+const SEEK_PROVIDER: Duration = Duration::from_secs(60);
+
+/// A request of a neighbor. Request IDs are used again; the serial number tells whether an answer is
+/// still wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Request {
+    id: u32,
+    serial: u64,
+}
+
+/// Something for the owner of a [`FileExchange`].
+#[derive(Debug)]
+pub enum ExchangeOutput {
+    /// Work for the store; its result goes to [`FileExchange::store_replied`].
+    Store(StoreAction<Request>),
+    /// An event.
+    Event(FileEvent),
+}
+
+/// The exchange of one file in one group; see the module's description.
+///
+/// Every call may cause outputs: take them by [`poll_output`](Self::poll_output).
+#[derive(Debug)]
+pub struct FileExchange {
+    replica: Replica<Fingerprint, Request>,
+    strategy: ReplicationStrategy,
+    provider: Option<Fingerprint>,
+    /// When to ask for the provider again.
+    seek_at: Option<Time>,
+    requests: HashMap<u32, u64>,
+    serial: u64,
+    has_connected: bool,
+    /// Members that have been neighbors, at most [`MAX_MET`].
+    met: BTreeSet<Fingerprint>,
+    outputs: VecDeque<ExchangeOutput>,
+}
+
+impl FileExchange {
+    /// Offers a file. [`store_opened`](Self::store_opened) tells what the store holds.
+    pub fn provider(descriptor: Descriptor, form: DescriptorForm) -> Self {
+        Self::new(Replica::provider(descriptor, form), None)
+    }
+
+    /// Fetches a file. If the `provider` is known, the server is asked to introduce it, which servers
+    /// do that keep no groups, too.
+    pub fn receiver(integrity: Integrity, provider: Option<Fingerprint>) -> Self {
+        Self::new(Replica::receiver(integrity, provider), provider)
+    }
+
+    fn new(replica: Replica<Fingerprint, Request>, provider: Option<Fingerprint>) -> Self {
+        Self {
+            replica,
+            strategy: ReplicationStrategy::RarestFirstSpread,
+            provider,
+            seek_at: None,
+            requests: HashMap::new(),
+            serial: 0,
+            has_connected: false,
+            met: BTreeSet::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The same with another order in which chunks are fetched from the start.
+    #[must_use]
+    pub fn with_strategy(self, strategy: ReplicationStrategy) -> Self {
+        Self { strategy, ..self }
+    }
+
+    /// The store is ready and holds these chunks.
+    pub fn store_opened(&mut self, now: Time, group: &mut Group, held: &IndexSet, layout: &Layout) {
+        self.replica.store_opened(held, layout);
+        self.carry_out_actions(now, group);
+    }
+
+    /// There is no store; the file is given up.
+    pub fn store_unavailable(&mut self, now: Time, group: &mut Group, error: StoreError) {
+        self.replica.store_unavailable(error);
+        self.carry_out_actions(now, group);
+    }
+
+    /// The store has done what was asked for.
+    pub fn store_replied(&mut self, now: Time, group: &mut Group, reply: StoreReply<Request>) {
+        self.replica.store_replied(reply);
+        self.carry_out_actions(now, group);
+    }
+
+    /// Does the store's work at once, on this thread.
+    pub fn perform(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        action: StoreAction<Request>,
+        store: &mut dyn ChunkStore,
+    ) {
+        self.store_replied(now, group, action.perform(store));
+    }
+
+    /// The next output.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<ExchangeOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The file's state.
+    pub fn replica(&self) -> &Replica<Fingerprint, Request> {
+        &self.replica
+    }
+
+    /// Members that have been neighbors, each counted once, up to [`MAX_MET`].
+    pub fn members_met(&self) -> usize {
+        self.met.len()
+    }
+
+    /// Has the server introduce the provider, now and again while there is no neighbor.
+    fn seek_provider(&mut self, now: Time, group: &mut Group) {
+        let is_alone = group.stats().neighbors == 0;
+        self.seek_at = None;
+        if let Some(provider) = self.provider.filter(|_| is_alone) {
+            group.on_introduced(now, provider, false);
+            self.seek_at = Some(now + SEEK_PROVIDER);
+        }
+    }
+
+    fn emit(&mut self, event: FileEvent) {
+        self.outputs.push_back(ExchangeOutput::Event(event));
+    }
+
+    fn carry_out_actions(&mut self, now: Time, group: &mut Group) {
+        while let Some(action) = self.replica.poll_action() {
+            match action {
+                Action::Group(action) => self.call_group(now, group, action),
+                Action::Store(action) => self.outputs.push_back(ExchangeOutput::Store(action)),
+                Action::Event(event) => self.emit(event),
+            }
+        }
+    }
+
+    fn call_group(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        action: GroupAction<Fingerprint, Request>,
+    ) {
+        let outcome = match action {
+            GroupAction::AddHave(range) => group.replication_mut(now).add_have(range),
+            GroupAction::RemoveHave(range) => group.replication_mut(now).remove_have(range),
+            GroupAction::AddWant(range) => group.replication_mut(now).add_want(range),
+            GroupAction::RemoveWant(range) => group.replication_mut(now).remove_want(range),
+            GroupAction::WriteRequested { request, object } => {
+                return self.answer(now, group, request, amf::to_bytes(&object).ok());
+            }
+            GroupAction::Deny { request } => return self.answer(now, group, request, None),
+            GroupAction::Distrust(peer) => return group.block(now, peer),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "the group refused a call");
+        }
+    }
+
+    /// Answers a request, unless its neighbor is gone and the ID means another one now.
+    fn answer(&mut self, now: Time, group: &mut Group, request: Request, object: Option<Bytes>) {
+        if self.requests.get(&request.id) != Some(&request.serial) {
+            return;
+        }
+        self.requests.remove(&request.id);
+        match object {
+            Some(object) => group.replication_mut(now).write_requested(request.id, object),
+            None => group.replication_mut(now).deny_requested(request.id),
+        };
+    }
+}
+
+impl Guest for FileExchange {
+    fn start(&mut self, now: Time, group: &mut Group, _: GroupHandle) {
+        group.replication_mut(now).set_strategy(self.strategy);
+        self.carry_out_actions(now, group);
+    }
+
+    fn handle_event(&mut self, now: Time, group: &mut Group, event: GroupEvent) {
+        match event {
+            GroupEvent::ReplicationRequest { index, request_id } => {
+                self.serial += 1;
+                self.requests.insert(request_id, self.serial);
+                let request = Request { id: request_id, serial: self.serial };
+                self.replica.object_requested(index, request);
+            }
+            GroupEvent::ReplicationFetchResult { index, object, from } => {
+                // What is no AMF at all is as good as a wrong object.
+                let value = amf::from_bytes(object).unwrap_or(amf::Value::Undefined);
+                self.replica.object_fetched(index, value, from);
+            }
+            GroupEvent::ReplicationFetchFailed { index } => self.replica.fetch_failed(index),
+            GroupEvent::NeighborConnect { peer, .. } => {
+                if self.met.len() < MAX_MET {
+                    self.met.insert(peer);
+                }
+                self.emit(FileEvent::NeighborConnect(peer));
+            }
+            GroupEvent::NeighborDisconnect { peer, .. } => {
+                self.emit(FileEvent::NeighborDisconnect(peer));
+            }
+            _ => {}
+        }
+        self.carry_out_actions(now, group);
+    }
+
+    fn handle_connection(&mut self, now: Time, group: &mut Group, event: &NodeEvent) {
+        match event {
+            &NodeEvent::Connected { server } => {
+                let again = std::mem::replace(&mut self.has_connected, true);
+                self.seek_provider(now, group);
+                self.emit(FileEvent::Connected { server, again });
+            }
+            NodeEvent::ConnectFailed(error) => self.emit(FileEvent::ConnectFailed(error.clone())),
+            NodeEvent::Disconnected => self.emit(FileEvent::Disconnected),
+            _ => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time, group: &mut Group) {
+        if self.seek_at.is_some_and(|at| at <= now) {
+            self.seek_provider(now, group);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.seek_at
+    }
+}

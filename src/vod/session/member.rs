@@ -1,0 +1,185 @@
+//! [`FileMember`]: a [`FileExchange`] in the connection's task, with its store and its watchers.
+
+use super::SessionError;
+use super::destination::StoreConfig;
+use super::handle::Outcome;
+use super::progress::ProgressPublisher;
+use super::worker::{Work, Worker};
+use crate::driver::{Pool, Strand};
+use crate::group::{Group, GroupEvent};
+use crate::node::{GroupHandle, Guest, NodeEvent};
+use crate::peer::GuestSender;
+use crate::range::IndexSet;
+use crate::transport::Time;
+use crate::vod::guest::ExchangeOutput;
+use crate::vod::replica::StoreReply;
+use crate::vod::{ChunkStore, Descriptor, FileEvent, FileExchange, Layout, Request, StoreError};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::{broadcast, oneshot, watch};
+use tracing::{info, warn};
+
+/// A file that is exchanged on a connection.
+pub(in crate::vod) struct FileMember {
+    pub(super) exchange: FileExchange,
+    pub(super) store: StoreState,
+    /// How the store is opened, until it is; `None` of a provider and of who wants no chunks.
+    pub(super) store_config: Option<StoreConfig>,
+    pub(super) progress: ProgressPublisher,
+    pub(super) outcome: watch::Sender<Option<Outcome>>,
+    pub(super) descriptor: watch::Sender<Option<Arc<Descriptor>>>,
+    pub(super) events: broadcast::Sender<FileEvent>,
+}
+
+/// The way to the file's store.
+pub(super) enum StoreState {
+    /// The group is being joined.
+    Waiting(Option<StoreStart>),
+    Running(Strand<Work>),
+}
+
+/// What the store begins with.
+pub(super) struct StoreStart {
+    pub(super) pool: Pool,
+    pub(super) replies: GuestSender,
+    /// The provider's file.
+    pub(super) store: Option<Box<dyn ChunkStore>>,
+    pub(super) end: oneshot::Sender<()>,
+}
+
+impl FileMember {
+    pub(super) fn store_replied(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        reply: StoreReply<Request>,
+    ) {
+        self.exchange.store_replied(now, group, reply);
+        self.after_call(now, group);
+    }
+
+    pub(super) fn store_opened(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        held: &IndexSet,
+        layout: &Layout,
+    ) {
+        self.exchange.store_opened(now, group, held, layout);
+        self.after_call(now, group);
+    }
+
+    pub(super) fn store_unavailable(&mut self, now: Time, group: &mut Group, error: StoreError) {
+        self.exchange.store_unavailable(now, group, error);
+        self.after_call(now, group);
+    }
+
+    /// Reads a chunk for the application.
+    pub(super) fn read(&mut self, index: u64, answer: oneshot::Sender<Result<Bytes, StoreError>>) {
+        self.give_to_store(Work::Read(index, answer));
+    }
+
+    fn give_to_store(&mut self, work: Work) {
+        if let StoreState::Running(strand) = &self.store {
+            strand.push(work);
+        }
+    }
+
+    /// Takes the outputs of the exchange, and publishes the progress if that is due.
+    fn after_call(&mut self, now: Time, group: &Group) {
+        // Whoever learns of an event sees the progress that belongs to it.
+        self.progress.update(now, &self.exchange, group);
+        while let Some(output) = self.exchange.poll_output() {
+            match output {
+                ExchangeOutput::Store(action) => self.give_to_store(Work::Perform(action)),
+                ExchangeOutput::Event(event) => self.handle_output_event(event),
+            }
+        }
+    }
+
+    fn handle_output_event(&mut self, event: FileEvent) {
+        match &event {
+            FileEvent::Connected { server, .. } => info!(%server, "connected"),
+            FileEvent::Disconnected => {
+                warn!("the connection to the server was lost; trying to connect again");
+            }
+            FileEvent::DescriptorKnown(descriptor) => {
+                if let Some(config) = self.store_config.take() {
+                    self.give_to_store(Work::Open(config, Arc::clone(descriptor)));
+                }
+                self.descriptor.send_replace(Some(Arc::clone(descriptor)));
+            }
+            FileEvent::BadObject { from, index, fault } => {
+                warn!(%from, index, %fault, "a member sent a bad object");
+            }
+            FileEvent::FileRejected { actual } => {
+                warn!(%actual, "the whole is not the promised file; fetching it again");
+            }
+            _ => {}
+        }
+        let outcome = match &event {
+            FileEvent::Complete(completed) => Some(Ok(completed.clone())),
+            FileEvent::Failed(error) => Some(Err(SessionError::Replica(Arc::clone(error)))),
+            _ => None,
+        };
+        // There may be no subscriber.
+        let _ = self.events.send(event);
+        if outcome.is_some() {
+            self.outcome.send_replace(outcome);
+        }
+    }
+}
+
+impl Guest for FileMember {
+    fn start(&mut self, now: Time, group: &mut Group, handle: GroupHandle) {
+        if let StoreState::Waiting(start) = &mut self.store
+            && let Some(StoreStart { pool, replies, store, end }) = start.take()
+        {
+            let progress = self.progress.sender();
+            let worker = Worker { store, progress, replies, group: handle, _end: end };
+            self.store = StoreState::Running(worker.start(pool));
+        }
+        self.exchange.start(now, group, handle);
+        self.after_call(now, group);
+    }
+
+    fn handle_event(&mut self, now: Time, group: &mut Group, event: GroupEvent) {
+        self.exchange.handle_event(now, group, event);
+        self.after_call(now, group);
+    }
+
+    fn handle_connection(&mut self, now: Time, group: &mut Group, event: &NodeEvent) {
+        self.progress.set_connected(matches!(event, NodeEvent::Connected { .. }));
+        self.exchange.handle_connection(now, group, event);
+        self.after_call(now, group);
+    }
+
+    fn handle_group_change(&mut self, now: Time, group: &mut Group) {
+        self.progress.update(now, &self.exchange, group);
+    }
+
+    fn handle_timeout(&mut self, now: Time, group: &mut Group) {
+        self.exchange.handle_timeout(now, group);
+        self.after_call(now, group);
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let exchange = self.exchange.poll_timeout();
+        exchange.into_iter().chain(self.progress.poll_timeout()).min()
+    }
+
+    /// After the group was left its last numbers stay.
+    fn handle_leave(&mut self, now: Time, group: &mut Group) {
+        self.progress.publish(now, &self.exchange, group);
+    }
+}
+
+impl Drop for FileMember {
+    fn drop(&mut self) {
+        self.outcome.send_if_modified(|outcome| {
+            let is_open = outcome.is_none();
+            outcome.get_or_insert(Err(SessionError::Stopped));
+            is_open
+        });
+    }
+}

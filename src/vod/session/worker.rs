@@ -1,0 +1,123 @@
+//! The work of one file's store, on the connection's [`Pool`].
+//!
+//! Everything about a file is done one piece at a time and in order, so that a chunk is never read
+//! before it was written. What the group has in flight bounds the work that waits: of chunks on
+//! their way in the replica's [backlog](crate::vod::replica::MAX_BACKLOG), of requests those that
+//! each neighbor may have. When the store is slow, answers come late, and nothing more is fetched.
+
+use super::destination::StoreConfig;
+use super::member::FileMember;
+use super::progress::{PROGRESS_INTERVAL, Progress};
+use crate::driver::{Pool, Strand};
+use crate::group::Group;
+use crate::node::GroupHandle;
+use crate::peer::GuestSender;
+use crate::transport::Time;
+use crate::vod::replica::StoreAction;
+use crate::vod::{ChunkStore, Descriptor, MemoryStore, PartialFile, Request, StoreError};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::{oneshot, watch};
+
+/// A piece of work for the store of a file.
+pub(super) enum Work {
+    /// Open a store for a file of which this is known now.
+    Open(StoreConfig, Arc<Descriptor>),
+    /// What the replica asks for.
+    Perform(StoreAction<Request>),
+    /// Read a chunk for the application.
+    Read(u64, oneshot::Sender<Result<Bytes, StoreError>>),
+}
+
+/// What a [`Worker`] works with.
+pub(super) struct Worker {
+    pub(super) store: Option<Box<dyn ChunkStore>>,
+    pub(super) progress: Arc<watch::Sender<Progress>>,
+    pub(super) replies: GuestSender,
+    pub(super) group: GroupHandle,
+    /// Dropped with the worker, when all work is done and the files are closed.
+    pub(super) _end: oneshot::Sender<()>,
+}
+
+impl Worker {
+    /// Puts the worker on a strand of the pool.
+    pub(super) fn start(mut self, pool: Pool) -> Strand<Work> {
+        Strand::new(pool, move |work| self.handle(work))
+    }
+
+    fn handle(&mut self, work: Work) {
+        match work {
+            Work::Open(config, descriptor) => self.open(config, &descriptor),
+            Work::Perform(action) => {
+                // The replica asks for nothing before the store is open.
+                let Some(store) = &mut self.store else { return };
+                let reply = action.perform(&mut **store);
+                self.reply(|member, now, group| member.store_replied(now, group, reply));
+            }
+            Work::Read(index, answer) => {
+                let missing = Err(StoreError::NotHeld { index });
+                let read = self.store.as_mut().map_or(missing, |store| store.read_chunk(index));
+                // The reader may be gone.
+                let _ = answer.send(read);
+            }
+        }
+    }
+
+    fn open(&mut self, config: StoreConfig, descriptor: &Descriptor) {
+        match open(config, descriptor, &self.progress) {
+            Ok(store) => {
+                let (held, layout) = (store.held().clone(), *store.layout());
+                self.store = Some(store);
+                self.reply(move |member, now, group| {
+                    member.store_opened(now, group, &held, &layout);
+                });
+            }
+            Err(error) => {
+                self.reply(|member, now, group| member.store_unavailable(now, group, error));
+            }
+        }
+    }
+
+    /// Calls the member in the connection's task.
+    fn reply(&self, call: impl FnOnce(&mut FileMember, Time, &mut Group) + Send + 'static) {
+        let call = |member: &mut FileMember, group: &mut Group, now| call(member, now, group);
+        // Nobody waits for the reply when the connection is closed.
+        let _ = self.replies.blocking_call(self.group, call);
+    }
+}
+
+fn open(
+    config: StoreConfig,
+    descriptor: &Descriptor,
+    progress: &watch::Sender<Progress>,
+) -> Result<Box<dyn ChunkStore>, StoreError> {
+    let Some(target) = config.target(descriptor) else {
+        return Ok(Box::new(MemoryStore::new(descriptor.layout)));
+    };
+    let mut checked = Throttle::default();
+    let store = PartialFile::open(target, descriptor, |bytes| {
+        if checked.is_due(bytes) {
+            progress.send_modify(|progress| progress.checked_bytes = bytes);
+        }
+    })?;
+    Ok(Box::new(store))
+}
+
+/// Lets through one of many small steps.
+#[derive(Default)]
+struct Throttle {
+    next: u64,
+}
+
+impl Throttle {
+    /// Bytes that a disk reads in about one [`PROGRESS_INTERVAL`].
+    const STEP: u64 = 100 * 1024 * PROGRESS_INTERVAL.as_millis() as u64;
+
+    fn is_due(&mut self, bytes: u64) -> bool {
+        let is_due = bytes >= self.next;
+        if is_due {
+            self.next = bytes.saturating_add(Self::STEP);
+        }
+        is_due
+    }
+}
