@@ -64,7 +64,10 @@ pub struct RendezvousConfig {
     pub linger_refused: Duration,
     /// Members that a new member is introduced to at once.
     pub introduce_members: usize,
-    /// Groups that one client may join; further joins are refused.
+    /// Groups that one client may join; further joins are refused. A group of its own costs less than
+    /// 2 KiB besides its two flows, which count as
+    /// [`max_session_memory`](Config::max_session_memory); each needs a
+    /// [receiving flow](Config::max_flows).
     pub max_groups_per_client: usize,
     /// Limits of `relay`.
     pub relay: RelayLimits,
@@ -86,7 +89,7 @@ impl Default for RendezvousConfig {
             connect_within: Duration::from_secs(30),
             linger_refused: Duration::from_secs(2),
             introduce_members: 12,
-            max_groups_per_client: 64,
+            max_groups_per_client: 256,
             relay: RelayLimits::default(),
             max_members_per_group: 100_000,
             introductions: IntroductionLimits::default(),

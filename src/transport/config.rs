@@ -145,7 +145,7 @@ impl Default for Config {
             max_unconfirmed_per_ip: 256,
             max_unconfirmed: 2048,
             keyings_per_address: Rate { burst: 8, per_second: 1 },
-            max_flows: 256,
+            max_flows: 1024,
             max_pending_keyings: 1024,
             controller: Controller::AppendixA,
             burst_packets: 6,
@@ -178,7 +178,7 @@ impl Config {
             max_sessions_per_ip: 16_384,
             max_unconfirmed_per_ip: 1024,
             max_unconfirmed: 65_536,
-            max_flows: 64,
+            max_flows: 320,
             max_pending_keyings: 4096,
             max_startup_reassemblies: 256,
             ..Self::default()
