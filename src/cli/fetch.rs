@@ -15,6 +15,7 @@ use super::situation::Situation;
 use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, bail, ensure};
+use bytes::BytesMut;
 use rtmfp::crypto::Fingerprint;
 use rtmfp::flash::Uri;
 use rtmfp::group::ReplicationStrategy;
@@ -22,11 +23,13 @@ use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{
-    Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity, ShareLink,
+    CHUNK_SIZE, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity,
+    ShareLink,
 };
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Fetch a shared file, verify it, and share it on.
@@ -390,34 +393,30 @@ fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyho
 
 /// Writes the file in order, each part as soon as it is there.
 async fn pipe(fetch: &Fetch, stream: &Stream) -> anyhow::Result<Completed> {
-    let mut events = fetch.events();
-    let mut written = 0;
-    loop {
-        let ready = tokio::select! {
-            ready = ready_chunks(fetch, written) => ready?,
-            rejected = rejected(&mut events) => {
-                bail!("what was written so far is not the promised file (SHA-256 {rejected})")
+    let (mut events, mut reader) = (fetch.events(), fetch.reader());
+    let copy = async {
+        loop {
+            let mut part = BytesMut::with_capacity(CHUNK_SIZE as usize);
+            if reader.read_buf(&mut part).await.map_err(of_fetch)? == 0 {
+                return anyhow::Ok(fetch.completed().await?);
             }
-            completed = fetch.completed() => {
-                let completed = completed?;
-                match fetch.progress().borrow().ready_chunks {
-                    ready if ready > written => ready,
-                    _ => return Ok(completed),
-                }
-            }
-        };
-        while written < ready {
-            stream.write(fetch.read_chunk(written + 1).await?).await?;
-            written += 1;
+            stream.write(part.freeze()).await?;
+        }
+    };
+    tokio::select! {
+        completed = copy => completed,
+        rejected = rejected(&mut events) => {
+            bail!("what was written so far is not the promised file (SHA-256 {rejected})")
         }
     }
 }
 
-/// How far the file is there without a gap, once that is beyond `written`.
-async fn ready_chunks(fetch: &Fetch, written: u64) -> Result<u64, SessionError> {
-    let mut progress = fetch.progress();
-    let seen = progress.wait_for(|progress| progress.ready_chunks > written).await;
-    seen.map(|progress| progress.ready_chunks).map_err(|_| SessionError::Stopped)
+/// The error of a fetch that its reader has reported.
+fn of_fetch(error: std::io::Error) -> anyhow::Error {
+    match error.downcast::<SessionError>() {
+        Ok(error) => error.into(),
+        Err(error) => error.into(),
+    }
 }
 
 /// Waits until the file, verified as a whole, turns out to be wrong.

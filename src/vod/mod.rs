@@ -14,11 +14,11 @@
 //! | [`link`] | the line that `share` prints and `fetch` takes |
 //! | [`file_name`] | names from the network made harmless |
 //! | [`store`] | where chunks live: a shared file, a file on its way in, memory |
-//! | [`reorder`] | chunks in file order for a player or a pipe |
 //! | [`replica`] | the state machine that ties them together, for provider and receiver alike |
 //! | [`guest`] | a replica in a group on a node |
 //! | [`session`] | the guest on a connection, with its store on other threads |
-//! | [`Share`], [`Fetch`] | what most users want |
+//! | [`Share`], [`Fetch`] | for most users |
+//! | [`FetchReader`] | a fetched file in order, for a player or a pipe, while it arrives |
 //!
 //! But for the last two these parts know neither sockets nor clocks nor an async runtime; files are
 //! used by [`store`] only, in blocking calls.
@@ -31,7 +31,7 @@ pub mod guest;
 pub mod hash;
 pub mod layout;
 pub mod link;
-pub mod reorder;
+mod reader;
 pub mod replica;
 pub mod session;
 mod share;
@@ -44,7 +44,7 @@ pub use guest::{FileExchange, Request};
 pub use hash::Digest256;
 pub use layout::Layout;
 pub use link::{Integrity, LinkError, LinkProblem, ServerAddress, ShareLink};
-pub use reorder::Reorder;
+pub use reader::FetchReader;
 pub use replica::{Completed, FileEvent, Replica};
 pub use session::{Destination, Progress, SessionError};
 pub use share::{Share, ShareConfig};

@@ -6,9 +6,11 @@ use rtmfp::vod::{
     CHUNK_SIZE, Destination, Digest256, Fetch, FetchConfig, FileEvent, ServerAddress, SessionError,
     Share, ShareConfig, ShareLink, SourceFile, StoreError,
 };
+use std::io::SeekFrom;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Nothing here takes this long unless it hangs.
 const GRACE: Duration = Duration::from_secs(600);
@@ -128,4 +130,32 @@ async fn a_group_without_replication_is_not_for_files() {
     let link = ShareLink::new(server, "G:0103010c050e6368617400").unwrap();
     let error = fetch(&link).await.unwrap_err();
     assert!(matches!(error, SessionError::NotForFiles), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_is_read_while_it_arrives() {
+    let (_server, address) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let share = share(directory.path(), address).await;
+    let fetch = fetch(share.link()).await.unwrap();
+    let (mut reader, mut copy) = (fetch.reader(), Vec::new());
+    reader.read_to_end(&mut copy).await.unwrap();
+    assert!(copy == content());
+    assert_eq!(reader.read(&mut [0; 16]).await.unwrap(), 0, "the end");
+
+    for (to, position) in [
+        (SeekFrom::Start(70_000), 70_000),
+        (SeekFrom::Current(-70_000 - 10), 0),
+        (SeekFrom::End(-7), SIZE - 7),
+    ] {
+        assert_eq!(reader.seek(to).await.unwrap(), position, "{to:?}");
+        let mut part = [0; 10];
+        let count = reader.read(&mut part).await.unwrap();
+        assert_eq!(part[..count], content()[position as usize..][..count], "{to:?}");
+        assert_eq!(count as u64, (SIZE - position).min(10), "{to:?}");
+    }
+    assert_eq!(reader.seek(SeekFrom::Start(SIZE + 9)).await.unwrap(), SIZE + 9);
+    assert_eq!(reader.read(&mut [0; 16]).await.unwrap(), 0, "behind the end");
+    let before = reader.seek(SeekFrom::End(-(SIZE as i64) - 1)).await.unwrap_err();
+    assert_eq!(before.kind(), std::io::ErrorKind::InvalidInput);
 }
