@@ -19,11 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// How it stands with a connection to its server.
+/// The state of a connection to its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// The server is being asked.
+    /// A server is being tried.
     Connecting,
     /// The connection is up.
     Connected {
@@ -65,7 +65,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] says what was tried in vain.
+    /// [`ConnectError`] names the attempt that failed.
     ///
     /// # Panics
     ///
@@ -94,7 +94,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect); [`ConnectError::Unreachable`] says for each server what is wrong.
+    /// As [`connect`](Self::connect); [`ConnectError::Unreachable`] has the failure of each server.
     ///
     /// # Panics
     ///
@@ -158,17 +158,17 @@ impl Connection {
         self.handle.local_addresses()
     }
 
-    /// How it stands now.
+    /// The present state.
     pub fn state(&self) -> ConnectionState {
         *self.state.borrow()
     }
 
-    /// How it stands, to be waited on.
+    /// The state, to be waited on.
     pub fn watch_state(&self) -> watch::Receiver<ConnectionState> {
         self.state.clone()
     }
 
-    /// What happens to it.
+    /// The events of the connection.
     pub fn events(&self) -> ConnectionEvents {
         ConnectionEvents(Arc::clone(&self.events))
     }
@@ -240,18 +240,18 @@ impl Connection {
     /// Leaves a group without waiting.
     pub(super) fn leave_soon(&self, group: GroupHandle) {
         self.abandoned.push(group);
-        // Wakes the machine. If there is no room in the queue now, it is awake.
+        // Wakes the machine; while the queue is full it is awake.
         drop(self.handle.try_send(Box::new(|_, _| {})));
     }
 
-    /// Does something where the machine is.
+    /// Calls the machine in its task.
     pub(super) async fn call<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut PeerMachine, Time) -> R + Send + 'static,
     ) -> Result<R, Stopped> {
         let (answer, result) = oneshot::channel();
         let command = move |peer: &mut PeerMachine, now: Time| {
-            // Who asked may have gone.
+            // The caller may be gone.
             drop(answer.send(call(peer, now)));
         };
         self.handle.send(Box::new(command)).await?;

@@ -26,7 +26,7 @@ pub enum ConnectError {
     Resolve {
         /// The name.
         host: String,
-        /// What the resolver says.
+        /// The error of the resolver.
         source: Arc<io::Error>,
     },
     /// No socket.

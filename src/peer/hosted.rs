@@ -81,8 +81,8 @@ impl<G> fmt::Debug for Hosted<G> {
     }
 }
 
-/// The way from threads that block to a guest, for what the guest has asked them for. It keeps
-/// neither the guest nor the connection.
+/// The way from threads that block back to a guest. It keeps neither the guest nor the connection
+/// alive.
 #[derive(Debug, Clone)]
 pub struct GuestSender(WeakHandle<Command>);
 

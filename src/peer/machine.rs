@@ -1,4 +1,5 @@
-//! The node as the driver wants it: commands in, events into the queues of connection and groups.
+//! [`PeerMachine`]: the node as a driver's service. Commands come in, events go into the queues of
+//! connection and groups.
 
 use super::ConnectionState;
 use super::error::Unreachable;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
-/// What a handle asks for. What it answers, it carries home itself.
+/// A call of a handle; it carries the way back of its answer.
 pub(super) type Command = Box<dyn FnOnce(&mut PeerMachine, Time) + Send>;
 
 /// How opening the first connection ended.
@@ -78,7 +79,7 @@ struct Entry {
     neighbors: watch::Sender<usize>,
 }
 
-/// What a new group shares with its handles.
+/// The part of a new group that its handles share.
 pub(super) struct Joining {
     pub(super) queue: Arc<Queue<GroupEvent>>,
     pub(super) neighbors: watch::Sender<usize>,

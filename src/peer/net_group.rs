@@ -32,7 +32,7 @@ pub struct Neighbor {
     pub round_trip: Option<Duration>,
     /// For how long it has been a neighbour.
     pub connected_for: Duration,
-    /// Its receive mode, once told.
+    /// Its receive mode, once known.
     pub receive_mode: Option<ReceiveMode>,
     /// Object replication with it.
     pub trade: NeighborTrade,
@@ -48,7 +48,7 @@ pub struct Neighbor {
 #[derive(Debug, Clone)]
 pub struct NetGroup(Arc<Membership>);
 
-/// What the handles of a group share.
+/// The state that the handles of a group share.
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) connection: Connection,
@@ -63,7 +63,7 @@ impl NetGroup {
         Self(Arc::new(membership))
     }
 
-    /// What happens in the group, from the time when it was joined.
+    /// The events of the group since it was joined.
     pub fn events(&self) -> NetGroupEvents {
         NetGroupEvents(Arc::clone(&self.0))
     }

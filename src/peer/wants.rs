@@ -1,4 +1,4 @@
-//! What is not requested while the application is slow.
+//! [`Wants`]: objects that are not requested while the application is slow.
 //!
 //! A group fetches what it wants as fast as the network gives it. To stop that, the indices are
 //! taken out of the group's Want set and put back later. Calls of the application meanwhile go
@@ -32,7 +32,7 @@ impl Wants {
         held.ranges().try_for_each(|range| group.replication_mut(now).add_want(range))
     }
 
-    /// An object that had been wanted found no room.
+    /// An object that was wanted could not be queued.
     pub(super) fn put_back(
         &mut self,
         now: Time,

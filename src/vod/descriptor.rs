@@ -1,4 +1,4 @@
-//! [`Descriptor`]: object 0, which says what the other objects are.
+//! [`Descriptor`]: object 0, which describes the other objects.
 //!
 //! Two forms are in use among Flash applications; both are read, either can be written:
 //!
@@ -8,7 +8,7 @@
 //!   `hashes` (ByteArray: the first 16 bytes of the SHA-256 of each chunk, one after the other). A
 //!   Flash receiver does not look at members it does not know, so these cost it nothing but bytes
 //!   (16 a chunk: 40 kB for 160 MB, 2.6 MB for 10 GB).
-//! * **Number form**: a bare Number, one *more* than the number of chunks. There is no room for
+//! * **Number form**: a bare Number, one *more* than the number of chunks. There is no place for
 //!   hashes in it.
 //!
 //! # Integrity

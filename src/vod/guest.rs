@@ -19,7 +19,7 @@ use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-/// How often the server is asked for the provider while there is no neighbor.
+/// Interval of the requests for the provider while there is no neighbor.
 const SEEK_PROVIDER: Duration = Duration::from_secs(60);
 
 /// A request of a neighbor. Request IDs are used again; the serial number tells whether an answer is
@@ -47,7 +47,7 @@ pub struct FileExchange {
     replica: Replica<Fingerprint, Request>,
     strategy: ReplicationStrategy,
     provider: Option<Fingerprint>,
-    /// When to ask for the provider again.
+    /// When the provider is requested again.
     seek_at: Option<Time>,
     requests: HashMap<u32, u64>,
     serial: u64,
@@ -58,13 +58,14 @@ pub struct FileExchange {
 }
 
 impl FileExchange {
-    /// Offers a file. [`store_opened`](Self::store_opened) tells what the store holds.
+    /// Offers a file. The owner reports the store's chunks by
+    /// [`store_opened`](Self::store_opened).
     pub fn provider(descriptor: Descriptor, form: DescriptorForm) -> Self {
         Self::new(Replica::provider(descriptor, form), None)
     }
 
-    /// Fetches a file. If the `provider` is known, the server is asked to introduce it, which servers
-    /// do that keep no groups, too.
+    /// Fetches a file. If the `provider` is known, the server is requested to introduce it; servers
+    /// that keep no groups do that, too.
     pub fn receiver(integrity: Integrity, provider: Option<Fingerprint>) -> Self {
         Self::new(Replica::receiver(integrity, provider), provider)
     }
@@ -101,7 +102,7 @@ impl FileExchange {
         self.carry_out_actions(now, group);
     }
 
-    /// The store has done what was asked for.
+    /// The store has done a piece of work.
     pub fn store_replied(&mut self, now: Time, group: &mut Group, reply: StoreReply<Request>) {
         self.replica.store_replied(reply);
         self.carry_out_actions(now, group);

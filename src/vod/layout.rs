@@ -47,7 +47,7 @@ pub enum LayoutError {
     },
 }
 
-/// What [`Layout::admit`] says to a chunk that fits.
+/// The place of a chunk that [`Layout::admit`] accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     /// The chunk begins at this byte of the file.

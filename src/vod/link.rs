@@ -127,7 +127,7 @@ pub enum LinkProblem {
     },
 }
 
-/// What the link says about the file, so that no peer has to be believed.
+/// The link's promise about the file, so that no peer has to be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Integrity {
     /// Digest of the descriptor, which holds all further hashes.
@@ -252,7 +252,7 @@ impl ShareLink {
         std::iter::once(&self.server).chain(&self.also)
     }
 
-    /// What tells this download from any other: a hash of the group and of what the file is
+    /// The identity of this download: a hash of the group and of what the file is
     /// verified by. The same file fetched by way of another server is the same download.
     pub fn identity(&self) -> Digest256 {
         let integrity = match self.integrity {

@@ -43,7 +43,7 @@ pub enum GroupAction<P, R> {
         /// The request that is answered.
         request: R,
     },
-    /// Have no more to do with this peer: it keeps sending bad objects.
+    /// Drop this peer, which keeps sending bad objects.
     Distrust(P),
 }
 
@@ -92,7 +92,7 @@ impl<R> StoreAction<R> {
     }
 }
 
-/// What became of a [`StoreAction`].
+/// The result of a [`StoreAction`].
 #[derive(Debug)]
 pub enum StoreReply<R> {
     /// Of [`StoreAction::Write`].

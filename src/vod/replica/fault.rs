@@ -29,7 +29,7 @@ pub enum Fault {
     DistrustedSender,
 }
 
-/// Why it is over.
+/// Why a file cannot be fetched, or not be shared any more.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplicaError {
@@ -40,7 +40,7 @@ pub enum ReplicaError {
     /// provider. Or there are no chunk hashes, and several attempts ended with a wrong file.
     #[error("the fetched file is not the promised one (SHA-256 {actual} instead of {expected})")]
     WrongFile {
-        /// What the link or the descriptor says.
+        /// SHA-256 by the link or the descriptor.
         expected: Digest256,
         /// What was fetched.
         actual: Digest256,
@@ -48,7 +48,7 @@ pub enum ReplicaError {
     /// A chunk has the listed hash, but not the stated length: a fault of the provider.
     #[error("the descriptor contradicts itself: {0}")]
     Contradiction(LayoutError),
-    /// Without hashes and a stated chunk length it cannot be told which chunks are genuine.
+    /// Without hashes and a stated chunk length nothing shows which chunks are genuine.
     #[error("the members of the group send chunks of different lengths for the same file")]
     DifferingLengths,
 }

@@ -18,7 +18,7 @@
 //! is not a long silence.
 //!
 //! A bad object is refused, wanted again and noted on its sender's account; after
-//! [`MAX_BAD_OBJECTS`] of them [`GroupAction::Distrust`] says to drop the sender. Where there are
+//! [`MAX_BAD_OBJECTS`] of them [`GroupAction::Distrust`] drops the sender. Where there are
 //! no chunk hashes (the Number form, and Flash applications) a wrong file is found at the end
 //! only; then everything is fetched anew, at most [`MAX_ATTEMPTS`] times in all, and a sender that
 //! all chunks came from is dropped.
@@ -62,7 +62,7 @@ pub const MAX_ATTEMPTS: u32 = 3;
 /// is final that the members do not agree.
 pub const MAX_DIFFERING_LENGTHS: u64 = 64;
 
-/// Where a replica stands.
+/// The stage of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Waiting for object 0.
@@ -100,7 +100,7 @@ pub struct ReplicaStats {
     pub duplicates: u64,
     /// Objects refused.
     pub refused: u64,
-    /// Objects that nobody had asked for: no such chunk, or not the time for it.
+    /// Objects that were not requested: no such chunk, or not the time for it.
     pub unexpected: u64,
     /// Fetches that a peer denied or broke off.
     pub fetch_failures: u64,
@@ -134,18 +134,18 @@ struct Verified {
     hasher: Sha256,
     /// The chunk to be hashed next.
     next: u64,
-    /// Whether the store has been asked for it.
-    asked: bool,
+    /// Whether the store is reading it.
+    is_requested: bool,
 }
 
 impl Verified {
     fn new() -> Self {
-        Self { hasher: Sha256::new(), next: 1, asked: false }
+        Self { hasher: Sha256::new(), next: 1, is_requested: false }
     }
 }
 
 impl<P: Ord + Clone, R> Replica<P, R> {
-    /// The replica of one who has the file. The store holds all chunks of the descriptor.
+    /// The replica of the provider. The store holds all chunks of the descriptor.
     pub fn provider(descriptor: Descriptor, form: DescriptorForm) -> Self {
         let mut replica = Self::new(Stage::Complete, Integrity::None, None);
         replica.layout = descriptor.layout;
@@ -156,8 +156,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         replica
     }
 
-    /// The replica of one who wants the file, with what the link says: how to verify it, and who
-    /// the provider is (which only counts for the statistics).
+    /// The replica of a receiver, with the link's promise of how to verify the file, and the
+    /// provider, which only counts for the statistics.
     pub fn receiver(integrity: Integrity, provider: Option<P>) -> Self {
         let mut replica = Self::new(Stage::Descriptor, integrity, provider);
         replica.group(GroupAction::AddWant(0..=0));
@@ -191,7 +191,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.actions.pop_front()
     }
 
-    /// Where the replica stands.
+    /// The stage.
     pub fn stage(&self) -> Stage {
         self.stage
     }
@@ -201,7 +201,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.descriptor.as_ref()
     }
 
-    /// The chunks that are held, for a [`Reorder`](super::reorder::Reorder) or a display.
+    /// The chunks that are held.
     pub fn held(&self) -> &IndexSet {
         &self.held
     }
@@ -237,7 +237,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.stats.fetch_failures += 1;
     }
 
-    /// A peer asks for an object (`NetGroup.Replication.Request`).
+    /// A peer requests an object (`NetGroup.Replication.Request`).
     pub fn object_requested(&mut self, index: u64, request: R) {
         let object0 = self.object0.as_ref().filter(|_| self.stage != Stage::Withdrawn);
         match object0 {
@@ -369,7 +369,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         if self.storing.push(index, bytes) {
             self.group(GroupAction::RemoveWant(self.layout.indices()));
         }
-        if self.verified.next == index && !self.verified.asked {
+        if self.verified.next == index && !self.verified.is_requested {
             self.verified.hasher.update(&data);
             self.verified.next += 1;
         }
@@ -427,7 +427,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     }
 
     fn chunk_to_verify(&mut self, index: u64, result: Result<Bytes, StoreError>) {
-        if self.verified.next != index || !std::mem::take(&mut self.verified.asked) {
+        if self.verified.next != index || !std::mem::take(&mut self.verified.is_requested) {
             return;
         }
         match result {
@@ -464,12 +464,12 @@ impl<P: Ord + Clone, R> Replica<P, R> {
 
     /// Carries the hash over the beginning of the file on, and ends the fetch at the file's end.
     fn verify_on(&mut self) {
-        if self.stage != Stage::Chunks || self.verified.asked {
+        if self.stage != Stage::Chunks || self.verified.is_requested {
             return;
         }
         let index = self.verified.next;
         if self.held.contains(index) {
-            self.verified.asked = true;
+            self.verified.is_requested = true;
             return self.store(StoreAction::Verify { index });
         }
         if index <= self.layout.chunks() || self.held.len() < self.layout.chunks() {
@@ -596,7 +596,7 @@ fn checked_descriptor(object: &Value, integrity: &Integrity) -> Result<(Descript
             if descriptor.chunks() != layout.chunks() {
                 return Err(Fault::ForgedDescriptor);
             }
-            // Whatever else it says nobody vouches for.
+            // Nothing vouches for the rest of it.
             let stated = Descriptor { sha256: Some(sha256), ..Descriptor::of_layout(layout) };
             let served = stated.to_value(DescriptorForm::Number);
             Ok((stated, served))

@@ -23,7 +23,7 @@ pub enum Destination {
 pub(in crate::vod) struct StoreConfig {
     pub(in crate::vod) destination: Destination,
     pub(in crate::vod) overwrite: Overwrite,
-    /// What tells this download from any other.
+    /// The identity of this download.
     pub(in crate::vod) identity: Digest256,
     /// The name that the link gives, for a descriptor without one.
     pub(in crate::vod) name: Option<String>,

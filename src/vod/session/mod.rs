@@ -8,7 +8,7 @@
 //!                              a strand of the connection's pool: the store
 //! ```
 //!
-//! The [`FileMember`](member) is a guest of the connection: any number of files share its sockets, its
+//! The `FileMember` is a guest of the connection: any number of files share its sockets, its
 //! task and its pool of threads. Work for the store goes from there straight to the pool, and the
 //! reply comes back as a call of the guest. When the last handle of a share or fetch is dropped or
 //! stopped, the group is left, and what was received until then is written, to be resumed.

@@ -15,7 +15,7 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Columns of a [`ChunkMap`].
 pub const MAP_COLUMNS: usize = 64;
 
-/// Where a share or fetch stands. Counters only grow; bytes are those of the file unless it says
+/// The state of a share or fetch. Counters only grow; bytes are those of the file unless stated
 /// otherwise.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

@@ -44,7 +44,7 @@ pub fn check_file(
     mut progress: impl FnMut(u64),
 ) -> Result<Verdict, StoreError> {
     let io = |action| StoreError::io(action, path);
-    // Asked before opening: to open a pipe would wait for its writer.
+    // Checked before opening: to open a pipe would wait for its writer.
     let found = path.metadata().map_err(io("open"))?;
     if !found.is_file() {
         return Err(StoreError::NotAFile { path: path.to_owned() });

@@ -18,7 +18,7 @@ pub enum StoreError {
         /// The file that was being written.
         path: PathBuf,
     },
-    /// The file finds no room.
+    /// The file does not fit.
     #[error(
         "not enough room in {}: {} are needed and {} are free", directory.display(),
         gigabytes(*needed), gigabytes(*free)
@@ -55,7 +55,7 @@ pub enum StoreError {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Not a regular file.

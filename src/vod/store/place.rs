@@ -33,7 +33,7 @@ pub struct Target {
     pub path: PathBuf,
     /// What to do when a file of this name exists.
     pub overwrite: Overwrite,
-    /// What tells this download from any other, see
+    /// The identity of this download, see
     /// [`ShareLink::identity`](super::super::link::ShareLink::identity).
     pub identity: Digest256,
 }
@@ -65,7 +65,7 @@ impl Target {
         self.path.with_file_name(name)
     }
 
-    /// Follows symbolic links, so that the file that they lead to is meant, and says what is there:
+    /// Follows symbolic links, so that the file that they lead to is meant, and returns what is there:
     /// a file or nothing.
     ///
     /// Errors: what is there is no regular file and cannot be replaced by one.
@@ -140,7 +140,7 @@ pub fn check_directory(directory: &Path) -> Result<(), StoreError> {
     attempt().map_err(error)
 }
 
-/// Makes sure that a file of this size finds room, beside what the unfinished file takes already.
+/// Checks that a file of this size fits, beside what the unfinished file takes already.
 pub(super) fn check_room(part: &File, path: &Path, size: u64) -> Result<(), StoreError> {
     let allocated = part.metadata().map_or(0, |found| allocated(&found));
     let (needed, directory) = (size.saturating_sub(allocated), folder(path));

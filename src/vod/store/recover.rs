@@ -33,7 +33,7 @@ pub(super) struct Findings {
 ///
 /// # Errors
 ///
-/// What the operating system says.
+/// The error of the operating system.
 pub(super) fn examine(
     file: &File,
     layout: &Layout,

@@ -42,7 +42,7 @@ impl SourceFile {
     ) -> Result<Self, StoreError> {
         let io = |action| StoreError::io(action, path);
         let changed = || StoreError::FileChanged { path: path.to_owned() };
-        // Asked before opening: to open a pipe would wait for its writer.
+        // Checked before opening: to open a pipe would wait for its writer.
         if !path.metadata().map_err(io("open"))?.is_file() {
             return Err(StoreError::NotAFile { path: path.to_owned() });
         }
