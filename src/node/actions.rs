@@ -22,7 +22,7 @@ impl Node {
         busy
     }
 
-    /// Carries out what an owner of flows asks for.
+    /// Carries out what an owner of flows asks for. The owner finds out at once if its flow is full.
     pub(super) fn execute(
         &mut self,
         now: Time,
@@ -31,32 +31,58 @@ impl Node {
         action: FlowAction,
     ) {
         self.flows.execute(&mut self.endpoint, now, session, owner, action);
+        self.flow_inputs(now);
     }
 
-    /// Carries out what the groups ask for. True if they asked for anything.
-    pub(super) fn group_actions(&mut self, now: Time) -> bool {
+    /// Hands what happened to flows to their owners. True if anything had.
+    pub(super) fn flow_inputs(&mut self, now: Time) -> bool {
         let mut busy = false;
-        for handle in self.groups.keys().copied().collect::<Vec<_>>() {
-            let mut is_active = false;
-            while let Some(action) =
-                self.groups.get_mut(&handle).and_then(|j| j.group.poll_action())
-            {
-                is_active = true;
-                self.group_action(now, handle, action);
-            }
-            is_active |= self.group_events(now, handle);
-            if is_active
-                && let Some((guest, group)) =
-                    self.groups.get_mut(&handle).and_then(Joined::guest_mut)
-            {
-                guest.handle_group_change(now, group);
-            }
-            busy |= is_active;
+        while let Some(addressed) = self.flows.poll_input() {
+            busy = true;
+            self.on_flow_input(now, addressed);
         }
         busy
     }
 
-    /// Delivers what a group emits. True if it emitted anything.
+    /// Carries out what the groups ask for that were called. True if there were any.
+    pub(super) fn group_actions(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        while let Some(handle) = self.touched.pop_first() {
+            busy = true;
+            self.group_turns += 1;
+            self.drain_group(now, handle);
+        }
+        busy
+    }
+
+    fn drain_group(&mut self, now: Time, handle: GroupHandle) {
+        let mut is_active = self.take_group_actions(now, handle);
+        is_active |= self.group_events(now, handle);
+        if is_active && let Some((guest, group)) = self.touch_guest(handle) {
+            guest.handle_group_change(now, group);
+        }
+        let Some(joined) = self.groups.get_mut(&handle) else { return };
+        let at = joined.poll_timeout();
+        let before = std::mem::replace(&mut joined.deadline, at);
+        if before != at {
+            if let Some(before) = before {
+                self.deadlines.remove(&(before, handle));
+            }
+            self.deadlines.extend(at.map(|at| (at, handle)));
+        }
+    }
+
+    fn take_group_actions(&mut self, now: Time, handle: GroupHandle) -> bool {
+        let mut busy = false;
+        while let Some(action) = self.groups.get_mut(&handle).and_then(|j| j.group.poll_action()) {
+            busy = true;
+            self.group_action(now, handle, action);
+        }
+        busy
+    }
+
+    /// Delivers what a group emits. True if it emitted anything. What a guest does about an event is
+    /// carried out before the next, so that it is not shown more requests than its flows take.
     fn group_events(&mut self, now: Time, handle: GroupHandle) -> bool {
         let mut busy = false;
         while let Some(joined) = self.groups.get_mut(&handle)
@@ -67,7 +93,11 @@ impl Node {
                 self.search.met(handle, peer);
             }
             match joined.guest_mut() {
-                Some((guest, group)) => guest.handle_event(now, group, event),
+                Some((guest, group)) => {
+                    guest.handle_event(now, group, event);
+                    self.take_group_actions(now, handle);
+                    self.touched.insert(handle);
+                }
                 None => self.events.push_back(NodeEvent::Group(handle, event)),
             }
         }
@@ -80,8 +110,8 @@ impl Node {
                 self.reach(now, peer, addresses, reported_by);
             }
             GroupAction::OpenFlow { session, kind, association } => {
-                if let Some(joined) = self.groups.get_mut(&handle) {
-                    joined.released.remove(&session);
+                if let Some(peer) = self.peers.get_mut(&session) {
+                    peer.released_by.remove(&handle);
                 }
                 let (token, metadata) = (token(kind), Bytes::copy_from_slice(&kind.metadata()));
                 let options =
@@ -126,7 +156,7 @@ impl Node {
             addresses.push(FarAddress { address, named_by });
         }
         if addresses.is_empty() {
-            self.groups.values_mut().for_each(|j| j.group.on_connect_failed(now, peer));
+            self.touch_all(|group| group.on_connect_failed(now, peer));
             return;
         }
         let open = self.endpoint.open_at(now, Epd::for_fingerprint(peer), addresses);
@@ -135,11 +165,9 @@ impl Node {
 
     /// Closes a session for which no group has any use.
     fn release(&mut self, now: Time, handle: GroupHandle, session: SessionId) {
-        if let Some(joined) = self.groups.get_mut(&handle) {
-            joined.released.insert(session);
-        }
-        let unused = self.groups.values().all(|joined| joined.released.contains(&session));
-        if unused && self.peers.contains_key(&session) {
+        let Some(peer) = self.peers.get_mut(&session) else { return };
+        peer.released_by.insert(handle);
+        if peer.released_by.len() == self.groups.len() {
             self.endpoint.close(now, session);
         }
     }

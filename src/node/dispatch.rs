@@ -17,10 +17,7 @@ impl Node {
                 self.dispatch(now, event);
                 busy = true;
             }
-            while let Some(addressed) = self.flows.poll_input() {
-                self.on_flow_input(now, addressed);
-                busy = true;
-            }
+            busy |= self.flow_inputs(now);
             busy |= self.connection_actions(now);
             busy |= self.group_actions(now);
             if !busy {
@@ -57,9 +54,7 @@ impl Node {
                 self.flows.on_writable(&mut self.endpoint, now, session, flow);
             }
             Event::AddressChanged { session, address } => {
-                for joined in self.groups.values_mut() {
-                    joined.group.on_far_address(session, address);
-                }
+                self.touch_all(|group| group.on_far_address(session, address));
             }
             _ => {}
         }
@@ -86,12 +81,12 @@ impl Node {
         if self.peers.contains_key(&session) {
             // The attempt ended in a session that the groups know already.
             if asked {
-                self.groups.values_mut().for_each(|j| j.group.on_connect_failed(now, far));
+                self.touch_all(|group| group.on_connect_failed(now, far));
             }
             return;
         }
         self.events.push_back(NodeEvent::SessionOpened(session));
-        self.peers.insert(session, far);
+        self.peers.insert(session, Peer { far, released_by: BTreeSet::new() });
         self.endpoint.watch(now, session, Epd::for_fingerprint(far));
         self.search.reached(far);
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
@@ -139,6 +134,7 @@ impl Node {
     ) {
         let Some(info) = self.endpoint.session(session) else { return };
         let Some(joined) = self.groups.get_mut(&handle) else { return };
+        self.touched.insert(handle);
         joined.group.on_session_opened(
             now,
             session,
@@ -154,9 +150,7 @@ impl Node {
         if let Some((peer, _)) = self.attempts.remove(&open) {
             tracing::debug!(%peer, %error, "member not reached");
             self.search.unreached(peer, error);
-            for joined in self.groups.values_mut() {
-                joined.group.on_connect_failed(now, peer);
-            }
+            self.touch_all(|group| group.on_connect_failed(now, peer));
         } else if matches!(&self.server, Server::Opening { open: id, .. } if *id == open) {
             self.fail_connection(now, error.into());
         }
@@ -167,16 +161,15 @@ impl Node {
         for flow in self.unclaimed_of(session).collect::<Vec<_>>() {
             self.unclaimed.remove(&(session, flow));
         }
-        if let Some(far) = self.peers.remove(&session) {
-            for joined in self.groups.values_mut() {
-                let was_neighbor = joined.group.neighbors().iter().any(|n| n.session == session);
-                joined.released.remove(&session);
-                joined.group.on_session_closed(now, session);
+        if let Some(Peer { far, .. }) = self.peers.remove(&session) {
+            self.touch_all(|group| {
+                let was_neighbor = group.neighbors().iter().any(|n| n.session == session);
+                group.on_session_closed(now, session);
                 if was_neighbor && reason == CloseReason::Forgotten {
                     // It is there, as it answers hellos.
-                    joined.group.on_introduced(now, far, false);
+                    group.on_introduced(now, far, false);
                 }
-            }
+            });
         }
         let Server::Session(server) = &self.server else { return };
         if server.session != session {
@@ -265,8 +258,7 @@ impl Node {
         associated: FlowToken,
     ) -> Option<Owner> {
         let associated = actions::kind(associated)?;
-        let joined = self.groups.get_mut(&handle)?;
-        match joined.group.on_flow_opened(now, session, flow, kind, associated) {
+        match self.touch(handle)?.on_flow_opened(now, session, flow, kind, associated) {
             OpenVerdict::Accept => Some(Owner::Group(handle)),
             OpenVerdict::Reject(_) => None,
         }
@@ -287,14 +279,14 @@ impl Node {
                 self.connection_events(now);
             }
             Owner::GroupServer(handle) => {
-                if let Some(joined) = self.groups.get_mut(&handle) {
-                    joined.group.on_server_message(now, &message);
+                if let Some(group) = self.touch(handle) {
+                    group.on_server_message(now, &message);
                 }
                 self.doubt_introduced(now, &message);
             }
             Owner::Group(handle) => {
-                if let Some(joined) = self.groups.get_mut(&handle) {
-                    joined.group.on_message(now, session, flow, message);
+                if let Some(group) = self.touch(handle) {
+                    group.on_message(now, session, flow, message);
                 }
             }
         }
@@ -327,20 +319,25 @@ impl Node {
 
     /// The first message of a `GR 1C` flow tells the group.
     fn claim(&mut self, now: Time, session: SessionId, flow: FlowId, message: &Bytes) {
-        let wanted = MembershipMessage::group_of_hello(message);
-        let group =
-            self.groups.iter_mut().find(|(_, joined)| wanted == Some(joined.group.id())).map(
-                |(&handle, joined)| (handle, joined.group.on_hello(now, session, flow, message)),
-            );
-        match group {
-            Some((handle, HelloVerdict::Accept)) => {
+        let handle = MembershipMessage::group_of_hello(message).and_then(|id| self.joined_as(id));
+        let verdict = handle
+            .and_then(|handle| self.touch(handle))
+            .map_or(HelloVerdict::Reject(0), |group| group.on_hello(now, session, flow, message));
+        match (handle, verdict) {
+            (Some(handle), HelloVerdict::Accept) => {
                 self.flows.accept(session, flow, Owner::Group(handle));
             }
-            Some((_, HelloVerdict::Reject(code))) => {
+            (_, HelloVerdict::Reject(code)) => {
                 self.flows.reject(&mut self.endpoint, session, flow, code);
             }
-            None => self.flows.reject(&mut self.endpoint, session, flow, 0),
+            (None, HelloVerdict::Accept) => {}
         }
+    }
+
+    /// The group with this identity, the one that was joined first if there are several.
+    fn joined_as(&self, id: GroupId) -> Option<GroupHandle> {
+        let from = (id, GroupHandle(0));
+        self.group_ids.range(from..).next().filter(|known| known.0 == id).map(|known| known.1)
     }
 
     fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
@@ -353,8 +350,8 @@ impl Node {
                 self.connection_events(now);
             }
             Some(Owner::Group(handle)) => {
-                if let Some(joined) = self.groups.get_mut(&handle) {
-                    joined.group.on_flow_finished(now, session, flow);
+                if let Some(group) = self.touch(handle) {
+                    group.on_flow_finished(now, session, flow);
                 }
             }
             Some(Owner::GroupServer(_)) | None => {}
@@ -362,7 +359,7 @@ impl Node {
     }
 
     /// Something happened to a flow.
-    fn on_flow_input(&mut self, now: Time, addressed: Addressed<Owner>) {
+    pub(super) fn on_flow_input(&mut self, now: Time, addressed: Addressed<Owner>) {
         let Addressed { session, owner, input } = addressed;
         let FlowInput::Rejected { token, code } = input else { return };
         match owner {
@@ -373,9 +370,8 @@ impl Node {
                 self.connection_events(now);
             }
             Owner::Group(handle) => {
-                let joined = self.groups.get_mut(&handle);
-                if let (Some(joined), Some(kind)) = (joined, actions::kind(token)) {
-                    joined.group.on_flow_rejected(now, session, kind, code);
+                if let (Some(group), Some(kind)) = (self.touch(handle), actions::kind(token)) {
+                    group.on_flow_rejected(now, session, kind, code);
                 }
             }
             Owner::GroupServer(handle) => {
@@ -384,6 +380,7 @@ impl Node {
                     self.search.unserved(handle);
                     joined.is_at_server = false;
                     joined.group.on_server_rejected();
+                    self.touched.insert(handle);
                 }
             }
         }
@@ -458,28 +455,38 @@ impl Node {
             }
             _ => {}
         }
-        let late: Vec<OpenId> =
-            self.attempts.iter().filter(|(_, (_, at))| *at <= now).map(|(&open, _)| open).collect();
-        for open in late {
+        let late = self.attempts.iter().take_while(|(_, (_, at))| *at <= now);
+        for open in late.map(|(&open, _)| open).collect::<Vec<_>>() {
             if let Some(error) = self.endpoint.give_up(now, open) {
                 self.on_open_failed(now, open, error);
             }
         }
-        for joined in self.groups.values_mut() {
+        self.group_timeouts(now);
+    }
+
+    fn group_timeouts(&mut self, now: Time) {
+        while let Some(&(at, handle)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            let Some(joined) = self.groups.get_mut(&handle) else { continue };
+            joined.deadline = None;
+            self.touched.insert(handle);
             if joined.guest.as_ref().is_some_and(|g| g.poll_timeout().is_some_and(|at| at <= now))
                 && let Some((guest, group)) = joined.guest_mut()
             {
                 guest.handle_timeout(now, group);
             }
-            if joined.group.poll_timeout().is_some_and(|at| at <= now) {
-                for neighbor in joined.group.neighbors() {
-                    let info = self.endpoint.session(neighbor.session);
-                    if let Some(rtt) = info.and_then(|info| info.round_trip()) {
-                        joined.group.on_rtt(neighbor.session, rtt);
-                    }
-                }
-                joined.group.handle_timeout(now);
+            if joined.group.poll_timeout().is_none_or(|at| at > now) {
+                continue;
             }
+            for neighbor in joined.group.neighbors() {
+                let info = self.endpoint.session(neighbor.session);
+                if let Some(rtt) = info.and_then(|info| info.round_trip()) {
+                    joined.group.on_rtt(neighbor.session, rtt);
+                }
+            }
+            joined.group.handle_timeout(now);
         }
     }
 }

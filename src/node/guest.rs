@@ -60,12 +60,12 @@ impl Node {
         guest: Box<dyn Guest>,
     ) -> GroupHandle {
         let handle = self.add_group(now, config, Some(guest));
-        if let Some((guest, group)) = self.groups.get_mut(&handle).and_then(Joined::guest_mut) {
+        if let Some((guest, group)) = self.touch_guest(handle) {
             guest.start(now, group, handle);
         }
         self.join_at_server(now, handle);
         if let Some(server) = self.server_address.filter(|_| self.is_connected())
-            && let Some((guest, group)) = self.groups.get_mut(&handle).and_then(Joined::guest_mut)
+            && let Some((guest, group)) = self.touch_guest(handle)
         {
             guest.handle_connection(now, group, &NodeEvent::Connected { server });
         }
@@ -87,7 +87,7 @@ impl Node {
         handle: GroupHandle,
         call: impl FnOnce(&mut G, &mut Group, Time) -> R,
     ) -> Option<R> {
-        let (guest, group) = self.groups.get_mut(&handle)?.guest_mut()?;
+        let (guest, group) = self.touch_guest(handle)?;
         let guest: &mut dyn Any = guest;
         let result = call(guest.downcast_mut()?, group, now);
         self.pump(now);
@@ -96,12 +96,24 @@ impl Node {
 
     /// Emits a change of the NetConnection, to every guest as well.
     pub(super) fn emit_connection_event(&mut self, now: Time, event: NodeEvent) {
-        for joined in self.groups.values_mut() {
+        for (&handle, joined) in &mut self.groups {
             if let Some((guest, group)) = joined.guest_mut() {
                 guest.handle_connection(now, group, &event);
+                self.touched.insert(handle);
             }
         }
         self.events.push_back(event);
+    }
+
+    /// The guest of a group with the group, to be called; the group is asked for actions and events
+    /// afterwards.
+    pub(super) fn touch_guest(
+        &mut self,
+        handle: GroupHandle,
+    ) -> Option<(&mut dyn Guest, &mut Group)> {
+        let joined = self.groups.get_mut(&handle)?;
+        self.touched.insert(handle);
+        joined.guest_mut()
     }
 }
 

@@ -23,13 +23,13 @@ pub use search::{MAX_MET, MAX_UNREACHED, Search};
 
 use crate::crypto::{Epd, Fingerprint, Identity};
 use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, Uri};
-use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupSpec};
+use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupId, GroupSpec};
 use crate::transport::{
     Config, Endpoint, FlowAction, FlowId, FlowTable, FlowToken, Layer, MIN_KEEPALIVE, OpenError,
     OpenId, Random, SessionId, Time,
 };
 use crate::wire::Shown;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
@@ -150,9 +150,17 @@ struct Joined {
     group: Group,
     /// This node's `GC` flow is open.
     is_at_server: bool,
-    released: HashSet<SessionId>,
     /// Takes the group's events.
     guest: Option<Box<dyn Guest>>,
+    /// Its place in [`Node::deadlines`].
+    deadline: Option<Time>,
+}
+
+/// A session that the groups know.
+struct Peer {
+    far: Fingerprint,
+    /// Groups that have no use for it.
+    released_by: BTreeSet<GroupHandle>,
 }
 
 /// Whose flow.
@@ -175,10 +183,16 @@ pub struct Node {
     addresses: Vec<SocketAddr>,
     groups: BTreeMap<GroupHandle, Joined>,
     next_group: u32,
-    /// Sessions that the groups know.
-    peers: HashMap<SessionId, Fingerprint>,
-    /// Attempts to reach members, and when they count as failed.
-    attempts: HashMap<OpenId, (Fingerprint, Time)>,
+    group_ids: BTreeSet<(GroupId, GroupHandle)>,
+    /// Groups that may have actions or events, or another deadline.
+    touched: BTreeSet<GroupHandle>,
+    /// When groups have something to do.
+    deadlines: BTreeSet<(Time, GroupHandle)>,
+    group_turns: u64,
+    peers: HashMap<SessionId, Peer>,
+    /// Attempts to reach members, and when they count as failed: the earliest first, as attempts
+    /// are numbered in their order.
+    attempts: BTreeMap<OpenId, (Fingerprint, Time)>,
     flows: FlowTable<Owner>,
     /// `GR 1C` flows whose hello has not come yet.
     unclaimed: BTreeSet<(SessionId, FlowId)>,
@@ -199,8 +213,12 @@ impl Node {
             addresses: Vec::new(),
             groups: BTreeMap::new(),
             next_group: 0,
+            group_ids: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            group_turns: 0,
             peers: HashMap::new(),
-            attempts: HashMap::new(),
+            attempts: BTreeMap::new(),
             flows: FlowTable::new(MAX_PARKED),
             unclaimed: BTreeSet::new(),
             events: VecDeque::new(),
@@ -284,8 +302,10 @@ impl Node {
         let near = self.peer_id();
         let config = GroupConfig { near, server: self.server_address, ..config };
         let group = Group::new(config, now, self.random.next_u64());
-        let joined = Joined { group, is_at_server: false, released: HashSet::new(), guest };
+        self.group_ids.insert((group.id(), handle));
+        let joined = Joined { group, is_at_server: false, guest, deadline: None };
         self.groups.insert(handle, joined);
+        self.touched.insert(handle);
         for session in self.peers.keys().copied().collect::<Vec<_>>() {
             self.tell_group_of_session(now, handle, session);
         }
@@ -294,11 +314,11 @@ impl Node {
 
     /// Leaves a group. No event follows.
     pub fn leave(&mut self, now: Time, handle: GroupHandle) {
-        if let Some(joined) = self.groups.get_mut(&handle) {
-            if let Some((guest, group)) = joined.guest_mut() {
-                guest.handle_leave(now, group);
-            }
-            joined.group.close(now);
+        if let Some((guest, group)) = self.touch_guest(handle) {
+            guest.handle_leave(now, group);
+        }
+        if let Some(group) = self.touch(handle) {
+            group.close(now);
             if let Server::Session(server) = &self.server {
                 let (session, end) = (server.session, FlowAction::Finish { token: GROUP_SERVER });
                 self.execute(now, session, Owner::GroupServer(handle), end);
@@ -320,7 +340,7 @@ impl Node {
         handle: GroupHandle,
         call: impl FnOnce(&mut Group, Time) -> R,
     ) -> Option<R> {
-        let result = call(&mut self.groups.get_mut(&handle)?.group, now);
+        let result = call(self.touch(handle)?, now);
         self.pump(now);
         Some(result)
     }
@@ -346,8 +366,37 @@ impl Node {
         self.endpoint.is_settled()
     }
 
+    /// How often any group was asked for actions and events since the node was made. What concerns
+    /// one group costs one turn, however many groups are joined.
+    pub fn group_turns(&self) -> u64 {
+        self.group_turns
+    }
+
+    /// A group, to be called; it is asked for actions and events afterwards.
+    fn touch(&mut self, handle: GroupHandle) -> Option<&mut Group> {
+        let joined = self.groups.get_mut(&handle)?;
+        self.touched.insert(handle);
+        Some(&mut joined.group)
+    }
+
+    /// Calls every group.
+    fn touch_all(&mut self, mut call: impl FnMut(&mut Group)) {
+        for (&handle, joined) in &mut self.groups {
+            call(&mut joined.group);
+            self.touched.insert(handle);
+        }
+    }
+
     fn drop_group(&mut self, handle: GroupHandle) {
-        self.groups.remove(&handle);
+        if let Some(joined) = self.groups.remove(&handle) {
+            self.group_ids.remove(&(joined.group.id(), handle));
+            if let Some(at) = joined.deadline {
+                self.deadlines.remove(&(at, handle));
+            }
+        }
+        self.peers.values_mut().for_each(|peer| {
+            peer.released_by.remove(&handle);
+        });
         self.search.left(handle);
     }
 }
@@ -368,8 +417,8 @@ impl Layer for Node {
     }
 
     fn poll_own_timeout(&self) -> Option<Time> {
-        let groups = self.groups.values().filter_map(Joined::poll_timeout);
-        let attempts = self.attempts.values().map(|&(_, at)| at);
+        let group = self.deadlines.first().map(|&(at, _)| at);
+        let attempt = self.attempts.first_key_value().map(|(_, &(_, at))| at);
         let server = match &self.server {
             Server::Opening { since, .. } => Some(*since + self.config.server_timeout),
             Server::Session(server) if !server.connection.is_connected() => {
@@ -377,7 +426,7 @@ impl Layer for Node {
             }
             _ => None,
         };
-        groups.chain(attempts).chain(server).min()
+        group.into_iter().chain(attempt).chain(server).min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {

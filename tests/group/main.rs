@@ -3,6 +3,7 @@
 
 mod amf_oracle;
 mod introduction_flood;
+mod many_groups;
 mod newcomers;
 mod reflection;
 mod search;

@@ -86,6 +86,11 @@ impl Host {
         server
     }
 
+    pub fn member_mut(&mut self) -> &mut Member {
+        let Self::Member(member) = self else { panic!("not a member") };
+        member
+    }
+
     pub fn member(&self) -> &Member {
         let Self::Member(member) = self else { panic!("not a member") };
         member
@@ -385,7 +390,14 @@ impl Meeting {
     pub fn add_member(&mut self) -> NodeId {
         let address = self.next_address();
         let identity = Identity::generate(&IdentityConfig::default(), &mut self.network.random());
-        self.add_member_with(&address, identity)
+        self.add_member_with(&address, identity, |_| {})
+    }
+
+    /// The same with other settings of the transport.
+    pub fn add_member_configured(&mut self, change: impl FnOnce(&mut Config)) -> NodeId {
+        let address = self.next_address();
+        let identity = Identity::generate(&IdentityConfig::default(), &mut self.network.random());
+        self.add_member_with(&address, identity, change)
     }
 
     /// The host of a member and the server lose their power together, and are back after `down`:
@@ -396,14 +408,21 @@ impl Meeting {
         self.network.remove(member);
         self.restart_server(down);
         let identity = Identity::restore(&saved).unwrap();
-        self.add_member_with(&address, identity)
+        self.add_member_with(&address, identity, |_| {})
     }
 
-    fn add_member_with(&mut self, address: &str, identity: Identity) -> NodeId {
+    fn add_member_with(
+        &mut self,
+        address: &str,
+        identity: Identity,
+        change: impl FnOnce(&mut Config),
+    ) -> NodeId {
         let network = &mut self.network;
         let random = network.random();
         let defaults = NodeConfig::default();
-        let transport = Config { negotiation: quick().negotiation, ..defaults.transport.clone() };
+        let mut transport =
+            Config { negotiation: quick().negotiation, ..defaults.transport.clone() };
+        change(&mut transport);
         let config = NodeConfig { transport, ..defaults };
         let mut node = Node::new(config, identity, Box::new(random), Box::new(network.random()));
         let now = network.now();

@@ -2,6 +2,7 @@
 
 pub mod forger;
 pub mod meeting;
+pub mod trader;
 pub mod world;
 
 #[path = "../../support/quick.rs"]
