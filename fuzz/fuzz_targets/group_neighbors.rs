@@ -6,7 +6,7 @@
 //! with its length before it.
 #![no_main]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use rtmfp::group::{
     FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
     HelloVerdict, OpenVerdict, ReceiveMode, ReplicationStrategy,
 };
-use rtmfp::transport::{FlowId, SessionId, Time};
+use rtmfp::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
 use rtmfp::wire::vlu;
 
 const SESSIONS: u32 = 3;
@@ -51,7 +51,7 @@ struct Harness {
     group: Group,
     now: Time,
     /// The group's open sending flows.
-    open: BTreeSet<(SessionId, FlowKind)>,
+    open: BTreeMap<FlowToken, (SessionId, FlowKind)>,
     /// Requests that the application has not answered.
     requests: Vec<u32>,
 }
@@ -60,7 +60,7 @@ impl Harness {
     fn new() -> Self {
         let now = Time::from_millis(1_000);
         let group = Group::new(GroupConfig::new(SPEC.clone(), NEAR), now, 7);
-        let mut harness = Self { group, now, open: BTreeSet::new(), requests: Vec::new() };
+        let mut harness = Self { group, now, open: BTreeMap::new(), requests: Vec::new() };
         for session in (0..SESSIONS).map(SessionId) {
             harness.connect(session, session.0 == 0);
         }
@@ -78,7 +78,9 @@ impl Harness {
             4 => {
                 let kind = FlowKind::from_metadata(&[b'G', b'R', number]);
                 let kind = kind.unwrap_or(FlowKind::Replication);
-                let verdict = group.on_flow_opened(now, session, flow, kind, FlowKind::Membership);
+                let token = token(&self.open, session, FlowKind::Membership);
+                let associated = token.unwrap_or(FlowToken(u32::MAX));
+                let verdict = group.on_flow_opened(now, session, flow, kind, associated);
                 let rejectable = !kind.must_be_accepted() || kind == FlowKind::Membership;
                 assert!(!rejectable || verdict != OpenVerdict::Accept);
             }
@@ -86,8 +88,9 @@ impl Harness {
             6 => {
                 let kind = FlowKind::from_metadata(&[b'G', b'R', number]);
                 let kind = kind.unwrap_or(FlowKind::Membership);
-                if self.open.remove(&(session, kind)) {
-                    group.on_flow_rejected(now, session, kind, 0);
+                if let Some(token) = token(&self.open, session, kind) {
+                    self.open.remove(&token);
+                    group.on_flow_input(now, session, FlowInput::Rejected { token, code: 0 });
                 }
             }
             7 | 8 => self.pass(Duration::from_millis(u64::from(number) * 100)),
@@ -98,7 +101,7 @@ impl Harness {
             13 => {
                 group.on_session_closed(now, session);
                 self.drain();
-                self.open.retain(|(of, _)| *of != session);
+                self.open.retain(|_, (of, _)| *of != session);
                 self.connect(session, number % 2 == 0);
             }
             14 if argument.is_empty() => self.hello(session, flow),
@@ -169,7 +172,7 @@ impl Harness {
     }
 
     fn change(&mut self, session: SessionId, number: u8) {
-        match number % 5 {
+        match number % 6 {
             0 => self.group.set_receive_mode(self.now, ReceiveMode::Nearest),
             1 => self.group.set_receive_mode(self.now, ReceiveMode::Exact),
             2 => self.group.replication_mut(self.now).set_strategy(ReplicationStrategy::RarestFirst),
@@ -177,7 +180,35 @@ impl Harness {
                 let strategy = ReplicationStrategy::RarestFirstSpread;
                 self.group.replication_mut(self.now).set_strategy(strategy);
             }
+            4 => {
+                if let Some(token) = token(&self.open, session, FlowKind::Replication) {
+                    let input = match number % 4 {
+                        0 => FlowInput::Blocked { token },
+                        _ => FlowInput::Writable { token },
+                    };
+                    self.group.on_flow_input(self.now, session, input);
+                }
+            }
             _ => self.group.on_rtt(session, Duration::from_millis(u64::from(number))),
+        }
+    }
+
+    fn act(&mut self, session: SessionId, action: FlowAction) {
+        match action {
+            FlowAction::Open { token: new, metadata, .. } => {
+                let kind = FlowKind::from_metadata(&metadata).expect("a group's flow");
+                assert!(token(&self.open, session, kind).is_none(), "a second flow of a kind");
+                assert!(self.open.insert(new, (session, kind)).is_none(), "a token twice");
+            }
+            FlowAction::Send { token, message, .. } => {
+                let of = self.open.get(&token).expect("a message without a flow");
+                assert_eq!(of.0, session);
+                assert!(!message.is_empty());
+            }
+            FlowAction::Finish { token } => {
+                self.open.remove(&token);
+            }
+            _ => {}
         }
     }
 
@@ -185,16 +216,7 @@ impl Harness {
     fn drain(&mut self) {
         while let Some(action) = self.group.poll_action() {
             match action {
-                GroupAction::OpenFlow { session, kind, .. } => {
-                    assert!(self.open.insert((session, kind)), "a second flow of a kind");
-                }
-                GroupAction::Send { session, kind, message } => {
-                    assert!(self.open.contains(&(session, kind)), "a message without a flow");
-                    assert!(!message.is_empty());
-                }
-                GroupAction::FinishFlow { session, kind } => {
-                    self.open.remove(&(session, kind));
-                }
+                GroupAction::Flow { session, action } => self.act(session, action),
                 GroupAction::Connect { peer, .. } => {
                     assert_ne!(peer, NEAR);
                     self.group.on_connect_failed(self.now, peer);
@@ -211,4 +233,13 @@ impl Harness {
         }
         assert!(self.group.neighbors().len() <= SESSIONS as usize);
     }
+}
+
+/// The open flow of this kind.
+fn token(
+    open: &BTreeMap<FlowToken, (SessionId, FlowKind)>,
+    session: SessionId,
+    kind: FlowKind,
+) -> Option<FlowToken> {
+    open.iter().find(|(_, of)| **of == (session, kind)).map(|(&token, _)| token)
 }

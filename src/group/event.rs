@@ -1,15 +1,13 @@
 //! What a group asks of its owner, and what it tells the application.
 
-use super::{FlowKind, GroupAddress};
+use super::GroupAddress;
 use crate::crypto::Fingerprint;
-use crate::transport::{FarAddress, FlowId, SessionId};
+use crate::transport::{FarAddress, FlowAction, SessionId};
 use bytes::Bytes;
 
 /// What the owner of a [`Group`](super::Group) has to do, in this order.
 ///
-/// The group's own sending flows are named by session and kind: there is at most one of a kind at a
-/// time. After [`FinishFlow`](Self::FinishFlow) an [`OpenFlow`](Self::OpenFlow) of the same kind may
-/// follow at once and means a new flow.
+/// The group's own sending flows go by tokens, each of which is used once, in whatever session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupAction {
@@ -23,39 +21,13 @@ pub enum GroupAction {
         /// The session in which it was reported, if that is all that is known of it.
         reported_by: Option<SessionId>,
     },
-    /// Open a sending flow whose user metadata is that of `kind`.
-    OpenFlow {
-        /// In this session.
+    /// Carry this out in a session, and return what happens to its flows by
+    /// [`Group::on_flow_input`](super::Group::on_flow_input).
+    Flow {
+        /// The session.
         session: SessionId,
-        /// The kind of flow.
-        kind: FlowKind,
-        /// The far end's flow with which it is associated in return.
-        association: Option<FlowId>,
-    },
-    /// Send a message, reliably and in order.
-    Send {
-        /// In this session.
-        session: SessionId,
-        /// On this sending flow.
-        kind: FlowKind,
-        /// The message.
-        message: Bytes,
-    },
-    /// Finish a sending flow once everything on it is delivered.
-    FinishFlow {
-        /// In this session.
-        session: SessionId,
-        /// This sending flow.
-        kind: FlowKind,
-    },
-    /// Reject a flow that was accepted before.
-    RejectFlow {
-        /// In this session.
-        session: SessionId,
-        /// This receiving flow.
-        flow: FlowId,
-        /// The exception code.
-        code: u64,
+        /// What to do; never [`FlowAction::Close`].
+        action: FlowAction,
     },
     /// This group has no more use for the session. Others may have.
     ReleaseSession {

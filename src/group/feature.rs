@@ -3,7 +3,7 @@
 
 use super::GroupEvent;
 use crate::crypto::Fingerprint;
-use crate::transport::{SessionId, Time};
+use crate::transport::{Priority, SessionId, Time};
 use crate::wire::{Reason, WireError};
 use bytes::Bytes;
 
@@ -23,6 +23,10 @@ pub(super) trait Feature {
 
     /// A message on a neighbor's flow of this kind.
     fn on_message(&mut self, now: Time, session: SessionId, kind: FlowKind, message: Bytes);
+
+    /// This end's flow of this kind is full, so that no more should be caused to be sent on it, or
+    /// has room again.
+    fn on_flow_blocked(&mut self, now: Time, session: SessionId, kind: FlowKind, is_blocked: bool);
 
     /// Does what is due.
     fn handle_timeout(&mut self, now: Time);
@@ -91,6 +95,15 @@ impl FlowKind {
             [b'G', b'R', 0x11] => Some(Self::MulticastControl),
             [b'G', b'R', 0x12] => Some(Self::MulticastData),
             _ => None,
+        }
+    }
+
+    /// How urgent such a flow is among those of its session.
+    pub(super) const fn priority(self) -> Priority {
+        match self {
+            Self::Replication | Self::MulticastData => Priority::Bulk,
+            Self::Membership => Priority::Immediate,
+            _ => Priority::Routine,
         }
     }
 

@@ -65,12 +65,14 @@ pub mod message {
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{JoinKey, ServerMessage};
 use crate::range::RangeError;
-use crate::transport::{FlowId, SessionId, Time};
+use crate::transport::{
+    FlowAction, FlowId, FlowInput, FlowOptions, FlowToken, MessageOptions, SessionId, Time,
+};
 use bytes::Bytes;
 use feature::Feature;
 use membership::{End, Membership, PeerSession};
 use rng::Rng;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
@@ -149,7 +151,7 @@ pub struct GroupStats {
 /// This end's flows to one neighbor.
 #[derive(Debug, Default)]
 struct NearFlows {
-    open: BTreeSet<FlowKind>,
+    open: BTreeMap<FlowKind, FlowToken>,
     /// The neighbor's membership flow, with which those of the capabilities are associated.
     association: Option<FlowId>,
 }
@@ -168,6 +170,9 @@ pub struct Group {
     membership: Membership,
     replication: Replication,
     near_flows: BTreeMap<SessionId, NearFlows>,
+    /// Whose and what each of them is.
+    tokens: BTreeMap<FlowToken, (SessionId, FlowKind)>,
+    next_token: u32,
     actions: VecDeque<GroupAction>,
     events: VecDeque<GroupEvent>,
     closed: bool,
@@ -183,6 +188,8 @@ impl Group {
             membership: Membership::new(config, now, rng),
             replication,
             near_flows: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            next_token: 0,
             actions: VecDeque::new(),
             events: VecDeque::new(),
             closed: false,
@@ -353,8 +360,12 @@ impl Group {
         session: SessionId,
         flow: FlowId,
         kind: FlowKind,
-        associated: FlowKind,
+        associated: FlowToken,
     ) -> OpenVerdict {
+        let Some(&(_, associated)) = self.tokens.get(&associated).filter(|of| of.0 == session)
+        else {
+            return OpenVerdict::Reject(0);
+        };
         self.membership.on_flow_opened(session, flow, kind, associated)
     }
 
@@ -371,13 +382,34 @@ impl Group {
         self.route(now);
     }
 
-    /// A peer has rejected one of this end's flows.
-    pub fn on_flow_rejected(&mut self, now: Time, session: SessionId, kind: FlowKind, _code: u64) {
-        let Some(flows) = self.near_flows.get_mut(&session) else { return };
-        if flows.open.remove(&kind) && kind.must_be_accepted() {
+    /// Something happened to a flow of this group.
+    pub fn on_flow_input(&mut self, now: Time, _session: SessionId, input: FlowInput) {
+        match input {
+            FlowInput::Rejected { token, .. } => self.on_flow_rejected(now, token),
+            FlowInput::Blocked { token } => self.on_flow_blocked(now, token, true),
+            FlowInput::Writable { token } => self.on_flow_blocked(now, token, false),
+            // Every message is sent reliably.
+            _ => {}
+        }
+    }
+
+    fn on_flow_rejected(&mut self, now: Time, token: FlowToken) {
+        let Some((session, kind)) = self.tokens.remove(&token) else { return };
+        if let Some(flows) = self.near_flows.get_mut(&session) {
+            flows.open.remove(&kind);
+        }
+        if kind.must_be_accepted() {
             self.membership.end_neighbor(now, session, End::Neighbor);
             self.route(now);
         }
+    }
+
+    fn on_flow_blocked(&mut self, now: Time, token: FlowToken, is_blocked: bool) {
+        let Some(&(session, kind)) = self.tokens.get(&token) else { return };
+        for feature in self.features_mut().into_iter().filter(|feature| feature.carries(kind)) {
+            feature.on_flow_blocked(now, session, kind, is_blocked);
+        }
+        self.route(now);
     }
 
     /// Changes the receive mode, and announces it to the neighbors.
@@ -480,11 +512,10 @@ impl Group {
                 self.open_flow(session, FlowKind::Membership);
             }
             Output::Send(session, message) => {
-                let kind = FlowKind::Membership;
-                self.actions.push_back(GroupAction::Send { session, kind, message });
+                self.send(session, FlowKind::Membership, message);
             }
             Output::RejectFlow { session, flow, code } => {
-                self.actions.push_back(GroupAction::RejectFlow { session, flow, code });
+                self.act(session, FlowAction::Reject { flow, code });
             }
             Output::ReleaseSession(session) => {
                 self.actions.push_back(GroupAction::ReleaseSession { session });
@@ -504,6 +535,9 @@ impl Group {
             }
             Output::Gone { session, end } => {
                 let flows = self.near_flows.remove(&session).unwrap_or_default();
+                flows.open.values().for_each(|token| {
+                    self.tokens.remove(token);
+                });
                 if end == End::Neighbor {
                     self.finish(session, &flows);
                 }
@@ -527,31 +561,46 @@ impl Group {
         use feature::Output;
         match output {
             Output::OpenFlow(session, kind) => self.open_flow(session, kind),
-            Output::Send(session, kind, message) => {
-                self.actions.push_back(GroupAction::Send { session, kind, message });
-            }
+            Output::Send(session, kind, message) => self.send(session, kind, message),
             Output::Event(event) => self.events.push_back(event),
         }
     }
 
     fn open_flow(&mut self, session: SessionId, kind: FlowKind) {
         let Some(flows) = self.near_flows.get_mut(&session) else { return };
-        flows.open.insert(kind);
-        let association = flows.association;
-        self.actions.push_back(GroupAction::OpenFlow { session, kind, association });
+        let (token, association) = (FlowToken(self.next_token), flows.association);
+        self.next_token = self.next_token.wrapping_add(1);
+        flows.open.insert(kind, token);
+        self.tokens.insert(token, (session, kind));
+        let metadata = Bytes::copy_from_slice(&kind.metadata());
+        let options =
+            FlowOptions { association, priority: kind.priority(), ..FlowOptions::default() };
+        self.act(session, FlowAction::Open { token, metadata, options });
+    }
+
+    /// Sends a message, unless the flow was rejected or finished.
+    fn send(&mut self, session: SessionId, kind: FlowKind, message: Bytes) {
+        let token = self.near_flows.get(&session).and_then(|flows| flows.open.get(&kind));
+        if let Some(&token) = token {
+            let options = MessageOptions::RELIABLE;
+            self.act(session, FlowAction::Send { token, message, options });
+        }
+    }
+
+    fn act(&mut self, session: SessionId, action: FlowAction) {
+        self.actions.push_back(GroupAction::Flow { session, action });
     }
 
     /// Finishes this end's flows: replication before membership, because a player whose neighbor
     /// finishes `1C` first never frees its pending requests.
     fn finish(&mut self, session: SessionId, flows: &NearFlows) {
-        let rank = |kind: &FlowKind| match kind {
+        let rank = |(kind, _): &(FlowKind, FlowToken)| match kind {
             FlowKind::Replication => 0,
             FlowKind::Membership => 1,
             _ => 2,
         };
-        let mut kinds: Vec<_> = flows.open.iter().copied().collect();
-        kinds.sort_by_key(rank);
-        let finish = kinds.into_iter().map(|kind| GroupAction::FinishFlow { session, kind });
-        self.actions.extend(finish);
+        let mut open: Vec<_> = flows.open.iter().map(|(&kind, &token)| (kind, token)).collect();
+        open.sort_by_key(rank);
+        open.into_iter().for_each(|(_, token)| self.act(session, FlowAction::Finish { token }));
     }
 }

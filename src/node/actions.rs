@@ -3,9 +3,7 @@
 use super::*;
 use crate::flash::group_channel::SERVER_METADATA;
 use crate::group::GroupAction;
-use crate::transport::{
-    FarAddress, FlowAction, FlowOptions, FlowToken, MessageOptions, NamedBy, Priority,
-};
+use crate::transport::{FarAddress, FlowAction, FlowOptions, MessageOptions, NamedBy};
 use bytes::Bytes;
 
 impl Node {
@@ -109,28 +107,13 @@ impl Node {
             GroupAction::Connect { peer, addresses, reported_by } => {
                 self.reach(now, peer, addresses, reported_by);
             }
-            GroupAction::OpenFlow { session, kind, association } => {
-                if let Some(peer) = self.peers.get_mut(&session) {
+            GroupAction::Flow { session, action } => {
+                if let (FlowAction::Open { .. }, Some(peer)) =
+                    (&action, self.peers.get_mut(&session))
+                {
                     peer.released_by.remove(&handle);
                 }
-                let (token, metadata) = (token(kind), Bytes::copy_from_slice(&kind.metadata()));
-                let options =
-                    FlowOptions { association, priority: priority(kind), time_critical: false };
-                let open = FlowAction::Open { token, metadata, options };
-                self.execute(now, session, Owner::Group(handle), open);
-            }
-            GroupAction::Send { session, kind, message } => {
-                let (token, options) = (token(kind), MessageOptions::RELIABLE);
-                let send = FlowAction::Send { token, message, options };
-                self.execute(now, session, Owner::Group(handle), send);
-            }
-            GroupAction::FinishFlow { session, kind } => {
-                let end = FlowAction::Finish { token: token(kind) };
-                self.execute(now, session, Owner::Group(handle), end);
-            }
-            GroupAction::RejectFlow { session, flow, code } => {
-                let reject = FlowAction::Reject { flow, code };
-                self.execute(now, session, Owner::Group(handle), reject);
+                self.execute(now, session, Owner::Group(handle), action);
             }
             GroupAction::ReleaseSession { session } => self.release(now, handle, session),
         }
@@ -200,23 +183,5 @@ impl Node {
         for joined in self.groups.values_mut() {
             joined.is_at_server = false;
         }
-    }
-}
-
-/// A group's flow of this kind, of which a session has one at a time.
-pub(super) fn token(kind: FlowKind) -> FlowToken {
-    FlowToken(u32::from(kind.metadata()[2]))
-}
-
-/// The kind of the flow with this token.
-pub(super) fn kind(token: FlowToken) -> Option<FlowKind> {
-    FlowKind::from_metadata(&[b'G', b'R', token.0 as u8])
-}
-
-fn priority(kind: FlowKind) -> Priority {
-    match kind {
-        FlowKind::Replication | FlowKind::MulticastData => Priority::Bulk,
-        FlowKind::Membership => Priority::Immediate,
-        _ => Priority::Routine,
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::flash::group_channel::ServerMessage;
 use crate::flash::{ClientEvent, FlowDecision, FlowKind as Metadata};
 use crate::group::message::MembershipMessage;
-use crate::group::{HelloVerdict, OpenVerdict};
+use crate::group::{FlowKind, HelloVerdict, OpenVerdict};
 use crate::transport::{Addressed, CloseReason, Event, FlowInput, Role};
 use bytes::Bytes;
 
@@ -257,7 +257,6 @@ impl Node {
         kind: FlowKind,
         associated: FlowToken,
     ) -> Option<Owner> {
-        let associated = actions::kind(associated)?;
         match self.touch(handle)?.on_flow_opened(now, session, flow, kind, associated) {
             OpenVerdict::Accept => Some(Owner::Group(handle)),
             OpenVerdict::Reject(_) => None,
@@ -361,20 +360,19 @@ impl Node {
     /// Something happened to a flow.
     pub(super) fn on_flow_input(&mut self, now: Time, addressed: Addressed<Owner>) {
         let Addressed { session, owner, input } = addressed;
-        let FlowInput::Rejected { token, code } = input else { return };
-        match owner {
-            Owner::Connection => {
+        match (owner, input) {
+            (Owner::Group(handle), input) => {
+                if let Some(group) = self.touch(handle) {
+                    group.on_flow_input(now, session, input);
+                }
+            }
+            (Owner::Connection, FlowInput::Rejected { token, code }) => {
                 if let Server::Session(server) = &mut self.server {
                     server.connection.on_flow_rejected(token, code);
                 }
                 self.connection_events(now);
             }
-            Owner::Group(handle) => {
-                if let (Some(group), Some(kind)) = (self.touch(handle), actions::kind(token)) {
-                    group.on_flow_rejected(now, session, kind, code);
-                }
-            }
-            Owner::GroupServer(handle) => {
+            (Owner::GroupServer(handle), FlowInput::Rejected { .. }) => {
                 tracing::warn!("the server does not offer group membership");
                 if let Some(joined) = self.groups.get_mut(&handle) {
                     self.search.unserved(handle);
@@ -383,6 +381,8 @@ impl Node {
                     self.touched.insert(handle);
                 }
             }
+            // Commands and introductions wait for room.
+            _ => {}
         }
     }
 

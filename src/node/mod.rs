@@ -23,7 +23,7 @@ pub use search::{MAX_MET, MAX_UNREACHED, Search};
 
 use crate::crypto::{Epd, Fingerprint, Identity};
 use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, Uri};
-use crate::group::{FlowKind, Group, GroupConfig, GroupEvent, GroupId, GroupSpec};
+use crate::group::{Group, GroupConfig, GroupEvent, GroupId, GroupSpec};
 use crate::transport::{
     Config, Endpoint, FlowAction, FlowId, FlowTable, FlowToken, Layer, MIN_KEEPALIVE, OpenError,
     OpenId, Random, SessionId, Time,
@@ -43,6 +43,7 @@ const CONNECT_ANSWER: Duration = Duration::from_secs(30);
 /// How long opening a session to a member may take before it counts as failed.
 const PEER_OPEN: Duration = Duration::from_secs(30);
 /// Bytes that wait for a far end beyond [`Config::max_send_queue`]; with more its session is closed.
+/// While a flow is full, a group is shown no requests, and those shown before ask for about 4 MiB.
 const MAX_PARKED: u64 = 32 << 20;
 /// A group's `GC` flow: the only one of its owner.
 const GROUP_SERVER: FlowToken = FlowToken(0);
@@ -64,9 +65,8 @@ pub struct NodeConfig {
 impl Default for NodeConfig {
     fn default() -> Self {
         let transport = Config {
-            // A group's application answers requests, and the answers must not be lost here: of one
-            // neighbour 32 requests at a time, for objects of up to 4 MiB.
-            max_send_queue: 128 << 20,
+            // As much as a far end takes in before it acknowledges.
+            max_send_queue: 4 << 20,
             ..Config::default()
         };
         Self {

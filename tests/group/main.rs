@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "modules of a test")]
 
 mod amf_oracle;
+mod blocked_neighbor;
 mod introduction_flood;
 mod many_groups;
 mod newcomers;

@@ -50,6 +50,7 @@ impl Replication {
         } else {
             n.forgive(index);
             let from = n.peer;
+            self.note_size(value.len());
             self.deliver(
                 request,
                 GroupEvent::ReplicationFetchResult { index, object: value, from },

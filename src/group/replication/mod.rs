@@ -67,7 +67,8 @@ pub struct ReplicationLimits {
     pub max_in_flight: usize,
     /// Neighbours served at a time; the places rotate among more. The player serves 4.
     pub max_unchoked: usize,
-    /// Requests of one neighbour shown to the application at a time; more are queued.
+    /// Requests of one neighbour shown to the application at a time; more are queued. Fewer are
+    /// shown of large objects, and none while our flow to the neighbour is full.
     pub max_shown: usize,
     /// Requests of one neighbour queued; more are denied.
     pub max_queued: usize,
@@ -171,6 +172,8 @@ pub struct Replication {
     rng: Rng,
     round_at: Option<Time>,
     check_at: Option<Time>,
+    /// The size of the largest object of late, in bytes; 0 before the first.
+    object_size: usize,
     stats: ReplicationStats,
 }
 
@@ -193,6 +196,7 @@ impl Replication {
             rng,
             round_at: None,
             check_at: None,
+            object_size: 0,
             stats: ReplicationStats::default(),
         }
     }
@@ -442,6 +446,10 @@ impl Feature for Replication {
             Ok(M::Request(index)) => self.on_request(session, index),
             Ok(M::Other(_)) | Err(_) => self.stats.malformed += 1,
         }
+    }
+
+    fn on_flow_blocked(&mut self, _: Time, session: SessionId, _: FlowKind, is_blocked: bool) {
+        self.on_blocked(session, is_blocked);
     }
 
     fn handle_timeout(&mut self, now: Time) {

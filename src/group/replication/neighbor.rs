@@ -72,6 +72,8 @@ pub(super) struct Neighbor {
     /// When the present state of `serving` began.
     pub(super) serving_since: Time,
     pub(super) shown: usize,
+    /// Our flow to it is full: its requests wait in the queue.
+    pub(super) is_blocked: bool,
     pub(super) queue: VecDeque<u64>,
     pub(super) served_this_round: u64,
 
@@ -101,6 +103,7 @@ impl Neighbor {
             wants_ours: false,
             serving_since: now,
             shown: 0,
+            is_blocked: false,
             queue: VecDeque::new(),
             served_this_round: 0,
             received: 0,

@@ -12,6 +12,16 @@ const ROUND: Duration = Duration::from_secs(10);
 /// Who got a place less than this ago keeps it for another round.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// Requests of one neighbor that are shown before the size of any object is known.
+const SHOWN_AT_FIRST: usize = 4;
+
+/// Bytes of objects that the shown requests of one neighbor ask for, judged by the largest of late;
+/// at least one request is shown. What is answered while the flow is full waits beyond its queue.
+const MAX_SHOWN_BYTES: usize = 4 << 20;
+
+/// The share of itself by which the size of the largest object shrinks with each object.
+const SIZE_DECAY: usize = 16;
+
 impl Replication {
     pub(super) fn on_interested(&mut self, now: Time, session: SessionId, interested: bool) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
@@ -24,15 +34,54 @@ impl Replication {
 
     /// A request: shown to the application, queued, or denied at once.
     pub(super) fn on_request(&mut self, session: SessionId, index: u64) {
-        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        let Some(n) = self.neighbors.get(&session) else { return };
         if n.serving == Serving::Choked || !self.have.contains(index) {
             self.deny(session, index);
-        } else if n.serving == Serving::Unchoked && n.shown < self.limits.max_shown {
+        } else if n.queue.is_empty() && self.may_show(session) {
             self.show(session, index);
-        } else if n.queue.len() < self.limits.max_queued {
+        } else if let Some(n) = self.neighbors.get_mut(&session)
+            && n.queue.len() < self.limits.max_queued
+        {
             n.queue.push_back(index);
         } else {
             self.deny(session, index);
+        }
+    }
+
+    /// Our flow to a neighbor is full, or has room again.
+    pub(super) fn on_blocked(&mut self, session: SessionId, is_blocked: bool) {
+        if let Some(n) = self.neighbors.get_mut(&session) {
+            n.is_blocked = is_blocked;
+            self.show_queued(session);
+        }
+    }
+
+    /// Takes note of the size of an object that was sent or received.
+    pub(super) fn note_size(&mut self, size: usize) {
+        let decayed = self.object_size - self.object_size / SIZE_DECAY;
+        self.object_size = decayed.max(size);
+    }
+
+    /// Whether one more request of a neighbor may be shown.
+    fn may_show(&self, session: SessionId) -> bool {
+        let most = match self.object_size {
+            0 => SHOWN_AT_FIRST,
+            size => (MAX_SHOWN_BYTES / size).max(1),
+        };
+        let most = most.min(self.limits.max_shown);
+        self.neighbors
+            .get(&session)
+            .is_some_and(|n| n.serving == Serving::Unchoked && !n.is_blocked && n.shown < most)
+    }
+
+    fn show_queued(&mut self, session: SessionId) {
+        while self.may_show(session)
+            && let Some(index) = self.neighbors.get_mut(&session).and_then(|n| n.queue.pop_front())
+        {
+            match self.have.contains(index) {
+                true => self.show(session, index),
+                false => self.deny(session, index),
+            }
         }
     }
 
@@ -43,6 +92,7 @@ impl Replication {
             n.served_this_round += value.len() as u64;
             n.sent += value.len() as u64;
         }
+        self.note_size(value.len());
         self.stats.objects_sent += 1;
         self.stats.bytes_sent += value.len() as u64;
         self.send(session, &ReplicationMessage::Object { index, value });
@@ -155,15 +205,7 @@ impl Replication {
             }
             return;
         }
-        while let Some(n) = self.neighbors.get_mut(&session)
-            && n.shown < self.limits.max_shown
-            && let Some(index) = n.queue.pop_front()
-        {
-            match self.have.contains(index) {
-                true => self.show(session, index),
-                false => self.deny(session, index),
-            }
-        }
+        self.show_queued(session);
     }
 
     fn show(&mut self, session: SessionId, index: u64) {

@@ -58,6 +58,9 @@ fn a_set_of_every_second_index_is_bounded() {
 #[test]
 fn a_flood_of_requests_is_bounded() {
     let mut net = pair();
+    // Objects are known to be small.
+    net.with(1, |g, now| g.replication_mut(now).add_want(1..=1)).unwrap();
+    net.run_for(SECOND);
     net.nodes[0].answer = Answer::Hold;
     net.with(1, |g, now| g.replication_mut(now).add_want(0..=0)).unwrap();
     net.run_for(SECOND);
@@ -142,7 +145,10 @@ fn flows_that_are_not_expected_are_rejected() {
     let mut net = pair();
     let session = net.session(0, 1);
     let open = |net: &mut Net, session, kind, associated| {
-        net.with(0, |g, now| g.on_flow_opened(now, session, FlowId(7777), kind, associated))
+        net.with(0, |g, now| {
+            let associated = super::net::token(g, session, associated);
+            g.on_flow_opened(now, session, FlowId(7777), kind, associated)
+        })
     };
     use FlowKind::{Membership, MulticastControl, Replication, Routing};
     let reject = OpenVerdict::Reject(0);
@@ -176,7 +182,7 @@ fn messages_before_the_hello_wait_for_it_and_are_bounded() {
             session,
             FlowId(8),
             FlowKind::Replication,
-            FlowKind::Membership,
+            super::net::token(group, session, FlowKind::Membership),
         );
         assert_eq!(verdict, OpenVerdict::Accept);
         group.on_message(Time::ZERO, session, FlowId(8), Bytes::from_static(&[0x10, 0, 3]));

@@ -180,16 +180,20 @@ fn leaving_finishes_replication_first() {
     net.introduce_all();
     let session = net.session(0, 1);
     let mut kinds = Vec::new();
+    let group = &net.nodes[0].group;
+    let replication = super::net::token(group, session, FlowKind::Replication);
+    let membership = super::net::token(group, session, FlowKind::Membership);
     net.nodes[0].group.close(net.now);
     while let Some(action) = net.nodes[0].group.poll_action() {
         kinds.push(action);
     }
     use crate::group::GroupAction as A;
+    use crate::transport::FlowAction;
     assert_eq!(
         kinds,
         [
-            A::FinishFlow { session, kind: FlowKind::Replication },
-            A::FinishFlow { session, kind: FlowKind::Membership },
+            A::Flow { session, action: FlowAction::Finish { token: replication } },
+            A::Flow { session, action: FlowAction::Finish { token: membership } },
             A::ReleaseSession { session },
         ]
     );
@@ -203,7 +207,7 @@ fn lost_neighbour_is_tried_again_in_the_same_session() {
     net.with(0, |g, now| g.replication_mut(now).add_have(0..=3)).unwrap();
     net.introduce_all();
     let session = net.session(0, 1);
-    net.with(0, |g, now| g.on_flow_rejected(now, session, FlowKind::Replication, 0));
+    net.with(0, |g, now| super::net::reject(g, now, session, FlowKind::Replication));
     net.run_for(Duration::from_millis(100));
     assert!(net.neighbors(0).is_empty() && net.neighbors(1).is_empty());
     let last = net.nodes[1].events.last().unwrap();

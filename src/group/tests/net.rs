@@ -6,11 +6,23 @@ use crate::group::{
     FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
     HelloVerdict, OpenVerdict,
 };
-use crate::transport::{FlowId, SessionId, Time};
+use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The token of a group's flow of this kind, or one that it does not know.
+pub(super) fn token(group: &Group, session: SessionId, kind: FlowKind) -> FlowToken {
+    let flows = group.near_flows.get(&session);
+    flows.and_then(|flows| flows.open.get(&kind)).copied().unwrap_or(FlowToken(u32::MAX))
+}
+
+/// A neighbour rejects a group's flow of this kind.
+pub(super) fn reject(group: &mut Group, now: Time, session: SessionId, kind: FlowKind) {
+    let token = token(group, session, kind);
+    group.on_flow_input(now, session, FlowInput::Rejected { token, code: 0 });
+}
 
 /// What a node's application does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +53,7 @@ pub(super) struct Node {
 
 struct SendingFlow {
     id: FlowId,
+    token: FlowToken,
     association: Option<FlowId>,
     accepted: bool,
     dead: bool,
@@ -62,8 +75,10 @@ pub(super) struct Net {
     queue: BTreeMap<(Time, u64), (usize, SessionId, Delivery)>,
     far_end: HashMap<(usize, SessionId), (usize, SessionId)>,
     flows: HashMap<(usize, SessionId, FlowKind), SendingFlow>,
-    /// Kind of every flow ever opened.
-    kinds: HashMap<FlowId, FlowKind>,
+    /// Its owner's token of every flow ever opened.
+    tokens: HashMap<FlowId, FlowToken>,
+    /// Kind of every flow ever opened, by node and token.
+    kinds: HashMap<(usize, FlowToken), FlowKind>,
     count: u64,
 }
 
@@ -99,6 +114,7 @@ impl Net {
             queue: BTreeMap::new(),
             far_end: HashMap::new(),
             flows: HashMap::new(),
+            tokens: HashMap::new(),
             kinds: HashMap::new(),
             count: 0,
         };
@@ -267,8 +283,9 @@ impl Net {
             Delivery::ConnectFailed { peer } => group.on_connect_failed(now, peer),
             Delivery::Finished { flow } => group.on_flow_finished(now, session, flow),
             Delivery::Rejected { kind, flow } => {
-                if self.flows.get(&(node, session, kind)).is_some_and(|f| f.id == flow) {
-                    group.on_flow_rejected(now, session, kind, 0);
+                let known = self.flows.get(&(node, session, kind));
+                if let Some(&SendingFlow { token, .. }) = known.filter(|f| f.id == flow) {
+                    group.on_flow_input(now, session, FlowInput::Rejected { token, code: 0 });
                 }
             }
             Delivery::Message { flow, kind, message } => {
@@ -301,7 +318,7 @@ impl Net {
                     && group.on_hello(self.now, session, flow, &message) == HelloVerdict::Accept
             }
             _ => {
-                let associated = state.association.and_then(|a| self.kinds.get(&a));
+                let associated = state.association.and_then(|a| self.tokens.get(&a));
                 let verdict = associated.map_or(OpenVerdict::Reject(0), |&associated| {
                     group.on_flow_opened(self.now, session, flow, kind, associated)
                 });
@@ -355,27 +372,40 @@ impl Net {
     fn act(&mut self, node: usize, action: GroupAction) {
         match action {
             GroupAction::Connect { peer, .. } => self.connect(node, peer),
-            GroupAction::OpenFlow { session, kind, association } => {
+            GroupAction::Flow { session, action } => self.act_on_flow(node, session, action),
+            GroupAction::ReleaseSession { .. } => {}
+        }
+    }
+
+    fn act_on_flow(&mut self, node: usize, session: SessionId, action: FlowAction) {
+        match action {
+            FlowAction::Open { token, metadata, options } => {
+                let kind = FlowKind::from_metadata(&metadata).expect("a group's flow");
                 self.count += 1;
                 let id = FlowId(self.count);
-                self.kinds.insert(id, kind);
-                let flow = SendingFlow { id, association, accepted: false, dead: false };
+                self.tokens.insert(id, token);
+                assert!(self.kinds.insert((node, token), kind).is_none(), "a token is used once");
+                let association = options.association;
+                let flow = SendingFlow { id, token, association, accepted: false, dead: false };
                 self.flows.insert((node, session, kind), flow);
             }
-            GroupAction::Send { session, kind, message } => {
+            FlowAction::Send { token, message, options } => {
+                assert_eq!(options, MessageOptions::RELIABLE);
+                let kind = self.kinds[&(node, token)];
                 let Some(&(to, _)) = self.far_end.get(&(node, session)) else { return };
                 self.nodes[node].sent.push((to, kind, message.clone()));
                 let flow = self.flows[&(node, session, kind)].id;
                 self.transmit(node, session, Delivery::Message { flow, kind, message });
             }
-            GroupAction::FinishFlow { session, kind } => {
+            FlowAction::Finish { token } => {
+                let kind = self.kinds[&(node, token)];
                 let Some(flow) = self.flows.get(&(node, session, kind)) else { return };
                 if flow.accepted || !flow.dead {
                     let flow = flow.id;
                     self.transmit(node, session, Delivery::Finished { flow });
                 }
             }
-            GroupAction::ReleaseSession { .. } | GroupAction::RejectFlow { .. } => {}
+            _ => {}
         }
     }
 

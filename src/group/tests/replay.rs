@@ -8,9 +8,10 @@ use crate::group::message::{Hello, MembershipMessage, ReplicationMessage};
 use crate::group::{
     FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, HelloVerdict, OpenVerdict,
 };
-use crate::transport::{FlowId, SessionId, Time};
+use crate::transport::{FlowAction, FlowId, FlowToken, SessionId, Time};
 use bytes::Bytes;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces");
@@ -68,6 +69,7 @@ struct Stand {
     now: Time,
     far: Fingerprint,
     up: bool,
+    kinds: HashMap<FlowToken, FlowKind>,
     sent: Vec<(FlowKind, Bytes)>,
     finished: Vec<FlowKind>,
     rejected: Vec<FlowId>,
@@ -82,6 +84,7 @@ impl Stand {
             now: Time::ZERO,
             far,
             up: false,
+            kinds: HashMap::new(),
             sent: Vec::new(),
             finished: Vec::new(),
             rejected: Vec::new(),
@@ -120,7 +123,8 @@ impl Stand {
     }
 
     fn open_far(&mut self, flow: FlowId, kind: FlowKind) -> OpenVerdict {
-        self.group.on_flow_opened(self.now, SESSION, flow, kind, FlowKind::Membership)
+        let membership = super::net::token(&self.group, SESSION, FlowKind::Membership);
+        self.group.on_flow_opened(self.now, SESSION, flow, kind, membership)
     }
 
     fn replication(&mut self, message: Bytes) {
@@ -163,10 +167,17 @@ impl Stand {
 
     fn drain(&mut self) {
         while let Some(action) = self.group.poll_action() {
+            let GroupAction::Flow { action, .. } = action else { continue };
             match action {
-                GroupAction::Send { kind, message, .. } => self.sent.push((kind, message)),
-                GroupAction::FinishFlow { kind, .. } => self.finished.push(kind),
-                GroupAction::RejectFlow { flow, .. } => self.rejected.push(flow),
+                FlowAction::Open { token, metadata, .. } => {
+                    let kind = FlowKind::from_metadata(&metadata).expect("a group's flow");
+                    self.kinds.insert(token, kind);
+                }
+                FlowAction::Send { token, message, .. } => {
+                    self.sent.push((self.kinds[&token], message));
+                }
+                FlowAction::Finish { token } => self.finished.push(self.kinds[&token]),
+                FlowAction::Reject { flow, .. } => self.rejected.push(flow),
                 _ => {}
             }
         }

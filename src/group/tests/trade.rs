@@ -209,7 +209,7 @@ fn a_holder_that_leaves_frees_its_requests_at_once() {
             "flow" => {
                 let session = net.session(0, 1);
                 let kind = FlowKind::Replication;
-                net.with(0, |g, now| g.on_flow_rejected(now, session, kind, 0));
+                net.with(0, |g, now| super::net::reject(g, now, session, kind));
             }
             "session" => net.close_session(0, 1),
             _ => net.with(0, |g, now| g.close(now)),
