@@ -1,5 +1,6 @@
 //! One sending flow (RFC 7016 §3.6.2): queue, sequence numbers, what is in flight.
 
+mod fragment;
 mod options;
 
 pub use options::{FlowOptions, MessageOptions, Priority};
@@ -7,10 +8,10 @@ pub use options::{FlowOptions, MessageOptions, Priority};
 use super::{FlowId, SendError, Time};
 use crate::wire::chunk::{
     AckRange, FragmentControl, NextUserData, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserData,
-    UserDataFlags,
 };
 use crate::wire::option::{encode_option, encode_vlu_option};
 use bytes::Bytes;
+use fragment::{Delivery, Fragment, State};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -31,25 +32,6 @@ const FRAGMENT_OVERHEAD: u64 = size_of::<Fragment>() as u64;
 const PLACE: u64 = 2 * size_of::<SendFlow>() as u64;
 /// Fragments for which memory is kept while none waits.
 const KEPT_FRAGMENTS: usize = 64;
-
-#[derive(Debug)]
-struct Fragment {
-    data: Bytes,
-    control: FragmentControl,
-    /// Sequence numbers of the first and last fragment of the message.
-    message: (u64, u64),
-    retransmit: bool,
-    abandoned: bool,
-    sent_abandoned: bool,
-    ever_sent: bool,
-    in_flight: bool,
-    acknowledged: bool,
-    tsn: u64,
-    /// Once acknowledged: everything from here to before this sequence number is, too. Ranges that
-    /// are acknowledged again and again are passed over by it.
-    next: u64,
-    size: u32,
-}
 
 /// What became of a fragment that was in flight.
 #[derive(Debug, Clone, Copy)]
@@ -153,10 +135,11 @@ impl SendFlow {
         let size = message.len().div_ceil(count as usize).max(1);
         let begin = self.next_sequence();
         let bounds = (begin, begin + count - 1);
+        let delivery = if options.retransmit { Delivery::Reliable } else { Delivery::Once };
         if count == 1 {
-            self.queue_fragment(message, FragmentControl::Whole, bounds, options.retransmit);
+            self.queue_fragment(message, FragmentControl::Whole, bounds, delivery);
         } else {
-            self.queue_fragments(&message, size, bounds, options.retransmit);
+            self.queue_fragments(&message, size, bounds, delivery);
         }
         if let Some(within) = options.start_within {
             self.deadlines.insert((now + within, true, begin));
@@ -167,7 +150,13 @@ impl SendFlow {
         Ok(())
     }
 
-    fn queue_fragments(&mut self, message: &Bytes, size: usize, bounds: (u64, u64), again: bool) {
+    fn queue_fragments(
+        &mut self,
+        message: &Bytes,
+        size: usize,
+        bounds: (u64, u64),
+        delivery: Delivery,
+    ) {
         let count = message.len().div_ceil(size);
         for i in 0..count {
             let from = i * size;
@@ -177,7 +166,7 @@ impl SendFlow {
                 _ if i + 1 == count => FragmentControl::End,
                 _ => FragmentControl::Middle,
             };
-            self.queue_fragment(data, control, bounds, again);
+            self.queue_fragment(data, control, bounds, delivery);
         }
     }
 
@@ -186,26 +175,13 @@ impl SendFlow {
         data: Bytes,
         control: FragmentControl,
         message: (u64, u64),
-        retransmit: bool,
+        delivery: Delivery,
     ) {
         self.queued += data.len() as u64 + FRAGMENT_OVERHEAD;
         if self.queued > LOW_WATER {
             self.writable_at.get_or_insert(LOW_WATER);
         }
-        self.queue.push_back(Fragment {
-            data,
-            control,
-            message,
-            retransmit,
-            abandoned: false,
-            sent_abandoned: false,
-            ever_sent: false,
-            in_flight: false,
-            acknowledged: false,
-            tsn: 0,
-            next: 0,
-            size: 0,
-        });
+        self.queue.push_back(Fragment::new(data, control, message, delivery));
     }
 
     /// No further messages; the flow is done when everything is acknowledged (§3.6.2.11).
@@ -221,14 +197,12 @@ impl SendFlow {
         let reuse = self
             .queue
             .back()
-            .is_some_and(|last| !last.ever_sent && !last.abandoned && !last.data.is_empty());
+            .is_some_and(|last| last.is_unsent() && !last.is_abandoned() && !last.data.is_empty());
         if !reuse {
             let sequence = self.next_sequence();
             let bounds = (sequence, sequence);
-            self.queue_fragment(Bytes::new(), FragmentControl::Whole, bounds, true);
-            if let Some(last) = self.queue.back_mut() {
-                last.abandoned = true;
-            }
+            let delivery = Delivery::Abandoned;
+            self.queue_fragment(Bytes::new(), FragmentControl::Whole, bounds, delivery);
         }
         self.final_sequence = Some(self.next_sequence() - 1);
     }
@@ -242,7 +216,7 @@ impl SendFlow {
             // whatever it is, it leaves abandoned.
             self.close();
             for fragment in &mut self.queue {
-                abandon(fragment, &mut self.queued);
+                self.queued -= fragment.abandon();
             }
             let last = self.final_sequence;
             self.lost.retain(|&sequence| Some(sequence) == last);
@@ -264,7 +238,7 @@ impl SendFlow {
                 }
                 continue;
             };
-            if !(only_unstarted && fragment.ever_sent) {
+            if !only_unstarted || fragment.is_unsent() {
                 let message = fragment.message;
                 self.abandon_message(message);
             }
@@ -284,9 +258,9 @@ impl SendFlow {
         for sequence in from.max(self.first)..=to {
             let index = (sequence - self.first) as usize;
             if let Some(fragment) = self.queue.get_mut(index)
-                && !fragment.acknowledged
+                && !fragment.is_acknowledged()
             {
-                abandon(fragment, &mut self.queued);
+                self.queued -= fragment.abandon();
                 if self.final_sequence != Some(sequence) {
                     self.lost.remove(&sequence);
                 }
@@ -310,7 +284,7 @@ impl SendFlow {
     fn next_eligible(&mut self) -> Option<u64> {
         self.trim();
         let front = self.queue.front()?;
-        if !front.in_flight {
+        if !front.is_in_flight() {
             return Some(self.first);
         }
         if let Some(&again) = self.lost.first() {
@@ -327,11 +301,8 @@ impl SendFlow {
     }
 
     fn may_send(&self, sequence: u64) -> bool {
-        self.fragment(sequence).is_some_and(|f| {
-            !f.in_flight
-                && !f.acknowledged
-                && (!f.abandoned || self.final_sequence == Some(sequence))
-        })
+        let is_final = self.final_sequence == Some(sequence);
+        self.fragment(sequence).is_some_and(|fragment| fragment.is_waiting(is_final))
     }
 
     /// Drops what is done from the front. An abandoned fragment goes only if the next was never
@@ -340,9 +311,9 @@ impl SendFlow {
     /// that did not tell.
     fn trim(&mut self) {
         while let Some(front) = self.queue.front() {
-            let given_up = front.abandoned && !front.in_flight;
-            let told_by_next = || self.queue.get(1).is_some_and(|next| !next.ever_sent);
-            if !(front.acknowledged || (given_up && told_by_next())) {
+            let abandoned = front.is_abandoned() && !front.is_in_flight();
+            let next_reports_it = || self.queue.get(1).is_some_and(Fragment::is_unsent);
+            if !(front.is_acknowledged() || (abandoned && next_reports_it())) {
                 return;
             }
             self.pop_front();
@@ -361,9 +332,7 @@ impl SendFlow {
     /// The forward sequence number for a chunk that is sent now.
     fn forward_sequence(&self) -> u64 {
         match self.queue.front() {
-            Some(front) if front.abandoned && (!front.in_flight || front.sent_abandoned) => {
-                self.first
-            }
+            Some(front) if front.is_abandoned() && front.state != State::DataInFlight => self.first,
             _ => self.first - 1,
         }
     }
@@ -385,13 +354,9 @@ impl SendFlow {
         let forward = self.forward_sequence();
         let index = (sequence - self.first) as usize;
         let fragment = self.queue.get_mut(index)?;
-        let flags = UserDataFlags {
-            fragment: fragment.control,
-            abandon: fragment.abandoned,
-            last: self.final_sequence == Some(sequence),
-            reserved: 0,
-        };
-        let data: &[u8] = if fragment.abandoned { &[] } else { &fragment.data };
+        let flags = fragment.flags(self.final_sequence == Some(sequence));
+        // Empty if the fragment was abandoned.
+        let data: &[u8] = &fragment.data;
         let start = out.len();
         let next = previous.is_some_and(|p| p + 1 == sequence);
         let chunk = if next {
@@ -411,11 +376,7 @@ impl SendFlow {
             return None;
         }
         let size = (out.len() - start) as u64;
-        fragment.in_flight = true;
-        fragment.ever_sent = true;
-        fragment.sent_abandoned = fragment.abandoned;
-        fragment.tsn = tsn;
-        fragment.size = size as u32;
+        fragment.on_sent(tsn, size);
         self.lost.remove(&sequence);
         self.outstanding += size;
         self.next_unsent = self.next_unsent.max(sequence + 1);
@@ -440,7 +401,7 @@ impl SendFlow {
             let (from, to) = range.into_inner();
             self.acknowledge(from.max(self.first)..=to.min(last_sent), &mut acked);
         }
-        while self.queue.front().is_some_and(|front| front.acknowledged) {
+        while self.queue.front().is_some_and(Fragment::is_acknowledged) {
             self.pop_front();
         }
         if self.queue.is_empty() && self.queue.capacity() > KEPT_FRAGMENTS {
@@ -455,14 +416,14 @@ impl SendFlow {
         while sequence <= to {
             self.count_step();
             let Some(fragment) = self.fragment_mut(sequence) else { return };
-            if fragment.acknowledged {
+            if fragment.is_acknowledged() {
                 sequence = self.leap(sequence);
                 continue;
             }
-            if fragment.ever_sent {
-                fragment.acknowledged = true;
+            if !fragment.is_unsent() {
+                let in_flight = fragment.is_in_flight();
+                fragment.state = State::Acknowledged;
                 fragment.next = sequence + 1;
-                let in_flight = std::mem::take(&mut fragment.in_flight);
                 let (tsn, size) = (fragment.tsn, u64::from(fragment.size));
                 self.lost.remove(&sequence);
                 if in_flight {
@@ -485,7 +446,7 @@ impl SendFlow {
     /// Where to look on from an acknowledged fragment.
     fn leap(&mut self, sequence: u64) -> u64 {
         let next = self.fragment(sequence).map_or(sequence + 1, |f| f.next);
-        let further = self.fragment(next).filter(|f| f.acknowledged).map_or(next, |f| f.next);
+        let further = self.fragment(next).filter(|f| f.is_acknowledged()).map_or(next, |f| f.next);
         if let Some(fragment) = self.fragment_mut(sequence) {
             fragment.next = further;
         }
@@ -497,17 +458,18 @@ impl SendFlow {
     pub(crate) fn on_lost(&mut self, sequence: u64) -> u64 {
         let is_final = self.final_sequence == Some(sequence);
         let Some(fragment) = self.fragment_mut(sequence) else { return 0 };
-        if !std::mem::take(&mut fragment.in_flight) {
+        if !fragment.is_in_flight() {
             return 0;
         }
+        fragment.state = State::Lost;
         let size = u64::from(fragment.size);
-        let give_up = (!fragment.retransmit && !fragment.abandoned).then_some(fragment.message);
-        let again = !fragment.abandoned || is_final;
+        let unreliable = (fragment.delivery == Delivery::Once).then_some(fragment.message);
+        let again = !fragment.is_abandoned() || is_final;
         self.outstanding -= size;
         if again {
             self.lost.insert(sequence);
         }
-        if let Some(message) = give_up {
+        if let Some(message) = unreliable {
             self.abandon_message(message);
         }
         size
@@ -583,13 +545,6 @@ impl SendFlow {
     fn next_sequence(&self) -> u64 {
         self.first + self.queue.len() as u64
     }
-}
-
-/// Marks a fragment as given up and lets its data go.
-fn abandon(fragment: &mut Fragment, queued: &mut u64) {
-    fragment.abandoned = true;
-    *queued -= fragment.data.len() as u64;
-    fragment.data = Bytes::new();
 }
 
 #[cfg(test)]
