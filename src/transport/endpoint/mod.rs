@@ -128,7 +128,7 @@ impl<'a> SessionRef<'a> {
     /// The identifiers of the passwords that the far end has proved to know when the session was
     /// opened ([`Config::passwords`]).
     pub fn proven_passwords(&self) -> &'a [Vec<u8>] {
-        &self.0.proven
+        &self.0.keyed.proven
     }
 
     /// Bytes of the largest datagram that is sent.
@@ -138,17 +138,17 @@ impl<'a> SessionRef<'a> {
 
     /// What was agreed in the keying.
     pub fn negotiated(&self) -> &'a Negotiated {
-        &self.0.negotiated
+        &self.0.keyed.negotiated
     }
 
     /// This end's session nonce (RFC 7425 §4.6.5), a secret of the two ends.
     pub fn near_nonce(&self) -> &'a [u8; 32] {
-        &self.0.near_nonce
+        &self.0.keyed.near_nonce
     }
 
     /// The far end's session nonce.
     pub fn far_nonce(&self) -> &'a [u8; 32] {
-        &self.0.far_nonce
+        &self.0.keyed.far_nonce
     }
 
     /// Smoothed round trip time, once measured.
@@ -189,7 +189,7 @@ impl<'a> SessionRef<'a> {
     /// The key log line of this session (a secret; see the key log format in
     /// `protocol-notes/cryptography.md`), if [`Config::keep_secrets`] is set.
     pub fn key_log_line(&self) -> Option<impl AsRef<str> + use<>> {
-        self.0.key_log.as_ref().map(|entry| KeyLogLine(entry.line()))
+        self.0.keyed.key_log.as_ref().map(|entry| KeyLogLine(entry.line()))
     }
 }
 

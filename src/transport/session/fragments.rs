@@ -7,10 +7,49 @@
 
 use super::receive::Packet;
 use super::{Context, Session};
-use crate::transport::fragments::cut;
-use crate::transport::{Path, Role, TransmitBuf};
+use crate::transport::fragments::{Limits, Reassembly, cut};
+use crate::transport::{Config, Path, Role, Time, TransmitBuf};
 use crate::wire::chunk::PacketFragment;
 use crate::wire::{Chunk, Mode, PacketHeader};
+
+/// Packets of one session that are put together at a time.
+const MAX_REASSEMBLED: usize = 4;
+
+/// Packets in pieces, in both directions.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    /// Packets that arrive in pieces, by their ID.
+    reassembly: Reassembly<u64>,
+    /// ID of the last packet that was sent in pieces.
+    last_id: u64,
+}
+
+impl Pieces {
+    pub(super) fn new(config: &Config) -> Self {
+        let limits = Limits { packets: MAX_REASSEMBLED, bytes: config.max_reassembly };
+        Self { reassembly: Reassembly::new(limits), last_id: 0 }
+    }
+
+    /// Bytes of memory of all pieces.
+    pub(super) const fn memory(&self) -> u64 {
+        self.reassembly.memory() as u64
+    }
+
+    /// Drops packets that do not grow any more.
+    pub(super) fn expire(&mut self, now: Time) {
+        self.reassembly.expire(now);
+    }
+
+    /// Drops every packet.
+    pub(super) fn clear(&mut self) {
+        self.reassembly.clear();
+    }
+
+    const fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
 
 impl Session {
     /// Takes a piece, and processes the packet that it makes whole.
@@ -23,7 +62,8 @@ impl Session {
     ) {
         let mode = self.far_mode();
         let id = piece.packet_id;
-        let Some(whole) = self.pieces.take(cx.now, id, mode, piece, piece.data.len()) else {
+        let Some(whole) = self.pieces.reassembly.take(cx.now, id, mode, piece, piece.data.len())
+        else {
             return;
         };
         let Ok((header, rest)) = PacketHeader::parse(&whole.plain) else { return };
@@ -50,8 +90,7 @@ impl Session {
     /// Puts a plain packet into the buffer as datagrams of at most `datagram` bytes.
     pub(super) fn push_in_pieces(&mut self, plain: &[u8], datagram: usize, buf: &mut TransmitBuf) {
         let capacity = self.sealer.plain_capacity(datagram);
-        self.next_packet_id += 1;
-        for piece in cut(plain, self.next_packet_id, capacity) {
+        for piece in cut(plain, self.pieces.next_id(), capacity) {
             let packet = self.sealer.begin(&mut buf.bytes);
             PacketHeader::new(self.near_mode()).encode(&mut buf.bytes);
             // Cannot fail: a piece is shorter than a datagram.
@@ -67,8 +106,7 @@ impl Session {
         let mut plain = Vec::new();
         PacketHeader::new(self.near_mode()).encode(&mut plain);
         let _ = Chunk::Ping(message).encode(&mut plain);
-        self.next_packet_id += 1;
-        let packet_id = self.next_packet_id;
+        let packet_id = self.pieces.next_id();
         let (first, second) = plain.split_at(plain.len() / 2);
         let mut chunks = Vec::new();
         for (number, data) in [(0, first), (1, second)] {

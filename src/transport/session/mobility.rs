@@ -10,6 +10,8 @@ use subtle::ConstantTimeEq;
 const MARK: u8 = b'M';
 /// A mobility ping's message: mark, time, address hash.
 const LEN: usize = 1 + 8 + 16;
+/// Bytes of a packet with a mobility ping, at most.
+pub(super) const MOBILITY_PING: u64 = 84;
 /// Not more than one mobility ping in this time.
 const PERIOD: Duration = Duration::from_secs(1);
 /// A reply is worth nothing after this time.

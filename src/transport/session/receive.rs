@@ -1,32 +1,21 @@
 //! A packet arrived for an open or closing session.
 
-use super::{
-    Context, FAR_CLOSE_LINGER, FlowId, MOBILITY_PING, Session, State, TIME_CRITICAL, Time,
-};
+use super::mobility::MOBILITY_PING;
+use super::{Context, Session};
 use crate::crypto::Opened;
 use crate::transport::congestion::AckReport;
 use crate::transport::recv_flow::{Delivery, Received, RecvFlow};
-use crate::transport::send_flow::Acked;
-use crate::transport::{CloseReason, Ecn, Event, Path};
+use crate::transport::{Ecn, Event, FlowId, Path, Time};
 use crate::wire::chunk::{
-    AckRange, ForwardedHello, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, RangeAck, UserDataFlags,
-    kind,
+    ForwardedHello, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, RangeAck, UserDataFlags, kind,
 };
 use crate::wire::multiplex::SESSION_ID_LEN;
 use crate::wire::packet::chunks;
 use crate::wire::{Chunk, OptionList, PacketHeader, vlu};
 use bytes::Bytes;
-use std::time::Duration;
 
 /// A flow option with a type below this must be understood (§2.3.11.1).
 const FIRST_IGNORABLE_OPTION: u64 = 8192;
-/// A fragment is lost when so many packets acknowledged later ones (§3.6.2.5).
-const NAKS_FOR_LOSS: u8 = 3;
-/// Longest delay of an acknowledgement (§3.6.3.4.4).
-const DELAYED_ACK: Duration = Duration::from_millis(200);
-/// Packets with user data after which an acknowledgement is due.
-const ACK_EVERY: u32 = 2;
-
 /// A Forwarded Initiator Hello that should be answered.
 #[derive(Debug)]
 pub(crate) struct Forwarded {
@@ -76,8 +65,7 @@ impl Session {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += (datagram.len() + SESSION_ID_LEN) as u64;
         self.confirmed = true;
-        self.last_received = now;
-        self.pinging = None;
+        self.keepalive.on_packet(now);
         Some((header, rest))
     }
 
@@ -92,7 +80,7 @@ impl Session {
     ) -> Vec<Forwarded> {
         self.note_header(cx, header);
         let mut packet = Packet::default();
-        packet.report.outstanding_before = self.outstanding;
+        packet.report.outstanding_before = self.sending.outstanding;
         self.ecn.on_packet(ecn);
         self.handle_chunks(cx, path, &mut packet, rest, false);
         self.after_chunks(cx, path, &mut packet);
@@ -111,7 +99,7 @@ impl Session {
     ) {
         for chunk in chunks(rest) {
             match chunk {
-                Chunk::PacketFragment(_) if in_pieces || self.state != State::Open => {}
+                Chunk::PacketFragment(_) if in_pieces || !self.is_open() => {}
                 Chunk::PacketFragment(piece) => self.on_packet_fragment(cx, path, packet, &piece),
                 chunk => self.handle_chunk(cx, path, packet, chunk),
             }
@@ -124,12 +112,7 @@ impl Session {
 
     pub(super) fn note_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader) {
         self.rtt.on_packet(cx.now, header.timestamp, header.timestamp_echo);
-        if header.time_critical {
-            cx.time_critical.received = Some((cx.now, self.id));
-        }
-        if header.time_critical_reverse {
-            self.time_critical_reverse = Some(cx.now);
-        }
+        self.note_time_critical(cx, header.time_critical, header.time_critical_reverse);
     }
 
     fn handle_chunk(
@@ -142,14 +125,14 @@ impl Session {
         match chunk {
             Chunk::CloseRequest => return self.on_close_request(cx),
             Chunk::CloseAck => return self.on_close_ack(cx),
-            _ if self.state != State::Open => return,
+            _ if !self.is_open() => return,
             _ => {}
         }
         match chunk {
             // A ping that is longer than what may be sent has no identical answer.
             Chunk::Ping(message) if message.len() <= self.control_capacity() => {
                 let elsewhere = (path != self.path).then_some(path);
-                self.push_control(elsewhere, kind::PING_REPLY, message);
+                self.outbox.push(elsewhere, kind::PING_REPLY, message);
             }
             Chunk::PingReply(message) => self.on_ping_reply(cx, path, message),
             Chunk::UserData(data) => {
@@ -167,12 +150,12 @@ impl Session {
                 self.on_fragment(cx, flow, data.options, fragment);
             }
             Chunk::BitmapAck(ack) => {
-                let ranges = ack.ranges();
-                self.on_ack(cx, packet, ack.flow, ack.buffer_blocks, ack.cumulative, ranges);
+                let state = (ack.buffer_blocks, ack.cumulative);
+                self.on_ack(cx, &mut packet.report, ack.flow, state, ack.ranges());
             }
             Chunk::RangeAck(ack) => {
-                let ranges = ack.ranges();
-                self.on_ack(cx, packet, ack.flow, ack.buffer_blocks, ack.cumulative, ranges);
+                let state = (ack.buffer_blocks, ack.cumulative);
+                self.on_ack(cx, &mut packet.report, ack.flow, state, ack.ranges());
             }
             Chunk::BufferProbe(flow) => self.on_buffer_probe(flow),
             Chunk::FlowException { flow, exception } => self.on_exception(cx, flow, exception),
@@ -189,8 +172,8 @@ impl Session {
         options: Option<&[u8]>,
         fragment: Received<'_>,
     ) {
-        if !self.recv_flows.contains(flow) {
-            if self.recv_flows.len() >= cx.config.max_flows && !self.forget_complete_flow() {
+        if !self.receiving.contains(flow) {
+            if self.receiving.len() >= cx.config.max_flows && !self.forget_complete_flow() {
                 return self.refuse_flow(flow, &fragment);
             }
             self.start_flow(cx, flow, options);
@@ -202,12 +185,10 @@ impl Session {
         let events = &mut *cx.events;
         let mut sink = |delivery: Delivery| events.push_back(delivery.into_event(session, flow_id));
         let receive = |f: &mut RecvFlow| f.receive(now, fragment, room, &mut sink);
-        let Some(outcome) = self.recv_flows.change(flow, receive) else { return };
+        let Some(outcome) = self.receiving.change(flow, receive) else { return };
         cx.counters.fragments_refused += u64::from(outcome.refused);
         self.queue_ack(flow);
-        if !self.ack_now && self.delayed_ack.is_none() {
-            self.delayed_ack = Some(cx.now + DELAYED_ACK);
-        }
+        self.acks.on_fragment(cx.now);
         self.note_outcome(cx, flow_id, &outcome);
         while self.received_memory() > cx.config.max_session_memory && self.reject_heaviest(cx) {}
     }
@@ -216,7 +197,7 @@ impl Session {
     /// what the session may hold: nothing that was acknowledged is dropped of a flow that goes on.
     /// False if there is none that could be rejected.
     fn reject_heaviest(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(flow) = self.recv_flows.heaviest() else { return false };
+        let Some(flow) = self.receiving.heaviest() else { return false };
         let rejected = self.reject_flow(FlowId(flow), 0).is_ok();
         if rejected {
             cx.counters.flows_rejected += 1;
@@ -232,22 +213,22 @@ impl Session {
         let mut payload = Vec::new();
         vlu::encode(flow, &mut payload);
         vlu::encode(0, &mut payload);
-        self.push_control(None, kind::FLOW_EXCEPTION, &payload);
+        self.outbox.push(None, kind::FLOW_EXCEPTION, &payload);
         if fragment.last {
             let next = fragment.forward.checked_add(1) == Some(fragment.sequence);
             let cumulative = if next { fragment.sequence } else { fragment.forward };
             let ack = RangeAck { flow, buffer_blocks: 0, cumulative, runs: &[] };
             payload.clear();
             ack.encode(&mut payload);
-            self.push_control(None, kind::RANGE_ACK, &payload);
+            self.outbox.push(None, kind::RANGE_ACK, &payload);
         }
     }
 
     /// Makes room for a new receiving flow by forgetting the complete one that has answered
     /// repetitions longest. False if there is none.
     fn forget_complete_flow(&mut self) -> bool {
-        let Some(oldest) = self.recv_flows.oldest_complete() else { return false };
-        self.recv_flows.remove(oldest);
+        let Some(oldest) = self.receiving.oldest_complete() else { return false };
+        self.receiving.remove(oldest);
         true
     }
 
@@ -255,11 +236,9 @@ impl Session {
     fn start_flow(&mut self, cx: &mut Context<'_>, id: u64, options: Option<&[u8]>) {
         let flow = FlowId(id);
         let mut receiving = RecvFlow::new(flow, cx.config.receive_buffer, cx.config.max_message);
-        let start = options.and_then(FlowStart::parse).filter(|start| {
-            start.association.is_none_or(|to| {
-                self.send_flows.get(&to.0).is_some_and(|associated| associated.is_open())
-            })
-        });
+        let start = options
+            .and_then(FlowStart::parse)
+            .filter(|start| start.association.is_none_or(|to| self.sending.is_open(to)));
         match start {
             Some(FlowStart { metadata: Some(metadata), association }) => {
                 let session = self.id;
@@ -269,8 +248,8 @@ impl Session {
                 receiving.reject(0);
             }
         }
-        self.recv_flows.insert(receiving);
-        self.ack_now = true;
+        self.receiving.insert(receiving);
+        self.acks.send_now();
     }
 
     /// An open flow sent an option that must be understood and is not.
@@ -280,64 +259,10 @@ impl Session {
         }
     }
 
-    fn on_ack(
-        &mut self,
-        cx: &mut Context<'_>,
-        packet: &mut Packet,
-        flow: u64,
-        blocks: u64,
-        cumulative: u64,
-        ranges: impl Iterator<Item = AckRange>,
-    ) {
-        packet.report.any_acks = true;
-        let large = self.large_fragment();
-        let Some(sending) = self.send_flows.get_mut(&flow) else { return };
-        let (sent, first_tsn) = (&mut self.sent, self.first_tsn);
-        let max_tsn_acked = &mut self.max_tsn_acked;
-        let path_mtu = &mut self.path_mtu;
-        let (mut bytes, mut newest) = (0, packet.report.newest_acked);
-        sending.on_ack(cx.now, blocks, cumulative, ranges, |acked: Acked| {
-            bytes += acked.size;
-            path_mtu.on_acknowledged(acked.size, large);
-            *max_tsn_acked = (*max_tsn_acked).max(acked.tsn);
-            newest = newest.max(Some(acked.tsn));
-            let index = acked.tsn.checked_sub(first_tsn).map(|i| i as usize);
-            if let Some(record) = index.and_then(|i| sent.get_mut(i)) {
-                record.in_flight = false;
-            }
-        });
-        self.outstanding -= bytes;
-        packet.report.acked_bytes += bytes;
-        packet.report.newest_acked = newest;
-        if sending.take_writable() {
-            cx.events.push_back(Event::Writable { session: self.id, flow: FlowId(flow) });
-        }
-        self.charge(flow);
-        self.finish_if_done(cx, flow);
-    }
-
-    fn finish_if_done(&mut self, cx: &mut Context<'_>, flow: u64) {
-        if self.send_flows.get(&flow).is_some_and(|f| f.is_done()) {
-            let charged = self.send_flows.remove(&flow).map_or(0, |flow| flow.charged());
-            self.send_memory -= charged;
-            cx.events.push_back(Event::FlowDone { session: self.id, flow: FlowId(flow) });
-        }
-    }
-
     fn on_buffer_probe(&mut self, flow: u64) {
-        if self.recv_flows.change(flow, |f| f.should_ack = true).is_some() {
+        if self.receiving.change(flow, |f| f.should_ack = true).is_some() {
             self.queue_ack(flow);
-            self.ack_now = true;
-        }
-    }
-
-    fn on_exception(&mut self, cx: &mut Context<'_>, flow: u64, exception: u64) {
-        let Some(sending) = self.send_flows.get_mut(&flow) else { return };
-        let was_open = sending.is_open();
-        if sending.on_rejected() && was_open {
-            self.charge(flow);
-            let (session, flow) = (self.id, FlowId(flow));
-            cx.events.push_back(Event::FlowRejected { session, flow, exception });
+            self.acks.send_now();
         }
     }
 
@@ -347,12 +272,7 @@ impl Session {
         packet: &mut Packet,
         hello: &ForwardedHello<'_>,
     ) {
-        let (since, count) = &mut self.forwarded_hellos;
-        if cx.now.since(*since) >= Duration::from_secs(1) {
-            (*since, *count) = (cx.now, 0);
-        }
-        if *count < cx.config.forwarded_hellos_per_second {
-            *count += 1;
+        if self.budget.take_hello(cx.now, cx.config.forwarded_hellos_per_second) {
             packet.forwarded.push(Forwarded {
                 epd: hello.epd.to_vec(),
                 reply: hello.reply_address.socket,
@@ -370,69 +290,20 @@ impl Session {
             self.mobility.note(cx.now, self.path);
             self.path = path;
             self.path_mtu.on_moved(cx.now);
-            // What waits for the new address now goes the usual way.
-            for control in self.outbox.iter_mut().filter(|control| control.path == Some(path)) {
-                control.path = None;
-            }
+            self.outbox.on_moved(path);
             let address = path.remote;
             cx.events.push_back(Event::AddressChanged { session: self.id, address });
         }
     }
 
-    fn on_close_request(&mut self, cx: &mut Context<'_>) {
-        // One answer is enough for any number of requests.
-        self.keep_only(kind::CLOSE_REQUEST);
-        self.push_control(None, kind::CLOSE_ACK, &[]);
-        if self.state == State::Open {
-            self.end_flows();
-            self.state = State::FarCloseLinger { until: cx.now + FAR_CLOSE_LINGER };
-            self.report_closed(cx, CloseReason::Far);
-        }
-    }
-
-    /// Also the observed player's way to say goodbye, without having been asked.
-    fn on_close_ack(&mut self, cx: &mut Context<'_>) {
-        let was_open = self.state == State::Open;
-        self.end_flows();
-        self.keep_only(kind::CLOSE_ACK);
-        self.state = State::Closed;
-        if was_open {
-            self.report_closed(cx, CloseReason::Far);
-        }
-    }
-
-    /// Drops what waits to be sent, as it is of no use now and must not keep an answer out, but for
-    /// this chunk of the close. If both ends close at once, a request and the answer to our own can
-    /// arrive together: the far end still waits for its answer.
-    fn keep_only(&mut self, kind: u8) {
-        self.outbox.retain(|control| control.chunk.first() == Some(&kind));
-    }
-
     fn after_chunks(&mut self, cx: &mut Context<'_>, path: Path, packet: &mut Packet) {
-        if self.state != State::Open {
+        if !self.is_open() {
             return;
         }
         if packet.data {
-            self.data_packets += 1;
-            self.ack_now |= self.data_packets >= ACK_EVERY;
+            self.acks.on_data_packet();
         }
-        if packet.report.any_acks {
-            self.detect_losses(cx.now, packet);
-            if std::mem::take(&mut self.burst) > 0 {
-                self.released = 0;
-            }
-            self.released += packet.report.acked_bytes;
-            let in_flight = self.outstanding > 0;
-            // Also with nothing in flight: then the congestion window is too old at that time.
-            self.timeout = self.timeout.map(|_| cx.now + self.rtt.timeout());
-            self.unanswered_since = in_flight.then_some(cx.now);
-        }
-        if packet.report.any_acks {
-            self.ecn.on_acknowledgement();
-        }
-        packet.report.ecn_congestion =
-            packet.congested && self.ecn.should_react(self.max_tsn_acked, self.next_tsn());
-        self.report_packet(cx, packet.report);
+        self.after_acks(cx, std::mem::take(&mut packet.report), packet.congested);
         if path != self.path {
             self.mobility.note(cx.now, path);
         }
@@ -442,53 +313,8 @@ impl Session {
             && let Some(message) = self.mobility.challenge(cx.now, path.remote)
         {
             self.spend_credit(MOBILITY_PING);
-            self.push_control(Some(path), kind::PING, &message);
+            self.outbox.push(Some(path), kind::PING, &message);
         }
-    }
-
-    fn report_packet(&mut self, cx: &Context<'_>, report: AckReport) {
-        self.congestion.on_packet(&AckReport {
-            now: cx.now,
-            outstanding: self.outstanding,
-            first_tsn: self.first_tsn,
-            next_tsn: self.next_tsn(),
-            fast_grow: self.may_grow_fast(cx),
-            time_critical_sent: recent(cx.now, self.time_critical_sent),
-            ..report
-        });
-    }
-
-    /// Negative acknowledgement by transmission order (§3.6.2.5).
-    fn detect_losses(&mut self, now: Time, packet: &mut Packet) {
-        let large = self.large_fragment();
-        let passed = self.max_tsn_acked.saturating_sub(self.first_tsn);
-        let sent = (self.first_tsn..).zip(&mut self.sent).take(passed as usize);
-        for (tsn, record) in sent.filter(|(_, record)| record.in_flight) {
-            record.naks += 1;
-            packet.report.any_naks = true;
-            if record.naks < NAKS_FOR_LOSS {
-                continue;
-            }
-            record.in_flight = false;
-            packet.report.any_loss = true;
-            self.stats.fragments_lost += 1;
-            packet.report.newest_lost = Some(tsn);
-            if let Some(flow) = self.send_flows.get_mut(&record.flow) {
-                let bytes = flow.on_lost(record.sequence);
-                self.outstanding -= bytes;
-                packet.report.lost_bytes += bytes;
-                self.path_mtu.on_lost(now, bytes, large);
-            }
-        }
-        while self.sent.front().is_some_and(|record| !record.in_flight) {
-            self.sent.pop_front();
-            self.first_tsn += 1;
-        }
-    }
-
-    /// FASTGROW_ALLOWED of Appendix A.2.
-    fn may_grow_fast(&self, cx: &Context<'_>) -> bool {
-        !recent(cx.now, self.time_critical_reverse) && !recent(cx.now, cx.time_critical.sent)
     }
 }
 
@@ -521,9 +347,4 @@ impl FlowStart {
 fn received(sequence: u64, forward: u64, flags: UserDataFlags, data: &[u8]) -> Received<'_> {
     let UserDataFlags { fragment: control, abandon, last, .. } = flags;
     Received { sequence, forward, control, abandon, last, data }
-}
-
-/// True if `at` lies within the last 800 ms.
-pub(super) fn recent(now: Time, at: Option<Time>) -> bool {
-    at.is_some_and(|at| now.since(at) < TIME_CRITICAL)
 }

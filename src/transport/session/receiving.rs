@@ -1,8 +1,9 @@
 //! The receiving flows of a session, with what they cost and when they have something to do, so
 //! that neither has to be asked of every flow for every packet.
 
-use crate::transport::Time;
-use crate::transport::recv_flow::RecvFlow;
+use super::{Context, Session};
+use crate::transport::recv_flow::{Delivery, Outcome, RecvFlow};
+use crate::transport::{Event, FlowId, SendError, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Memory of a flow's place among the others: the nodes of the map may be half empty.
@@ -114,6 +115,45 @@ impl ReceivingFlows {
         let complete = |known: Option<&Known>| Some((known?.complete?, id));
         replace(&mut self.timers, timer(before), timer(after));
         replace(&mut self.complete, complete(before), complete(after));
+    }
+}
+
+impl Session {
+    /// Rejects a receiving flow.
+    pub(crate) fn reject_flow(&mut self, flow: FlowId, exception: u64) -> Result<(), SendError> {
+        self.must_be_open()?;
+        if self.receiving.change(flow.0, |f| f.reject(exception)) != Some(true) {
+            return Err(SendError::NoFlow);
+        }
+        self.queue_ack(flow.0);
+        self.acks.send_now();
+        Ok(())
+    }
+
+    /// Holds the messages of a receiving flow back, or lets them go on.
+    pub(crate) fn pause_flow(
+        &mut self,
+        cx: &mut Context<'_>,
+        flow: FlowId,
+        paused: bool,
+    ) -> Result<(), SendError> {
+        let (session, now, events) = (self.id, cx.now, &mut *cx.events);
+        let mut sink = |delivery: Delivery| events.push_back(delivery.into_event(session, flow));
+        let outcome = self.receiving.change(flow.0, |f| f.pause(now, paused, &mut sink));
+        let outcome = outcome.ok_or(SendError::NoFlow)?;
+        self.queue_ack(flow.0);
+        self.note_outcome(cx, flow, &outcome);
+        Ok(())
+    }
+
+    /// Reports the end of a receiving flow, and hurries its acknowledgement if need be.
+    pub(super) fn note_outcome(&mut self, cx: &mut Context<'_>, flow: FlowId, outcome: &Outcome) {
+        if outcome.ack_now {
+            self.acks.send_now();
+        }
+        if outcome.finished {
+            cx.events.push_back(Event::FlowFinished { session: self.id, flow });
+        }
     }
 }
 

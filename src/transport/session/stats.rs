@@ -1,0 +1,39 @@
+//! Counters of endpoints and sessions.
+
+/// Counters of an endpoint, all about what it refused in order not to be used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Fragments that were treated as lost because there was no room to hold them.
+    pub fragments_refused: u64,
+    /// Receiving flows that were rejected because their session held too much
+    /// ([`Config::max_session_memory`](crate::transport::Config::max_session_memory)).
+    pub flows_rejected: u64,
+    /// Sessions that were closed because all of them together held too much
+    /// ([`Config::max_address_memory`](crate::transport::Config::max_address_memory),
+    /// [`Config::max_memory`](crate::transport::Config::max_memory)).
+    pub sessions_evicted: u64,
+    /// Keyings that were ignored because of a bound on them or on sessions.
+    pub keyings_ignored: u64,
+    /// Sessions that gave way to another keying before their initiator had used them.
+    pub unconfirmed_evicted: u64,
+}
+
+/// Counters of one session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionStats {
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Bytes of UDP payload sent.
+    pub bytes_sent: u64,
+    /// Datagrams received that verified.
+    pub datagrams_received: u64,
+    /// Bytes of UDP payload received that verified.
+    pub bytes_received: u64,
+    /// Datagrams that did not decrypt, verify or parse, or were replayed.
+    pub datagrams_refused: u64,
+    /// Fragments found lost.
+    pub fragments_lost: u64,
+    /// Retransmission timeouts that lost something.
+    pub timeouts: u64,
+}
