@@ -23,18 +23,19 @@ use phases::Phase;
 use sampling::{Sample, Sampler};
 use std::time::Duration;
 
-/// The window is never smaller, in segments.
-const MIN_WINDOW: u64 = 4;
-/// Packets leave slightly slower than they are delivered, so that no queue builds up.
+/// BBR.MinPipeCwnd: the window is never smaller, in segments.
+const MIN_PIPE_CWND: u64 = 4;
+/// 1 − BBR.PacingMarginPercent: packets leave slightly slower than they are delivered, so that no
+/// queue builds up.
 const PACING_MARGIN: f64 = 0.99;
-/// What is kept of rate and window when a round was congested.
-const KEPT: f64 = 0.7;
-/// Share of bytes that may be lost within a round trip while there is a queue: more are taken for
-/// congestion.
-const LOSS_WITH_QUEUE: f64 = 0.02;
+/// BBR.Beta: share of rate and window that is kept when a round was congested.
+const BETA: f64 = 0.7;
+/// BBR.LossThresh: share of bytes that may be lost within a round trip while there is a queue. More
+/// are taken for congestion.
+const LOSS_THRESH: f64 = 0.02;
 /// The same while round trips are as short as ever: such losses are hardly our doing, but a path
 /// without any queue loses a fifth when it is probed.
-const LOSS_WITHOUT_QUEUE: f64 = 0.3;
+const LOSS_THRESH_WITHOUT_QUEUE: f64 = 0.3;
 /// So many segments more must be lost to be taken for congestion: a few are chance.
 const CHANCE_LOSS: u64 = 3;
 /// Round trips longer by so much than the shortest are a queue.
@@ -47,8 +48,8 @@ const FALLEN_ROUND_TRIPS: u32 = 2;
 const FALLEN_TIME: Duration = Duration::from_millis(100);
 /// What the time between two acknowledgements counts at most.
 const FALLEN_STEP: Duration = Duration::from_millis(10);
-/// Rounds that one of the two slots of the aggregation filter lasts.
-const AGGREGATION_ROUNDS: u64 = 5;
+/// BBR.ExtraAckedFilterLen: rounds that the aggregation filter, which has two slots, looks back on.
+const EXTRA_ACKED_FILTER_LEN: u64 = 10;
 /// A session that has not sent for so long begins anew.
 const FORGET_AFTER: Duration = Duration::from_secs(10);
 /// Growth of the window within a round trip while yielding to time critical data: the greater of
@@ -79,8 +80,8 @@ struct Model {
     phase_since: Time,
     /// When more is tried the next time.
     probe_at: Time,
-    /// The rate was found: it did not grow any more, or too much was lost.
-    full: bool,
+    /// BBR.full_bw_reached: the rate did not grow any more, or too much was lost.
+    full_bw_reached: bool,
     /// Highest rate when growth was last seen, when that was looked at, and rounds without since.
     growth: (u64, Time, u32),
     probe_rtt_done: Option<Time>,
@@ -108,13 +109,14 @@ struct Model {
     /// Packets that left before so much was delivered were part of the search for the rate.
     drained: u64,
 
-    /// Highest rates in this probing cycle and the one before.
+    /// Highest rates in this probing cycle and the one before (BBR.MaxBwFilterLen 2).
     rates: [u64; 2],
     min_rtt: Option<Duration>,
     min_rtt_at: Time,
     /// Shortest round trip while it is measured.
     probed_rtt: Option<Duration>,
-    /// Upper bounds learned from congestion; the low ones hold until more is tried.
+    /// Upper bounds learned from congestion (BBR.inflight_longterm, BBR.inflight_shortterm,
+    /// BBR.bw_shortterm); the low ones hold until more is tried.
     inflight_high: u64,
     inflight_low: u64,
     rate_low: u64,
@@ -186,7 +188,7 @@ impl Model {
             phase: Phase::Startup,
             phase_since: now,
             probe_at: now,
-            full: false,
+            full_bw_reached: false,
             growth: (0, now, 0),
             probe_rtt_done: None,
             up_rounds: 0,
@@ -281,7 +283,7 @@ impl Model {
         } else {
             self.acked_since.1 = acked.saturating_add(report.acked_bytes);
         }
-        if self.round.saturating_sub(self.extra_acked_round) >= AGGREGATION_ROUNDS {
+        if self.round.saturating_sub(self.extra_acked_round) >= EXTRA_ACKED_FILTER_LEN / 2 {
             self.extra_acked = [0, self.extra_acked[0]];
             self.extra_acked_round = self.round;
         }
@@ -296,7 +298,7 @@ impl Model {
 
     fn is_congested(&self, sample: &Sample) -> bool {
         let bearable =
-            if self.has_queue(sample.rtt) { LOSS_WITH_QUEUE } else { LOSS_WITHOUT_QUEUE };
+            if self.has_queue(sample.rtt) { LOSS_THRESH } else { LOSS_THRESH_WITHOUT_QUEUE };
         let chance = self.segment.saturating_mul(CHANCE_LOSS);
         self.congested_round != Some(self.round)
             && sample.lost > scale(sample.in_flight, bearable).saturating_add(chance)
@@ -309,7 +311,7 @@ impl Model {
         let since_last = now.since(std::mem::replace(&mut self.looked_at, now));
         // While a queue is drained, little is delivered because little was sent.
         let limited = sample.app_limited || sample.send_limited;
-        let measured = self.full && self.phase != Phase::ProbeRtt && !limited;
+        let measured = self.full_bw_reached && self.phase != Phase::ProbeRtt && !limited;
         let fast = sample.rate.is_none_or(|rate| rate >= self.max_rate() / 2);
         if fast || !measured || !self.has_queue(sample.rtt) {
             self.slow_for = Duration::ZERO;
@@ -337,20 +339,21 @@ impl Model {
         self.max_rate().min(self.rate_low)
     }
 
-    /// `gain` times what fills the path without a queue.
-    fn path(&self, gain: f64) -> u64 {
+    /// `gain` times the bandwidth-delay product (BBRBDPMultiple), which fills the path without a
+    /// queue.
+    fn bdp_multiple(&self, gain: f64) -> u64 {
         let Some(min_rtt) = self.min_rtt else { return initial_window(self.segment) };
         scale(self.rate(), min_rtt.as_secs_f64() * gain)
     }
 
-    /// The same, but enough for bursts on short paths.
+    /// The same, but enough for bursts on short paths (BBRInflight).
     fn inflight(&self, gain: f64) -> u64 {
         let bursts = quantum(self.pacing_rate, self.segment).saturating_mul(BURSTS_IN_FLIGHT);
-        self.path(gain).max(bursts).max(self.min_window())
+        self.bdp_multiple(gain).max(bursts).max(self.min_window())
     }
 
     fn min_window(&self) -> u64 {
-        self.segment.saturating_mul(MIN_WINDOW)
+        self.segment.saturating_mul(MIN_PIPE_CWND)
     }
 
     fn set_pacing_rate(&mut self) {
@@ -360,7 +363,7 @@ impl Model {
         let rate = scale(self.rate(), self.phase.pacing_gain() * PACING_MARGIN);
         let round_trip = self.min_rtt.unwrap_or_default().max(QUEUE_SLACK);
         let floor = scale(self.min_window(), 1.0 / round_trip.as_secs_f64());
-        if self.full || rate > self.pacing_rate {
+        if self.full_bw_reached || rate > self.pacing_rate {
             self.pacing_rate = rate.max(floor.min(self.max_rate())).max(self.segment);
         }
     }
@@ -371,7 +374,7 @@ impl Model {
         let share = (YIELDING_BYTES / self.window.max(1) as f64).max(YIELDING_SHARE);
         let share = if self.yielding { share.min(1.0) } else { 1.0 };
         let grown = self.window.saturating_add(scale(report.acked_bytes, share));
-        if self.full {
+        if self.full_bw_reached {
             self.window = grown.min(target);
         } else if self.window < target || self.max_rate() == 0 {
             self.window = grown;

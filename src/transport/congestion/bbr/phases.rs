@@ -1,10 +1,21 @@
-//! When the model is tested, and how (draft-ietf-ccwg-bbr §5.3).
+//! States of the controller, and when it changes them (draft-ietf-ccwg-bbr §5.3).
 
-use super::{KEPT, MIN_WINDOW, Model, Sample, scale};
+use super::{BETA, MIN_PIPE_CWND, Model, Sample, scale};
 use crate::transport::Time;
 use crate::transport::congestion::AckReport;
 use std::time::Duration;
 
+/// BBR.StartupPacingGain: 4 ln 2, the least that doubles the rate each round.
+const STARTUP_PACING_GAIN: f64 = 2.77;
+/// BBR.DrainPacingGain.
+const DRAIN_PACING_GAIN: f64 = 0.5;
+/// Pacing gains of ProbeBW_DOWN and ProbeBW_UP.
+const PROBE_BW_DOWN_PACING_GAIN: f64 = 0.9;
+const PROBE_BW_UP_PACING_GAIN: f64 = 1.25;
+/// BBR.DefaultCwndGain.
+const DEFAULT_CWND_GAIN: f64 = 2.0;
+/// Window gain of ProbeBW_UP.
+const PROBE_BW_UP_CWND_GAIN: f64 = 2.25;
 /// Growth of the rate within a round that means that there is more.
 const STARTUP_GROWTH: f64 = 1.25;
 const UP_GROWTH: f64 = 1.1;
@@ -12,32 +23,35 @@ const UP_GROWTH: f64 = 1.1;
 const ROUNDS_WITHOUT_GROWTH: u32 = 3;
 /// Such a round lasts at least so long: on the shortest paths, chance rules a single one.
 const MIN_GROWTH_ROUND: Duration = Duration::from_millis(4);
-/// Share of the known safe window that is left to others.
+/// BBR.Headroom: share of the known safe window that is left to others.
 const HEADROOM: f64 = 0.15;
 /// More is tried after this long, and up to [`PROBE_SPREAD`] more.
 const PROBE_AFTER: Duration = Duration::from_secs(2);
 const PROBE_SPREAD: Duration = Duration::from_secs(1);
-/// The round trip is measured if it was not as short as before for so long.
-const PROBE_RTT_AFTER: Duration = Duration::from_secs(5);
-/// How long, in shortest round trips, and the bounds of that.
+/// BBR.ProbeRTTInterval: the round trip is measured if it was not as short as before for so long.
+const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
+/// Duration of a measurement, in shortest round trips.
 const PROBE_RTT_ROUNDS: u32 = 4;
-const PROBE_RTT_TIME: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
-const PROBE_RTT_GAIN: f64 = 0.5;
+/// Least and greatest duration of a measurement; the latter is BBR.ProbeRTTDuration.
+const PROBE_RTT_DURATION: (Duration, Duration) =
+    (Duration::from_millis(5), Duration::from_millis(200));
+/// BBR.ProbeRTTCwndGain.
+const PROBE_RTT_CWND_GAIN: f64 = 0.5;
 
-/// What the model is doing.
+/// State of the controller (BBR.state).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Doubles the rate each round until it does not grow any more.
     Startup,
     /// Lets the queue of the startup, or of a path that has become slower, run empty.
     Drain,
-    /// Lets the queue of trying more run empty.
+    /// ProbeBW_DOWN: lets the queue of trying more run empty.
     Down,
-    /// Sends at the known rate.
+    /// ProbeBW_CRUISE: sends at the known rate.
     Cruise,
-    /// Fills the path at the known rate, so that losses thereafter mean something.
+    /// ProbeBW_REFILL: fills the path at the known rate, so that losses thereafter mean something.
     Refill,
-    /// Tries more.
+    /// ProbeBW_UP: tries more.
     Up,
     /// Measures the round trip with little in flight.
     ProbeRtt,
@@ -46,18 +60,18 @@ pub(super) enum Phase {
 impl Phase {
     pub(super) const fn pacing_gain(self) -> f64 {
         match self {
-            Self::Startup => 2.77,
-            Self::Drain => 0.5,
-            Self::Down => 0.9,
+            Self::Startup => STARTUP_PACING_GAIN,
+            Self::Drain => DRAIN_PACING_GAIN,
+            Self::Down => PROBE_BW_DOWN_PACING_GAIN,
             Self::Cruise | Self::Refill | Self::ProbeRtt => 1.0,
-            Self::Up => 1.25,
+            Self::Up => PROBE_BW_UP_PACING_GAIN,
         }
     }
 
     pub(super) const fn window_gain(self) -> f64 {
         match self {
-            Self::Up => 2.25,
-            _ => 2.0,
+            Self::Up => PROBE_BW_UP_CWND_GAIN,
+            _ => DEFAULT_CWND_GAIN,
         }
     }
 }
@@ -102,11 +116,11 @@ impl Model {
     pub(super) fn on_congestion(&mut self, now: Time, sample: &Sample) {
         match self.phase {
             Phase::Startup => {
-                self.full = true;
-                self.inflight_high = self.path(1.0).max(sample.delivered);
+                self.full_bw_reached = true;
+                self.inflight_high = self.bdp_multiple(1.0).max(sample.delivered);
             }
             Phase::Refill | Phase::Up => {
-                let kept = scale(self.path(1.0).min(self.window), KEPT);
+                let kept = scale(self.bdp_multiple(1.0).min(self.window), BETA);
                 self.inflight_high = sample.in_flight.max(kept);
                 self.enter(now, Phase::Down);
             }
@@ -114,9 +128,9 @@ impl Model {
             Phase::Drain => {}
             _ if sample.prior_delivered < self.drained => {}
             Phase::Down | Phase::Cruise | Phase::ProbeRtt => {
-                let rate = self.round_rate.max(scale(self.rate(), KEPT));
+                let rate = self.round_rate.max(scale(self.rate(), BETA));
                 let inflight =
-                    sample.delivered.max(scale(self.inflight_low.min(self.window), KEPT));
+                    sample.delivered.max(scale(self.inflight_low.min(self.window), BETA));
                 self.rate_low = rate.max(1);
                 self.inflight_low = inflight.max(self.min_window());
             }
@@ -129,16 +143,16 @@ impl Model {
         match self.phase {
             Phase::Startup => {
                 if round_over && !sample.app_limited && self.stopped_growing(now, STARTUP_GROWTH) {
-                    self.full = true;
+                    self.full_bw_reached = true;
                 }
-                if self.full {
+                if self.full_bw_reached {
                     self.enter(now, Phase::Drain);
                 }
             }
             Phase::Drain if outstanding <= self.inflight(1.0) => {
                 self.drained = self.sampler.delivered;
                 if std::mem::take(&mut self.fallen) {
-                    self.full = false;
+                    self.full_bw_reached = false;
                     self.growth = (0, now, 0);
                     self.enter(now, Phase::Startup);
                 } else {
@@ -157,7 +171,7 @@ impl Model {
             Phase::ProbeRtt => self.measure_rtt(report, round_over),
             Phase::Drain | Phase::Down | Phase::Cruise | Phase::Refill => {}
         }
-        let stale = now.since(self.min_rtt_at) > PROBE_RTT_AFTER;
+        let stale = now.since(self.min_rtt_at) > PROBE_RTT_INTERVAL;
         if stale && !matches!(self.phase, Phase::ProbeRtt | Phase::Up | Phase::Refill) {
             self.enter(now, Phase::ProbeRtt);
         }
@@ -179,7 +193,8 @@ impl Model {
         let min_rtt = self.min_rtt.unwrap_or_default();
         let tried = report.now.since(self.phase_since) > min_rtt;
         let slack = self.segment.saturating_mul(2);
-        let full = report.outstanding > self.inflight(1.25).saturating_add(slack);
+        let full =
+            report.outstanding > self.inflight(PROBE_BW_UP_PACING_GAIN).saturating_add(slack);
         let stopped = round_over && self.stopped_growing(report.now, UP_GROWTH);
         if (tried && full && self.has_queue(sample.rtt)) || stopped {
             self.enter(report.now, Phase::Down);
@@ -209,7 +224,7 @@ impl Model {
         let now = report.now;
         match self.probe_rtt_done {
             None if report.outstanding <= self.probe_rtt_window() => {
-                let (least, most) = PROBE_RTT_TIME;
+                let (least, most) = PROBE_RTT_DURATION;
                 let time = (self.min_rtt.unwrap_or_default() * PROBE_RTT_ROUNDS).clamp(least, most);
                 self.probe_rtt_done = Some(now + time);
                 // What was measured until now had a queue.
@@ -220,7 +235,7 @@ impl Model {
                 self.min_rtt = self.probed_rtt.or(self.min_rtt);
                 self.min_rtt_at = now;
                 self.window = self.prior_window;
-                let next = if self.full { Phase::Down } else { Phase::Startup };
+                let next = if self.full_bw_reached { Phase::Down } else { Phase::Startup };
                 let rates = self.rates;
                 self.enter(now, next);
                 // Little was sent: that says nothing against the rates of before.
@@ -231,7 +246,7 @@ impl Model {
     }
 
     pub(super) fn probe_rtt_window(&self) -> u64 {
-        self.path(PROBE_RTT_GAIN).max(self.segment.saturating_mul(MIN_WINDOW))
+        self.bdp_multiple(PROBE_RTT_CWND_GAIN).max(self.segment.saturating_mul(MIN_PIPE_CWND))
     }
 
     /// What is known to be safe, without the part that is left to others.
