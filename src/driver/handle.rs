@@ -1,28 +1,21 @@
-//! What the application holds of a running driver.
+//! Handle and event queue of a running driver.
 
 use super::error::{ShutdownError, Stopped};
-use super::stats::{Counters, Stats};
+use super::shared::{COMMAND_QUEUE, EVENT_QUEUE, Request, Shared};
+use super::stats::Stats;
 use super::task::Task;
 use super::{Clock, Service, Sockets};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Commands that may wait for the machine; more make [`Handle::send`] wait.
-pub const COMMAND_QUEUE: usize = 256;
-/// Events that may wait for the application; more stay in the machine.
-pub const EVENT_QUEUE: usize = 1024;
-/// The grace period of the stop that dropping the last [`Handle`] causes: enough to say goodbye to
-/// every session.
-pub const DROP_GRACE: Duration = Duration::from_secs(1);
-
 /// Starts a task that gives `service` sockets, time and threads.
 ///
 /// `clock` is the one from which `service` has its times so far. The task ends after
-/// [`Handle::shutdown`], or [`DROP_GRACE`] after the last [`Handle`] is dropped.
+/// [`Handle::shutdown`], or [`DROP_GRACE`](super::DROP_GRACE) after the last [`Handle`] is dropped.
 ///
 /// # Panics
 ///
@@ -34,39 +27,10 @@ pub fn spawn<S: Service>(
 ) -> (Handle<S::Command>, Events<S::Event>) {
     let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
     let (outbox, events) = mpsc::channel(EVENT_QUEUE);
-    let shared = Arc::new(Shared {
-        counters: Counters::default(),
-        outcome: OnceLock::new(),
-        local_addresses: sockets.local_addresses(),
-        peer_addresses: Mutex::new(sockets.peer_addresses()),
-    });
+    let shared = Arc::new(Shared::new(&sockets));
     let task = Task::new(service, sockets, clock, inbox, outbox, Arc::clone(&shared));
     tokio::spawn(task.run());
     (Handle { requests: commands, shared }, Events(events))
-}
-
-/// What task and handles share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) counters: Counters,
-    /// Set when the task ends by itself.
-    pub(super) outcome: OnceLock<Result<(), ShutdownError>>,
-    local_addresses: Vec<SocketAddr>,
-    peer_addresses: Mutex<Vec<SocketAddr>>,
-}
-
-impl Shared {
-    /// Where other hosts may reach the sockets; replaced whole, so that a panic leaves no half of it.
-    pub(super) fn peer_addresses(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
-        self.peer_addresses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What goes to the task.
-#[derive(Debug)]
-pub(super) enum Request<C> {
-    Command(C),
-    Shutdown { grace: Duration },
 }
 
 /// Sends commands to the machine. Clones are cheap and mean the same machine.
@@ -144,7 +108,7 @@ impl<C: Send> Handle<C> {
         self.requests.send(Request::Command(command)).await.map_err(|_| Stopped)
     }
 
-    /// Sends a command if there is room for it now, else gives it back; also when the driver has
+    /// Sends a command if the queue has space for it now, else returns it; also when the driver has
     /// ended.
     ///
     /// # Errors
@@ -160,10 +124,10 @@ impl<C: Send> Handle<C> {
         }
     }
 
-    /// Stops: what was sent before is done, the machine is told to
-    /// [stop](Service::begin_shutdown), and is dropped when it is [idle](Service::is_idle) and its
-    /// last event is in the queue, or after `grace`. Of several calls the shortest grace counts.
-    /// Returns when the sockets are closed.
+    /// Stops: commands sent before are carried out, the machine [stops](Service::begin_shutdown),
+    /// and is dropped when it is [idle](Service::is_idle) and its last event is in the queue, or
+    /// after `grace`. Of several calls the shortest grace counts. Returns when the sockets are
+    /// closed.
     ///
     /// # Errors
     ///
@@ -186,7 +150,7 @@ impl<C: Send> Handle<C> {
 
     /// The addresses of the sockets; see [`Sockets::local_addresses`].
     pub fn local_addresses(&self) -> &[SocketAddr] {
-        &self.shared.local_addresses
+        self.shared.local_addresses()
     }
 
     #[cfg(test)]
@@ -194,7 +158,7 @@ impl<C: Send> Handle<C> {
         &self.shared
     }
 
-    /// Where other hosts may reach this one now; see [`Sockets::peer_addresses`].
+    /// Addresses at which other hosts may reach this one now; see [`Sockets::peer_addresses`].
     pub fn peer_addresses(&self) -> Vec<SocketAddr> {
         self.shared.peer_addresses().clone()
     }

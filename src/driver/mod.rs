@@ -1,6 +1,6 @@
 //! Sockets, a clock, randomness and threads under a state machine.
 //!
-//! This is the lowest room that touches the operating system. It drives any [`Service`]: a
+//! This is the lowest module that touches the operating system. It drives any [`Service`]: a
 //! [`Machine`] that an application sends commands to and reads events from.
 //!
 //! ```no_run
@@ -24,32 +24,33 @@
 //! amount of work, lets other tasks run, and goes on. After **every** call into the machine it
 //! drains the machine as [`Machine`] says, so that a machine behaves here as in the simulator. What
 //! waits in the sockets is given to it before its timer: a process that was kept from running does
-//! not take answers that have long arrived for missing. Where sockets are bound to all addresses, those of
-//! the host are looked at every few seconds, and the machine learns of changes.
+//! not take answers that have long arrived for missing. Where sockets are bound to all addresses,
+//! those of the host are looked at every few seconds, and the machine learns of changes.
 //!
 //! Bounds, and what happens at each:
 //!
 //! | bound | at the bound |
 //! | --- | --- |
 //! | [`COMMAND_QUEUE`] commands wait | [`Handle::send`] waits |
-//! | [`EVENT_QUEUE`] events wait for a slow consumer | the machine's events stay in the machine, which is told by [`Service::handle_stall`]; datagrams and timers go on; counted in [`Stats::stalls`] |
+//! | [`EVENT_QUEUE`] events wait for a slow consumer | the machine's events stay in the machine, which is notified by [`Service::handle_stall`]; datagrams and timers go on; counted in [`Stats::stalls`] |
 //! | a job for each processor runs | further jobs wait, oldest first |
 //! | [`MAX_WAITING_JOBS`] jobs wait | the newest is dropped, like a lost packet, and counted in [`Stats::jobs_dropped`] |
 //! | [`POOL_THREADS`] strands of a [`Pool`] run | further strands wait for their turn |
-//! | a socket's send buffer is full | what the machine wants sent stays in the machine until there is room |
+//! | a socket's send buffer is full | what the machine wants sent stays in the machine until there is space |
 //! | datagrams, commands and batches of a turn | other tasks run before the next turn |
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `task` | the loop |
-//! | `handle` | what the application holds |
-//! | `readiness` | when a socket can receive or send |
+//! | `handle` | the application's handle and event queue |
+//! | `shared` | state and channels between the two |
+//! | `readiness` | readiness of a socket to receive or send |
 //! | `socket`, `sockets` | one UDP socket; all of them by [`Interface`](crate::transport::Interface) |
-//! | `address` | which addresses this host has |
+//! | `address` | addresses of this host |
 //! | `jobs` | the pool for [`Job`](crate::transport::Job)s |
 //! | `pool` | threads for an application's work that blocks, files above all |
 //! | `key_log` | the file of secrets for those who decode captures |
-//! | `output` | what a path for output names |
+//! | `output` | destinations of output |
 //! | `clock`, `random` | time and randomness of the operating system |
 
 mod address;
@@ -63,6 +64,7 @@ mod pool;
 mod random;
 mod readiness;
 mod resolve;
+mod shared;
 mod socket;
 mod sockets;
 mod stats;
@@ -73,13 +75,14 @@ mod tests;
 pub use address::{MAX_HOST_ADDRESSES, host_addresses};
 pub use clock::Clock;
 pub use error::{BindError, ShutdownError, Stopped};
-pub use handle::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE, Events, Handle, WeakHandle, spawn};
+pub use handle::{Events, Handle, WeakHandle, spawn};
 pub use jobs::MAX_WAITING_JOBS;
 pub use key_log::{KeyLogFile, KeyLogFileError};
 pub use output::{Access, InOrder, OutputPlace, write_whole};
 pub use pool::{POOL_THREADS, Pool, Strand};
 pub use random::os_random;
 pub use resolve::{MAX_ADDRESSES, ascii_host, resolve};
+pub use shared::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE};
 pub use sockets::{Announced, MAX_SOCKETS, Sockets};
 pub use stats::Stats;
 
@@ -90,10 +93,10 @@ use std::net::SocketAddr;
 ///
 /// The [drain rule](Machine) holds for every method here that takes `now`.
 pub trait Service: Machine + Send + 'static {
-    /// What the application asks for. A command that has an answer carries the way back itself,
+    /// A request of the application. A command that has an answer carries the way back itself,
     /// for example a oneshot sender.
     type Command: Send + 'static;
-    /// What the application is told.
+    /// An event for the application.
     type Event: Send + 'static;
 
     /// Does what the application asks for.

@@ -2,8 +2,8 @@
 
 use super::clock::instant_now;
 use super::error::ShutdownError;
-use super::handle::{DROP_GRACE, EVENT_QUEUE, Request, Shared};
 use super::jobs::Jobs;
+use super::shared::{DROP_GRACE, EVENT_QUEUE, Request, Shared};
 use super::socket::Inbound;
 use super::{Clock, Service, Sockets};
 use crate::transport::{Interface, Path, Time, TransmitBuf};
@@ -22,11 +22,12 @@ const COMMANDS_PER_TURN: usize = 64;
 const DATAGRAMS_PER_TURN: usize = 256;
 /// Batches that are sent in one turn.
 const BATCHES_PER_TURN: usize = 64;
-/// How soon a machine is woken again that wants something at once although it was just called.
+/// Shortest pause before a machine is woken again that wants something at once although it was
+/// just called.
 /// The timers of the operating system are no finer.
 const MIN_SLEEP: Duration = Duration::from_millis(1);
-/// How often the host's addresses are looked at: a laptop that changes its network has waited longer
-/// for the new one. A look takes less than a tenth of a millisecond.
+/// Interval at which the host's addresses are looked at: a laptop that changes its network has
+/// waited longer for the new one. A look takes less than a tenth of a millisecond.
 const ADDRESS_PERIOD: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 5000 });
 /// Places in the event queue that must be free before a stalled machine is read again.
 const RESUME_AT: usize = EVENT_QUEUE / 2;
@@ -41,7 +42,7 @@ pub(super) struct Task<S: Service> {
     /// Handles are left.
     has_handles: bool,
     timer: Pin<Box<Sleep>>,
-    /// What `timer` is set to; `None` if it is not to be waited for.
+    /// Time that `timer` is set to; `None` if it is not to be waited for.
     timer_at: Option<Instant>,
     stop: Option<Stop>,
     /// When the host's addresses are looked at again.
@@ -134,7 +135,7 @@ impl<S: Service> Task<S> {
         self.core.sockets.flush(&self.core.shared.counters);
         // What an earlier turn left.
         self.core.drain();
-        // What has arrived is heard before time is up for it: where the processor was busy with
+        // Datagrams are processed before the timer: where the processor was busy with
         // something else, both have waited.
         let more_datagrams = self.receive();
         let floor = self.core.handle_timeout();
@@ -200,7 +201,7 @@ impl<S: Service> Task<S> {
         self.core.drain();
     }
 
-    /// Whether the task is over, and how it went.
+    /// The outcome of the task, once it is over.
     fn outcome(&self) -> Option<Result<(), ShutdownError>> {
         let stop = self.stop?;
         if self.core.is_idle() {
@@ -278,7 +279,7 @@ impl<S: Service> Core<S> {
         }
     }
 
-    /// Sends what the machine wants sent, as far as there is room.
+    /// Sends what the machine wants sent, as far as there is space.
     fn transmit(&mut self) {
         while self.batches > 0 && !self.sockets.is_blocked() {
             let now = self.clock.now();
@@ -288,7 +289,7 @@ impl<S: Service> Core<S> {
         }
     }
 
-    /// Moves events into the queue. Returns whether the machine was told something meanwhile, so
+    /// Moves events into the queue. Returns whether the machine got an input meanwhile, so
     /// that it must be drained again.
     fn deliver(&mut self) -> bool {
         if self.stalled.is_some() {
@@ -309,7 +310,7 @@ impl<S: Service> Core<S> {
         false
     }
 
-    /// Goes on with events when the queue has room again, or nobody reads it any more. Returns
+    /// Goes on with events when the queue has space again, or nobody reads it any more. Returns
     /// whether it does.
     fn resume(&mut self) -> bool {
         if self.events.capacity() < RESUME_AT && !self.events.is_closed() {

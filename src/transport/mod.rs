@@ -1,6 +1,6 @@
 //! Sessions and flows (RFC 7016 §3), without sockets.
 //!
-//! [`Endpoint`] is the whole of it: feed it datagrams and time, take datagrams and [`Event`]s.
+//! [`Endpoint`] is the entry point: it takes datagrams and time, and emits datagrams and [`Event`]s.
 //! [`Machine`] states the contract that it shares with the machines built on top of it, which are
 //! [`Layer`]s around it.
 //!
@@ -10,16 +10,17 @@
 //! | `session` | one session: keys, flows, timers, close, mobility |
 //! | `send_flow`, `recv_flow`, `held`, `sequence_set` | one flow in either direction |
 //! | `flow_action`, `flow_table` | what users of flows ask for, and carrying it out |
-//! | [`congestion`], `rtt` | how much and how soon |
+//! | [`congestion`], `rtt` | congestion control, pacing, round trip times |
 //! | `fragments` | packets in pieces |
-//! | `buckets` | budgets that refill, one for each key |
+//! | `buckets` | token buckets, one for each key |
 //! | `passwords` | signed keyings |
 //! | `job` | Diffie-Hellman work for other threads |
-//! | `machine`, `transmit`, `time` | what driver and simulator see |
+//! | `machine`, `transmit`, `time` | interface to driver and simulator |
 
 pub(crate) mod buckets;
 mod config;
 pub mod congestion;
+mod datagrams;
 pub mod endpoint;
 mod event;
 mod flow_action;

@@ -6,17 +6,21 @@
 //! while, goes only where a hello was answered.
 
 use super::Endpoint;
-use super::initiate::{BACKOFF, TAG_LEN};
 use crate::transport::rtt::ticks;
 use crate::transport::{NamedBy, OpenId, Path, SessionId, Time};
 use crate::wire::Chunk;
 use crate::wire::chunk::{InitiatorHello, Redirect};
 use std::net::SocketAddr;
+use std::time::Duration;
 
+/// Bytes of a tag.
+pub(super) const TAG_LEN: usize = 16;
+/// Each repetition waits this much longer than the one before (§3.5.1.1.1).
+pub(super) const BACKOFF: Duration = Duration::from_millis(1500);
 /// Addresses that one attempt asks at most (REDIRECT_THRESHOLD).
 const MAX_CANDIDATES: usize = 24;
 /// Plain bytes of a padded hello. A responder answers with at most three times what it received,
-/// so that the padding makes room for static keys in a large group. It is the usual padding of a
+/// so that the padding allows for static keys in a large group. It is the usual padding of a
 /// packet, only more of it; the first hello and every other after it go without, as everybody's do.
 /// From the fourth on it fills a datagram, for certificates with many or large keys, but only to
 /// addresses that the owner named.
@@ -28,7 +32,7 @@ const CHECKING_HELLOS: u32 = 2;
 /// Bytes that may be sent for each byte of a startup packet that names addresses.
 const NAMED_FACTOR: u64 = 3;
 
-/// Why an address is asked.
+/// Reason for which an address is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     /// The owner wants it.
@@ -39,7 +43,7 @@ enum Source {
     Far(SessionId),
     /// The far end was there some time ago.
     Before,
-    /// The far end of this session said so.
+    /// The far end of this session named it.
     Session(SessionId),
     /// A startup packet named it. If that came from the far end of a session, the session pays
     /// where the packet's length does not.
@@ -62,7 +66,7 @@ pub(super) struct Candidate {
     padding: usize,
 }
 
-/// What an attempt may send to addresses that startup packets named: bytes earned by the packets'
+/// Budget of an attempt for addresses that startup packets named: bytes earned by the packets'
 /// lengths, and spent.
 #[derive(Debug, Default)]
 pub(super) struct Purse(u64);
@@ -223,12 +227,12 @@ impl Endpoint {
         }
     }
 
-    /// Asks an address from which the far end itself was heard.
+    /// Asks an address from which a packet of the far end itself arrived.
     pub(super) fn ask_again(&mut self, now: Time, id: u64, path: Path) {
         self.add_candidate_path(now, id, path, Source::Proven);
     }
 
-    /// A hello goes to every candidate that is due, if somebody pays for it: first to those that
+    /// Sends a hello to every candidate that is due and whose budget allows it: first to those that
     /// got the fewest.
     pub(super) fn send_hellos(&mut self, now: Time, id: u64) {
         let full = self.startup_capacity();

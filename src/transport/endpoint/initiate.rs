@@ -1,6 +1,6 @@
 //! Attempts to open sessions (RFC 7016 §3.5.1.1.1).
 
-use super::candidate::{Candidate, Purse};
+use super::candidate::{BACKOFF, Candidate, Purse};
 use super::cookies;
 use super::{Endpoint, KeyingRandom};
 use crate::crypto::{Certificate, CryptoError, Epd, Fingerprint, Initiate, Initiated, SessionKeys};
@@ -16,10 +16,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of a tag.
-pub(super) const TAG_LEN: usize = 16;
-/// Each repetition waits this much longer than the one before (§3.5.1.1.1).
-pub(super) const BACKOFF: Duration = Duration::from_millis(1500);
 /// An attempt leaves it to the far end to open the session for as long as that may still do so:
 /// two sessions would override one another. How soon it looks again.
 const YIELD_AGAIN: Duration = Duration::from_millis(500);
@@ -36,7 +32,7 @@ struct Keying {
     near_id: u32,
     /// `None` while the near component is being computed.
     initiated: Option<Arc<Initiated>>,
-    /// Where the answer came from whose keys are being computed, and which passwords it has proved.
+    /// Path of the answer whose keys are being computed, and the passwords that it has proved.
     /// Adopted only if they can be.
     finishing: Option<(Path, Vec<Vec<u8>>)>,
     next: Time,
@@ -85,7 +81,7 @@ impl Attempt {
         keying.or_else(|| self.epd.fingerprint())
     }
 
-    /// Why it has failed, if it ends now.
+    /// The error with which it would end now.
     fn failure(&self, now: Time) -> OpenError {
         let after = now.since(self.started);
         match &self.keying {
@@ -155,12 +151,12 @@ impl Endpoint {
         self.fail(open.0, OpenError::Cancelled);
     }
 
-    /// How far an attempt has come: the error with which it would end now. `None` if it is over.
+    /// Progress of an attempt: the error with which it would end now. `None` if it is over.
     pub fn so_far(&self, now: Time, open: OpenId) -> Option<OpenError> {
         self.attempts.get(&open.0).map(|attempt| attempt.failure(now))
     }
 
-    /// Gives an attempt up without an event, and says how far it came. `None` if it is over.
+    /// Cancels an attempt without an event, and returns how far it came. `None` if it is over.
     pub fn give_up(&mut self, now: Time, open: OpenId) -> Option<OpenError> {
         let error = self.so_far(now, open)?;
         self.forget(open.0);

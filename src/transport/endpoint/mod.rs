@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `mod.rs` | the public face and the drain rule's methods |
+//! | `mod.rs` | the public interface and the methods of the drain rule |
 //! | `candidate.rs` | the addresses that an attempt asks, and what may be sent there |
 //! | `memory.rs` | bounds on what all sessions hold |
 //! | `initiate.rs` | attempts to open sessions (RFC 7016 §3.5.1.1.1) |
@@ -24,10 +24,10 @@ mod unconfirmed;
 mod unproven;
 mod watch;
 
-pub(crate) use startup::Datagrams;
 pub use table::SESSION_ALLOWANCE;
 
 use super::buckets::Buckets;
+use super::datagrams::Datagrams;
 use super::event::Introduction;
 use super::job::{Outcome, PendingKey};
 use super::send_flow::{FlowOptions, MessageOptions};
@@ -42,7 +42,8 @@ use crate::crypto::{
 };
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 use bytes::Bytes;
-use initiate::{Attempt, TAG_LEN};
+use candidate::TAG_LEN;
+use initiate::Attempt;
 use memory::Evictions;
 use rand_core::CryptoRng;
 use respond::Pending;
@@ -80,18 +81,18 @@ pub struct Endpoint {
     keying_ids: HashMap<u32, u64>,
     next_attempt: u64,
     pending: HashMap<PendingKey, Pending>,
-    /// How many of `pending` are from a source.
+    /// Number of `pending` from each source.
     pending_from: HashMap<IpAddr, usize>,
-    /// What an address may still ask for.
+    /// Budgets of keyings by address.
     keyings: Buckets<SocketAddr>,
     startup: Startup,
-    /// What answers to hellos may exceed the usual bound by.
+    /// Budget by which answers to hellos may exceed the usual bound.
     excess: Buckets<()>,
     unproven: Unproven,
     watches: BTreeMap<SessionId, Watch>,
     jobs: VecDeque<Job>,
     events: VecDeque<Event>,
-    /// How many of `events` are introductions: unverified senders cause those.
+    /// Number of introductions in `events`: unverified senders cause those.
     introductions: usize,
     time_critical: TimeCritical,
     counters: EndpointStats,
@@ -100,7 +101,7 @@ pub struct Endpoint {
     now: Time,
 }
 
-/// What can be known of a session.
+/// Read-only access to a session.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionRef<'a>(&'a Session);
 
@@ -120,7 +121,7 @@ impl<'a> SessionRef<'a> {
         self.0.role
     }
 
-    /// Where packets go.
+    /// The path of outgoing packets.
     pub fn path(&self) -> Path {
         self.0.path
     }
@@ -136,7 +137,7 @@ impl<'a> SessionRef<'a> {
         self.0.max_datagram()
     }
 
-    /// What was agreed in the keying.
+    /// Results of the negotiation in the keying.
     pub fn negotiated(&self) -> &'a Negotiated {
         &self.0.keyed.negotiated
     }
@@ -176,7 +177,7 @@ impl<'a> SessionRef<'a> {
         self.0.window().1
     }
 
-    /// Sending and receiving flows that are not yet forgotten.
+    /// Numbers of sending and receiving flows, lingering ones included.
     pub fn flow_counts(&self) -> (usize, usize) {
         self.0.flow_counts()
     }
@@ -271,7 +272,7 @@ impl Endpoint {
         self.table.iter_open().map(|session| (session.id, SessionRef(session)))
     }
 
-    /// How many things the endpoint still holds: sessions (closing ones included), attempts,
+    /// Numbers of what the endpoint still holds: sessions (closing ones included), attempts,
     /// keyings in progress. For tests that nothing leaks.
     pub fn load(&self) -> (usize, usize, usize) {
         (self.table.len(), self.attempts.len(), self.pending.len())
@@ -290,12 +291,12 @@ impl Endpoint {
 
     /// True if no session is open and the far ends of the closed ones know it: the endpoint can be
     /// dropped without harm. Sessions that the far end closed linger a while longer, in case it
-    /// did not hear the answer, and do not count.
+    /// missed the answer, and do not count.
     pub fn is_settled(&self) -> bool {
         !self.table.is_busy()
     }
 
-    /// Opens a sending flow with `metadata` of at most 512 bytes. The far end hears of it with
+    /// Opens a sending flow with `metadata` of at most 512 bytes. The far end learns of it with
     /// the first message.
     pub fn open_flow(
         &mut self,
@@ -366,8 +367,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Closes a session: [`Event::SessionClosed`] follows at once, and the far end is told until
-    /// it has confirmed or 90 s have passed.
+    /// Closes a session: [`Event::SessionClosed`] follows at once, and the request to
+    /// close is repeated until the far end has confirmed it or 90 s have passed.
     pub fn close(&mut self, now: Time, session: SessionId) {
         if let Some((entry, mut cx)) = self.entry(now, session) {
             entry.close(&mut cx);
@@ -375,7 +376,7 @@ impl Endpoint {
         }
     }
 
-    /// Closes a session with one packet and forgets it.
+    /// Closes a session with one packet and drops it.
     pub fn close_abruptly(&mut self, now: Time, session: SessionId) {
         if let Some((entry, mut cx)) = self.entry(now, session) {
             entry.close_abruptly(&mut cx, CloseReason::Near);
@@ -392,7 +393,7 @@ impl Endpoint {
         }
     }
 
-    /// Sets when a silent session is pinged and when it is given up; at least
+    /// Sets when a silent session is pinged and when it counts as dead; at least
     /// [`MIN_KEEPALIVE`](super::MIN_KEEPALIVE) each.
     pub fn set_keepalive(&mut self, session: SessionId, period: Duration, dead_after: Duration) {
         if let Some(entry) = self.table.get_mut(session) {
@@ -413,7 +414,8 @@ impl Endpoint {
         Some((session, cx))
     }
 
-    /// After a session was used: forgets it if it is over, else it may send, and its timer is set.
+    /// To be called after a session was used: drops it if it is over, else lets it send and sets
+    /// its timer.
     fn settle(&mut self, now: Time, id: SessionId) {
         self.table.touch(id);
         self.account(now, id);
@@ -477,7 +479,7 @@ impl Endpoint {
             if let Some((_, answer)) = &mut session.keying_answer {
                 *answer = Datagrams::default();
             }
-            // The owner hears of the session before it hears of what the packet brought.
+            // The session is reported before anything that the packet brought.
             self.on_confirmed(now, id);
         }
         let Some((session, mut cx)) = self.entry(now, id) else { return };

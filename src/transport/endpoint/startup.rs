@@ -1,6 +1,8 @@
-//! Startup packets, in and out: under the default key, in pieces if they are long.
+//! Startup packets in both directions: under the default key, in pieces if they are long.
 
 use super::{Endpoint, Timer};
+use crate::transport::datagrams::Datagrams;
+use crate::transport::fragments::{Limits, Reassembly, cut};
 use crate::transport::rtt::ticks;
 use crate::transport::{Path, Time};
 use crate::wire::chunk::{PacketFragment, kind};
@@ -10,8 +12,6 @@ use crate::wire::{Chunk, Mode, PacketHeader};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-
-use crate::transport::fragments::{Limits, Reassembly, cut};
 
 /// Startup datagrams that may wait to be sent; further ones are dropped like lost packets.
 const MAX_STARTUP_QUEUE: usize = 4096;
@@ -29,7 +29,7 @@ const MAX_REASSEMBLED_PER_IP: usize = 4;
 /// Bytes of a startup packet in pieces, on average, headers included.
 const REASSEMBLED_LEN: usize = 16 << 10;
 
-/// Tells startup packets in pieces apart: source, session ID, packet ID.
+/// Identifies a startup packet in pieces: source, session ID, packet ID.
 type PieceKey = (SocketAddr, u32, u64);
 
 /// Startup packets that come or go.
@@ -41,22 +41,6 @@ pub(super) struct Startup {
     pieces: Reassembly<PieceKey>,
     /// Of packets and of what is paced.
     number: u64,
-}
-
-/// The datagrams of one startup packet.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Datagrams(Vec<Vec<u8>>);
-
-impl Datagrams {
-    /// True if there is nothing.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Bytes of all of them.
-    pub(super) fn len(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
-    }
 }
 
 impl Startup {
@@ -83,7 +67,7 @@ impl Startup {
         }
     }
 
-    /// Lets pieces go at once as far as the pace allows, the others later.
+    /// Queues pieces at once as far as the pace allows, and the others for later.
     fn push_paced(&mut self, now: Time, path: Path, datagrams: &[Vec<u8>]) {
         let waiting = self.paced.iter().filter(|(_, (other, _))| other.remote == path.remote);
         let mut at = waiting.map(|((at, _), _)| *at + PACE).max().unwrap_or(now);
@@ -109,7 +93,7 @@ impl Startup {
         self.paced.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Lets go what has waited long enough.
+    /// Queues the pieces that have waited long enough.
     fn release(&mut self, now: Time) {
         while self.next_paced().is_some_and(|at| at <= now) {
             if let Some((_, (path, datagram))) = self.paced.pop_first() {

@@ -7,13 +7,13 @@
 //! | `receiving.rs` | the receiving flows, their memory and timers |
 //! | `acknowledge.rs` | acknowledgements to the far end |
 //! | `send.rs` | assembly of packets |
-//! | `sending.rs` | the sending flows, and what may be in flight |
-//! | `transmissions.rs`, `recovery.rs` | what is in flight, acknowledgements of it, losses |
+//! | `sending.rs` | the sending flows, window and pace |
+//! | `transmissions.rs`, `recovery.rs` | fragments in flight, their acknowledgement and loss |
 //! | `outbox.rs` | chunks outside of flows |
-//! | `timers.rs` | what is due at a point in time |
+//! | `timers.rs` | timers |
 //! | `keepalive.rs` | signs of life (§3.5.4.1) |
 //! | `mobility.rs` | changes of the far end's address (§3.5.4.2) |
-//! | `path_mtu.rs` | how large datagrams the path takes (§3.5.4.3) |
+//! | `path_mtu.rs` | search for the largest datagram of the path (§3.5.4.3) |
 //! | `close.rs` | the end of the session (§3.5.5) |
 //! | `fragments.rs` | packets in pieces (§3.4) |
 //! | `ecn.rs` | congestion marks and their report |
@@ -45,7 +45,7 @@ pub(crate) use receive::Forwarded;
 pub use stats::{EndpointStats, SessionStats};
 pub(crate) use time_critical::TimeCritical;
 
-use super::endpoint::Datagrams;
+use super::datagrams::Datagrams;
 use super::job::PendingKey;
 use super::rtt::Rtt;
 use super::{Config, Event, Path, Role, SendError, SessionId, Time};
@@ -70,7 +70,7 @@ use time_critical::SessionTimeCritical;
 /// from a peer.
 pub(crate) const UNCONFIRMED: Duration = Duration::from_secs(50);
 
-/// What a session shares with its endpoint during a call.
+/// State of the endpoint that a session may use during a call. It touches nothing else of it.
 pub(crate) struct Context<'a> {
     pub(crate) now: Time,
     pub(crate) config: &'a Config,
@@ -88,9 +88,9 @@ pub(crate) struct Session {
     pub(crate) path: Path,
     pub(crate) keyed: Keyed,
     pub(crate) stats: SessionStats,
-    /// The datagrams of the Responder Initial Keying, empty once the initiator has the keys. The keying
-    /// that it answers is remembered as long as the session, so that a late copy of it does not
-    /// open another one.
+    /// The datagrams of the Responder Initial Keying, empty once the initiator has the keys. The
+    /// keying that it answers is remembered as long as the session, so that a late copy of it does
+    /// not open another one.
     pub(crate) keying_answer: Option<(PendingKey, Datagrams)>,
     /// A packet was received under the session's keys.
     pub(crate) confirmed: bool,
