@@ -8,7 +8,7 @@ use std::time::Duration;
 /// A full table is searched for keys with a whole budget this often.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What one key may spend: `burst` units at once, and `per_second` in the long run.
+/// Budget of one key: `burst` units at once, and `per_second` in the long run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Units that may be spent at once.
@@ -81,7 +81,7 @@ impl<K: Eq + Hash> Buckets<K> {
         }
     }
 
-    /// Forgets keys whose budget is whole, if places are needed.
+    /// Drops keys whose budget is whole, if places are needed.
     fn sweep(&mut self, now: Time) {
         if self.whole_at.len() >= self.max && now.since(self.swept) >= SWEEP {
             self.swept = now;

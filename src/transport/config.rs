@@ -1,4 +1,4 @@
-//! What an endpoint can be told, and its bounds.
+//! Configuration of an endpoint, and its bounds.
 
 use super::congestion::Controller;
 use super::{Passwords, Rate};
@@ -8,10 +8,10 @@ use std::time::Duration;
 /// Settings of an endpoint. The defaults suit a peer; [`Config::server`] suits a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What is offered and demanded in keying.
+    /// Options offered and demanded in keying.
     pub negotiation: Negotiation,
     /// Bytes sent to an address that is not verified for each byte received from it; a hello whose
-    /// answer would be longer is ignored. RFC 7016 sets no bound. Three leaves room for ephemeral
+    /// answer would be longer is ignored. RFC 7016 sets no bound. Three suffices for ephemeral
     /// keys, or static ones in group 2; other implementations do not pad their hellos, and do not
     /// reach an endpoint with static keys in larger groups unless this is raised or somebody
     /// introduces them. Answers to hellos may exceed it by 40 bytes each and 4,096 bytes a second
@@ -45,7 +45,7 @@ pub struct Config {
     pub time_critical_dscp: Option<u8>,
     /// Passwords by which keyings are signed (RFC 7425 §4.3.5.1.1), and which are demanded.
     pub passwords: Passwords,
-    /// Give up an opening session after this long (RFC 7016 §3.5.1.1.1: 95 s).
+    /// Timeout of an attempt to open a session (RFC 7016 §3.5.1.1.1: 95 s).
     pub open_timeout: Duration,
     /// Ping a far end that has been silent for this long.
     pub keepalive: Duration,
@@ -87,15 +87,15 @@ pub struct Config {
     /// Keyings that one address and port may ask for, which is what one cookie is worth; further
     /// ones are ignored. One whose session is used does not count.
     pub keyings_per_address: Rate,
-    /// Receiving flows of one session. Complete ones make room; while none is complete,
+    /// Receiving flows of one session. Complete ones give way; while none is complete,
     /// further flows are rejected.
     pub max_flows: usize,
     /// Keyings that wait for their computation; further ones are ignored. One IP address may have
     /// an eighth of them.
     pub max_pending_keyings: usize,
-    /// How much may be in flight, and how fast it leaves.
+    /// Congestion controller of new sessions.
     pub controller: Controller,
-    /// Packets with user data sent between two acknowledgements (RFC 7016 §3.5.2.3 says 6), or
+    /// Packets with user data sent between two acknowledgements (RFC 7016 §3.5.2.3: 6), or
     /// twice what was acknowledged since the last burst if that is more, unless the controller
     /// paces them.
     pub burst_packets: u32,
@@ -104,13 +104,13 @@ pub struct Config {
     /// the cumulative part of a bitmap, so that it would send again what has arrived.
     pub bitmap_acks: bool,
     /// Keep the Diffie-Hellman secret of every session while it is open, so that
-    /// [`SessionRef::key_log_line`](super::SessionRef::key_log_line) can tell it. Off by default:
+    /// [`SessionRef::key_log_line`](super::SessionRef::key_log_line) can return it. Off by default:
     /// nothing in memory then opens a recording of an earlier session.
     pub keep_secrets: bool,
     /// Answer hellos that others forward (RFC 7016 §3.5.1.5), which opens this end's address
-    /// translator. The answers go where the forwarder says, so that a session pays for them with
-    /// the bytes that it has brought. Not needed by an endpoint whose address is known, as a
-    /// server's.
+    /// translator. The answers go to the address that the forwarder names, so that a session pays
+    /// for them with the bytes that it has brought. Not needed by an endpoint whose address is
+    /// known, as a server's.
     pub answer_forwarded: bool,
     /// Forwarded hellos of one session that are looked at in a second; further ones are ignored.
     pub forwarded_hellos_per_second: u32,
@@ -159,7 +159,7 @@ impl Default for Config {
 
 impl Config {
     /// Settings for a rendezvous server: it introduces and keeps many small sessions. Clients ping
-    /// it earlier than it pings them, and one that has been silent for 47 s is given up.
+    /// it earlier than it pings them, and one that has been silent for 47 s is closed.
     pub fn server() -> Self {
         Self {
             introduce: true,

@@ -1,4 +1,4 @@
-//! What an endpoint tells its owner.
+//! Events and errors that an endpoint reports to its owner.
 
 use super::{FlowId, Path, SessionId};
 use crate::crypto::{CryptoError, Epd, Fingerprint};
@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpenId(pub(crate) u64);
 
-/// Who says that a far end is at an address, which decides what is sent there before it answers.
+/// Source of a far end's address, which decides what is sent there before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NamedBy {
     /// The owner of the endpoint, who may trust it: hellos as long as the attempt lasts.
@@ -25,12 +25,12 @@ pub enum NamedBy {
     Session(SessionId),
 }
 
-/// Where a far end may be.
+/// Address at which a far end may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FarAddress {
     /// The address.
     pub address: SocketAddr,
-    /// Who says so.
+    /// Source of the address.
     pub named_by: NamedBy,
 }
 
@@ -93,24 +93,24 @@ pub enum Event {
         /// The message.
         message: Bytes,
     },
-    /// One or more messages of a flow were given up by the far end and will not come: the next
-    /// [`Message`](Self::Message) does not follow the last (RFC 7016 §3.6.1.2). Told as soon as it
-    /// is known, once between two messages. A last message that was given up together with the end
-    /// of its flow can't be told from an end without one, and is not reported.
+    /// One or more messages of a flow were abandoned by the far end and will not come: the next
+    /// [`Message`](Self::Message) does not follow the last (RFC 7016 §3.6.1.2). Emitted as soon as it
+    /// is known, once between two messages. A last message that was abandoned together with the end
+    /// of its flow looks like an end without one, and is not reported.
     Gap {
         /// In which session.
         session: SessionId,
         /// The receiving flow.
         flow: FlowId,
     },
-    /// A message is longer than [`Config::max_message`](super::Config) and is passed over. Told once
+    /// A message is longer than [`Config::max_message`](super::Config) and is skipped. Emitted once
     /// for each, as soon as it is known; the flow goes on behind it.
     MessageTooLong {
         /// In which session.
         session: SessionId,
         /// The receiving flow.
         flow: FlowId,
-        /// How it begins, 512 bytes at most.
+        /// Its first bytes, 512 at most.
         head: Bytes,
     },
     /// The far end finished a flow and every message of it was delivered.
@@ -129,15 +129,15 @@ pub enum Event {
         /// The exception code.
         exception: u64,
     },
-    /// Everything sent on a flow that this end finished was acknowledged, or given up.
+    /// Everything sent on a flow that this end finished was acknowledged, or abandoned.
     FlowDone {
         /// In which session.
         session: SessionId,
         /// The sending flow.
         flow: FlowId,
     },
-    /// A flow whose queue was filled beyond its low-water mark has room again: for the message that
-    /// was refused last, if there was one, and at least for half of
+    /// The queue of a flow, filled beyond its low-water mark before, has room again: for the message
+    /// that was refused last, if there was one, and at least for half of
     /// [`Config::max_send_queue`](super::Config).
     Writable {
         /// In which session.
@@ -167,13 +167,13 @@ pub struct Introduction {
     pub wanted: Fingerprint,
     /// Comes back in the redirect.
     pub tag: Bytes,
-    /// Who asks.
+    /// The initiator's path.
     pub from: Path,
     /// Bytes of the datagram that asked; bounds the length of an answer.
     pub received: usize,
 }
 
-/// Why an attempt to open a session ended.
+/// Reason for which an attempt to open a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -188,17 +188,17 @@ pub enum OpenError {
     /// Somebody answered the hello, but the keying did not complete.
     #[error("{address} answered, but the key exchange did not complete within {}", seconds(after))]
     NoKeying {
-        /// Who answered.
+        /// The responder's address.
         address: SocketAddr,
-        /// How long was waited altogether.
+        /// Duration of the attempt.
         after: Duration,
     },
     /// The far end's certificate can't be used.
     #[error("the certificate of {address} can't be used: {error}")]
     Keying {
-        /// Who answered.
+        /// The responder's address.
         address: SocketAddr,
-        /// What is wrong.
+        /// The defect.
         error: CryptoError,
     },
     /// The owner cancelled the attempt.
@@ -223,7 +223,7 @@ fn seconds(time: &Duration) -> String {
     }
 }
 
-/// Why a session closed.
+/// Reason for which a session closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -243,7 +243,7 @@ pub enum CloseReason {
     Evicted,
 }
 
-/// Why a message or a flow was refused.
+/// Reason for which a message or a flow was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {

@@ -1,5 +1,5 @@
-//! Packets in pieces (RFC 7016 §3.4): what is unavoidably larger than a datagram may be, such as
-//! a startup packet with a large certificate.
+//! Packets in pieces (RFC 7016 §3.4), for packets that are unavoidably larger than a datagram may
+//! be, such as a startup packet with a large certificate.
 
 use super::Time;
 use crate::wire::chunk::PacketFragment;
@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
-/// A packet that has not grown for this long is given up.
+/// A packet that has not grown for this long is dropped.
 const STALLED: Duration = Duration::from_secs(1);
-/// A packet that is not whole by then is given up.
+/// A packet that is not complete after this time is dropped.
 const MAX_AGE: Duration = Duration::from_secs(60);
 /// Pieces of one packet; one with more is not taken.
 const MAX_PIECES: u64 = 128;
@@ -48,7 +48,7 @@ pub(crate) struct Whole {
     pub(crate) received: usize,
 }
 
-/// Packets that are being put together, by whatever tells them apart.
+/// Packets in reassembly, by a key that identifies each.
 #[derive(Debug)]
 pub(crate) struct Reassembly<K> {
     limits: Limits,
@@ -100,17 +100,17 @@ impl<K: Eq + Hash + Copy> Reassembly<K> {
         self.bytes
     }
 
-    /// Gives everything up.
+    /// Drops everything.
     pub(crate) fn clear(&mut self) {
         (self.waiting, self.bytes) = (HashMap::new(), 0);
     }
 
-    /// How many packets satisfy `wanted`.
+    /// Number of packets whose key satisfies `wanted`.
     pub(crate) fn count(&self, wanted: impl Fn(&K) -> bool) -> usize {
         self.waiting.keys().filter(|key| wanted(key)).count()
     }
 
-    /// Gives up what does not grow any more.
+    /// Drops packets that do not grow any more.
     pub(crate) fn expire(&mut self, now: Time) {
         if self.waiting.is_empty() {
             return;

@@ -39,7 +39,7 @@ pub(super) struct HeldFragments {
 #[derive(Debug)]
 struct Block {
     records: Vec<u8>,
-    /// Where the first fragment begins that was not removed.
+    /// Position of the first fragment that was not removed.
     start: usize,
     /// The sequence number above which the distance of that fragment counts.
     before: u64,
@@ -163,7 +163,7 @@ impl Block {
         self.records.len() + needed <= BLOCK
     }
 
-    /// Where the first fragment above `sequence` begins, and the sequence number before it.
+    /// Position of the first fragment above `sequence`, and the sequence number before it.
     fn find(&self, sequence: u64) -> (usize, u64) {
         if self.last < sequence {
             return (self.records.len(), self.last);
@@ -198,7 +198,7 @@ impl Block {
         self.records.splice(at..at + old_distance, new);
     }
 
-    /// Sees to room for `more` bytes, no more than twice what is in use or than a block.
+    /// Reserves memory for `more` bytes, no more than twice what is in use or than a block.
     fn grow(&mut self, more: usize) {
         let needed = self.records.len() + more;
         if needed > self.records.capacity() {

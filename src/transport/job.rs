@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
 }
 
 impl Job {
-    /// What takes the place of the result if the work is not done, for lack of time or memory. It
+    /// The result if the work is not done, for lack of time or memory. It
     /// is like losing a packet: the keying is tried again when the far end repeats it.
     pub fn refuse(self) -> Computed {
         Computed(match self.0 {

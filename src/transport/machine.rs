@@ -40,7 +40,7 @@ pub trait Machine {
 }
 
 /// A machine around another one: a node around an endpoint, a service around a node. It gets its
-/// share of time, and is asked after everything that the inner machine was told.
+/// share of time, and is asked after every input of the inner machine.
 ///
 /// Every layer is a [`Machine`].
 pub trait Layer {

@@ -15,7 +15,8 @@ pub struct Passwords {
     /// Those that this end knows of others.
     pub known: Vec<Password>,
     /// Ignore a keying that is signed by none of [`known`](Self::known), or by one of them wrongly.
-    /// The far end is not told. Otherwise any signature is good enough, as the RFC wants.
+    /// Nothing of it is sent to the far end. Otherwise any signature is good enough, as the RFC
+    /// wants.
     pub required: bool,
 }
 

@@ -8,15 +8,15 @@ use crate::wire::vlu;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
-/// How long a complete flow still answers repetitions (§3.6.3.8).
+/// Time for which a complete flow still answers repetitions (§3.6.3.8).
 pub const COMPLETE_LINGER: Duration = Duration::from_secs(120);
-/// First and longest time after which an exception is told again, as the observed player does.
+/// First and longest time after which an exception is sent again, as the observed player does.
 const EXCEPTION_REPEAT: Duration = Duration::from_millis(500);
 const EXCEPTION_REPEAT_MAX: Duration = Duration::from_secs(10);
-/// How much of a message that is too long is given to the user, in bytes.
+/// Bytes of a message that is too long which are reported to the user.
 const HEAD: usize = 512;
-/// How much is set aside for a message of several fragments, at most, before more than its first
-/// has arrived.
+/// Most bytes that are set aside for a message of several fragments before more than its first has
+/// arrived.
 const MAX_EXPECTED: usize = 65_536;
 /// Fragments beyond the advertised window that are still taken, in bytes.
 const WINDOW_SLACK: u64 = 65_536;
@@ -42,14 +42,14 @@ pub(crate) struct Received<'a> {
     pub(crate) data: &'a [u8],
 }
 
-/// What the user of a flow is given, in order.
+/// A delivery to the user of a flow, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivery {
     Message(Bytes),
-    /// At least one message is missing here (§3.6.1.2). Told as soon as it is known, once between
-    /// two messages.
+    /// At least one message is missing here (§3.6.1.2). Emitted as soon as it is known, once
+    /// between two messages.
     Gap,
-    /// A message is longer than the bound, and is passed over; this is how it begins.
+    /// A message is longer than the bound, and is skipped; these are its first bytes.
     TooLong(Bytes),
 }
 
@@ -63,14 +63,14 @@ impl Delivery {
     }
 }
 
-/// What receiving a fragment brought about.
+/// Result of receiving a fragment.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// Every message was delivered and no more will come.
     pub(crate) finished: bool,
     /// An acknowledgement should leave at once.
     pub(crate) ack_now: bool,
-    /// There is no room for the fragment: it was not taken, and is not acknowledged.
+    /// The fragment exceeds a memory bound: it was not taken, and is not acknowledged.
     pub(crate) refused: bool,
 }
 
@@ -84,14 +84,14 @@ pub(crate) struct RecvFlow {
     held: HeldFragments,
     /// The message that is being put together, if its beginning has been seen.
     assembling: Option<BytesMut>,
-    /// The rest of a message that was too long is passed over.
-    passing_over: bool,
-    /// How long the last message of several fragments was: the next is likely to be alike.
+    /// The rest of a message that was too long is skipped.
+    skipping: bool,
+    /// Length of the last message of several fragments: the next is likely to be alike.
     expected: usize,
     /// Every fragment up to this one was delivered or dropped.
     delivered: u64,
-    /// The last that the user was given is a gap.
-    gap_told: bool,
+    /// The last delivery was a gap.
+    gap_reported: bool,
     capacity: u64,
     max_message: usize,
     advertised: Option<u64>,
@@ -99,7 +99,7 @@ pub(crate) struct RecvFlow {
     pub(crate) should_ack: bool,
     /// Waits in the session's queue of acknowledgements.
     pub(crate) ack_queued: bool,
-    /// When an exception is told again, and after how long.
+    /// When an exception is sent again, and the interval.
     repeat: Option<(Time, Duration)>,
 }
 
@@ -112,10 +112,10 @@ impl RecvFlow {
             final_sequence: None,
             held: HeldFragments::default(),
             assembling: None,
-            passing_over: false,
+            skipping: false,
             expected: 0,
             delivered: 0,
-            gap_told: false,
+            gap_reported: false,
             capacity,
             max_message,
             advertised: None,
@@ -250,7 +250,7 @@ impl RecvFlow {
         }
     }
 
-    /// Passes over fragments that were given up. The final one alone, given up, is how a sender
+    /// Skips fragments that were abandoned. The final one alone, abandoned, is how a sender
     /// finishes that has nothing left to send, and no loss.
     fn skip_through(&mut self, sequence: u64, sink: &mut impl FnMut(Delivery)) {
         let lone = sequence == self.delivered + 1 && !self.is_in_message();
@@ -263,22 +263,22 @@ impl RecvFlow {
 
     /// True between the first fragment of a message and its last.
     fn is_in_message(&self) -> bool {
-        self.assembling.is_some() || self.passing_over
+        self.assembling.is_some() || self.skipping
     }
 
     fn drop_message(&mut self) {
         self.assembling = None;
-        self.passing_over = false;
+        self.skipping = false;
     }
 
     fn tell_gap(&mut self, sink: &mut impl FnMut(Delivery)) {
-        if !std::mem::replace(&mut self.gap_told, true) {
+        if !std::mem::replace(&mut self.gap_reported, true) {
             sink(Delivery::Gap);
         }
     }
 
     fn tell_message(&mut self, message: Bytes, sink: &mut impl FnMut(Delivery)) {
-        self.gap_told = false;
+        self.gap_reported = false;
         sink(Delivery::Message(message));
     }
 
@@ -319,14 +319,14 @@ impl RecvFlow {
             FragmentControl::Middle | FragmentControl::End => {}
         }
         let Some(message) = &mut self.assembling else {
-            self.passing_over &= control != FragmentControl::End;
+            self.skipping &= control != FragmentControl::End;
             return;
         };
         message.extend_from_slice(data);
         if message.len() > self.max_message {
             let head = Bytes::copy_from_slice(&message[..message.len().min(HEAD)]);
             self.assembling = None;
-            self.passing_over = control != FragmentControl::End;
+            self.skipping = control != FragmentControl::End;
             return sink(Delivery::TooLong(head));
         }
         if control == FragmentControl::End
@@ -424,8 +424,8 @@ impl RecvFlow {
         self.repeat = Some((now + interval, interval));
     }
 
-    /// True if the sender of a rejected flow has not finished it and is to be told again: the
-    /// report may have been lost, and an idle sender gives no other occasion.
+    /// True if the sender of a rejected flow has not finished it and is to be sent the exception
+    /// again: the report may have been lost, and an idle sender gives no other occasion.
     pub(crate) fn repetition_due(&mut self, now: Time) -> bool {
         let due = matches!(self.state, State::Rejected { .. })
             && !self.should_ack
@@ -434,7 +434,7 @@ impl RecvFlow {
         due
     }
 
-    /// Room in blocks of 1,024 bytes (§3.6.3.5).
+    /// Window in blocks of 1,024 bytes (§3.6.3.5).
     fn blocks(&self) -> u64 {
         if matches!(self.state, State::Rejected { .. }) {
             return 0;
@@ -443,7 +443,7 @@ impl RecvFlow {
         if blocks == 0 && self.capacity > 0 && !self.paused { 1 } else { blocks }
     }
 
-    /// When the flow can be forgotten, or an exception is to be told again.
+    /// When the flow can be dropped, or an exception is to be sent again.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         match self.state {
             State::Open => None,
@@ -453,7 +453,7 @@ impl RecvFlow {
         }
     }
 
-    /// When the flow can be forgotten.
+    /// When the flow can be dropped.
     pub(crate) const fn linger_until(&self) -> Option<Time> {
         match self.state {
             State::Linger { until } => Some(until),

@@ -13,7 +13,7 @@ pub const MAX_ERTO: Duration = Duration::from_secs(10);
 /// A received timestamp older than this is no longer echoed.
 pub const MAX_ECHO_AGE: Duration = Duration::from_secs(128);
 
-/// What the receiver may delay an acknowledgement by.
+/// Longest delay of an acknowledgement by the receiver.
 const DELAYED_ACK: Duration = Duration::from_millis(200);
 const BACKOFF: f64 = std::f64::consts::SQRT_2;
 
@@ -82,7 +82,7 @@ impl Rtt {
         self.timeout = self.measured_timeout.max(MIN_ERTO);
     }
 
-    /// The timestamps for a packet that is sent now; each is left out if it would say nothing new.
+    /// The timestamps for a packet that is sent now; each is left out if it was sent already.
     ///
     /// Some implementations (librtmfp, MonaServer 1.x) drop packets without a timestamp, and the
     /// observed player puts one into each: it is left out only if the far end does so too.

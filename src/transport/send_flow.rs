@@ -1,4 +1,4 @@
-//! One sending flow (RFC 7016 §3.6.2): queue, sequence numbers, what is in flight.
+//! One sending flow (RFC 7016 §3.6.2): queue, sequence numbers, fragments in flight.
 
 mod fragment;
 mod options;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Longest metadata that a flow may have, in bytes (RFC 7016 §2.3.11.1.1).
 pub const MAX_METADATA: usize = 512;
-/// What a receiver is taken to accept before its first acknowledgement, in bytes.
+/// Window of a receiver before its first acknowledgement, in bytes.
 const INITIAL_WINDOW: u64 = 65_536;
 /// A flow whose queue was longer than this is reported writable when it has drained to this many
 /// bytes, unless a message was refused.
@@ -33,7 +33,7 @@ const PLACE: u64 = 2 * size_of::<SendFlow>() as u64;
 /// Fragments for which memory is kept while none waits.
 const KEPT_FRAGMENTS: usize = 64;
 
-/// What became of a fragment that was in flight.
+/// A fragment in flight that was acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acked {
     pub(crate) tsn: u64,
@@ -61,7 +61,7 @@ pub(crate) struct SendFlow {
     closing: bool,
     rejected: bool,
     queued: u64,
-    /// What the session has taken account of, in bytes.
+    /// Bytes that the session has accounted for.
     charged: u64,
     /// Steps that acknowledgements have cost.
     #[cfg(test)]
@@ -207,7 +207,7 @@ impl SendFlow {
         self.final_sequence = Some(self.next_sequence() - 1);
     }
 
-    /// The receiver rejected the flow: gives everything up and closes. True the first time.
+    /// The receiver rejected the flow: abandons everything and closes. True the first time.
     pub(crate) fn on_rejected(&mut self) -> bool {
         let first_time = !self.rejected;
         self.rejected = true;
@@ -225,7 +225,7 @@ impl SendFlow {
         first_time
     }
 
-    /// Gives up the messages whose time is over.
+    /// Abandons the messages past their deadline.
     pub(crate) fn expire(&mut self, now: Time) {
         while let Some(&(at, only_unstarted, begin)) = self.deadlines.first()
             && at <= now
@@ -245,7 +245,7 @@ impl SendFlow {
         }
     }
 
-    /// Gives up what is left of the message that began at `begin`, before the queue's front.
+    /// Abandons the rest of the message that began at `begin`, before the queue's front.
     fn abandon_rest(&mut self, begin: u64) {
         if let Some(front) = self.queue.front()
             && front.message.0 == begin
@@ -306,9 +306,9 @@ impl SendFlow {
     }
 
     /// Drops what is done from the front. An abandoned fragment goes only if the next was never
-    /// sent: then the next one's forward sequence number tells the receiver of the gap. Otherwise
+    /// sent: then the next one's forward sequence number reports the gap. Otherwise
     /// it is sent itself (§3.6.2.7.1), since an earlier transmission of the next may have arrived
-    /// that did not tell.
+    /// that did not report it.
     fn trim(&mut self) {
         while let Some(front) = self.queue.front() {
             let abandoned = front.is_abandoned() && !front.is_in_flight();
@@ -337,7 +337,7 @@ impl SendFlow {
         }
     }
 
-    /// Appends the next eligible fragment as a chunk, if it fits into `room` bytes, and records it
+    /// Appends the next eligible fragment as a chunk, if it fits into `room` bytes, and notes it
     /// as sent with `tsn`. `previous` is the sequence number that this flow put into the packet
     /// just before. Returns the sequence number and the chunk's size.
     pub(crate) fn assemble(
@@ -443,7 +443,7 @@ impl SendFlow {
     #[cfg(not(test))]
     const fn count_step(&self) {}
 
-    /// Where to look on from an acknowledged fragment.
+    /// The next fragment to look at after an acknowledged one.
     fn leap(&mut self, sequence: u64) -> u64 {
         let next = self.fragment(sequence).map_or(sequence + 1, |f| f.next);
         let further = self.fragment(next).filter(|f| f.is_acknowledged()).map_or(next, |f| f.next);
@@ -453,7 +453,7 @@ impl SendFlow {
         further
     }
 
-    /// A fragment in flight was lost. A message that is not to be sent again is given up. Returns
+    /// A fragment in flight was lost. A message that is not to be sent again is abandoned. Returns
     /// the bytes that are no longer in flight.
     pub(crate) fn on_lost(&mut self, sequence: u64) -> u64 {
         let is_final = self.final_sequence == Some(sequence);
@@ -509,7 +509,7 @@ impl SendFlow {
         self.closing && self.queue.is_empty()
     }
 
-    /// Whether a return flow may be associated with it.
+    /// True if a return flow may be associated with it.
     pub(crate) const fn is_open(&self) -> bool {
         !self.closing
     }
@@ -519,8 +519,7 @@ impl SendFlow {
         self.queued
     }
 
-    /// What the session has taken account of, and bytes of memory that the flow costs now, of which
-    /// it takes account with that.
+    /// Accounts for the memory of the flow. Returns the bytes accounted for before and now.
     pub(crate) fn charge(&mut self) -> (u64, u64) {
         let data = self.queued - self.queue.len() as u64 * FRAGMENT_OVERHEAD;
         let options = self.startup_options.as_ref().map_or(0, Vec::capacity) as u64;
@@ -529,7 +528,7 @@ impl SendFlow {
         (std::mem::replace(&mut self.charged, memory), memory)
     }
 
-    /// What the session has taken account of.
+    /// Bytes that the session has accounted for.
     pub(crate) const fn charged(&self) -> u64 {
         self.charged
     }

@@ -9,7 +9,7 @@ pub const MAX_RUNS: usize = 1024;
 /// Runs for which memory is kept while there are none.
 const KEPT_RUNS: usize = 16;
 
-/// What [`SequenceSet::insert`] did.
+/// Result of [`SequenceSet::insert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Insert {
     New,

@@ -38,7 +38,7 @@ impl Time {
         self.0 as f64 / 1e6
     }
 
-    /// How long ago `earlier` was; zero if it lies in the future.
+    /// Time since `earlier`; zero if that lies in the future.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

@@ -15,7 +15,7 @@ impl Interface {
     pub const ANY: Self = Self(u16::MAX);
 }
 
-/// Where a datagram came from or goes to.
+/// Source or destination of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Path {
     /// The local socket.
@@ -31,7 +31,7 @@ impl Path {
     }
 }
 
-/// What the two bits for congestion marks in the IP header say (RFC 3168).
+/// The two bits for congestion marks in the IP header (RFC 3168).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Ecn {
     /// The packet must not be marked.
@@ -60,7 +60,7 @@ impl<'a> Arrived<'a> {
         Self { segment: datagram.len().max(1), bytes: datagram, ecn: Ecn::NotCapable }
     }
 
-    /// How many there are.
+    /// Number of datagrams.
     pub fn len(&self) -> usize {
         self.bytes.len().div_ceil(self.segment.max(1))
     }
@@ -79,7 +79,7 @@ impl<'a> Arrived<'a> {
 /// One batch that [`poll_transmit`](super::Machine::poll_transmit) has put into the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where every datagram of the batch goes.
+    /// Destination of every datagram of the batch.
     pub path: Path,
     /// Whether routers may mark it instead of dropping it.
     pub ecn: Ecn,

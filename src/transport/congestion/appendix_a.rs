@@ -5,7 +5,7 @@ use super::{AckReport, Congestion};
 /// Above this many bytes in flight a loss takes one eighth of the window instead of half.
 const SCALABLE_THRESHOLD: u64 = 67_200;
 
-/// Packets wait for room of a share of the window, or of so many segments.
+/// Packets wait until a share of the window, or this many segments, may be sent.
 const BATCH_SHARE: u64 = 8;
 const MAX_BATCH: u64 = 32;
 

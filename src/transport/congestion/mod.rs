@@ -3,7 +3,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `mod.rs` | what every controller is told and asked |
+//! | `mod.rs` | interface of the controllers |
 //! | `appendix_a.rs` | the window algorithm of RFC 7016 Appendix A |
 //! | `bbr/` | a model of the path: delivery rate and shortest round trip |
 //! | `pacing.rs` | spreads packets over time for controllers that give a rate |
@@ -83,7 +83,7 @@ pub struct SentPacket {
     pub outstanding_before: u64,
 }
 
-/// What a received packet told about data in flight.
+/// Report of a received packet on data in flight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AckReport {
     /// When the packet was received.
@@ -102,7 +102,7 @@ pub struct AckReport {
     pub newest_lost: Option<u64>,
     /// No transmission below this is in flight any more.
     pub first_tsn: u64,
-    /// What the next transmission will be.
+    /// Number of the next transmission.
     pub next_tsn: u64,
     /// The packet contained an acknowledgement.
     pub any_acks: bool,
@@ -124,15 +124,15 @@ pub trait Congestion: fmt::Debug + Send {
     /// The congestion window in bytes, never 0.
     fn window(&self) -> u64;
 
-    /// With less room than this in the window, packets wait for the next acknowledgement rather
+    /// With less than this free in the window, packets wait for the next acknowledgement rather
     /// than leave by ones and twos: what leaves together costs little more than one. Much less
     /// than the window.
     fn batch(&self) -> u64 {
         0
     }
 
-    /// How fast packets may leave, in bytes of user data chunks per second, never 0. `None`: as
-    /// fast as window and burst avoidance (RFC 7016 §3.5.2.3) allow.
+    /// Rate at which packets may leave, in bytes of user data chunks per second, never 0. `None`:
+    /// as fast as window and burst avoidance (RFC 7016 §3.5.2.3) allow.
     fn pacing_rate(&self) -> Option<u64> {
         None
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 /// Packets leave in bursts that last about this long at the rate: timers are not much finer.
 const QUANTUM: Duration = Duration::from_millis(1);
-/// A burst has room for so many segments at any rate.
+/// A burst takes at least this many segments at any rate.
 const MIN_BURST: u64 = 2;
-/// What a timer that fires late may make good: the timers of the driver are rounded up to
+/// Delay that a timer which fires late may make good: the timers of the driver are rounded up to
 /// milliseconds.
 const LATENESS: Duration = Duration::from_millis(2);
 const MICROS: u128 = 1_000_000;
@@ -69,7 +69,7 @@ impl Pacer {
     }
 }
 
-/// How long `bytes` take.
+/// Time that `bytes` take.
 fn span(bytes: u64, rate: u64) -> Duration {
     let micros = u128::from(bytes) * MICROS / u128::from(rate.max(1));
     Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))

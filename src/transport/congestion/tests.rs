@@ -1,4 +1,4 @@
-//! What holds for every controller.
+//! Properties of every controller.
 
 use super::*;
 use proptest::prelude::*;

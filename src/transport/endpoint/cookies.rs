@@ -1,25 +1,25 @@
-//! The cookies that go out: what the responder itself reads in them, and what else they say.
+//! Cookies as they are sent: the part without state, and marks for initiators of our kind.
 //!
 //! ```text
 //! cookie without state (32) | mark (16) | kind of hello (1) | zeros (15)
 //! ```
 //!
 //! Some initiators (librtmfp) take cookies of 64 bytes only, which is what Flash Player sends. To
-//! all others a cookie is opaque, so that the rest has room for the mark: it tells an initiator of
-//! our kind that this responder takes an additional key. Where there is no room for 64 bytes, the
-//! first 32 go alone.
+//! all others a cookie is opaque, so that the rest can carry the mark: by it an initiator of our
+//! kind knows that this responder takes an additional key. Where 64 bytes are too many, the first
+//! 32 go alone.
 
 use super::Epd;
 use crate::crypto::COOKIE_LEN;
 
 /// Bytes of a whole cookie.
 pub(super) const WHOLE_COOKIE: usize = 64;
-/// Says that additional keys are taken, in the form of `crypto::keying`, and HMACs and sequence
-/// numbers.
+/// Marks a responder that takes additional keys, in the form of `crypto::keying`, and HMACs and
+/// sequence numbers.
 const MARK: [u8; 16] = *b"additional key/1";
 const MARK_END: usize = COOKIE_LEN + MARK.len();
 
-/// What a hello tells of its sender.
+/// Properties of a sender that its hello shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hello {
     /// Nothing in particular.
@@ -57,7 +57,7 @@ pub(super) fn read(cookie: &[u8]) -> (&[u8], Hello) {
     (&cookie[..COOKIE_LEN], hello)
 }
 
-/// Whether the responder that made this cookie is of our kind.
+/// True if the responder that made this cookie is of our kind.
 pub(super) fn is_ours(cookie: &[u8]) -> bool {
     cookie.len() == WHOLE_COOKIE && cookie[COOKIE_LEN..MARK_END] == MARK
 }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_cookies_say_nothing() {
+    fn hostile_cookies_are_not_ours() {
         for cookie in [&[0; 64][..], &[0xff; 64], &[1; 63], &[0; 200], &[]] {
             assert!(!is_ours(cookie));
             let _ = read(cookie);

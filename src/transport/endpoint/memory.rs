@@ -20,7 +20,7 @@ pub(super) struct Evictions {
 }
 
 impl Endpoint {
-    /// Takes account of what a session holds, and makes room if that is too much.
+    /// Accounts for the memory of a session, and closes sessions if a bound is exceeded.
     pub(super) fn account(&mut self, now: Time, id: SessionId) {
         let Some((ip, of_address)) = self.table.charge(id) else { return };
         if of_address > self.config.max_address_memory {

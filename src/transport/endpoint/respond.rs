@@ -35,7 +35,7 @@ const MAX_EXCESS: usize = 40;
 /// wait for the next hello.
 pub(super) const EXCESS: Rate = Rate { burst: 4096, per_second: 4096 };
 
-/// Keyings are told apart by a hash under this key, which need not be secret.
+/// Key of the hash by which keyings are distinguished; it need not be secret.
 const KEYING_DIGEST: [u8; 16] = *b"keying component";
 /// A keying that is being computed.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Endpoint {
         self.cookies.make(now.as_millis(), path.remote)
     }
 
-    /// Answers an introduction with addresses to ask (§3.5.1.4), as many as may be told to an
+    /// Answers an introduction with addresses to ask (§3.5.1.4), as many as may be sent to an
     /// address that is not verified (`Config::max_amplification`). Returns the bytes that it took.
     pub fn redirect(&mut self, introduction: &Introduction, addresses: &[Address]) -> usize {
         let limit = self.config.max_amplification * introduction.received;
@@ -324,7 +324,8 @@ impl Endpoint {
         };
         let mut session = Session::new(now, &self.config, opening);
         if awaited {
-            // Somebody here waits for this session, and the initiator may have nothing to say.
+            // An attempt of this end waits for this session, and the initiator may have nothing to
+            // send.
             session.push_control(None, kind::PING, &[]);
         }
         session.keying_answer = Some((key, answer.clone()));

@@ -20,7 +20,7 @@ const CHARGE_UNIT: u64 = 4096;
 /// Places that an empty collection keeps.
 const KEPT_PLACES: usize = 1024;
 
-/// What a timer belongs to.
+/// Owner of a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     Session(SessionId),
@@ -44,7 +44,7 @@ struct Entry {
     charged: u64,
 }
 
-/// What all sessions with one address come to.
+/// Sums over all sessions with one address.
 #[derive(Debug, Default)]
 struct Address {
     sessions: usize,
@@ -75,7 +75,7 @@ impl Table {
         self.sessions.len()
     }
 
-    /// Some session is open, or one of its ends has not heard of its close.
+    /// True if some session is open, or one of its ends has not confirmed its close.
     pub(super) fn is_busy(&self) -> bool {
         let mut sessions = self.sessions.values().map(|entry| &entry.session);
         sessions.any(|s| s.is_closing() || (s.is_open() && s.confirmed))
@@ -91,7 +91,7 @@ impl Table {
         self.unconfirmed_from.of(source(ip)).len()
     }
 
-    /// Forgets the oldest session with `ip` that its initiator has not used yet, of the port that
+    /// Drops the oldest session with `ip` that its initiator has not used yet, of the port that
     /// has most of them. False if there is none.
     pub(super) fn evict_unconfirmed(&mut self, ip: IpAddr) -> bool {
         let ids = self.unconfirmed_from.of(source(ip));
@@ -115,7 +115,7 @@ impl Table {
         self.unconfirmed_from.len()
     }
 
-    /// Forgets such a session of whichever source has most of them. False if there is none.
+    /// Drops such a session of whichever source has most of them. False if there is none.
     pub(super) fn evict_unconfirmed_anywhere(&mut self) -> bool {
         self.unconfirmed_from.greediest().is_some_and(|ip| self.evict_unconfirmed(ip))
     }
@@ -274,7 +274,7 @@ impl Table {
         }
     }
 
-    /// Sets the timer of a session, or forgets the session if it is over.
+    /// Sets the timer of a session, or drops the session if it is over.
     pub(super) fn schedule(&mut self, now: Time, id: SessionId) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         if entry.session.is_over() {
@@ -321,8 +321,8 @@ impl Table {
     }
 }
 
-/// What counts as one source: an IPv4 address, or the network of 64 bits that one subscriber has
-/// of IPv6.
+/// The source that an address counts as: an IPv4 address, or the network of 64 bits that one
+/// subscriber has of IPv6.
 pub(super) fn source(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.into(),

@@ -13,7 +13,7 @@ pub(super) struct Unconfirmed {
 }
 
 impl Unconfirmed {
-    /// How many there are.
+    /// Number of them.
     pub(super) const fn len(&self) -> usize {
         self.len
     }

@@ -1,4 +1,4 @@
-//! What leaves for addresses that have not answered, and on whose account.
+//! Budgets of bytes to addresses that have not answered.
 //!
 //! Redirects, reports of members and forwarded hellos all name addresses, which may be those of
 //! somebody who has nothing to do with it. Three bounds hold together:
@@ -9,8 +9,8 @@
 //! * **A budget of each address**, over all attempts, sessions and groups.
 //! * **A budget of each host**: an IPv4 address or an IPv6 network of 64 bits.
 //!
-//! An address that answers has shown that somebody there wants to talk: what was spent for it
-//! comes back.
+//! An address that answers has shown that somebody there wants to talk: the bytes spent for it are
+//! returned.
 
 use super::Endpoint;
 use crate::transport::buckets::{Buckets, Rate};
@@ -29,10 +29,10 @@ const PER_HOST: Rate = Rate { burst: 4800, per_second: 32 };
 const MAX_KEPT: usize = 4096;
 /// Addresses for which it is remembered who pays; for further ones nothing comes back.
 const MAX_DEBTS: usize = 4096;
-/// What was spent for an address comes back if it answers within this time.
+/// Bytes spent for an address are returned if it answers within this time.
 const DEBT_LIFETIME: Duration = Duration::from_secs(60);
 
-/// Who shares a budget.
+/// A host, whose addresses share a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Host(IpAddr);
 
@@ -48,7 +48,7 @@ impl Host {
     }
 }
 
-/// What was spent for an address that has not answered yet.
+/// Bytes spent for an address that has not answered yet.
 #[derive(Debug)]
 struct Debt {
     since: Time,

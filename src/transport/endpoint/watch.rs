@@ -1,7 +1,7 @@
 //! Sessions with far ends that may be restarted.
 //!
-//! A restarted server or peer does not know the keys of its earlier sessions, drops their packets like any
-//! that it cannot decrypt, and RTMFP has no message to say so. What it does answer is a hello. So a
+//! A restarted server or peer does not know the keys of its earlier sessions, drops their packets
+//! like any that it cannot decrypt, and RTMFP has no message for that. It does answer a hello. So a
 //! watched session whose pings or data stay unanswered is asked about outside of it: each hello
 //! leaves together with a ping in the session. If the far end answers several hellos, one after the
 //! other, and nothing in the session all the while, it does not know the session any more.
@@ -23,7 +23,7 @@ const SUSPECT: Duration = Duration::from_secs(1);
 const ANSWERS: u32 = 3;
 /// From the answer to a hello to the next one: the ping that went with it must be answered by then.
 const PAUSE: Duration = Duration::from_millis(400);
-/// How much later each further hello leaves that is not answered, and the longest pause.
+/// Increment of the pause after each unanswered hello, and the longest pause.
 const BACKOFF: Duration = Duration::from_millis(1500);
 const BACKOFF_MAX: Duration = Duration::from_secs(6);
 
@@ -36,7 +36,7 @@ pub(super) struct Watch {
 
 #[derive(Debug)]
 struct Inquiry {
-    /// What arrives in the session after this time ends it.
+    /// A packet of the session after this time ends the inquiry.
     since: Time,
     tag: [u8; 16],
     /// The last hello, unless it was answered.
@@ -73,12 +73,12 @@ impl Endpoint {
             self.watches.remove(&id);
             return;
         };
-        let heard = session.last_received();
+        let last_received = session.last_received();
         let suspect_at = match session.unanswered_since() {
-            Some(since) => since.max(heard) + SUSPECT,
-            None => heard + session.keepalive() + SUSPECT,
+            Some(since) => since.max(last_received) + SUSPECT,
+            None => last_received + session.keepalive() + SUSPECT,
         };
-        let inquires = watch.inquiry.as_ref().is_some_and(|inquiry| heard <= inquiry.since);
+        let inquires = watch.inquiry.as_ref().is_some_and(|inquiry| last_received <= inquiry.since);
         if !inquires && now < suspect_at {
             watch.inquiry = None;
             return self.table.schedule_other(suspect_at, Timer::Watch(id));

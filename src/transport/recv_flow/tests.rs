@@ -1,4 +1,4 @@
-//! What a receiving flow does with fragments, one at a time and in any order.
+//! Fragments of a receiving flow, one at a time and in any order.
 
 use super::*;
 use FragmentControl::{Begin, End, Middle, Whole};
@@ -81,7 +81,7 @@ fn abandoned_segments_are_dropped() {
 }
 
 #[test]
-fn gaps_are_told_once_between_messages() {
+fn gaps_are_delivered_once_between_messages() {
     let mut flow = flow();
     let given_up =
         |sequence, forward| Received { abandon: true, forward, ..part(sequence, Whole, b"") };
@@ -101,7 +101,7 @@ fn gaps_are_told_once_between_messages() {
 }
 
 #[test]
-fn a_loss_before_the_end_is_told() {
+fn a_loss_before_the_end_is_delivered() {
     let mut flow = flow();
     receive(&mut flow, part(1, Whole, b"a"));
     let end = Received { abandon: true, last: true, forward: 3, ..part(3, Whole, b"") };
@@ -183,9 +183,9 @@ fn hostile_sender_to_a_paused_flow_is_bounded() {
 #[test]
 fn a_message_that_is_too_long_is_passed_over() {
     let mut flow = flow();
-    let mut told = Vec::new();
+    let mut delivered = Vec::new();
     let mut take = |flow: &mut RecvFlow, part: Received<'_>| {
-        let _ = flow.receive(Time::ZERO, part, u64::MAX, &mut |delivery| told.push(delivery));
+        let _ = flow.receive(Time::ZERO, part, u64::MAX, &mut |delivery| delivered.push(delivery));
         flow.buffered()
     };
     assert_eq!(take(&mut flow, part(1, Begin, &[1; 900])), 900);
@@ -202,7 +202,7 @@ fn a_message_that_is_too_long_is_passed_over() {
     let head = |byte| Delivery::TooLong(Bytes::from(vec![byte; HEAD]));
     let message = |text: &'static [u8]| Delivery::Message(Bytes::from_static(text));
     let expected = [head(1), message(b"next"), head(4), head(5), Delivery::Gap, message(b"last")];
-    assert_eq!(told, expected);
+    assert_eq!(delivered, expected);
     assert!(flow.is_open() && flow.buffered() == 0);
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Fragment {
 // A queue may hold many thousands of fragments, and each is touched for every packet.
 const _: () = assert!(size_of::<Fragment>() <= 72);
 
-/// How much is done for a fragment to arrive.
+/// Reliability of a fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
     /// Lost data is sent again.

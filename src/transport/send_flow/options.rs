@@ -1,9 +1,9 @@
-//! How flows and messages are sent.
+//! Options of sending flows and of messages.
 
 use crate::transport::FlowId;
 use std::time::Duration;
 
-/// How a new flow is sent.
+/// Options of a new sending flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlowOptions {
     /// The receiving flow of this session to which the new flow is an answer.
@@ -35,14 +35,14 @@ pub enum Priority {
     Immediate,
 }
 
-/// How a message is sent.
+/// Options of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageOptions {
-    /// Give the message up if its first fragment has not left within this time.
+    /// Abandon the message if its first fragment has not left within this time.
     pub start_within: Option<Duration>,
-    /// Give the message up if it was not acknowledged within this time.
+    /// Abandon the message if it was not acknowledged within this time.
     pub finish_within: Option<Duration>,
-    /// Send lost fragments again; otherwise a loss gives the message up.
+    /// Send lost fragments again; otherwise a loss abandons the message.
     pub retransmit: bool,
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 /// Period of repeated close requests (§3.5.5).
 const CLOSE_REPEAT: Duration = Duration::from_secs(5);
-/// How long close requests are repeated.
+/// Time for which close requests are repeated.
 const NEAR_CLOSE: Duration = Duration::from_secs(90);
-/// How long a closed session still answers close requests.
+/// Time for which a closed session still answers close requests.
 const FAR_CLOSE_LINGER: Duration = Duration::from_secs(19);
 
-/// Whether the session is open, and how far its close has come.
+/// State of the session: open, or a step of its close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Open,

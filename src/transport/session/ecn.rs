@@ -1,18 +1,18 @@
 //! Congestion marks (RFC 3168) and their report (chunk 0xec).
 //!
 //! The chunk is not in RFC 7016. rtmfp-cpp sends it before acknowledgements: one byte, the low
-//! eight bits of the number of packets received with the mark. Who does not know it skips it, as
-//! the observed player does.
+//! eight bits of the number of packets received with the mark. An end that does not know it skips
+//! it, as the observed player does.
 
 use crate::transport::Ecn;
 
 /// A report that is behind the last one by this much or less was overtaken by it.
 const MAX_OVERTAKEN: u8 = 32;
 
-/// What one session knows of marks in both directions.
+/// Marks in both directions of a session.
 #[derive(Debug)]
 pub(super) struct EcnState {
-    /// Packets with user data say that they may be marked.
+    /// Packets with user data may be marked.
     sends: bool,
     /// The far end has reported.
     reported: bool,
@@ -31,7 +31,7 @@ impl EcnState {
         Self { sends, reported: false, far_count: 0, recover: 0, received: 0, due: false }
     }
 
-    /// What a packet with user data carries.
+    /// The mark of a packet with user data.
     pub(super) const fn outgoing(&self) -> Ecn {
         if self.sends { Ecn::Capable } else { Ecn::NotCapable }
     }
@@ -46,7 +46,7 @@ impl EcnState {
         self.due = true;
     }
 
-    /// The count to report before the next acknowledgement, if there is news.
+    /// The count to report before the next acknowledgement, if any is due.
     pub(super) const fn report(&self) -> Option<u8> {
         if self.due { Some(self.received) } else { None }
     }
@@ -60,11 +60,11 @@ impl EcnState {
     pub(super) const fn on_report(&mut self, count: u8) -> bool {
         self.reported = true;
         let more = count.wrapping_sub(self.far_count);
-        let is_news = more != 0 && more < u8::MAX - MAX_OVERTAKEN + 1;
-        if is_news {
+        let is_newer = more != 0 && more < u8::MAX - MAX_OVERTAKEN + 1;
+        if is_newer {
             self.far_count = count;
         }
-        is_news
+        is_newer
     }
 
     /// A packet with acknowledgements was processed. A far end that has not reported by now does
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_news_unless_they_were_overtaken() {
+    fn reports_count_unless_they_were_overtaken() {
         let mut ecn = EcnState::new(true);
         assert!(!ecn.on_report(0));
         assert!(ecn.on_report(3));

@@ -1,9 +1,9 @@
 //! Packets of a session in pieces (RFC 7016 §3.4).
 //!
-//! Pieces are put together for whoever sends them. They are made only of packets that can't be
-//! avoided: of fragments that were cut when the path took larger datagrams than it takes now. The
-//! path is searched for larger datagrams only if the far end has shown that it puts pieces
-//! together again, which the observed player does not.
+//! Pieces from any sender are reassembled. Packets are cut only where it can't be avoided: of
+//! fragments that were cut when the path took larger datagrams than it takes now. The path is
+//! searched for larger datagrams only if the far end has shown that it reassembles pieces, which
+//! the observed player does not.
 
 use super::receive::Packet;
 use super::{Context, Session};
@@ -52,7 +52,7 @@ impl Pieces {
 }
 
 impl Session {
-    /// Takes a piece, and processes the packet that it makes whole.
+    /// Takes a piece, and processes the packet that it completes.
     pub(super) fn on_packet_fragment(
         &mut self,
         cx: &mut Context<'_>,

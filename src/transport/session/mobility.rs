@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-/// First byte of a mobility ping's message, to know it again.
+/// First byte of a mobility ping's message.
 const MARK: u8 = b'M';
 /// A mobility ping's message: mark, time, address hash.
 const LEN: usize = 1 + 8 + 16;
@@ -14,11 +14,11 @@ const LEN: usize = 1 + 8 + 16;
 pub(super) const MOBILITY_PING: u64 = 84;
 /// Not more than one mobility ping in this time.
 const PERIOD: Duration = Duration::from_secs(1);
-/// A reply is worth nothing after this time.
+/// A reply is ignored after this time.
 const LIFETIME: Duration = Duration::from_secs(120);
 /// Addresses beside the session's own where the far end may be.
 const MAX_OTHERS: usize = 4;
-/// Pings that each of them gets while the far end is sought, until it is heard from there.
+/// Pings to each of them while the far end is sought, until a packet arrives from there.
 const MAX_SEEKING: u32 = 8;
 
 /// Mobility state of a session.
@@ -30,11 +30,11 @@ pub(super) struct Mobility {
     others: Vec<Other>,
 }
 
-/// An address from which the far end was heard, verified or not.
+/// An address from which a packet of the far end arrived, verified or not.
 #[derive(Debug)]
 struct Other {
     path: Path,
-    heard: Time,
+    last_received: Time,
     pings: u32,
 }
 
@@ -53,21 +53,24 @@ impl Mobility {
         Some(self.message(now, address))
     }
 
-    /// Remembers that the far end was heard from somewhere else than the session's address.
+    /// Notes that a packet of the far end arrived from another address than the session's.
     pub(super) fn note(&mut self, now: Time, path: Path) {
-        self.others.retain(|other| other.path != path && now.since(other.heard) <= LIFETIME);
+        self.others
+            .retain(|other| other.path != path && now.since(other.last_received) <= LIFETIME);
         if self.others.len() >= MAX_OTHERS {
             self.others.remove(0);
         }
-        self.others.push(Other { path, heard: now, pings: 0 });
+        self.others.push(Other { path, last_received: now, pings: 0 });
     }
 
     /// The far end does not answer: pings to the other addresses where it may be by now. Both ends
-    /// can change their address at once, and then nobody is left at the one that each knows; but
-    /// one of them may have been heard from its new one, or have gone back to an old one.
+    /// can change their address at once, and then nobody is left at the address that each knows;
+    /// but one of them may have sent from its new one already, or have gone back to an old one.
     pub(super) fn seek(&mut self, now: Time, current: Path) -> Vec<(Path, [u8; LEN])> {
         self.others.retain(|other| {
-            other.path != current && other.pings < MAX_SEEKING && now.since(other.heard) <= LIFETIME
+            other.path != current
+                && other.pings < MAX_SEEKING
+                && now.since(other.last_received) <= LIFETIME
         });
         self.others.iter_mut().for_each(|other| other.pings += 1);
         let paths: Vec<Path> = self.others.iter().map(|other| other.path).collect();

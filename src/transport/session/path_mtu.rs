@@ -1,4 +1,5 @@
-//! How large datagrams the path takes (RFC 7016 §3.5.4.3, after RFC 4821).
+//! Path MTU: search for the largest datagram that the path passes (RFC 7016 §3.5.4.3, after
+//! RFC 4821).
 //!
 //! Every path is taken to pass [`Config::max_datagram`]. A session that sends much looks for more:
 //! a packet of padding and a ping that is answered has passed. It looks only if the far end puts
@@ -11,13 +12,13 @@ use crate::wire::chunk::kind;
 use crate::wire::packet::CHUNK_HEADER_LEN;
 use std::time::Duration;
 
-/// A session that has sent less, in bytes, does not look for anything.
+/// A session that has sent less, in bytes, does not search.
 const WORTHWHILE: u64 = 64 << 10;
-/// A search ends when what is left to find is less than this many bytes.
+/// A search ends when at most this many bytes are left to be gained.
 const RESOLUTION: usize = 32;
-/// So often is a size tried before it counts as too large.
+/// Probes of a size before it counts as too large.
 const TRIES: u32 = 3;
-/// Shortest time that an answer is waited for.
+/// Shortest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// After a search, and after a far end that does not answer, it is tried again then (RFC 4821
 /// §7.3).
@@ -30,19 +31,19 @@ const LOST_IN_A_ROW: u32 = 6;
 const MARK: u8 = b'P';
 const MESSAGE_LEN: usize = 1 + 4;
 
-/// What is known of the path.
+/// Datagram sizes of the path, and the state of the search.
 #[derive(Debug)]
 pub(super) struct PathMtu {
-    /// What passes every path.
+    /// Size that passes every path.
     base: usize,
-    /// What is looked for at most.
+    /// Largest size that is searched for.
     ceiling: usize,
-    /// What passes this one.
+    /// Size that passes this path.
     current: usize,
     /// The largest that it ever was.
     largest: usize,
     search: Search,
-    /// Tells the answers of different probes apart.
+    /// Number of the last probe, by which its answer is recognized.
     number: u32,
     /// To be sent now.
     due: Option<Probe>,
@@ -51,9 +52,9 @@ pub(super) struct PathMtu {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Search {
-    /// Nothing is looked for.
+    /// No search yet.
     Idle,
-    /// Waits until it looks (again).
+    /// Waits for the next search.
     Resting { until: Time },
     /// The far end was asked whether it puts pieces together.
     Asking { tries: u32, again: Time },
@@ -88,7 +89,7 @@ impl PathMtu {
         self.current
     }
 
-    /// What passes every path.
+    /// Size that passes every path.
     pub(super) const fn base(&self) -> usize {
         self.base
     }
@@ -216,18 +217,18 @@ impl PathMtu {
         self.lost_in_a_row += 1;
         if self.lost_in_a_row >= LOST_IN_A_ROW {
             tracing::debug!(bytes = self.current, "large datagrams no longer pass");
-            self.forget(now, AFTER_BLACK_HOLE);
+            self.fall_back(now, AFTER_BLACK_HOLE);
         }
     }
 
     /// The path is another one now.
     pub(super) fn on_moved(&mut self, now: Time) {
         if self.search != Search::Idle {
-            self.forget(now, PATIENCE);
+            self.fall_back(now, PATIENCE);
         }
     }
 
-    fn forget(&mut self, now: Time, period: Duration) {
+    fn fall_back(&mut self, now: Time, period: Duration) {
         self.current = self.base;
         self.lost_in_a_row = 0;
         self.due = None;

@@ -1,4 +1,4 @@
-//! A packet arrived for an open or closing session.
+//! Processing of packets of an open or closing session.
 
 use super::mobility::MOBILITY_PING;
 use super::{Context, Session};
@@ -24,7 +24,7 @@ pub(crate) struct Forwarded {
     pub(crate) tag: Vec<u8>,
 }
 
-/// What the chunks of one packet have said so far.
+/// Results of the chunks of one packet so far.
 #[derive(Default)]
 pub(super) struct Packet {
     report: AckReport,
@@ -173,7 +173,7 @@ impl Session {
         fragment: Received<'_>,
     ) {
         if !self.receiving.contains(flow) {
-            if self.receiving.len() >= cx.config.max_flows && !self.forget_complete_flow() {
+            if self.receiving.len() >= cx.config.max_flows && !self.drop_complete_flow() {
                 return self.refuse_flow(flow, &fragment);
             }
             self.start_flow(cx, flow, options);
@@ -207,8 +207,9 @@ impl Session {
         rejected
     }
 
-    /// Rejects a flow for which there is no room, without remembering it: each of its fragments is
-    /// answered by an exception, and its end is acknowledged, so that the far end is done with it.
+    /// Rejects a flow beyond the bound on flows, without keeping state for it: each of its
+    /// fragments is answered by an exception, and its end is acknowledged, so that the far end is
+    /// done with it.
     fn refuse_flow(&mut self, flow: u64, fragment: &Received<'_>) {
         let mut payload = Vec::new();
         vlu::encode(flow, &mut payload);
@@ -224,9 +225,9 @@ impl Session {
         }
     }
 
-    /// Makes room for a new receiving flow by forgetting the complete one that has answered
+    /// Makes room for a new receiving flow by dropping the complete one that has answered
     /// repetitions longest. False if there is none.
-    fn forget_complete_flow(&mut self) -> bool {
+    fn drop_complete_flow(&mut self) -> bool {
         let Some(oldest) = self.receiving.oldest_complete() else { return false };
         self.receiving.remove(oldest);
         true

@@ -16,19 +16,19 @@ pub(super) struct ReceivingFlows {
     memory: u64,
     /// When a flow has something to do.
     timers: BTreeSet<(Time, u64)>,
-    /// Complete flows, by when they can be forgotten.
+    /// Complete flows, by when they can be dropped.
     complete: BTreeSet<(Time, u64)>,
 }
 
-/// What is known of a flow elsewhere.
+/// Values of a flow that the session keeps sums and indexes of.
 #[derive(PartialEq)]
-struct Known {
+struct Indexed {
     memory: u64,
     timer: Option<Time>,
     complete: Option<Time>,
 }
 
-impl Known {
+impl Indexed {
     fn of(flow: &RecvFlow) -> Self {
         Self {
             memory: flow.memory() + PLACE,
@@ -55,7 +55,7 @@ impl ReceivingFlows {
     pub(super) fn insert(&mut self, flow: RecvFlow) {
         let id = flow.id.0;
         self.remove(id);
-        self.note(id, None, Some(&Known::of(&flow)));
+        self.note(id, None, Some(&Indexed::of(&flow)));
         self.flows.insert(id, flow);
     }
 
@@ -66,9 +66,9 @@ impl ReceivingFlows {
         change: impl FnOnce(&mut RecvFlow) -> R,
     ) -> Option<R> {
         let flow = self.flows.get_mut(&id)?;
-        let before = Known::of(flow);
+        let before = Indexed::of(flow);
         let result = change(flow);
-        let after = Known::of(flow);
+        let after = Indexed::of(flow);
         if before != after {
             self.note(id, Some(&before), Some(&after));
         }
@@ -77,7 +77,7 @@ impl ReceivingFlows {
 
     pub(super) fn remove(&mut self, id: u64) {
         if let Some(flow) = self.flows.remove(&id) {
-            self.note(id, Some(&Known::of(&flow)), None);
+            self.note(id, Some(&Indexed::of(&flow)), None);
         }
     }
 
@@ -98,7 +98,7 @@ impl ReceivingFlows {
         Some(id)
     }
 
-    /// The complete flow that can be forgotten soonest.
+    /// The complete flow that can be dropped soonest.
     pub(super) fn oldest_complete(&self) -> Option<u64> {
         self.complete.first().map(|&(_, id)| id)
     }
@@ -108,11 +108,11 @@ impl ReceivingFlows {
         self.flows.iter().max_by_key(|(_, flow)| flow.memory()).map(|(&id, _)| id)
     }
 
-    fn note(&mut self, id: u64, before: Option<&Known>, after: Option<&Known>) {
-        let memory = |known: Option<&Known>| known.map_or(0, |known| known.memory);
+    fn note(&mut self, id: u64, before: Option<&Indexed>, after: Option<&Indexed>) {
+        let memory = |indexed: Option<&Indexed>| indexed.map_or(0, |indexed| indexed.memory);
         self.memory = self.memory + memory(after) - memory(before);
-        let timer = |known: Option<&Known>| Some((known?.timer?, id));
-        let complete = |known: Option<&Known>| Some((known?.complete?, id));
+        let timer = |indexed: Option<&Indexed>| Some((indexed?.timer?, id));
+        let complete = |indexed: Option<&Indexed>| Some((indexed?.complete?, id));
         replace(&mut self.timers, timer(before), timer(after));
         replace(&mut self.complete, complete(before), complete(after));
     }

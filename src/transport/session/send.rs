@@ -1,4 +1,4 @@
-//! Putting packets together.
+//! Assembly of packets.
 
 use super::{Context, Session};
 use crate::transport::transmit::MAX_BATCH;
@@ -7,11 +7,11 @@ use crate::wire::PacketHeader;
 use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
 use std::ops::Range;
 
-/// What a fragment's chunk costs beside its data: header 3, flags 1, and the three VLUs of a flow
+/// Bytes of a fragment's chunk beside its data: header 3, flags 1, and the three VLUs of a flow
 /// ID up to 2^14, a sequence number up to 2^42 and an offset up to 2^28, less than which no
 /// session lasts.
 const CHUNK_OVERHEAD: usize = 3 + 1 + 2 + 6 + 4;
-/// Room kept for session sequence numbers that grow while fragments wait.
+/// Bytes kept free for session sequence numbers that grow while fragments wait.
 const SEQUENCE_MARGIN: usize = 4;
 const FLAG_TIME_CRITICAL: u8 = 0x80;
 
@@ -28,7 +28,7 @@ impl Session {
         plain.saturating_sub(MAX_HEADER_LEN + CHUNK_HEADER_LEN + SEQUENCE_MARGIN)
     }
 
-    /// Puts the next batch into the empty `buf` and says where and how it goes.
+    /// Puts the next batch into the empty `buf`. Returns its destination and marks.
     pub(crate) fn fill(&mut self, cx: &mut Context<'_>, buf: &mut TransmitBuf) -> Option<Transmit> {
         let path = self.outbox.first_detour().unwrap_or(self.path);
         let mut transmit = Transmit::to(path);

@@ -110,7 +110,8 @@ impl Sending {
         self.timeout = None;
     }
 
-    /// Gives up messages whose time is over. Returns the flows whose buffer probe is due (§3.6.2.9.1).
+    /// Abandons messages past their deadline. Returns the flows whose buffer probe is due
+    /// (§3.6.2.9.1).
     pub(super) fn on_flow_timers(&mut self, now: Time, timeout: Duration) -> Vec<u64> {
         let mut probes = Vec::new();
         for (&id, flow) in &mut self.flows {

@@ -1,4 +1,4 @@
-//! A point in time was reached.
+//! Timers of a session.
 
 use super::close::State;
 use super::{Context, Session, UNCONFIRMED};

@@ -9,8 +9,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the controller, and its model's rate and window |
-//! | `phases.rs` | when the model is tested, and how |
-//! | `sampling.rs` | what an acknowledgement tells of rate and round trip |
+//! | `phases.rs` | states of the controller |
+//! | `sampling.rs` | delivery rate and round trip samples |
 
 mod phases;
 mod sampling;
@@ -46,7 +46,7 @@ const QUEUE_SLACK: Duration = Duration::from_millis(1);
 const FALLEN_ROUND_TRIPS: u32 = 2;
 /// The same, at least.
 const FALLEN_TIME: Duration = Duration::from_millis(100);
-/// What the time between two acknowledgements counts at most.
+/// Longest time that is counted between two acknowledgements.
 const FALLEN_STEP: Duration = Duration::from_millis(10);
 /// BBR.ExtraAckedFilterLen: rounds that the aggregation filter, which has two slots, looks back on.
 const EXTRA_ACKED_FILTER_LEN: u64 = 10;
@@ -66,7 +66,7 @@ pub struct Bbr {
     model: Option<Box<Model>>,
 }
 
-/// What is known of the path.
+/// Model of the path.
 #[derive(Debug)]
 struct Model {
     segment: u64,
@@ -89,7 +89,8 @@ struct Model {
     up_rounds: u32,
     up_acked: u64,
 
-    /// Rounds are told by packets: one ends when a packet sent after its beginning is acknowledged.
+    /// Rounds are counted by packets: one ends when a packet sent after its beginning is
+    /// acknowledged.
     round: u64,
     round_end: u64,
     /// The round in which congestion was last seen.
@@ -273,7 +274,7 @@ impl Model {
         }
     }
 
-    /// How much more was acknowledged than the rate explains: receivers and networks
+    /// Counts bytes acknowledged beyond what the rate explains: receivers and networks
     /// acknowledge in heaps, and the window must cover them.
     fn update_aggregation(&mut self, report: &AckReport) {
         let (since, acked) = self.acked_since;

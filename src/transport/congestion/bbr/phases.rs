@@ -238,7 +238,7 @@ impl Model {
                 let next = if self.full_bw_reached { Phase::Down } else { Phase::Startup };
                 let rates = self.rates;
                 self.enter(now, next);
-                // Little was sent: that says nothing against the rates of before.
+                // Little was sent: that is no evidence against the earlier rates.
                 self.rates = rates;
             }
             _ => {}
@@ -249,7 +249,7 @@ impl Model {
         self.bdp_multiple(PROBE_RTT_CWND_GAIN).max(self.segment.saturating_mul(MIN_PIPE_CWND))
     }
 
-    /// What is known to be safe, without the part that is left to others.
+    /// Window known to be safe, without the part that is left to others.
     pub(super) fn with_headroom(&self) -> u64 {
         if self.inflight_high == u64::MAX {
             return u64::MAX;

@@ -19,10 +19,10 @@ struct Record {
     app_limited: bool,
 }
 
-/// What an acknowledgement told, as seen from the newest packet that it was about.
+/// Sample of an acknowledgement, as seen from the newest packet that it acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
-    /// Bytes per second; `None` if it cannot be told.
+    /// Bytes per second; `None` if unknown.
     pub(super) rate: Option<u64>,
     /// From sending the packet to its acknowledgement, the receiver's delay included.
     pub(super) rtt: Duration,
@@ -36,7 +36,7 @@ pub(super) struct Sample {
     pub(super) prior_delivered: u64,
     /// The owner had not enough to send.
     pub(super) app_limited: bool,
-    /// What was delivered had taken longer to leave than to be acknowledged: the path may be
+    /// The delivered bytes had taken longer to leave than to be acknowledged: the path may be
     /// faster than the rate.
     pub(super) send_limited: bool,
 }
