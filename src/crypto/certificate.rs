@@ -82,7 +82,7 @@ impl Certificate {
         self.fingerprint
     }
 
-    /// Whether discriminators with ancillary data (a server's URI) select it (§4.3.3.2).
+    /// True if discriminators with ancillary data (a server's URI) select it (§4.3.3.2).
     pub fn accepts_ancillary(&self) -> bool {
         self.values(ACCEPTS_ANCILLARY).next().is_some()
     }
@@ -110,7 +110,7 @@ impl Certificate {
         self.groups(STATIC_KEY).find(|(id, _)| *id == group.id()).map(|(_, key)| key)
     }
 
-    /// Whether the holder keys with static keys (`Ok(true)`), ephemeral keys (`Ok(false)`) or
+    /// Key use of the holder: static keys (`Ok(true)`), ephemeral keys (`Ok(false)`) or
     /// announces both, which the RFC forbids.
     pub(super) fn is_static(&self) -> Result<bool, CryptoError> {
         let has = |kind| self.values(kind).next().is_some();
@@ -120,7 +120,7 @@ impl Certificate {
         }
     }
 
-    /// Whether the holder of this certificate remains the initiator when it and the holder of
+    /// True if the holder of this certificate remains the initiator when it and the holder of
     /// `far` open sessions to each other at the same time (glare, §4.3.6).
     pub fn precedes_or_equals(&self, far: &Self) -> bool {
         self.bytes <= far.bytes

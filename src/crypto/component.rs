@@ -1,4 +1,4 @@
-//! Session keying components (RFC 7425 §4.5): what each end says in its keying chunk.
+//! Session keying components (RFC 7425 §4.5), one in each end's keying chunk.
 
 use super::CryptoError;
 use super::dh::DhGroup;
@@ -36,7 +36,7 @@ pub(crate) struct Flags {
     pub(crate) request: bool,
 }
 
-/// What a component says about packet verification; an absent option is like one of zeros.
+/// Packet verification options of a component; an absent option is like one of zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Terms {
     pub(crate) hmac: Flags,
@@ -66,7 +66,7 @@ impl Flags {
         bit(self.always, SND) | bit(self.on_request, SOR) | bit(self.request, REQ)
     }
 
-    /// Whether the sender of these flags will send what they are about, given whether the other
+    /// True if the sender of these flags will send what they are about, given whether the other
     /// end requests it.
     pub(crate) fn sends(self, requested: bool) -> bool {
         self.always || (self.on_request && requested)

@@ -1,11 +1,11 @@
 //! Cookies without state (RFC 7016 §3.5.1.2): the responder remembers nothing of an initiator that
-//! has only said hello.
+//! has only sent a hello.
 //!
 //! ```text
 //! time (8) | HMAC(secret, time) (8) | HMAC(secret, time and address) (16)
 //! ```
 //!
-//! The first HMAC says that the cookie is ours, the second that it comes back from the address to
+//! The first HMAC shows that the cookie is ours, the second that it comes back from the address to
 //! which it went.
 
 use super::schedule::{HmacSha256, hmac_keyed};
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 /// is not longer than three times the hello of a Flash Player that asks for it (68 bytes).
 pub const COOKIE_LEN: usize = TIME_LEN + TIME_TAG_LEN + ADDRESS_TAG_LEN;
 
-/// How long a cookie is good, in milliseconds: as long as Flash Player keeps trying to open a
+/// Lifetime of a cookie, in milliseconds: as long as Flash Player keeps trying to open a
 /// session.
 pub const COOKIE_LIFETIME_MS: u64 = 95_000;
 
@@ -31,7 +31,7 @@ const TIME_LEN: usize = 8;
 const TIME_TAG_LEN: usize = 8;
 const ADDRESS_TAG_LEN: usize = 16;
 
-/// What a cookie turned out to be.
+/// Result of examining a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CookieCheck {
     /// Ours, fresh, from the address to which it went.

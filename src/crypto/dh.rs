@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// A Diffie-Hellman group, by its number in the IKE registry.
 ///
-/// Flash Player 10.3 speaks group 2 only. Secret exponents have 256 bits in groups 2, 5 and 14
+/// Flash Player 10.3 supports group 2 only. Secret exponents have 256 bits in groups 2, 5 and 14
 /// and 384 bits in group 16, which is at least twice the strength of the group (RFC 7919
 /// appendix A asks for 225 bits at 2048 and 325 bits at 4096; RFC 3526 §8 estimates the others).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -88,7 +88,7 @@ impl Epd {
         self.hostname.clone().map(|range| &self.bytes[range])
     }
 
-    /// Whether the endpoint with this certificate is meant (§4.4.3, figure 1).
+    /// True if the endpoint with this certificate is meant (§4.4.3, figure 1).
     pub fn selects(&self, certificate: &Certificate) -> bool {
         if let Some(fingerprint) = self.fingerprint {
             return fingerprint == certificate.fingerprint();

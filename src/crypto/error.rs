@@ -1,4 +1,4 @@
-//! What can go wrong with certificates and keyings.
+//! Errors of certificates and keyings.
 
 use crate::wire::WireError;
 use thiserror::Error;

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 /// The first bytes of a saved identity: a name and a version.
 const SAVED_MAGIC: &[u8] = b"RTMFP-ID\x01";
 
-/// How an endpoint brings its Diffie-Hellman keys into a session.
+/// Source of an endpoint's Diffie-Hellman keys in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeyStyle {
     /// A new key for each session: forward secrecy, a small certificate, but a peer ID that others
@@ -26,14 +26,14 @@ pub enum KeyStyle {
     Static,
 }
 
-/// What a new identity shall be like.
+/// Parameters of a new identity.
 #[derive(Debug, Clone)]
 pub struct IdentityConfig {
     /// Static or ephemeral keys.
     pub keys: KeyStyle,
     /// The groups, most compatible first. Flash Player needs group 2 among them.
     pub groups: Vec<DhGroup>,
-    /// Whether a URI selects the endpoint. A server needs it: Flash Player ignores servers without.
+    /// A URI selects the endpoint. A server needs it: Flash Player ignores servers without.
     pub accepts_ancillary: bool,
     /// The hostname option.
     pub hostname: Option<String>,
@@ -128,7 +128,7 @@ impl Identity {
         self.certificate.fingerprint()
     }
 
-    /// Whether the keys are in the certificate.
+    /// True if the keys are in the certificate.
     pub fn key_style(&self) -> KeyStyle {
         if self.static_keys.is_empty() { KeyStyle::Ephemeral } else { KeyStyle::Static }
     }

@@ -73,9 +73,9 @@ pub struct Initiate {
     pub identity: Arc<Identity>,
     /// The certificate of the responder, from its RHello.
     pub far: Certificate,
-    /// What to offer.
+    /// Protections to offer.
     pub offer: Negotiation,
-    /// Whether the responder is known to be one of ours: it takes an additional key, and all that the
+    /// The responder is known to be one of ours: it takes an additional key, and all that the
     /// offer holds.
     pub ours: bool,
     /// Fresh randomness.
@@ -105,13 +105,13 @@ pub struct Respond {
     pub initiator: Certificate,
     /// The initiator's component, from its IIKeying.
     pub skic: Vec<u8>,
-    /// What to answer.
+    /// Protections to answer with.
     pub policy: Negotiation,
     /// Fresh randomness.
     pub random: KeyingRandom,
 }
 
-/// What a keying yields at either end.
+/// Result of a keying at either end.
 pub struct SessionKeys {
     /// Encrypts packets to the far end.
     pub sealer: Sealer,
@@ -123,7 +123,7 @@ pub struct SessionKeys {
     pub far_nonce: [u8; 32],
     /// For reading a recording of the session.
     pub key_log: KeyLogEntry,
-    /// What was agreed.
+    /// Results of the negotiation.
     pub negotiated: Negotiated,
 }
 

@@ -54,7 +54,7 @@ pub use replay::REPLAY_WINDOW;
 pub use schedule::{KeyLogEntry, keying_digest};
 pub use signature::{NO_SIGNATURE, Password, SignatureCheck, sign, verify};
 
-/// A seeded generator for the tests of this room.
+/// A seeded generator for the tests of this module.
 #[cfg(test)]
 fn tests_rng(seed: u8) -> impl rand_core::CryptoRng {
     use rand_core::SeedableRng;

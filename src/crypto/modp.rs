@@ -99,7 +99,7 @@ pub(super) trait Modp: Sync {
     /// [acceptable](Self::is_acceptable); of a longer exponent only the last bytes count.
     fn power(&self, base: &[u8], exponent: &[u8]) -> Zeroizing<Vec<u8>>;
 
-    /// Whether a public key has the properties that RFC 7425 §4.6.2 demands. Leading zero bytes
+    /// True if a public key has the properties that RFC 7425 §4.6.2 demands. Leading zero bytes
     /// are allowed.
     fn is_acceptable(&self, public: &[u8]) -> bool;
 }

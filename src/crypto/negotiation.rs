@@ -1,4 +1,4 @@
-//! What the two ends agree about packet verification (RFC 7425 §4.5.2.4, §4.5.2.5, §4.6.4,
+//! Negotiation of packet verification (RFC 7425 §4.5.2.4, §4.5.2.5, §4.6.4,
 //! §4.6.6).
 
 use super::component::{Flags, HMAC_LENGTHS, Terms};
@@ -21,9 +21,9 @@ pub enum SendPolicy {
 pub struct HmacPolicy {
     /// When to send one. Without an HMAC a packet has a 16-bit checksum under the encryption.
     pub send: SendPolicy,
-    /// Whether to request one of the far end.
+    /// Request one of the far end.
     pub request: bool,
-    /// Whether to refuse a keying in which the far end will not send one. Implies a request.
+    /// Refuse a keying in which the far end will not send one. Implies a request.
     pub require: bool,
     /// Bytes of the HMACs sent, 4 to 32; other values are moved to the nearer bound.
     pub length: u8,
@@ -41,9 +41,9 @@ impl Default for HmacPolicy {
 pub struct SseqPolicy {
     /// When to send them.
     pub send: SendPolicy,
-    /// Whether to request them of the far end.
+    /// Request them of the far end.
     pub request: bool,
-    /// Whether to refuse a keying in which the far end will not send them. Implies a request.
+    /// Refuse a keying in which the far end will not send them. Implies a request.
     pub require: bool,
 }
 
@@ -64,12 +64,12 @@ pub struct Negotiation {
     /// The groups that an initiator prefers, best first. A group of its identity that is not
     /// listed is taken if none that is listed is common to both ends.
     pub groups: Vec<DhGroup>,
-    /// Do not impose HMACs or sequence numbers on those that do not know them (librtmfp,
-    /// MonaServer 1.x). An initiator then says what Flash Player says, "on request" and no more,
-    /// unless they are required or the far end is one of ours. A responder says nothing of them to an
-    /// initiator that neither sends them always nor requests them, unless they are required: some
-    /// take no other answer. Flash Player says the same as they, so that its packets have no more
-    /// than a checksum then.
+    /// Do not impose HMACs or sequence numbers on those that do not know them (librtmfp, MonaServer
+    /// 1.x). An initiator then offers what Flash Player offers, "on request" and no more, unless
+    /// they are required or the far end is one of ours. A responder omits them towards an initiator
+    /// that neither sends them always nor requests them, unless they are required: some take no
+    /// other answer. Flash Player offers the same as they, so that its packets have no more than a
+    /// checksum then.
     pub only_on_request: bool,
 }
 
@@ -85,7 +85,7 @@ impl Default for Negotiation {
     }
 }
 
-/// How packets of one direction are verified.
+/// Verification of packets of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verification {
     /// The 16-bit checksum (§4.7.3.1).
@@ -94,25 +94,25 @@ pub enum Verification {
     Hmac(u8),
 }
 
-/// What was agreed for the packets of one direction.
+/// Results of the negotiation for the packets of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Direction {
     /// Checksum or HMAC.
     pub verification: Verification,
-    /// Whether packets carry session sequence numbers.
+    /// Packets carry session sequence numbers.
     pub sequence_numbers: bool,
 }
 
-/// What was agreed in a keying.
+/// Results of the negotiation in a keying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Negotiated {
     /// The Diffie-Hellman group.
     pub group: DhGroup,
     /// The larger group of an additional exchange of ephemeral keys, if there was one.
     pub additional_group: Option<DhGroup>,
-    /// Whether the near end used a static key.
+    /// The near end used a static key.
     pub near_static: bool,
-    /// Whether the far end used a static key.
+    /// The far end used a static key.
     pub far_static: bool,
     /// Packets to the far end.
     pub send: Direction,
@@ -146,7 +146,7 @@ impl Negotiation {
         self.groups.first().copied().filter(|preferred| preferred.id() > group.id())
     }
 
-    /// What an initiator says: all it is ready to do.
+    /// Offer of an initiator: all it is ready to do.
     pub(super) fn offer(&self) -> Terms {
         let modest = self.only_on_request;
         let flags = |send: SendPolicy, request, require| Flags {
@@ -160,11 +160,11 @@ impl Negotiation {
         )
     }
 
-    /// What a responder says, knowing what the initiator said: all it will do.
+    /// Answer of a responder to the initiator's offer: all it will do.
     ///
-    /// It never says "on request" without "always": an initiating Flash Player takes that for
+    /// It never contains "on request" without "always": an initiating Flash Player takes that for
     /// "always" with HMACs and drops packets without. Beside "always" it changes nothing, and is
-    /// said if this end requests too: all three flags, or "always" alone, are what the player was
+    /// sent if this end requests too: all three flags, or "always" alone, are what the player was
     /// seen to take for both options.
     pub(super) fn answer(&self, far: &Terms) -> Terms {
         let HmacPolicy { send, request, require, .. } = self.hmac;
@@ -205,7 +205,7 @@ impl Negotiation {
 }
 
 impl Direction {
-    /// What the end that said `sender` sends to the end that said `receiver`.
+    /// What the end with the component `sender` sends to the end with `receiver`.
     pub(crate) fn settle(sender: &Terms, receiver: &Terms) -> Self {
         Self::with(sender, sender.hmac.sends(receiver.hmac.request), receiver)
     }
@@ -251,7 +251,7 @@ mod tests {
         terms(Some(hmac), None).unwrap()
     }
 
-    /// An initiating player says HMAC `02 0A`; what it accepts and sends for each of our answers.
+    /// An initiating player offers HMAC `02 0A`; what it accepts and sends for each of our answers.
     #[test]
     fn hmac_with_a_player_as_initiator() {
         let player = hmac([0x02, 0x0a]);
@@ -282,7 +282,7 @@ mod tests {
         }
     }
 
-    /// What librtmfp and Flash Player say, and what rtmfp-cpp says.
+    /// The offers of librtmfp and Flash Player, and of rtmfp-cpp.
     #[test]
     fn who_does_not_ask_gets_nothing_if_so_wished() {
         let policy = Negotiation { only_on_request: true, ..Negotiation::default() };
@@ -358,7 +358,7 @@ mod tests {
         }
     }
 
-    /// To those that are not known: what the player says. Among ourselves both protections both ways.
+    /// To those that are not known: what the player offers. Among ourselves both protections both ways.
     #[test]
     fn the_default_promises_and_requests_nothing_of_strangers() {
         let policy = Negotiation::default();

@@ -75,12 +75,12 @@ impl Overheard {
         self.from_responder.open_trusting(copied(encrypted, scratch)).ok()
     }
 
-    /// Whether packets have HMACs: of the initiator, of the responder.
+    /// True if packets have HMACs: of the initiator, of the responder.
     pub fn has_hmac(&self) -> [bool; 2] {
         [self.from_initiator.has_hmac(), self.from_responder.has_hmac()]
     }
 
-    /// Whether a packet that opens was verified by an HMAC and not only by a checksum, which is right
+    /// True if a packet that opens was verified by an HMAC and not only by a checksum, which is right
     /// by chance once in 65,536 times: of the initiator, of the responder.
     pub fn is_certain(&self) -> [bool; 2] {
         let to_flash = self.from_responder_to_flash.as_ref();
@@ -88,7 +88,7 @@ impl Overheard {
         [self.from_initiator.has_hmac(), responder]
     }
 
-    /// What RFC 7425 says of the verification of packets: of the initiator, of the responder.
+    /// Verification of packets by RFC 7425: of the initiator, of the responder.
     pub fn agreed(&self) -> [Direction; 2] {
         self.agreed
     }
@@ -138,7 +138,7 @@ mod tests {
         buf
     }
 
-    /// The player says HMAC `02 0A`, its responder `02 10`: by the RFC nobody sends HMACs, but the
+    /// The player offers HMAC `02 0A`, its responder `02 10`: by the RFC nobody sends HMACs, but the
     /// player accepts nothing else of the responder.
     #[test]
     fn a_responder_may_oblige_an_initiating_player() {

@@ -70,7 +70,7 @@ pub struct Sealer {
 #[must_use = "a datagram that was begun must be finished or abandoned"]
 pub struct PacketStart {
     datagram: usize,
-    /// Where the checksum goes; the plain packet follows.
+    /// Offset of the checksum; the plain packet follows.
     checksum: Option<usize>,
     sequence: Option<u64>,
 }
@@ -89,7 +89,7 @@ impl Sealer {
         }
     }
 
-    /// How many bytes a plain packet may have so that its datagram has at most `datagram_limit`
+    /// Number of bytes that a plain packet may have so that its datagram has at most `datagram_limit`
     /// bytes, if it is begun next. Zero if nothing fits.
     pub fn plain_capacity(&self, datagram_limit: usize) -> usize {
         let blocks = datagram_limit.saturating_sub(multiplex::SESSION_ID_LEN + self.hmac_len());
@@ -102,7 +102,7 @@ impl Sealer {
         self.hmac.as_ref().map_or(0, |hmac| hmac.len)
     }
 
-    /// Begins a datagram at the end of `buf`: appends room for the session ID and the checksum,
+    /// Begins a datagram at the end of `buf`: reserves bytes for the session ID and the checksum,
     /// and the sequence number. The caller then appends the plain packet.
     pub fn begin(&mut self, buf: &mut Vec<u8>) -> PacketStart {
         let datagram = buf.len();
@@ -130,7 +130,7 @@ impl Sealer {
         }
     }
 
-    /// Ends a datagram at the end of `buf`: pads it, fills in the checksum, appends room for the
+    /// Ends a datagram at the end of `buf`: pads it, fills in the checksum, reserves bytes for the
     /// HMAC. Returns where the datagram is, for [`seal`](Self::seal).
     pub fn finish(&mut self, buf: &mut Vec<u8>, start: PacketStart) -> Range<usize> {
         let len = buf.len() - start.datagram - multiplex::SESSION_ID_LEN;
@@ -188,7 +188,7 @@ impl Sealer {
     }
 }
 
-/// Why a datagram was refused. Any forger can cause each of these.
+/// Reason for which a datagram was refused. Any forger can cause each of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -209,7 +209,7 @@ pub enum OpenError {
     Replayed,
 }
 
-/// Where the plain packet with its padding is in a datagram that was opened, counted from the first
+/// Range of the plain packet with its padding in a datagram that was opened, counted from the first
 /// byte after the session ID.
 pub type Opened = Result<Range<usize>, OpenError>;
 
@@ -277,13 +277,13 @@ impl Opener {
         accept(&mut self.window, packet).map(|plain| &encrypted[plain])
     }
 
-    /// Whether there is an HMAC that [`open_trusting`](Self::open_trusting) would not look at.
+    /// True if there is an HMAC that [`open_trusting`](Self::open_trusting) would not look at.
     pub(super) fn has_hmac(&self) -> bool {
         self.hmac.is_some()
     }
 
     /// Does [`open`](Self::open) for each of several datagrams of the session in their order, with
-    /// the same results: `opened` says where in its datagram each plain packet is. HMACs are
+    /// the same results: `opened` gets the range of each plain packet in its datagram. HMACs are
     /// verified side by side, so that a few dozen datagrams at a time take much less than one
     /// after the other. Nothing is allocated.
     ///
@@ -316,7 +316,8 @@ impl Opener {
         }
     }
 
-    /// Finds the cipher blocks of up to [`HMACS`] datagrams, and leaves out those with a wrong HMAC.
+    /// Finds the cipher blocks of up to [`HMACS`] datagrams, and leaves out those with a wrong
+    /// HMAC.
     fn verify<D: AsMut<[u8]>>(&self, encrypted: &mut [D], opened: &mut [Opened]) {
         let hmac_len = self.hmac.as_ref().map_or(0, |hmac| hmac.len);
         for (datagram, opened) in encrypted.iter_mut().zip(&mut *opened) {
@@ -343,7 +344,7 @@ impl Opener {
     }
 }
 
-/// Where in its cipher blocks a plain packet is, and its session sequence number.
+/// Range of a plain packet in its cipher blocks, and its session sequence number.
 struct Decrypted {
     plain: Range<usize>,
     sequence: Option<u64>,

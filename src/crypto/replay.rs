@@ -1,6 +1,6 @@
 //! The anti-replay window (RFC 7425 §4.7.3.3).
 
-/// How far behind the highest session sequence number a packet may come and still be accepted
+/// Distance behind the highest session sequence number at which a packet is still accepted
 /// once. The RFC asks for 32 at least.
 pub const REPLAY_WINDOW: u64 = 1024;
 
@@ -20,7 +20,7 @@ impl ReplayWindow {
         Self { next: 0, seen: [0; WORDS] }
     }
 
-    /// Notes a number, and tells whether it is new. A number that fell out of the window counts as
+    /// Notes a number. True if it is new. A number that fell out of the window counts as
     /// seen. Call it only for packets that have been verified.
     pub(super) fn accept(&mut self, sequence: u64) -> bool {
         // The highest number of all has no successor; nobody gets there.

@@ -28,7 +28,7 @@ pub(super) struct TrafficKeys {
 }
 
 impl TrafficKeys {
-    /// The keys for packets from the end that said `sender` to the end that said `receiver`.
+    /// The keys for packets from the end with the component `sender` to the end with `receiver`.
     pub(super) fn derive(secret: &[u8], sender: &[u8], receiver: &[u8]) -> Self {
         Self::derive_keyed(&hmac_keyed(secret), sender, receiver)
     }
@@ -45,7 +45,8 @@ impl TrafficKeys {
     }
 }
 
-/// The nonce of the end that said `component` (§4.6.5), with a state keyed with the secret.
+/// The nonce of the end with the component `component` (§4.6.5), with a state keyed with the
+/// secret.
 pub(super) fn nonce(secret: &HmacSha256, component: &[u8]) -> [u8; 32] {
     *finish(secret, component)
 }
@@ -55,8 +56,8 @@ fn finish(keyed: &HmacSha256, message: &[u8]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(keyed.clone().chain_update(message).finalize().into_bytes().into())
 }
 
-/// What a decoder needs to read a recorded session: the shared secret, and a digest that tells to
-/// which keying it belongs.
+/// Secrets with which a decoder reads a recorded session: the shared secret, and a digest that
+/// tells to which keying it belongs.
 #[derive(Clone)]
 pub struct KeyLogEntry {
     digest: [u8; 32],

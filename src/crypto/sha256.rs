@@ -88,7 +88,7 @@ impl HmacKey {
     }
 }
 
-/// What is left of a message: its whole blocks, and the last one or two with the padding.
+/// The rest of a message: its whole blocks, and the last one or two with the padding.
 #[derive(Clone, Copy)]
 struct Remaining<'a> {
     whole: &'a [Block],
@@ -117,7 +117,7 @@ impl<'a> Remaining<'a> {
     }
 }
 
-/// How several messages are hashed.
+/// Method by which several messages are hashed.
 #[derive(Clone, Copy)]
 enum Engine {
     /// One after the other, by `sha2`.
@@ -152,7 +152,7 @@ impl Engine {
     }
 
     /// Continues from a state that `hashed` bytes, whole blocks, have led to. Returns how many
-    /// hashes were made: one for each message, as long as there is room.
+    /// hashes were made: one for each message, as far as the slice reaches.
     fn hash<'a>(
         self,
         from: &State,

@@ -26,7 +26,7 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// What a signature field proves.
+/// Result of verifying a signature field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignatureCheck {
     /// Nothing: it is empty, "X", malformed, or has only options and identifiers that the verifier

@@ -324,7 +324,7 @@ fn multiply<const G: usize, const L: usize>(
     product
 }
 
-/// What is above the limb in every column.
+/// Bits above the limb in every column.
 #[inline(always)]
 fn carry(cpu: V4, x: __m512i) -> __m512i {
     cpu.avx512f._mm512_srli_epi64::<LIMB_BITS>(x)
