@@ -14,8 +14,9 @@ const PROBES: [IpAddr; 2] = [
 pub const MAX_HOST_ADDRESSES: usize = 16;
 
 /// The addresses at which other hosts may reach this one without a router that translates them;
-/// what a peer reports about itself to the server (`setPeerInfo`). Those from which it speaks to the
-/// Internet stand first, IPv4 before IPv6, and then the others of its interfaces that are up, at most
+/// what a peer reports about itself to the server (`setPeerInfo`). Those from which it sends to the
+/// Internet stand first, IPv4 before IPv6, and then the others of its interfaces that are up, at
+/// most
 /// [`MAX_HOST_ADDRESSES`]. Never loopback or unspecified addresses; link-local ones only of IPv4 and
 /// where there is no other (RFC 3927). Empty on a host without network.
 pub fn host_addresses() -> Vec<IpAddr> {
@@ -61,7 +62,7 @@ fn source_address(target: IpAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Whether another host can use the address.
+/// True if another host can use the address.
 pub(super) fn is_useful(address: &IpAddr) -> bool {
     let link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),

@@ -1,11 +1,11 @@
-//! What can go wrong between a machine and the operating system.
+//! Errors between a machine and the operating system.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why a socket could not be opened.
+/// Reason for which a socket could not be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -18,7 +18,7 @@ pub enum BindError {
         super::MAX_SOCKETS
     )]
     TooMany {
-        /// How many were named.
+        /// Number of addresses that were named.
         count: usize,
     },
     /// Another program, or this one, has the port already.
@@ -46,12 +46,12 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
-    /// The host does not speak this version of IP.
+    /// The host does not support this version of IP.
     #[error("can't listen on UDP {address}: {} is switched off on this host", if address.is_ipv6() { "IPv6" } else { "IPv4" })]
     NoSuchFamily {
         /// The address.
         address: SocketAddr,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Anything else.
@@ -59,7 +59,7 @@ pub enum BindError {
     Io {
         /// The address.
         address: SocketAddr,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
 }
@@ -96,7 +96,7 @@ fn is_family_missing(error: &io::Error) -> bool {
 #[error("the driver has stopped")]
 pub struct Stopped;
 
-/// Why a stop was not graceful.
+/// Reason for which a stop was not graceful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ShutdownError {

@@ -16,7 +16,7 @@ pub const MAX_WAITING_JOBS: usize = 8192;
 
 /// Runs [`Job`]s on blocking threads, as many at once as there are processors, oldest first.
 ///
-/// A thread is asked for when there is something to do, works until nothing waits, and goes back
+/// A thread is asked for when there is something to do, runs until nothing waits, and goes back
 /// to the runtime's pool: in a flood no job pays for a change of threads.
 #[derive(Debug)]
 pub(super) struct Jobs {
@@ -51,7 +51,7 @@ impl Jobs {
     ///
     /// # Errors
     ///
-    /// What to tell the machine if it can't be run.
+    /// The result for the machine if it can't be run.
     pub(super) fn start(&mut self, job: Job, counters: &Counters) -> Result<(), Computed> {
         let mut queues = self.pool.lock();
         if queues.waiting.len() >= MAX_WAITING_JOBS {

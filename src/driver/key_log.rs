@@ -26,7 +26,7 @@ pub struct KeyLogFile(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     file: File,
-    /// Set once a line could not be written, which is said once.
+    /// Set once a line could not be written, which is logged once.
     has_failed: AtomicBool,
 }
 
@@ -37,7 +37,7 @@ struct Inner {
 pub struct KeyLogFileError {
     /// The file.
     pub path: PathBuf,
-    /// What the operating system says.
+    /// The operating system's error.
     pub source: io::Error,
 }
 

@@ -1,9 +1,9 @@
-//! Where output goes: a file, or something that is written to in order.
+//! Destinations of output: a file, or something that is written to in order.
 //!
 //! A path that a person names for output may be anything: a file, a symbolic link, a device, a
 //! named pipe, one of the process's own descriptors. [`OutputPlace::locate`] finds out which,
-//! without opening or changing it. A regular file may be replaced by a finished one; everything else
-//! is written to in order, as a pipe is, and is never removed or renamed over.
+//! without opening or changing it. A regular file may be replaced by a finished one; everything
+//! else is written to in order, as a pipe is, and is never removed or renamed over.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Symbolic links that are followed one after the other, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// What a path for output names. Symbolic links are followed, also one whose target does not exist.
+/// Destination that a path for output names. Symbolic links are followed, also one whose target
+/// does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputPlace {
     /// Nothing. A file can be created at this path; its directory need not exist.
@@ -31,7 +32,7 @@ impl OutputPlace {
     ///
     /// # Errors
     ///
-    /// What the operating system says: no permission to look, a name that is too long, a path
+    /// The operating system's error: no permission to look, a name that is too long, a path
     /// below a file, links in a circle. A socket is refused.
     pub fn locate(path: &Path) -> io::Result<Self> {
         let mut path = path.to_owned();
@@ -83,7 +84,7 @@ impl InOrder {
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn open(&self) -> io::Result<Option<File>> {
         if self.is_descriptor
             && let Some(file) = duplicate(&self.path)?
@@ -116,7 +117,7 @@ pub fn write_whole(path: &Path, content: &[u8], access: Access, replace: bool) -
     named
 }
 
-/// Who may read a new file.
+/// Access to a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Whoever may read the files that this user makes.
@@ -209,7 +210,7 @@ fn number(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.parse().ok().filter(|_| is_own)
 }
 
-/// Whether the path names an open descriptor, of this process or another: `/dev/fd/3`,
+/// True if the path names an open descriptor, of this process or another: `/dev/fd/3`,
 /// `/proc/self/fd/3`. What such a path leads to is open already and is not to be replaced.
 fn is_descriptor(path: &Path) -> bool {
     let is_number = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());

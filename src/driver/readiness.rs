@@ -1,8 +1,8 @@
-//! When a socket can receive or send, as the operating system tells the runtime.
+//! Readiness of a socket to receive or send, as the operating system reports it to the runtime.
 //!
 //! A UDP socket becomes writable again with every datagram that leaves it. Whoever waits for both
 //! directions all the time is woken after each datagram that it has sent, for nothing. So only
-//! what could not be sent waits for room.
+//! what could not be sent waits for space in the send buffer.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -19,21 +19,21 @@ mod unix {
     use std::net::UdpSocket;
     use tokio::io::unix::AsyncFd;
 
-    /// After so many calls that found room it is no longer waited for.
+    /// After so many calls that found space it is no longer waited for.
     const CALM: u32 = 1000;
 
     /// A non-blocking socket and what is waited for.
     #[derive(Debug)]
     pub(in crate::driver) struct Watched {
         arrivals: AsyncFd<UdpSocket>,
-        room: Option<Room>,
+        space: Option<Space>,
     }
 
-    /// Since there was no room to send.
+    /// Set while the send buffer was full.
     #[derive(Debug)]
-    struct Room {
+    struct Space {
         watched: AsyncFd<UdpSocket>,
-        /// Calls since then that found room.
+        /// Calls since then that found space.
         calls: u32,
     }
 
@@ -42,14 +42,14 @@ mod unix {
         ///
         /// Outside a tokio runtime with IO.
         pub(in crate::driver) fn new(socket: UdpSocket) -> io::Result<Self> {
-            Ok(Self { arrivals: watch(socket, Interest::READABLE)?, room: None })
+            Ok(Self { arrivals: watch(socket, Interest::READABLE)?, space: None })
         }
 
         pub(in crate::driver) fn socket(&self) -> &UdpSocket {
             self.arrivals.get_ref()
         }
 
-        /// Calls `receive` if something may have arrived. If it says that it would block, the next
+        /// Calls `receive` if something may have arrived. If it would block, the next
         /// arrival is waited for.
         pub(in crate::driver) fn try_receive(
             &self,
@@ -58,24 +58,24 @@ mod unix {
             self.arrivals.try_io(Interest::READABLE, receive)
         }
 
-        /// Calls `send`. If it says that it would block, room is waited for.
+        /// Calls `send`. If it would block, space is waited for.
         pub(in crate::driver) fn try_send(
             &mut self,
             send: impl FnOnce(&UdpSocket) -> io::Result<()>,
         ) -> io::Result<()> {
-            let result = match &self.room {
-                Some(room) => room.watched.try_io(Interest::WRITABLE, send),
+            let result = match &self.space {
+                Some(space) => space.watched.try_io(Interest::WRITABLE, send),
                 None => send(self.socket()),
             };
             let is_full = matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
-            match &mut self.room {
-                Some(room) if is_full => room.calls = 0,
-                Some(room) if room.calls < CALM => room.calls += 1,
+            match &mut self.space {
+                Some(space) if is_full => space.calls = 0,
+                Some(space) if space.calls < CALM => space.calls += 1,
                 None if is_full => {
                     let watched = watch(self.socket().try_clone()?, Interest::WRITABLE)?;
-                    self.room = Some(Room { watched, calls: 0 });
+                    self.space = Some(Space { watched, calls: 0 });
                 }
-                _ => self.room = None,
+                _ => self.space = None,
             }
             result
         }
@@ -84,10 +84,10 @@ mod unix {
             self.arrivals.poll_read_ready(cx).map(drop)
         }
 
-        /// Ready at once unless the last attempt to send found no room.
+        /// Ready at once unless the last attempt to send found no space.
         pub(in crate::driver) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-            match &self.room {
-                Some(room) => room.watched.poll_write_ready(cx).map(drop),
+            match &self.space {
+                Some(space) => space.watched.poll_write_ready(cx).map(drop),
                 None => Poll::Ready(()),
             }
         }
@@ -99,7 +99,7 @@ mod unix {
     }
 }
 
-/// Where the runtime offers no choice of direction.
+/// Readiness where the runtime offers no choice of direction.
 #[cfg(not(unix))]
 mod other {
     use super::{Context, Interest, Poll, io};

@@ -15,7 +15,7 @@ pub const MAX_ADDRESSES: usize = 16;
 /// # Errors
 ///
 /// [`io::ErrorKind::InvalidInput`] for a name that has no ASCII form, [`io::ErrorKind::NotFound`] if
-/// there is no address, or what the resolver says.
+/// there is no address, or the resolver's error.
 pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let host = ascii_host(host)?;
     let mut addresses = Vec::new();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
-/// What is asked of the operating system for each direction, in bytes. It may give less.
+/// Buffer requested of the operating system for each direction, in bytes. It may give less.
 const SOCKET_BUFFER: usize = 2 << 20;
 /// Bytes of UDP payload in one call that sends: what IPv6 allows is more, what IPv4 allows is
 /// this (65,535 less headers of 28).
@@ -30,7 +30,7 @@ const TAKES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 const MAX_RECEIVE_ERRORS: u32 = 8;
 const RECEIVE_REST: Duration = Duration::from_millis(100);
 
-/// What the IP header of a datagram says about how routers should treat it.
+/// Fields of a datagram's IP header that tell routers how to treat it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Class {
     pub(super) ecn: Ecn,
@@ -64,7 +64,7 @@ pub(super) struct Socket {
     logged: Option<io::ErrorKind>,
 }
 
-/// Where [`Socket::receive`] puts what arrives.
+/// Buffers into which [`Socket::receive`] puts datagrams.
 pub(super) struct Inbound {
     storage: Vec<u8>,
     buffer: usize,
@@ -297,7 +297,7 @@ impl Inbound {
         (buffers, &mut self.metas)
     }
 
-    /// What was received, each run of datagrams with its source.
+    /// The datagrams received, each run with its source.
     pub(super) fn runs(&mut self) -> impl Iterator<Item = (SocketAddr, Arrived<'_>)> {
         let buffers = self.storage.chunks_exact_mut(self.buffer);
         self.metas.iter().take(self.filled).zip(buffers).map(|(meta, buffer)| {

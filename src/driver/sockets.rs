@@ -23,10 +23,10 @@ const MAX_JOINED: usize = 64;
 
 /// Bound UDP sockets, one for each address to listen on; [`Interface`]`(n)` is the n-th.
 ///
-/// A datagram goes out through the socket that its [`Path`](crate::transport::Path) names, or, if that does not speak the
-/// remote address's version of IP, through the first that does. On a host with several addresses
-/// of one version, name each instead of `0.0.0.0` or `[::]`: with those, the operating system
-/// chooses from which address an answer comes.
+/// A datagram goes out through the socket that its [`Path`](crate::transport::Path) names, or, if
+/// that does not support the remote address's version of IP, through the first that does. On a host
+/// with several addresses of one version, name each instead of `0.0.0.0` or `[::]`: with those, the
+/// operating system chooses from which address an answer comes.
 #[derive(Debug)]
 pub struct Sockets {
     all: Vec<Socket>,
@@ -53,7 +53,7 @@ struct Joined {
     batch: TransmitBuf,
 }
 
-/// A socket, the far address, what the IP header says, and the session.
+/// A socket, the far address, fields of the IP header, and the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Target {
     socket: usize,
@@ -62,7 +62,7 @@ struct Target {
     session: u32,
 }
 
-/// Datagrams for which a send buffer had no room.
+/// Datagrams for which a send buffer had no space.
 #[derive(Debug, Default)]
 struct Held {
     to: Option<Target>,
@@ -76,7 +76,7 @@ impl Sockets {
     ///
     /// # Errors
     ///
-    /// [`BindError`] says which address can't be used, why, and what to do.
+    /// [`BindError`] names the address that can't be used, the cause, and a remedy.
     ///
     /// # Panics
     ///
@@ -93,9 +93,9 @@ impl Sockets {
         Ok(Self { all, joined, held, announced: Vec::new(), logged_unroutable: false })
     }
 
-    /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` and `[::1]` are left out if there is
-    /// an IPv4 address beside them, and likewise `0.0.0.0` and `127.0.0.1` on a host without IPv4.
-    /// A warning is logged.
+    /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` and `[::1]` are left out if there
+    /// is an IPv4 address beside them, and likewise `0.0.0.0` and `127.0.0.1` on a host without
+    /// IPv4. A warning is logged.
     ///
     /// # Errors
     ///
@@ -159,12 +159,12 @@ impl Sockets {
         self.announced.iter().filter_map(address).collect()
     }
 
-    /// Whether the host's addresses are those of the sockets.
+    /// True if the host's addresses are those of the sockets.
     pub(super) fn listen_on_all(&self) -> bool {
         self.all.iter().any(|socket| socket.local().ip().is_unspecified())
     }
 
-    /// How many there are.
+    /// Number of sockets.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
@@ -182,8 +182,9 @@ impl Sockets {
     }
 
     /// Takes a batch. It is sent by [`flush`](Self::flush) at the latest, but together with others
-    /// of its session that go to the same address: each acknowledgement that arrives lets a few datagrams go, and
-    /// a call for all of those costs little more than a call for one. Not to be called while
+    /// of its session that go to the same address: each acknowledgement that arrives lets a few
+    /// datagrams go, and a call for all of those costs little more than a call for one. Not to be
+    /// called while
     /// [blocked](Self::is_blocked).
     pub(super) fn send(&mut self, transmit: Transmit, batch: &TransmitBuf, counters: &Counters) {
         let path = transmit.path;
@@ -209,7 +210,7 @@ impl Sockets {
         }
     }
 
-    /// Sends what was taken. What finds no room is held, and the sockets are blocked until it is
+    /// Sends what was taken. What finds no space is held, and the sockets are blocked until it is
     /// gone.
     pub(super) fn flush(&mut self, counters: &Counters) {
         if self.is_blocked() {
@@ -222,7 +223,7 @@ impl Sockets {
         self.joined.batch = batch;
     }
 
-    /// Sends a batch; what finds no room is held.
+    /// Sends a batch; what finds no space is held.
     fn send_batch(&mut self, to: Target, batch: &TransmitBuf, counters: &Counters) {
         let Some(socket) = self.all.get_mut(to.socket) else { return };
         let runs = &mut self.held.runs;
@@ -238,12 +239,12 @@ impl Sockets {
         self.held.to = Some(to);
     }
 
-    /// Something waits for room in a send buffer.
+    /// True if something waits for space in a send buffer.
     pub(super) fn is_blocked(&self) -> bool {
         !self.held.runs.is_empty()
     }
 
-    /// Sends what is held, as far as there is room now.
+    /// Sends what is held, as far as there is space now.
     pub(super) fn send_held(&mut self, counters: &Counters) {
         let Held { to: Some(to), runs } = &mut self.held else { return };
         let Some(socket) = self.all.get_mut(to.socket) else { return };
@@ -268,11 +269,11 @@ impl Sockets {
 
     /// The number of the socket that `wanted` and the family of `remote` select.
     fn route(&self, wanted: Interface, remote: SocketAddr) -> Option<usize> {
-        let speaks = |socket: &Socket| socket.local().is_ipv4() == remote.is_ipv4();
+        let supports = |socket: &Socket| socket.local().is_ipv4() == remote.is_ipv4();
         let named = usize::from(wanted.0);
-        match self.all.get(named).is_some_and(speaks) {
+        match self.all.get(named).is_some_and(supports) {
             true => Some(named),
-            false => self.all.iter().position(speaks),
+            false => self.all.iter().position(supports),
         }
     }
 
@@ -300,7 +301,7 @@ impl Sockets {
         }
     }
 
-    /// Waits until what is held may find room; for ever, if nothing is held. May be cancelled.
+    /// Waits until what is held may find space; for ever, if nothing is held. May be cancelled.
     pub(super) async fn writable(&self) {
         let blocked = self.held.to.filter(|_| self.is_blocked());
         poll_fn(|cx| match blocked.and_then(|to| self.all.get(to.socket)) {

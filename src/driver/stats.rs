@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// What a driver has done since its start. Only ever grows.
+/// Counters of a driver since its start. They only grow.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -36,7 +36,7 @@ counters! {
     datagrams_refused,
     /// Datagrams to an address family without a socket, dropped.
     datagrams_unroutable,
-    /// How often a socket's send buffer was full.
+/// Number of times that a socket's send buffer was full.
     send_blocked,
     /// Datagrams received.
     datagrams_received,
@@ -44,7 +44,7 @@ counters! {
     bytes_received,
     /// Calls that received them.
     receive_calls,
-    /// How often the event queue was full; see [`Service::handle_stall`](super::Service).
+/// Number of times that the event queue was full; see [`Service::handle_stall`](super::Service).
     stalls,
     /// Jobs that ran.
     jobs_done,

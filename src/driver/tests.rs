@@ -86,7 +86,7 @@ async fn a_stop_waits_until_the_machine_is_idle() {
     }
     assert_eq!(events.recv().await, None);
     assert_eq!(handle.send(Request::Emit(1)).await, Err(Stopped));
-    assert_eq!(handle.shutdown(PATIENCE).await, Ok(()), "a second stop tells the same");
+    assert_eq!(handle.shutdown(PATIENCE).await, Ok(()), "a second stop has the same result");
 }
 
 #[tokio::test]
@@ -209,8 +209,8 @@ async fn a_machine_that_always_wants_a_timeout_does_not_spin() {
     drop(handle);
 }
 
-/// After a long sleep of the process an answer that waits in the socket counts, although the time for
-/// it is over.
+/// After a long sleep of the process an answer that waits in the socket counts, although the time
+/// for it is over.
 #[tokio::test]
 async fn what_has_arrived_is_heard_before_time_is_up() {
     let sockets = ready(loopback()).await;

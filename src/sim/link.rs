@@ -4,7 +4,7 @@ use super::SeededRandom;
 use crate::transport::Time;
 use std::time::Duration;
 
-/// How datagrams fare in one direction.
+/// Properties of a link in one direction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {
     /// One-way delay.
@@ -22,7 +22,7 @@ pub struct Link {
     pub mtu: usize,
     /// Bytes per second; unlimited if `None`.
     pub rate: Option<u64>,
-    /// How long a datagram may wait for the rate before the queue is full.
+    /// Time that a datagram may wait for the rate before the queue is full.
     pub queue: Duration,
     /// Links with the same number share one queue and rate, as where paths meet.
     pub bottleneck: Option<u32>,

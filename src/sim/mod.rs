@@ -78,7 +78,7 @@ struct Node<M> {
     machine: Option<M>,
     address: SocketAddr,
     timer: Option<Time>,
-    /// How long its processor takes for a job.
+    /// Time that its processor takes for a job.
     job_cost: Duration,
     /// When it has done all that was asked of it.
     busy: Time,
@@ -104,7 +104,7 @@ struct Working {
     job: Job,
 }
 
-/// What the network has done.
+/// Counters of the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NetworkStats {
     /// Datagrams given to the network.
@@ -124,7 +124,7 @@ pub struct NetworkStats {
 pub struct Tapped {
     /// When it was sent.
     pub at: Time,
-    /// Who sent it.
+    /// The sender.
     pub from: SocketAddr,
     /// To whom.
     pub to: SocketAddr,
@@ -151,7 +151,7 @@ pub struct Network<M> {
     /// Jobs by when they are done.
     jobs: BTreeMap<(Time, u64), Working>,
     number: u64,
-    /// How often machines read what has arrived; at once if zero.
+    /// Interval at which machines read what has arrived; at once if zero.
     reading_interval: Duration,
     stats: NetworkStats,
     tapped: Option<Vec<Tapped>>,
@@ -185,7 +185,7 @@ impl<M: Actor> Network<M> {
         self.tapped.get_or_insert_default();
     }
 
-    /// What was sent since [`tap`](Self::tap) or the last call, in the order of sending.
+    /// Datagrams sent since [`tap`](Self::tap) or the last call, in the order of sending.
     pub fn take_tapped(&mut self) -> Vec<Tapped> {
         self.tapped.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -229,7 +229,7 @@ impl<M: Actor> Network<M> {
         NodeId(id)
     }
 
-    /// Where a machine is.
+    /// Address of a machine.
     pub fn address(&self, node: NodeId) -> SocketAddr {
         self.nodes[node.0].address
     }
@@ -251,9 +251,9 @@ impl<M: Actor> Network<M> {
         self.nodes[node.0].job_cost = cost;
     }
 
-    /// Lets machines read what has arrived only at the multiples of `interval`, as busy programs do.
-    /// They get all of it before they can answer, joined as the operating system joins datagrams.
-    /// Zero, as it is in the beginning: each datagram comes alone, at once.
+    /// Lets machines read what has arrived only at the multiples of `interval`, as busy programs
+    /// do. They get all of it before they can answer, joined as the operating system joins
+    /// datagrams. Zero, as it is in the beginning: each datagram comes alone, at once.
     pub fn set_reading_interval(&mut self, interval: Duration) {
         self.reading_interval = interval;
     }

@@ -28,9 +28,9 @@ pub(super) struct Counting {
 pub(super) enum Request {
     /// So many events.
     Emit(u32),
-    /// How many events the machine still has.
+    /// Number of events that the machine still has.
     Left(oneshot::Sender<usize>),
-    /// What it was told of its consumer.
+    /// Reports of its consumer's stalls.
     Stalls(oneshot::Sender<Vec<bool>>),
     Panic,
 }

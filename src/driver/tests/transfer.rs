@@ -153,9 +153,9 @@ async fn many_sessions_key_through_the_pool() {
         let session = peer.opened(Role::Initiator).await;
         peer.send_all(session, vec![Bytes::from_static(b"here")]).await;
     }
-    let mut heard = 0;
-    while heard < PEERS {
-        heard += usize::from(matches!(server.next().await, Event::Message { .. }));
+    let mut received = 0;
+    while received < PEERS {
+        received += usize::from(matches!(server.next().await, Event::Message { .. }));
     }
     assert_eq!(server.handle.stats().jobs_done, PEERS as u64);
 }
