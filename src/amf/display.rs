@@ -4,9 +4,9 @@ use std::fmt::{self, Write};
 
 use super::value::{Cycle, Member, Object, Value};
 
-/// Characters that `Display` prints unless a precision says otherwise.
+/// Characters that `Display` prints unless a precision is given.
 const DISPLAY_LENGTH: usize = 512;
-/// Characters that `Debug` prints unless a precision says otherwise.
+/// Characters that `Debug` prints unless a precision is given.
 const DEBUG_LENGTH: usize = 4096;
 /// Bytes of a byte array that are shown.
 const BYTES_SHOWN: usize = 8;

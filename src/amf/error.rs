@@ -1,6 +1,6 @@
-//! What can be wrong with AMF.
+//! Errors of AMF.
 
-/// Why bytes are not AMF, or a value has no AMF encoding.
+/// Reason for which bytes are not AMF, or a value has no AMF encoding.
 ///
 /// Offsets are in bytes from the start of the message body given to the reader, or from the start
 /// of the writer's output.
@@ -16,7 +16,7 @@ pub enum AmfError {
         needed: usize,
         /// Bytes left in the input.
         left: usize,
-        /// Where the field starts.
+        /// Offset of the field.
         at: usize,
     },
     /// A type marker that the format does not define.
@@ -26,7 +26,7 @@ pub enum AmfError {
         format: &'static str,
         /// The marker.
         marker: u8,
-        /// Where it is.
+        /// Its offset.
         at: usize,
     },
     /// A type that the AMF0 specification reserves and nobody sends: MovieClip or RecordSet.
@@ -34,13 +34,13 @@ pub enum AmfError {
     Reserved {
         /// The type.
         name: &'static str,
-        /// Where its marker is.
+        /// Offset of its marker.
         at: usize,
     },
     /// An AMF0 object end where a value should be.
     #[error("object end without an object at byte {at}")]
     UnexpectedEnd {
-        /// Where the marker is.
+        /// Offset of the marker.
         at: usize,
     },
     /// An object whose format is known to its class only.
@@ -48,7 +48,7 @@ pub enum AmfError {
     Externalizable {
         /// The class.
         class_name: String,
-        /// Where the object starts.
+        /// Offset of the object.
         at: usize,
     },
     /// Text that is not UTF-8.
@@ -56,19 +56,19 @@ pub enum AmfError {
     InvalidUtf8 {
         /// The field.
         what: &'static str,
-        /// Where the text starts.
+        /// Offset of the text.
         at: usize,
     },
     /// A reference to an entry that the table does not have.
     #[error("reference to {what} {index} of {known} at byte {at}")]
     BadReference {
-        /// What the table holds.
+        /// Contents of the table.
         what: &'static str,
         /// The entry referred to, from 0.
         index: usize,
         /// Entries in the table.
         known: usize,
-        /// Where the reference is.
+        /// Offset of the reference.
         at: usize,
     },
     /// More elements declared than the bytes left can hold.
@@ -80,55 +80,55 @@ pub enum AmfError {
         declared: usize,
         /// Bytes left in the input.
         left: usize,
-        /// Where the declaration is.
+        /// Offset of the declaration.
         at: usize,
     },
     /// Containers nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH), references included.
     #[error("more than {} nested containers at byte {at}", super::MAX_DEPTH)]
     TooDeep {
-        /// Where the depth is passed.
+        /// Offset at which the depth is exceeded.
         at: usize,
     },
     /// References make the message larger than [`MAX_EXPANDED`](super::MAX_EXPANDED) allows.
     #[error("references expand the message beyond bounds at byte {at}")]
     TooLarge {
-        /// Where the bound is passed.
+        /// Offset at which the bound is exceeded.
         at: usize,
     },
     /// The values take more memory than [`MAX_MEMORY`](super::MAX_MEMORY) allows.
     #[error("the values take too much memory at byte {at}")]
     TooMuchMemory {
-        /// Where the bound is passed.
+        /// Offset at which the bound is exceeded.
         at: usize,
     },
     /// Something follows the only value.
     #[error("{left} bytes after the value at byte {at}")]
     Trailing {
-        /// How many bytes.
+        /// Number of bytes.
         left: usize,
-        /// Where the value ends.
+        /// Offset of the value's end.
         at: usize,
     },
-    /// Writing: text, bytes or elements beyond what the length field can say.
+    /// Writing: text, bytes or elements beyond what the length field can express.
     #[error("{what} of length {length} at byte {at} has no encoding")]
     TooLong {
         /// The field.
         what: &'static str,
         /// Its length.
         length: usize,
-        /// Where it would be written.
+        /// Offset at which it would be written.
         at: usize,
     },
     /// Writing: AMF3 has no dynamic member with an empty name (it ends the list).
     #[error("member without a name at byte {at} has no AMF3 encoding")]
     EmptyName {
-        /// Where it would be written.
+        /// Offset at which it would be written.
         at: usize,
     },
 }
 
 impl AmfError {
-    /// Where it happened, in bytes from the start of the input or output.
+    /// Offset of the error, in bytes from the start of the input or output.
     pub fn offset(&self) -> usize {
         match *self {
             Self::Truncated { at, .. }

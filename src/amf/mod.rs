@@ -11,10 +11,10 @@
 //! AMF sends an object that appears twice as a reference, so what arrives is a graph. Here every
 //! container sits behind an [`Arc`](std::sync::Arc): a reference becomes another handle to the same
 //! container, and the writer turns handles to one container back into references. A reference to a
-//! container that is still open (a cycle) becomes [`Value::Cycle`], a weak handle: nothing leaks and
-//! no traversal runs for ever.
+//! container that is still open (a cycle) becomes [`Value::Cycle`], a weak handle: nothing leaks
+//! and no traversal runs for ever.
 //!
-//! What a sender can make of that is bounded:
+//! Bounds on what a sender can make of that:
 //!
 //! | bound | value | when reached |
 //! | --- | --- | --- |

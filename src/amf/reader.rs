@@ -12,7 +12,7 @@ use super::{AmfError, MAX_EXPANDED, MAX_MEMORY, Value};
 use amf3::Tables;
 use graph::Slot;
 
-/// What a value weighs in the expanded size, besides its text and bytes.
+/// Weight of a value in the expanded size, besides its text and bytes.
 const VALUE_WEIGHT: u64 = 8;
 /// Memory of a value in a list that has grown to twice what it needs.
 const VALUE_MEMORY: u64 = 2 * size_of::<Value>() as u64;
@@ -67,7 +67,7 @@ impl Reader {
         }
     }
 
-    /// Whether all values have been read.
+    /// True if all values have been read.
     pub fn is_empty(&self) -> bool {
         self.remaining() == 0
     }

@@ -244,7 +244,8 @@ impl Value {
         find(self.members(), name)
     }
 
-    /// What distinguishes this container from others with the same content, while it lives.
+    /// Identity of this container, by which it differs from others with the same content while it
+    /// lives.
     pub(super) fn identity(&self) -> Option<usize> {
         match self {
             Self::Object(shared) => Some(address(Arc::as_ptr(shared))),

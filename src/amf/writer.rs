@@ -11,16 +11,16 @@ use super::marker::amf0 as marker;
 use super::{AmfError, MAX_DEPTH, Value};
 use amf3::Tables;
 
-/// How a message carries what is not a plain value.
+/// Encoding of values that are not plain in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// As AMF0 where it has the type, else as AMF3 behind the marker `11`.
     ///
-    /// What a `connect` command uses always, and a connection with object encoding 0 throughout.
+    /// Encoding of a `connect` command always, and of a connection with object encoding 0 throughout.
     Amf0,
     /// As AMF3 behind the marker `11`; null, undefined, booleans, numbers and strings stay AMF0.
     ///
-    /// What Flash Player does on a connection with object encoding 3 and in groups.
+    /// Encoding of Flash Player on a connection with object encoding 3 and in groups.
     Amf3,
 }
 
@@ -110,17 +110,17 @@ impl Writer {
         self.whole(|writer| writer.amf3_value(value))
     }
 
-    /// What has been written, the header included.
+    /// The bytes written so far, the header included.
     pub fn as_bytes(&self) -> &[u8] {
         &self.out
     }
 
-    /// What has been written, the header included.
+    /// The bytes written so far, the header included.
     pub fn into_bytes(self) -> Bytes {
         self.out.into()
     }
 
-    /// What has been written, the header included, to write on.
+    /// The bytes written so far, the header included, to write on.
     pub fn into_vec(self) -> Vec<u8> {
         self.out
     }

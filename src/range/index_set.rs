@@ -9,13 +9,13 @@ use range_set_blaze::RangeSetBlaze;
 /// counts without gaps.
 pub const MAX_INDEX: u64 = 1 << 53;
 
-/// How many separate ranges a set holds unless it was made with another limit.
+/// Number of separate ranges that a set holds unless it was made with another limit.
 ///
 /// An operation that would leave more is refused with [`RangeError::TooManyRanges`] and changes
 /// nothing. 4096 ranges take about 100 kB.
 pub const MAX_RANGES: usize = 4096;
 
-/// Why an operation on an [`IndexSet`] was refused. The set is unchanged.
+/// Reason for which an operation on an [`IndexSet`] was refused. The set is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RangeError {
@@ -32,7 +32,7 @@ pub enum RangeError {
 
 /// A set of indices in `0..=2^53`, kept as disjoint ranges that do not touch each other.
 ///
-/// The number of ranges is bounded by [`max_ranges`](Self::max_ranges). Sets of another party's
+/// The number of ranges is bounded by [`max_ranges`](Self::max_ranges). Sets of another peer's
 /// making keep the default bound; a set that only grows by one's own progress (the chunks on one's
 /// own disk) may be [`unbounded`](Self::unbounded).
 ///
@@ -61,7 +61,7 @@ impl IndexSet {
         Self { ranges: RangeSetBlaze::new(), max_ranges }
     }
 
-    /// An empty set without a bound, for what no other party can fragment.
+    /// An empty set without a bound, for indices that no peer can fragment.
     pub fn unbounded() -> Self {
         Self::with_max_ranges(usize::MAX)
     }
@@ -145,27 +145,27 @@ impl IndexSet {
         self.replace_by(&self.ranges - &other.ranges)
     }
 
-    /// What is in either set, under this set's bound.
+    /// Union of both sets, under this set's bound.
     pub fn union(&self, other: &Self) -> Result<Self, RangeError> {
         self.derived(&self.ranges | &other.ranges)
     }
 
-    /// What is in both sets, under this set's bound.
+    /// Intersection of both sets, under this set's bound.
     pub fn intersection(&self, other: &Self) -> Result<Self, RangeError> {
         self.derived(&self.ranges & &other.ranges)
     }
 
-    /// What is in this set and not in the other, under this set's bound.
+    /// Difference: the indices of this set that are not in the other, under this set's bound.
     pub fn difference(&self, other: &Self) -> Result<Self, RangeError> {
         self.derived(&self.ranges - &other.ranges)
     }
 
-    /// Whether `index` is in the set.
+    /// True if `index` is in the set.
     pub fn contains(&self, index: u64) -> bool {
         self.ranges.contains(index)
     }
 
-    /// Whether every index of `range` is in the set; true for a reversed range.
+    /// True if every index of `range` is in the set, or the range is reversed.
     pub fn contains_range(&self, range: RangeInclusive<u64>) -> bool {
         range.is_empty()
             || self.ranges.range_at(*range.start()).is_some_and(|held| held.end() >= range.end())
@@ -176,22 +176,22 @@ impl IndexSet {
         self.first_at_or_after(*range.start()).is_some_and(|first| first <= *range.end())
     }
 
-    /// Whether no index is in the set.
+    /// True if no index is in the set.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// How many indices are in the set, at most 2^53 + 1. Constant time.
+    /// Number of indices in the set, at most 2^53 + 1. Constant time.
     pub fn len(&self) -> u64 {
         u64::try_from(self.ranges.len()).unwrap_or(u64::MAX)
     }
 
-    /// How many separate ranges the set consists of.
+    /// Number of separate ranges in the set.
     pub fn range_count(&self) -> usize {
         self.ranges.ranges_len()
     }
 
-    /// How many ranges the set may consist of.
+    /// Bound on the number of ranges.
     pub fn max_ranges(&self) -> usize {
         self.max_ranges
     }
@@ -264,7 +264,7 @@ impl IndexSet {
         })
     }
 
-    /// Whether the two sets share an index.
+    /// True if the two sets share an index.
     pub fn intersects(&self, other: &Self) -> bool {
         self.first_common_at_or_after(other, 0).is_some()
     }
@@ -277,7 +277,7 @@ impl IndexSet {
         self.ranges.range_at(found.end().checked_add(1)?)
     }
 
-    /// Whether the range meets or touches one that is there, so that adding it makes no new one.
+    /// True if the range meets or touches one that is there, so that adding it makes no new one.
     fn touches(&self, start: u64, end: u64) -> bool {
         self.first_at_or_after(start.saturating_sub(1))
             .is_some_and(|found| found <= end.saturating_add(1))

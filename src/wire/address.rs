@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 const INET6: u8 = 0x80;
 const ORIGIN_MASK: u8 = 0x03;
 
-/// How the sender of an address learned it.
+/// Origin of an address: how its sender learned it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Origin {
     /// Unknown, unspecified or other (0).
@@ -23,7 +23,7 @@ pub enum Origin {
 /// A socket address with its origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// How the address became known.
+    /// Origin of the address.
     pub origin: Origin,
     /// IP address and UDP port. IPv6 flow information and scope are not on the wire.
     pub socket: SocketAddr,
@@ -57,7 +57,7 @@ impl Address {
         Ok((Self { origin, socket }, rest))
     }
 
-    /// How many bytes [`encode`](Self::encode) appends: 7 for IPv4, 19 for IPv6.
+    /// Number of bytes that [`encode`](Self::encode) appends: 7 for IPv4, 19 for IPv6.
     pub const fn encoded_len(&self) -> usize {
         if self.socket.is_ipv6() { 19 } else { 7 }
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with bytes from the wire.
+//! Errors in bytes from the wire.
 
 use thiserror::Error;
 
@@ -8,13 +8,13 @@ use thiserror::Error;
 pub struct WireError {
     /// The field as the RFC names it.
     pub field: &'static str,
-    /// Where the field starts, in bytes from the start of the structure being parsed.
+    /// Offset of the field, in bytes from the start of the structure being parsed.
     pub offset: usize,
-    /// What is wrong with it.
+    /// The defect.
     pub reason: Reason,
 }
 
-/// Why a field was refused.
+/// Reason for which a field was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Reason {

@@ -1,7 +1,7 @@
 //! The RFC 7016 codec (§2): what stands in a packet, and nothing about what it means.
 //!
 //! Every type follows one pattern: `parse` takes bytes and returns the value with what is left
-//! (or, for types that end with their container, the value alone), `encoded_len` says how many
+//! (or, for types that end with their container, the value alone), `encoded_len` returns how many
 //! bytes `encode` will append. Parsing never panics, never allocates more than the input justifies,
 //! and keeps what it does not understand, so that re-encoding is lossless.
 //!

@@ -15,7 +15,7 @@ pub struct OptionRef<'a> {
     pub value: &'a [u8],
 }
 
-/// What stands at a position where an option may stand.
+/// An item of an option list: an option, or a marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item<'a> {
     /// An option of length zero: the end of a list, or a separator.
@@ -49,7 +49,7 @@ pub fn encode_vlu_option(kind: u64, value: u64, out: &mut Vec<u8>) {
     vlu::encode(value, out);
 }
 
-/// How many bytes [`encode_option`] appends.
+/// Number of bytes that [`encode_option`] appends.
 pub const fn option_len(kind: u64, value_len: usize) -> usize {
     let body = vlu::encoded_len(kind) + value_len;
     vlu::encoded_len(body as u64) + body
@@ -72,7 +72,7 @@ pub struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// How many bytes have been consumed so far.
+    /// Number of bytes consumed so far.
     pub fn offset(&self) -> usize {
         self.whole - self.rest.len()
     }
@@ -143,7 +143,7 @@ impl OptionList {
         self.0.iter().find(|o| o.kind == kind).map(|o| &o.value[..])
     }
 
-    /// How many bytes [`encode`](Self::encode) appends.
+    /// Number of bytes that [`encode`](Self::encode) appends.
     pub fn encoded_len(&self) -> usize {
         1 + self.0.iter().map(|o| option_len(o.kind, o.value.len())).sum::<usize>()
     }

@@ -18,7 +18,7 @@ pub const CHUNK_HEADER_LEN: usize = 3;
 /// Milliseconds of one tick of the timestamp clock (250 Hz).
 pub const TICK_MILLIS: u64 = 4;
 
-/// Who sent a packet, by the role in the session. Mode 0 is forbidden.
+/// Mode of a packet: the sender's role in the session. Mode 0 is forbidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Sent by the session's initiator (1).
@@ -101,7 +101,7 @@ impl PacketHeader {
         Ok((header, rest))
     }
 
-    /// How many bytes [`encode`](Self::encode) appends: 1, 3 or 5.
+    /// Number of bytes that [`encode`](Self::encode) appends: 1, 3 or 5.
     pub const fn encoded_len(&self) -> usize {
         1 + 2 * self.timestamp.is_some() as usize + 2 * self.timestamp_echo.is_some() as usize
     }
@@ -157,7 +157,7 @@ impl<'a> Chunks<'a> {
         Some((kind, payload))
     }
 
-    /// What follows the last chunk that was returned: padding at the end of the iteration.
+    /// Bytes after the last chunk that was returned: padding at the end of the iteration.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }

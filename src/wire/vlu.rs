@@ -25,7 +25,7 @@ pub fn parse<'a>(field: &'static str, input: &'a [u8]) -> Result<(u64, &'a [u8])
     Err(WireError::new(field, 0, reason))
 }
 
-/// How many bytes [`encode`] appends for `value` (1 to 10).
+/// Number of bytes that [`encode`] appends for `value` (1 to 10).
 pub const fn encoded_len(value: u64) -> usize {
     let bits = 64 - (value | 1).leading_zeros() as usize;
     bits.div_ceil(7)
@@ -56,7 +56,7 @@ pub fn encode_prefixed(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// How many bytes [`encode_prefixed`] appends for `len` bytes.
+/// Number of bytes that [`encode_prefixed`] appends for `len` bytes.
 pub const fn prefixed_len(len: usize) -> usize {
     encoded_len(len as u64) + len
 }

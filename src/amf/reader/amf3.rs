@@ -11,7 +11,7 @@ use crate::amf::{AmfError, Array, Cycle, Date, Dictionary, Object, ObjectVector,
 /// Characters of the name of a class in an error, which quotes it.
 const MAX_NAME_SHOWN: usize = 64;
 
-/// What AMF3 may refer back to.
+/// Reference tables of AMF3.
 #[derive(Default)]
 pub(super) struct Tables {
     strings: Vec<Arc<str>>,
@@ -19,14 +19,14 @@ pub(super) struct Tables {
     pub(super) objects: Vec<Slot>,
 }
 
-/// What a class says about its instances.
+/// Traits of a class.
 struct Traits {
     class_name: Arc<str>,
     dynamic: bool,
     sealed: Vec<Arc<str>>,
 }
 
-/// A U29 whose low bit tells a definition from a reference.
+/// A U29 whose low bit distinguishes a definition from a reference.
 enum Header {
     Reference(usize),
     /// The other 28 bits.

@@ -1,4 +1,4 @@
-//! What a trace shows.
+//! Values as a trace shows them.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! What is written is read back the same.
+//! Values are read back as they were written.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ const U29_MAX: usize = (1 << 29) - 1;
 /// The integers that AMF3 has a marker for.
 const INTEGERS: std::ops::Range<i32> = -(1 << 28)..1 << 28;
 
-/// What has been written and can be referred to.
+/// Tables of what has been written and can be referred to.
 #[derive(Default)]
 pub(super) struct Tables {
     strings: HashMap<Arc<str>, usize>,
@@ -21,7 +21,7 @@ pub(super) struct Tables {
     objects: Identities,
 }
 
-/// What a class says about its instances.
+/// Traits of a class.
 #[derive(PartialEq, Eq, Hash)]
 struct Traits {
     class_name: Arc<str>,
@@ -29,7 +29,7 @@ struct Traits {
     sealed: Vec<Arc<str>>,
 }
 
-/// How full the tables are.
+/// Lengths of the tables.
 pub(super) struct Mark {
     strings: usize,
     traits: usize,
@@ -108,7 +108,7 @@ impl Writer {
         self.amf3_value(&enclosing.unwrap_or(Value::Null))
     }
 
-    /// What comes after the marker of a container.
+    /// Parts of a container after its marker.
     fn amf3_container(&mut self, value: &Value) -> Result<(), AmfError> {
         match value {
             Value::Object(object) => {
@@ -215,7 +215,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A length, with the low bit that says that the thing follows.
+    /// A length, with the low bit set: the value itself follows.
     fn inline(&mut self, what: &'static str, length: usize) -> Result<(), AmfError> {
         self.u29(what, length, 1, 1)
     }

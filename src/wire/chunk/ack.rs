@@ -1,4 +1,4 @@
-//! Acknowledgements: which sequence numbers of a flow were received, and room for how much more.
+//! Acknowledgements: the sequence numbers of a flow that were received, and the receive window.
 
 use crate::wire::{WireError, vlu};
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ pub type AckRange = RangeInclusive<u64>;
 pub struct BitmapAck<'a> {
     /// The sender's flow ID.
     pub flow: u64,
-    /// Room in the receiver's buffer, in blocks of 1,024 bytes.
+    /// Free space in the receiver's buffer, in blocks of 1,024 bytes.
     pub buffer_blocks: u64,
     /// Every sequence number up to this one was received or given up.
     pub cumulative: u64,
@@ -60,7 +60,7 @@ impl<'a> BitmapAck<'a> {
 pub struct RangeAck<'a> {
     /// The sender's flow ID.
     pub flow: u64,
-    /// Room in the receiver's buffer, in blocks of 1,024 bytes.
+    /// Free space in the receiver's buffer, in blocks of 1,024 bytes.
     pub buffer_blocks: u64,
     /// Every sequence number up to this one was received or given up.
     pub cumulative: u64,

@@ -14,7 +14,7 @@ const ABANDON: u8 = 0x02;
 const FINAL: u8 = 0x01;
 const RESERVED: u8 = 0x4c;
 
-/// How a fragment is part of a message.
+/// Position of a fragment in its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FragmentControl {
     /// A message of its own (0).
@@ -39,10 +39,10 @@ impl FragmentControl {
     }
 }
 
-/// The flags byte of both chunks, without the bit that says whether options follow.
+/// The flags byte of both chunks, without the bit that announces options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserDataFlags {
-    /// How the fragment is part of a message.
+    /// Position of the fragment in its message.
     pub fragment: FragmentControl,
     /// The sender has given this sequence number up (ABN).
     pub abandon: bool,

@@ -219,7 +219,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// How many bytes [`encode`](Self::encode) appends, header included.
+    /// Number of bytes that [`encode`](Self::encode) appends, header included.
     pub fn encoded_len(&self) -> usize {
         CHUNK_HEADER_LEN + self.payload_len()
     }

@@ -76,7 +76,7 @@ impl<'a> InitiatorHello<'a> {
 pub struct ForwardedHello<'a> {
     /// Endpoint discriminator of the Initiator Hello.
     pub epd: &'a [u8],
-    /// Where the initiator was seen; the answer goes there.
+    /// Address at which the initiator was seen; the answer goes there.
     pub reply_address: Address,
     /// Tag of the Initiator Hello.
     pub tag: &'a [u8],
