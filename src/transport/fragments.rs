@@ -220,7 +220,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_in_any_order_make_the_packet(
-            len in 2usize..5000,
+            len in 2usize..4000,
             order: u64,
             capacity in 100usize..1200,
         ) {
