@@ -25,7 +25,7 @@
 
 use rtmfp::amf::Value;
 use rtmfp::group::GroupSpecBuilder;
-use rtmfp::peer::{Connection, NetGroup, NetGroupEvent};
+use rtmfp::peer::{Connection, GroupEvent, NetGroup, RecvError};
 use std::time::Duration;
 
 #[tokio::main]
@@ -75,7 +75,7 @@ async fn run_provider(group: &NetGroup) -> Result<(), Box<dyn std::error::Error>
             interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
         };
         match event {
-            Some(NetGroupEvent::ReplicationRequest { index, request_id }) => {
+            Ok(GroupEvent::ReplicationRequest { index, request_id }) => {
                 let object = usize::try_from(index).ok().and_then(|index| objects.get(index));
                 match object {
                     Some(object) => group.write_requested_object(request_id, object).await?,
@@ -83,11 +83,11 @@ async fn run_provider(group: &NetGroup) -> Result<(), Box<dyn std::error::Error>
                 };
                 println!("sent object {index} to a neighbour");
             }
-            Some(NetGroupEvent::NeighborConnect { peer_id, .. }) => {
+            Ok(GroupEvent::NeighborConnect { peer_id, .. }) => {
                 println!("neighbour {peer_id} connected");
             }
-            Some(_) => {}
-            None => return Ok(()),
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return Ok(()),
         }
     }
 }
@@ -99,15 +99,15 @@ async fn run_fetcher(group: &NetGroup) -> Result<(), Box<dyn std::error::Error>>
     let mut fetched = 0;
     while fetched < 3 {
         match events.recv().await {
-            Some(NetGroupEvent::ReplicationFetchResult { index, object, .. }) => {
-                println!("object {index}: {}", object?);
+            Ok(GroupEvent::ReplicationFetchResult { index, object, .. }) => {
+                println!("object {index}: {}", object.decode()?);
                 fetched += 1;
             }
-            Some(NetGroupEvent::NeighborConnect { peer_id, .. }) => {
+            Ok(GroupEvent::NeighborConnect { peer_id, .. }) => {
                 println!("neighbour {peer_id} connected");
             }
-            Some(_) => {}
-            None => break,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => break,
         }
     }
     Ok(())

@@ -14,7 +14,7 @@
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
 //! use rtmfp::Connection;
 //! use rtmfp::group::GroupSpecBuilder;
-//! use rtmfp::peer::NetGroupEvent;
+//! use rtmfp::peer::GroupEvent;
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,9 +23,9 @@
 //!     let group = connection.join(spec.build()?).await?;
 //!     group.add_want_objects(0, 2).await?;
 //!     let mut events = group.events();
-//!     while let Some(event) = events.recv().await {
-//!         if let NetGroupEvent::ReplicationFetchResult { index, object, .. } = event {
-//!             println!("object {index}: {}", object?);
+//!     while let Ok(event) = events.recv().await {
+//!         if let GroupEvent::ReplicationFetchResult { index, object, .. } = event {
+//!             println!("object {index}: {}", object.decode()?);
 //!         }
 //!     }
 //!     Ok(())

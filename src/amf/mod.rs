@@ -35,6 +35,7 @@
 //! Sources: Action Message Format AMF 0 (2007) and AMF 3 (January 2013), Adobe.
 
 mod display;
+mod encoded;
 mod equal;
 mod error;
 mod marker;
@@ -47,6 +48,7 @@ mod tests;
 
 use bytes::Bytes;
 
+pub use encoded::Encoded;
 pub use error::AmfError;
 pub use reader::Reader;
 pub use value::{

@@ -1,9 +1,9 @@
-//! What a group asks of its owner, and what it tells the application.
+//! What a group asks of its owner, and its events for the application.
 
 use super::GroupAddress;
+use crate::amf::Encoded;
 use crate::crypto::Fingerprint;
 use crate::transport::{FarAddress, FlowAction, SessionId};
-use bytes::Bytes;
 
 /// What the owner of a [`Group`](super::Group) has to do, in this order.
 ///
@@ -36,55 +36,70 @@ pub enum GroupAction {
     },
 }
 
-/// What the application is told. [`code`](Self::code) is the `info.code` of Flash's
+/// Something happened in a group. [`code`](Self::code) is the `info.code` of Flash's
 /// `NetStatusEvent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "event"))]
 #[non_exhaustive]
 pub enum GroupEvent {
     /// The server keeps no groups: members are not found through it. Others than those that are
     /// known otherwise (bootstrap peers, [`on_introduced`](super::Group::on_introduced)) are met only
-    /// after another server was connected to.
+    /// after a connection to another server.
+    #[cfg_attr(feature = "serde", serde(rename = "unserved"))]
     ConnectRejected,
-    /// A neighbour connected.
+    /// A neighbor connected.
+    #[cfg_attr(feature = "serde", serde(rename = "neighbor_connected"))]
     NeighborConnect {
-        /// Its fingerprint: the peer ID.
-        peer: Fingerprint,
-        /// Its group address.
+        /// Its peer ID.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
+        peer_id: Fingerprint,
+        /// Its group address: Flash's `neighbor`.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
         address: GroupAddress,
     },
-    /// A neighbour is gone.
+    /// A neighbor is gone.
+    #[cfg_attr(feature = "serde", serde(rename = "neighbor_disconnected"))]
     NeighborDisconnect {
-        /// Its fingerprint: the peer ID.
-        peer: Fingerprint,
-        /// Its group address.
+        /// Its peer ID.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
+        peer_id: Fingerprint,
+        /// Its group address: Flash's `neighbor`.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
         address: GroupAddress,
     },
-    /// An object is being requested from a neighbour.
+    /// An object is being requested from a neighbor.
+    #[cfg_attr(feature = "serde", serde(rename = "requested"))]
     ReplicationFetchSendNotify {
-        /// Which object.
+        /// Its index.
         index: u64,
     },
     /// An announced fetch failed or was denied. It is retried while the object is wanted.
+    #[cfg_attr(feature = "serde", serde(rename = "fetch_failed"))]
     ReplicationFetchFailed {
-        /// Which object.
+        /// Its index.
         index: u64,
     },
-    /// An object arrived and is not wanted any more. It is not had either: the application checks
-    /// it, then adds it to the Have set, or wants it again.
+    /// A wanted object arrived. It is in neither set now: the application checks it, then adds it to
+    /// the Have set, or to the Want set again.
+    #[cfg_attr(feature = "serde", serde(rename = "fetched"))]
     ReplicationFetchResult {
-        /// Which object.
+        /// Its index.
         index: u64,
         /// Its AMF value, encoded.
-        object: Bytes,
-        /// Who sent it.
-        from: Fingerprint,
+        #[cfg_attr(feature = "serde", serde(skip))]
+        object: Encoded,
+        /// The peer ID of the sender.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
+        peer_id: Fingerprint,
     },
-    /// A neighbour asks for an object. To be answered by
+    /// A neighbor requests an object. To be answered by
     /// [`write_requested`](super::ReplicationMut::write_requested) or
     /// [`deny_requested`](super::ReplicationMut::deny_requested), in any order, at any time,
-    /// even if the neighbour is gone by then.
+    /// even if the neighbor is gone by then.
+    #[cfg_attr(feature = "serde", serde(rename = "request"))]
     ReplicationRequest {
-        /// Which object.
+        /// Its index.
         index: u64,
         /// The number by which to answer; used again for another request after the answer.
         request_id: u32,
@@ -92,7 +107,7 @@ pub enum GroupEvent {
 }
 
 impl GroupEvent {
-    /// The code of the same event in Flash.
+    /// The `info.code` of the same event in Flash.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::ConnectRejected => "NetGroup.Connect.Rejected",
@@ -104,4 +119,13 @@ impl GroupEvent {
             Self::ReplicationRequest { .. } => "NetGroup.Replication.Request",
         }
     }
+}
+
+/// Peer IDs and addresses are text in the serde form.
+#[cfg(feature = "serde")]
+fn text<S: serde::Serializer>(
+    value: &impl std::fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }

@@ -87,8 +87,8 @@ impl Node {
             && let Some(event) = joined.group.poll_event()
         {
             busy = true;
-            if let GroupEvent::NeighborConnect { peer, .. } = event {
-                self.search.met(handle, peer);
+            if let GroupEvent::NeighborConnect { peer_id, .. } = event {
+                self.search.met(handle, peer_id);
             }
             match joined.guest_mut() {
                 Some((guest, group)) => {

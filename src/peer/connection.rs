@@ -120,7 +120,7 @@ impl Connection {
 
     /// Joins a group. Its members are found through the server, if the groupspec allows that, and
     /// through its bootstrap peers; they come as
-    /// [`NeighborConnect`](super::NetGroupEvent::NeighborConnect). Joining does not wait for them.
+    /// [`NeighborConnect`](super::GroupEvent::NeighborConnect). Joining does not wait for them.
     ///
     /// # Errors
     ///

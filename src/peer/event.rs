@@ -1,107 +1,61 @@
-//! What a connection and its groups tell the application.
+//! The events of a connection and its groups, and how they are received.
 
 use super::net_group::Membership;
-use super::queue::{Kind, Popped, Queue, Queued};
-use crate::amf::{self, AmfError, Value};
-use crate::crypto::Fingerprint;
-use crate::group::{GroupAddress, GroupEvent};
+use super::queue::{Kind, Queue, Queued};
+use crate::group::GroupEvent;
 use crate::node::ConnectError;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use thiserror::Error;
 
-/// Something happened in a group.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum NetGroupEvent {
-    /// A neighbour connected.
-    NeighborConnect {
-        /// Its group address.
-        neighbor: GroupAddress,
-        /// Its peer ID.
-        peer_id: Fingerprint,
-    },
-    /// A neighbour is gone.
-    NeighborDisconnect {
-        /// Its group address.
-        neighbor: GroupAddress,
-        /// Its peer ID.
-        peer_id: Fingerprint,
-    },
-    /// An object is being requested from a neighbour.
-    ReplicationFetchSendNotify {
-        /// Which object.
-        index: u64,
-    },
-    /// The server keeps no groups: members are not found through it.
-    ConnectRejected,
-    /// An announced fetch failed or was denied. It is retried while the object is wanted.
-    ReplicationFetchFailed {
-        /// Which object.
-        index: u64,
-    },
-    /// A wanted object arrived. It is not wanted any more, and not had either: check it, then
-    /// [add](super::NetGroup::add_have_objects) it to the Have set, or
-    /// [want](super::NetGroup::add_want_objects) it again.
-    ReplicationFetchResult {
-        /// Which object.
-        index: u64,
-        /// The object; an error if the neighbour sent what is no AMF value.
-        object: Result<Value, AmfError>,
-        /// The peer ID of who sent it.
-        peer_id: Fingerprint,
-    },
-    /// A neighbour asks for an object. To be answered by
-    /// [`write_requested_object`](super::NetGroup::write_requested_object) or
-    /// [`deny_requested_object`](super::NetGroup::deny_requested_object), in any order, at any time.
-    ReplicationRequest {
-        /// Which object.
-        index: u64,
-        /// The number by which to answer.
-        request_id: u32,
-    },
-    /// The application was slow, and so many events before this one were dropped: notifications
+/// Why there is no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecvError {
+    /// The application was slow, and so many events before the next one were dropped: notifications
     /// only, never a fetched object or a request.
+    #[error("{0} events skipped: the application is too slow")]
     Lagged(u64),
+    /// The group or connection is closed, and all its events were received.
+    #[error("closed")]
+    Closed,
 }
 
-impl NetGroupEvent {
-    /// The `info.code` of the same event in Flash, which knows no `Lagged`.
-    pub fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::NeighborConnect { .. } => "NetGroup.Neighbor.Connect",
-            Self::NeighborDisconnect { .. } => "NetGroup.Neighbor.Disconnect",
-            Self::ReplicationFetchSendNotify { .. } => "NetGroup.Replication.Fetch.SendNotify",
-            Self::ConnectRejected => "NetGroup.Connect.Rejected",
-            Self::ReplicationFetchFailed { .. } => "NetGroup.Replication.Fetch.Failed",
-            Self::ReplicationFetchResult { .. } => "NetGroup.Replication.Fetch.Result",
-            Self::ReplicationRequest { .. } => "NetGroup.Replication.Request",
-            Self::Lagged(_) => return None,
-        })
+/// Something happened to a connection.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "event"))]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// The connection is up.
+    #[cfg_attr(feature = "serde", serde(rename = "connected"))]
+    Connected {
+        /// The server.
+        server: SocketAddr,
+    },
+    /// The connection could not be opened.
+    #[cfg_attr(feature = "serde", serde(rename = "connect_failed", serialize_with = "reason"))]
+    Failed(ConnectError),
+    /// The connection is gone. Groups and their neighbours stay.
+    #[cfg_attr(feature = "serde", serde(rename = "disconnected"))]
+    Closed,
+}
+
+impl ConnectionEvent {
+    /// The `info.code` of the same event in Flash.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Connected { .. } => "NetConnection.Connect.Success",
+            Self::Failed(ConnectError::Refused(_)) => "NetConnection.Connect.Rejected",
+            Self::Failed(_) => "NetConnection.Connect.Failed",
+            Self::Closed => "NetConnection.Connect.Closed",
+        }
     }
 }
 
-impl From<GroupEvent> for NetGroupEvent {
-    fn from(event: GroupEvent) -> Self {
-        match event {
-            GroupEvent::NeighborConnect { peer, address } => {
-                Self::NeighborConnect { neighbor: address, peer_id: peer }
-            }
-            GroupEvent::NeighborDisconnect { peer, address } => {
-                Self::NeighborDisconnect { neighbor: address, peer_id: peer }
-            }
-            GroupEvent::ReplicationFetchSendNotify { index } => {
-                Self::ReplicationFetchSendNotify { index }
-            }
-            GroupEvent::ConnectRejected => Self::ConnectRejected,
-            GroupEvent::ReplicationFetchFailed { index } => Self::ReplicationFetchFailed { index },
-            GroupEvent::ReplicationFetchResult { index, object, from } => {
-                let object = amf::from_bytes(object);
-                Self::ReplicationFetchResult { index, object, peer_id: from }
-            }
-            GroupEvent::ReplicationRequest { index, request_id } => {
-                Self::ReplicationRequest { index, request_id }
-            }
-        }
+impl Queued for ConnectionEvent {
+    fn kind(&self) -> Kind {
+        Kind::Notice
     }
 }
 
@@ -115,42 +69,6 @@ impl Queued for GroupEvent {
     }
 }
 
-/// Something happened to a connection.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum ConnectionEvent {
-    /// The connection is up.
-    Connected {
-        /// The server.
-        server: SocketAddr,
-    },
-    /// The connection could not be opened.
-    Failed(ConnectError),
-    /// The connection is gone. Groups and their neighbours stay.
-    Closed,
-    /// The application was slow, and so many events before this one were dropped.
-    Lagged(u64),
-}
-
-impl ConnectionEvent {
-    /// The `info.code` of the same event in Flash, which knows no `Lagged`.
-    pub fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Connected { .. } => Some("NetConnection.Connect.Success"),
-            Self::Failed(ConnectError::Refused(_)) => Some("NetConnection.Connect.Rejected"),
-            Self::Failed(_) => Some("NetConnection.Connect.Failed"),
-            Self::Closed => Some("NetConnection.Connect.Closed"),
-            Self::Lagged(_) => None,
-        }
-    }
-}
-
-impl Queued for ConnectionEvent {
-    fn kind(&self) -> Kind {
-        Kind::Notice
-    }
-}
-
 /// The events of a group since it was joined, in order.
 ///
 /// There is one queue for each group: of several readers each gets a part. While this lives, the
@@ -159,27 +77,27 @@ impl Queued for ConnectionEvent {
 pub struct NetGroupEvents(pub(super) Arc<Membership>);
 
 impl NetGroupEvents {
-    /// The next event; `None` when the group is closed and all were read. May be cancelled.
-    pub async fn recv(&mut self) -> Option<NetGroupEvent> {
+    /// The next event. May be cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Lagged`] if events were dropped before the next one, and [`RecvError::Closed`]
+    /// when the group is closed and all its events were received.
+    pub async fn recv(&mut self) -> Result<GroupEvent, RecvError> {
         self.0.resume_if_caught_up().await;
-        self.0.queue.wait_pop().await.map(NetGroupEvent::from)
+        poll_fn(|context| self.0.queue.poll_pop(context)).await
     }
 
     /// The next event, if one waits.
     ///
-    /// Who reads by this alone never lets a group go on that has stopped fetching because the
-    /// application was slow: call [`recv`](Self::recv) when there is nothing.
-    pub fn try_recv(&mut self) -> Option<NetGroupEvent> {
-        self.0.queue.pop().ok().flatten().map(NetGroupEvent::from)
-    }
-}
-
-impl From<Popped<GroupEvent>> for NetGroupEvent {
-    fn from(popped: Popped<GroupEvent>) -> Self {
-        match popped {
-            Popped::Event(event) => event.into(),
-            Popped::Lagged(count) => Self::Lagged(count),
-        }
+    /// A group that has stopped fetching because the application was slow resumes only by
+    /// [`recv`](Self::recv): call that when there is no event.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn try_recv(&mut self) -> Result<Option<GroupEvent>, RecvError> {
+        self.0.queue.pop()
     }
 }
 
@@ -189,23 +107,31 @@ impl From<Popped<GroupEvent>> for NetGroupEvent {
 pub struct ConnectionEvents(pub(super) Arc<Queue<ConnectionEvent>>);
 
 impl ConnectionEvents {
-    /// The next event; `None` when the connection is closed for good and all were read. May be
-    /// cancelled.
-    pub async fn recv(&mut self) -> Option<ConnectionEvent> {
-        self.0.wait_pop().await.map(ConnectionEvent::from)
+    /// The next event. May be cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Lagged`] if events were dropped before the next one, and [`RecvError::Closed`]
+    /// when the connection is closed for good and all its events were received.
+    pub async fn recv(&mut self) -> Result<ConnectionEvent, RecvError> {
+        poll_fn(|context| self.0.poll_pop(context)).await
     }
 
     /// The next event, if one waits.
-    pub fn try_recv(&mut self) -> Option<ConnectionEvent> {
-        self.0.pop().ok().flatten().map(ConnectionEvent::from)
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn try_recv(&mut self) -> Result<Option<ConnectionEvent>, RecvError> {
+        self.0.pop()
     }
 }
 
-impl From<Popped<ConnectionEvent>> for ConnectionEvent {
-    fn from(popped: Popped<ConnectionEvent>) -> Self {
-        match popped {
-            Popped::Event(event) => event,
-            Popped::Lagged(count) => Self::Lagged(count),
-        }
-    }
+/// An error is the text `reason` in the serde form.
+#[cfg(feature = "serde")]
+fn reason<S: serde::Serializer>(error: &ConnectError, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct;
+    let mut fields = serializer.serialize_struct("Failed", 1)?;
+    fields.serialize_field("reason", &error.to_string())?;
+    fields.end()
 }

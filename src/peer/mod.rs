@@ -8,7 +8,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use rtmfp::amf::Value;
 //! use rtmfp::group::GroupSpecBuilder;
-//! use rtmfp::peer::{Connection, NetGroupEvent};
+//! use rtmfp::peer::{Connection, GroupEvent};
 //!
 //! let connection = Connection::connect("rtmfp://rendezvous.example/app").await?;
 //! let spec = GroupSpecBuilder::new("example/film")?
@@ -19,8 +19,8 @@
 //! group.add_have_objects(0, 0).await?;
 //!
 //! let mut events = group.events();
-//! while let Some(event) = events.recv().await {
-//!     if let NetGroupEvent::ReplicationRequest { request_id, .. } = event {
+//! while let Ok(event) = events.recv().await {
+//!     if let GroupEvent::ReplicationRequest { request_id, .. } = event {
 //!         group.write_requested_object(request_id, &Value::from("hello")).await?;
 //!     }
 //! }
@@ -33,7 +33,7 @@
 //! | `NetConnection.connect(uri)` | [`Connection::connect`] |
 //! | `new NetGroup(connection, groupspec)` | [`Connection::join`] |
 //! | `NetStatusEvent` of a NetConnection | [`ConnectionEvent`] |
-//! | `NetStatusEvent` of a NetGroup | [`NetGroupEvent`], its `info.code` by [`NetGroupEvent::code`] |
+//! | `NetStatusEvent` of a NetGroup | [`GroupEvent`], its `info.code` by [`GroupEvent::code`] |
 //!
 //! A connection that was up and is lost is opened again by itself, with longer and longer waits, as
 //! long as there are handles. [Guests](crate::node::Guest) share it with groups: any number of files,
@@ -45,7 +45,7 @@
 //!
 //! | what waits | at the bound |
 //! | --- | --- |
-//! | [`MAX_EVENTS`] events | the oldest notification is dropped, counted, and told as `Lagged` |
+//! | [`MAX_EVENTS`] events | the oldest notification is dropped and counted, see [`RecvError::Lagged`] |
 //! | [`SLOW_OBJECTS`] fetched objects or [`SLOW_OBJECT_BYTES`] of them | no further object is requested until most are taken |
 //! | [`MAX_OBJECT_BYTES`] of fetched objects | what still arrives is refused and fetched again later |
 //! | [`MAX_EVENTS`] requests of neighbours | further ones are denied; the neighbour asks again |
@@ -58,8 +58,8 @@
 //! | `seed` | [`Seed`] |
 //! | `net_group` | [`NetGroup`] |
 //! | `hosted` | [`Hosted`]: a guest in a group |
-//! | `event` | what they tell |
-//! | `queue` | events that wait for the application |
+//! | `event` | their events |
+//! | `queue` | the queue of events for the application |
 //! | `wants` | what is not requested while the application is slow |
 //! | `machine` | the node as the driver wants it |
 
@@ -75,10 +75,11 @@ mod reconnect;
 mod seed;
 mod wants;
 
+pub use crate::group::GroupEvent;
 pub use config::PeerConfig;
 pub use connection::{Connection, ConnectionState, ConnectionStats};
 pub use error::{ConnectError, NetGroupError, Problem, Unreachable};
-pub use event::{ConnectionEvent, ConnectionEvents, NetGroupEvent, NetGroupEvents};
+pub use event::{ConnectionEvent, ConnectionEvents, NetGroupEvents, RecvError};
 pub use hosted::{GuestSender, Hosted};
 pub use net_group::{Neighbor, NetGroup};
 pub use queue::{MAX_EVENTS, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};

@@ -132,7 +132,7 @@ impl NetGroup {
         self.change(move |group, wants, now| wants.remove_want(now, group, start..=end)).await
     }
 
-    /// Answers a [`ReplicationRequest`](super::NetGroupEvent::ReplicationRequest). `false` if there
+    /// Answers a [`ReplicationRequest`](super::GroupEvent::ReplicationRequest). `false` if there
     /// is no such request any more: the neighbour is gone.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl NetGroup {
         .await
     }
 
-    /// Refuses a [`ReplicationRequest`](super::NetGroupEvent::ReplicationRequest); the neighbour may
+    /// Refuses a [`ReplicationRequest`](super::GroupEvent::ReplicationRequest); the neighbour may
     /// ask again. `false` if there is no such request any more.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
-//! Events that wait for the application.
+//! The queue of events for the application.
 //!
 //! The machine pushes and never waits; the application pops. What happens when the application is
 //! slow depends on the event: a notification can be dropped, a fetched object and a neighbour's
 //! request can't, so those are handed back to the machine.
 
+use super::event::RecvError;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::task::{Context, Poll, Waker};
 
 /// Events that wait at most.
 pub const MAX_EVENTS: usize = 1024;
@@ -43,19 +44,9 @@ pub(super) struct Pushed<E> {
     pub(super) is_slow: bool,
 }
 
-/// What the application gets.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Popped<E> {
-    Event(E),
-    /// So many notifications were dropped.
-    Lagged(u64),
-}
-
 #[derive(Debug)]
 pub(super) struct Queue<E> {
     state: Mutex<State<E>>,
-    /// Something was pushed, or the queue was closed.
-    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -64,9 +55,11 @@ struct State<E> {
     objects: usize,
     object_bytes: usize,
     lagged: u64,
-    /// The machine was told that the application is slow, and wants to hear when it has caught up.
+    /// The machine has stopped fetching, until the application has caught up.
     slow: bool,
     closed: bool,
+    /// The readers that wait for an event or the end.
+    waiting: Vec<Waker>,
 }
 
 impl<E: Queued> Queue<E> {
@@ -78,34 +71,36 @@ impl<E: Queued> Queue<E> {
             lagged: 0,
             slow: false,
             closed: false,
+            waiting: Vec::new(),
         };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { state: Mutex::new(state) }
     }
 
     pub(super) fn push(&self, event: E) -> Pushed<E> {
-        let pushed = self.lock().push(event);
-        self.changed.notify_one();
+        let mut state = self.lock();
+        let pushed = state.push(event);
+        wake(state);
         pushed
     }
 
-    /// The next event, if one waits; `Err` when there will be none any more.
-    pub(super) fn pop(&self) -> Result<Option<Popped<E>>, Closed> {
+    /// The next event, if one waits. [`RecvError::Closed`] when none will follow.
+    pub(super) fn pop(&self) -> Result<Option<E>, RecvError> {
         self.lock().pop()
     }
 
-    /// Waits for the next event; `None` when there will be none any more. May be cancelled.
-    pub(super) async fn wait_pop(&self) -> Option<Popped<E>> {
-        loop {
-            let changed = self.changed.notified();
-            match self.pop() {
-                Ok(Some(popped)) => return Some(popped),
-                Ok(None) => changed.await,
-                Err(Closed) => return None,
-            }
+    /// The next event; wakes the task when there is one, or when none will follow.
+    pub(super) fn poll_pop(&self, context: &mut Context<'_>) -> Poll<Result<E, RecvError>> {
+        let mut state = self.lock();
+        if let Some(popped) = state.pop().transpose() {
+            return Poll::Ready(popped);
         }
+        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.waiting.push(context.waker().clone());
+        }
+        Poll::Pending
     }
 
-    /// True if the machine waits to hear that the application has caught up, and it has.
+    /// Whether the machine waits until the application has caught up, and it has.
     pub(super) fn has_caught_up(&self) -> bool {
         let state = self.lock();
         state.slow && state.has_caught_up()
@@ -121,9 +116,9 @@ impl<E: Queued> Queue<E> {
 
     /// No event follows. Those that wait can still be taken.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.changed.notify_waiters();
-        self.changed.notify_one();
+        let mut state = self.lock();
+        state.closed = true;
+        wake(state);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<E>> {
@@ -132,9 +127,12 @@ impl<E: Queued> Queue<E> {
     }
 }
 
-/// The queue was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Closed;
+/// Wakes the readers, without the lock.
+fn wake<E>(mut state: MutexGuard<'_, State<E>>) {
+    let waiting = std::mem::take(&mut state.waiting);
+    drop(state);
+    waiting.into_iter().for_each(Waker::wake);
+}
 
 impl<E: Queued> State<E> {
     fn push(&mut self, event: E) -> Pushed<E> {
@@ -174,18 +172,18 @@ impl<E: Queued> State<E> {
         None
     }
 
-    fn pop(&mut self) -> Result<Option<Popped<E>>, Closed> {
+    fn pop(&mut self) -> Result<Option<E>, RecvError> {
         if self.lagged > 0 {
-            return Ok(Some(Popped::Lagged(std::mem::take(&mut self.lagged))));
+            return Err(RecvError::Lagged(std::mem::take(&mut self.lagged)));
         }
         let Some(event) = self.events.pop_front() else {
-            return if self.closed { Err(Closed) } else { Ok(None) };
+            return if self.closed { Err(RecvError::Closed) } else { Ok(None) };
         };
         if let Kind::Object(bytes) = event.kind() {
             self.objects -= 1;
             self.object_bytes -= bytes;
         }
-        Ok(Some(Popped::Event(event)))
+        Ok(Some(event))
     }
 
     fn has_caught_up(&self) -> bool {
@@ -197,7 +195,9 @@ impl<E: Queued> State<E> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{CAUGHT_UP, Kind, MAX_EVENTS, MAX_OBJECT_BYTES, Queue, Queued, SLOW_OBJECTS};
+    use crate::peer::RecvError;
+    use std::future::poll_fn;
     use std::sync::Arc;
 
     #[derive(Debug, PartialEq, Eq)]
@@ -221,8 +221,8 @@ mod tests {
         Event(n, Kind::Object(bytes))
     }
 
-    fn drain(queue: &Queue<Event>) -> Vec<Popped<Event>> {
-        std::iter::from_fn(|| queue.pop().ok().flatten()).collect()
+    fn drain(queue: &Queue<Event>) -> Vec<Result<Event, RecvError>> {
+        std::iter::from_fn(|| queue.pop().transpose()).collect()
     }
 
     #[test]
@@ -233,9 +233,9 @@ mod tests {
             assert!(queue.push(notice(n)).refused.is_none());
         }
         let popped = drain(&queue);
-        assert_eq!(popped[0], Popped::Lagged(3));
-        assert_eq!(popped[1], Popped::Event(request(0)), "a request is never dropped");
-        assert_eq!(popped[2], Popped::Event(notice(4)));
+        assert_eq!(popped[0], Err(RecvError::Lagged(3)));
+        assert_eq!(popped[1], Ok(request(0)), "a request is never dropped");
+        assert_eq!(popped[2], Ok(notice(4)));
         assert_eq!(popped.len(), 1 + MAX_EVENTS);
     }
 
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(pushed.refused, Some(request(9999)));
         assert!(!pushed.is_slow, "requests do not stop fetching");
         assert!(queue.push(notice(1)).refused.is_none());
-        assert_eq!(queue.pop(), Ok(Some(Popped::Lagged(1))));
+        assert_eq!(queue.pop(), Err(RecvError::Lagged(1)));
     }
 
     #[test]
@@ -288,14 +288,14 @@ mod tests {
         let waiting = tokio::spawn({
             let queue = Arc::clone(&queue);
             async move {
-                let first = queue.wait_pop().await;
-                (first, queue.wait_pop().await)
+                let first = poll_fn(|context| queue.poll_pop(context)).await;
+                (first, poll_fn(|context| queue.poll_pop(context)).await)
             }
         });
         tokio::task::yield_now().await;
         queue.push(notice(1));
         queue.close();
-        assert_eq!(waiting.await.unwrap(), (Some(Popped::Event(notice(1))), None));
-        assert_eq!(queue.wait_pop().await, None);
+        assert_eq!(waiting.await.unwrap(), (Ok(notice(1)), Err(RecvError::Closed)));
+        assert_eq!(queue.pop(), Err(RecvError::Closed));
     }
 }

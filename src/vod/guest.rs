@@ -208,20 +208,20 @@ impl Guest for FileExchange {
                 let request = Request { id: request_id, serial: self.serial };
                 self.replica.object_requested(index, request);
             }
-            GroupEvent::ReplicationFetchResult { index, object, from } => {
+            GroupEvent::ReplicationFetchResult { index, object, peer_id } => {
                 // What is no AMF at all is as good as a wrong object.
-                let value = amf::from_bytes(object).unwrap_or(amf::Value::Undefined);
-                self.replica.object_fetched(index, value, from);
+                let value = object.decode().unwrap_or(amf::Value::Undefined);
+                self.replica.object_fetched(index, value, peer_id);
             }
             GroupEvent::ReplicationFetchFailed { index } => self.replica.fetch_failed(index),
-            GroupEvent::NeighborConnect { peer, .. } => {
+            GroupEvent::NeighborConnect { peer_id, .. } => {
                 if self.met.len() < MAX_MET {
-                    self.met.insert(peer);
+                    self.met.insert(peer_id);
                 }
-                self.emit(FileEvent::NeighborConnect(peer));
+                self.emit(FileEvent::NeighborConnect(peer_id));
             }
-            GroupEvent::NeighborDisconnect { peer, .. } => {
-                self.emit(FileEvent::NeighborDisconnect(peer));
+            GroupEvent::NeighborDisconnect { peer_id, .. } => {
+                self.emit(FileEvent::NeighborDisconnect(peer_id));
             }
             _ => {}
         }

@@ -4,7 +4,7 @@
 use crate::support::{content, fail, rtmfp};
 use rtmfp::amf::Value;
 use rtmfp::group::{GroupSpec, GroupSpecBuilder};
-use rtmfp::peer::{Connection, NetGroup, NetGroupEvent, PeerConfig};
+use rtmfp::peer::{Connection, GroupEvent, NetGroup, PeerConfig};
 use rtmfp::server::{Server, ServerConfig};
 use std::process::Command;
 
@@ -19,8 +19,8 @@ fn spec() -> GroupSpec {
 /// Answers as the application does: `p2pSharedObject.data[index]`.
 async fn serve(group: NetGroup, objects: Vec<Value>) {
     let mut events = group.events();
-    while let Some(event) = events.recv().await {
-        if let NetGroupEvent::ReplicationRequest { index, request_id } = event {
+    while let Ok(event) = events.recv().await {
+        if let GroupEvent::ReplicationRequest { index, request_id } = event {
             let object = &objects[usize::try_from(index).unwrap()];
             group.write_requested_object(request_id, object).await.unwrap();
         }

@@ -4,7 +4,7 @@
 use crate::support::{PATIENCE, Running, fail, rtmfp, write_file};
 use rtmfp::amf::Value as Amf;
 use rtmfp::group::{GroupSpec, GroupSpecBuilder};
-use rtmfp::peer::{Connection, NetGroup, NetGroupEvent};
+use rtmfp::peer::{Connection, GroupEvent, NetGroup};
 use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
@@ -159,8 +159,8 @@ async fn values_are_saved_as_json_and_passed_on() {
         let (provider, objects) = (provider.clone(), objects.clone());
         async move {
             let mut events = provider.events();
-            while let Some(event) = events.recv().await {
-                if let NetGroupEvent::ReplicationRequest { index, request_id } = event {
+            while let Ok(event) = events.recv().await {
+                if let GroupEvent::ReplicationRequest { index, request_id } = event {
                     let object = &objects[usize::try_from(index).unwrap()];
                     provider.write_requested_object(request_id, object).await.unwrap();
                 }
@@ -186,8 +186,8 @@ async fn values_are_saved_as_json_and_passed_on() {
     for _ in 0..objects.len() {
         let (index, object) = loop {
             let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
-            if let NetGroupEvent::ReplicationFetchResult { index, object, .. } = event {
-                break (index, object.unwrap());
+            if let GroupEvent::ReplicationFetchResult { index, object, .. } = event {
+                break (index, object.decode().unwrap());
             }
         };
         assert_eq!(object, objects[usize::try_from(index).unwrap()]);
@@ -211,8 +211,8 @@ async fn hostile_objects_are_told_and_requested_again() {
         async move {
             let mut objects = [bomb, Amf::from("harmless")].into_iter();
             let mut events = provider.events();
-            while let Some(event) = events.recv().await {
-                if let NetGroupEvent::ReplicationRequest { request_id, .. } = event {
+            while let Ok(event) = events.recv().await {
+                if let GroupEvent::ReplicationRequest { request_id, .. } = event {
                     let object = objects.next().unwrap();
                     provider.write_requested_object(request_id, &object).await.unwrap();
                 }

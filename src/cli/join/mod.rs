@@ -3,11 +3,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | `objects` | what the member has and wants, in files and in memory |
-//! | `told` | the lines on standard output, for people and as JSON |
+//! | `output` | the lines on standard output, for people and as JSON |
 //! | `waiting` | why nothing comes, and when to give up |
 
 mod objects;
-mod told;
+mod output;
 mod waiting;
 
 use super::format::{self, printable};
@@ -20,18 +20,21 @@ use super::signals::Signals;
 use super::{STOP_GRACE, via};
 use anyhow::{Context, anyhow, bail, ensure};
 use objects::{Objects, parse_ranges};
+use output::{MemberEvent, Out};
+use rtmfp::amf::Value;
+use rtmfp::crypto::Fingerprint;
 use rtmfp::flash::Uri;
 use rtmfp::group::GroupSpec;
 use rtmfp::node::ConnectError::Unreachable;
 use rtmfp::peer::{
-    ConnectError, Connection, ConnectionEvent, ConnectionState, NetGroup, NetGroupEvent, PeerConfig,
+    ConnectError, Connection, ConnectionEvent, ConnectionState, GroupEvent, NetGroup, PeerConfig,
+    RecvError,
 };
 use rtmfp::range::IndexSet;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
-use told::{Out, Told};
 use waiting::Waiting;
 
 /// How often objects that came but could not be read are asked for again.
@@ -143,8 +146,8 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     // The process ends; who does not confirm notices that this member is gone.
     let close = async { connection.close(STOP_GRACE).await.unwrap_or_default() };
     signals.or_at_once(close).await;
-    let told = out.tell(Some("NetGroup.Connect.Closed"), &Told::Left);
-    outcome.and(told)
+    let left = out.emit(Some("NetGroup.Connect.Closed"), &MemberEvent::Left);
+    outcome.and(left)
 }
 
 /// Refuses what cannot work, before anybody is asked.
@@ -201,16 +204,17 @@ impl Member {
     /// Tells where it is, and says to the group what it has and wants.
     async fn begin(&mut self) -> anyhow::Result<()> {
         // The first event is that the connection is up.
-        if let Some(event) = self.group.connection().events().recv().await {
+        let event = self.group.connection().events().recv().await;
+        if event != Err(RecvError::Closed) {
             self.on_connection_event(event)?;
         }
-        let joined = Told::Joined {
+        let joined = MemberEvent::Joined {
             name: self.group.spec().name(),
             group_id: self.group.id().to_string(),
             peer_id: self.group.connection().peer_id().to_string(),
             address: self.group.address().to_string(),
         };
-        self.out.tell(Some("NetGroup.Connect.Success"), &joined)?;
+        self.out.emit(Some("NetGroup.Connect.Success"), &joined)?;
         for range in self.objects.had().ranges() {
             self.group.add_have_objects(*range.start(), *range.end()).await?;
         }
@@ -218,7 +222,7 @@ impl Member {
             self.group.add_want_objects(*range.start(), *range.end()).await?;
         }
         if self.objects.is_complete() {
-            self.out.tell(None, &Told::Complete { objects: self.objects.wanted() })?;
+            self.out.emit(None, &MemberEvent::Complete { objects: self.objects.wanted() })?;
         }
         Ok(())
     }
@@ -227,14 +231,24 @@ impl Member {
     async fn follow(&mut self) -> anyhow::Result<()> {
         let (mut events, mut live) = (self.group.events(), Live::new());
         let mut connection_events = self.group.connection().events();
+        let mut closed = false;
         let mut redraw = tokio::time::interval(REDRAW);
         let mut again = tokio::time::interval(AGAIN);
         while !(self.exit_when_done && self.objects.is_complete()) {
             tokio::select! {
-                event = events.recv() => {
-                    self.on_event(event.context("the group was closed")?).await?;
+                event = events.recv() => match event {
+                    Ok(event) => self.on_event(event).await?,
+                    Err(RecvError::Lagged(missed)) => {
+                        self.out.emit(None, &MemberEvent::Lagged { missed })?;
+                    }
+                    Err(RecvError::Closed) => bail!("the group was closed"),
+                },
+                event = connection_events.recv(), if !closed => {
+                    closed = event == Err(RecvError::Closed);
+                    if !closed {
+                        self.on_connection_event(event)?;
+                    }
                 }
-                Some(event) = connection_events.recv() => self.on_connection_event(event)?,
                 _ = redraw.tick() => {
                     let text = self.status().await?;
                     live.draw(&text);
@@ -251,54 +265,56 @@ impl Member {
         Ok(())
     }
 
-    async fn on_event(&mut self, event: NetGroupEvent) -> anyhow::Result<()> {
-        let code = event.code();
-        let told = match event {
-            NetGroupEvent::NeighborConnect { neighbor, peer_id } => Told::NeighborConnected {
-                peer_id: peer_id.to_string(),
-                address: neighbor.to_string(),
-            },
-            NetGroupEvent::NeighborDisconnect { neighbor, peer_id } => Told::NeighborDisconnected {
-                peer_id: peer_id.to_string(),
-                address: neighbor.to_string(),
-            },
-            NetGroupEvent::ConnectRejected => return self.on_unserved(code),
-            NetGroupEvent::ReplicationFetchSendNotify { index } => Told::Requested { index },
-            NetGroupEvent::ReplicationFetchFailed { index } => Told::FetchFailed { index },
-            NetGroupEvent::ReplicationFetchResult { index, object: Ok(object), peer_id } => {
-                let kept = self.objects.keep(index, object).await?;
-                if kept.is_had {
-                    self.group.add_have_objects(index, index).await?;
+    async fn on_event(&mut self, event: GroupEvent) -> anyhow::Result<()> {
+        let code = Some(event.code());
+        let emitted = match event {
+            GroupEvent::ConnectRejected => return self.on_unserved(&event),
+            GroupEvent::ReplicationFetchResult { index, object, peer_id } => {
+                match object.decode() {
+                    Ok(object) => return self.on_fetched(code, index, object, peer_id).await,
+                    Err(error) => {
+                        self.again.push(index);
+                        let (peer_id, reason) = (peer_id.to_string(), error.to_string());
+                        MemberEvent::Unreadable { index, peer_id, reason }
+                    }
                 }
-                let (kind, bytes, file) = (kept.kind, kept.bytes, kept.file);
-                let file = file.map(|path| path.display().to_string());
-                let peer_id = peer_id.to_string();
-                self.out.tell(code, &Told::Fetched { index, kind, bytes, peer_id, file })?;
-                if !self.objects.is_complete() {
-                    return Ok(());
-                }
-                return self.out.tell(None, &Told::Complete { objects: self.objects.wanted() });
             }
-            NetGroupEvent::ReplicationFetchResult { index, object: Err(error), peer_id } => {
-                self.again.push(index);
-                let (peer_id, reason) = (peer_id.to_string(), error.to_string());
-                Told::Unreadable { index, peer_id, reason }
-            }
-            NetGroupEvent::ReplicationRequest { index, request_id } => {
+            GroupEvent::ReplicationRequest { index, request_id } => {
                 match self.answer(index, request_id).await? {
-                    Some(told) => told,
+                    Some(emitted) => emitted,
                     None => return Ok(()),
                 }
             }
-            NetGroupEvent::Lagged(missed) => Told::Lagged { missed },
-            _ => return Ok(()),
+            event => return self.out.group_event(&event),
         };
-        self.out.tell(code, &told)
+        self.out.emit(code, &emitted)
+    }
+
+    /// Keeps an object and offers it.
+    async fn on_fetched(
+        &mut self,
+        code: Option<&'static str>,
+        index: u64,
+        object: Value,
+        peer_id: Fingerprint,
+    ) -> anyhow::Result<()> {
+        let kept = self.objects.keep(index, object).await?;
+        if kept.is_had {
+            self.group.add_have_objects(index, index).await?;
+        }
+        let (kind, bytes, file) = (kept.kind, kept.bytes, kept.file);
+        let file = file.map(|path| path.display().to_string());
+        let peer_id = peer_id.to_string();
+        self.out.emit(code, &MemberEvent::Fetched { index, kind, bytes, peer_id, file })?;
+        if !self.objects.is_complete() {
+            return Ok(());
+        }
+        self.out.emit(None, &MemberEvent::Complete { objects: self.objects.wanted() })
     }
 
     /// The server keeps no groups: without bootstrap peers and neighbours there is no way to others.
-    fn on_unserved(&mut self, code: Option<&'static str>) -> anyhow::Result<()> {
-        self.out.tell(code, &Told::Unserved)?;
+    fn on_unserved(&mut self, event: &GroupEvent) -> anyhow::Result<()> {
+        self.out.group_event(event)?;
         let others = !self.group.spec().bootstrap_peers().is_empty();
         ensure!(
             others || self.group.neighbor_count() > 0,
@@ -309,7 +325,7 @@ impl Member {
     }
 
     /// Answers a request, unless whoever asked is gone.
-    async fn answer(&mut self, index: u64, request_id: u32) -> anyhow::Result<Option<Told>> {
+    async fn answer(&mut self, index: u64, request_id: u32) -> anyhow::Result<Option<MemberEvent>> {
         let outcome = match self.objects.object(index).await {
             Ok(object) => {
                 let written = self.group.write_requested_object(request_id, &object).await;
@@ -318,26 +334,22 @@ impl Member {
             Err(error) => Err(error),
         };
         let error = match outcome {
-            Ok(is_sent) => return Ok(is_sent.then_some(Told::Sent { index })),
+            Ok(is_sent) => return Ok(is_sent.then_some(MemberEvent::Sent { index })),
             Err(error) => error,
         };
         screen::line(&format!("object {index} is not offered any more: {error:#}"));
         self.objects.forget(index);
         self.group.remove_have_objects(index, index).await?;
         let is_denied = self.group.deny_requested_object(request_id).await?;
-        Ok(is_denied.then_some(Told::Denied { index }))
+        Ok(is_denied.then_some(MemberEvent::Denied { index }))
     }
 
-    fn on_connection_event(&self, event: ConnectionEvent) -> anyhow::Result<()> {
-        let code = event.code();
-        let told = match event {
-            ConnectionEvent::Connected { server } => Told::Connected { server },
-            ConnectionEvent::Failed(error) => Told::ConnectFailed { reason: error.to_string() },
-            ConnectionEvent::Closed => Told::Disconnected,
-            ConnectionEvent::Lagged(missed) => Told::Lagged { missed },
-            _ => return Ok(()),
-        };
-        self.out.tell(code, &told)
+    fn on_connection_event(&self, event: Result<ConnectionEvent, RecvError>) -> anyhow::Result<()> {
+        match event {
+            Ok(event) => self.out.connection_event(&event),
+            Err(RecvError::Lagged(missed)) => self.out.emit(None, &MemberEvent::Lagged { missed }),
+            Err(RecvError::Closed) => Ok(()),
+        }
     }
 
     /// `3 neighbours, about 5 members, received 1.2 MB, sent 3.4 MB, 12 of 100 objects fetched`.

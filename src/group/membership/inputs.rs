@@ -285,7 +285,7 @@ impl Membership {
         let Some(flow) = neighbor.far_flow else { return };
         neighbor.is_connected = true;
         let early = neighbor.take_early();
-        self.event(GroupEvent::NeighborConnect { peer, address });
+        self.event(GroupEvent::NeighborConnect { peer_id: peer, address });
         self.send_report(now, session, false);
         self.output.push_back(Output::Connected { session, peer, flow });
         for (flow, message) in early {
@@ -324,7 +324,7 @@ impl Membership {
         state.idle_since = now;
         let (peer, address) = (state.peer, state.address);
         if neighbor.is_connected {
-            self.event(GroupEvent::NeighborDisconnect { peer, address });
+            self.event(GroupEvent::NeighborDisconnect { peer_id: peer, address });
         }
         self.output.push_back(Output::Gone { session, end });
     }

@@ -4,6 +4,8 @@ use super::neighbor::{InFlight, Neighbor};
 use super::runs::Runs;
 use super::spread::Pick;
 use super::{GroupEvent, Replication, ReplicationMessage, ReplicationStrategy};
+use crate::amf::Encoded;
+use crate::crypto::Fingerprint;
 use crate::range::IndexSet;
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
@@ -49,12 +51,9 @@ impl Replication {
             self.fail(now, session, index, request);
         } else {
             n.forgive(index);
-            let from = n.peer;
+            let peer_id = n.peer;
             self.note_size(value.len());
-            self.deliver(
-                request,
-                GroupEvent::ReplicationFetchResult { index, object: value, from },
-            );
+            self.deliver(request, index, value.into(), peer_id);
         }
         self.fill(now);
     }
@@ -193,8 +192,7 @@ impl Replication {
 
     /// An object has come. It is delivered if it is wanted, or if it was asked for and nobody has
     /// delivered it since.
-    fn deliver(&mut self, request: InFlight, result: GroupEvent) {
-        let GroupEvent::ReplicationFetchResult { index, .. } = result else { return };
+    fn deliver(&mut self, request: InFlight, index: u64, object: Encoded, peer_id: Fingerprint) {
         if !self.want.contains(index) && request.satisfied {
             self.stats.duplicates += 1;
             return;
@@ -207,7 +205,7 @@ impl Replication {
             }
         }
         self.stats.objects_received += 1;
-        self.event(result);
+        self.event(GroupEvent::ReplicationFetchResult { index, object, peer_id });
         self.refresh_interests();
     }
 

@@ -29,7 +29,7 @@ fn two_members_say_hello_and_report() {
     for (node, far) in [(0, 1), (1, 0)] {
         assert_eq!(first_bytes(&net, node, far), [0x01, 0x02, 0x0e, 0x0a], "node {node}");
         let connect = GroupEvent::NeighborConnect {
-            peer: peer(far),
+            peer_id: peer(far),
             address: net.nodes[far].group.address(),
         };
         assert_eq!(net.nodes[node].events, std::slice::from_ref(&connect));

@@ -29,7 +29,7 @@ impl Guest for Trader {
                 assert!(group.replication_mut(now).write_requested(request_id, value));
             }
             GroupEvent::ReplicationFetchResult { index, object: value, .. } => {
-                assert_eq!(value, object(index, value.len()));
+                assert_eq!(value, object(index, value.len()).into());
                 self.fetched.push(index);
             }
             GroupEvent::ReplicationFetchFailed { .. } => self.failed += 1,

@@ -122,7 +122,7 @@ impl Peer {
                     });
                 }
                 GroupEvent::ReplicationFetchResult { index, object, .. } => {
-                    self.objects.insert(index, object);
+                    self.objects.insert(index, object.into_bytes());
                 }
                 _ => {}
             }

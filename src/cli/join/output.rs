@@ -1,11 +1,11 @@
-//! What happens, as lines on standard output.
+//! The lines on standard output, as text or JSON.
 
 use crate::cli::{format, screen};
 use anyhow::Context;
 use rtmfp::driver::Clock;
+use rtmfp::peer::{ConnectionEvent, GroupEvent};
 use serde::Serialize;
 use std::fmt;
-use std::net::SocketAddr;
 
 /// Where lines go, and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -16,44 +16,22 @@ pub(super) struct Out {
 
 /// A line as JSON; `docs/joining.md` describes its members.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct Line<'a, E> {
     seconds: f64,
     code: Option<&'static str>,
     #[serde(flatten)]
-    told: &'a Told,
+    event: &'a E,
 }
 
-/// Something that happened.
+/// An event of this member; those of its group and connection are printed in their own form.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Told {
-    Connected {
-        server: SocketAddr,
-    },
-    ConnectFailed {
-        reason: String,
-    },
-    Disconnected,
+pub(super) enum MemberEvent {
     Joined {
         name: String,
         group_id: String,
         peer_id: String,
         address: String,
-    },
-    Unserved,
-    NeighborConnected {
-        peer_id: String,
-        address: String,
-    },
-    NeighborDisconnected {
-        peer_id: String,
-        address: String,
-    },
-    Requested {
-        index: u64,
-    },
-    FetchFailed {
-        index: u64,
     },
     Fetched {
         index: u64,
@@ -90,32 +68,67 @@ impl Out {
         Self { json, clock: Clock::start() }
     }
 
-    /// Writes a line; `code` is the `info.code` that Flash has for the event.
-    pub(super) fn tell(&self, code: Option<&'static str>, told: &Told) -> anyhow::Result<()> {
+    /// Prints an event of this member; `code` is the `info.code` that Flash has for it.
+    pub(super) fn emit(
+        &self,
+        code: Option<&'static str>,
+        event: &MemberEvent,
+    ) -> anyhow::Result<()> {
+        self.line(code, event, &event.to_string())
+    }
+
+    /// Prints an event of the group.
+    pub(super) fn group_event(&self, event: &GroupEvent) -> anyhow::Result<()> {
+        let text = match event {
+            GroupEvent::ConnectRejected => "the server keeps no groups".to_owned(),
+            GroupEvent::NeighborConnect { peer_id, .. } => format!("neighbour {peer_id} connected"),
+            GroupEvent::NeighborDisconnect { peer_id, .. } => {
+                format!("neighbour {peer_id} is gone")
+            }
+            GroupEvent::ReplicationFetchSendNotify { index } => format!("object {index} requested"),
+            GroupEvent::ReplicationFetchFailed { index } => {
+                format!("object {index} not received, trying again")
+            }
+            _ => return Ok(()),
+        };
+        self.line(Some(event.code()), event, &text)
+    }
+
+    /// Prints an event of the connection.
+    pub(super) fn connection_event(&self, event: &ConnectionEvent) -> anyhow::Result<()> {
+        let text = match event {
+            ConnectionEvent::Connected { server } => format!("connected to the server {server}"),
+            ConnectionEvent::Failed(error) => format!("no connection to the server: {error}"),
+            ConnectionEvent::Closed => {
+                "the connection to the server is lost, trying again".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        self.line(Some(event.code()), event, &text)
+    }
+
+    fn line(
+        &self,
+        code: Option<&'static str>,
+        event: &impl Serialize,
+        text: &str,
+    ) -> anyhow::Result<()> {
         let line = match (self.json, code) {
             (true, _) => {
                 let seconds = self.clock.now().as_secs_f64();
-                serde_json::to_string(&Line { seconds, code, told })?
+                serde_json::to_string(&Line { seconds, code, event })?
             }
-            (false, Some(code)) => format::printable(&format!("{told}  [{code}]")),
-            (false, None) => format::printable(&told.to_string()),
+            (false, Some(code)) => format::printable(&format!("{text}  [{code}]")),
+            (false, None) => format::printable(text),
         };
         screen::result(&line).context("cannot write to standard output")
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for MemberEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connected { server } => write!(f, "connected to the server {server}"),
-            Self::ConnectFailed { reason } => write!(f, "no connection to the server: {reason}"),
-            Self::Disconnected => write!(f, "the connection to the server is lost, trying again"),
             Self::Joined { name, peer_id, .. } => write!(f, "joined the group {name} as {peer_id}"),
-            Self::Unserved => write!(f, "the server keeps no groups"),
-            Self::NeighborConnected { peer_id, .. } => write!(f, "neighbour {peer_id} connected"),
-            Self::NeighborDisconnected { peer_id, .. } => write!(f, "neighbour {peer_id} is gone"),
-            Self::Requested { index } => write!(f, "object {index} requested"),
-            Self::FetchFailed { index } => write!(f, "object {index} not received, trying again"),
             Self::Fetched { index, kind, bytes, peer_id, file } => {
                 let bytes = format::bytes(*bytes as u64);
                 write!(f, "object {index} received from {peer_id}: {kind}, {bytes}")?;
