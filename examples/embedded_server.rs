@@ -7,8 +7,8 @@
 //! 2 clients, 1 groups, 1 introductions
 //! ```
 //!
-//! A line appears whenever the counters have changed. Ctrl-C stops: the clients are told, and
-//! Flash Player reports `NetConnection.Connect.Closed`.
+//! It prints a line whenever the counters have changed. Ctrl-C stops the server and closes the
+//! clients' connections; Flash Player reports `NetConnection.Connect.Closed`.
 
 use rtmfp::server::{Server, ServerConfig};
 use std::time::Duration;

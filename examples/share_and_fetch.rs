@@ -32,13 +32,13 @@ async fn run(directory: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let poem = directory.join("poem.txt");
     std::fs::write(&poem, "Shall I compare thee to a summer's day?\n".repeat(100_000))?;
 
-    // Where the members meet. A server that runs elsewhere does as well.
+    // The rendezvous server of the group; a server that runs elsewhere works as well.
     let listen = vec!["127.0.0.1:0".parse()?];
     let server = Server::start(ServerConfig { listen, ..ServerConfig::default() }).await?;
     let address = server.client_addresses()[0];
     let address = ServerAddress::new(&address.ip().to_string(), address.port())?;
 
-    // Taking the hashes reads the whole file: not on a thread that serves others.
+    // Hashing reads the whole file, which would block other tasks of an async thread.
     let source =
         tokio::task::spawn_blocking(move || SourceFile::scan(&poem, CHUNK_SIZE, |_| {})).await??;
     let share = Share::start(source, ShareConfig::new(address)).await?;

@@ -1,8 +1,8 @@
-//! What `rtmfp demo` does, without its display: the work `demo-path`.
+//! What `rtmfp demo` does, without its display: the workload `demo-path`.
 
 use crate::Common;
+use crate::endpoint_service::loopback;
 use crate::keylog::KeyLog;
-use crate::party::loopback;
 use crate::process;
 use crate::report::Report;
 use anyhow::{Context, ensure};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// The work `demo-path`.
+/// The workload `demo-path`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoPath {
     /// Number of receivers
@@ -47,14 +47,14 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "1 byte to 64GiB are possible".to_owned())
 }
 
-/// Everybody who takes part in one run.
+/// Server, provider and receivers of one run.
 struct Swarm {
     server: Server,
     share: Share,
     fetches: Vec<Fetch>,
 }
 
-/// What one run came to.
+/// Result of one run.
 struct Outcome {
     seconds: f64,
     cpu: f64,
@@ -155,7 +155,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// Waits for all copies, and counts meanwhile.
+    /// Waits for all copies, counting threads and sockets meanwhile.
     async fn completed(&self, most: &mut Most) -> anyhow::Result<Vec<PathBuf>> {
         let complete = async {
             let mut copies = Vec::new();
@@ -173,7 +173,7 @@ impl Swarm {
         };
         tokio::select! {
             copies = complete => copies,
-            () = count => unreachable!("it goes on for ever"),
+            () = count => unreachable!("the loop does not end"),
         }
     }
 

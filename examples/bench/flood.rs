@@ -1,8 +1,10 @@
-//! As much as one reliable flow takes: the works `bulk` and `messages`.
+//! One reliable flow at full rate: the workloads `bulk` and `messages`.
 
 use crate::Common;
+use crate::endpoint_service::{
+    App, EndpointService, Mode, PATIENCE, Running, identity, negotiating,
+};
 use crate::keylog::KeyLog;
-use crate::party::{App, Mode, PATIENCE, Party, Running, identity, negotiating};
 use crate::peer::{Peer, Remote, discriminator};
 use crate::process;
 use crate::report::Report;
@@ -17,7 +19,7 @@ use rtmfp::transport::{
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The work `bulk`.
+/// The workload `bulk`.
 #[derive(Debug, Args)]
 pub(crate) struct Bulk {
     /// How packets are verified
@@ -31,7 +33,7 @@ pub(crate) struct Bulk {
     seconds: f64,
 }
 
-/// The work `messages`.
+/// The workload `messages`.
 #[derive(Debug, Args)]
 pub(crate) struct Messages {
     /// How packets are verified
@@ -45,7 +47,7 @@ pub(crate) struct Messages {
     seconds: f64,
 }
 
-/// A duration that makes sense for a run.
+/// A plausible duration of a run.
 pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_owned())?;
     match (0.01..=3600.0).contains(&seconds) {
@@ -68,7 +70,7 @@ pub(crate) struct Flooder {
     sent: u64,
 }
 
-/// What becomes of a flood.
+/// Events of a flood.
 #[derive(Debug)]
 pub(crate) enum Note {
     Opened(SessionId),
@@ -77,7 +79,7 @@ pub(crate) enum Note {
     Failed(String),
 }
 
-/// What one flood came to.
+/// Result of one flood.
 #[derive(Debug, Clone, Copy)]
 struct Flood {
     messages: u64,
@@ -103,7 +105,7 @@ impl Flooder {
         let Some((session, flow)) = self.flow else { return };
         if now >= self.until {
             self.flow = None;
-            // Fails if the session is closed, which is told otherwise.
+            // Fails if the session is closed, which another event reports.
             let _ = endpoint.close_flow(session, flow);
             return;
         }
@@ -138,13 +140,13 @@ impl App for Flooder {
     }
 }
 
-/// Opens a session with whoever listens at `address`.
+/// Opens a session with the endpoint at `address`.
 pub(crate) async fn connect(
-    party: &mut Running<Flooder>,
+    running: &mut Running<Flooder>,
     address: SocketAddr,
 ) -> anyhow::Result<SessionId> {
-    party.ask(move |endpoint, _, now| endpoint.open(now, discriminator(), &[address])).await?;
-    match party.note(PATIENCE).await? {
+    running.call(move |endpoint, _, now| endpoint.open(now, discriminator(), &[address])).await?;
+    match running.note(PATIENCE).await? {
         Note::Opened(session) => Ok(session),
         Note::Failed(error) => bail!(error),
         Note::Done(_) => bail!("a flow has ended before it began"),
@@ -153,7 +155,7 @@ pub(crate) async fn connect(
 
 /// Opens a flow and keeps its queue full for `duration`. Returns when it began.
 pub(crate) async fn begin(
-    party: &Running<Flooder>,
+    running: &Running<Flooder>,
     session: SessionId,
     duration: Duration,
 ) -> anyhow::Result<Time> {
@@ -165,39 +167,40 @@ pub(crate) async fn begin(
         app.fill(now, endpoint);
         Ok::<_, SendError>(now)
     };
-    Ok(party.ask(begin).await??)
+    Ok(running.call(begin).await??)
 }
 
-/// What the session has counted so far.
+/// Counters of the session.
 pub(crate) async fn session_stats(
-    party: &Running<Flooder>,
+    running: &Running<Flooder>,
     session: SessionId,
 ) -> anyhow::Result<SessionStats> {
     let look = move |endpoint: &mut Endpoint, _: &mut Flooder, _| {
         endpoint.session(session).map(|info| info.stats())
     };
-    party.ask(look).await?.context("the session is closed")
+    running.call(look).await?.context("the session is closed")
 }
 
 /// Sends for `seconds`, and waits until all of it is acknowledged.
 async fn flood(
-    party: &mut Running<Flooder>,
+    running: &mut Running<Flooder>,
     session: SessionId,
     seconds: f64,
 ) -> anyhow::Result<Flood> {
     let duration = Duration::from_secs_f64(seconds);
     let cpu = process::cpu_seconds();
-    let before = party.stats();
-    let begun = begin(party, session, duration).await?;
-    let done = match party.note(duration + PATIENCE).await? {
+    let before = running.stats();
+    let begun = begin(running, session, duration).await?;
+    let done = match running.note(duration + PATIENCE).await? {
         Note::Done(done) => done,
         Note::Failed(error) => bail!(error),
         Note::Opened(_) => bail!("one more session"),
     };
     let sender_cpu = process::cpu_seconds() - cpu;
-    let (messages, message) = party.ask(|_, app, _| (app.sent, app.message.len() as u64)).await?;
-    let stats = session_stats(party, session).await?;
-    let after = party.stats();
+    let (messages, message) =
+        running.call(|_, app, _| (app.sent, app.message.len() as u64)).await?;
+    let stats = session_stats(running, session).await?;
+    let after = running.stats();
     let datagrams = (after.datagrams_sent - before.datagrams_sent) as f64;
     let calls = (after.send_calls - before.send_calls).max(1) as f64;
     let answers = (after.datagrams_received - before.datagrams_received) as f64;
@@ -225,14 +228,14 @@ async fn run(
     let config = Config { max_send_queue: QUEUE, ..Config::default() };
     let config = negotiating(config, mode, group);
     let keys = identity(KeyStyle::Ephemeral, group);
-    let mut party = Party::start(config, keys, Flooder::new(message), keylog)?;
-    let session = connect(&mut party, remote.address).await?;
+    let mut running = EndpointService::start(config, keys, Flooder::new(message), keylog)?;
+    let session = connect(&mut running, remote.address).await?;
     let before = remote.sample()?;
-    let flood = flood(&mut party, session, seconds).await?;
+    let flood = flood(&mut running, session, seconds).await?;
     let after = remote.sample()?;
     let arrived = after.bytes - before.bytes;
     ensure!(arrived == flood.bytes, "{} bytes were sent, {arrived} arrived", flood.bytes);
-    party.stop().await?;
+    running.stop().await?;
     Ok((flood, after.cpu - before.cpu))
 }
 

@@ -1,8 +1,8 @@
-//! Sessions opened with fresh identities, many at once: the work `handshakes`.
+//! Sessions opened with fresh identities, many at once: the workload `handshakes`.
 
 use crate::Common;
+use crate::endpoint_service::{Mode, PATIENCE, identity, negotiating};
 use crate::keylog::KeyLog;
-use crate::party::{Mode, PATIENCE, identity, negotiating};
 use crate::peer::{Peer, Remote, Sample, parse_group};
 use crate::report::{Report, percentile};
 use crate::swarm::{Note, Order, Outcome, Swarm};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The work `handshakes`.
+/// The workload `handshakes`.
 #[derive(Debug, Args)]
 pub(crate) struct Handshakes {
     /// Diffie-Hellman group: 2, 5, 14 or 16

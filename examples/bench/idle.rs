@@ -1,10 +1,10 @@
-//! Idle sessions with their keepalives: the work `idle`.
+//! Idle sessions with their keepalives: the workload `idle`.
 
 use crate::Common;
+use crate::endpoint_service::{Mode, negotiating};
 use crate::flood::parse_seconds;
 use crate::handshakes::{identities, processors};
 use crate::keylog::KeyLog;
-use crate::party::{Mode, negotiating};
 use crate::peer::{Peer, Remote, parse_group};
 use crate::report::Report;
 use crate::swarm::{Note, Order, Swarm};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// The work `idle`.
+/// The workload `idle`.
 #[derive(Debug, Args)]
 pub(crate) struct Idle {
     /// How many sessions

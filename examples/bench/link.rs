@@ -153,7 +153,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
         for thread in self.threads.drain(..) {
-            // It has nothing to tell.
+            // The threads return nothing.
             let _ = thread.join();
         }
     }

@@ -1,10 +1,10 @@
-//! A bulk transfer through an emulated link: the work `lossy`.
+//! A bulk transfer through an emulated link: the workload `lossy`.
 
 use crate::Common;
+use crate::endpoint_service::{EndpointService, Mode, PATIENCE, identity, negotiating};
 use crate::flood::{Flooder, begin, connect, parse_seconds, session_stats};
 use crate::keylog::KeyLog;
 use crate::link::{Link, LinkConfig, check};
-use crate::party::{Mode, PATIENCE, Party, identity, negotiating};
 use crate::peer::{Peer, Remote};
 use crate::report::Report;
 use anyhow::ensure;
@@ -14,7 +14,7 @@ use rtmfp::transport::{Config, Controller};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// The work `lossy`.
+/// The workload `lossy`.
 #[derive(Debug, Args)]
 pub(crate) struct Lossy {
     /// Probability that a datagram is lost, either way
@@ -106,10 +106,10 @@ impl Lossy {
             Config { controller: self.controller, max_send_queue: 4 << 20, ..Config::default() };
         let config = negotiating(config, mode, group);
         let keys = identity(KeyStyle::Ephemeral, group);
-        let mut party = Party::start(config, keys, Flooder::new(8192), keylog)?;
-        let session = connect(&mut party, link.address).await?;
+        let mut running = EndpointService::start(config, keys, Flooder::new(8192), keylog)?;
+        let session = connect(&mut running, link.address).await?;
         let (before, begun) = (remote.sample()?.bytes, Instant::now());
-        begin(&party, session, 2 * Duration::from_secs_f64(self.seconds)).await?;
+        begin(&running, session, 2 * Duration::from_secs_f64(self.seconds)).await?;
         let (mut arrived, mut seconds) = (0, 0.0);
         while arrived == 0 {
             ensure!(begun.elapsed() < PATIENCE, "nothing has arrived");
@@ -117,7 +117,7 @@ impl Lossy {
             arrived = remote.sample()?.bytes - before;
             seconds = begun.elapsed().as_secs_f64();
         }
-        let stats = session_stats(&party, session).await?;
+        let stats = session_stats(&running, session).await?;
         let rate = arrived as f64 / seconds;
         let counters = link.counters();
         let delivered = counters.delivered.load(Relaxed) as f64;
@@ -128,6 +128,6 @@ impl Lossy {
         report.explain("fragments found lost by the sender", stats.fragments_lost as f64);
         report.explain("retransmission timeouts", stats.timeouts as f64);
         report.explain("link late, mean µs", counters.late.load(Relaxed) as f64 / delivered);
-        party.stop().await
+        running.stop().await
     }
 }

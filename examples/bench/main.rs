@@ -1,5 +1,5 @@
 //! Measures the transport: [`Endpoint`](rtmfp::transport::Endpoint)s under the
-//! [`driver`](rtmfp::driver), in two processes on this machine; and a file's way to many receivers.
+//! [`driver`](rtmfp::driver), in two processes on this machine, and the distribution of a file to many receivers.
 //!
 //! ```text
 //! $ cargo run --release --example bench -- bulk --mode hmac-sseq
@@ -7,31 +7,31 @@
 //! $ cargo run --release --example bench -- all
 //! ```
 //!
-//! `benches/README.md` says what each work measures, and how to run the same on another
+//! `benches/README.md` describes what each workload measures, and how to run the same on another
 //! implementation.
 //!
-//! | file | what |
+//! | file | subject |
 //! | --- | --- |
-//! | `flood` | the works `bulk` and `messages`: as much as one flow takes |
-//! | `pingpong`, `handshakes`, `idle`, `lossy` | the works of these names |
-//! | `demo_path` | the work `demo-path`: what `rtmfp demo` does |
+//! | `flood` | the workloads `bulk` and `messages`: one flow at full rate |
+//! | `pingpong`, `handshakes`, `idle`, `lossy` | the workloads with these names |
+//! | `demo_path` | the workload `demo-path`: what `rtmfp demo` does |
 //! | `link` | the link of `lossy`: loss, delay, rate |
-//! | `party` | an endpoint as a service of the driver, with an application in it |
+//! | `endpoint_service` | an endpoint as a service of the driver, with an application in it |
 //! | `swarm` | thousands of endpoints on a few sockets, each with one session |
-//! | `peer` | the other process and how it is spoken to |
-//! | `process` | what the operating system has accounted for this process |
-//! | `report` | runs in, medians out |
+//! | `peer` | the other process and the dialogue with it |
+//! | `process` | resource usage of this process |
+//! | `report` | medians of runs |
 //! | `keylog` | the secrets of the sessions, on demand |
 #![expect(clippy::disallowed_methods, reason = "a program that measures time on real sockets")]
 
 mod demo_path;
+mod endpoint_service;
 mod flood;
 mod handshakes;
 mod idle;
 mod keylog;
 mod link;
 mod lossy;
-mod party;
 mod peer;
 mod pingpong;
 mod process;
@@ -54,12 +54,12 @@ use std::process::ExitCode;
 )]
 struct Arguments {
     #[command(subcommand)]
-    work: Work,
+    workload: Workload,
     #[command(flatten)]
     common: Common,
 }
 
-/// What every work takes.
+/// Options of every workload.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// How often to measure; the median is reported [default: 5]
@@ -80,12 +80,12 @@ impl Common {
 }
 
 #[derive(Debug, Subcommand)]
-enum Work {
+enum Workload {
     /// One reliable flow as fast as it goes: CPU time per GiB at both ends, throughput
     Bulk(flood::Bulk),
     /// Small messages on one reliable flow: messages per second
     Messages(flood::Messages),
-    /// One message to and fro: latency
+    /// A message and its echo: latency
     Pingpong(pingpong::Pingpong),
     /// Sessions opened with fresh identities, many at once: rate, latency, the server's CPU time
     Handshakes(handshakes::Handshakes),
@@ -95,7 +95,7 @@ enum Work {
     Lossy(lossy::Lossy),
     /// A file from one provider to many receivers: CPU time per GiB delivered, threads, sockets
     DemoPath(demo_path::DemoPath),
-    /// Every work with its defaults, one table (takes some minutes)
+    /// Every workload with its defaults, one table (takes some minutes)
     All,
     /// The other process; starts itself
     #[command(hide = true)]
@@ -115,22 +115,22 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        if let Work::Peer(peer) = &arguments.work {
+        if let Workload::Peer(peer) = &arguments.workload {
             return peer::serve(peer).await;
         }
         if cfg!(debug_assertions) {
             eprintln!("bench: built without optimization: the figures mean nothing (--release)");
         }
         let keylog = KeyLog::open(arguments.common.keylog.as_deref())?;
-        measure(&arguments.work, &arguments.common, &keylog).await
+        measure(&arguments.workload, &arguments.common, &keylog).await
     })
 }
 
-async fn measure(work: &Work, common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
-    if matches!(work, Work::All) {
+async fn measure(workload: &Workload, common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
+    if matches!(workload, Workload::All) {
         return all(common, keylog).await;
     }
-    let report = one(work, common, keylog).await?;
+    let report = one(workload, common, keylog).await?;
     report.print();
     if common.json {
         println!("{}", report.json());
@@ -138,20 +138,20 @@ async fn measure(work: &Work, common: &Common, keylog: &KeyLog) -> anyhow::Resul
     Ok(())
 }
 
-async fn one(work: &Work, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
-    match work {
-        Work::Bulk(args) => args.run(common, keylog).await,
-        Work::Messages(args) => args.run(common, keylog).await,
-        Work::Pingpong(args) => args.run(common, keylog).await,
-        Work::Handshakes(args) => args.run(common, keylog).await,
-        Work::Idle(args) => args.run(common, keylog).await,
-        Work::Lossy(args) => args.run(common, keylog).await,
-        Work::DemoPath(args) => args.run(common, keylog).await,
-        Work::All | Work::Peer(_) => unreachable!("no work of its own"),
+async fn one(workload: &Workload, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
+    match workload {
+        Workload::Bulk(args) => args.run(common, keylog).await,
+        Workload::Messages(args) => args.run(common, keylog).await,
+        Workload::Pingpong(args) => args.run(common, keylog).await,
+        Workload::Handshakes(args) => args.run(common, keylog).await,
+        Workload::Idle(args) => args.run(common, keylog).await,
+        Workload::Lossy(args) => args.run(common, keylog).await,
+        Workload::DemoPath(args) => args.run(common, keylog).await,
+        Workload::All | Workload::Peer(_) => unreachable!("not a single workload"),
     }
 }
 
-/// Every work as its defaults say, and the works that have variants in all of them.
+/// Every workload with its defaults, in each of its variants.
 async fn all(common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
     const WORKS: [&str; 12] = [
         "bulk --mode hmac-sseq",
@@ -171,8 +171,8 @@ async fn all(common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
     for line in WORKS {
         eprintln!("bench: {line}");
         let words = ["bench"].into_iter().chain(line.split(' '));
-        let work = Arguments::try_parse_from(words)?.work;
-        let report = one(&work, common, keylog).await.with_context(|| line.to_owned())?;
+        let workload = Arguments::try_parse_from(words)?.workload;
+        let report = one(&workload, common, keylog).await.with_context(|| line.to_owned())?;
         reports.push(report);
     }
     reports.iter().for_each(Report::print);

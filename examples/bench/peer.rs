@@ -1,12 +1,12 @@
-//! The other process: it answers sessions, and on its standard input and output it is asked what
-//! that has cost.
+//! The other process: it accepts sessions, and reports its resource usage on request through its
+//! standard input and output.
 //!
-//! The parent starts its own program again and holds the other end of the pipes. The peer says
-//! where it listens, then answers each line with one. It ends when its input ends, and so with its
+//! The parent starts its own program again and holds the other end of the pipes. The peer prints
+//! the address it listens on, then answers each line with one. It ends when its input ends, and so with its
 //! parent, however that ends.
 
+use crate::endpoint_service::{App, EndpointService, Mode, identity, negotiating};
 use crate::keylog::KeyLog;
-use crate::party::{App, Mode, Party, identity, negotiating};
 use crate::process;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-/// How the other process shall be.
+/// Settings of the other process.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Peer {
     #[arg(long, value_enum, default_value = "hmac-sseq")]
@@ -42,12 +42,12 @@ pub(crate) fn parse_group(text: &str) -> Result<DhGroup, String> {
     group.ok_or_else(|| "there are 2, 5, 14 and 16".to_owned())
 }
 
-/// What selects any of our peers.
+/// The discriminator that every peer here accepts.
 pub(crate) fn discriminator() -> Epd {
     Epd::for_uri("rtmfp://127.0.0.1/bench")
 }
 
-/// Takes every session and every flow.
+/// Accepts every session and every flow.
 #[derive(Debug, Default)]
 struct Responder {
     echo: bool,
@@ -57,7 +57,7 @@ struct Responder {
     bytes: u64,
 }
 
-/// What the other process has done so far.
+/// Resource usage and counters of the other process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// CPU time in seconds.
@@ -121,8 +121,8 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
     let config = negotiating(config, options.mode, options.group);
     let identity = identity(KeyStyle::Ephemeral, options.group);
     let app = Responder { echo: options.echo, ..Responder::default() };
-    let party = Party::start(config, identity, app, &KeyLog::default())?;
-    println!("{}", json!({ "address": party.address().to_string() }));
+    let running = EndpointService::start(config, identity, app, &KeyLog::default())?;
+    println!("{}", json!({ "address": running.address().to_string() }));
 
     let (lines, mut questions) = tokio::sync::mpsc::channel(1);
     std::thread::spawn(move || {
@@ -138,7 +138,7 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
         // Before the answer costs anything.
         let cpu = process::cpu_seconds();
         let resident = if line == "memory" { process::resident_bytes()? } else { 0 };
-        let answer = party.ask(move |endpoint, app, _| {
+        let answer = running.call(move |endpoint, app, _| {
             json!({
                 "cpu": cpu,
                 "resident": resident,
@@ -215,13 +215,13 @@ impl Remote {
         if self.output.read_line(&mut line)? == 0 {
             bail!("the other process has ended unexpectedly");
         }
-        serde_json::from_str(&line).context("the other process says something strange")
+        serde_json::from_str(&line).context("the other process sent an unexpected line")
     }
 }
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        // The end of its input tells it.
+        // It ends at the end of its input.
         drop(self.input.take());
         for _ in 0..200 {
             if !matches!(self.child.try_wait(), Ok(None)) {

@@ -1,9 +1,9 @@
-//! One message to and fro: the work `pingpong`.
+//! A message and its echo: the workload `pingpong`.
 
 use crate::Common;
+use crate::endpoint_service::{App, EndpointService, Mode, PATIENCE, identity, negotiating};
 use crate::flood::parse_seconds;
 use crate::keylog::KeyLog;
-use crate::party::{App, Mode, PATIENCE, Party, identity, negotiating};
 use crate::peer::{Peer, Remote, discriminator};
 use crate::report::{Report, percentile};
 use anyhow::bail;
@@ -15,7 +15,7 @@ use rtmfp::transport::{
 };
 use std::time::Duration;
 
-/// The work `pingpong`.
+/// The workload `pingpong`.
 #[derive(Debug, Args)]
 pub(crate) struct Pingpong {
     /// How packets are verified
@@ -116,10 +116,13 @@ impl Pingpong {
         let (flow, until, sent_at) = (None, None, Time::ZERO);
         let app = Pinger { message, duration, flow, until, sent_at, trips };
         let config = negotiating(Config::default(), mode, group);
-        let mut party = Party::start(config, identity(KeyStyle::Ephemeral, group), app, keylog)?;
+        let mut running =
+            EndpointService::start(config, identity(KeyStyle::Ephemeral, group), app, keylog)?;
         let address = remote.address;
-        party.ask(move |endpoint, _, now| endpoint.open(now, discriminator(), &[address])).await?;
-        let session = match party.note(PATIENCE).await? {
+        running
+            .call(move |endpoint, _, now| endpoint.open(now, discriminator(), &[address]))
+            .await?;
+        let session = match running.note(PATIENCE).await? {
             Note::Opened(session) => session,
             Note::Failed(error) => bail!(error),
             Note::Done(_) => bail!("an answer came before a question"),
@@ -129,13 +132,13 @@ impl Pingpong {
             app.flow = Some((session, flow));
             app.send(now, endpoint)
         };
-        party.ask(begin).await??;
-        let trips = match party.note(duration + PATIENCE).await? {
+        running.call(begin).await??;
+        let trips = match running.note(duration + PATIENCE).await? {
             Note::Done(trips) => trips,
             Note::Failed(error) => bail!(error),
             Note::Opened(_) => bail!("one more session"),
         };
-        party.stop().await?;
+        running.stop().await?;
         Ok(trips)
     }
 }

@@ -1,4 +1,4 @@
-//! What the operating system has accounted for this process.
+//! Resource usage of this process.
 
 use anyhow::{Context, bail};
 

@@ -1,20 +1,20 @@
-//! Runs in, medians out.
+//! Medians of runs.
 
 use serde_json::{Map, Value};
 
-/// What one work has measured.
+/// The measurements of one workload.
 #[derive(Debug)]
 pub(crate) struct Report {
-    work: &'static str,
+    workload: &'static str,
     title: String,
     figures: Vec<Figure>,
     notes: Vec<String>,
 }
 
-/// One number of a work, in every run.
+/// One number of a workload, in every run.
 #[derive(Debug)]
 struct Figure {
-    /// What it is, for people.
+    /// Its description for people.
     name: &'static str,
     /// Its field in the JSON line; the others are for people only.
     field: Option<&'static str>,
@@ -22,8 +22,8 @@ struct Figure {
 }
 
 impl Report {
-    pub(crate) fn new(work: &'static str, title: String) -> Self {
-        Self { work, title, figures: Vec::new(), notes: Vec::new() }
+    pub(crate) fn new(workload: &'static str, title: String) -> Self {
+        Self { workload, title, figures: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds a run of a figure that is a field of the JSON line.
@@ -60,14 +60,14 @@ impl Report {
         self.notes.iter().for_each(|note| println!("  {note}"));
     }
 
-    /// The work and the medians of its fields.
+    /// The workload and the medians of its fields.
     pub(crate) fn json(&self) -> Value {
         let fields = self.figures.iter().filter_map(|figure| {
             let field = figure.field?;
             Some((field.to_owned(), Value::from(median(&figure.runs))))
         });
-        let work = ("work".to_owned(), Value::from(self.work));
-        Value::Object(std::iter::once(work).chain(fields).collect::<Map<_, _>>())
+        let workload = ("work".to_owned(), Value::from(self.workload));
+        Value::Object(std::iter::once(workload).chain(fields).collect::<Map<_, _>>())
     }
 }
 

@@ -8,8 +8,8 @@
 //! The Diffie-Hellman work is done at once, in the driver's task: a swarm takes one processor, and
 //! several swarms take several.
 
+use crate::endpoint_service::loopback;
 use crate::keylog::KeyLog;
-use crate::party::loopback;
 use crate::peer::discriminator;
 use rtmfp::crypto::{Identity, Opener};
 use rtmfp::driver::{self, Clock, Events, Handle, Service, Sockets, os_random};
@@ -37,7 +37,7 @@ pub(crate) struct Order {
     pub(crate) hold: bool,
 }
 
-/// What a swarm tells.
+/// Events of a swarm.
 #[derive(Debug)]
 pub(crate) enum Note {
     /// So many attempts more have ended.

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long something may take that should take no time, even on a machine that does much else.
+/// Limit for anything that should be immediate, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What runs on an endpoint.
+/// An application that runs on an endpoint.
 pub(crate) trait App: Send + 'static {
-    /// What it tells the program.
+    /// Event that the application reports to the program.
     type Note: Send + 'static;
 
     /// Something happened on the endpoint.
@@ -30,7 +30,7 @@ pub(crate) trait App: Send + 'static {
 }
 
 /// An endpoint with its application.
-pub(crate) struct Party<A: App> {
+pub(crate) struct EndpointService<A: App> {
     endpoint: Endpoint,
     app: A,
     notes: VecDeque<A::Note>,
@@ -38,16 +38,16 @@ pub(crate) struct Party<A: App> {
     stopping: bool,
 }
 
-/// Something to be done with endpoint and application.
+/// An operation on endpoint and application.
 type Command<A> = Box<dyn FnOnce(&mut Endpoint, &mut A, Time) + Send>;
 
-/// A party that is being driven.
+/// A service that is being driven.
 pub(crate) struct Running<A: App> {
     handle: Handle<Command<A>>,
     notes: Events<A::Note>,
 }
 
-/// Which packets two ends agree on.
+/// The packet format that two ends negotiate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Mode {
     /// HMACs of 16 bytes and session sequence numbers, as between two of our peers
@@ -89,8 +89,8 @@ pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-impl<A: App> Party<A> {
-    /// Starts a party on a socket of its own.
+impl<A: App> EndpointService<A> {
+    /// Starts a service on a socket of its own.
     pub(crate) fn start(
         config: Config,
         identity: Arc<Identity>,
@@ -101,12 +101,12 @@ impl<A: App> Party<A> {
         let config = Config { keep_secrets: keylog.is_on(), ..config };
         let endpoint = Endpoint::new(config, identity, os_random());
         let (notes, keylog) = (VecDeque::new(), keylog.clone());
-        let party = Self { endpoint, app, notes, keylog, stopping: false };
-        let (handle, notes) = driver::spawn(party, sockets, Clock::start());
+        let service = Self { endpoint, app, notes, keylog, stopping: false };
+        let (handle, notes) = driver::spawn(service, sockets, Clock::start());
         Ok(Running { handle, notes })
     }
 
-    fn pump(&mut self, now: Time) {
+    fn dispatch(&mut self, now: Time) {
         while let Some(event) = self.endpoint.poll_event() {
             if let Event::SessionOpened { session, .. } = event {
                 self.keylog.add(&self.endpoint, session);
@@ -119,7 +119,7 @@ impl<A: App> Party<A> {
 }
 
 impl<A: App> Running<A> {
-    /// What its driver has done so far.
+    /// Counters of its driver.
     pub(crate) fn stats(&self) -> driver::Stats {
         self.handle.stats()
     }
@@ -128,15 +128,15 @@ impl<A: App> Running<A> {
         self.handle.local_addresses()[0]
     }
 
-    /// Does something with endpoint and application and returns what came of it.
-    pub(crate) async fn ask<T: Send + 'static>(
+    /// Runs an operation on endpoint and application and returns its result.
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut Endpoint, &mut A, Time) -> T + Send + 'static,
+        operation: impl FnOnce(&mut Endpoint, &mut A, Time) -> T + Send + 'static,
     ) -> anyhow::Result<T> {
         let (answer, result) = oneshot::channel();
         let command = move |endpoint: &mut Endpoint, app: &mut A, now: Time| {
-            // Who asked may have gone.
-            let _ = answer.send(question(endpoint, app, now));
+            // The caller may have been dropped.
+            let _ = answer.send(operation(endpoint, app, now));
         };
         self.handle.send(Box::new(command)).await?;
         Ok(result.await?)
@@ -152,7 +152,7 @@ impl<A: App> Running<A> {
     }
 
     /// Closes every session, and the socket. What was measured stands even if a link loses the
-    /// close requests, which are repeated every five seconds only (RFC 7016 §3.5.5): that is told.
+    /// close requests, which are repeated every five seconds only (RFC 7016 §3.5.5): that is only reported.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         match self.handle.shutdown(Duration::from_secs(5)).await {
             Err(error @ ShutdownError::GraceOver { .. }) => {
@@ -164,7 +164,7 @@ impl<A: App> Running<A> {
     }
 }
 
-impl<A: App> Layer for Party<A> {
+impl<A: App> Layer for EndpointService<A> {
     type Inner = Endpoint;
 
     fn inner(&self) -> &Endpoint {
@@ -176,17 +176,17 @@ impl<A: App> Layer for Party<A> {
     }
 
     fn after_call(&mut self, now: Time) {
-        self.pump(now);
+        self.dispatch(now);
     }
 }
 
-impl<A: App> Service for Party<A> {
+impl<A: App> Service for EndpointService<A> {
     type Command = Command<A>;
     type Event = A::Note;
 
     fn handle_command(&mut self, now: Time, command: Self::Command) {
         command(&mut self.endpoint, &mut self.app, now);
-        self.pump(now);
+        self.dispatch(now);
     }
 
     fn poll_event(&mut self) -> Option<A::Note> {
