@@ -1,4 +1,4 @@
-//! What a server is told.
+//! Server configuration.
 
 use crate::crypto::IdentityConfig;
 use crate::driver::KeyLogFile;
@@ -7,22 +7,22 @@ use crate::rendezvous::RendezvousConfig;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Settings of a [`Server`](super::Server). The defaults suit everybody who has no special wish.
+/// Settings of a [`Server`](super::Server). The defaults suit most servers.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Where to listen, `0.0.0.0:1935` and `[::]:1935` by default. Port 0 lets the operating system
     /// choose. `[::]` is left out with a warning on a host without IPv6.
     pub listen: Vec<SocketAddr>,
-    /// What the server offers, and its bounds.
+    /// Services and bounds of the rendezvous service.
     pub rendezvous: RendezvousConfig,
-    /// What a new certificate shall be like.
+    /// Properties of a newly generated certificate.
     pub identity: IdentityConfig,
-    /// The file that keeps certificate and keys from one start to the next; made, readable by its
-    /// owner only, if it does not exist. Without it every start has a new certificate, which
-    /// disturbs only clients that demand a certain one.
+    /// The file that keeps certificate and keys from one start to the next; created, readable by its
+    /// owner only, if it does not exist. Without it every start generates a new certificate, which
+    /// matters only to clients that require a certain one.
     pub identity_file: Option<PathBuf>,
-    /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
-    /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
+    /// The file to which the secrets of sessions are written, for decoding captures. Anyone who can
+    /// read it can read and forge the traffic of the sessions. `None`, the default, keeps no secrets.
     pub key_log: Option<KeyLogFile>,
 }
 

@@ -1,4 +1,4 @@
-//! Why a server does not start or stop.
+//! Errors of starting and stopping a server.
 
 use super::ServerStats;
 use crate::crypto::CryptoError;
@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a server did not start.
+/// A server did not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -19,7 +19,7 @@ pub enum ServerError {
     Identity(#[from] IdentityFileError),
 }
 
-/// Why an identity file can't be used.
+/// An identity file can't be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IdentityFileError {
@@ -28,10 +28,10 @@ pub enum IdentityFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// It holds something else.
+    /// Its content is not an identity.
     #[error("{} is no identity file: {source}; name another file, or remove it for a new identity", path.display())]
     Content {
         /// The file.
@@ -39,17 +39,17 @@ pub enum IdentityFileError {
         /// What is wrong.
         source: CryptoError,
     },
-    /// It does not exist and can't be made.
+    /// It does not exist and can't be created.
     #[error("can't write the identity file {}: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
-/// Why a stop was not graceful.
+/// A stop was not graceful.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StopError {
@@ -59,7 +59,7 @@ pub enum StopError {
     /// Some clients did not confirm in time.
     #[error("{source}")]
     Shutdown {
-        /// What was left undone.
+        /// The part of the shutdown that was not completed.
         source: ShutdownError,
         /// The counters as they were before the stop.
         stats: Box<ServerStats>,

@@ -42,7 +42,7 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Makes the file. A link whose target does not exist gets one; what appears meanwhile stays.
+/// Creates the file, at a dangling link its target. A file that appears meanwhile is not replaced.
 fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match OutputPlace::locate(path)? {
         OutputPlace::Missing(path) => write_whole(&path, bytes, Access::Private, false),

@@ -1,4 +1,4 @@
-//! Events to log lines.
+//! Log lines of events.
 
 use super::service::ServerEvent;
 use crate::driver::Events;
@@ -7,7 +7,7 @@ use crate::wire::Shown;
 use tokio::sync::broadcast;
 use tracing::{debug, info, warn};
 
-/// Logs, and passes on to whoever listens, until the server has stopped.
+/// Logs events and broadcasts them until the server has stopped.
 pub(super) async fn run(
     mut events: Events<ServerEvent>,
     listeners: broadcast::Sender<ServerEvent>,
@@ -17,13 +17,13 @@ pub(super) async fn run(
             ServerEvent::Rendezvous(event) => log(event),
             ServerEvent::Counters(stats) => log_stats(stats),
         }
-        // Nobody may be listening.
+        // Fails if there is no receiver.
         let _ = listeners.send(event);
     }
     info!("stopped");
 }
 
-/// What clients say about themselves is cut and escaped.
+/// Logs one event. Text from clients is cut and escaped.
 fn log(event: &RendezvousEvent) {
     match event {
         RendezvousEvent::ClientConnected { peer, address, app } => {

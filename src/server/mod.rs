@@ -1,6 +1,6 @@
 //! The rendezvous server as a process: sockets, identity, log, graceful stop.
 //!
-//! What the server does is in [`rendezvous`](crate::rendezvous); this room runs it.
+//! The service itself is in [`rendezvous`](crate::rendezvous); this module runs it.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,11 +23,11 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `config` | what a server is told |
-//! | `error` | why it does not start or stop |
+//! | `config` | configuration |
+//! | `error` | errors of starting and stopping |
 //! | `identity` | the file that keeps its certificate |
-//! | `service` | the state machine as the driver wants it |
-//! | `log` | events to log lines |
+//! | `service` | the rendezvous state machine as a service of the driver |
+//! | `log` | log lines of events |
 
 mod config;
 mod error;
@@ -50,14 +50,14 @@ use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 use tracing::info;
 
-/// Events that wait for a slow listener.
+/// Events queued for a slow receiver; beyond this, the oldest are dropped.
 pub const EVENT_QUEUE: usize = 1024;
 
-/// Counters of a server since it started, and what it holds now.
+/// Counters of a server since it started, and its current clients and groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
-    /// How long it has run.
+    /// Time since the start.
     pub uptime: Duration,
     /// Clients, groups and introductions.
     pub rendezvous: RendezvousStats,
@@ -65,14 +65,15 @@ pub struct ServerStats {
     pub network: driver::Stats,
 }
 
-/// A running rendezvous server. Clones are cheap and mean the same server, which stops when the
+/// A running rendezvous server. Clones are cheap and refer to the same server, which stops when the
 /// last of them is dropped; [`stop`](Self::stop) stops it gracefully.
 #[derive(Debug, Clone)]
 pub struct Server {
     handle: Handle<Command>,
     clock: Clock,
     fingerprint: Fingerprint,
-    /// To subscribe by; nothing is read from it. The sender is the log's, and ends with it.
+    /// New receivers subscribe through this one, from which nothing is read. The log task owns the
+    /// sender.
     events: Arc<broadcast::Receiver<ServerEvent>>,
 }
 
@@ -109,9 +110,10 @@ impl Server {
         Ok(Self { handle, clock, fingerprint, events: Arc::new(listener) })
     }
 
-    /// The server's events from now on. A listener that is slow misses the oldest of more than
-    /// [`EVENT_QUEUE`] events and learns how many
-    /// ([`RecvError::Lagged`](broadcast::error::RecvError)). They end when the server has stopped.
+    /// The server's events from now on. A receiver that lags behind by more than [`EVENT_QUEUE`]
+    /// events loses the oldest and gets their number
+    /// ([`RecvError::Lagged`](broadcast::error::RecvError)). The channel closes when the server has
+    /// stopped.
     pub fn events(&self) -> broadcast::Receiver<ServerEvent> {
         self.events.resubscribe()
     }
@@ -152,9 +154,9 @@ impl Server {
         Ok(ServerStats { uptime, rendezvous, network: self.handle.stats() })
     }
 
-    /// Stops: every client is told that its connection is closed, and the server ends when all
-    /// have confirmed it, or after `grace`. The ports are free when this returns. Gives the
-    /// counters as they were before the clients were told.
+    /// Stops the server: closes every client's connection and waits until all clients have
+    /// confirmed it, at most for `grace`. The ports are free when this returns. Returns the
+    /// counters as they were before the clients were disconnected.
     ///
     /// # Errors
     ///
@@ -169,9 +171,9 @@ impl Server {
         Ok(stats)
     }
 
-    /// Waits until the server has stopped, for whatever reason.
+    /// Waits until the server has stopped for any reason.
     pub async fn stopped(&self) {
-        // How it went is told to whoever stopped it.
+        // The outcome is returned by `stop`.
         let _ = self.handle.closed().await;
     }
 }

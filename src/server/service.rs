@@ -1,4 +1,4 @@
-//! The rendezvous server as the driver wants it.
+//! The rendezvous server as a service of the driver.
 
 use crate::driver::{KeyLogFile, Service};
 use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 /// How often the counters are reported, if they have changed.
 const REPORT_PERIOD: Duration = Duration::from_secs(60);
 
-/// What the [`Server`](super::Server) asks for.
+/// Commands of [`Server`](super::Server).
 #[derive(Debug)]
 pub(super) enum Command {
     Stats(oneshot::Sender<RendezvousStats>),
 }
 
-/// What happens at a server.
+/// An event of a server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ServerEvent {
@@ -30,7 +30,7 @@ pub(super) struct ServerMachine {
     key_log: Option<KeyLogFile>,
     report_at: Time,
     reported: RendezvousStats,
-    /// A report that waits to be taken.
+    /// A report that has not been polled yet.
     report: Option<RendezvousStats>,
     stopping: bool,
 }
@@ -85,7 +85,7 @@ impl Service for ServerMachine {
 
     fn handle_command(&mut self, _now: Time, command: Command) {
         match command {
-            // Who asked may have gone.
+            // The caller may have been dropped.
             Command::Stats(answer) => drop(answer.send(self.rendezvous.stats())),
         }
     }
