@@ -12,6 +12,7 @@ use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent};
 use crate::node::{ConnectError, GroupHandle, Guest, Node, NodeEvent};
 use crate::transport::{Layer, Time};
+use crate::wire::Shown;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -158,7 +159,8 @@ impl PeerMachine {
         let commands = servers.commands.clone();
         tokio::spawn(async move {
             let addresses = driver::resolve(&host, port).await.unwrap_or_else(|error| {
-                tracing::debug!(host, %error, "cannot resolve; trying the earlier addresses");
+                let host = Shown::new(&host);
+                tracing::debug!(%host, %error, "cannot resolve; trying the earlier addresses");
                 Vec::new()
             });
             let opened = commands.send(Box::new(move |peer, now| {

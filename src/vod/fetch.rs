@@ -3,7 +3,7 @@
 use super::session::{Destination, Progress, Session, SessionError, Start, StoreConfig};
 use super::share::{connect, peer_config};
 use super::store::Overwrite;
-use super::{Completed, Descriptor, FetchReader, FileEvent, FileExchange, ShareLink};
+use super::{Completed, Descriptor, FileEvent, FileExchange, ShareLink};
 use crate::crypto::Fingerprint;
 use crate::driver::{KeyLogFile, Stats};
 use crate::group::{GroupSpec, ReplicationStrategy};
@@ -136,11 +136,6 @@ impl Fetch {
     /// [`StoreError::NotHeld`](super::StoreError), or an error of the disk.
     pub async fn read_chunk(&self, index: u64) -> Result<Bytes, SessionError> {
         self.session.read(index).await
-    }
-
-    /// Reads the file from its beginning, while it arrives.
-    pub fn reader(&self) -> FetchReader<'_> {
-        FetchReader::new(self)
     }
 
     /// The search for members of the group: who was met, who could not be reached and why. The flag

@@ -26,11 +26,14 @@ pub struct FetchReader<'a> {
 /// The bytes of a chunk from a position on; none behind the end of the file.
 type Reading<'a> = Pin<Box<dyn Future<Output = Result<Bytes, SessionError>> + Send + 'a>>;
 
-impl<'a> FetchReader<'a> {
-    pub(super) fn new(fetch: &'a Fetch) -> Self {
-        Self { fetch, position: 0, chunk: Bytes::new(), reading: None }
+impl Fetch {
+    /// Reads the file from its beginning, while it arrives.
+    pub fn reader(&self) -> FetchReader<'_> {
+        FetchReader { fetch: self, position: 0, chunk: Bytes::new(), reading: None }
     }
+}
 
+impl FetchReader<'_> {
     /// Moves to a position, from where the next read goes on.
     fn move_to(&mut self, position: u64) {
         if position != self.position {

@@ -5,7 +5,7 @@ use crate::transport::Path;
 use std::collections::VecDeque;
 
 /// Control chunks that may wait to be sent; the far end causes most of them.
-const MAX_CHUNKS: usize = 32;
+const MAX_OUTBOX: usize = 32;
 
 /// Control chunks in the order of sending.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Outbox {
 
     /// Queues a chunk for `path`, or for the session's path. Dropped if too many wait already.
     pub(super) fn push(&mut self, path: Option<Path>, kind: u8, payload: &[u8]) {
-        if self.0.len() >= MAX_CHUNKS {
+        if self.0.len() >= MAX_OUTBOX {
             return;
         }
         let Ok(len) = u16::try_from(payload.len()) else { return };
