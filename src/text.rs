@@ -1,8 +1,8 @@
-//! Texts that people write: errors that name the place, and what the parsers of these texts share.
+//! Texts that people write: errors that name the place, and the common parts of their parsers.
 //!
-//! URIs, share links, groupspecs, filters, key logs and addresses are read by nom parsers over `&str`.
-//! Their error is a [`Fault`], which [`parse`] turns into a [`SyntaxError`]. Every caller bounds the
-//! length of the text first; none of the parsers of what strangers send recurses.
+//! URIs, share links, filters, key logs and addresses are read by nom parsers over `&str`. Their error
+//! is a `Fault`, which `parse` turns into a [`SyntaxError`]. Every caller bounds the length of the
+//! text first, and no parser of a text from strangers recurses.
 
 use nom::branch::alt;
 use nom::bytes::complete::take_till;
