@@ -443,7 +443,7 @@ impl SendFlow {
     #[cfg(not(test))]
     const fn count_step(&self) {}
 
-    /// The next fragment to look at after an acknowledged one.
+    /// The fragment that follows a run of acknowledged ones.
     fn leap(&mut self, sequence: u64) -> u64 {
         let next = self.fragment(sequence).map_or(sequence + 1, |f| f.next);
         let further = self.fragment(next).filter(|f| f.is_acknowledged()).map_or(next, |f| f.next);
