@@ -1,4 +1,4 @@
-//! What the NetConnection and the groups ask for, to the endpoint.
+//! Execution of the actions of the NetConnection and the groups.
 
 use super::*;
 use crate::flash::group_channel::SERVER_METADATA;
@@ -7,7 +7,7 @@ use crate::transport::{FarAddress, FlowAction, FlowOptions, MessageOptions, Name
 use bytes::Bytes;
 
 impl Node {
-    /// Carries out what the NetConnection asks for. True if it asked for anything.
+    /// Carries out the actions of the NetConnection. True if there were any.
     pub(super) fn connection_actions(&mut self, now: Time) -> bool {
         let mut busy = false;
         while let Server::Session(server) = &mut self.server
@@ -20,7 +20,7 @@ impl Node {
         busy
     }
 
-    /// Carries out what an owner of flows asks for. The owner finds out at once if its flow is full.
+    /// Executes a flow action. If the flow is full, its owner receives that input at once.
     pub(super) fn execute(
         &mut self,
         now: Time,
@@ -32,7 +32,7 @@ impl Node {
         self.flow_inputs(now);
     }
 
-    /// Hands what happened to flows to their owners. True if anything had.
+    /// Passes flow inputs to the owners of the flows. True if there were any.
     pub(super) fn flow_inputs(&mut self, now: Time) -> bool {
         let mut busy = false;
         while let Some(addressed) = self.flows.poll_input() {
@@ -42,7 +42,7 @@ impl Node {
         busy
     }
 
-    /// Carries out what the groups ask for that were called. True if there were any.
+    /// Carries out the actions of the groups that were called. True if there were any.
     pub(super) fn group_actions(&mut self, now: Time) -> bool {
         let mut busy = false;
         while let Some(handle) = self.touched.pop_first() {
@@ -79,8 +79,9 @@ impl Node {
         busy
     }
 
-    /// Delivers what a group emits. True if it emitted anything. What a guest does about an event is
-    /// carried out before the next, so that it is not shown more requests than its flows take.
+    /// Delivers the events of a group. True if there were any. A guest's reaction to an event is
+    /// carried out before the next event is delivered, so that a guest gets no more requests than
+    /// its flows have space for.
     fn group_events(&mut self, now: Time, handle: GroupHandle) -> bool {
         let mut busy = false;
         while let Some(joined) = self.groups.get_mut(&handle)
@@ -119,9 +120,9 @@ impl Node {
         }
     }
 
-    /// Opens a session to a member: straight to where it is said to be, and through the server. A
-    /// member that was only reported, and may not exist, is asked for at the server on account of
-    /// who reported it.
+    /// Opens a session to a member, directly at its reported addresses and through the server. If
+    /// the member is only reported, and so may not exist, the request to the server counts against
+    /// the session that reported it.
     fn reach(
         &mut self,
         now: Time,
@@ -146,7 +147,7 @@ impl Node {
         self.attempts.insert(open, (peer, now + PEER_OPEN));
     }
 
-    /// Closes a session for which no group has any use.
+    /// Closes a session that no group needs.
     fn release(&mut self, now: Time, handle: GroupHandle, session: SessionId) {
         let Some(peer) = self.peers.get_mut(&session) else { return };
         peer.released_by.insert(handle);
@@ -178,7 +179,8 @@ impl Node {
         self.execute(now, session, owner, FlowAction::Send { token, message, options });
     }
 
-    /// The NetConnection is gone, and with it the groups' `GC` flows.
+    /// Marks every group as not joined at the server: the `GC` flows have closed with the
+    /// NetConnection.
     pub(super) fn forget_server_flows(&mut self) {
         for joined in self.groups.values_mut() {
             joined.is_at_server = false;

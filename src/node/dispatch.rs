@@ -1,4 +1,4 @@
-//! Endpoint events to the NetConnection and the groups.
+//! Dispatch of endpoint events to the NetConnection and the groups.
 
 use super::*;
 use crate::flash::group_channel::ServerMessage;
@@ -9,7 +9,7 @@ use crate::transport::{Addressed, CloseReason, Event, FlowInput, Role};
 use bytes::Bytes;
 
 impl Node {
-    /// Moves everything that waits until nothing does.
+    /// Processes events, flow inputs and actions until none is left.
     pub(super) fn pump(&mut self, now: Time) {
         loop {
             let mut busy = false;
@@ -79,7 +79,7 @@ impl Node {
             return self.begin_connection(now, session, &uri);
         }
         if self.peers.contains_key(&session) {
-            // The attempt ended in a session that the groups know already.
+            // The attempt ended in a session that the groups already know.
             if asked {
                 self.touch_all(|group| group.on_connect_failed(now, far));
             }
@@ -166,7 +166,7 @@ impl Node {
                 let was_neighbor = group.neighbors().iter().any(|n| n.session == session);
                 group.on_session_closed(now, session);
                 if was_neighbor && reason == CloseReason::Forgotten {
-                    // It is there, as it answers hellos.
+                    // The member is alive, as it answers hellos.
                     group.on_introduced(now, far, false);
                 }
             });
@@ -224,7 +224,7 @@ impl Node {
         }
     }
 
-    /// Flows of a session whose hello has not come yet.
+    /// Flows of a session on which no hello has arrived yet.
     fn unclaimed_of(&self, session: SessionId) -> impl Iterator<Item = FlowId> {
         let all = (session, FlowId(0))..=(session, FlowId(u64::MAX));
         self.unclaimed.range(all).map(|&(_, flow)| flow)
@@ -291,8 +291,8 @@ impl Node {
         }
     }
 
-    /// The server introduces a member with whom there is a session: that member may have been
-    /// restarted and know nothing of it.
+    /// Checks the session with a member that the server introduces: the member may have restarted
+    /// and lost the session.
     fn doubt_introduced(&mut self, now: Time, message: &Bytes) {
         if let Ok(ServerMessage::Connect(peer) | ServerMessage::Hint(peer)) =
             ServerMessage::parse(message)
@@ -302,7 +302,7 @@ impl Node {
         }
     }
 
-    /// A call of the server fails; a flow of a member is rejected.
+    /// Drops an overlong message: a call of the server fails, a flow of a member is rejected.
     fn on_message_too_long(&mut self, now: Time, session: SessionId, flow: FlowId, head: &Bytes) {
         tracing::warn!(%session, %flow, "a message was longer than the limit and was dropped");
         match (self.flows.receiver(session, flow), &mut self.server) {
@@ -316,7 +316,7 @@ impl Node {
         }
     }
 
-    /// The first message of a `GR 1C` flow tells the group.
+    /// Assigns a `GR 1C` flow to a group by its first message.
     fn claim(&mut self, now: Time, session: SessionId, flow: FlowId, message: &Bytes) {
         let handle = MembershipMessage::group_of_hello(message).and_then(|id| self.joined_as(id));
         let verdict = handle
@@ -333,7 +333,7 @@ impl Node {
         }
     }
 
-    /// The group with this identity, the one that was joined first if there are several.
+    /// The group with this identity; if there are several, the one joined first.
     fn joined_as(&self, id: GroupId) -> Option<GroupHandle> {
         let from = (id, GroupHandle(0));
         self.group_ids.range(from..).next().filter(|known| known.0 == id).map(|known| known.1)
@@ -357,7 +357,7 @@ impl Node {
         }
     }
 
-    /// Something happened to a flow.
+    /// Passes a flow input to the owner of the flow.
     pub(super) fn on_flow_input(&mut self, now: Time, addressed: Addressed<Owner>) {
         let Addressed { session, owner, input } = addressed;
         match (owner, input) {
@@ -381,12 +381,12 @@ impl Node {
                     self.touched.insert(handle);
                 }
             }
-            // Commands and introductions wait for room.
+            // Commands and introductions wait until the flow is writable.
             _ => {}
         }
     }
 
-    /// What the NetConnection tells.
+    /// Handles the events of the NetConnection.
     pub(super) fn connection_events(&mut self, now: Time) {
         loop {
             let Server::Session(server) = &mut self.server else { return };

@@ -8,12 +8,13 @@ use std::any::Any;
 /// An application that a [`Node`] hosts on one of its groups: the exchange of a file, the relay of a
 /// stream, a chat.
 ///
-/// A guest is sans-IO as the node is. It owns no endpoint, socket or clock and never reconnects: it
-/// calls its group, and the node carries out what the group asks for after each call of the guest.
-/// The owner of the node reaches the guest by [`Node::with_guest`]. The guest is dropped when its
+/// A guest is sans-IO like the node. It owns no endpoint, socket or clock and never reconnects: it
+/// calls its group, and the node carries out the group's actions after each call of the guest. The
+/// owner of the node reaches the guest by [`Node::with_guest`]. The guest is dropped when its group
+/// is left.
 /// group is left.
 pub trait Guest: Any + Send {
-    /// The group was joined; `handle` is its handle. The first call of all.
+    /// The group was joined; `handle` is its handle. This is always the first call.
     fn start(&mut self, now: Time, group: &mut Group, handle: GroupHandle) {
         let _ = (now, group, handle);
     }
@@ -28,31 +29,32 @@ pub trait Guest: Any + Send {
         let _ = (now, group, event);
     }
 
-    /// The group has handled an input, and its events were delivered. For a guest that shows the
-    /// group's counters.
+    /// The group has handled an input, and its events were delivered. Meant for a guest that
+    /// displays the group's counters.
     fn handle_group_change(&mut self, now: Time, group: &mut Group) {
         let _ = (now, group);
     }
 
-    /// The group is about to be left. The last call of all.
+    /// The group is about to be left. This is always the last call.
     fn handle_leave(&mut self, now: Time, group: &mut Group) {
         let _ = (now, group);
     }
 
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come.
+    /// [`poll_timeout`](Self::poll_timeout) is due.
     fn handle_timeout(&mut self, now: Time, group: &mut Group) {
         let _ = (now, group);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called. Asked after every other call.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called. Polled after every other
+    /// call.
     fn poll_timeout(&self) -> Option<Time> {
         None
     }
 }
 
 impl Node {
-    /// As [`join_with`](Self::join_with), with a guest, which gets the group's events in place of
-    /// [`NodeEvent::Group`].
+    /// Joins a group as [`join_with`](Self::join_with) does, with a guest, which receives the
+    /// group's events instead of [`NodeEvent::Group`].
     pub fn join_with_guest(
         &mut self,
         now: Time,
@@ -79,8 +81,8 @@ impl Node {
         guest.downcast_ref()
     }
 
-    /// Calls the guest of a group and carries out what the group asks for then. `None` if the group
-    /// was left or has no guest of this type.
+    /// Calls the guest of a group and carries out the actions that result. `None` if the group was
+    /// left or has no guest of this type.
     pub fn with_guest<G: Guest, R>(
         &mut self,
         now: Time,
@@ -105,7 +107,7 @@ impl Node {
         self.events.push_back(event);
     }
 
-    /// The guest of a group with the group, to be called; the group is asked for actions and events
+    /// The guest of a group and the group, to be called; the group's actions and events are drained
     /// afterwards.
     pub(super) fn touch_guest(
         &mut self,
@@ -118,7 +120,7 @@ impl Node {
 }
 
 impl Joined {
-    /// The guest with its group.
+    /// The guest and its group.
     pub(super) fn guest_mut(&mut self) -> Option<(&mut dyn Guest, &mut Group)> {
         Some((&mut **self.guest.as_mut()?, &mut self.group))
     }

@@ -1,17 +1,17 @@
 //! A peer without sockets: one endpoint, its NetConnection, and its NetGroups.
 //!
-//! [`Node`] moves sessions, flows and messages between the three and is a [`Layer`] around the
-//! endpoint, so that a driver, the simulator, or a program with a loop of its own can run it. Call
-//! anything, follow the drain rule of [machines](crate::transport::Machine), and take
+//! [`Node`] passes sessions, flows and messages between the three. It is a [`Layer`] around the
+//! endpoint, so that a driver, the simulator, or a program with its own event loop can run it.
+//! After any call, follow the drain rule of [machines](crate::transport::Machine) and poll
 //! [`NodeEvent`]s.
 //!
-//! | file | what |
+//! | file | subject |
 //! | --- | --- |
-//! | `mod.rs` | the public face |
-//! | `dispatch.rs` | endpoint events to connection and groups |
-//! | `actions.rs` | what connection and groups ask for, to the endpoint |
+//! | `mod.rs` | the public API |
+//! | `dispatch.rs` | dispatch of endpoint events to connection and groups |
+//! | `actions.rs` | execution of their actions on the endpoint |
 //! | `guest.rs` | applications that act in a group |
-//! | `search.rs` | who was looked for, and in vain |
+//! | `search.rs` | the state of the search for members |
 
 mod actions;
 mod dispatch;
@@ -34,18 +34,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Flows that may wait for their hello, of all sessions together; further ones are rejected.
+/// Flows that may wait for their hello, over all sessions; further ones are rejected.
 const MAX_UNCLAIMED: usize = 256;
-/// The same of one session: a member needs one for each group in common.
+/// The same limit per session: a member needs one for each group in common.
 const MAX_UNCLAIMED_OF_SESSION: usize = 16;
 /// How long the answer to `connect` may take.
 const CONNECT_ANSWER: Duration = Duration::from_secs(30);
 /// How long opening a session to a member may take before it counts as failed.
 const PEER_OPEN: Duration = Duration::from_secs(30);
-/// Bytes that wait for a far end beyond [`Config::max_send_queue`]; with more its session is closed.
-/// While a flow is full, a group is shown no requests, and those shown before ask for about 4 MiB.
+/// Bytes queued for a far end beyond [`Config::max_send_queue`]; above it, the session is closed.
+/// While a flow is full, a group receives no requests; those received before can ask for about 4
+/// MiB.
 const MAX_PARKED: u64 = 32 << 20;
-/// A group's `GC` flow: the only one of its owner.
+/// A group's `GC` flow; its owner has no other.
 const GROUP_SERVER: FlowToken = FlowToken(0);
 
 /// Settings of a node.
@@ -53,19 +54,19 @@ const GROUP_SERVER: FlowToken = FlowToken(0);
 pub struct NodeConfig {
     /// The transport.
     pub transport: Config,
-    /// How the NetConnection introduces itself.
+    /// The client properties that the NetConnection announces.
     pub client: ClientConfig,
     /// How long to try to reach the server.
     pub server_timeout: Duration,
-    /// The server is pinged when it has been silent for this long, unless it advises of another
-    /// period. A restart of the server is noticed by these pings.
+    /// The server is pinged when it has been silent for this long, unless it announces another
+    /// period. These pings also detect a restart of the server.
     pub server_keepalive: Duration,
 }
 
 impl Default for NodeConfig {
     fn default() -> Self {
         let transport = Config {
-            // As much as a far end takes in before it acknowledges.
+            // As much as a far end receives before it acknowledges.
             max_send_queue: 4 << 20,
             ..Config::default()
         };
@@ -82,21 +83,21 @@ impl Default for NodeConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupHandle(u32);
 
-/// Something happened.
+/// An event of a [`Node`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NodeEvent {
     /// The NetConnection is up; groups are joined at the server.
     Connected {
-        /// The server.
+        /// The server's address.
         server: SocketAddr,
     },
     /// The NetConnection could not be opened.
     ConnectFailed(ConnectError),
-    /// The NetConnection is gone. Sessions with neighbours go on. If it is gone because the server
-    /// was restarted, the node connects again by itself, and another event tells how that ended.
+    /// The NetConnection is closed. Sessions with neighbors remain. If the server was restarted,
+    /// the node connects again by itself, and a further event reports the result.
     Disconnected,
-    /// Something happened in a group.
+    /// An event of a group.
     Group(GroupHandle, GroupEvent),
     /// A session was opened; for key logs and statistics.
     SessionOpened(SessionId),
@@ -106,10 +107,10 @@ pub enum NodeEvent {
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// No session with the server.
+    /// No session with the server could be opened.
     #[error(transparent)]
     Unreachable(#[from] OpenError),
-    /// The server refused.
+    /// The server refused the connection.
     #[error("the server refused: {0}")]
     Refused(String),
     /// The server opened the session but did not answer `connect`.
@@ -118,7 +119,7 @@ pub enum ConnectError {
     /// The session ended before `connect` was answered.
     #[error("the server closed the session")]
     Closed,
-    /// The URI or the arguments can't be used.
+    /// The URI or the arguments are not valid.
     #[error(transparent)]
     Invalid(#[from] FlashError),
 }
@@ -130,7 +131,7 @@ impl From<ConnectFailure> for ConnectError {
     }
 }
 
-/// The way to the server.
+/// The state of the connection to the server.
 #[derive(Debug)]
 enum Server {
     None,
@@ -150,20 +151,20 @@ struct Joined {
     group: Group,
     /// This node's `GC` flow is open.
     is_at_server: bool,
-    /// Takes the group's events.
+    /// Receives the group's events.
     guest: Option<Box<dyn Guest>>,
-    /// Its place in [`Node::deadlines`].
+    /// Its entry in [`Node::deadlines`].
     deadline: Option<Time>,
 }
 
 /// A session that the groups know.
 struct Peer {
     far: Fingerprint,
-    /// Groups that have no use for it.
+    /// Groups that do not need it.
     released_by: BTreeSet<GroupHandle>,
 }
 
-/// Whose flow.
+/// The owner of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
     Connection,
@@ -172,36 +173,36 @@ enum Owner {
     Group(GroupHandle),
 }
 
-/// A sans-IO peer; see the module's description.
+/// A sans-IO peer; see the module documentation.
 pub struct Node {
     config: NodeConfig,
     endpoint: Endpoint,
     random: Random,
     server: Server,
-    /// The server's address once found, for introductions after the connection was lost too.
+    /// The server's address once known, for introductions even after the connection is lost.
     server_address: Option<SocketAddr>,
     addresses: Vec<SocketAddr>,
     groups: BTreeMap<GroupHandle, Joined>,
     next_group: u32,
     group_ids: BTreeSet<(GroupId, GroupHandle)>,
-    /// Groups that may have actions or events, or another deadline.
+    /// Groups that may have actions or events, or a new deadline.
     touched: BTreeSet<GroupHandle>,
-    /// When groups have something to do.
+    /// When groups are due.
     deadlines: BTreeSet<(Time, GroupHandle)>,
     group_turns: u64,
     peers: HashMap<SessionId, Peer>,
-    /// Attempts to reach members, and when they count as failed: the earliest first, as attempts
-    /// are numbered in their order.
+    /// Attempts to reach members, and when they time out, in order of time, as attempts are
+    /// numbered in their order.
     attempts: BTreeMap<OpenId, (Fingerprint, Time)>,
     flows: FlowTable<Owner>,
-    /// `GR 1C` flows whose hello has not come yet.
+    /// `GR 1C` flows on which no hello has arrived yet.
     unclaimed: BTreeSet<(SessionId, FlowId)>,
     events: VecDeque<NodeEvent>,
     search: search::SearchLog,
 }
 
 impl Node {
-    /// A node that is connected to nothing.
+    /// A node without connections.
     pub fn new(config: NodeConfig, identity: Identity, random: Random, seed: Random) -> Self {
         let endpoint = Endpoint::new(config.transport.clone(), identity.into(), random);
         Self {
@@ -231,7 +232,7 @@ impl Node {
         self.endpoint.fingerprint()
     }
 
-    /// The endpoint, to look at.
+    /// Read-only access to the endpoint.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -267,7 +268,8 @@ impl Node {
         matches!(&self.server, Server::Session(server) if server.connection.is_connected())
     }
 
-    /// The addresses of this host's interfaces with the ports of its sockets; the server is told.
+    /// Sets the addresses of this host's interfaces, with the ports of its sockets, and sends them
+    /// to the server.
     pub fn set_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
         if let Server::Session(server) = &mut self.server {
             server.connection.set_addresses(now, &addresses);
@@ -276,13 +278,13 @@ impl Node {
         self.pump(now);
     }
 
-    /// Joins a group. Its members are found through the server, if the groupspec allows that and
-    /// as soon as there is a connection, and through its bootstrap peers.
+    /// Joins a group. Members are found through the server, if the groupspec allows it and as soon
+    /// as there is a connection, and through the group's bootstrap peers.
     pub fn join(&mut self, now: Time, spec: GroupSpec) -> GroupHandle {
         self.join_with(now, GroupConfig::new(spec, self.peer_id()))
     }
 
-    /// Joins a group with settings of its own. `near` and `server` are set by the node.
+    /// Joins a group with the given settings; the node sets `near` and `server`.
     pub fn join_with(&mut self, now: Time, config: GroupConfig) -> GroupHandle {
         let handle = self.add_group(now, config, None);
         self.join_at_server(now, handle);
@@ -290,7 +292,7 @@ impl Node {
         handle
     }
 
-    /// A group that is not joined at the server yet.
+    /// Adds a group without joining it at the server.
     fn add_group(
         &mut self,
         now: Time,
@@ -328,12 +330,12 @@ impl Node {
         }
     }
 
-    /// A joined group, to look at.
+    /// Read-only access to a joined group.
     pub fn group(&self, handle: GroupHandle) -> Option<&Group> {
         self.groups.get(&handle).map(|joined| &joined.group)
     }
 
-    /// Calls a joined group and carries out what it asks for. `None` if it was left.
+    /// Calls a joined group and carries out its actions. `None` if it was left.
     pub fn with_group<R>(
         &mut self,
         now: Time,
@@ -345,8 +347,8 @@ impl Node {
         Some(result)
     }
 
-    /// Leaves every group and closes every session. [`is_idle`](Self::is_idle) tells when nothing
-    /// more has to be sent.
+    /// Leaves every group and closes every session. [`is_idle`](Self::is_idle) becomes true when
+    /// nothing more has to be sent.
     pub fn shut_down(&mut self, now: Time) {
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
             self.leave(now, handle);
@@ -361,18 +363,18 @@ impl Node {
         self.pump(now);
     }
 
-    /// True if no session is open and every far end knows of its close.
+    /// True if no session is open and every far end has confirmed the close.
     pub fn is_idle(&self) -> bool {
         self.endpoint.is_settled()
     }
 
-    /// How often any group was asked for actions and events since the node was made. What concerns
-    /// one group costs one turn, however many groups are joined.
+    /// How many times a group was polled for actions and events since the node was made. An input
+    /// for one group costs one turn, however many groups are joined.
     pub fn group_turns(&self) -> u64 {
         self.group_turns
     }
 
-    /// A group, to be called; it is asked for actions and events afterwards.
+    /// A group, to be called; its actions and events are drained afterwards.
     fn touch(&mut self, handle: GroupHandle) -> Option<&mut Group> {
         let joined = self.groups.get_mut(&handle)?;
         self.touched.insert(handle);

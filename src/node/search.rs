@@ -1,4 +1,4 @@
-//! [`Search`]: what the search for members of a group has come to.
+//! [`Search`]: the state of the search for members of a group.
 
 use super::{ConnectError, GroupHandle, Node, Server};
 use crate::crypto::Fingerprint;
@@ -6,36 +6,36 @@ use crate::transport::{OpenError, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-/// Members that could not be reached of which a [`Search`] tells. Of more, the oldest are dropped.
+/// Members in [`Search::unreached`]; beyond this, the oldest is dropped.
 pub const MAX_UNREACHED: usize = 16;
-/// Members that are counted as met; further ones are not.
+/// Members counted in [`Search::met`]; further ones are not counted.
 pub const MAX_MET: usize = 4096;
 
-/// How the search for members of a group stands: for whoever asks why nobody is found.
+/// The state of the search for members of a group; it shows why no member is found.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Search {
     /// The rendezvous server, the latest if there were several; `None` before the first answer.
     pub server: Option<SocketAddr>,
-    /// Whether the connection to the server is up.
+    /// True while the connection to the server is up.
     pub connected: bool,
-    /// Why the latest attempt to connect to the server failed, until one succeeds.
+    /// Why the latest attempt to connect to the server failed; `None` after a success.
     pub connect_failure: Option<ConnectError>,
-    /// The server does not keep groups: it has refused this one's channel.
+    /// True if the server does not keep groups: it has refused this group's channel.
     pub is_unserved: bool,
-    /// Members that are known now, neighbours included, without this node.
+    /// Members known now, including neighbors, excluding this node.
     pub known: usize,
-    /// Neighbours now.
+    /// Neighbors now.
     pub neighbors: usize,
-    /// Members that have been neighbours, each counted once, up to [`MAX_MET`].
+    /// Members that have been neighbors, each counted once, up to [`MAX_MET`].
     pub met: usize,
-    /// Members that are being tried, and how far that has come.
+    /// Members that are being connected to, and the state of each attempt.
     pub trying: Vec<(Fingerprint, OpenError)>,
     /// Members that could not be reached and why, at most [`MAX_UNREACHED`], the latest last.
     pub unreached: Vec<(Fingerprint, OpenError)>,
 }
 
-/// What a node remembers for [`Search`].
+/// The part of [`Search`] that the node records.
 #[derive(Debug, Default)]
 pub(super) struct SearchLog {
     connect_failure: Option<ConnectError>,
@@ -85,7 +85,7 @@ impl SearchLog {
 }
 
 impl Node {
-    /// How the search for members of a group stands; `None` if it was left.
+    /// The state of the search for members of a group; `None` if it was left.
     pub fn search(&self, now: Time, group: GroupHandle) -> Option<Search> {
         let stats = self.group(group)?.stats();
         let log = &self.search;
@@ -114,12 +114,12 @@ impl Node {
         so_far.collect()
     }
 
-    /// Members of a group that have been neighbours, each counted once, up to [`MAX_MET`].
+    /// Members of a group that have been neighbors, each counted once, up to [`MAX_MET`].
     pub fn members_met(&self, group: GroupHandle) -> usize {
         self.search.met.get(&group).map_or(0, BTreeSet::len)
     }
 
-    /// Whether this member has been a neighbour in the group.
+    /// True if this member has been a neighbor in the group.
     pub fn has_met(&self, group: GroupHandle, peer: &Fingerprint) -> bool {
         self.search.met.get(&group).is_some_and(|met| met.contains(peer))
     }
