@@ -6,29 +6,29 @@ use crate::driver::{Announced, KeyLogFile};
 use crate::node::NodeConfig;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Settings of a [`Connection`](super::Connection). The defaults suit everybody who has no special
-/// wish.
+/// Settings of a [`Connection`](super::Connection). The defaults suit most applications.
 #[derive(Debug, Clone)]
 pub struct PeerConfig {
     /// The transport and the NetConnection.
     pub node: NodeConfig,
-    /// What the certificate shall be like. By default it is like a Flash Player's: a static key in
-    /// group 2, and no URI selects it. All programs take that, nobody else can claim the peer ID
-    /// (RFC 7425 §7), and among ourselves ephemeral keys in group 14 are added to it. With
-    /// [`KeyStyle::Ephemeral`](crate::crypto::KeyStyle::Ephemeral) or other groups MonaServer 1.x and
-    /// librtmfp are out of reach, and a certificate that is much larger does not fit the answer
-    /// that the short hello of a Flash Player may get.
+    /// Properties of the certificate. The default is that of a Flash Player: a static key in group
+    /// 2, not selected by any URI. Every program accepts it, nobody else can claim the peer ID (RFC
+    /// 7425 §7), and between two endpoints of this crate ephemeral keys in group 14 are added. With
+    /// [`KeyStyle::Ephemeral`](crate::crypto::KeyStyle::Ephemeral) or other groups, MonaServer 1.x
+    /// and librtmfp cannot be reached, and a much larger certificate does not fit into the answer
+    /// to the short hello of a Flash Player.
     pub identity: IdentityConfig,
-    /// The secret that the identity is derived from, so that the peer ID is the same every time;
-    /// `None`, the default, makes a new one. No two processes may use the same at the same time.
+    /// The secret from which the identity is derived, so that the peer ID is the same every time.
+    /// `None`, the default, makes a new identity. No two processes may use the same secret at the
+    /// same time.
     pub seed: Option<Seed>,
-    /// Where to listen; by default on every address, at a port that the operating system chooses.
-    /// `[::]` is left out with a warning on a host without IPv6.
+    /// Addresses to listen on; by default every address, at a port that the operating system
+    /// chooses. On a host without IPv6, `[::]` is skipped with a warning.
     pub listen: Vec<SocketAddr>,
     /// Addresses that a router forwards to the sockets, for other members.
     pub announced: Vec<Announced>,
-    /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
-    /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
+    /// The key log for the secrets of the sessions, for decoding captures: whoever reads this file
+    /// can read and forge the traffic of the sessions. `None`, the default, writes no secrets.
     pub key_log: Option<KeyLogFile>,
 }
 

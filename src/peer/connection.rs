@@ -23,23 +23,23 @@ use tokio::sync::{oneshot, watch};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// A server is being tried.
+    /// A server is being connected to.
     Connecting,
     /// The connection is up.
     Connected {
-        /// The server.
+        /// The server's address.
         server: SocketAddr,
     },
-    /// There is no connection. Groups and their neighbours stay, but no further members are found
-    /// through the server.
+    /// There is no connection. Groups and their neighbors remain, but the server introduces no
+    /// further members.
     Closed,
 }
 
-/// Counters of a connection since it was made, and what it holds now.
+/// Counters of a connection since it was made, and its current size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// Open sessions, that to the server included.
+    /// Open sessions, including the one to the server.
     pub sessions: usize,
     /// Datagrams and bytes.
     pub network: driver::Stats,
@@ -47,9 +47,9 @@ pub struct ConnectionStats {
 
 /// One endpoint with its own peer ID, and its NetConnection to a server.
 ///
-/// Clones are cheap and mean the same connection. When the last of them and of its groups'
-/// handles is dropped, everything is closed; [`close`](Self::close) does so at once and waits for
-/// the far ends.
+/// Clones are cheap and refer to the same connection. When the last clone and the last handle of
+/// its groups are dropped, everything is closed; [`close`](Self::close) does so at once and waits
+/// for the far ends.
 #[derive(Clone)]
 pub struct Connection {
     pub(super) handle: Handle<Command>,
@@ -74,7 +74,7 @@ impl Connection {
         Self::connect_with(PeerConfig::default(), uri).await
     }
 
-    /// As [`connect`](Self::connect), with settings.
+    /// Connects as [`connect`](Self::connect) does, with the given settings.
     ///
     /// # Errors
     ///
@@ -89,12 +89,13 @@ impl Connection {
         opened.map_err(|error| of_single_server(error, &uri))
     }
 
-    /// As [`connect_with`](Self::connect_with), to the first of several servers that can be reached.
-    /// When the connection is lost later, they take turns.
+    /// Connects as [`connect_with`](Self::connect_with) does, to the first of several servers that
+    /// can be reached. If the connection is lost later, the servers are tried in turn.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect); [`ConnectError::Unreachable`] has the failure of each server.
+    /// As [`connect`](Self::connect); [`ConnectError::Unreachable`] holds the failure of each
+    /// server.
     ///
     /// # Panics
     ///
@@ -106,8 +107,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Connects again, to the same or another server, in place of the present connection. Peer ID,
-    /// groups and neighbours stay; the groups are joined at the server.
+    /// Connects again, to the same or another server, replacing the current connection. Peer ID,
+    /// groups and neighbors remain; the groups are joined at the server.
     ///
     /// # Errors
     ///
@@ -118,8 +119,8 @@ impl Connection {
         connected.await.map_err(|error| of_single_server(error, &uri))
     }
 
-    /// Joins a group. Its members are found through the server, if the groupspec allows that, and
-    /// through its bootstrap peers; they come as
+    /// Joins a group. Members are found through the server, if the groupspec allows it, and through
+    /// the group's bootstrap peers, and are reported as
     /// [`NeighborConnect`](super::GroupEvent::NeighborConnect). Joining does not wait for them.
     ///
     /// # Errors
@@ -129,7 +130,8 @@ impl Connection {
         self.join_with(GroupConfig::new(spec, self.peer_id)).await
     }
 
-    /// As [`join`](Self::join), with settings. `near` and `server` are filled in.
+    /// Joins a group as [`join`](Self::join) does, with settings. `near` and `server` are filled
+    /// in.
     ///
     /// # Errors
     ///
@@ -142,7 +144,7 @@ impl Connection {
         let connection = self.clone();
         let join = move |peer: &mut PeerMachine, now: Time| {
             let group = peer.join(now, config, joining);
-            // If nobody waits any more, the group is left again.
+            // If the caller is gone, the group is left again.
             NetGroup::new(Membership { connection, group, spec, queue, neighbor_count })
         };
         Ok(self.call(join).await?)
@@ -158,22 +160,22 @@ impl Connection {
         self.handle.local_addresses()
     }
 
-    /// The present state.
+    /// The current state.
     pub fn state(&self) -> ConnectionState {
         *self.state.borrow()
     }
 
-    /// The state, to be waited on.
+    /// The state, as a channel to wait on.
     pub fn watch_state(&self) -> watch::Receiver<ConnectionState> {
         self.state.clone()
     }
 
-    /// The events of the connection.
+    /// The events of this connection.
     pub fn events(&self) -> ConnectionEvents {
         ConnectionEvents(Arc::clone(&self.events))
     }
 
-    /// Counters.
+    /// Counters of this connection.
     ///
     /// # Errors
     ///
@@ -183,18 +185,18 @@ impl Connection {
         Ok(ConnectionStats { sessions, network: self.handle.stats() })
     }
 
-    /// Counters of its sockets.
+    /// Counters of the sockets.
     pub fn network_stats(&self) -> driver::Stats {
         self.handle.stats()
     }
 
-    /// The threads for work of its [guests](crate::node::Guest) that blocks.
+    /// The threads for blocking work of its [guests](crate::node::Guest).
     pub fn pool(&self) -> Pool {
         self.pool.clone()
     }
 
-    /// Leaves every group and closes every session, and waits until the far ends know it, but not
-    /// longer than `grace`.
+    /// Leaves every group and closes every session, and waits until the far ends have confirmed, at
+    /// most for `grace`.
     ///
     /// # Errors
     ///
@@ -203,7 +205,7 @@ impl Connection {
         self.handle.shutdown(grace).await
     }
 
-    /// Sockets and a node, without a server.
+    /// Opens sockets and a node, without a server.
     fn open(mut config: PeerConfig) -> Result<Self, ConnectError> {
         let mut sockets = Sockets::bind_available(&config.listen)?;
         sockets.announce(config.announced);
@@ -292,7 +294,7 @@ async fn resolve(servers: &[Uri]) -> Result<Reconnect, ConnectError> {
     }
 }
 
-/// The error of an attempt that had only one server.
+/// The error of an attempt that tried only one server.
 fn of_single_server(error: ConnectError, uri: &Uri) -> ConnectError {
     let ConnectError::Unreachable(mut failures) = error else { return error };
     match (failures.pop().map(|failure| failure.problem), uri.server()) {

@@ -1,4 +1,4 @@
-//! What can go wrong for a peer.
+//! The errors of a peer.
 
 use crate::amf::AmfError;
 use crate::driver::{BindError, Stopped};
@@ -15,30 +15,30 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URI can't be read.
+    /// The URI cannot be parsed.
     #[error(transparent)]
     Uri(#[from] UriError),
-    /// The URI `rtmfp:` names no server, and without one no member of a group is found.
+    /// The URI `rtmfp:` names no server, and without a server no member of a group is found.
     #[error("the URI names no server; write rtmfp://host/app")]
     Serverless,
-    /// The server's name has no address.
+    /// The server's name does not resolve.
     #[error("can't find the address of {host}: {source}")]
     Resolve {
-        /// The name.
+        /// The host name.
         host: String,
         /// The error of the resolver.
         source: Arc<io::Error>,
     },
-    /// No socket.
+    /// The sockets could not be opened.
     #[error(transparent)]
     Listen(#[from] BindError),
-    /// The server can't be reached, or refused.
+    /// The server can't be reached, or refused the connection.
     #[error(transparent)]
     Server(#[from] node::ConnectError),
     /// None of several servers can be reached.
     #[error("{}", Unreachable::list(.0))]
     Unreachable(Vec<Unreachable>),
-    /// The connection was closed meanwhile, or another attempt took the place of this one.
+    /// The connection was closed meanwhile, or another attempt replaced this one.
     #[error("the connection was closed meanwhile")]
     Closed,
 }
@@ -48,21 +48,21 @@ pub enum ConnectError {
 pub struct Unreachable {
     /// The server, `HOST:PORT`.
     pub server: String,
-    /// What was tried.
+    /// What failed.
     pub problem: Problem,
 }
 
-/// What stood in the way to a server.
+/// Why a server could not be reached.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The name has no address.
+    /// The name does not resolve.
     Name(Arc<io::Error>),
     /// The connection failed.
     Connect {
-        /// The addresses tried.
+        /// The addresses that were tried.
         addresses: Vec<SocketAddr>,
-        /// What is wrong.
+        /// The last error.
         error: node::ConnectError,
     },
 }
@@ -89,23 +89,23 @@ impl fmt::Display for Unreachable {
 }
 
 impl Unreachable {
-    /// A line for each of them.
+    /// One line for each server.
     pub(crate) fn list(servers: &[Self]) -> String {
         servers.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// Why a call of a group was refused. Nothing has changed.
+/// Why a call of a group was refused. The call had no effect.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NetGroupError {
     /// The group was left, or its connection closed.
     #[error("the group is closed")]
     Closed,
-    /// The group refuses.
+    /// The group refused the call.
     #[error(transparent)]
     Group(#[from] GroupError),
-    /// The object has no encoding.
+    /// The object cannot be encoded.
     #[error("the object can't be sent: {0}")]
     Object(#[from] AmfError),
 }

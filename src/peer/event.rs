@@ -1,4 +1,4 @@
-//! The events of a connection and its groups, and how they are received.
+//! The events of a connection and its groups, and their receivers.
 
 use super::net_group::Membership;
 use super::queue::{Kind, Queue, Queued};
@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why there is no event.
+/// Why [`recv`](NetGroupEvents::recv) returned no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RecvError {
-    /// The application was slow, and so many events before the next one were dropped: notifications
-    /// only, never a fetched object or a request.
+    /// The application was too slow, so this many events before the next one were dropped:
+    /// notifications only, never a fetched object or a request.
     #[error("{0} events skipped: the application is too slow")]
     Lagged(u64),
     /// The group or connection is closed, and all its events were received.
@@ -21,7 +21,7 @@ pub enum RecvError {
     Closed,
 }
 
-/// Something happened to a connection.
+/// An event of a connection.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event"))]
@@ -30,13 +30,13 @@ pub enum ConnectionEvent {
     /// The connection is up.
     #[cfg_attr(feature = "serde", serde(rename = "connected"))]
     Connected {
-        /// The server.
+        /// The server's address.
         server: SocketAddr,
     },
     /// The connection could not be opened.
     #[cfg_attr(feature = "serde", serde(rename = "connect_failed", serialize_with = "reason"))]
     Failed(ConnectError),
-    /// The connection is gone. Groups and their neighbours stay.
+    /// The connection is closed or lost. Groups and their neighbors remain.
     #[cfg_attr(feature = "serde", serde(rename = "disconnected"))]
     Closed,
 }
@@ -71,13 +71,13 @@ impl Queued for GroupEvent {
 
 /// The events of a group since it was joined, in order.
 ///
-/// There is one queue for each group: of several readers each gets a part. While this lives, the
-/// group is not left.
+/// There is one queue per group: several receivers share its events. The group is not left while
+/// this exists.
 #[derive(Debug, Clone)]
 pub struct NetGroupEvents(pub(super) Arc<Membership>);
 
 impl NetGroupEvents {
-    /// The next event. May be cancelled.
+    /// The next event. Cancel safe.
     ///
     /// # Errors
     ///
@@ -88,10 +88,10 @@ impl NetGroupEvents {
         poll_fn(|context| self.0.queue.poll_pop(context)).await
     }
 
-    /// The next event, if one waits.
+    /// The next event, if there is one.
     ///
-    /// A group that has stopped fetching because the application was slow resumes only by
-    /// [`recv`](Self::recv): call that when there is no event.
+    /// A group that stopped fetching because the application was slow resumes only by
+    /// [`recv`](Self::recv): call it when there is no event.
     ///
     /// # Errors
     ///
@@ -101,13 +101,13 @@ impl NetGroupEvents {
     }
 }
 
-/// The events of a connection since it was made, in order. There is one queue for each connection:
-/// of several readers each gets a part.
+/// The events of a connection since it was made, in order. There is one queue per connection:
+/// several receivers share its events.
 #[derive(Debug, Clone)]
 pub struct ConnectionEvents(pub(super) Arc<Queue<ConnectionEvent>>);
 
 impl ConnectionEvents {
-    /// The next event. May be cancelled.
+    /// The next event. Cancel safe.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl ConnectionEvents {
         poll_fn(|context| self.0.poll_pop(context)).await
     }
 
-    /// The next event, if one waits.
+    /// The next event, if there is one.
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl ConnectionEvents {
     }
 }
 
-/// An error is the text `reason` in the serde form.
+/// Serializes an error as the text `reason`.
 #[cfg(feature = "serde")]
 fn reason<S: serde::Serializer>(error: &ConnectError, serializer: S) -> Result<S::Ok, S::Error> {
     use serde::ser::SerializeStruct;

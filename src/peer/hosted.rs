@@ -1,4 +1,4 @@
-//! [`Hosted`]: a guest on a connection, and the ways to it.
+//! [`Hosted`]: the handle of a guest on a connection.
 
 use super::machine::{Command, PeerMachine};
 use super::{Connection, NetGroupError};
@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 
 /// A [`Guest`] that acts in a group of a [`Connection`]; the group is left when this is dropped.
 ///
-/// The guest runs in the connection's task. It must not block there.
+/// The guest runs in the connection's task and must not block there.
 pub struct Hosted<G> {
     connection: Connection,
     group: GroupHandle,
@@ -24,7 +24,7 @@ impl<G: Guest> Hosted<G> {
         Self { connection, group, guest: PhantomData }
     }
 
-    /// The connection.
+    /// The connection of the guest.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -43,7 +43,7 @@ impl<G: Guest> Hosted<G> {
         self.connection.call(command).await?.ok_or(NetGroupError::Closed)
     }
 
-    /// How the search for members stands, and whether `peer` has been a neighbor.
+    /// The state of the search for members, and true if `peer` has been a neighbor.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl<G: Guest> Hosted<G> {
     /// Leaves the group and drops the guest.
     pub async fn leave(&self) {
         let group = self.group;
-        // A connection that is closed has left its groups.
+        // A closed connection has already left its groups.
         let _ = self.connection.call(move |peer, now| peer.leave(now, group)).await;
     }
 }
@@ -81,20 +81,19 @@ impl<G> fmt::Debug for Hosted<G> {
     }
 }
 
-/// The way from threads that block back to a guest. It keeps neither the guest nor the connection
-/// alive.
+/// Calls a guest from threads that block. It keeps neither the guest nor the connection alive.
 #[derive(Debug, Clone)]
 pub struct GuestSender(WeakHandle<Command>);
 
 impl GuestSender {
-    /// A way to nowhere.
+    /// A sender without a connection.
     #[cfg(test)]
     pub(crate) fn closed() -> Self {
         Self(WeakHandle::stopped())
     }
 
-    /// Calls the guest of a group in the connection's task, without waiting for that. Blocks while
-    /// the connection is busy; if the guest is gone, nothing is called.
+    /// Calls the guest of a group in the connection's task, without waiting for the result. Blocks
+    /// while the connection is busy; if the guest is gone, nothing is called.
     ///
     /// # Errors
     ///
@@ -102,7 +101,7 @@ impl GuestSender {
     ///
     /// # Panics
     ///
-    /// In an async context.
+    /// If called in an async context.
     pub fn blocking_call<G: Guest>(
         &self,
         group: GroupHandle,
@@ -115,7 +114,7 @@ impl GuestSender {
 }
 
 impl Connection {
-    /// Joins a group on which a guest acts; `near` and `server` of the config are filled in.
+    /// Joins a group with a guest; `near` and `server` of the config are filled in.
     ///
     /// # Errors
     ///
@@ -127,13 +126,13 @@ impl Connection {
     ) -> Result<Hosted<G>, NetGroupError> {
         let connection = self.clone();
         let host = move |peer: &mut PeerMachine, now: Time| {
-            // If nobody waits any more, the group is left again.
+            // If the caller is gone, the group is left again.
             Hosted::new(connection, peer.host(now, config, Box::new(guest)))
         };
         Ok(self.call(host).await?)
     }
 
-    /// The way back to guests of this connection, for those that give work to other threads.
+    /// A sender to guests of this connection, for other threads.
     pub fn guest_sender(&self) -> GuestSender {
         GuestSender(self.handle.downgrade())
     }

@@ -1,5 +1,5 @@
-//! [`PeerMachine`]: the node as a driver's service. Commands come in, events go into the queues of
-//! connection and groups.
+//! [`PeerMachine`]: the node as a driver's service. It receives commands and puts events into the
+//! queues of connection and groups.
 
 use super::ConnectionState;
 use super::error::Unreachable;
@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
-/// A call of a handle; it carries the way back of its answer.
+/// A call of a handle, including the channel for its result.
 pub(super) type Command = Box<dyn FnOnce(&mut PeerMachine, Time) + Send>;
 
-/// How opening the first connection ended.
+/// The result of opening the first connection.
 pub(super) type Outcome = Result<SocketAddr, Vec<Unreachable>>;
 
 pub(super) struct PeerMachine {
@@ -31,7 +31,7 @@ pub(super) struct PeerMachine {
     groups: BTreeMap<GroupHandle, Entry>,
     events: Arc<Queue<ConnectionEvent>>,
     state: watch::Sender<ConnectionState>,
-    /// Who waits for the first connection.
+    /// The caller that waits for the first connection.
     connecting: Option<oneshot::Sender<Outcome>>,
     servers: Option<Servers>,
     abandoned: Arc<Abandoned>,
@@ -42,15 +42,15 @@ pub(super) struct PeerMachine {
 /// The servers of the connection.
 struct Servers {
     reconnect: Reconnect,
-    /// The way back from a resolver.
+    /// The channel for results of a resolver.
     commands: WeakHandle<Command>,
 }
 
-/// Groups of which the last handle is gone.
+/// Groups whose last handle was dropped.
 #[derive(Debug, Default)]
 pub(super) struct Abandoned {
     groups: Mutex<Vec<GroupHandle>>,
-    /// There are some: this is read after each call of the machine.
+    /// True if there are any: this is read after each call of the machine.
     any: AtomicBool,
 }
 
@@ -128,8 +128,8 @@ impl PeerMachine {
         self.node.set_addresses(now, addresses);
     }
 
-    /// Connects in place of an earlier connection or attempt, which is dropped, and again whenever the
-    /// connection is lost. `commands` is the way back to this machine.
+    /// Connects in place of an earlier connection or attempt, which is dropped, and reconnects
+    /// whenever the connection is lost. `commands` leads back to this machine.
     pub(super) fn connect(
         &mut self,
         now: Time,
@@ -151,7 +151,7 @@ impl PeerMachine {
         self.node.connect(now, &server.uri, &server.addresses);
     }
 
-    /// Connects to a server again. A name is resolved again: its addresses may have changed.
+    /// Connects to a server again. The name is resolved again: its addresses may have changed.
     fn open_again(&mut self, now: Time, server: ResolvedServer) {
         let (Some(servers), Some((host, port))) = (&self.servers, server.resolvable()) else {
             return self.open(now, &server);
@@ -191,7 +191,7 @@ impl PeerMachine {
         self.node.leave(now, handle);
     }
 
-    /// Joins a group on which a guest acts.
+    /// Joins a group with a guest.
     pub(super) fn host(
         &mut self,
         now: Time,
@@ -222,7 +222,7 @@ impl PeerMachine {
         self.node.with_group(now, handle, |group, now| call(group, &mut entry.wants, now))
     }
 
-    /// The application has taken most of what waited for it.
+    /// Handles that the application has caught up with most of its events.
     pub(super) fn resume(&mut self, now: Time, handle: GroupHandle) {
         if self.groups.get(&handle).is_some_and(|entry| entry.queue.resume()) {
             let _ = self.with_group(now, handle, |group, wants, now| wants.release(now, group));
@@ -279,7 +279,7 @@ impl PeerMachine {
 
     fn finish_connecting(&mut self, outcome: Outcome) {
         if let Some(waiting) = self.connecting.take() {
-            // Who waited may be gone.
+            // The caller may be gone.
             let _ = waiting.send(outcome);
         }
     }
@@ -314,7 +314,7 @@ impl PeerMachine {
         }
     }
 
-    /// Leaves the groups that nobody has a handle to.
+    /// Leaves the groups whose handles were all dropped.
     fn leave_abandoned(&mut self, now: Time) {
         for handle in self.abandoned.take() {
             self.leave(now, handle);
@@ -322,7 +322,7 @@ impl PeerMachine {
     }
 }
 
-/// A group that is being left refuses; nothing else can.
+/// Logs a refusal: only a group that is being left refuses.
 fn log_refusal(done: Option<Result<(), crate::group::GroupError>>) {
     if let Some(Err(error)) = done {
         tracing::debug!(%error, "fetching not stopped");
@@ -358,7 +358,7 @@ impl Layer for PeerMachine {
 
 impl Service for PeerMachine {
     type Command = Command;
-    /// Events go to the queues.
+    /// Puts events into the queues.
     type Event = Infallible;
 
     fn handle_command(&mut self, now: Time, command: Command) {

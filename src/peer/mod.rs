@@ -1,8 +1,8 @@
 //! The async API of a group member.
 //!
 //! A [`Connection`] is one endpoint with its own identity and its NetConnection to a server; a
-//! [`NetGroup`] is one group joined on it. Both are handles: clones are cheap and mean the same
-//! thing. Each has one bounded stream of events. Names are Flash's in snake case.
+//! [`NetGroup`] is one group joined on it. Both are handles: clones are cheap and refer to the same
+//! object. Each has one bounded stream of events. Names are Flash's in snake case.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,40 +28,40 @@
 //! # }
 //! ```
 //!
-//! | Flash | here |
+//! | Flash | this crate |
 //! | --- | --- |
 //! | `NetConnection.connect(uri)` | [`Connection::connect`] |
 //! | `new NetGroup(connection, groupspec)` | [`Connection::join`] |
 //! | `NetStatusEvent` of a NetConnection | [`ConnectionEvent`] |
 //! | `NetStatusEvent` of a NetGroup | [`GroupEvent`], its `info.code` by [`GroupEvent::code`] |
 //!
-//! A connection that was up and is lost is opened again by itself, with longer and longer waits, as
-//! long as there are handles. [Guests](crate::node::Guest) share it with groups: any number of files,
-//! for example, have one pair of sockets, one peer ID and one task.
+//! A connection that is lost is opened again automatically, at increasing intervals, as long as
+//! there are handles. [Guests](crate::node::Guest) share it with groups: any number of files, for
+//! example, use one pair of sockets, one peer ID and one task.
 //!
 //! # When the application is slow
 //!
-//! Nothing that waits for it grows without bound, and the network never waits for it:
+//! Everything queued for it is bounded, and the network never waits for it:
 //!
-//! | what waits | at the bound |
+//! | queued | at the bound |
 //! | --- | --- |
 //! | [`MAX_EVENTS`] events | the oldest notification is dropped and counted, see [`RecvError::Lagged`] |
-//! | [`SLOW_OBJECTS`] fetched objects or [`SLOW_OBJECT_BYTES`] of them | no further object is requested until most are taken |
-//! | [`MAX_OBJECT_BYTES`] of fetched objects | what still arrives is refused and fetched again later |
-//! | [`MAX_EVENTS`] requests of neighbours | further ones are denied; the neighbour asks again |
+//! | [`SLOW_OBJECTS`] fetched objects or [`SLOW_OBJECT_BYTES`] of them | no further object is requested until most are received |
+//! | [`MAX_OBJECT_BYTES`] of fetched objects | objects that still arrive are refused and fetched again later |
+//! | [`MAX_EVENTS`] requests of neighbors | further ones are denied; the neighbor asks again |
 //!
-//! | file | what |
+//! | file | subject |
 //! | --- | --- |
 //! | `config` | [`PeerConfig`] |
 //! | `connection` | [`Connection`] |
-//! | `reconnect` | which server is connected to next, and when |
+//! | `reconnect` | the next server to connect to, and the time |
 //! | `seed` | [`Seed`] |
 //! | `net_group` | [`NetGroup`] |
 //! | `hosted` | [`Hosted`]: a guest in a group |
-//! | `event` | their events |
+//! | `event` | the events of both |
 //! | `queue` | the queue of events for the application |
-//! | `wants` | what is not requested while the application is slow |
-//! | `machine` | the node as the driver wants it |
+//! | `wants` | objects that are not requested while the application is slow |
+//! | `machine` | the node as a service of the driver |
 
 mod config;
 mod connection;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A neighbour of a group.
+/// A neighbor of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Neighbor {
@@ -26,13 +26,13 @@ pub struct Neighbor {
     pub peer_id: Fingerprint,
     /// Its group address.
     pub address: GroupAddress,
-    /// Where it is reached.
+    /// The far address of the session.
     pub far_address: SocketAddr,
     /// The round-trip time, if known.
     pub round_trip: Option<Duration>,
-    /// For how long it has been a neighbour.
+    /// The time since it became a neighbor.
     pub connected_for: Duration,
-    /// Its receive mode, once known.
+    /// Its receive mode, once announced.
     pub receive_mode: Option<ReceiveMode>,
     /// Object replication with it.
     pub trade: NeighborTrade,
@@ -40,11 +40,11 @@ pub struct Neighbor {
 
 /// A joined group.
 ///
-/// Clones are cheap and mean the same group, which is left when the last of them and of its
-/// [`NetGroupEvents`] is dropped, or by [`close`](Self::close).
+/// Clones are cheap and refer to the same group. It is left when the last clone and the last of its
+/// [`NetGroupEvents`] are dropped, or by [`close`](Self::close).
 ///
-/// Object indices are 0 to 2^53, ranges are inclusive, and a reversed range does nothing. What
-/// the indices mean is the application's affair.
+/// Object indices are 0 to 2^53, ranges are inclusive, and a reversed range does nothing. The
+/// application defines the meaning of the indices.
 #[derive(Debug, Clone)]
 pub struct NetGroup(Arc<Membership>);
 
@@ -83,17 +83,17 @@ impl NetGroup {
         self.0.spec.group_id()
     }
 
-    /// This member's place in the group.
+    /// This member's address on the ring of the group.
     pub fn address(&self) -> GroupAddress {
         self.convert_peer_id_to_group_address(&self.0.connection.peer_id())
     }
 
-    /// The place of a member in the group.
+    /// A member's address on the ring of the group.
     pub fn convert_peer_id_to_group_address(&self, peer_id: &Fingerprint) -> GroupAddress {
         GroupAddress::of(peer_id)
     }
 
-    /// Adds the objects from `start` to `end` to the Have set, and takes them out of the Want set:
+    /// Adds the objects from `start` to `end` to the Have set, and removes them from the Want set:
     /// a promise to answer requests for them.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl NetGroup {
         self.change(move |group, wants, now| wants.add_have(now, group, start..=end)).await
     }
 
-    /// Takes objects out of the Have set.
+    /// Removes objects from the Have set.
     ///
     /// # Errors
     ///
@@ -113,8 +113,8 @@ impl NetGroup {
         self.change(move |group, _, now| group.replication_mut(now).remove_have(start..=end)).await
     }
 
-    /// Adds objects to the Want set, and takes them out of the Have set. They are fetched as soon as
-    /// a neighbour has them.
+    /// Adds objects to the Want set, and removes them from the Have set. They are fetched as soon
+    /// as a neighbor has them.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl NetGroup {
         self.change(move |group, wants, now| wants.add_want(now, group, start..=end)).await
     }
 
-    /// Takes objects out of the Want set. What has been requested may still arrive.
+    /// Removes objects from the Want set. Requested objects may still arrive.
     ///
     /// # Errors
     ///
@@ -132,12 +132,12 @@ impl NetGroup {
         self.change(move |group, wants, now| wants.remove_want(now, group, start..=end)).await
     }
 
-    /// Answers a [`ReplicationRequest`](super::GroupEvent::ReplicationRequest). `false` if there
-    /// is no such request any more: the neighbour is gone.
+    /// Answers a [`ReplicationRequest`](super::GroupEvent::ReplicationRequest). `false` if the
+    /// request no longer exists: the neighbor is gone.
     ///
     /// # Errors
     ///
-    /// [`NetGroupError::Object`] if the object has no encoding; the request still waits.
+    /// [`NetGroupError::Object`] if the object cannot be encoded; the request remains pending.
     /// [`NetGroupError::Closed`].
     pub async fn write_requested_object(
         &self,
@@ -151,8 +151,8 @@ impl NetGroup {
         .await
     }
 
-    /// Refuses a [`ReplicationRequest`](super::GroupEvent::ReplicationRequest); the neighbour may
-    /// ask again. `false` if there is no such request any more.
+    /// Refuses a [`ReplicationRequest`](super::GroupEvent::ReplicationRequest); the neighbor may
+    /// ask again. `false` if the request no longer exists.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl NetGroup {
         self.call(move |group, _, now| group.replication_mut(now).deny_requested(request_id)).await
     }
 
-    /// In which order wanted objects are fetched.
+    /// Sets the order in which wanted objects are fetched.
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ impl NetGroup {
         self.call(move |group, _, now| group.replication_mut(now).set_strategy(strategy)).await
     }
 
-    /// The neighbours.
+    /// The neighbors.
     ///
     /// # Errors
     ///
@@ -186,17 +186,17 @@ impl NetGroup {
         self.call(describe).await
     }
 
-    /// How many neighbours there are.
+    /// The number of neighbors.
     pub fn neighbor_count(&self) -> usize {
         *self.0.neighbor_count.borrow()
     }
 
-    /// How many neighbours there are, to be waited on.
+    /// The number of neighbors, as a channel to wait on.
     pub fn watch_neighbor_count(&self) -> watch::Receiver<usize> {
         self.0.neighbor_count.clone()
     }
 
-    /// How many members the group has, judged by the neighbours' places.
+    /// The estimated number of members, by the neighbors' addresses.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl NetGroup {
         self.call(|group, _, _| group.stats()).await
     }
 
-    /// How the search for members stands: who has been met, who could not be reached and why.
+    /// The state of the search for members: which were met, which could not be reached and why.
     ///
     /// # Errors
     ///
@@ -225,8 +225,8 @@ impl NetGroup {
         search.ok().flatten().ok_or(NetGroupError::Closed)
     }
 
-    /// Leaves the group. Its events end; further calls fail. A group that was left already, or
-    /// whose connection was closed, is no error.
+    /// Leaves the group. Its events end; further calls fail. Leaving a group twice, or after its
+    /// connection was closed, is not an error.
     pub async fn close(&self) {
         let group = self.0.group;
         let _ = self.0.connection.call(move |peer, now| peer.leave(now, group)).await;
@@ -253,11 +253,11 @@ impl NetGroup {
 }
 
 impl Membership {
-    /// Lets the group go on fetching if it waits for the application, which has caught up.
+    /// Resumes fetching, if the group waits for the application and it has caught up.
     pub(super) async fn resume_if_caught_up(&self) {
         if self.queue.has_caught_up() {
             let group = self.group;
-            // A connection that is closed fetches nothing.
+            // A closed connection fetches nothing.
             let _ = self.connection.call(move |peer, now| peer.resume(now, group)).await;
         }
     }

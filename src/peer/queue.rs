@@ -1,33 +1,33 @@
 //! The queue of events for the application.
 //!
-//! The machine pushes and never waits; the application pops. What happens when the application is
-//! slow depends on the event: a notification can be dropped, a fetched object and a neighbour's
-//! request can't, so those are handed back to the machine.
+//! The machine pushes and never waits; the application pops. If the application is slow, the result
+//! depends on the event: a notification can be dropped, a fetched object and a neighbor's request
+//! can't, so those are returned to the machine.
 
 use super::event::RecvError;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Events that wait at most.
+/// The most events in the queue.
 pub const MAX_EVENTS: usize = 1024;
-/// Fetched objects waiting, from which the application counts as slow.
+/// The number of queued objects from which the application counts as slow.
 pub const SLOW_OBJECTS: usize = 256;
-/// Bytes of fetched objects waiting, from which the application counts as slow.
+/// The bytes of queued objects from which the application counts as slow.
 pub const SLOW_OBJECT_BYTES: usize = 32 << 20;
-/// Bytes of fetched objects that wait at most.
+/// The most bytes of queued objects.
 pub const MAX_OBJECT_BYTES: usize = 64 << 20;
-/// The application has caught up when this part of what made it slow is left.
+/// The application has caught up when the queue is down to this part of those limits.
 const CAUGHT_UP: usize = 4;
 
-/// What an event is to the queue.
+/// How the queue treats an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Can be dropped.
+    /// It can be dropped.
     Notice,
-    /// A neighbour waits for an answer.
+    /// A neighbor waits for an answer.
     Request,
-    /// An object of so many bytes.
+    /// An object of this many bytes.
     Object(usize),
 }
 
@@ -35,10 +35,10 @@ pub(super) trait Queued {
     fn kind(&self) -> Kind;
 }
 
-/// What came of a push.
+/// The result of a push.
 #[derive(Debug)]
 pub(super) struct Pushed<E> {
-    /// A request or object for which there is no room.
+    /// A request or an object that does not fit.
     pub(super) refused: Option<E>,
     /// The application is slow with objects.
     pub(super) is_slow: bool,
@@ -55,7 +55,7 @@ struct State<E> {
     objects: usize,
     object_bytes: usize,
     lagged: u64,
-    /// The machine has stopped fetching, until the application has caught up.
+    /// The machine has stopped fetching until the application catches up.
     slow: bool,
     closed: bool,
     /// The readers that wait for an event or the end.
@@ -83,7 +83,7 @@ impl<E: Queued> Queue<E> {
         pushed
     }
 
-    /// The next event, if one waits. [`RecvError::Closed`] when none will follow.
+    /// The next event, if there is one. [`RecvError::Closed`] when none will follow.
     pub(super) fn pop(&self) -> Result<Option<E>, RecvError> {
         self.lock().pop()
     }
@@ -100,13 +100,13 @@ impl<E: Queued> Queue<E> {
         Poll::Pending
     }
 
-    /// Whether the machine waits until the application has caught up, and it has.
+    /// True if the machine has stopped fetching and the application has caught up.
     pub(super) fn has_caught_up(&self) -> bool {
         let state = self.lock();
         state.slow && state.has_caught_up()
     }
 
-    /// Forgets that the application was slow, if it has caught up.
+    /// Clears the slow state, if the application has caught up.
     pub(super) fn resume(&self) -> bool {
         let mut state = self.lock();
         let resume = state.slow && state.has_caught_up();
@@ -114,7 +114,7 @@ impl<E: Queued> Queue<E> {
         resume
     }
 
-    /// No event follows. Those that wait can still be taken.
+    /// Closes the queue to new events. Queued ones can still be received.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;

@@ -1,4 +1,4 @@
-//! [`Reconnect`]: which server is connected to next, and when. Without sockets and clock.
+//! [`Reconnect`]: the next server to connect to, and the time. Without sockets and clock.
 
 use super::error::{Problem, Unreachable};
 use crate::flash::{Host, Uri};
@@ -7,9 +7,9 @@ use crate::transport::Time;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Wait before the first attempt to connect again.
+/// Delay before the first attempt to connect again.
 const RECONNECT_FIRST: Duration = Duration::from_secs(2);
-/// Longest wait between attempts; each wait is twice the one before.
+/// Longest delay between attempts; each delay is twice the one before.
 const RECONNECT_MAX: Duration = Duration::from_secs(60);
 
 /// A server whose name has been resolved.
@@ -25,7 +25,7 @@ impl ResolvedServer {
         self.uri.server().map(|(host, port)| format!("{host}:{port}")).unwrap_or_default()
     }
 
-    /// The name by which the addresses were found, with the port.
+    /// The name that the addresses were resolved from, with the port.
     pub(super) fn resolvable(&self) -> Option<(String, u16)> {
         match self.uri.server()? {
             (Host::Name(name), port) => Some((name.clone(), port)),
@@ -34,27 +34,27 @@ impl ResolvedServer {
     }
 }
 
-/// What follows a failed attempt.
+/// The reaction to a failed attempt.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Another server is tried at once.
+    /// Try another server at once.
     Connect(ResolvedServer),
-    /// The next attempt waits for its time.
+    /// Wait until the next attempt is due.
     Wait,
-    /// No server could be reached; nothing more is tried.
+    /// Give up: no server could be reached.
     GiveUp(Vec<Unreachable>),
 }
 
 /// The servers of a connection, one of which is connected to or tried at a time.
 ///
-/// The first connection tries one after the other at once, and fails when all have failed. From then
-/// on the connection is opened again whenever it is lost, at the next server after each failure,
-/// with longer and longer waits.
+/// The first connection tries one server after the other at once, and fails when all have failed.
+/// From then on, a lost connection is opened again, at the next server after each failure, with
+/// increasing delays.
 #[derive(Debug)]
 pub(super) struct Reconnect {
     servers: Vec<ResolvedServer>,
     current: usize,
-    /// Why servers failed, until the first connection.
+    /// The failures of servers, until the first connection.
     failures: Vec<Unreachable>,
     has_connected: bool,
     /// When the next attempt is due.
@@ -63,7 +63,8 @@ pub(super) struct Reconnect {
 }
 
 impl Reconnect {
-    /// Servers in the order in which they are tried, and those that cannot be tried at all.
+    /// The servers in the order in which they are tried, and the failures of those that cannot be
+    /// tried.
     pub(super) fn new(servers: Vec<ResolvedServer>, failures: Vec<Unreachable>) -> Self {
         Self {
             servers,
@@ -122,13 +123,14 @@ impl Reconnect {
         self.due
     }
 
-    /// The server to connect to, if its time has come.
+    /// The server to connect to, if an attempt is due.
     pub(super) fn handle_timeout(&mut self, now: Time) -> Option<ResolvedServer> {
         self.due.take_if(|due| *due <= now)?;
         self.current().cloned()
     }
 
-    /// The current server has these addresses now. `None` if it is another one meanwhile.
+    /// Sets the addresses of the current server. `None` if the current server is another one
+    /// meanwhile.
     pub(super) fn resolved(
         &mut self,
         uri: &Uri,

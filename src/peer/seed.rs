@@ -5,19 +5,19 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// A secret from which an identity is derived, so that a connection that is opened again with the same
-/// seed has the same peer ID; of a share the group, too, so that it has the same link. Whoever knows
-/// it can claim the peer ID.
+/// A secret from which an identity is derived, so that every connection opened with the same seed
+/// has the same peer ID. A share also derives its group from it, and so keeps its link. Whoever
+/// knows the seed can claim the peer ID.
 #[derive(Clone)]
 pub struct Seed(Zeroizing<[u8; 32]>);
 
 impl Seed {
-    /// A seed of these bytes, which are as hard to guess as a key.
+    /// A seed of these bytes, which must be as hard to guess as a key.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// 32 bytes for a purpose.
+    /// 32 bytes derived for a purpose.
     pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
         let mut hasher = Sha256::new_with_prefix(b"rtmfp-share seed 1\0");
         hasher.update(*self.0);
@@ -25,7 +25,7 @@ impl Seed {
         hasher.finalize().into()
     }
 
-    /// A source of randomness for a purpose, always with the same numbers.
+    /// A source of random numbers for a purpose, always with the same numbers.
     pub(super) fn random(&self, purpose: &str) -> DerivedRandom {
         DerivedRandom { key: Zeroizing::new(self.derive(purpose)), count: 0 }
     }

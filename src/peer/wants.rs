@@ -1,22 +1,22 @@
 //! [`Wants`]: objects that are not requested while the application is slow.
 //!
-//! A group fetches what it wants as fast as the network gives it. To stop that, the indices are
-//! taken out of the group's Want set and put back later. Calls of the application meanwhile go
-//! where the indices are.
+//! A group fetches what it wants as fast as the network allows. To pause that, the indices are
+//! removed from the group's Want set and put back later. Meanwhile, calls of the application apply
+//! to the set aside.
 
 use crate::group::{Group, GroupError};
 use crate::range::{IndexSet, RangeError};
 use crate::transport::Time;
 use std::ops::RangeInclusive;
 
-/// The application's Want set, while it is not the group's.
+/// The application's Want set, while it is removed from the group.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
     held: Option<IndexSet>,
 }
 
 impl Wants {
-    /// Stops fetching; what is in flight still arrives.
+    /// Stops fetching; objects in flight still arrive.
     pub(super) fn hold(&mut self, now: Time, group: &mut Group) -> Result<(), GroupError> {
         if self.held.is_none() {
             let wanted = group.replication().want().clone();
@@ -26,13 +26,13 @@ impl Wants {
         Ok(())
     }
 
-    /// Goes on fetching.
+    /// Resumes fetching.
     pub(super) fn release(&mut self, now: Time, group: &mut Group) -> Result<(), GroupError> {
         let held = self.held.take().unwrap_or_default();
         held.ranges().try_for_each(|range| group.replication_mut(now).add_want(range))
     }
 
-    /// An object that was wanted could not be queued.
+    /// Puts back an object that could not be queued.
     pub(super) fn put_back(
         &mut self,
         now: Time,
@@ -46,9 +46,10 @@ impl Wants {
         Ok(())
     }
 
-    /// An object was given to the application; it may have been in flight when fetching stopped.
+    /// Removes an object that was delivered to the application; it may have been in flight when
+    /// fetching stopped.
     pub(super) fn delivered(&mut self, index: u64) {
-        // Of a set without a bound on its ranges a valid index can always be taken out.
+        // Removing a single index from an unbounded set cannot fail.
         let _ = self.forget(index..=index);
     }
 
@@ -61,7 +62,7 @@ impl Wants {
         match &mut self.held {
             Some(held) => {
                 held.insert_range(range.clone())?;
-                // What is wanted is not had.
+                // A wanted object is not in the Have set.
                 group.replication_mut(now).remove_have(range)
             }
             None => group.replication_mut(now).add_want(range),
