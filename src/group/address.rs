@@ -182,7 +182,7 @@ mod tests {
             GroupAddress::of(&counting).to_string(),
             "b899a498e581c1b05a163df2329c20db35411de8eeeed68e12ecdc2ba9e15ebc"
         );
-        // A neighbour in Flash Player's NetGroup.Neighbor.Connect: peerID and neighbor.
+        // A neighbor in Flash Player's NetGroup.Neighbor.Connect: peerID and neighbor.
         let peer: Fingerprint =
             "ded6607c7662a88fa291a023d9a7b4bd55ccea6767b0498dce0efac138051fd5".parse().unwrap();
         let text = "0560e9e617bbb78b7be4385285ee71bc80c9eeecf796ee39ecd0ca3650bfe9de";
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_on_the_ring_wrap_around() {
+    fn neighbors_on_the_ring_wrap_around() {
         let (low, mid, high) = (at(10), at(100), at(240));
         let all = [low, mid, high];
         assert_eq!(mid.next_increasing(all), Some(high));

@@ -15,7 +15,7 @@ pub struct GroupConfig {
     pub server: Option<SocketAddr>,
     /// Which directed messages to take.
     pub receive_mode: ReceiveMode,
-    /// Neighbours at a time; further hellos are rejected and no further member is connected to.
+    /// Neighbors at a time; further hellos are rejected and no further member is connected to.
     pub max_neighbors: usize,
     /// Members remembered; further ones that others report are ignored.
     pub max_members: usize,
@@ -24,7 +24,7 @@ pub struct GroupConfig {
 }
 
 impl GroupConfig {
-    /// Settings with the defaults: 64 neighbours, 1024 members, mode EXACT, no server.
+    /// Settings with the defaults: 64 neighbors, 1024 members, mode EXACT, no server.
     pub fn new(spec: GroupSpec, near: Fingerprint) -> Self {
         Self {
             spec,

@@ -107,12 +107,12 @@ impl FlowKind {
         }
     }
 
-    /// Whether Flash Player drops a neighbour that rejects this flow of its.
+    /// Whether Flash Player drops a neighbor that rejects this flow of its.
     pub const fn must_be_accepted(self) -> bool {
         !matches!(self, Self::MulticastControl | Self::MulticastData)
     }
 
-    /// Whether Flash Player takes the end of this flow of a neighbour for the neighbour's loss.
+    /// Whether Flash Player takes the end of this flow of a neighbor for the neighbor's loss.
     pub const fn ends_relation(self) -> bool {
         use FlowKind::{Membership, PostingKeys, PostingValues, Replication};
         matches!(self, Membership | Replication | PostingKeys | PostingValues)

@@ -1,14 +1,15 @@
 //! NetGroups, without sockets, clocks or random sources: the behavior of a member of a Flash Player
 //! group (`protocol-notes/netgroup-membership.md`, `protocol-notes/object-replication.md`).
 //!
-//! [`Group`] is one group on one endpoint. Its owner moves sessions, flows and messages; the group
-//! decides. Call an input, then drain [`Group::poll_action`] and [`Group::poll_event`] until both
-//! return `None`, then ask [`Group::poll_timeout`] when [`Group::handle_timeout`] is next due.
+//! [`Group`] is one group on one endpoint. Its owner carries sessions, flows and messages; the
+//! group makes the decisions. Call an input, then drain [`Group::poll_action`] and
+//! [`Group::poll_event`] until both return `None`, then ask [`Group::poll_timeout`] when
+//! [`Group::handle_timeout`] is next due.
 //!
 //! | file | subject |
 //! | --- | --- |
 //! | `mod` | [`Group`]: the switchboard between its owner and the capabilities |
-//! | `feature` | what the capabilities have in common |
+//! | `feature` | the interface that the capabilities share |
 //! | `event` | [`GroupAction`], [`GroupEvent`] |
 //! | `config` | [`GroupConfig`] |
 //! | `membership/` | neighbors, known members, reports |
@@ -16,20 +17,20 @@
 //! | [`groupspec`] | the groupspec string: build, parse, group ID, passwords |
 //! | `address` | group addresses on the ring of 2^256 |
 //!
-//! Objects are opaque at this level: the encoded AMF value travels as bytes.
+//! Objects are opaque at this level: the encoded AMF value is carried as bytes.
 //!
 //! # Capabilities
 //!
-//! Membership decides who is a neighbor and which flows are accepted. Every other capability is a
-//! `Feature`: a sans-IO state machine that learns of neighbors, takes the messages of its flows, and
-//! asks for flows, messages and events by one output type. To add one:
+//! Membership decides which peers are neighbors and which flows are accepted. Every other
+//! capability is a `Feature`: a sans-IO state machine that is informed of neighbors, receives the
+//! messages of its flows, and requests flows, messages and events by one output type. To add one:
 //!
-//! 1. a folder like `replication/`: `message` (what is on the wire), the state and the inputs in
+//! 1. a folder like `replication/`: `message` (the wire format), the state and the inputs in
 //!    `mod.rs` and further files, `access` (the calls of the application), and the implementation of
 //!    `Feature`, which also names the kinds of its flows;
 //! 2. in this file, a field of [`Group`], and its entry in `Group::features` and `features_mut`.
 //!
-//! Nothing else has to know of it; events of its own are added to [`GroupEvent`].
+//! Nothing else has to change; its events are added to [`GroupEvent`].
 
 mod address;
 mod config;
@@ -77,7 +78,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why a call of the application was refused. Nothing has changed.
+/// Why a call of the application was refused. The call had no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GroupError {
@@ -92,7 +93,7 @@ pub enum GroupError {
     Range(#[from] RangeError),
 }
 
-/// What to do with a `GR 1C` flow that began with a hello.
+/// The decision on a `GR 1C` flow that began with a hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HelloVerdict {
     /// Accept the flow; its further messages go to [`Group::on_message`].
@@ -101,7 +102,7 @@ pub enum HelloVerdict {
     Reject(u64),
 }
 
-/// What to do with another flow that is associated with one of the group's.
+/// The decision on another flow, associated with one of the group's flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenVerdict {
     /// Accept the flow; its messages go to [`Group::on_message`].
@@ -124,7 +125,7 @@ pub struct NeighborInfo {
     pub far_address: SocketAddr,
     /// The round-trip time of the session, if known.
     pub rtt: Option<Duration>,
-    /// Since when it is a neighbor, connected or not yet.
+    /// The time at which it became a neighbor, connected or not yet.
     pub since: Time,
     /// Its receive mode, once announced.
     pub receive_mode: Option<ReceiveMode>,
@@ -138,11 +139,11 @@ pub struct NeighborInfo {
 pub struct GroupStats {
     /// Neighbors now.
     pub neighbors: usize,
-    /// Members known now, without this node.
+    /// Members known now, excluding this node.
     pub members: usize,
     /// Rejected hellos: wrong proof, not for this node, or too many neighbors.
     pub hellos_rejected: u64,
-    /// Membership messages that could not be read.
+    /// Membership messages that could not be parsed.
     pub malformed: u64,
     /// Object replication.
     pub replication: ReplicationStats,
@@ -170,7 +171,7 @@ pub struct Group {
     membership: Membership,
     replication: Replication,
     near_flows: BTreeMap<SessionId, NearFlows>,
-    /// Whose and what each of them is.
+    /// The session and kind of each of this end's flows.
     tokens: BTreeMap<FlowToken, (SessionId, FlowKind)>,
     next_token: u32,
     actions: VecDeque<GroupAction>,
@@ -179,8 +180,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// A group that has just been joined. `seed` is any number, for the random choices of members
-    /// and times. Up to 16 bootstrap peers of the groupspec are connected to at once.
+    /// A group that was just joined. `seed` is any number; it seeds the random choice of members
+    /// and times. The group connects to up to 16 bootstrap peers of the groupspec at once.
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let replication = Replication::new(&config, Rng::new(rng.next()));
@@ -203,7 +204,7 @@ impl Group {
         [&self.replication]
     }
 
-    /// As [`features`](Self::features), to call inputs.
+    /// Every capability besides membership, for calling inputs.
     fn features_mut(&mut self) -> [&mut dyn Feature; 1] {
         [&mut self.replication]
     }
@@ -218,14 +219,15 @@ impl Group {
         self.membership.address()
     }
 
-    /// The settings the group was made with.
+    /// The settings with which the group was made.
     pub fn config(&self) -> &GroupConfig {
         self.membership.config()
     }
 
-    /// The message with which to join at the server, on a flow with metadata
-    /// [`SERVER_METADATA`](crate::flash::group_channel::SERVER_METADATA), associated with the control
-    /// flow: the text form for version 1, as Flash Player 10.3 sends it, the hashed form for version 2.
+    /// The message that joins the group at the server, to be sent on a flow with metadata
+    /// [`SERVER_METADATA`](crate::flash::group_channel::SERVER_METADATA) that is associated with
+    /// the control flow: the text form for version 1, as Flash Player 10.3 sends it, the hashed
+    /// form for version 2.
     pub fn join_message(&self) -> Bytes {
         let spec = &self.config().spec;
         let key = match spec.version() {
@@ -235,7 +237,7 @@ impl Group {
         ServerMessage::Join(key).to_bytes()
     }
 
-    /// The next thing to do. Drain after every input.
+    /// The next action. Drain after every input.
     #[must_use = "an action that is not carried out is lost"]
     pub fn poll_action(&mut self) -> Option<GroupAction> {
         self.actions.pop_front()
@@ -254,7 +256,7 @@ impl Group {
         (!self.closed).then_some(next)
     }
 
-    /// Does what is due.
+    /// Handles whatever is due.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.closed {
             return;
@@ -265,8 +267,8 @@ impl Group {
         self.route(now);
     }
 
-    /// The server (or the application) names a member: `0B`, to be connected to at once, or with
-    /// `hint` `1B`, to be connected to when the topology wants it.
+    /// The server or the application names a member: `0B`, to connect to at once, or, with `hint`,
+    /// `1B`, to connect to when the topology calls for it.
     pub fn on_introduced(&mut self, now: Time, peer: Fingerprint, hint: bool) {
         if !self.closed {
             self.membership.on_introduced(now, peer, hint);
@@ -274,14 +276,14 @@ impl Group {
         }
     }
 
-    /// The server has rejected the `GC` flow: it keeps no groups.
+    /// The server has rejected the `GC` flow: it does not keep groups.
     pub fn on_server_rejected(&mut self) {
         if !self.closed {
             self.events.push_back(GroupEvent::ConnectRejected);
         }
     }
 
-    /// A message of the server on its `GC` flow. Unknown ones are ignored.
+    /// A message from the server on its `GC` flow. Unknown messages are ignored.
     pub fn on_server_message(&mut self, now: Time, message: &Bytes) {
         if !self.closed {
             self.membership.on_server_message(now, message);
@@ -289,13 +291,14 @@ impl Group {
         }
     }
 
-    /// The server that can introduce this member; its address is sent to others in reports.
+    /// Sets the server that can introduce this member; its address is sent to others in reports.
     pub fn set_server_address(&mut self, server: Option<SocketAddr>) {
         self.membership.set_server_address(server);
     }
 
     /// A session to a peer is open, or existed when the group was made. The nonces are those of
-    /// RFC 7425 §4.6.5. If this end opened it to a member of the group, the hello goes out now.
+    /// RFC 7425 §4.6.5. If this end opened the session to a member of the group, the hello is sent
+    /// now.
     #[allow(clippy::too_many_arguments)]
     pub fn on_session_opened(
         &mut self,
@@ -315,7 +318,7 @@ impl Group {
         self.route(now);
     }
 
-    /// The attempt to connect to a member has failed. It is tried again at a later tick.
+    /// The attempt to connect to a member has failed. It is repeated at a later tick.
     pub fn on_connect_failed(&mut self, _now: Time, peer: Fingerprint) {
         self.membership.on_connect_failed(peer);
     }
@@ -349,11 +352,11 @@ impl Group {
         verdict
     }
 
-    /// A flow other than `GR 1C` is opened by a peer and associated in return with one of this group's
+    /// A peer has opened a flow other than `GR 1C`, associated in return with one of this group's
     /// sending flows in that session.
     ///
-    /// A player drops a neighbor that rejects its `15`, `18`, `19` or `1D` flow, so these are accepted
-    /// whatever the group allows.
+    /// A player drops a neighbor that rejects its `15`, `18`, `19` or `1D` flow, so these are
+    /// accepted whatever the groupspec allows.
     pub fn on_flow_opened(
         &mut self,
         _now: Time,
@@ -375,14 +378,14 @@ impl Group {
         self.route(now);
     }
 
-    /// A peer has finished one of its flows. The end of its `15`, `18` or `19` flow ends the neighbor,
-    /// and its `1C` flow is rejected then, as the player does.
+    /// A peer has finished one of its flows. The end of its `15`, `18` or `19` flow ends the
+    /// neighbor, and its `1C` flow is then rejected, as the player does.
     pub fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
         self.membership.on_flow_finished(now, session, flow);
         self.route(now);
     }
 
-    /// Something happened to a flow of this group.
+    /// An input to one of this group's sending flows.
     pub fn on_flow_input(&mut self, now: Time, _session: SessionId, input: FlowInput) {
         match input {
             FlowInput::Rejected { token, .. } => self.on_flow_rejected(now, token),
@@ -420,15 +423,15 @@ impl Group {
         }
     }
 
-    /// Ends the neighbors that are this member, rejects its hellos, and connects to it no more. Beyond
-    /// 256 blocked members, the oldest is unblocked.
+    /// Ends every neighbor that is this member, rejects its hellos, and does not connect to it
+    /// again. Beyond 256 blocked members, the oldest is unblocked.
     pub fn block(&mut self, now: Time, peer: Fingerprint) {
         self.membership.block(now, peer);
         self.route(now);
     }
 
-    /// Leaves the group: all flows are finished in the order that lets players go on at once, and every
-    /// session is released. No event follows.
+    /// Leaves the group: every flow is finished, in the order that lets players continue at once,
+    /// and every session is released. No event follows.
     pub fn close(&mut self, now: Time) {
         if !self.closed {
             self.membership.close(now);
@@ -438,7 +441,7 @@ impl Group {
         }
     }
 
-    /// Whether [`close`](Self::close) was called.
+    /// True if [`close`](Self::close) was called.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
@@ -464,7 +467,7 @@ impl Group {
         describe.collect()
     }
 
-    /// How many members the group has, by the density of the neighbors on the ring.
+    /// The estimated number of members, by the density of the neighbors on the ring.
     pub fn estimated_member_count(&self) -> f64 {
         self.membership.estimated_member_count()
     }
@@ -491,9 +494,9 @@ impl Group {
         }
     }
 
-    /// Carries the outputs of membership to the capabilities, and all outputs to the owner. What a
-    /// capability has sent is ahead of the end of its flow, because its outputs are drained after each
-    /// call.
+    /// Passes the outputs of membership to the capabilities, and all outputs to the owner. A
+    /// message of a capability precedes the end of its flow, because its outputs are drained after
+    /// each call.
     fn route(&mut self, now: Time) {
         self.drain_features();
         while let Some(output) = self.membership.poll_output() {

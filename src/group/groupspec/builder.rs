@@ -78,7 +78,7 @@ impl GroupSpecBuilder {
         self.capability(kind::SERVER_CHANNEL, enabled)
     }
 
-    /// Forbids neighbour connections.
+    /// Forbids neighbor connections.
     pub fn peer_to_peer_disabled(self, disabled: bool) -> Self {
         self.capability(kind::PEER_TO_PEER_DISABLED, disabled)
     }

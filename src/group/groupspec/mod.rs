@@ -164,7 +164,7 @@ impl GroupSpec {
         self.has(kind::SERVER_CHANNEL)
     }
 
-    /// Whether neighbour connections are forbidden.
+    /// Whether neighbor connections are forbidden.
     pub fn peer_to_peer_disabled(&self) -> bool {
         self.has(kind::PEER_TO_PEER_DISABLED)
     }

@@ -22,7 +22,7 @@ pub(super) struct Candidate {
     pub(super) rtt: Option<Duration>,
 }
 
-/// Which of `members` the member at `x` should have as neighbours: positions in the slice.
+/// Which of `members` the member at `x` should have as neighbors: positions in the slice.
 ///
 /// Everyone in a small group ([`FULL_MESH`]). Otherwise the three next above and below, the nearest
 /// to `x + 2^(256-k)` for k = 1, 2, 3, …, the six with the lowest round-trip time (equal times: those
@@ -79,7 +79,7 @@ pub(super) fn estimated_member_count(own: &GroupAddress, neighbors: &[GroupAddre
 /// The part of the ring, in increasing direction, for which a node in receive mode NEAREST is
 /// responsible: Flash's `localCoverageFrom` and `localCoverageTo`.
 ///
-/// `nearest` are the neighbours in that mode. In mode EXACT both limits are the own address.
+/// `nearest` are the neighbors in that mode. In mode EXACT both limits are the own address.
 pub(super) fn local_coverage(
     own: &GroupAddress,
     nearest: &[GroupAddress],
@@ -104,7 +104,7 @@ mod tests {
         texts.iter().map(|t| t.parse().unwrap()).collect()
     }
 
-    /// Printed by Flash Player 10.3 together with its neighbours.
+    /// Printed by Flash Player 10.3 together with its neighbors.
     #[test]
     fn estimates_of_the_player() {
         let own =
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(estimated_member_count(&own, &[]), 1.0);
     }
 
-    /// Printed by Flash Player 10.3 with two neighbours in the same mode.
+    /// Printed by Flash Player 10.3 with two neighbors in the same mode.
     #[test]
     fn coverage_of_the_player() {
         let own =

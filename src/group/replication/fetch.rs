@@ -15,7 +15,7 @@ use std::time::Duration;
 const CHECK: Duration = Duration::from_millis(250);
 
 impl Replication {
-    /// Sends requests until every neighbour that can be asked has its window full.
+    /// Sends requests until every neighbor that can be asked has its window full.
     pub(super) fn fill(&mut self, now: Time) {
         if self.open.is_empty() {
             return;
@@ -69,7 +69,7 @@ impl Replication {
         self.fill(now);
     }
 
-    /// The requests of a neighbour that is gone fail and may go to others.
+    /// The requests of a neighbor that is gone fail and may go to others.
     pub(super) fn release(&mut self, neighbor: &Neighbor) {
         for (&index, request) in &neighbor.in_flight {
             if !request.satisfied {
@@ -142,7 +142,7 @@ impl Replication {
         n.usable(now) && room && n.nothing_as_of != Some(self.open_epoch)
     }
 
-    /// The index to ask this neighbour for next, if it has room for a request.
+    /// The index to ask this neighbor for next, if it has room for a request.
     fn pick(&mut self, now: Time, session: SessionId) -> Option<u64> {
         if !self.has_room(now, self.neighbors.get(&session)?) {
             return None;
@@ -223,7 +223,7 @@ impl Replication {
     }
 }
 
-/// The lowest index from `start` on that is open and that the neighbour has and may be asked for.
+/// The lowest index from `start` on that is open and that the neighbor has and may be asked for.
 pub(super) fn first_askable(n: &Neighbor, now: Time, start: u64, open: &IndexSet) -> Option<u64> {
     let mut at = start;
     loop {

@@ -1,4 +1,4 @@
-//! Object replication: the Have and Want sets of one group, and the trade with its neighbours
+//! Object replication: the Have and Want sets of one group, and the trade with its neighbors
 //! (`protocol-notes/object-replication.md`).
 //!
 //! BitTorrent's peer protocol in other clothes: have, interested, choke, request, piece. What goes
@@ -50,7 +50,7 @@ pub enum ReplicationStrategy {
     /// The lowest wanted index first: for playing while loading. Flash's default.
     #[default]
     LowestFirst,
-    /// The index that the fewest neighbours have first, the lowest of them.
+    /// The index that the fewest neighbors have first, the lowest of them.
     RarestFirst,
     /// Fetchers that start together take different objects from the provider and then trade: each
     /// asks first for a part that is its own by a hash, and gets the rest from the others. Not
@@ -63,14 +63,14 @@ pub enum ReplicationStrategy {
 pub struct ReplicationLimits {
     /// The largest object that is taken, in encoded bytes; a larger one counts as a failed fetch.
     pub max_object: usize,
-    /// Requests in flight at one neighbour.
+    /// Requests in flight at one neighbor.
     pub max_in_flight: usize,
-    /// Neighbours served at a time; the places rotate among more. The player serves 4.
+    /// Neighbors served at a time; the places rotate among more. The player serves 4.
     pub max_unchoked: usize,
-    /// Requests of one neighbour shown to the application at a time; more are queued. Fewer are
-    /// shown of large objects, and none while our flow to the neighbour is full.
+    /// Requests of one neighbor shown to the application at a time; more are queued. Fewer are
+    /// shown of large objects, and none while our flow to the neighbor is full.
     pub max_shown: usize,
-    /// Requests of one neighbour queued; more are denied.
+    /// Requests of one neighbor queued; more are denied.
     pub max_queued: usize,
 }
 
@@ -92,7 +92,7 @@ impl Default for ReplicationLimits {
 pub struct ReplicationStats {
     /// Objects delivered to the application.
     pub objects_received: u64,
-    /// Objects sent to neighbours.
+    /// Objects sent to neighbors.
     pub objects_sent: u64,
     /// Encoded bytes of objects received, duplicates included.
     pub bytes_received: u64,
@@ -102,7 +102,7 @@ pub struct ReplicationStats {
     pub requests_sent: u64,
     /// Requests of ours that were denied.
     pub denials_received: u64,
-    /// Requests of neighbours that were denied, by us or by the application.
+    /// Requests of neighbors that were denied, by us or by the application.
     pub denials_sent: u64,
     /// Requests of ours that were given up as overdue.
     pub overdue: u64,
@@ -112,7 +112,7 @@ pub struct ReplicationStats {
     pub unrequested: u64,
     /// Objects above the size limit.
     pub too_large: u64,
-    /// Ranges of neighbours' Have sets that were ignored because the set had too many.
+    /// Ranges of neighbors' Have sets that were ignored because the set had too many.
     pub ignored_haves: u64,
     /// Messages that could not be read or have an unknown type.
     pub malformed: u64,
@@ -356,7 +356,7 @@ impl Replication {
         }
     }
 
-    /// Tells every neighbour whether it has something that is wanted, where that has changed.
+    /// Tells every neighbor whether it has something that is wanted, where that has changed.
     fn refresh_interests(&mut self) {
         for session in self.sessions() {
             self.refresh_interest(session);
@@ -377,7 +377,7 @@ impl Replication {
         self.send(session, &message);
     }
 
-    /// Opens our flow to a neighbour, with the complete Have set as its first message.
+    /// Opens our flow to a neighbor, with the complete Have set as its first message.
     fn ensure_open(&mut self, session: SessionId) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         if !std::mem::replace(&mut n.flow_open, true) {

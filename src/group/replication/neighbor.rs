@@ -1,4 +1,4 @@
-//! What replication knows of one neighbour.
+//! What replication knows of one neighbor.
 
 use super::window::Window;
 use crate::crypto::Fingerprint;
@@ -7,13 +7,13 @@ use crate::transport::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Denied indices remembered for a neighbour; when there are more, the neighbour is left alone for a
+/// Denied indices remembered for a neighbor; when there are more, the neighbor is left alone for a
 /// while instead.
 const MAX_DENIED: usize = 1024;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Whether we answer this neighbour's requests.
+/// Whether we answer this neighbor's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Serving {
     /// No.

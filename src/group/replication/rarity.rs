@@ -1,4 +1,4 @@
-//! How many neighbours hold each wanted index.
+//! How many neighbors hold each wanted index.
 
 use super::runs::Runs;
 use crate::range::IndexSet;
@@ -11,7 +11,7 @@ const REBUILD: Duration = Duration::from_millis(250);
 
 /// The wanted indices by number of holders, rebuilt when it has changed and is needed.
 ///
-/// A large table may be [`REBUILD`] old, so that neighbours who change their sets all the time
+/// A large table may be [`REBUILD`] old, so that neighbors who change their sets all the time
 /// cannot buy much work with few bytes. That affects the order of requests only.
 #[derive(Debug, Default)]
 pub(super) struct Rarity {
@@ -28,7 +28,7 @@ impl Rarity {
         self.dirty = true;
     }
 
-    /// Brings the table up to date; `haves` are the neighbours' sets.
+    /// Brings the table up to date; `haves` are the neighbors' sets.
     pub(super) fn refresh<'a>(
         &mut self,
         now: Time,
@@ -46,14 +46,14 @@ impl Rarity {
                 self.edges.push((range.end() + 1, -1));
             }
         }
-        // The stable sort takes advantage of the order within each neighbour's part.
+        // The stable sort takes advantage of the order within each neighbor's part.
         self.edges.sort();
         self.sweep();
         self.dirty = false;
         self.built = Some(now);
     }
 
-    /// The levels, rarest first: level `n` holds what `n + 1` neighbours have.
+    /// The levels, rarest first: level `n` holds what `n + 1` neighbors have.
     pub(super) fn levels(&self) -> impl Iterator<Item = &Runs> {
         self.levels.iter().filter(|level| !level.is_empty())
     }

@@ -1,4 +1,4 @@
-//! Serving: which neighbours' requests are answered, and showing requests to the application.
+//! Serving: which neighbors' requests are answered, and showing requests to the application.
 
 use super::neighbor::{Neighbor, Serving};
 use super::{GroupEvent, Replication, ReplicationMessage, Shown};
@@ -6,7 +6,7 @@ use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// How often the places are dealt anew while neighbours wait for one.
+/// How often the places are dealt anew while neighbors wait for one.
 const ROUND: Duration = Duration::from_secs(10);
 
 /// Who got a place less than this ago keeps it for another round.
@@ -135,7 +135,7 @@ impl Replication {
         };
     }
 
-    /// While neighbours wait: a quarter of the places goes from those who took the least to those who
+    /// While neighbors wait: a quarter of the places goes from those who took the least to those who
     /// waited longest.
     pub(super) fn choke_round(&mut self, now: Time) {
         self.round_at = Some(now + ROUND);
@@ -158,7 +158,7 @@ impl Replication {
         self.rebalance(now);
     }
 
-    /// Neighbours for which `key` gives something, in its order.
+    /// Neighbors for which `key` gives something, in its order.
     fn sessions_by<K: Ord>(&self, key: impl Fn(&Neighbor) -> Option<K>) -> Vec<SessionId> {
         let mut found: Vec<_> =
             self.neighbors.iter().filter_map(|(&s, n)| Some((key(n)?, s))).collect();

@@ -4,14 +4,14 @@
 //! Indices are dealt in blocks among the fetchers that know each other: a block belongs to the
 //! fetcher for which a hash of block and peer ID is the lowest. Every fetcher of this kind
 //! computes the same, without a word on the wire; others (the players) are dealt blocks as well and
-//! need not care. Of a neighbour that has everything, a fetcher asks
+//! need not care. Of a neighbor that has everything, a fetcher asks
 //!
-//! 1. for objects of its own blocks that only such neighbours have, as many at a time as the
+//! 1. for objects of its own blocks that only such neighbors have, as many at a time as the
 //!    window allows;
 //! 2. for anything else only while next to nothing else is on its way ([`FOREIGN`]), so that
 //!    nothing stands still if its owner is slow.
 //!
-//! Of any other neighbour it asks for whatever that neighbour has, the rarest first.
+//! Of any other neighbor it asks for whatever that neighbor has, the rarest first.
 
 use super::fetch::first_askable;
 use super::neighbor::Neighbor;
@@ -23,7 +23,7 @@ use crate::transport::{SessionId, Time};
 
 /// Indices of a block.
 const BLOCK: u64 = 4;
-/// Requests in flight altogether below which a neighbour that has everything is asked for what
+/// Requests in flight altogether below which a neighbor that has everything is asked for what
 /// others will bring.
 const FOREIGN: usize = 2;
 /// Blocks looked at for one request; a larger file is gone through in several steps.
@@ -64,7 +64,7 @@ impl Replication {
             .map_or(Pick::Nothing, Pick::Index)
     }
 
-    /// True if a neighbour has as many objects as this node has or wants.
+    /// True if a neighbor has as many objects as this node has or wants.
     fn is_complete(&self, n: &Neighbor) -> bool {
         n.their_have.len() >= self.have.len().saturating_add(self.want.len())
     }

@@ -1,11 +1,11 @@
-//! How many requests to have in flight at one neighbour, and when an answer is overdue.
+//! How many requests to have in flight at one neighbor, and when an answer is overdue.
 
 use std::time::Duration;
 
 /// Requests in flight at first; what Flash Player never exceeds.
 pub(super) const INITIAL: usize = 4;
 
-/// Requests that may wait at the neighbour beyond what keeps the path full. Below the first number
+/// Requests that may wait at the neighbor beyond what keeps the path full. Below the first number
 /// the window grows, above the second it shrinks.
 const QUEUED_LOW: f64 = 3.0;
 const QUEUED_HIGH: f64 = 8.0;
@@ -17,7 +17,7 @@ const FIRST_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Adapts to bandwidth × delay by comparing the response time with the lowest one seen: the excess is
-/// time that requests spent waiting at the neighbour.
+/// time that requests spent waiting at the neighbor.
 ///
 /// The window grows by one an answer (doubling every round trip) while fewer than three requests
 /// wait there, as long as it is used to the full.

@@ -44,7 +44,7 @@ pub enum MembershipMessage {
     Report(Report),
     /// `0B`: a member. The player ignores it here.
     Member(Fingerprint),
-    /// `0C`: the sender does not need this neighbour.
+    /// `0C`: the sender does not need this neighbor.
     Unneeded,
     /// `0E`, `0F`: the sender's receive mode.
     Mode(ReceiveMode),

@@ -1,4 +1,4 @@
-//! The report: who is in the group, told to a neighbour.
+//! The report: who is in the group, told to a neighbor.
 
 use crate::crypto::Fingerprint;
 use crate::group::address::EPD_PREFIX;
@@ -55,7 +55,7 @@ impl Report {
     }
 
     /// The option of unknown meaning that players send for some seconds after they have lost
-    /// neighbours.
+    /// neighbors.
     pub fn unsettled(&self) -> bool {
         self.options.find(UNSETTLED).is_some()
     }
