@@ -1,9 +1,12 @@
 //! Execution of the actions of the NetConnection and the groups.
 
-use super::*;
+use super::{GROUP_SERVER, GroupHandle, Node, NodeEvent, Owner, PEER_OPEN, Server};
+use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::SERVER_METADATA;
-use crate::group::GroupAction;
-use crate::transport::{FarAddress, FlowAction, FlowOptions, MessageOptions, NamedBy};
+use crate::group::{GroupAction, GroupEvent};
+use crate::transport::{
+    FarAddress, FlowAction, FlowOptions, MessageOptions, NamedBy, SessionId, Time,
+};
 use bytes::Bytes;
 
 impl Node {

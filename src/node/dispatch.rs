@@ -1,12 +1,20 @@
 //! Dispatch of endpoint events to the NetConnection and the groups.
 
-use super::*;
+use super::{
+    CONNECT_ANSWER, ConnectError, GroupHandle, MAX_UNCLAIMED, MAX_UNCLAIMED_OF_SESSION, Node,
+    NodeEvent, Owner, Peer, Server, ServerSession,
+};
+use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::ServerMessage;
-use crate::flash::{ClientEvent, FlowDecision, FlowKind as Metadata};
+use crate::flash::{ClientConnection, ClientEvent, FlowDecision, FlowKind as Metadata, Uri};
 use crate::group::message::MembershipMessage;
-use crate::group::{FlowKind, HelloVerdict, OpenVerdict};
-use crate::transport::{Addressed, CloseReason, Event, FlowInput, Role};
+use crate::group::{FlowKind, GroupId, HelloVerdict, OpenVerdict};
+use crate::transport::{
+    Addressed, CloseReason, Event, FlowId, FlowInput, FlowToken, OpenError, OpenId, Role,
+    SessionId, Time,
+};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 impl Node {
     /// Processes events, flow inputs and actions until none is left.

@@ -12,8 +12,6 @@ const NO_CAPABILITY: [&str; 2] = ["groupspec", "tests"];
 /// Modules whose parts still import each other in circles.
 const WITH_CIRCLES: [&str; 8] =
     ["crypto", "driver", "flash", "group", "peer", "trace", "transport", "wire"];
-/// Modules in which files still import everything of their parent.
-const WITH_GLOBS: [&str; 1] = ["node"];
 
 /// The names of the modules in a folder: of its files and of its folders.
 fn modules_in(folder: &Path) -> BTreeSet<String> {
@@ -81,8 +79,7 @@ fn only_tests_import_everything_of_another_module() {
         let source = fs::read_to_string(&file).unwrap();
         let tokens = without_tests(&tokens(&source));
         let globs = targets(&tokens, &module).into_iter().filter(|t| t.path.last() == Some(&"*"));
-        let is_exempt = module.first().is_some_and(|top| WITH_GLOBS.contains(&top.as_str()));
-        if !is_of_tests(&module) && !is_exempt {
+        if !is_of_tests(&module) {
             found.extend(globs.map(|t| format!("{}:{}", file.display(), t.line)));
         }
     }
