@@ -1,4 +1,4 @@
-//! Group addresses: where a member stands on the ring of 2^256.
+//! Group addresses: the position of a member on the ring of 2^256.
 
 use crate::crypto::Fingerprint;
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use thiserror::Error;
 /// The EPD prefix before a fingerprint (RFC 7425 §4.4): an option of type 0x0F, length 33.
 pub(crate) const EPD_PREFIX: [u8; 2] = [0x21, 0x0f];
 
-/// The place of a member on the ring of 2^256 addresses, which every group shares:
+/// The position of a member on the ring of 2^256 addresses, which is the same in every group:
 /// SHA-256 of the peer's endpoint discriminator `21 0F <fingerprint>`.
 ///
 /// Addresses are unsigned big-endian integers; distances are modulo 2^256. Text form: 64
@@ -28,12 +28,12 @@ impl GroupAddress {
         Self(Sha256::new().chain_update(EPD_PREFIX).chain_update(peer.0).finalize().into())
     }
 
-    /// How far `other` is from here in the increasing direction.
+    /// The distance to `other` in the increasing direction.
     pub fn clockwise_to(&self, other: &Self) -> RingDistance {
         RingDistance(sub(limbs(&other.0), limbs(&self.0)))
     }
 
-    /// How far `other` is from here in the nearer direction.
+    /// The distance to `other` in the shorter direction.
     pub fn distance(&self, other: &Self) -> RingDistance {
         self.clockwise_to(other).min(other.clockwise_to(self))
     }
@@ -47,25 +47,24 @@ impl GroupAddress {
         Self(bytes(add(limbs(&self.0), step)))
     }
 
-    /// The middle of the arc that goes from here in the increasing direction to `other`, rounded
-    /// down.
+    /// The middle of the arc from here in the increasing direction to `other`, rounded down.
     pub fn midpoint_to(&self, other: &Self) -> Self {
         Self(bytes(add(limbs(&self.0), half(self.clockwise_to(other).0))))
     }
 
-    /// The same, rounded up.
+    /// As [`midpoint_to`](Self::midpoint_to), rounded up.
     pub fn midpoint_to_rounded_up(&self, other: &Self) -> Self {
         let distance = self.clockwise_to(other).0;
         let odd = [distance[0] & 1, 0, 0, 0];
         Self(bytes(add(limbs(&self.0), add(half(distance), odd))))
     }
 
-    /// The address that comes next in the increasing direction; this very address comes last.
+    /// The next address in the increasing direction; this address itself comes last.
     pub fn next_increasing(&self, others: impl IntoIterator<Item = Self>) -> Option<Self> {
         others.into_iter().min_by_key(|o| self.clockwise_to(o).wrapping_decrement())
     }
 
-    /// The address that comes next in the decreasing direction; this very address comes last.
+    /// The next address in the decreasing direction; this address itself comes last.
     pub fn next_decreasing(&self, others: impl IntoIterator<Item = Self>) -> Option<Self> {
         others.into_iter().min_by_key(|o| o.clockwise_to(self).wrapping_decrement())
     }

@@ -1,4 +1,4 @@
-//! What a group is told when it is made.
+//! [`GroupConfig`].
 
 use super::{GroupSpec, ReceiveMode, ReplicationLimits};
 use crate::crypto::Fingerprint;
@@ -11,13 +11,15 @@ pub struct GroupConfig {
     pub spec: GroupSpec,
     /// This endpoint's fingerprint.
     pub near: Fingerprint,
-    /// The server that can introduce this member; told to others in reports. `None` without server.
+    /// The server that can introduce this member; sent to others in reports. `None` without a
+    /// server.
     pub server: Option<SocketAddr>,
-    /// Which directed messages to take.
+    /// The directed messages to receive.
     pub receive_mode: ReceiveMode,
-    /// Neighbors at a time; further hellos are rejected and no further member is connected to.
+    /// The most neighbors at a time; further hellos are rejected and no further member is connected
+    /// to.
     pub max_neighbors: usize,
-    /// Members remembered; further ones that others report are ignored.
+    /// The most members remembered; further ones that others report are ignored.
     pub max_members: usize,
     /// Limits of object replication.
     pub replication: ReplicationLimits,

@@ -1,13 +1,13 @@
-//! What a group asks of its owner, and its events for the application.
+//! The actions of a group for its owner, and its events for the application.
 
 use super::GroupAddress;
 use crate::amf::Encoded;
 use crate::crypto::Fingerprint;
 use crate::transport::{FarAddress, FlowAction, SessionId};
 
-/// What the owner of a [`Group`](super::Group) has to do, in this order.
+/// An action for the owner of a [`Group`](super::Group), to be carried out in order.
 ///
-/// The group's own sending flows go by tokens, each of which is used once, in whatever session.
+/// The group names its own sending flows by tokens. Each token is used once, over all sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupAction {
@@ -15,37 +15,36 @@ pub enum GroupAction {
     Connect {
         /// The member.
         peer: Fingerprint,
-        /// Where it may be reached directly. Empty: only through the server. Otherwise the server may
-        /// still be asked as well.
+        /// Addresses at which it may be reached directly. If empty, it is reached only through the
+        /// server; otherwise the server may be asked as well.
         addresses: Vec<FarAddress>,
-        /// The session in which it was reported, if that is all that is known of it.
+        /// The session in which it was reported, if nothing else is known of it.
         reported_by: Option<SessionId>,
     },
-    /// Carry this out in a session, and return what happens to its flows by
+    /// Carry this out in a session, and return inputs of its flows by
     /// [`Group::on_flow_input`](super::Group::on_flow_input).
     Flow {
         /// The session.
         session: SessionId,
-        /// What to do; never [`FlowAction::Close`].
+        /// The action; never [`FlowAction::Close`].
         action: FlowAction,
     },
-    /// This group has no more use for the session. Others may have.
+    /// This group no longer needs the session; other groups may.
     ReleaseSession {
         /// The session.
         session: SessionId,
     },
 }
 
-/// Something happened in a group. [`code`](Self::code) is the `info.code` of Flash's
-/// `NetStatusEvent`.
+/// An event of a group. [`code`](Self::code) is the `info.code` of Flash's `NetStatusEvent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event"))]
 #[non_exhaustive]
 pub enum GroupEvent {
-    /// The server keeps no groups: members are not found through it. Others than those that are
-    /// known otherwise (bootstrap peers, [`on_introduced`](super::Group::on_introduced)) are met only
-    /// after a connection to another server.
+    /// The server keeps no groups: it introduces no members. Members are found only by other means
+    /// (bootstrap peers, [`on_introduced`](super::Group::on_introduced)) or after a connection to
+    /// another server.
     #[cfg_attr(feature = "serde", serde(rename = "unserved"))]
     ConnectRejected,
     /// A neighbor connected.
@@ -80,8 +79,8 @@ pub enum GroupEvent {
         /// Its index.
         index: u64,
     },
-    /// A wanted object arrived. It is in neither set now: the application checks it, then adds it to
-    /// the Have set, or to the Want set again.
+    /// A wanted object arrived. It is in neither set now: the application verifies it, then adds it
+    /// to the Have set, or to the Want set again.
     #[cfg_attr(feature = "serde", serde(rename = "fetched"))]
     ReplicationFetchResult {
         /// Its index.
@@ -93,15 +92,15 @@ pub enum GroupEvent {
         #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
         peer_id: Fingerprint,
     },
-    /// A neighbor requests an object. To be answered by
+    /// A neighbor requests an object. Answer by
     /// [`write_requested`](super::ReplicationMut::write_requested) or
-    /// [`deny_requested`](super::ReplicationMut::deny_requested), in any order, at any time,
-    /// even if the neighbor is gone by then.
+    /// [`deny_requested`](super::ReplicationMut::deny_requested), in any order, at any time, even
+    /// if the neighbor is gone by then.
     #[cfg_attr(feature = "serde", serde(rename = "request"))]
     ReplicationRequest {
         /// Its index.
         index: u64,
-        /// The number by which to answer; used again for another request after the answer.
+        /// The number to answer with; it is reused for another request after the answer.
         request_id: u32,
     },
 }
@@ -121,7 +120,7 @@ impl GroupEvent {
     }
 }
 
-/// Peer IDs and addresses are text in the serde form.
+/// Serializes peer IDs and addresses as text.
 #[cfg(feature = "serde")]
 fn text<S: serde::Serializer>(
     value: &impl std::fmt::Display,

@@ -1,5 +1,5 @@
-//! What the capabilities of a group have in common: the kinds of flows that two members have with
-//! each other, the form of the messages on them, and what [`Group`](super::Group) calls.
+//! The interface that the capabilities of a group share: the kinds of flows between two members,
+//! the form of the messages on them, and the calls that [`Group`](super::Group) makes.
 
 use super::GroupEvent;
 use crate::crypto::Fingerprint;
@@ -7,12 +7,12 @@ use crate::transport::{Priority, SessionId, Time};
 use crate::wire::{Reason, WireError};
 use bytes::Bytes;
 
-/// A capability that exchanges messages with neighbors on flows of its own, besides membership.
+/// A capability besides membership that exchanges messages with neighbors on its own flows.
 ///
-/// Sans-IO as the group itself is: the group calls an input, then drains
+/// Sans-IO like the group itself: the group calls an input, then drains
 /// [`poll_output`](Self::poll_output).
 pub(super) trait Feature {
-    /// Whether flows of this kind belong to this capability.
+    /// True if flows of this kind belong to this capability.
     fn carries(&self, kind: FlowKind) -> bool;
 
     /// A neighbor has connected: flows to it may be opened.
@@ -24,21 +24,21 @@ pub(super) trait Feature {
     /// A message on a neighbor's flow of this kind.
     fn on_message(&mut self, now: Time, session: SessionId, kind: FlowKind, message: Bytes);
 
-    /// This end's flow of this kind is full, so that no more should be caused to be sent on it, or
-    /// has room again.
+    /// This end's flow of this kind is full, so that nothing should be sent on it, or is writable
+    /// again.
     fn on_flow_blocked(&mut self, now: Time, session: SessionId, kind: FlowKind, is_blocked: bool);
 
-    /// Does what is due.
+    /// Handles whatever is due.
     fn handle_timeout(&mut self, now: Time);
 
     /// When [`handle_timeout`](Self::handle_timeout) is next due.
     fn poll_timeout(&self) -> Option<Time>;
 
-    /// The next thing to do, in order.
+    /// The next output, in order.
     fn poll_output(&mut self) -> Option<Output>;
 }
 
-/// What a capability asks for.
+/// An output of a capability.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Output {
     /// Open this end's flow of this kind, associated with the neighbor's membership flow.
@@ -49,11 +49,12 @@ pub(super) enum Output {
     Event(GroupEvent),
 }
 
-/// The flows that two members of a group have with each other, each kind one in each direction
+/// The kinds of flows between two members of a group. Each kind has one flow in each direction
 /// (multicast: one per stream).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FlowKind {
-    /// `GR 1C`: membership. Associated with nothing; the others are return flows of the far end's.
+    /// `GR 1C`: membership. It is associated with nothing; the others are return flows of the far
+    /// end's.
     Membership,
     /// `GR 15`: object replication.
     Replication,
@@ -98,7 +99,7 @@ impl FlowKind {
         }
     }
 
-    /// How urgent such a flow is among those of its session.
+    /// The priority of such a flow within its session.
     pub(super) const fn priority(self) -> Priority {
         match self {
             Self::Replication | Self::MulticastData => Priority::Bulk,
@@ -107,12 +108,12 @@ impl FlowKind {
         }
     }
 
-    /// Whether Flash Player drops a neighbor that rejects this flow of its.
+    /// True if Flash Player drops a neighbor that rejects this flow.
     pub const fn must_be_accepted(self) -> bool {
         !matches!(self, Self::MulticastControl | Self::MulticastData)
     }
 
-    /// Whether Flash Player takes the end of this flow of a neighbor for the neighbor's loss.
+    /// True if Flash Player treats the end of this flow as the loss of the neighbor.
     pub const fn ends_relation(self) -> bool {
         use FlowKind::{Membership, PostingKeys, PostingValues, Replication};
         matches!(self, Membership | Replication | PostingKeys | PostingValues)

@@ -1,11 +1,11 @@
-//! Making a groupspec: Flash's `GroupSpecifier`.
+//! [`GroupSpecBuilder`]: Flash's `GroupSpecifier`.
 
 use super::{GroupSpec, GroupSpecError, IpMulticastAddress, encode_hex, kind, password};
 use crate::crypto::Fingerprint;
 use crate::wire::option::{encode_option, encode_vlu_option};
 
 /// Builds a groupspec with the options in the order in which Flash Player writes them, so that the
-/// same settings give the same group here and there.
+/// same settings give the same group in both.
 ///
 /// Everything is off by default; the version is 1, which every player understands.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ struct Password {
 }
 
 impl GroupSpecBuilder {
-    /// A specifier for the group `name`, on which all members must agree.
+    /// A builder for the group `name`, on which all members must agree.
     ///
     /// # Errors
     /// [`GroupSpecError::EmptyName`].
@@ -88,22 +88,22 @@ impl GroupSpecBuilder {
         self.capability(kind::MEMBER_UPDATES, enabled)
     }
 
-    /// Asks a password of those who publish. `salt` should be random or empty; an empty password
-    /// removes the requirement.
+    /// Requires a password from members that publish. `salt` should be random or empty; an empty
+    /// password removes the requirement.
     pub fn publish_password(mut self, password: &str, salt: &str) -> Self {
         self.publish = Password::new(password, salt);
         self
     }
 
-    /// Asks a password of those who post. `salt` should be random or empty; an empty password
-    /// removes the requirement.
+    /// Requires a password from members that post. `salt` should be random or empty; an empty
+    /// password removes the requirement.
     pub fn posting_password(mut self, password: &str, salt: &str) -> Self {
         self.posting = Password::new(password, salt);
         self
     }
 
-    /// Makes the group distinct from every other of the same name. `tag` comes from a strong random
-    /// source.
+    /// Makes the group distinct from every other of the same name. `tag` must come from a strong
+    /// random source.
     pub fn make_unique(mut self, tag: [u8; 32]) -> Self {
         self.unique = Some(tag);
         self
@@ -124,7 +124,7 @@ impl GroupSpecBuilder {
     /// The groupspec, with the authorizations for the passwords that were set.
     ///
     /// # Errors
-    /// [`GroupSpecError::TooLong`] or too many options.
+    /// [`GroupSpecError::TooLong`], or too many options.
     pub fn build(&self) -> Result<GroupSpec, GroupSpecError> {
         let mut text =
             format!("G:{}00{}", encode_hex(&self.canonical()), encode_hex(&self.extras()));

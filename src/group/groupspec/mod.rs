@@ -5,8 +5,8 @@
 //! marker (multicast addresses, bootstrap peers, passwords) does not change the identity
 //! (`protocol-notes/netgroup-membership.md`, groupspec).
 //!
-//! A string made by someone else is hashed as it was given, never rewritten: option order and the
-//! case of the digits are part of the identity.
+//! A string made by someone else is hashed as given, never rewritten: option order and the case of
+//! the digits are part of the identity.
 
 mod builder;
 mod multicast;
@@ -28,7 +28,7 @@ use thiserror::Error;
 /// The longest groupspec string that is accepted, in characters.
 pub const MAX_TEXT: usize = 16 * 1024;
 
-/// The highest groupspec version that is understood.
+/// The highest groupspec version that is supported.
 pub const MAX_VERSION: u64 = 2;
 
 /// Option types of a groupspec, in the order in which Flash Player writes them.
@@ -50,7 +50,7 @@ pub(crate) mod kind {
     pub(crate) const POSTING_PASSWORD: u64 = 0x17;
 }
 
-/// An error in a groupspec. Whoever made the string is at fault.
+/// An error in a groupspec. The author of the string is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GroupSpecError {
@@ -66,13 +66,13 @@ pub enum GroupSpecError {
     /// The last byte lacks its second digit.
     #[error("the groupspec has an odd number of hexadecimal digits: was it cut off?")]
     OddDigits,
-    /// The bytes are no option list.
+    /// The bytes are not an option list.
     #[error("groupspec option list: {0}: was it cut off?")]
     Options(#[from] WireError),
     /// The canonical part has no end marker (`00`).
     #[error("the groupspec has no end marker after its canonical part: was it cut off?")]
     NoMarker,
-    /// The group needs a version that is not understood.
+    /// The group needs a version that is not supported.
     #[error("groupspec version {0}, newer than {MAX_VERSION}")]
     Version(u64),
     /// A group needs a name.
@@ -80,7 +80,7 @@ pub enum GroupSpecError {
     EmptyName,
 }
 
-/// A groupspec: the string as it was given or built, and its options.
+/// A groupspec: the string as given or built, and its options.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GroupSpec {
     text: String,
@@ -112,7 +112,7 @@ impl GroupSpec {
         Ok(spec)
     }
 
-    /// The whole string, authorizations included. It may contain passwords.
+    /// The whole string, including authorizations. It may contain passwords.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -139,47 +139,48 @@ impl GroupSpec {
         String::from_utf8_lossy(name.map_or(&[][..], |o| o.value)).into_owned()
     }
 
-    /// Whether directed routing (sendToNearest and so on) is allowed.
+    /// True if directed routing (sendToNearest and so on) is allowed.
     pub fn routing_enabled(&self) -> bool {
         self.has(kind::ROUTING)
     }
 
-    /// Whether streams may be published in the group.
+    /// True if streams may be published in the group.
     pub fn multicast_enabled(&self) -> bool {
         self.has(kind::MULTICAST)
     }
 
-    /// Whether objects may be replicated.
+    /// True if objects may be replicated.
     pub fn object_replication_enabled(&self) -> bool {
         self.has(kind::OBJECT_REPLICATION)
     }
 
-    /// Whether messages may be posted.
+    /// True if messages may be posted.
     pub fn posting_enabled(&self) -> bool {
         self.has(kind::POSTING)
     }
 
-    /// Whether members may join the group at the server.
+    /// True if members may join the group at the server.
     pub fn server_channel_enabled(&self) -> bool {
         self.has(kind::SERVER_CHANNEL)
     }
 
-    /// Whether neighbor connections are forbidden.
+    /// True if neighbor connections are forbidden.
     pub fn peer_to_peer_disabled(&self) -> bool {
         self.has(kind::PEER_TO_PEER_DISABLED)
     }
 
-    /// Whether members announce themselves on the IP multicast addresses.
+    /// True if members announce themselves on the IP multicast addresses.
     pub fn ip_multicast_member_updates_enabled(&self) -> bool {
         self.has(kind::MEMBER_UPDATES)
     }
 
-    /// Whether this node may publish: no publish password is set, or the string carries the right one.
+    /// True if this node may publish: no publish password is set, or the string carries the right
+    /// one.
     pub fn may_publish(&self) -> bool {
         self.authorized(kind::PUBLISH_HASH, kind::PUBLISH_PASSWORD)
     }
 
-    /// Whether this node may post: no posting password is set, or the string carries the right one.
+    /// True if this node may post: no posting password is set, or the string carries the right one.
     pub fn may_post(&self) -> bool {
         self.authorized(kind::POSTING_HASH, kind::POSTING_PASSWORD)
     }
@@ -190,13 +191,13 @@ impl GroupSpec {
         values.filter_map(|o| IpMulticastAddress::from_value(o.value)).collect()
     }
 
-    /// The peers to connect to at once after joining. Values that are no peer ID are skipped.
+    /// The peers to connect to at once after joining. Values that are not a peer ID are skipped.
     pub fn bootstrap_peers(&self) -> Vec<Fingerprint> {
         let values = self.tail_options().filter(|o| o.kind == kind::BOOTSTRAP_PEER);
         values.filter_map(|o| o.value.try_into().ok().map(Fingerprint)).collect()
     }
 
-    /// The string without passwords: it may be given to members who shall not publish or post.
+    /// The string without passwords, for members that must not publish or post.
     pub fn without_authorizations(&self) -> String {
         let mut tail = Vec::new();
         let kept = |k| k != kind::PUBLISH_PASSWORD && k != kind::POSTING_PASSWORD;
@@ -242,14 +243,14 @@ impl FromStr for GroupSpec {
     }
 }
 
-/// The whole string, authorizations included, as in the Flash API.
+/// The whole string, including authorizations, as in the Flash API.
 impl fmt::Display for GroupSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-/// Name and identity; never the canonical text, which is the group's secret, or a password.
+/// Name and identity; never the canonical text, which is the group's secret, nor a password.
 impl fmt::Debug for GroupSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("GroupSpec");
@@ -257,12 +258,12 @@ impl fmt::Debug for GroupSpec {
     }
 }
 
-/// The fragment that authorizes a member to publish; to be appended to a groupspec string.
+/// The fragment that authorizes a member to publish; append it to a groupspec string.
 pub fn encode_publish_authorization(password: &str) -> String {
     password::authorization(kind::PUBLISH_PASSWORD, password)
 }
 
-/// The fragment that authorizes a member to post; to be appended to a groupspec string.
+/// The fragment that authorizes a member to post; append it to a groupspec string.
 pub fn encode_posting_authorization(password: &str) -> String {
     password::authorization(kind::POSTING_PASSWORD, password)
 }

@@ -14,13 +14,13 @@ pub struct IpMulticastAddress {
     pub source: Option<IpAddr>,
 }
 
-/// A text that is no multicast address with a port.
+/// A text that is not a multicast address with a port.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("not an IP multicast address with a port: {0:?}")]
 pub struct ParseIpMulticastError(String);
 
 impl IpMulticastAddress {
-    /// Parses an option value: address, port and perhaps source address, distinguished by length.
+    /// Parses an option value: address, port and optional source address, distinguished by length.
     pub(super) fn from_value(value: &[u8]) -> Option<Self> {
         let (ip, rest) = match value.len() {
             6 | 10 => split_v4(value)?,
@@ -46,7 +46,7 @@ impl IpMulticastAddress {
         value
     }
 
-    /// Whether the address is a multicast address and the source, if any, of the same family.
+    /// True if the address is a multicast address and the source, if any, of the same family.
     pub fn is_valid(&self) -> bool {
         let same_family = self.source.is_none_or(|s| s.is_ipv4() == self.group.is_ipv4());
         self.group.ip().is_multicast() && self.group.port() != 0 && same_family

@@ -1,5 +1,5 @@
-//! Passwords that a group may ask of those who publish or post. Each member enforces them on
-//! itself, from its own groupspec; nothing of it is on the wire.
+//! Passwords that a group may require from members that publish or post. Each member enforces them
+//! on itself, from its own groupspec; nothing of it is sent.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -13,13 +13,13 @@ pub(super) fn hash(password: &str, salt: &str) -> Vec<u8> {
     value
 }
 
-/// Whether `password` is the one that the hash option `value` was made of.
+/// True if the hash option `value` was made from `password`.
 pub(super) fn matches(value: &[u8], password: &[u8]) -> bool {
     let Some((salt, expected)) = value.split_last_chunk::<HASH_LEN>() else { return false };
     digest(salt, password).ct_eq(expected).into()
 }
 
-/// A password in clear, as the hexadecimal of one option. Empty without a password.
+/// A password in plain text, as the hexadecimal of one option. Empty without a password.
 pub(super) fn authorization(kind: u64, password: &str) -> String {
     let mut bytes = Vec::new();
     if !password.is_empty() {

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Two sessions to the same member that were opened within this time were opened by both ends at once.
+/// Two sessions to one member that were opened within this time count as opened by both ends at
+/// once.
 const GLARE: Duration = Duration::from_secs(5);
 
 impl Membership {
@@ -97,7 +98,7 @@ impl Membership {
             return HelloVerdict::Reject(0);
         }
         if self.neighbor_mut(session).is_some_and(|n| n.far_flow.is_some()) {
-            // The far end has started anew; the end of its old flow is still on its way.
+            // The far end has started anew; the end of its old flow has not arrived yet.
             self.end_neighbor(now, session, End::Neighbor);
         }
         if self.neighbor_mut(session).is_none() {
@@ -118,10 +119,10 @@ impl Membership {
         HelloVerdict::Accept
     }
 
-    /// A peer opens a flow other than `GR 1C`, in return to this group's flow `associated`.
+    /// A peer has opened a flow other than `GR 1C`, in return to this group's flow `associated`.
     ///
-    /// A player drops a neighbor that rejects its `15`, `18`, `19` or `1D` flow, so these are accepted
-    /// whatever the group allows.
+    /// A player drops a neighbor that rejects its `15`, `18`, `19` or `1D` flow, so these are
+    /// accepted whatever the groupspec allows.
     pub(in crate::group) fn on_flow_opened(
         &mut self,
         session: SessionId,
@@ -151,7 +152,7 @@ impl Membership {
         if neighbor.far_flow == Some(flow) {
             self.on_membership(now, session, &message);
         } else if neighbor.far_flow.is_none() {
-            // Its hello is still on its way.
+            // Its hello has not arrived yet.
             if neighbor.far_flows.contains_key(&flow) && !neighbor.keep_early(flow, message) {
                 self.end_neighbor(now, session, End::Neighbor);
             }
@@ -192,7 +193,8 @@ impl Membership {
         self.sessions.clear();
     }
 
-    /// Ends the neighbors that are this member, rejects its hellos and connects to it no more.
+    /// Ends every neighbor that is this member, rejects its hellos and does not connect to it
+    /// again.
     pub(in crate::group) fn block(&mut self, now: Time, peer: Fingerprint) {
         if self.blocked.contains(&peer) {
             return;
@@ -297,8 +299,8 @@ impl Membership {
         self.drop_duplicate(now, session);
     }
 
-    /// If the same member is a connected neighbor in another session too, one of the two is dropped:
-    /// the older, or, when both ends have opened a session at once, that of the greater fingerprint.
+    /// Drops one of two sessions in which the same member is a connected neighbor: the older, or,
+    /// if both ends have opened a session at once, that of the greater fingerprint.
     fn drop_duplicate(&mut self, now: Time, session: SessionId) {
         let Some(new) = self.sessions.get(&session) else { return };
         let other = self.neighbors().find(|(id, s, _)| *id != session && s.peer == new.peer);

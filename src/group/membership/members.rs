@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Records of this age and more are dropped, in seconds.
+/// Records of this age and above are dropped, in seconds.
 pub(super) const MAX_AGE: u64 = 300;
 
 /// An attempt to connect counts as failed after this time.
@@ -23,9 +23,9 @@ pub(super) struct Member {
     pub(super) address: GroupAddress,
     /// Its address in the latest session with it.
     pub(super) met_at: Option<SocketAddr>,
-    /// By its own report, this node's server can introduce it.
+    /// True if this node's server can introduce it, by its own report.
     pub(super) shares_server: bool,
-    /// The server introduced it.
+    /// True if the server introduced it.
     pub(super) introduced: bool,
     reported: Option<Reported>,
     attempt: Option<Time>,
@@ -33,7 +33,7 @@ pub(super) struct Member {
     as_of: Time,
 }
 
-/// The addresses of a member as a neighbor reports them, which may be anything.
+/// The addresses of a member as a neighbor reports them; they may be anything.
 #[derive(Debug, Clone)]
 struct Reported {
     by: SessionId,
@@ -45,17 +45,18 @@ impl Member {
         self.met_at.is_some() || self.reported.as_ref().is_some_and(|r| !r.addresses.is_empty())
     }
 
-    /// Seconds since its latest message to anybody, as far as is known.
+    /// Seconds since its latest message to any member, as far as known.
     pub(super) fn age(&self, now: Time) -> u64 {
         self.age.saturating_add(now.since(self.as_of).as_secs())
     }
 
-    /// Whether this node or the server had a session with it, so that it exists.
+    /// True if this node or the server had a session with it, so that it certainly exists.
     pub(super) const fn is_known_first_hand(&self) -> bool {
         self.met_at.is_some() || self.introduced
     }
 
-    /// The addresses to try, each with its source: that of the latest session, then reported ones.
+    /// The addresses to try, each with its source: that of the latest session, then the reported
+    /// ones.
     pub(super) fn direct_addresses(&self) -> Vec<FarAddress> {
         let before = self.met_at.map(|address| FarAddress { address, named_by: NamedBy::Before });
         let reported = self.reported.iter().flat_map(|reported| {
@@ -73,7 +74,7 @@ impl Member {
     }
 }
 
-/// The known members, without this node.
+/// The known members, excluding this node.
 #[derive(Debug)]
 pub(super) struct Members {
     map: BTreeMap<Fingerprint, Member>,
@@ -97,7 +98,7 @@ impl Members {
         self.map.iter()
     }
 
-    /// Adds a member that the server or a groupspec names. Known addresses stay.
+    /// Adds a member that the server or a groupspec names. Known addresses are kept.
     pub(super) fn add_introduced(&mut self, now: Time, peer: Fingerprint) {
         if !self.map.contains_key(&peer) && self.map.len() >= self.max {
             self.drop_oldest(now);
@@ -107,29 +108,29 @@ impl Members {
         (member.age, member.as_of) = (0, now);
     }
 
-    /// A message of the member itself has arrived, in a session with `address`.
+    /// A message from the member itself has arrived, in a session with `address`.
     pub(super) fn confirm(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
         let member = self.entry(now, peer);
         (member.age, member.as_of) = (0, now);
         member.met_at = Some(address);
     }
 
-    /// A session with `address` exists to a member, if it is known.
+    /// A session with `address` to this member is open. Ignored if the member is not known.
     pub(super) fn set_met_at(&mut self, peer: &Fingerprint, address: SocketAddr) {
         if let Some(member) = self.map.get_mut(peer) {
             member.met_at = Some(address);
         }
     }
 
-    /// Whether the server can introduce the member, by its own report.
+    /// Records if the server can introduce the member, by its own report.
     pub(super) fn set_shares_server(&mut self, peer: &Fingerprint, shares_server: bool) {
         if let Some(member) = self.map.get_mut(peer) {
             member.shares_server = shares_server;
         }
     }
 
-    /// Adds a member that a neighbor reports in the session `by`. Ignored if the record is too old or
-    /// not newer than what is known, or if the table is full.
+    /// Adds a member that a neighbor reports in the session `by`. Ignored if the record is too old
+    /// or not newer than the known one, or if the table is full.
     pub(super) fn add_reported(
         &mut self,
         now: Time,
@@ -148,7 +149,7 @@ impl Members {
         }
         let member = self.entry(now, peer);
         (member.age, member.as_of) = (age.min(member.age(now)), now);
-        // Those of a server are of use only to clients of that server.
+        // A server's addresses are useful only to clients of that server.
         let direct = addresses.iter().filter(|a| a.origin != Origin::Relay).map(|a| a.socket);
         let addresses: Vec<_> = direct.filter(is_plausible).take(MAX_REPORTED).collect();
         if !addresses.is_empty() || member.reported.is_none() {
@@ -196,7 +197,7 @@ impl Members {
     }
 }
 
-/// Whether a packet can be sent to this address at all.
+/// True if a packet can be sent to this address at all.
 pub(super) fn is_plausible(address: &SocketAddr) -> bool {
     let ip = address.ip();
     let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());

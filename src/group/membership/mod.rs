@@ -9,12 +9,12 @@
 //! | `inputs` | sessions, hellos, flows and messages |
 //! | `reports` | the content of reports, sent and received |
 //! | `tick` | periodic maintenance |
-//! | `topology` | who should be whose neighbor, member estimate, coverage |
-//! | `output` | what membership asks for |
+//! | `topology` | the wanted neighbors, the member estimate, the coverage |
+//! | `output` | the outputs of membership |
 //!
-//! A session to a member of the group becomes a *neighbor* as soon as this end has sent its hello in
-//! it or has accepted the far end's. The neighbor is *connected* with the first message after the
-//! far end's hello.
+//! A session to a member of the group becomes a *neighbor* as soon as this end has sent its hello
+//! in it or has accepted the far end's. The neighbor is *connected* with the first message after
+//! the far end's hello.
 
 mod inputs;
 mod members;
@@ -41,7 +41,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Bootstrap peers of a groupspec that are connected to at once; further ones when the topology
-/// wants them. Groupspecs come from strangers too, and each peer is asked for at the server.
+/// wants them. Groupspecs also come from strangers, and each peer costs a request to the server.
 const MAX_BOOTSTRAP: usize = 16;
 
 /// Blocked members. Beyond this, the oldest is unblocked.
@@ -52,7 +52,7 @@ const MAX_BLOCKED: usize = 256;
 pub(super) struct Counters {
     /// Hellos that were rejected.
     pub(super) hellos_rejected: u64,
-    /// Messages that could not be read.
+    /// Messages that could not be parsed.
     pub(super) malformed: u64,
 }
 
@@ -63,9 +63,9 @@ pub(super) struct Membership {
     address: GroupAddress,
     sessions: BTreeMap<SessionId, PeerSession>,
     members: Members,
-    /// Members with which no relation is wanted.
+    /// Members that are not to be neighbors.
     blocked: VecDeque<Fingerprint>,
-    /// Selects the random member of the wanted lists.
+    /// Selects the random member of the lists of wanted neighbors.
     random_member: u64,
     rng: Rng,
     tick_at: Time,
@@ -74,7 +74,7 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// Up to 16 bootstrap peers of the groupspec are connected to at once.
+    /// Connects to up to 16 bootstrap peers of the groupspec at once.
     pub(super) fn new(config: GroupConfig, now: Time, mut rng: Rng) -> Self {
         let mut membership = Self {
             id: config.spec.group_id(),
@@ -108,7 +108,7 @@ impl Membership {
         &self.config
     }
 
-    /// The next thing to do. Drain after every input.
+    /// The next output. Drain after every input.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         self.output.pop_front()
     }
@@ -147,7 +147,7 @@ impl Membership {
         })
     }
 
-    /// Members known, without this node.
+    /// The number of known members, excluding this node.
     pub(super) fn members(&self) -> usize {
         self.members.len()
     }
@@ -156,7 +156,7 @@ impl Membership {
         self.counters
     }
 
-    /// How many members the group has, by the density of the neighbors on the ring.
+    /// The estimated number of members, by the density of the neighbors on the ring.
     pub(super) fn estimated_member_count(&self) -> f64 {
         topology::estimated_member_count(&self.address, &self.neighbor_addresses(|_| true))
     }
@@ -186,7 +186,7 @@ impl Membership {
         self.sessions.iter().filter(|(_, s)| wanted(s)).map(|(&session, _)| session).collect()
     }
 
-    /// Whether the peer is a neighbor, connected or not yet.
+    /// True if the peer is a neighbor, connected or not yet.
     fn has_neighbor(&self, peer: &Fingerprint) -> bool {
         self.sessions.values().any(|s| s.peer == *peer && s.neighbor.is_some())
     }

@@ -1,11 +1,11 @@
-//! What membership asks of its group.
+//! The outputs of membership for its group.
 
 use crate::crypto::Fingerprint;
 use crate::group::{FlowKind, GroupEvent};
 use crate::transport::{FarAddress, FlowId, SessionId};
 use bytes::Bytes;
 
-/// What membership asks for, in order.
+/// An output of membership, to be carried out in order.
 #[derive(Debug)]
 pub(in crate::group) enum Output {
     /// Open a session to a member; the fields are those of
@@ -17,7 +17,7 @@ pub(in crate::group) enum Output {
     Send(SessionId, Bytes),
     /// Reject a flow that was accepted before.
     RejectFlow { session: SessionId, flow: FlowId, code: u64 },
-    /// The group has no more use for the session.
+    /// The group no longer needs the session.
     ReleaseSession(SessionId),
     /// A neighbor has connected. The flows of the capabilities are associated with `flow`.
     Connected { session: SessionId, peer: Fingerprint, flow: FlowId },
@@ -29,7 +29,7 @@ pub(in crate::group) enum Output {
     Event(GroupEvent),
 }
 
-/// How it ended with a neighbor.
+/// Why a neighbor ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::group) enum End {
     /// The session remains open: this end's flows in it are to be finished.

@@ -16,11 +16,12 @@ use std::net::{IpAddr, SocketAddr};
 const MAX_OWN_ADDRESSES: usize = 4;
 
 impl Membership {
-    /// A report for the neighbor in a session: its address, this node's, and the members that it
-    /// should have as neighbors. In a small group these are all, itself included, and never this node.
+    /// A report for the neighbor in a session: its address, this node's addresses, and the members
+    /// that it should have as neighbors. In a small group these are all members, the neighbor
+    /// included, and never this node.
     ///
     /// Only first-hand knowledge is passed on: members with which this node had a session, at the
-    /// address of that session, and those that the server has introduced. A single neighbor that
+    /// address of that session, and members that the server has introduced. A single neighbor that
     /// reports an address must not make the whole group send there.
     pub(super) fn report_for(&self, now: Time, session: &PeerSession, ask: bool) -> Report {
         let receiver = Address::new(session.far_address, Origin::Reflexive);
@@ -41,7 +42,7 @@ impl Membership {
         report
     }
 
-    /// Adds the members of a neighbor's report to the known ones.
+    /// Adds the members of a neighbor's report to the known members.
     pub(super) fn on_report(&mut self, now: Time, session: SessionId, report: &Report) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         state.near_address = report.receiver_address().map(|a| a.socket).filter(is_plausible);
@@ -90,8 +91,8 @@ impl Membership {
         self.members.iter().filter(move |(_, m)| m.age(now) < MAX_AGE)
     }
 
-    /// The addresses of a member for a report: that of the session with it, now or before, and the
-    /// server if that can introduce it.
+    /// The addresses of a member for a report: that of its current or latest session, and the
+    /// server if it can introduce the member.
     fn addresses_of(&self, peer: &Fingerprint, member: &Member) -> Vec<Address> {
         let session = self.sessions.values().find(|s| s.peer == *peer).map(|s| s.far_address);
         let Some(seen) = session.or(member.met_at) else {
@@ -103,8 +104,8 @@ impl Membership {
         [Address::new(seen, Origin::Reflexive)].into_iter().chain(server).collect()
     }
 
-    /// This node's addresses as its peers see them, most frequent first. If at least two hosts agree
-    /// on one, those that only a single host reports are left out.
+    /// This node's addresses as its peers see them, most frequent first. If at least two hosts
+    /// agree on one, addresses that only a single host reports are left out.
     pub(in crate::group) fn own_addresses(&self) -> Vec<SocketAddr> {
         let mut witnesses: BTreeMap<SocketAddr, BTreeSet<IpAddr>> = BTreeMap::new();
         for session in self.sessions.values() {

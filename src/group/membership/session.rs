@@ -1,4 +1,4 @@
-//! The state of one session, and of the neighbor that may be in it.
+//! The state of one session, and of its neighbor if there is one.
 
 use super::message::{MAX_REPORT, ReceiveMode};
 use crate::crypto::Fingerprint;
@@ -9,18 +9,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Bytes of messages kept that arrive on other flows before the hello. Beyond this, the neighbor is
+/// Bytes kept of messages that arrive on other flows before the hello. Beyond this, the neighbor is
 /// dropped.
 const MAX_EARLY: usize = 256 * 1024;
 
-/// Requested reports are answered at most this often.
+/// The shortest time between answers to requests for a report.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A session to another endpoint, whether or not that is a neighbor in this group.
+/// A session to another endpoint, which may be a neighbor in this group or not.
 pub(in crate::group) struct PeerSession {
     pub(in crate::group) peer: Fingerprint,
     pub(in crate::group) address: GroupAddress,
-    /// This endpoint opened the session.
+    /// True if this endpoint opened the session.
     pub(super) initiator: bool,
     pub(super) near_nonce: [u8; 32],
     pub(super) far_nonce: [u8; 32],
@@ -29,7 +29,7 @@ pub(in crate::group) struct PeerSession {
     pub(super) near_address: Option<SocketAddr>,
     pub(in crate::group) rtt: Option<Duration>,
     pub(super) opened: Time,
-    /// Since when there is no neighbor.
+    /// The time at which it last had a neighbor.
     pub(super) idle_since: Time,
     pub(super) released: bool,
     pub(super) neighbor: Option<Neighbor>,
@@ -62,15 +62,15 @@ impl PeerSession {
     }
 }
 
-/// A neighbor, connected or not yet: this end's `1C` flow is open, the far end's perhaps.
+/// A neighbor, connected or not yet: this end's `1C` flow is open; the far end's may not be.
 pub(in crate::group) struct Neighbor {
     pub(in crate::group) since: Time,
     /// Its `1C` flow, once its hello was accepted.
     pub(super) far_flow: Option<FlowId>,
-    /// Its first message after the hello has arrived.
+    /// True once its first message after the hello has arrived.
     pub(super) is_connected: bool,
     pub(in crate::group) mode: Option<ReceiveMode>,
-    /// It was asked for a report and has not sent one.
+    /// True if a report was requested from it and has not arrived.
     pub(super) owes_report: bool,
     /// Its flows of the capabilities.
     pub(super) far_flows: BTreeMap<FlowId, FlowKind>,
@@ -80,7 +80,7 @@ pub(in crate::group) struct Neighbor {
 }
 
 impl Neighbor {
-    /// This end's `1C` flow is being opened.
+    /// A neighbor to which this end's `1C` flow is being opened.
     pub(super) fn new(now: Time) -> Self {
         Self {
             since: now,
@@ -95,7 +95,7 @@ impl Neighbor {
         }
     }
 
-    /// Keeps a message until the neighbor is connected. `false` if there are too many of them.
+    /// Keeps a message until the neighbor is connected. `false` if too many are kept.
     pub(super) fn keep_early(&mut self, flow: FlowId, message: Bytes) -> bool {
         const OVERHEAD: usize = 64;
         self.early_bytes += message.len() + OVERHEAD;
@@ -108,7 +108,7 @@ impl Neighbor {
         std::mem::take(&mut self.early)
     }
 
-    /// Whether to answer a report that asks for it: at once, but not faster than needed.
+    /// True if a request for a report is to be answered: at once, but not more often than needed.
     pub(super) fn may_answer(&mut self, now: Time) -> bool {
         if self.answered.is_some_and(|at| now.since(at) < ANSWER_INTERVAL) {
             return false;

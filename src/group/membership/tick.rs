@@ -9,21 +9,21 @@ use std::time::Duration;
 /// The first tick after joining.
 pub(super) const FIRST: Duration = Duration::from_secs(15);
 
-/// Ticks are one to four of these apart.
+/// Consecutive ticks are one to four times this apart.
 const BEAT: Duration = Duration::from_secs(5);
 const MAX_BEATS: u64 = 4;
 
-/// A neighbor that has not connected after this is dropped.
+/// A neighbor that is not connected after this time is dropped.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A session without a neighbor is released after this.
+/// A session without a neighbor is released after this time.
 const IDLE_SESSION: Duration = Duration::from_secs(120);
 
-/// Members that are connected to at one tick; further ones wait for the next.
+/// Members to connect to in one tick; further ones wait for the next.
 const MAX_ATTEMPTS: usize = 16;
 
 impl Membership {
-    /// One report to one neighbor, and attempts to connect to wanted members.
+    /// Sends one report to one neighbor, and attempts to connect to wanted members.
     pub(super) fn tick(&mut self, now: Time) {
         self.tick_at = now + BEAT * (1 + self.rng.below(MAX_BEATS) as u32);
         self.drop_unanswered(now);
@@ -31,7 +31,7 @@ impl Membership {
         self.ask_for_report(now);
         self.connect_wanted(now);
         self.release_idle(now);
-        // Draw the random member of the wanted lists anew now and then.
+        // Draws the random member of the lists of wanted neighbors anew from time to time.
         if self.rng.below(8) == 0 {
             self.random_member = self.rng.next();
         }
@@ -53,7 +53,7 @@ impl Membership {
             .expire(now, |peer| sessions.values().any(|s| s.peer == *peer && s.neighbor.is_some()));
     }
 
-    /// Asks a random neighbor for a report.
+    /// Requests a report from a random neighbor.
     fn ask_for_report(&mut self, now: Time) {
         let askable =
             |s: &PeerSession| s.neighbor.as_ref().is_some_and(|n| n.is_connected && !n.owes_report);
@@ -69,7 +69,7 @@ impl Membership {
     fn connect_wanted(&mut self, now: Time) {
         let mut wanted = self.wanted_neighbors(now);
         wanted.retain(|peer| !self.has_neighbor(peer));
-        // A table full of members that do not exist must not hide those that do.
+        // A table full of members that do not exist must not crowd out those that do.
         for i in (1..wanted.len()).rev() {
             wanted.swap(i, self.rng.below(i as u64 + 1) as usize);
         }

@@ -1,10 +1,11 @@
-//! Who should be whose neighbor, the member estimate and the coverage. Pure functions, as observed from Flash Player (`protocol-notes/netgroup-membership.md`, topology).
+//! The choice of neighbors, the member estimate and the coverage. Pure functions, as observed from
+//! Flash Player (`protocol-notes/netgroup-membership.md`, topology).
 
 use crate::group::GroupAddress;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Up to this many other members a group is a full mesh.
+/// The most other members with which a group is a full mesh.
 pub(super) const FULL_MESH: usize = 13;
 
 /// Members wanted next above and next below on the ring, each.
@@ -13,21 +14,22 @@ const ADJACENT: usize = 3;
 /// Members wanted for their low round-trip time.
 const NEARBY: usize = 6;
 
-/// A member as the choosing node knows it.
+/// A member as known to the choosing node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Candidate {
     /// Its group address.
     pub(super) address: GroupAddress,
-    /// Its round-trip time as the choosing node measured it, if there is a session.
+    /// Its round-trip time as measured by the choosing node, if there is a session.
     pub(super) rtt: Option<Duration>,
 }
 
-/// Which of `members` the member at `x` should have as neighbors: positions in the slice.
+/// The members that the member at `x` should have as neighbors: positions in the slice `members`.
 ///
-/// Everyone in a small group ([`FULL_MESH`]). Otherwise the three next above and below, the nearest
-/// to `x + 2^(256-k)` for k = 1, 2, 3, …, the six with the lowest round-trip time (equal times: those
-/// nearest to the opposite side of the ring), and one at random (`random` is any number).
-/// `members` should not contain `x` itself nor, in a list for someone else, the choosing node.
+/// In a small group ([`FULL_MESH`]), all of them. Otherwise the three next above and below, the
+/// nearest to `x + 2^(256-k)` for k = 1, 2, 3, …, the six with the lowest round-trip time (if
+/// equal, those nearest to the opposite side of the ring), and one at random (`random` is any
+/// number). `members` should not contain `x` itself nor, in a list for another member, the choosing
+/// node.
 pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BTreeSet<usize> {
     if members.len() <= FULL_MESH {
         return (0..members.len()).collect();
@@ -44,7 +46,7 @@ pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BT
         let finger = x.plus_power_of_two(exponent);
         let nearest = order.iter().min_by_key(|&&i| address(i).distance(&finger));
         chosen.extend(nearest);
-        // Closer fingers than the next member above can only name that member or the one below.
+        // A finger closer than the next member above can only name that member or the one below.
         if order.first().is_some_and(|&i| x.clockwise_to(&finger) <= x.clockwise_to(&address(i))) {
             break;
         }
@@ -62,8 +64,8 @@ pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BT
     chosen
 }
 
-/// How many members the group has, this node included, judged by how densely `neighbors` (the
-/// connected ones) stand around `own`. Exactly Flash's `estimatedMemberCount`.
+/// The estimated number of members, this node included, by the density of the connected `neighbors`
+/// around `own`. Exactly Flash's `estimatedMemberCount`.
 pub(super) fn estimated_member_count(own: &GroupAddress, neighbors: &[GroupAddress]) -> f64 {
     let mut order = neighbors.to_vec();
     order.sort_by_key(|n| own.clockwise_to(n));

@@ -1,4 +1,4 @@
-//! The calls of the application.
+//! The calls with which the application changes object replication.
 
 use super::{Replication, ReplicationStrategy};
 use crate::group::{Group, GroupError};
@@ -6,15 +6,15 @@ use crate::transport::Time;
 use bytes::Bytes;
 use std::ops::{Deref, RangeInclusive};
 
-/// Object replication of one group, to be changed. Drain the group's actions and events afterwards,
-/// as after every input.
+/// Mutable access to the object replication of one group. Drain the group's actions and events
+/// afterwards, as after every input.
 pub struct ReplicationMut<'a> {
     group: &'a mut Group,
     now: Time,
 }
 
 impl Group {
-    /// Object replication, to be changed at the time `now`.
+    /// Mutable access to object replication at the time `now`.
     pub fn replication_mut(&mut self, now: Time) -> ReplicationMut<'_> {
         ReplicationMut { group: self, now }
     }
@@ -46,7 +46,7 @@ impl ReplicationMut<'_> {
         self.change(|replication, now| Ok(replication.add_want(now, range)?))
     }
 
-    /// Removes an inclusive range from the Want set. What has been requested may still arrive.
+    /// Removes an inclusive range from the Want set. Requested objects may still arrive.
     ///
     /// # Errors
     /// As [`add_have`](Self::add_have).
@@ -54,16 +54,16 @@ impl ReplicationMut<'_> {
         self.change(|replication, _| Ok(replication.remove_want(range)?))
     }
 
-    /// Answers a [`ReplicationRequest`](crate::group::GroupEvent::ReplicationRequest) with the encoded
-    /// AMF value. `false` if there is no such request any more: the neighbor is gone.
+    /// Answers a [`ReplicationRequest`](crate::group::GroupEvent::ReplicationRequest) with the
+    /// encoded AMF value. `false` if the request no longer exists: the neighbor is gone.
     pub fn write_requested(&mut self, request_id: u32, value: Bytes) -> bool {
         let pending = self.group.replication.write_requested(self.now, request_id, value);
         self.group.drain_features();
         pending
     }
 
-    /// Refuses a [`ReplicationRequest`](crate::group::GroupEvent::ReplicationRequest). The neighbor may
-    /// ask again. `false` if there is no such request any more.
+    /// Refuses a [`ReplicationRequest`](crate::group::GroupEvent::ReplicationRequest). The neighbor
+    /// may ask again. `false` if the request no longer exists.
     pub fn deny_requested(&mut self, request_id: u32) -> bool {
         let pending = self.group.replication.deny_requested(self.now, request_id);
         self.group.drain_features();

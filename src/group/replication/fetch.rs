@@ -1,4 +1,4 @@
-//! Requesting: which index to ask of whom, and what becomes of the answers.
+//! Requests of this node: the choice of index and neighbor, answers, and overdue answers.
 
 use super::neighbor::{InFlight, Neighbor};
 use super::runs::Runs;
@@ -11,7 +11,7 @@ use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// How often overdue answers and expired back-offs are looked for, while there are any.
+/// Interval of the check for overdue answers and expired back-offs, while there are any.
 const CHECK: Duration = Duration::from_millis(250);
 
 impl Replication {
@@ -69,7 +69,7 @@ impl Replication {
         self.fill(now);
     }
 
-    /// The requests of a neighbor that is gone fail and may go to others.
+    /// The requests to a neighbor that is gone fail and may be sent to others.
     pub(super) fn release(&mut self, neighbor: &Neighbor) {
         for (&index, request) in &neighbor.in_flight {
             if !request.satisfied {
@@ -90,7 +90,7 @@ impl Replication {
         }
     }
 
-    /// Gives overdue requests to others that could take them, and tries again what was denied.
+    /// Reassigns overdue requests that other neighbors can take, and retries denied ones.
     pub(super) fn check(&mut self, now: Time) {
         self.check_at = None;
         for session in self.sessions() {
@@ -127,24 +127,24 @@ impl Replication {
         }
     }
 
-    /// Who can be asked, in the order in which they are.
+    /// The neighbors that can be asked, in order.
     fn fill_order(&self, now: Time) -> Vec<SessionId> {
         let mut order: Vec<_> =
-            self.neighbors.iter().filter(|(_, n)| self.has_room(now, n)).collect();
+            self.neighbors.iter().filter(|(_, n)| self.has_window(now, n)).collect();
         if self.strategy == ReplicationStrategy::RarestFirstSpread {
             order.sort_by_key(|(_, n)| n.their_have.len());
         }
         order.into_iter().map(|(&session, _)| session).collect()
     }
 
-    fn has_room(&self, now: Time, n: &Neighbor) -> bool {
-        let room = n.in_flight.len() < n.window.size();
-        n.usable(now) && room && n.nothing_as_of != Some(self.open_epoch)
+    fn has_window(&self, now: Time, n: &Neighbor) -> bool {
+        let is_open = n.in_flight.len() < n.window.size();
+        n.usable(now) && is_open && n.nothing_as_of != Some(self.open_epoch)
     }
 
-    /// The index to ask this neighbor for next, if it has room for a request.
+    /// The index to ask this neighbor for next, if its window allows a request.
     fn pick(&mut self, now: Time, session: SessionId) -> Option<u64> {
-        if !self.has_room(now, self.neighbors.get(&session)?) {
+        if !self.has_window(now, self.neighbors.get(&session)?) {
             return None;
         }
         let picked = match self.strategy {
@@ -174,7 +174,7 @@ impl Replication {
         let offered: Runs = self.open.common_ranges(&n.their_have).collect();
         let askable = |index| n.may_ask(now, index);
         let pick = |level| offered.find_common(level, 0..u64::MAX, askable);
-        // What the table of holders does not show yet comes last.
+        // Indices that the table of holders does not list yet are tried last.
         let picked = self.rarity.levels().find_map(pick).or_else(|| offered.find(askable));
         picked.map_or(Pick::Nothing, Pick::Index)
     }
@@ -190,8 +190,8 @@ impl Replication {
         self.send(session, &ReplicationMessage::Request(index));
     }
 
-    /// An object has come. It is delivered if it is wanted, or if it was asked for and nobody has
-    /// delivered it since.
+    /// Handles an object that has arrived. It is delivered if it is wanted, or if it was requested
+    /// and has not been delivered since.
     fn deliver(&mut self, request: InFlight, index: u64, object: Encoded, peer_id: Fingerprint) {
         if !self.want.contains(index) && request.satisfied {
             self.stats.duplicates += 1;
@@ -223,7 +223,7 @@ impl Replication {
     }
 }
 
-/// The lowest index from `start` on that is open and that the neighbor has and may be asked for.
+/// The lowest index from `start` on that is open and that the neighbor has and can be asked for.
 pub(super) fn first_askable(n: &Neighbor, now: Time, start: u64, open: &IndexSet) -> Option<u64> {
     let mut at = start;
     loop {

@@ -1,9 +1,9 @@
-//! Object replication: the Have and Want sets of one group, and the trade with its neighbors
+//! Object replication: the Have and Want sets of one group, and the exchange with its neighbors
 //! (`protocol-notes/object-replication.md`).
 //!
-//! BitTorrent's peer protocol in other clothes: have, interested, choke, request, piece. What goes
-//! out and when is what Flash Player sends and when; how many requests are in flight, whom to ask and
-//! whom to serve is our own policy within what the player accepts.
+//! The protocol resembles BitTorrent's peer protocol: have, interested, choke, request, piece. The
+//! messages and their times are Flash Player's; the number of requests in flight and the choice of
+//! neighbors to ask and to serve are our own policy, within what the player accepts.
 //!
 //! | file | subject |
 //! | --- | --- |
@@ -43,34 +43,35 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// In which order wanted objects are requested. Invisible to others.
+/// The order in which wanted objects are requested. Others do not see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ReplicationStrategy {
-    /// The lowest wanted index first: for playing while loading. Flash's default.
+    /// The lowest wanted index first, for playing while loading. Flash's default.
     #[default]
     LowestFirst,
-    /// The index that the fewest neighbors have first, the lowest of them.
+    /// The index that the fewest neighbors have first; if several, the lowest.
     RarestFirst,
-    /// Fetchers that start together take different objects from the provider and then trade: each
-    /// asks first for a part that is its own by a hash, and gets the rest from the others. Not
-    /// known to Flash.
+    /// Fetchers that start together take different objects from the provider and then exchange
+    /// them: each first asks for its own part, selected by a hash, and gets the rest from the
+    /// others. Flash has no equivalent.
     RarestFirstSpread,
 }
 
-/// Bounds of object replication.
+/// Limits of object replication.
 #[derive(Debug, Clone)]
 pub struct ReplicationLimits {
-    /// The largest object that is taken, in encoded bytes; a larger one counts as a failed fetch.
+    /// The largest object that is accepted, in encoded bytes; a larger one counts as a failed
+    /// fetch.
     pub max_object: usize,
     /// Requests in flight at one neighbor.
     pub max_in_flight: usize,
-    /// Neighbors served at a time; the places rotate among more. The player serves 4.
+    /// Neighbors served at a time; if there are more, they take turns. The player serves 4.
     pub max_unchoked: usize,
-    /// Requests of one neighbor shown to the application at a time; more are queued. Fewer are
-    /// shown of large objects, and none while our flow to the neighbor is full.
-    pub max_shown: usize,
-    /// Requests of one neighbor queued; more are denied.
+    /// Requests of one neighbor delivered to the application at a time; further ones are queued.
+    /// Fewer are delivered if objects are large, and none while our flow to the neighbor is full.
+    pub max_pending: usize,
+    /// Requests of one neighbor queued; further ones are denied.
     pub max_queued: usize,
 }
 
@@ -80,7 +81,7 @@ impl Default for ReplicationLimits {
             max_object: 4 << 20,
             max_in_flight: 64,
             max_unchoked: 8,
-            max_shown: 32,
+            max_pending: 32,
             max_queued: 256,
         }
     }
@@ -94,27 +95,27 @@ pub struct ReplicationStats {
     pub objects_received: u64,
     /// Objects sent to neighbors.
     pub objects_sent: u64,
-    /// Encoded bytes of objects received, duplicates included.
+    /// Encoded bytes of received objects, duplicates included.
     pub bytes_received: u64,
-    /// Encoded bytes of objects sent.
+    /// Encoded bytes of sent objects.
     pub bytes_sent: u64,
     /// Requests sent.
     pub requests_sent: u64,
-    /// Requests of ours that were denied.
+    /// Our requests that were denied.
     pub denials_received: u64,
-    /// Requests of neighbors that were denied, by us or by the application.
+    /// Requests of neighbors that were denied, by this node or by the application.
     pub denials_sent: u64,
-    /// Requests of ours that were given up as overdue.
+    /// Our requests that were abandoned as overdue.
     pub overdue: u64,
-    /// Objects that came twice because the first holder was slow.
+    /// Objects that arrived twice because the first holder was slow.
     pub duplicates: u64,
-    /// Answers that nobody had asked for.
+    /// Answers without a request.
     pub unrequested: u64,
     /// Objects above the size limit.
     pub too_large: u64,
-    /// Ranges of neighbors' Have sets that were ignored because the set had too many.
+    /// Ranges of neighbors' Have sets that were ignored because the set had too many ranges.
     pub ignored_haves: u64,
-    /// Messages that could not be read or have an unknown type.
+    /// Messages that could not be parsed or have an unknown type.
     pub malformed: u64,
 }
 
@@ -122,21 +123,21 @@ pub struct ReplicationStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct NeighborTrade {
-    /// How many indices it has.
+    /// The number of indices in its Have set.
     pub have: u64,
-    /// It has something that we want.
+    /// True if it has something that this node wants.
     pub interesting: bool,
-    /// It answers our requests.
+    /// True if it answers our requests.
     pub unchoked_us: bool,
-    /// Our requests to it that are not answered.
+    /// Our unanswered requests to it.
     pub in_flight: usize,
-    /// How many may be.
+    /// The limit of `in_flight`.
     pub window: usize,
     /// The smoothed time from request to answer.
     pub response_time: Option<Duration>,
-    /// It wants something that we have.
+    /// True if it wants something that this node has.
     pub wants_ours: bool,
-    /// We answer its requests.
+    /// True if this node answers its requests.
     pub served: bool,
     /// Encoded bytes of objects received from it.
     pub bytes_received: u64,
@@ -149,7 +150,7 @@ struct Shown {
     index: u64,
 }
 
-/// Object replication of one group: its sets, its counters, and the trade with neighbors.
+/// Object replication of one group: its sets, its counters, and the exchange with neighbors.
 ///
 /// [`ReplicationMut`] has the calls that change it.
 pub struct Replication {
@@ -159,20 +160,20 @@ pub struct Replication {
     strategy: ReplicationStrategy,
     have: IndexSet,
     want: IndexSet,
-    /// What is wanted and may be requested: wanted and in flight nowhere, or abandoned there.
+    /// Indices that may be requested: wanted, and in flight nowhere or abandoned there.
     open: IndexSet,
-    /// Counts the times that `open` grew.
+    /// The number of times that `open` grew.
     open_epoch: u64,
     rarity: Rarity,
     neighbors: BTreeMap<SessionId, Neighbor>,
-    /// By request ID. `None`: whoever asked is gone, and the application does not know it yet.
+    /// By request ID. `None`: the neighbor is gone, and the application has not answered yet.
     requests: BTreeMap<u32, Option<Shown>>,
     free_ids: Vec<u32>,
     output: VecDeque<Output>,
     rng: Rng,
     round_at: Option<Time>,
     check_at: Option<Time>,
-    /// The size of the largest object of late, in bytes; 0 before the first.
+    /// The size of the largest recent object, in bytes; 0 before the first.
     object_size: usize,
     stats: ReplicationStats,
 }
@@ -227,7 +228,7 @@ impl Replication {
         self.stats
     }
 
-    /// The trade with the neighbor in a session; all zero if there is none.
+    /// The exchange with the neighbor in a session; all zero if there is none.
     pub fn trade(&self, session: SessionId) -> NeighborTrade {
         let Some(n) = self.neighbors.get(&session) else { return NeighborTrade::default() };
         NeighborTrade {
@@ -244,7 +245,8 @@ impl Replication {
         }
     }
 
-    /// Adds to the Have set and takes out of the Want set. Announced as called, even if nothing is new.
+    /// Adds to the Have set and removes from the Want set. The call is announced even if nothing is
+    /// new.
     pub(super) fn add_have(&mut self, range: RangeInclusive<u64>) -> Result<(), RangeError> {
         if range.is_empty() {
             return Ok(());
@@ -262,7 +264,7 @@ impl Replication {
         Ok(())
     }
 
-    /// Takes out of the Have set.
+    /// Removes from the Have set.
     pub(super) fn remove_have(&mut self, range: RangeInclusive<u64>) -> Result<(), RangeError> {
         if range.is_empty() {
             return Ok(());
@@ -272,7 +274,8 @@ impl Replication {
         Ok(())
     }
 
-    /// Adds to the Want set and takes out of the Have set. Only the latter is announced, as called.
+    /// Adds to the Want set and removes from the Have set. Only the removal is announced, as
+    /// called.
     pub(super) fn add_want(
         &mut self,
         now: Time,
@@ -300,7 +303,7 @@ impl Replication {
         Ok(())
     }
 
-    /// Takes out of the Want set. What is in flight is still delivered.
+    /// Removes from the Want set. Objects in flight are still delivered.
     pub(super) fn remove_want(&mut self, range: RangeInclusive<u64>) -> Result<(), RangeError> {
         self.want.remove_range(range.clone())?;
         self.open.remove_range(range)?;
@@ -316,7 +319,7 @@ impl Replication {
                 self.stats.ignored_haves += 1;
             }
         }
-        // Mostly an index that is held or requested already, and nothing to look for.
+        // Mostly an index that is held or requested already, so there is nothing to look for.
         if list.ranges.iter().any(|range| self.open.has_some_of(range)) {
             n.nothing_as_of = None;
         }
@@ -326,13 +329,13 @@ impl Replication {
         self.fill(now);
     }
 
-    /// Requested indices among them are set free for others; an answer is still welcome.
+    /// Releases requested indices among them to other neighbors; an answer is still accepted.
     fn on_unhave(&mut self, now: Time, session: SessionId, list: &RangeList) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         let mut freed = Vec::new();
         for range in &list.ranges {
             if n.their_have.remove_range(range.clone()).is_err() {
-                // Cutting a hole would make one range too many. It will deny what it lacks.
+                // Splitting a range would exceed the limit. The neighbor will deny what it lacks.
                 self.stats.ignored_haves += 1;
             }
             for (&index, request) in n.in_flight.range_mut(range.clone()) {
@@ -356,7 +359,7 @@ impl Replication {
         }
     }
 
-    /// Tells every neighbor whether it has something that is wanted, where that has changed.
+    /// Announces interest to every neighbor for which it has changed.
     fn refresh_interests(&mut self) {
         for session in self.sessions() {
             self.refresh_interest(session);
@@ -411,7 +414,7 @@ impl Feature for Replication {
         self.enabled && kind == FlowKind::Replication
     }
 
-    /// The complete Have set is sent at once if there is anything to trade.
+    /// The complete Have set is sent at once if this node has or wants anything.
     fn on_neighbor_connected(&mut self, now: Time, session: SessionId, peer: Fingerprint) {
         let neighbor = Neighbor::new(now, peer, self.limits.max_in_flight);
         self.neighbors.insert(session, neighbor);
@@ -420,13 +423,13 @@ impl Feature for Replication {
         }
     }
 
-    /// The neighbor's requests are void; this node's fail and go to others.
+    /// The neighbor's requests are dropped; this node's fail and are sent to others.
     fn on_neighbor_gone(&mut self, now: Time, session: SessionId) {
         let Some(neighbor) = self.neighbors.remove(&session) else { return };
         self.rarity.touch();
         self.release(&neighbor);
         for request in self.requests.values_mut() {
-            request.take_if(|shown| shown.session == session);
+            request.take_if(|pending| pending.session == session);
         }
         self.rebalance(now);
         self.fill(now);

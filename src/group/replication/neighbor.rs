@@ -1,4 +1,4 @@
-//! What replication knows of one neighbor.
+//! The state of replication with one neighbor.
 
 use super::window::Window;
 use crate::crypto::Fingerprint;
@@ -7,30 +7,31 @@ use crate::transport::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Denied indices remembered for a neighbor; when there are more, the neighbor is left alone for a
-/// while instead.
+/// Denied indices remembered per neighbor; beyond this, the neighbor as a whole is not asked for a
+/// while.
 const MAX_DENIED: usize = 1024;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Whether we answer this neighbor's requests.
+/// The state of serving this neighbor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Serving {
-    /// No.
+    /// Its requests are not answered.
     Choked,
-    /// Yes.
+    /// Its requests are answered.
     Unchoked,
-    /// Not for long: the choke is decided, and sent after the answers that are still due.
+    /// The choke is decided; it is sent after the answers that are still due.
     Ending,
 }
 
-/// A request that we sent and that is not answered.
+/// A request that was sent and is not answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlight {
     pub(super) sent: Time,
-    /// Someone else may be asked: the answer is overdue or the index withdrawn. It is still welcome.
+    /// True if another neighbor may be asked: the answer is overdue or the index withdrawn. An
+    /// answer is still accepted.
     pub(super) abandoned: bool,
-    /// Someone else has delivered the object meanwhile.
+    /// True if another neighbor has delivered the object.
     pub(super) satisfied: bool,
 }
 
@@ -42,10 +43,10 @@ struct Backoff {
 
 pub(super) struct Neighbor {
     pub(super) peer: Fingerprint,
-    /// Our own `15` flow to it is open and the complete set sent.
+    /// True once our own `15` flow to it is open and the complete set sent.
     pub(super) flow_open: bool,
 
-    /// It has told what it has; a pure fetcher tells that it has nothing.
+    /// True once it has announced its Have set, which is empty for a pure fetcher.
     pub(super) spoke: bool,
 
     // Fetching from it.
@@ -54,25 +55,25 @@ pub(super) struct Neighbor {
     pub(super) unchoked_us: bool,
     pub(super) in_flight: BTreeMap<u64, InFlight>,
     pub(super) window: Window,
-    /// Nothing to pick as of this state of the open set; see `Replication::open_epoch`.
+    /// Nothing can be requested in this state of the open set; see `Replication::open_epoch`.
     pub(super) nothing_as_of: Option<u64>,
-    /// Where the spreading strategy goes on: at what was last asked of it.
+    /// The position of the spreading strategy: the index last requested from it.
     pub(super) cursor: Option<u64>,
     last_answer: Time,
-    /// When the latest of the answered requests was sent.
+    /// The time at which the latest of the answered requests was sent.
     overtaken: Time,
     denied: BTreeMap<u64, Backoff>,
     paused_until: Time,
-    /// An index that was in both their Have set and our Want set at the last look.
+    /// An index that was in both their Have set and our Want set at the last check.
     witness: u64,
 
     // Serving it.
     pub(super) serving: Serving,
     pub(super) wants_ours: bool,
-    /// When the present state of `serving` began.
+    /// The time at which the present state of `serving` began.
     pub(super) serving_since: Time,
-    pub(super) shown: usize,
-    /// Our flow to it is full: its requests wait in the queue.
+    pub(super) pending: usize,
+    /// True while our flow to it is full: its requests wait in the queue.
     pub(super) is_blocked: bool,
     pub(super) queue: VecDeque<u64>,
     pub(super) served_this_round: u64,
@@ -102,7 +103,7 @@ impl Neighbor {
             serving: Serving::Choked,
             wants_ours: false,
             serving_since: now,
-            shown: 0,
+            pending: 0,
             is_blocked: false,
             queue: VecDeque::new(),
             served_this_round: 0,
@@ -111,7 +112,7 @@ impl Neighbor {
         }
     }
 
-    /// Whether it has something in `want`. Remembers what it found, so asking again is cheap.
+    /// True if it has something in `want`. Remembers the index, so that the next check is cheap.
     pub(super) fn has_some_of(&mut self, want: &IndexSet) -> bool {
         if want.contains(self.witness) && self.their_have.contains(self.witness) {
             return true;
@@ -123,19 +124,19 @@ impl Neighbor {
         found.is_some()
     }
 
-    /// Whether it may be asked for something now, however many requests are in flight.
+    /// True if it may be asked for something now, however many requests are in flight.
     pub(super) fn usable(&self, now: Time) -> bool {
         self.unchoked_us && now >= self.paused_until
     }
 
-    /// Whether it may be asked for this index now.
+    /// True if it may be asked for this index now.
     pub(super) fn may_ask(&self, now: Time, index: u64) -> bool {
         !self.in_flight.contains_key(&index)
             && self.denied.get(&index).is_none_or(|d| now >= d.until)
     }
 
-    /// Takes note of an answer. Returns the request, or `None` if there was none. How fast a denial
-    /// comes says nothing about how fast objects do.
+    /// Records an answer. Returns the request, or `None` if there was none. The response time of a
+    /// denial says nothing about that of objects.
     pub(super) fn answered(&mut self, now: Time, index: u64, denied: bool) -> Option<InFlight> {
         let in_flight = self.in_flight.len();
         let request = self.in_flight.remove(&index)?;
@@ -148,8 +149,8 @@ impl Neighbor {
         Some(request)
     }
 
-    /// Indices whose answer is overdue: nothing has come for the timeout, or what was asked for
-    /// later has come first.
+    /// The indices whose answer is overdue: none has arrived within the timeout, or a later request
+    /// was answered first.
     pub(super) fn overdue(&self, now: Time) -> Vec<u64> {
         let timeout = self.window.timeout();
         let silent = now.since(self.last_answer) > timeout;
@@ -159,7 +160,8 @@ impl Neighbor {
         self.in_flight.iter().filter(|(_, r)| late(r)).map(|(&index, _)| index).collect()
     }
 
-    /// It denied this index: leave it alone, twice as long as the last time.
+    /// Records a denial of this index: it is not requested for twice as long as after the last
+    /// denial.
     pub(super) fn back_off(&mut self, now: Time, index: u64, want: &IndexSet) {
         if self.denied.len() >= MAX_DENIED {
             self.denied.retain(|&i, _| want.contains(i));
@@ -172,18 +174,18 @@ impl Neighbor {
         self.denied.insert(index, Backoff { until: now + delay, delay });
     }
 
-    /// It delivered this index after all.
+    /// Clears the denials of an index that it has delivered after all.
     pub(super) fn forgive(&mut self, index: u64) {
         self.denied.remove(&index);
     }
 
-    /// Whether it may not be asked for something that is wanted until some later time.
+    /// True if something wanted is not to be requested until a later time.
     pub(super) fn backing_off(&self, now: Time, want: &IndexSet) -> bool {
         now < self.paused_until
             || self.denied.iter().any(|(&i, d)| now < d.until && want.contains(i))
     }
 
-    /// Whether anything has been denied that may be asked for again by now.
+    /// True if anything that was denied may be requested again.
     pub(super) fn backed_off_enough(&self, now: Time) -> bool {
         now >= self.paused_until && self.denied.values().any(|d| now >= d.until)
     }

@@ -1,34 +1,35 @@
-//! How many neighbors hold each wanted index.
+//! The number of neighbors that hold each wanted index.
 
 use super::runs::Runs;
 use crate::range::IndexSet;
 use crate::transport::Time;
 use std::time::Duration;
 
-/// Tables with more edges than this are rebuilt at most once in [`REBUILD`].
+/// Tables with more edges than this are rebuilt at most once per [`REBUILD`].
 const SMALL: usize = 2048;
 const REBUILD: Duration = Duration::from_millis(250);
 
 /// The wanted indices by number of holders, rebuilt when it has changed and is needed.
 ///
-/// A large table may be [`REBUILD`] old, so that neighbors who change their sets all the time
-/// cannot buy much work with few bytes. That affects the order of requests only.
+/// A large table may be as old as [`REBUILD`], so that neighbors that constantly change their sets
+/// cannot cause much work with few bytes. This affects only the order of requests.
 #[derive(Debug, Default)]
 pub(super) struct Rarity {
     levels: Vec<Runs>,
     dirty: bool,
-    /// Where the number of holders changes, and by how much. Kept for its memory.
+    /// The indices at which the number of holders changes, and the change. Kept to reuse its
+    /// memory.
     edges: Vec<(u64, i32)>,
     built: Option<Time>,
 }
 
 impl Rarity {
-    /// Some set has changed.
+    /// True if some set has changed.
     pub(super) fn touch(&mut self) {
         self.dirty = true;
     }
 
-    /// Brings the table up to date; `haves` are the neighbors' sets.
+    /// Updates the table; `haves` are the neighbors' sets.
     pub(super) fn refresh<'a>(
         &mut self,
         now: Time,
@@ -46,7 +47,7 @@ impl Rarity {
                 self.edges.push((range.end() + 1, -1));
             }
         }
-        // The stable sort takes advantage of the order within each neighbor's part.
+        // The stable sort benefits from the order within each neighbor's part.
         self.edges.sort();
         self.sweep();
         self.dirty = false;

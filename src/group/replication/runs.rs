@@ -2,10 +2,10 @@
 
 use std::ops::{Range, RangeInclusive};
 
-/// A set of indices as ascending ranges that do not touch each other, both ends included.
+/// A set of indices as ascending, disjoint and non-adjacent inclusive ranges.
 ///
-/// Searching it takes a fraction of the time that an [`IndexSet`](crate::range::IndexSet) takes, as
-/// the ranges lie side by side in memory.
+/// A search takes a fraction of the time of one in an [`IndexSet`](crate::range::IndexSet), as the
+/// ranges are contiguous in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     ranges: Vec<(u64, u64)>,
@@ -13,7 +13,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// Appends a range above all that are in the list.
+    /// Appends a range above all ranges of the list.
     pub(super) fn push(&mut self, start: u64, end: u64) {
         match self.ranges.last_mut() {
             Some((_, last)) if *last + 1 == start => *last = end,
@@ -22,17 +22,17 @@ impl Runs {
         self.len += end - start + 1;
     }
 
-    /// Whether no index is in the set.
+    /// True if the set is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// How many indices are in the set.
+    /// The number of indices in the set.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// The index that `skip` lower ones precede.
+    /// The index at position `skip`, from 0.
     pub(super) fn nth(&self, mut skip: u64) -> Option<u64> {
         for &(start, end) in &self.ranges {
             let len = end - start + 1;
@@ -44,12 +44,12 @@ impl Runs {
         None
     }
 
-    /// The lowest index that `accept` takes.
+    /// The lowest index that `accept` accepts.
     pub(super) fn find(&self, accept: impl Fn(u64) -> bool) -> Option<u64> {
         self.ranges.iter().flat_map(|&(start, end)| start..=end).find(|&index| accept(index))
     }
 
-    /// The lowest index of `within` that is in both sets and that `accept` takes.
+    /// The lowest index of `within` that is in both sets and that `accept` accepts.
     pub(super) fn find_common(
         &self,
         other: &Self,
@@ -73,7 +73,7 @@ impl Runs {
     }
 
     /// The position of the first range, from position `from` on, that does not end before `index`.
-    /// Looks ahead in steps that double, as the next range is mostly near.
+    /// Searches in doubling steps, as the next range is usually near.
     fn seek(&self, from: usize, index: u64) -> usize {
         let ends_before = |range: &(u64, u64)| range.1 < index;
         let (mut low, mut step) = (from, 1);
@@ -87,7 +87,7 @@ impl Runs {
 }
 
 impl FromIterator<RangeInclusive<u64>> for Runs {
-    /// Takes ascending ranges that do not overlap.
+    /// Collects ascending ranges that do not overlap.
     fn from_iter<I: IntoIterator<Item = RangeInclusive<u64>>>(ranges: I) -> Self {
         let mut runs = Self::default();
         for range in ranges {

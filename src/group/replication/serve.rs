@@ -1,4 +1,5 @@
-//! Serving: which neighbors' requests are answered, and showing requests to the application.
+//! Requests of neighbors: the choice of neighbors to serve, and the delivery of requests to the
+//! application.
 
 use super::neighbor::{Neighbor, Serving};
 use super::{GroupEvent, Replication, ReplicationMessage, Shown};
@@ -6,20 +7,21 @@ use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// How often the places are dealt anew while neighbors wait for one.
+/// Interval at which serving slots are reassigned while neighbors wait for one.
 const ROUND: Duration = Duration::from_secs(10);
 
-/// Who got a place less than this ago keeps it for another round.
+/// A neighbor that got its slot less than this ago keeps it for another round.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Requests of one neighbor that are shown before the size of any object is known.
-const SHOWN_AT_FIRST: usize = 4;
+/// Requests of one neighbor that are delivered before the size of any object is known.
+const PENDING_AT_FIRST: usize = 4;
 
-/// Bytes of objects that the shown requests of one neighbor ask for, judged by the largest of late;
-/// at least one request is shown. What is answered while the flow is full waits beyond its queue.
-const MAX_SHOWN_BYTES: usize = 4 << 20;
+/// Bytes of objects that the delivered requests of one neighbor ask for, estimated by the largest
+/// recent object; at least one request is delivered. Answers while the flow is full wait outside
+/// its queue.
+const MAX_PENDING_BYTES: usize = 4 << 20;
 
-/// The share of itself by which the size of the largest object shrinks with each object.
+/// The fraction by which the size of the largest object decays with each object.
 const SIZE_DECAY: usize = 16;
 
 impl Replication {
@@ -32,13 +34,13 @@ impl Replication {
         self.rebalance(now);
     }
 
-    /// A request: shown to the application, queued, or denied at once.
+    /// Handles a request: it is delivered to the application, queued, or denied at once.
     pub(super) fn on_request(&mut self, session: SessionId, index: u64) {
         let Some(n) = self.neighbors.get(&session) else { return };
         if n.serving == Serving::Choked || !self.have.contains(index) {
             self.deny(session, index);
-        } else if n.queue.is_empty() && self.may_show(session) {
-            self.show(session, index);
+        } else if n.queue.is_empty() && self.may_deliver(session) {
+            self.deliver_request(session, index);
         } else if let Some(n) = self.neighbors.get_mut(&session)
             && n.queue.len() < self.limits.max_queued
         {
@@ -48,46 +50,46 @@ impl Replication {
         }
     }
 
-    /// Our flow to a neighbor is full, or has room again.
+    /// Our flow to a neighbor is full, or writable again.
     pub(super) fn on_blocked(&mut self, session: SessionId, is_blocked: bool) {
         if let Some(n) = self.neighbors.get_mut(&session) {
             n.is_blocked = is_blocked;
-            self.show_queued(session);
+            self.deliver_queued(session);
         }
     }
 
-    /// Takes note of the size of an object that was sent or received.
+    /// Records the size of an object that was sent or received.
     pub(super) fn note_size(&mut self, size: usize) {
         let decayed = self.object_size - self.object_size / SIZE_DECAY;
         self.object_size = decayed.max(size);
     }
 
-    /// Whether one more request of a neighbor may be shown.
-    fn may_show(&self, session: SessionId) -> bool {
+    /// True if one more request of a neighbor may be delivered.
+    fn may_deliver(&self, session: SessionId) -> bool {
         let most = match self.object_size {
-            0 => SHOWN_AT_FIRST,
-            size => (MAX_SHOWN_BYTES / size).max(1),
+            0 => PENDING_AT_FIRST,
+            size => (MAX_PENDING_BYTES / size).max(1),
         };
-        let most = most.min(self.limits.max_shown);
+        let most = most.min(self.limits.max_pending);
         self.neighbors
             .get(&session)
-            .is_some_and(|n| n.serving == Serving::Unchoked && !n.is_blocked && n.shown < most)
+            .is_some_and(|n| n.serving == Serving::Unchoked && !n.is_blocked && n.pending < most)
     }
 
-    fn show_queued(&mut self, session: SessionId) {
-        while self.may_show(session)
+    fn deliver_queued(&mut self, session: SessionId) {
+        while self.may_deliver(session)
             && let Some(index) = self.neighbors.get_mut(&session).and_then(|n| n.queue.pop_front())
         {
             match self.have.contains(index) {
-                true => self.show(session, index),
+                true => self.deliver_request(session, index),
                 false => self.deny(session, index),
             }
         }
     }
 
-    /// The application's answer: the object. Returns whether the request was still pending.
+    /// The application answers with the object. Returns true if the request was still pending.
     pub(super) fn write_requested(&mut self, now: Time, id: u32, value: Bytes) -> bool {
-        let Some((session, index)) = self.take_shown(id) else { return false };
+        let Some((session, index)) = self.take_pending(id) else { return false };
         if let Some(n) = self.neighbors.get_mut(&session) {
             n.served_this_round += value.len() as u64;
             n.sent += value.len() as u64;
@@ -100,16 +102,16 @@ impl Replication {
         true
     }
 
-    /// The application's answer: no. Returns whether the request was still pending.
+    /// The application refuses. Returns true if the request was still pending.
     pub(super) fn deny_requested(&mut self, now: Time, id: u32) -> bool {
-        let Some((session, index)) = self.take_shown(id) else { return false };
+        let Some((session, index)) = self.take_pending(id) else { return false };
         self.deny(session, index);
         self.after_answer(now, session);
         true
     }
 
-    /// Gives free places to those who wait, the longest waiting first. Those who want nothing make
-    /// room for those who do.
+    /// Assigns free slots to the neighbors that wait, the longest waiting first. Neighbors that
+    /// want nothing give up their slots to those that do.
     pub(super) fn rebalance(&mut self, now: Time) {
         let mut waiting = self.sessions_by(|n| {
             (n.serving == Serving::Choked && n.wants_ours).then_some(n.serving_since)
@@ -135,8 +137,8 @@ impl Replication {
         };
     }
 
-    /// While neighbors wait: a quarter of the places goes from those who took the least to those who
-    /// waited longest.
+    /// While neighbors wait, a quarter of the slots passes from those that received the least to
+    /// those that waited longest.
     pub(super) fn choke_round(&mut self, now: Time) {
         self.round_at = Some(now + ROUND);
         let waiting = self
@@ -158,7 +160,7 @@ impl Replication {
         self.rebalance(now);
     }
 
-    /// Neighbors for which `key` gives something, in its order.
+    /// The neighbors for which `key` returns a value, in its order.
     fn sessions_by<K: Ord>(&self, key: impl Fn(&Neighbor) -> Option<K>) -> Vec<SessionId> {
         let mut found: Vec<_> =
             self.neighbors.iter().filter_map(|(&s, n)| Some((key(n)?, s))).collect();
@@ -182,7 +184,7 @@ impl Replication {
     fn begin_choke(&mut self, now: Time, session: SessionId) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         n.serving = Serving::Ending;
-        if n.shown == 0 {
+        if n.pending == 0 {
             self.finish_choke(now, session);
         }
     }
@@ -199,33 +201,34 @@ impl Replication {
     fn after_answer(&mut self, now: Time, session: SessionId) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         if n.serving == Serving::Ending {
-            if n.shown == 0 {
+            if n.pending == 0 {
                 self.finish_choke(now, session);
                 self.rebalance(now);
             }
             return;
         }
-        self.show_queued(session);
+        self.deliver_queued(session);
     }
 
-    fn show(&mut self, session: SessionId, index: u64) {
+    fn deliver_request(&mut self, session: SessionId, index: u64) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
-        n.shown += 1;
-        // IDs not in use are in `free_ids`, so the next new one is their number and those in use.
+        n.pending += 1;
+        // IDs not in use are in `free_ids`, so the next new ID is their number plus that of those
+        // in use.
         let known = self.requests.len() + self.free_ids.len();
         let request_id = self.free_ids.pop().unwrap_or(known as u32 + 1);
         self.requests.insert(request_id, Some(Shown { session, index }));
         self.event(GroupEvent::ReplicationRequest { index, request_id });
     }
 
-    fn take_shown(&mut self, id: u32) -> Option<(SessionId, u64)> {
+    fn take_pending(&mut self, id: u32) -> Option<(SessionId, u64)> {
         let request = self.requests.remove(&id)?;
         self.free_ids.push(id);
-        let shown = request?;
-        if let Some(n) = self.neighbors.get_mut(&shown.session) {
-            n.shown = n.shown.saturating_sub(1);
+        let pending = request?;
+        if let Some(n) = self.neighbors.get_mut(&pending.session) {
+            n.pending = n.pending.saturating_sub(1);
         }
-        Some((shown.session, shown.index))
+        Some((pending.session, pending.index))
     }
 
     fn deny(&mut self, session: SessionId, index: u64) {

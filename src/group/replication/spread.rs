@@ -1,15 +1,15 @@
-//! The spreading strategy: fetchers that start together take different objects from whoever has
-//! everything, and get the rest from each other.
+//! The spreading strategy: fetchers that start together take different objects from neighbors that
+//! have everything, and get the rest from each other.
 //!
-//! Indices are dealt in blocks among the fetchers that know each other: a block belongs to the
-//! fetcher for which a hash of block and peer ID is the lowest. Every fetcher of this kind
-//! computes the same, without a word on the wire; others (the players) are dealt blocks as well and
-//! need not care. Of a neighbor that has everything, a fetcher asks
+//! Indices are assigned in blocks to the fetchers that know each other: a block belongs to the
+//! fetcher for which a hash of block and peer ID is the lowest. Every fetcher with this strategy
+//! computes the same assignment, without any message; others (the players) are assigned blocks as
+//! well and are not affected. A fetcher asks a neighbor that has everything
 //!
 //! 1. for objects of its own blocks that only such neighbors have, as many at a time as the
 //!    window allows;
-//! 2. for anything else only while next to nothing else is on its way ([`FOREIGN`]), so that
-//!    nothing stands still if its owner is slow.
+//! 2. for anything else only while almost no other request is in flight ([`FOREIGN`]), so that
+//!    a slow owner does not stall its blocks.
 //!
 //! Of any other neighbor it asks for whatever that neighbor has, the rarest first.
 
@@ -21,19 +21,19 @@ use crate::crypto::Fingerprint;
 use crate::range::IndexSet;
 use crate::transport::{SessionId, Time};
 
-/// Indices of a block.
+/// Indices per block.
 const BLOCK: u64 = 4;
-/// Requests in flight altogether below which a neighbor that has everything is asked for what
-/// others will bring.
+/// If fewer requests than this are in flight, a neighbor that has everything is also asked for
+/// objects of other fetchers' blocks.
 const FOREIGN: usize = 2;
-/// Blocks looked at for one request; a larger file is gone through in several steps.
+/// Blocks examined for one request; a larger file is searched in several steps.
 const MAX_BLOCKS: usize = 2048;
 
-/// What there is to ask for.
+/// The result of a search for an index to request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pick {
     Index(u64),
-    /// Something, but not now.
+    /// There is something to ask for, but not now.
     Later,
     Nothing,
 }
@@ -69,7 +69,8 @@ impl Replication {
         n.their_have.len() >= self.have.len().saturating_add(self.want.len())
     }
 
-    /// The next index of an own block that none of `rivals` has, from the cursor on and around.
+    /// The next index of an own block that none of `rivals` has, from the cursor on, wrapping
+    /// around.
     fn own_index(&self, now: Time, n: &Neighbor, rivals: &[&Neighbor]) -> Option<u64> {
         let mut at = n.cursor.unwrap_or(0);
         let mut around = at == 0;
@@ -95,7 +96,7 @@ impl Replication {
         None
     }
 
-    /// The rarest of what another fetcher has, in runs.
+    /// The rarest index that another fetcher has, in runs.
     fn pick_from_fetcher(&mut self, now: Time, session: SessionId) -> Option<u64> {
         let n = self.neighbors.get(&session)?;
         let offered: Runs = self.open.common_ranges(&n.their_have).collect();
@@ -109,18 +110,18 @@ impl Replication {
                 .find_common(level, from..u64::MAX, askable)
                 .or_else(|| offered.find_common(level, 0..from, askable))
         });
-        // The lowest, if the table of holders does not show any of it yet.
+        // The lowest, if the table of holders does not list any of them yet.
         picked.or(Some(lowest))
     }
 }
 
-/// A number for a block and a peer, evenly spread and the same everywhere.
+/// A number for a block and a peer, evenly distributed and the same on every node.
 fn mix(block: u64, peer: &Fingerprint) -> u64 {
     let (head, _) = peer.0.split_first_chunk::<8>().expect("32 bytes begin with 8");
     Rng::new(u64::from_be_bytes(*head) ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next()
 }
 
-/// A random index of a set, each as likely as the other; 0 if it is empty.
+/// A random index of a set, uniformly distributed; 0 if it is empty.
 fn random_index(set: &IndexSet, rng: &mut Rng) -> u64 {
     let mut skip = rng.below(set.len());
     for range in set.ranges() {

@@ -1,26 +1,26 @@
-//! How many requests to have in flight at one neighbor, and when an answer is overdue.
+//! The number of requests in flight at one neighbor, and when an answer is overdue.
 
 use std::time::Duration;
 
-/// Requests in flight at first; what Flash Player never exceeds.
+/// Initial number of requests in flight; Flash Player never exceeds it.
 pub(super) const INITIAL: usize = 4;
 
-/// Requests that may wait at the neighbor beyond what keeps the path full. Below the first number
-/// the window grows, above the second it shrinks.
+/// Requests that may wait at the neighbor beyond those that keep the path busy. Below the first
+/// number the window grows, above the second it shrinks.
 const QUEUED_LOW: f64 = 3.0;
 const QUEUED_HIGH: f64 = 8.0;
 
 /// An answer is never overdue before this.
 const MIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// Before anything was measured.
+/// The timeout before anything was measured.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Adapts to bandwidth × delay by comparing the response time with the lowest one seen: the excess is
-/// time that requests spent waiting at the neighbor.
+/// Adapts to bandwidth × delay by comparing the response time with the lowest one measured: the
+/// excess is the time that requests spent waiting at the neighbor.
 ///
-/// The window grows by one an answer (doubling every round trip) while fewer than three requests
-/// wait there, as long as it is used to the full.
+/// The window grows by one per answer (doubling every round trip) while fewer than three requests
+/// wait there, as long as it is fully used.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     size: usize,
@@ -39,10 +39,10 @@ impl Window {
         self.size
     }
 
-    /// A request was answered after `response`; `in_flight` counts it and those sent besides.
+    /// A request was answered after `response`; `in_flight` counts it and the others in flight.
     pub(super) fn on_answer(&mut self, response: Duration, in_flight: usize) {
         let sample = response.as_secs_f64().max(1e-6);
-        // The drift lets the lowest value follow a path that has become longer.
+        // The drift lets the lowest value follow a path whose delay has increased.
         let lowest = self.lowest.map_or(sample, |l| sample.min(l * 1.0001));
         let smoothed = self.smoothed.map_or(sample, |s| s + (sample - s) / 8.0);
         (self.lowest, self.smoothed) = (Some(lowest), Some(smoothed));
@@ -55,12 +55,12 @@ impl Window {
         }
     }
 
-    /// An answer is overdue: ask for less.
+    /// An answer is overdue: halves the window.
     pub(super) fn on_overdue(&mut self) {
         self.size = (self.size / 2).max(INITIAL.min(self.cap));
     }
 
-    /// How long to wait for an answer before asking someone else.
+    /// The time to wait for an answer before asking another neighbor.
     pub(super) fn timeout(&self) -> Duration {
         match self.smoothed {
             Some(s) => Duration::from_secs_f64((4.0 * s).min(60.0)).clamp(MIN_TIMEOUT, MAX_TIMEOUT),
@@ -78,7 +78,8 @@ impl Window {
 mod tests {
     use super::*;
 
-    /// Serves one object after the other, `service` each, `delay` away; returns the window after a while.
+    /// Serves one object after the other, each for `service`, at a delay of `delay`; returns the
+    /// final window.
     fn settle(service: f64, delay: f64) -> usize {
         let mut window = Window::new(64);
         let mut in_flight = std::collections::VecDeque::new();

@@ -1,4 +1,4 @@
-//! The hello: first message on each side's `GR 1C` flow, with the proof of membership.
+//! The hello: the first message on each side's `GR 1C` flow, with the proof of membership.
 
 use crate::crypto::Fingerprint;
 use crate::group::address::EPD_PREFIX;
@@ -22,7 +22,7 @@ const RECEIVER: u64 = 0x03;
 pub struct Proof(pub [u8; 32]);
 
 impl Proof {
-    /// The proof for `nonce`: the far nonce of the one who sends it.
+    /// The proof for `nonce`, the far nonce of the sender.
     pub fn new(spec: &GroupSpec, nonce: &[u8; 32]) -> Self {
         // HMAC takes a key of any length, so this cannot fail.
         let mac = Hmac::<Sha256>::new_from_slice(spec.canonical_text().as_bytes());
@@ -39,21 +39,21 @@ impl PartialEq for Proof {
 
 impl Eq for Proof {}
 
-/// A hello.
+/// The first message of a membership flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
     /// The group; written as 64 lower-case hexadecimal digits, read in either case.
     pub group_id: GroupId,
     /// The sender's proof.
     pub proof: Proof,
-    /// Whom it is for: the receiver's fingerprint.
+    /// The receiver's fingerprint.
     pub receiver: Fingerprint,
-    /// Options that are not known, in order.
+    /// Unknown options, in order.
     pub unknown: Vec<RawOption>,
 }
 
 impl Hello {
-    /// A hello for `receiver`; `far_nonce` is the session's nonce of its direction.
+    /// A hello for `receiver`; `far_nonce` is the session's nonce of that direction.
     pub fn new(spec: &GroupSpec, far_nonce: &[u8; 32], receiver: Fingerprint) -> Self {
         let proof = Proof::new(spec, far_nonce);
         Self { group_id: spec.group_id(), proof, receiver, unknown: Vec::new() }
@@ -98,7 +98,7 @@ impl Hello {
     }
 }
 
-/// 64 hexadecimal digits are what a fingerprint looks like, too.
+/// 64 hexadecimal digits, parsed like a fingerprint.
 fn parse_group_id(text: &[u8]) -> Result<GroupId, WireError> {
     let parsed = std::str::from_utf8(text).ok().and_then(|t| t.parse::<Fingerprint>().ok());
     let id = parsed.ok_or(WireError::new("hello.group_id", 0, Reason::Invalid))?;

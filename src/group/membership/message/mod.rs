@@ -1,4 +1,4 @@
-//! Messages of the `GR 1C` flow: the relation between two members.
+//! Messages of the `GR 1C` flow, which keeps up the relation of two neighbors.
 
 mod hello;
 mod report;
@@ -22,13 +22,13 @@ mod kind {
     pub(super) const NEAREST: u8 = 0x0f;
 }
 
-/// For which addresses a member takes directed messages.
+/// The addresses for which a member receives directed messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ReceiveMode {
-    /// Only for exactly its own.
+    /// Only its own address.
     #[default]
     Exact,
-    /// For all to which it is the nearest among the members in this mode.
+    /// Every address to which it is the nearest of the members in this mode.
     Nearest,
 }
 
@@ -38,9 +38,9 @@ pub enum ReceiveMode {
 pub enum MembershipMessage {
     /// `01`: first message of the flow, with the proof of membership.
     Hello(Hello),
-    /// `02`: your hello is accepted.
+    /// `02`: the hello is accepted.
     Accepted,
-    /// `0A`: who is in the group.
+    /// `0A`: members of the group.
     Report(Report),
     /// `0B`: a member. The player ignores it here.
     Member(Fingerprint),
@@ -48,12 +48,12 @@ pub enum MembershipMessage {
     Unneeded,
     /// `0E`, `0F`: the sender's receive mode.
     Mode(ReceiveMode),
-    /// A type that is not known, or a known one with an unexpected body. The player ignores it.
+    /// An unknown type, or a known one with an unexpected body. The player ignores it.
     Other(Bytes),
 }
 
 impl MembershipMessage {
-    /// Reads a message.
+    /// Parses a message.
     pub fn parse(message: &Bytes) -> Result<Self, WireError> {
         let (kind, body) = split_type("membership.type", message)?;
         let parsed = match (kind, body) {
@@ -98,7 +98,8 @@ impl MembershipMessage {
         out.into()
     }
 
-    /// The group that the first message of a membership flow is for: `None` if it is no hello.
+    /// The group for which a hello is, the first message of a membership flow; `None` for any other
+    /// message.
     pub fn group_of_hello(message: &Bytes) -> Option<GroupId> {
         match Self::parse(message) {
             Ok(Self::Hello(hello)) => Some(hello.group_id),

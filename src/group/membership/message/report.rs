@@ -1,14 +1,14 @@
-//! The report: who is in the group, told to a neighbor.
+//! The report: the members of the group that a node announces to a neighbor.
 
 use crate::crypto::Fingerprint;
 use crate::group::address::EPD_PREFIX;
 use crate::wire::{Address, OptionList, RawOption, Reason, WireError, vlu};
 use bytes::Bytes;
 
-/// The longest report that is read or written, in bytes.
+/// The longest report that is parsed or written, in bytes.
 pub const MAX_REPORT: usize = 20_000;
 
-/// Addresses that are taken from one list; more are ignored.
+/// Addresses taken from one list; further ones are ignored.
 pub const MAX_ADDRESSES: usize = 8;
 
 const ASK: u64 = 0x00;
@@ -21,16 +21,17 @@ const UNSETTLED: u64 = 0x0f;
 pub struct Report {
     /// The options in their order; see the accessors.
     pub options: OptionList,
-    /// What the sender knows of members.
+    /// The members that the sender knows.
     pub records: Vec<Record>,
 }
 
-/// What a report says about one member.
+/// The entry of one member in a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The member's endpoint discriminator, normally `21 0F <fingerprint>`.
     pub epd: Bytes,
-    /// Seconds since the sender, or whoever told it, heard from the member.
+    /// Seconds since the latest message from the member to the sender, or to the node that reported
+    /// it.
     pub age: u64,
     /// The member's addresses, in an option of type 0x0A.
     pub options: OptionList,
@@ -49,13 +50,13 @@ impl Report {
         Self { options: OptionList(options), records: Vec::new() }
     }
 
-    /// Whether the sender asks for a report in answer.
+    /// True if the sender requests a report in answer.
     pub fn asks(&self) -> bool {
         self.options.find(ASK).is_some()
     }
 
-    /// The option of unknown meaning that players send for some seconds after they have lost
-    /// neighbors.
+    /// True if the report has the option of unknown meaning that players send for some seconds
+    /// after losing neighbors.
     pub fn unsettled(&self) -> bool {
         self.options.find(UNSETTLED).is_some()
     }
@@ -70,7 +71,7 @@ impl Report {
         self.options.find(ADDRESSES).map(addresses).unwrap_or_default()
     }
 
-    /// Reads the body, after the type byte.
+    /// Parses the body, after the type byte.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
         if body.len() >= MAX_REPORT {
             return Err(WireError::new("report", 0, Reason::TooLarge));
@@ -92,7 +93,7 @@ impl Report {
         self.records.iter().for_each(|record| record.encode(out));
     }
 
-    /// How many bytes [`encode`](Self::encode) appends.
+    /// The number of bytes that [`encode`](Self::encode) appends.
     pub fn encoded_len(&self) -> usize {
         self.options.encoded_len() + self.records.iter().map(Record::encoded_len).sum::<usize>()
     }
@@ -130,7 +131,7 @@ impl Record {
         self.options.encode(out);
     }
 
-    /// How many bytes the record takes in a report.
+    /// The number of bytes that the record takes in a report.
     pub fn encoded_len(&self) -> usize {
         vlu::prefixed_len(self.epd.len()) + vlu::encoded_len(self.age) + self.options.encoded_len()
     }
@@ -142,7 +143,7 @@ fn address_option(kind: u64, addresses: &[Address]) -> RawOption {
     RawOption { kind, value: value.into() }
 }
 
-/// The addresses up to the first that is malformed.
+/// The addresses before the first malformed one.
 fn addresses(mut value: &[u8]) -> Vec<Address> {
     let mut addresses = Vec::new();
     while let Ok((address, rest)) = Address::parse(value) {

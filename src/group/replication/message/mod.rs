@@ -1,4 +1,4 @@
-//! Messages of the `GR 15` flow: have, want and give objects.
+//! Messages of the `GR 15` flow: announcements, requests and objects.
 
 mod range_list;
 
@@ -24,13 +24,13 @@ mod kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplicationMessage {
-    /// `10`: the sender has these. First message on the flow: all it has.
+    /// `10`: the sender has these. The first message on the flow lists all that it has.
     Have(RangeList),
-    /// `11`: the sender does not have these any more, or wants them.
+    /// `11`: the sender no longer has these, or wants them.
     Unhave(RangeList),
     /// `14`: the receiver has something that the sender wants.
     Interested,
-    /// `15`: it has nothing of the kind any more.
+    /// `15`: the receiver no longer has anything that the sender wants.
     NotInterested,
     /// `16`: the sender will not answer requests.
     Choke,
@@ -38,21 +38,21 @@ pub enum ReplicationMessage {
     Unchoke,
     /// `18`: an object, the answer to a request.
     Object {
-        /// Which object.
+        /// The index.
         index: u64,
         /// Its AMF value, encoded.
         value: Bytes,
     },
     /// `19`: the request for this object is refused.
     Deny(u64),
-    /// `1A`: please send this object.
+    /// `1A`: a request for this object.
     Request(u64),
-    /// A type that is not known. The player ignores it.
+    /// An unknown type. The player ignores it.
     Other(Bytes),
 }
 
 impl ReplicationMessage {
-    /// Reads a message. The value of an object is not copied.
+    /// Parses a message. The value of an object is not copied.
     pub fn parse(message: Bytes) -> Result<Self, WireError> {
         let (kind, body) = split_type("replication.type", &message)?;
         let parsed = match kind {

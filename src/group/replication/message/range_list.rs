@@ -1,22 +1,22 @@
-//! Range lists: how `GR 15` writes sets of indices.
+//! Range lists: the form of sets of indices in `GR 15`.
 
 use crate::range::{IndexSet, MAX_INDEX};
 use crate::wire::{Reason, WireError, vlu};
 use std::ops::RangeInclusive;
 
-/// Ranges accepted in one list; a longer list is refused with [`Reason::TooMany`].
+/// The most ranges in one list; a longer list is refused with [`Reason::TooMany`].
 pub const MAX_LIST_RANGES: usize = 65_536;
 
-/// Ranges of indices in ascending order, at least one index missing between two of them.
+/// Ranges of indices in ascending order, with at least one missing index between two of them.
 ///
 /// On the wire: the first start and its length - 1, then for each further range the length of the
-/// gap - 1 and the length of the range - 1, all VLUs. A last length of 1 may be left out.
+/// gap - 1 and the length of the range - 1, all VLUs. A last length of 1 may be omitted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RangeList {
     /// The ranges, ascending.
     pub ranges: Vec<RangeInclusive<u64>>,
-    /// Whether a last range of one index is written with its length (`10 00 00`). The player does so
-    /// in the complete set, and leaves it out in changes (`10 00`).
+    /// True if a last range of one index is written with its length (`10 00 00`). The player does
+    /// so in the complete set, and omits the length in changes (`10 00`).
     pub trailing_zero: bool,
 }
 
@@ -33,7 +33,7 @@ impl RangeList {
         Self { ranges: vec![range], trailing_zero: false }
     }
 
-    /// Reads a list that takes up all of `input`.
+    /// Parses a list that takes up all of `input`.
     pub fn parse(input: &[u8]) -> Result<Self, WireError> {
         let field = "range list";
         let mut list = Self::default();
@@ -59,7 +59,7 @@ impl RangeList {
                 return Err(error(Reason::TooLarge));
             }
             list.ranges.push(start..=end);
-            // The gap is written less one, so the next range starts at least two further.
+            // The gap is written less one, so the next range starts at least two higher.
             next = end + 2;
             rest = after;
         }
