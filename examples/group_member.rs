@@ -23,8 +23,8 @@
 //! object 2: [1, 2, 3]
 //! ```
 
+use rtmfp::GroupSpecBuilder;
 use rtmfp::amf::Value;
-use rtmfp::group::GroupSpecBuilder;
 use rtmfp::peer::{Connection, GroupEvent, NetGroup, RecvError};
 use std::time::Duration;
 

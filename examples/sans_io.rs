@@ -29,11 +29,11 @@
 
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
-use rtmfp::crypto::{Identity, IdentityConfig};
-use rtmfp::flash::{Host, Uri};
-use rtmfp::group::GroupSpecBuilder;
-use rtmfp::node::{Node, NodeConfig, NodeEvent};
-use rtmfp::transport::{Interface, Machine, Path, Time, TransmitBuf};
+use rtmfp::GroupSpecBuilder;
+use rtmfp::proto::crypto::{Identity, IdentityConfig};
+use rtmfp::proto::flash::{Host, Uri};
+use rtmfp::proto::node::{Node, NodeConfig, NodeEvent};
+use rtmfp::proto::transport::{Interface, Machine, Path, Time, TransmitBuf};
 use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};

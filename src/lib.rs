@@ -12,9 +12,8 @@
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
-//! use rtmfp::Connection;
-//! use rtmfp::group::GroupSpecBuilder;
 //! use rtmfp::peer::GroupEvent;
+//! use rtmfp::{Connection, GroupSpecBuilder};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,8 +38,8 @@
 //!
 #![cfg_attr(feature = "core", doc = "```")]
 #![cfg_attr(not(feature = "core"), doc = "```ignore")]
-//! use rtmfp::node::Node;
-//! use rtmfp::transport::{Interface, Machine, Path, Time, TransmitBuf};
+//! use rtmfp::proto::node::Node;
+//! use rtmfp::proto::transport::{Interface, Machine, Path, Time, TransmitBuf};
 //!
 //! /// Call this once a frame. The socket is non-blocking.
 //! fn frame(node: &mut Node, socket: &std::net::UdpSocket, now: Time) {
@@ -80,22 +79,23 @@
 //!
 //! # Modules
 //!
-//! The types that most programs begin with are at the root of the crate too. Lowest first; a module
+//! The types that most programs begin with are at the root of the crate too. The modules without IO
+//! are under [`proto`], which is **unstable**: it changes with any release. Lowest first; a module
 //! imports only from lower levels:
 //!
 //! | level | module | what |
 //! | --- | --- | --- |
 //! | 0 | [`wire`] | RFC 7016 §2: packets, chunks, options, addresses |
 //! | 0 | [`amf`] | AMF0 and AMF3 values |
-//! | 0 | [`range`] | sets of indices as ranges |
-//! | 0 | [`text`] | parsing of texts that people write, errors with their place |
-//! | 1 | [`crypto`] | RFC 7425 §4: keys, certificates, packet encryption |
-//! | 2 | [`transport`] | RFC 7016 §3: endpoint, sessions, flows |
-//! | 3 | [`flash`] | RFC 7425 §5: RTMP messages, NetConnection, URIs |
-//! | 4 | [`group`] | NetGroup: groupspec, membership, object replication |
-//! | 4 | [`rendezvous`] | the server's logic: introductions, group bootstrap |
-//! | 5 | [`node`] | one endpoint with its NetConnection and groups, still without sockets |
-//! | 5 | [`sim`] | virtual network for deterministic tests |
+//! | 0 | [`proto::range`] | sets of indices as ranges |
+//! | 0 | [`proto::text`] | parsing of texts that people write, errors with their place |
+//! | 1 | [`proto::crypto`] | RFC 7425 §4: keys, certificates, packet encryption |
+//! | 2 | [`proto::transport`] | RFC 7016 §3: endpoint, sessions, flows |
+//! | 3 | [`proto::flash`] | RFC 7425 §5: RTMP messages, NetConnection, URIs |
+//! | 4 | [`proto::group`] | NetGroup: groupspec, membership, object replication |
+//! | 4 | [`proto::rendezvous`] | the server's logic: introductions, group bootstrap |
+//! | 5 | [`proto::node`] | one endpoint with its NetConnection and groups, still without sockets |
+//! | 5 | [`proto::sim`] | virtual network for deterministic tests |
 //! | 5 | [`trace`] | captures in, decoded packets out |
 //! | 5 | [`driver`] | sockets and timers under a state machine (tokio) |
 //! | 6 | [`peer`] | async API of a group member |
@@ -106,41 +106,32 @@
 
 #[cfg(feature = "core")]
 pub mod amf;
-#[cfg(feature = "core")]
-pub mod crypto;
 #[cfg(feature = "tokio")]
 pub mod driver;
-#[cfg(feature = "core")]
-pub mod flash;
-#[cfg(feature = "core")]
-pub mod group;
-#[cfg(feature = "core")]
-pub mod node;
 #[cfg(feature = "tokio")]
 pub mod peer;
 #[cfg(feature = "core")]
-pub mod range;
-#[cfg(feature = "core")]
-pub mod rendezvous;
+pub mod proto;
 #[cfg(feature = "tokio")]
 pub mod server;
-#[cfg(feature = "core")]
-pub mod sim;
-#[cfg(feature = "core")]
-pub mod text;
 #[cfg(feature = "trace")]
 pub mod trace;
-#[cfg(feature = "core")]
-pub mod transport;
 #[cfg(feature = "vod")]
 pub mod vod;
 #[cfg(feature = "wire")]
 pub mod wire;
 
 #[cfg(feature = "core")]
+use proto::{crypto, flash, group, range, text, transport};
+#[cfg(feature = "tokio")]
+use proto::{node, rendezvous};
+
+#[cfg(feature = "core")]
+pub use crypto::Fingerprint;
+#[cfg(feature = "core")]
 pub use flash::Uri;
 #[cfg(feature = "core")]
-pub use group::GroupSpec;
+pub use group::{GroupSpec, GroupSpecBuilder};
 #[cfg(feature = "tokio")]
 pub use peer::{Connection, NetGroup};
 #[cfg(feature = "tokio")]

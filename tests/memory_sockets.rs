@@ -13,13 +13,13 @@ mod startup;
 
 use packets::{flags, fragment, metadata, open_default};
 use quick::quick;
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     Certificate, Epd, Identity, IdentityConfig, Initiate, KeyingRandom, SessionKeys,
 };
-use rtmfp::flash::{ClientConfig, ClientConnection, Uri};
+use rtmfp::proto::flash::{ClientConfig, ClientConnection, Uri};
+use rtmfp::proto::sim::SeededRandom;
+use rtmfp::proto::transport::{FlowAction, SESSION_ALLOWANCE, Time};
 use rtmfp::server::{Server, ServerConfig};
-use rtmfp::sim::SeededRandom;
-use rtmfp::transport::{FlowAction, SESSION_ALLOWANCE, Time};
 use rtmfp::wire::chunk::{
     FragmentControl, InitiatorHello, InitiatorKeying, NextUserData, OPTION_RETURN_ASSOCIATION,
     ResponderHello,

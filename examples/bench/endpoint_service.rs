@@ -5,9 +5,9 @@
 
 use crate::keylog::KeyLog;
 use anyhow::{Context, bail};
-use rtmfp::crypto::{DhGroup, Identity, IdentityConfig, KeyStyle, Negotiation};
 use rtmfp::driver::{self, Clock, Events, Handle, Service, ShutdownError, Sockets, os_random};
-use rtmfp::transport::{Config, Endpoint, Event, Layer, Time};
+use rtmfp::proto::crypto::{DhGroup, Identity, IdentityConfig, KeyStyle, Negotiation};
+use rtmfp::proto::transport::{Config, Endpoint, Event, Layer, Time};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;

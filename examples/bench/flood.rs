@@ -11,8 +11,8 @@ use crate::report::Report;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
-use rtmfp::crypto::{DhGroup, KeyStyle};
-use rtmfp::transport::{
+use rtmfp::peer::{DhGroup, KeyStyle};
+use rtmfp::proto::transport::{
     Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, SendError, SessionId,
     SessionStats, Time,
 };

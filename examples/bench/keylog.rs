@@ -1,7 +1,7 @@
 //! The secrets of the measured sessions, so that their packets can be captured and decrypted.
 
 use rtmfp::driver::KeyLogFile;
-use rtmfp::transport::{Endpoint, SessionId};
+use rtmfp::proto::transport::{Endpoint, SessionId};
 use std::path::Path;
 
 /// A key log that is being written, or none.

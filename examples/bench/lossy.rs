@@ -9,8 +9,8 @@ use crate::peer::{Peer, Remote};
 use crate::report::Report;
 use anyhow::ensure;
 use clap::Args;
-use rtmfp::crypto::{DhGroup, KeyStyle};
-use rtmfp::transport::{Config, Controller};
+use rtmfp::peer::{DhGroup, KeyStyle};
+use rtmfp::proto::transport::{Config, Controller};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 

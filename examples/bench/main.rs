@@ -1,4 +1,4 @@
-//! Measures the transport: [`Endpoint`](rtmfp::transport::Endpoint)s under the
+//! Measures the transport: [`Endpoint`](rtmfp::proto::transport::Endpoint)s under the
 //! [`driver`](rtmfp::driver), in two processes on this machine, and the distribution of a file to many receivers.
 //!
 //! ```text

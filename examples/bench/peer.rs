@@ -10,8 +10,8 @@ use crate::keylog::KeyLog;
 use crate::process;
 use anyhow::{Context, bail};
 use clap::Args;
-use rtmfp::crypto::{DhGroup, Epd, KeyStyle};
-use rtmfp::transport::{
+use rtmfp::proto::crypto::{DhGroup, Epd, KeyStyle};
+use rtmfp::proto::transport::{
     Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, Rate, SessionId, Time,
 };
 use serde_json::{Value, json};

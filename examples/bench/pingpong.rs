@@ -9,8 +9,8 @@ use crate::report::{Report, percentile};
 use anyhow::bail;
 use bytes::Bytes;
 use clap::Args;
-use rtmfp::crypto::{DhGroup, KeyStyle};
-use rtmfp::transport::{
+use rtmfp::peer::{DhGroup, KeyStyle};
+use rtmfp::proto::transport::{
     Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, SendError, SessionId, Time,
 };
 use std::time::Duration;

@@ -11,9 +11,9 @@
 use crate::endpoint_service::loopback;
 use crate::keylog::KeyLog;
 use crate::peer::discriminator;
-use rtmfp::crypto::{Identity, Opener};
 use rtmfp::driver::{self, Clock, Events, Handle, Service, Sockets, os_random};
-use rtmfp::transport::{
+use rtmfp::proto::crypto::{Identity, Opener};
+use rtmfp::proto::transport::{
     Arrived, Computed, Config, Endpoint, Event, Interface, Job, Machine, Path, Time, Transmit,
     TransmitBuf,
 };

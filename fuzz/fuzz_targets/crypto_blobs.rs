@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     Certificate, CookieCheck, CookieSecret, DhGroup, Epd, Identity, IdentityConfig, Initiate,
     Initiated, KeyStyle, KeyingRandom, NO_SIGNATURE, Negotiation, Opener, Overheard, Respond,
     Sealer, SessionKeys, SignatureCheck, Verification, verify,

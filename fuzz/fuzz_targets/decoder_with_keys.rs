@@ -5,7 +5,7 @@ use libfuzzer_sys::Corpus;
 use libfuzzer_sys::fuzz_target;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     DhGroup, Identity, IdentityConfig, Initiate, KeyingRandom, Negotiation, Respond, Sealer,
 };
 use rtmfp::trace::filter::Filter;

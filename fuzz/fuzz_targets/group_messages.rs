@@ -6,9 +6,9 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rtmfp::flash::group_channel::ServerMessage;
-use rtmfp::group::message::{MembershipMessage, RangeList, ReplicationMessage, Report};
-use rtmfp::range::{IndexSet, MAX_INDEX};
+use rtmfp::proto::flash::group_channel::ServerMessage;
+use rtmfp::proto::group::message::{MembershipMessage, RangeList, ReplicationMessage, Report};
+use rtmfp::proto::range::{IndexSet, MAX_INDEX};
 use rtmfp::wire::WireError;
 
 fuzz_target!(|input: &[u8]| {

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rtmfp::crypto::Fingerprint;
-use rtmfp::group::message::{Hello, MembershipMessage, RangeList};
-use rtmfp::group::{
+use rtmfp::proto::crypto::Fingerprint;
+use rtmfp::proto::group::message::{Hello, MembershipMessage, RangeList};
+use rtmfp::proto::group::{
     FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
     HelloVerdict, OpenVerdict, ReceiveMode, ReplicationStrategy,
 };
-use rtmfp::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
+use rtmfp::proto::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
 use rtmfp::wire::vlu;
 
 const SESSIONS: u32 = 3;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rtmfp::group::{GroupId, GroupSpec, GroupSpecBuilder};
+use rtmfp::proto::group::{GroupId, GroupSpec, GroupSpecBuilder};
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };

@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rtmfp::sim::Link;
+use rtmfp::proto::sim::Link;
 use support::Pair;
 use support::operations::{Choices, run};
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rtmfp::flash::{Body, Command, FlowKind, Message, ObjectEncoding, message, peer_info};
+use rtmfp::proto::flash::{Body, Command, FlowKind, Message, ObjectEncoding, message, peer_info};
 
 fuzz_target!(|input: &[u8]| {
     if let Some(kind) = FlowKind::parse(input) {

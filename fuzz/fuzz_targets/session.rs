@@ -12,11 +12,11 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     DhGroup, Epd, Identity, IdentityConfig, Initiate, KeyStyle, KeyingRandom, NO_SIGNATURE,
     Negotiation, Opener, Sealer,
 };
-use rtmfp::transport::{
+use rtmfp::proto::transport::{
     Config, Endpoint, Event, FlowId, FlowOptions, Machine, MessageOptions, Path, SessionId, Time,
     TransmitBuf,
 };

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rtmfp::crypto::Epd;
-use rtmfp::flash::Uri;
+use rtmfp::proto::crypto::Epd;
+use rtmfp::proto::flash::Uri;
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
     let whole = format!("rtmfp://{host}:{port}/{}{fragment}", uri.app());
     // It may have got longer, by the port.
     let Ok(again) = Uri::parse(&whole) else {
-        assert!(whole.len() > rtmfp::flash::uri::MAX_LEN);
+        assert!(whole.len() > rtmfp::proto::flash::uri::MAX_LEN);
         return;
     };
     assert_eq!(again.server(), uri.server());

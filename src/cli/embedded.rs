@@ -4,7 +4,7 @@ use super::public_address::PublicAddress;
 use super::screen;
 use anyhow::Context;
 use rtmfp::driver::{BindError, KeyLogFile};
-use rtmfp::flash::uri::DEFAULT_PORT;
+use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::{Server, ServerConfig, ServerError};
 use rtmfp::vod::ServerAddress;
 use rtmfp::vod::link::MAX_SERVERS;

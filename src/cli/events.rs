@@ -4,7 +4,7 @@ use super::json::JsonLines;
 use super::outcome;
 use super::situation::Situation;
 use rtmfp::driver::Clock;
-use rtmfp::transport::Time;
+use rtmfp::proto::transport::Time;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::Progress;
 use rtmfp::vod::{Completed, Descriptor, FileEvent, ShareLink};

@@ -1,7 +1,7 @@
 //! Numbers and foreign text for people.
 
 use rtmfp::driver::Clock;
-use rtmfp::transport::Time;
+use rtmfp::proto::transport::Time;
 use rtmfp::wire::Shown;
 use std::time::Duration;
 

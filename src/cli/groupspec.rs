@@ -5,7 +5,7 @@ use super::screen;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use rtmfp::driver::os_random;
-use rtmfp::group::{GroupSpec, GroupSpecBuilder, IpMulticastAddress};
+use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder, IpMulticastAddress};
 
 /// Make a groupspec, or explain one.
 ///
@@ -87,7 +87,7 @@ pub(crate) struct NewArgs {
 
     /// Version of the groupspec; Flash Player 10.3 knows only 1
     #[arg(long, value_name = "1|2", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=rtmfp::group::groupspec::MAX_VERSION))]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=rtmfp::proto::group::groupspec::MAX_VERSION))]
     version: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Parser of the addresses to listen on.
 
-use rtmfp::flash::uri::DEFAULT_PORT;
-use rtmfp::text::{HostPort, decimal};
+use rtmfp::proto::flash::uri::DEFAULT_PORT;
+use rtmfp::proto::text::{HostPort, decimal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// The addresses of one option: a name or a bare port may stand for several.

@@ -76,7 +76,7 @@ pub(crate) struct Cli {
     /// Log to standard error: -v what happens, -vv details, -vvv everything
     ///
     /// The environment variable RUST_LOG chooses more precisely, for example
-    /// RUST_LOG=rtmfp::transport=debug.
+    /// RUST_LOG=rtmfp::proto::transport=debug.
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }

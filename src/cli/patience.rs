@@ -3,7 +3,7 @@
 
 use super::screen;
 use rtmfp::driver::Clock;
-use rtmfp::transport::Time;
+use rtmfp::proto::transport::Time;
 use std::pin::pin;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::screen;
 use rtmfp::driver::{Announced, MAX_HOST_ADDRESSES};
-use rtmfp::text::HostPort;
+use rtmfp::proto::text::HostPort;
 use rtmfp::vod::ServerAddress;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;

@@ -5,7 +5,7 @@ use super::fit::{Size, fit, map};
 use super::format::{self, Rate};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rtmfp::driver::Clock;
-use rtmfp::transport::Time;
+use rtmfp::proto::transport::Time;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::Progress;
 use std::io::{IsTerminal, Write};

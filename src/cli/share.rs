@@ -11,8 +11,8 @@ use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, embedded, format, via};
 use anyhow::{Context, bail, ensure};
-use rtmfp::flash::Uri;
-use rtmfp::flash::uri::DEFAULT_PORT;
+use rtmfp::Uri;
+use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use rtmfp::vod::{
     CHUNK_SIZE, DescriptorForm, FileEvent, ServerAddress, Share, ShareConfig, ShareLink, SourceFile,

@@ -1,9 +1,9 @@
 //! The reasons why nothing arrives, in words: members asked, members met, and the step that failed.
 
 use super::format;
-use rtmfp::crypto::Fingerprint;
-use rtmfp::node::Search;
-use rtmfp::transport::OpenError;
+use rtmfp::Fingerprint;
+use rtmfp::peer::Search;
+use rtmfp::proto::transport::OpenError;
 
 /// Unreachable members that are named; of others only the number is given.
 const NAMED: usize = 3;
@@ -88,7 +88,7 @@ fn find<'a>(list: &'a [(Fingerprint, OpenError)], peer: &Fingerprint) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rtmfp::node::ConnectError;
+    use rtmfp::proto::node::ConnectError;
     use std::time::Duration;
 
     fn peer(n: u8) -> Fingerprint {

@@ -2,8 +2,8 @@
 
 use super::outcome::WrongUsage;
 use super::via;
-use rtmfp::flash::Uri;
-use rtmfp::group::GroupSpec;
+use rtmfp::GroupSpec;
+use rtmfp::Uri;
 use rtmfp::vod::ShareLink;
 
 /// The argument of `fetch`.

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use rtmfp::driver::ascii_host;
-use rtmfp::flash::{Host, Uri};
+use rtmfp::proto::flash::{Host, Uri};
 use rtmfp::vod::ServerAddress;
 
 /// Reads the URL of a server.

@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! # use rtmfp::driver::{self, Clock, Service, Sockets};
-//! # async fn example<S: Service<Command = &'static str>>(make: fn(rtmfp::transport::Time) -> S)
+//! # async fn example<S: Service<Command = &'static str>>(make: fn(rtmfp::proto::transport::Time) -> S)
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! let sockets = Sockets::bind(&["0.0.0.0:1935".parse()?, "[::]:1935".parse()?])?;
 //! let clock = Clock::start();

@@ -7,7 +7,7 @@
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use rtmfp::amf::Value;
-//! use rtmfp::group::GroupSpecBuilder;
+//! use rtmfp::proto::group::GroupSpecBuilder;
 //! use rtmfp::peer::{Connection, GroupEvent};
 //!
 //! let connection = Connection::connect("rtmfp://rendezvous.example/app").await?;
@@ -75,7 +75,12 @@ mod reconnect;
 mod seed;
 mod wants;
 
-pub use crate::group::GroupEvent;
+pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
+pub use crate::group::{
+    GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, NeighborTrade, ReceiveMode,
+    ReplicationLimits, ReplicationStrategy,
+};
+pub use crate::node::{Guest, NodeConfig, Search};
 pub use config::PeerConfig;
 pub use connection::{Connection, ConnectionState, ConnectionStats};
 pub use error::{ConnectError, NetGroupError, Problem, Unreachable};

@@ -35,6 +35,8 @@ mod identity;
 mod log;
 mod service;
 
+pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
+pub use crate::rendezvous::{RendezvousConfig, RendezvousEvent, RendezvousStats};
 pub use config::ServerConfig;
 pub use error::{IdentityFileError, ServerError, StopError};
 pub use service::ServerEvent;
@@ -42,7 +44,7 @@ pub use service::ServerEvent;
 use crate::crypto::Fingerprint;
 use crate::driver::{self, Clock, Handle, Sockets, Stopped, os_random};
 use crate::flash::uri::DEFAULT_PORT;
-use crate::rendezvous::{Rendezvous, RendezvousStats};
+use crate::rendezvous::Rendezvous;
 use service::{Command, ServerMachine};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

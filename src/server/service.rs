@@ -115,8 +115,8 @@ impl Service for ServerMachine {
 mod tests {
     use super::*;
     use crate::crypto::{Identity, IdentityConfig};
+    use crate::proto::sim::SeededRandom;
     use crate::rendezvous::RendezvousConfig;
-    use crate::sim::SeededRandom;
     use crate::transport::Machine;
 
     #[test]

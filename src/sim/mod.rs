@@ -4,14 +4,14 @@
 //! take milliseconds, and a run is repeated exactly by its seed. Tests print the seed.
 //!
 //! ```
-//! use rtmfp::sim::{Link, Network};
-//! # use rtmfp::transport::{Config, Endpoint};
-//! # use rtmfp::crypto::{Epd, Identity, IdentityConfig};
+//! use rtmfp::proto::sim::{Link, Network};
+//! # use rtmfp::proto::transport::{Config, Endpoint};
+//! # use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig};
 //! let mut network = Network::new(7, Link::lan().with_loss(0.05));
 //! # let mut endpoint = || {
 //! #     let mut random = network.random();
 //! #     let identity = Identity::generate(&IdentityConfig::default(), &mut random);
-//! #     rtmfp::sim::Bare(Endpoint::new(Config::default(), identity.into(), Box::new(random)))
+//! #     rtmfp::proto::sim::Bare(Endpoint::new(Config::default(), identity.into(), Box::new(random)))
 //! # };
 //! # let (a, b) = (endpoint(), endpoint());
 //! let a = network.add("10.0.0.1:1935", a);

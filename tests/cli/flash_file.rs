@@ -3,8 +3,8 @@
 
 use crate::support::{content, fail, rtmfp};
 use rtmfp::amf::Value;
-use rtmfp::group::{GroupSpec, GroupSpecBuilder};
 use rtmfp::peer::{Connection, GroupEvent, NetGroup, PeerConfig};
+use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder};
 use rtmfp::server::{Server, ServerConfig};
 use std::process::Command;
 

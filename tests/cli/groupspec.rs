@@ -1,7 +1,7 @@
 //! `rtmfp groupspec`: groupspecs made and explained.
 
 use crate::support::{fail, rtmfp, succeed};
-use rtmfp::group::GroupSpec;
+use rtmfp::proto::group::GroupSpec;
 
 fn new(args: &[&str]) -> GroupSpec {
     let (out, _) = succeed(rtmfp(["groupspec", "new"]).args(args));

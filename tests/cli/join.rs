@@ -3,8 +3,8 @@
 
 use crate::support::{PATIENCE, Running, fail, rtmfp, write_file};
 use rtmfp::amf::Value as Amf;
-use rtmfp::group::{GroupSpec, GroupSpecBuilder};
 use rtmfp::peer::{Connection, GroupEvent, NetGroup};
+use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder};
 use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};

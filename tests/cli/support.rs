@@ -1,5 +1,5 @@
 //! The built `rtmfp` command as a child process.
-use rtmfp::sim::SeededRandom;
+use rtmfp::proto::sim::SeededRandom;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;

@@ -3,10 +3,10 @@
 
 use crate::support::meeting::Meeting;
 use crate::support::{millis, trader};
-use rtmfp::flash::ObjectEncoding;
-use rtmfp::node::GroupHandle;
-use rtmfp::rendezvous::RendezvousConfig;
-use rtmfp::sim::{Link, NodeId};
+use rtmfp::proto::flash::ObjectEncoding;
+use rtmfp::proto::node::GroupHandle;
+use rtmfp::proto::rendezvous::RendezvousConfig;
+use rtmfp::proto::sim::{Link, NodeId};
 
 const OBJECT: usize = 16 << 10;
 const OBJECTS: u64 = 400;
@@ -120,7 +120,7 @@ fn answers_of_a_server_wait_for_a_client() {
     assert_eq!(answered(&meeting), calls.len());
     assert!(!meeting.network[client].lazy().closed);
     let answers = meeting.network[client].lazy().events.iter().filter_map(|event| match event {
-        rtmfp::flash::ClientEvent::Answered { call, .. } => Some(*call),
+        rtmfp::proto::flash::ClientEvent::Answered { call, .. } => Some(*call),
         _ => None,
     });
     assert_eq!(answers.collect::<Vec<_>>(), calls, "in order");

@@ -3,8 +3,8 @@
 use crate::support::startup;
 use crate::support::world::{SERVER, World};
 use crate::support::{millis, secs};
-use rtmfp::crypto::{Epd, Fingerprint, KeyStyle};
-use rtmfp::sim::NodeId;
+use rtmfp::proto::crypto::{Epd, Fingerprint, KeyStyle};
+use rtmfp::proto::sim::NodeId;
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::InitiatorHello;
 use std::net::SocketAddr;

@@ -2,9 +2,9 @@
 
 use crate::support::meeting::Meeting;
 use crate::support::{millis, trader};
-use rtmfp::group::GroupSpecBuilder;
-use rtmfp::node::GroupHandle;
-use rtmfp::sim::{Link, NodeId};
+use rtmfp::proto::group::GroupSpecBuilder;
+use rtmfp::proto::node::GroupHandle;
+use rtmfp::proto::sim::{Link, NodeId};
 
 const GROUPS: usize = 1000;
 const OBJECTS: u64 = 64;

@@ -2,8 +2,8 @@
 
 use crate::support::meeting::{Host, Meeting};
 use crate::support::{for_seeds, millis, secs};
-use rtmfp::rendezvous::RendezvousConfig;
-use rtmfp::sim::{Link, Network, NodeId};
+use rtmfp::proto::rendezvous::RendezvousConfig;
+use rtmfp::proto::sim::{Link, Network, NodeId};
 
 /// One member that stays and 25 whose power fails at five seconds, in an order that the seed tells.
 fn one_of_many(seed: u64, config: RendezvousConfig) -> (Meeting, NodeId) {
@@ -128,7 +128,7 @@ fn nothing_is_left_of_newcomers() {
     meeting.network.run_for(secs(100));
     let server = meeting.network[server].server();
     assert_eq!(server.endpoint().load(), (0, 0, 0));
-    assert_eq!(rtmfp::transport::Machine::poll_timeout(server), None);
+    assert_eq!(rtmfp::proto::transport::Machine::poll_timeout(server), None);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! How the search for members of a group stands, for whoever asks why nobody is found.
 
 use crate::support::{for_seeds, secs};
-use rtmfp::crypto::{DhGroup, Fingerprint, Identity, IdentityConfig, Negotiation};
-use rtmfp::group::{GroupSpec, GroupSpecBuilder};
-use rtmfp::node::{ConnectError, GroupHandle, Node, NodeConfig, Search};
-use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
-use rtmfp::sim::{Actor, Link, Network, NodeId};
-use rtmfp::transport::{Layer, Machine, OpenError, Time};
+use rtmfp::proto::crypto::{DhGroup, Fingerprint, Identity, IdentityConfig, Negotiation};
+use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder};
+use rtmfp::proto::node::{ConnectError, GroupHandle, Node, NodeConfig, Search};
+use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
+use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
+use rtmfp::proto::transport::{Layer, Machine, OpenError, Time};
 use std::net::SocketAddr;
 
 const SERVER: &str = "10.0.0.1:1935";

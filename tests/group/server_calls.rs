@@ -4,11 +4,11 @@
 use crate::support::meeting::Meeting;
 use crate::support::{for_seeds, millis, secs};
 use rtmfp::amf::Value;
-use rtmfp::crypto::Fingerprint;
-use rtmfp::flash::ObjectEncoding;
-use rtmfp::rendezvous::{RendezvousConfig, RendezvousEvent};
-use rtmfp::sim::{Link, NodeId};
-use rtmfp::transport::Rate;
+use rtmfp::proto::crypto::Fingerprint;
+use rtmfp::proto::flash::ObjectEncoding;
+use rtmfp::proto::rendezvous::{RendezvousConfig, RendezvousEvent};
+use rtmfp::proto::sim::{Link, NodeId};
+use rtmfp::proto::transport::Rate;
 
 /// An AMF0 command message with one long string.
 fn long_call(transaction: f64, len: u32) -> Vec<u8> {
@@ -246,11 +246,11 @@ mod over_sockets {
     use super::{Value, failed, long_call};
     use crate::support::meeting::Lazy;
     use crate::support::quick;
-    use rtmfp::crypto::{Identity, IdentityConfig};
     use rtmfp::driver::{self, Clock, Service, Sockets, os_random};
-    use rtmfp::flash::{ClientEvent, ObjectEncoding};
+    use rtmfp::proto::crypto::{Identity, IdentityConfig};
+    use rtmfp::proto::flash::{ClientEvent, ObjectEncoding};
+    use rtmfp::proto::transport::{Endpoint, Layer, Time};
     use rtmfp::server::{Server, ServerConfig};
-    use rtmfp::transport::{Endpoint, Layer, Time};
     use std::time::Duration;
 
     /// The client of the other tests with a socket.

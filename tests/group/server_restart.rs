@@ -2,8 +2,8 @@
 
 use crate::support::meeting::{Host, Meeting, SERVER};
 use crate::support::{for_seeds, millis, secs};
-use rtmfp::rendezvous::RendezvousConfig;
-use rtmfp::sim::{Link, Network, NodeId};
+use rtmfp::proto::rendezvous::RendezvousConfig;
+use rtmfp::proto::sim::{Link, Network, NodeId};
 use std::time::Duration;
 
 fn neighbors(network: &Network<Host>, id: NodeId) -> usize {

@@ -1,10 +1,10 @@
 //! Flows of a group that say for which group they are only in their first message.
 
-use rtmfp::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
-use rtmfp::group::FlowKind;
-use rtmfp::node::{Node, NodeConfig};
-use rtmfp::sim::{Actor, Link, Network, NodeId};
-use rtmfp::transport::{Config, FlowOptions, Layer, MessageOptions, Time};
+use rtmfp::proto::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
+use rtmfp::proto::group::FlowKind;
+use rtmfp::proto::node::{Node, NodeConfig};
+use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
+use rtmfp::proto::transport::{Config, FlowOptions, Layer, MessageOptions, Time};
 use std::time::Duration;
 
 /// A node alone.

@@ -1,11 +1,11 @@
 //! Members of a group over real sockets on loopback: the async API.
 
 use rtmfp::amf::{Date, Object, Value};
-use rtmfp::group::{GroupError, GroupSpec, GroupSpecBuilder};
 use rtmfp::peer::{
     Connection, GroupEvent, MAX_EVENTS, NetGroup, NetGroupError, NetGroupEvents, RecvError,
     SLOW_OBJECTS,
 };
+use rtmfp::proto::group::{GroupError, GroupSpec, GroupSpecBuilder};
 use rtmfp::server::{Server, ServerConfig};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -2,13 +2,13 @@
 //! network.
 
 use crate::seeds::for_seeds;
-use rtmfp::crypto::{DhGroup, Identity, IdentityConfig, Negotiation};
-use rtmfp::flash::Uri;
-use rtmfp::group::{GroupConfig, GroupSpec, GroupSpecBuilder};
-use rtmfp::node::{GroupHandle, Node, NodeConfig, NodeEvent};
-use rtmfp::rendezvous::{Rendezvous, RendezvousConfig};
-use rtmfp::sim::{Actor, Link, Network, NodeId, SeededRandom};
-use rtmfp::transport::{Config, Layer, Machine, Time};
+use rtmfp::proto::crypto::{DhGroup, Identity, IdentityConfig, Negotiation};
+use rtmfp::proto::flash::Uri;
+use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder};
+use rtmfp::proto::node::{GroupHandle, Node, NodeConfig, NodeEvent};
+use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
+use rtmfp::proto::sim::{Actor, Link, Network, NodeId, SeededRandom};
+use rtmfp::proto::transport::{Config, Layer, Machine, Time};
 use rtmfp::vod::guest::ExchangeOutput;
 use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
 use rtmfp::vod::{
@@ -311,7 +311,7 @@ fn connect(network: &mut Network<Host>, id: NodeId) {
     network.act(id, |host, now| host.peer_mut().connect(now));
 }
 
-fn group_of(peer: &Peer) -> &rtmfp::group::Group {
+fn group_of(peer: &Peer) -> &rtmfp::proto::group::Group {
     peer.node.group(peer.group).unwrap()
 }
 

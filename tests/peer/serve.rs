@@ -1,11 +1,11 @@
 //! The rendezvous server over real sockets on loopback.
 
-use rtmfp::crypto::{DhGroup, Negotiation};
 use rtmfp::driver::{BindError, Sockets};
-use rtmfp::node::{ConnectError as NodeError, NodeConfig};
 use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, PeerConfig, RecvError,
 };
+use rtmfp::proto::crypto::{DhGroup, Negotiation};
+use rtmfp::proto::node::{ConnectError as NodeError, NodeConfig};
 use rtmfp::server::{Server, ServerConfig, ServerError, StopError};
 use std::net::SocketAddr;
 use std::time::Duration;

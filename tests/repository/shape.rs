@@ -1,6 +1,8 @@
 //! The folders under `src/` have the shape that the documents promise.
 
-use crate::source::{module_of, rust_files, source_dir, table, targets, tokens, without_tests};
+use crate::source::{
+    PROTO, module_of, rust_files, source_dir, table, targets, tokens, without_tests,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -30,20 +32,25 @@ fn is_of_tests(module: &[String]) -> bool {
     module.iter().any(|name| name == "tests")
 }
 
+/// The names of the modules that a file declares.
+fn declared(source: &str) -> BTreeSet<String> {
+    let tokens = tokens(source);
+    let declarations = tokens.windows(3).filter(|t| t[0].text == "mod" && t[2].text == ";");
+    declarations.map(|t| t[1].text.to_owned()).collect()
+}
+
 #[test]
 fn the_table_lists_every_module() {
     let source = fs::read_to_string(source_dir().join("lib.rs")).unwrap();
-    let tokens = tokens(&source);
-    let declared: BTreeSet<String> = tokens
-        .windows(3)
-        .filter(|t| t[0].text == "mod" && t[2].text == ";")
-        .map(|t| t[1].text.to_owned())
-        .collect();
+    let proto = fs::read_to_string(source_dir().join(PROTO).with_extension("rs")).unwrap();
+    let mut declared = self::declared(&source);
+    assert!(declared.remove(PROTO), "no {PROTO}");
+    declared.extend(self::declared(&proto));
     let listed: BTreeSet<String> = table(&source).into_keys().collect();
     assert!(declared.len() > 5, "{declared:?}");
     assert_eq!(declared, listed, "modules of src/lib.rs against the table above them");
     let mut present = modules_in(&source_dir());
-    for name in ["lib", "main", OF_THE_BINARY] {
+    for name in ["lib", "main", PROTO, OF_THE_BINARY] {
         assert!(present.remove(name), "no {name}");
     }
     assert_eq!(present, listed, "what is in src/ against the table in src/lib.rs");

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The module of `src/lib.rs` that only puts the modules without IO under one public name.
+pub const PROTO: &str = "proto";
+
 /// Top-level modules and their levels.
 pub type Levels = BTreeMap<String, u32>;
 
-/// The rows ``//! | level | [`module`] | what |``.
+/// The rows ``//! | level | [`module`] | what |``. A module without IO is listed as `proto::module`.
 pub fn table(source: &str) -> Levels {
     let row = |line: &str| {
         let mut cells = line.strip_prefix("//! |")?.split('|').map(str::trim);
         let level = cells.next()?.parse().ok()?;
-        let top = cells.next()?.trim_matches(['[', ']', '`']);
+        let path = cells.next()?.trim_matches(['[', ']', '`']);
+        let top = path.rsplit("::").next()?;
         Some((top.to_owned(), level))
     };
     source.lines().filter_map(row).collect()
@@ -41,7 +45,7 @@ pub fn module_of(file: &Path) -> Vec<String> {
     let relative = file.strip_prefix(source_dir()).unwrap().with_extension("");
     let mut parts: Vec<String> =
         relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
-    let is_root = parts == ["lib"] || parts == ["main"];
+    let is_root = parts == ["lib"] || parts == ["main"] || parts == [PROTO];
     if is_root || parts.last().is_some_and(|last| last == "mod") {
         parts.pop();
     }
@@ -54,7 +58,8 @@ pub struct Target<'a> {
     pub path: Vec<&'a str>,
 }
 
-/// Every path in `module` that begins with `crate` or `super`.
+/// Every path in `module` that begins with `crate` or `super`. The name `proto`, under which the
+/// modules without IO are public, is left out.
 pub fn targets<'a>(tokens: &[Token<'a>], module: &'a [String]) -> Vec<Target<'a>> {
     let mut found = Vec::new();
     // One entry per open brace: the name of the inline module that it opens, if it does.
@@ -103,6 +108,7 @@ fn follow<'a>(
             }
         }
         "self" if !base.is_empty() => found.push(Target { line: token.line, path: base }),
+        PROTO if base.is_empty() && goes_on => follow(tokens, at + 2, base, found),
         segment => {
             base.push(segment);
             if goes_on {

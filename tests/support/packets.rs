@@ -1,6 +1,6 @@
 //! Contents of packets, made by hand and read.
 
-use rtmfp::crypto::Opener;
+use rtmfp::proto::crypto::Opener;
 use rtmfp::wire::chunk::{FragmentControl, OPTION_METADATA, UserData, UserDataFlags};
 use rtmfp::wire::option::encode_option;
 use rtmfp::wire::{Mode, PacketHeader};

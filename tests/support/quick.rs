@@ -1,7 +1,7 @@
 //! Settings that save time.
 
-use rtmfp::crypto::{DhGroup, Negotiation};
-use rtmfp::transport::Config;
+use rtmfp::proto::crypto::{DhGroup, Negotiation};
+use rtmfp::proto::transport::Config;
 
 /// The smallest Diffie-Hellman group first: these tests are not about the keys. Nor about larger
 /// datagrams and congestion marks.

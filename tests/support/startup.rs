@@ -1,6 +1,6 @@
 //! Packets made by hand.
 
-use rtmfp::crypto::Sealer;
+use rtmfp::proto::crypto::Sealer;
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 
 /// A startup datagram with one chunk.

@@ -2,7 +2,7 @@
 //! an independent decoder found.
 
 use rand_chacha::rand_core::SeedableRng;
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     Certificate, CryptoError, DhGroup, Epd, Identity, IdentityConfig, Initiate, KeyingRandom,
     Negotiation, Respond,
 };

@@ -1,7 +1,7 @@
 //! The analyzer of captures as a library: sampling, damage, moves, bounds.
 
 use rand_chacha::rand_core::SeedableRng;
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     DhGroup, Identity, IdentityConfig, Initiate, KeyingRandom, Negotiation, Respond, SessionKeys,
 };
 use rtmfp::trace::flows::{FlowKey, Side};

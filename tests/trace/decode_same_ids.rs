@@ -3,7 +3,7 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     DhGroup, Identity, IdentityConfig, Initiate, KeyingRandom, Negotiation, Respond, Sealer,
 };
 use rtmfp::trace::flows::Side;

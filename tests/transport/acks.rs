@@ -3,7 +3,7 @@
 use crate::support::puppet::{Puppet, fin, fragment, metadata};
 use crate::support::wiretap::Seen;
 use crate::support::{millis, quick};
-use rtmfp::transport::Config;
+use rtmfp::proto::transport::Config;
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::AckRange;
 

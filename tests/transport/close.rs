@@ -2,8 +2,8 @@
 
 use crate::support::puppet::Puppet;
 use crate::support::{Pair, for_seeds, millis, quick, secs};
-use rtmfp::sim::Link;
-use rtmfp::transport::{CloseReason, Event, Machine, SendError};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{CloseReason, Event, Machine, SendError};
 use rtmfp::wire::Chunk;
 
 fn reasons(events: Vec<Event>) -> Vec<CloseReason> {

@@ -1,8 +1,8 @@
 //! Closing while everything else goes on: both ends end up with nothing, once told each.
 
 use crate::support::{Pair, for_seeds, millis, secs};
-use rtmfp::sim::{Link, SeededRandom};
-use rtmfp::transport::Event;
+use rtmfp::proto::sim::{Link, SeededRandom};
+use rtmfp::proto::transport::Event;
 
 #[derive(Debug, Clone, Copy)]
 enum How {

@@ -3,11 +3,11 @@
 
 use crate::support::puppet::{self, ELSEWHERE, HERE, Lone, startup};
 use crate::support::{millis, quick, secs};
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     Certificate, DhGroup, Epd, Fingerprint, Identity, IdentityConfig, Initiate, KeyStyle,
     KeyingRandom,
 };
-use rtmfp::transport::{Config, Endpoint, Event, Machine};
+use rtmfp::proto::transport::{Config, Endpoint, Event, Machine};
 use rtmfp::wire::chunk::{CookieChange, InitiatorHello, InitiatorKeying, ResponderHello};
 use rtmfp::wire::{Address, Chunk, Origin};
 use std::net::SocketAddr;

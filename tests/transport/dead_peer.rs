@@ -1,8 +1,8 @@
 //! A far end that vanishes is found out in time, whatever was going on.
 
 use crate::support::{Pair, for_seeds, millis, secs};
-use rtmfp::sim::Link;
-use rtmfp::transport::{CloseReason, Event, MIN_KEEPALIVE};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{CloseReason, Event, MIN_KEEPALIVE};
 use std::time::Duration;
 
 /// When the survivor learned of it, and why it says the session closed.
@@ -28,7 +28,7 @@ fn survive(seed: u64, busy: bool, link: Link) -> Duration {
     assert_eq!(closed, Some(CloseReason::Dead));
     pair.network.run_for(secs(200));
     assert_eq!(pair.network[a].0.load(), (0, 0, 0));
-    assert_eq!(rtmfp::transport::Machine::poll_timeout(&pair.network[a].0), None);
+    assert_eq!(rtmfp::proto::transport::Machine::poll_timeout(&pair.network[a].0), None);
     took
 }
 

@@ -3,8 +3,8 @@
 
 use crate::support::puppet::Puppet;
 use crate::support::{Pair, for_seeds, millis, quick, secs};
-use rtmfp::sim::{Link, SeededRandom};
-use rtmfp::transport::{Config, Event, MessageOptions};
+use rtmfp::proto::sim::{Link, SeededRandom};
+use rtmfp::proto::transport::{Config, Event, MessageOptions};
 use rtmfp::wire::Chunk;
 
 const STARTED_SOON: MessageOptions =

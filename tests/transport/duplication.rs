@@ -1,8 +1,8 @@
 //! Every datagram comes twice or more: nothing happens twice.
 
 use crate::support::{Pair, for_seeds, messages, secs};
-use rtmfp::sim::{Link, SeededRandom};
-use rtmfp::transport::Event;
+use rtmfp::proto::sim::{Link, SeededRandom};
+use rtmfp::proto::transport::Event;
 
 fn doubling() -> Link {
     Link { duplicate: 0.9, ..Link::bad() }
@@ -14,7 +14,7 @@ fn messages_arrive_once_and_sessions_open_once() {
         let mut pair = Pair::new(seed, doubling());
         let (a, b) = (pair.a, pair.b);
         pair.ask(a, b);
-        let both = |n: &rtmfp::sim::Network<crate::support::Tapped>| {
+        let both = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[a].0.sessions().count() == 1 && n[b].0.sessions().count() == 1
         };
         assert!(pair.network.run_until(both));

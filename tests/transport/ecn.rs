@@ -2,8 +2,8 @@
 
 use crate::support::puppet::Puppet;
 use crate::support::{Pair, for_seeds, millis, quick, secs};
-use rtmfp::sim::Link;
-use rtmfp::transport::{Arrived, Config, Ecn, Interface, Machine, Path, TransmitBuf};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{Arrived, Config, Ecn, Interface, Machine, Path, TransmitBuf};
 use rtmfp::wire::Chunk;
 use std::net::SocketAddr;
 
@@ -16,7 +16,12 @@ fn narrow(mark_after: Option<u64>) -> Link {
     link.with_delay(millis(20)).with_rate(200_000)
 }
 
-fn transfer(seed: u64, link: Link, a: Config, b: Config) -> (Pair, rtmfp::transport::SessionId) {
+fn transfer(
+    seed: u64,
+    link: Link,
+    a: Config,
+    b: Config,
+) -> (Pair, rtmfp::proto::transport::SessionId) {
     let mut pair = Pair::with_configs(seed, link, a, b);
     let (session, _) = pair.open();
     let flow = pair.open_flow(pair.a, session, b"data");
@@ -36,7 +41,7 @@ fn a_marking_queue_is_answered_before_it_drops() {
         let stats = pair.network[pair.a].0.session(session).unwrap().stats();
         assert_eq!((stats.fragments_lost, stats.timeouts), (0, 0));
         assert!(pair.network.stats().marked > 0);
-        assert!(pair.now() < rtmfp::transport::Time::from_millis(9_000), "{:?}", pair.now());
+        assert!(pair.now() < rtmfp::proto::transport::Time::from_millis(9_000), "{:?}", pair.now());
         pair.close_and_check(pair.a, session);
     });
 }
@@ -81,13 +86,13 @@ fn marks(puppet: &mut Puppet) -> Vec<Ecn> {
     marks
 }
 
-fn queue(puppet: &mut Puppet, flow: rtmfp::transport::FlowId) {
+fn queue(puppet: &mut Puppet, flow: rtmfp::proto::transport::FlowId) {
     let (session, now) = (puppet.session, puppet.lone.now);
     let message = bytes::Bytes::from_static(b"data");
     puppet.lone.endpoint.send(now, session, flow, message, Default::default()).unwrap();
 }
 
-fn flow(puppet: &mut Puppet) -> rtmfp::transport::FlowId {
+fn flow(puppet: &mut Puppet) -> rtmfp::proto::transport::FlowId {
     puppet.lone.endpoint.open_flow(puppet.session, b"test", Default::default()).unwrap()
 }
 

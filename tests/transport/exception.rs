@@ -3,8 +3,8 @@
 use crate::support::puppet::{Puppet, fin, fragment};
 use crate::support::wiretap::Seen;
 use crate::support::{Pair, for_seeds, quick, secs};
-use rtmfp::sim::Link;
-use rtmfp::transport::{Config, Event, FlowId, FlowOptions, SendError};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{Config, Event, FlowId, FlowOptions, SendError};
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::RangeAck;
 use rtmfp::wire::option::encode_option;
@@ -17,7 +17,7 @@ fn the_sender_is_told_once_and_the_flow_finishes() {
         let (a, b) = (pair.a, pair.b);
         let flow = pair.open_flow(a, session, b"data");
         pair.send(a, session, flow, b"first");
-        let opened = |n: &rtmfp::sim::Network<crate::support::Tapped>| {
+        let opened = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[b].0.session(far).unwrap().flow_counts().1 == 1
         };
         assert!(pair.network.run_until(opened));

@@ -7,13 +7,13 @@ use crate::support::puppet::{HERE, Lone, NEAR_ID, Puppet, fragment, metadata, st
 use crate::support::wiretap::Seen;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use rtmfp::crypto::{
+use rtmfp::peer::PeerConfig;
+use rtmfp::proto::crypto::{
     Certificate, DhGroup, Epd, Identity, IdentityConfig, Initiate, KeyingRandom, Negotiation,
     Respond, SessionKeys, Verification,
 };
-use rtmfp::peer::PeerConfig;
-use rtmfp::rendezvous::RendezvousConfig;
-use rtmfp::transport::{Event, SessionId};
+use rtmfp::proto::rendezvous::RendezvousConfig;
+use rtmfp::proto::transport::{Event, SessionId};
 use rtmfp::wire::chunk::{InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 use std::net::SocketAddr;

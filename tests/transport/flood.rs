@@ -2,9 +2,9 @@
 
 use crate::support::puppet::Lone;
 use crate::support::quick;
-use rtmfp::crypto::{Epd, Identity, IdentityConfig};
-use rtmfp::sim::{Bare, Link, Network, NodeId};
-use rtmfp::transport::{Config, Endpoint, Event, Machine, OpenId, Time};
+use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig};
+use rtmfp::proto::sim::{Bare, Link, Network, NodeId};
+use rtmfp::proto::transport::{Config, Endpoint, Event, Machine, OpenId, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ fn refused_work_is_tried_again() {
     let (here, there) = ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
     lone.endpoint.open(lone.now, epd, &[there]);
     let (mut jobs, mut refused) = (0u64, 0u64);
-    let mut buf = rtmfp::transport::TransmitBuf::new();
+    let mut buf = rtmfp::proto::transport::TransmitBuf::new();
     // Each end in turn.
     for step in 0..200u64 {
         let now = Time::from_millis(1000 + 500 * step);
@@ -141,7 +141,7 @@ fn refused_work_is_tried_again() {
                 while ends[end].poll_transmit(now, &mut buf).is_some() {
                     let datagrams: Vec<Vec<u8>> = buf.datagrams().map(<[u8]>::to_vec).collect();
                     for mut datagram in datagrams {
-                        let path = rtmfp::transport::Path::to(from);
+                        let path = rtmfp::proto::transport::Path::to(from);
                         ends[other].handle_datagram(now, path, &mut datagram);
                     }
                 }

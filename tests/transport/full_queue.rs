@@ -3,8 +3,8 @@
 
 use crate::support::{Pair, millis, quick};
 use bytes::Bytes;
-use rtmfp::sim::Link;
-use rtmfp::transport::{
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{
     Config, Event, FlowAction, FlowId, FlowInput, FlowOptions, FlowTable, FlowToken,
     MessageOptions, SessionId,
 };

@@ -2,9 +2,9 @@
 
 use crate::support::puppet::{self, HERE, Lone, Puppet};
 use crate::support::{Pair, Tapped, endpoint_with, for_seeds, millis, quick, secs};
-use rtmfp::crypto::{Epd, Identity, IdentityConfig, KeyStyle};
-use rtmfp::sim::{Link, Network, SeededRandom};
-use rtmfp::transport::{Event, OpenId};
+use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig, KeyStyle};
+use rtmfp::proto::sim::{Link, Network, SeededRandom};
+use rtmfp::proto::transport::{Event, OpenId};
 
 /// The attempts that `events` fulfil. Nothing failed and nothing was closed.
 fn fulfilled(events: &[Event]) -> Vec<OpenId> {
@@ -63,7 +63,7 @@ fn with_many_losses() {
 fn with_static_keys_against_ephemeral_ones() {
     for_seeds(60, |seed| {
         let mut pair = Pair::new(seed, Link::bad());
-        let groups = vec![rtmfp::crypto::DhGroup::Modp2];
+        let groups = vec![rtmfp::proto::crypto::DhGroup::Modp2];
         let keys = KeyStyle::Static;
         let config = IdentityConfig { keys, groups, ..IdentityConfig::default() };
         let machine = endpoint_with(&mut pair.network, quick(), &config);

@@ -2,8 +2,8 @@
 
 use crate::support::puppet::{Puppet, flags, fragment, metadata};
 use crate::support::{for_seeds, millis, quick, secs};
-use rtmfp::sim::SeededRandom;
-use rtmfp::transport::{Config, Event};
+use rtmfp::proto::sim::SeededRandom;
+use rtmfp::proto::transport::{Config, Event};
 use rtmfp::wire::chunk::{
     BitmapAck, FragmentControl, NextUserData, RangeAck, UserData, UserDataFlags,
 };
@@ -179,7 +179,7 @@ fn a_sender_that_ignores_a_closed_window() {
     let mut puppet = Puppet::initiator(8, config);
     puppet.message(2, 1, b"first");
     let session = puppet.session;
-    let flow = rtmfp::transport::FlowId(2);
+    let flow = rtmfp::proto::transport::FlowId(2);
     puppet.lone.act(|e, now| e.pause_flow(now, session, flow, true).unwrap());
     for sequence in 2..2000 {
         puppet.send(&[Chunk::UserData(fragment(2, sequence, &[], &[0; 1100]))]);

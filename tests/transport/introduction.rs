@@ -3,9 +3,11 @@
 use crate::support::puppet::{ELSEWHERE, Lone, Puppet};
 use crate::support::wiretap::Seen;
 use crate::support::{Pair, Tapped, endpoint, for_seeds, millis, quick, secs};
-use rtmfp::crypto::{Certificate, Epd, Identity, IdentityConfig, Initiate, KeyStyle, KeyingRandom};
-use rtmfp::sim::{Link, Network, NodeId};
-use rtmfp::transport::{Config, Event, SessionId};
+use rtmfp::proto::crypto::{
+    Certificate, Epd, Identity, IdentityConfig, Initiate, KeyStyle, KeyingRandom,
+};
+use rtmfp::proto::sim::{Link, Network, NodeId};
+use rtmfp::proto::transport::{Config, Event, SessionId};
 use rtmfp::wire::chunk::{ForwardedHello, InitiatorKeying};
 use rtmfp::wire::{Address, Chunk, Origin};
 use std::net::SocketAddr;

@@ -2,14 +2,14 @@
 
 use crate::support::puppet::{ELSEWHERE, Puppet};
 use crate::support::{Pair, millis, quick, secs};
-use rtmfp::sim::Link;
-use rtmfp::transport::{CloseReason, Event};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{CloseReason, Event};
 use rtmfp::wire::Chunk;
 
 fn pings(
     packets: &[crate::support::wiretap::Seen],
     puppet: &Puppet,
-    since: rtmfp::transport::Time,
+    since: rtmfp::proto::transport::Time,
 ) -> Vec<u128> {
     let _ = puppet;
     packets

@@ -3,9 +3,9 @@
 
 use crate::support::puppet::{Lone, open_default, startup};
 use crate::support::{millis, quick};
-use rtmfp::crypto::{Epd, Identity, IdentityConfig};
-use rtmfp::sim::{Bare, Link, Network, NodeId};
-use rtmfp::transport::{Config, Endpoint};
+use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig};
+use rtmfp::proto::sim::{Bare, Link, Network, NodeId};
+use rtmfp::proto::transport::{Config, Endpoint};
 use rtmfp::wire::chunk::{InitiatorHello, InitiatorKeying};
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Chunk, PacketHeader};

@@ -1,7 +1,7 @@
 //! Messages arrive whole, once and in order, whatever the network does to packets.
 
 use crate::support::{Pair, for_seeds};
-use rtmfp::sim::{Link, SeededRandom};
+use rtmfp::proto::sim::{Link, SeededRandom};
 
 #[test]
 fn every_message_once_and_in_order_over_a_bad_network() {

@@ -3,9 +3,9 @@
 
 use crate::support::puppet::{Lone, flags, fragment, initiate, metadata, seal};
 use crate::support::{Pair, quick};
-use rtmfp::crypto::{Identity, IdentityConfig, SessionKeys};
-use rtmfp::sim::Link;
-use rtmfp::transport::{CloseReason, Config, Event, SESSION_ALLOWANCE, SessionId};
+use rtmfp::proto::crypto::{Identity, IdentityConfig, SessionKeys};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{CloseReason, Config, Event, SESSION_ALLOWANCE, SessionId};
 use rtmfp::wire::chunk::{FragmentControl, NextUserData, UserData};
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 use std::net::SocketAddr;

@@ -2,8 +2,8 @@
 
 use crate::support::puppet::{ELSEWHERE, Puppet};
 use crate::support::{Pair, for_seeds, millis, quick, secs};
-use rtmfp::sim::Link;
-use rtmfp::transport::{Event, FlowId, SessionId};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{Event, FlowId, SessionId};
 use rtmfp::wire::Chunk;
 use std::net::SocketAddr;
 
@@ -32,7 +32,7 @@ fn a_transfer_goes_on_at_a_new_address() {
         let (up, down) = both_ways(&mut pair, session, far, 20);
         pair.network.run_for(millis(150 + 3 * seed));
         pair.network.relocate(a, "10.0.0.77:7");
-        let done = |n: &rtmfp::sim::Network<crate::support::Tapped>| {
+        let done = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[a].0.queued(session, up) == 0 && n[b].0.queued(far, down) == 0
         };
         assert!(pair.network.run_until(done));
@@ -152,7 +152,7 @@ fn both_ends_move_within_a_round_trip() {
         let heard = pair.network[b].1.received.len();
         assert!(pair.network.run_until(|n| n[b].1.received.len() > heard));
         pair.network.relocate(b, "10.0.0.88:8");
-        let done = |n: &rtmfp::sim::Network<crate::support::Tapped>| {
+        let done = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[a].0.queued(session, up) == 0 && n[b].0.queued(far, down) == 0
         };
         assert!(pair.network.run_until(done));
@@ -174,7 +174,7 @@ fn one_goes_back_while_the_other_moves() {
         let down = pair.open_flow(b, far, b"down");
         pair.network.relocate(a, "10.0.0.77:7");
         pair.send(a, session, up, b"from there");
-        let verified = |n: &rtmfp::sim::Network<crate::support::Tapped>| {
+        let verified = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[b].0.session(far).unwrap().path().remote.port() == 7
         };
         assert!(pair.network.run_until(verified));
@@ -182,7 +182,7 @@ fn one_goes_back_while_the_other_moves() {
         pair.network.relocate(b, "10.0.0.88:8");
         pair.send(a, session, up, b"up");
         pair.send(b, far, down, b"down");
-        let done = |n: &rtmfp::sim::Network<crate::support::Tapped>| {
+        let done = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[a].0.queued(session, up) == 0 && n[b].0.queued(far, down) == 0
         };
         assert!(pair.network.run_until(done));

@@ -2,9 +2,9 @@
 
 use crate::support::puppet::{HERE, Lone, Puppet, startup};
 use crate::support::{Pair, for_seeds, millis, quick, secs};
-use rtmfp::crypto::{DhGroup, Epd, IdentityConfig, KeyStyle};
-use rtmfp::sim::Link;
-use rtmfp::transport::{Config, Time};
+use rtmfp::proto::crypto::{DhGroup, Epd, IdentityConfig, KeyStyle};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{Config, Time};
 use rtmfp::wire::chunk::PacketFragment;
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 use std::net::SocketAddr;

@@ -1,9 +1,9 @@
 //! Keyings signed by passwords (RFC 7425 §4.3.5.1.1).
 
 use crate::support::{Pair, quick, secs};
-use rtmfp::crypto::Password;
-use rtmfp::sim::Link;
-use rtmfp::transport::{Config, Event, Passwords};
+use rtmfp::proto::crypto::Password;
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{Config, Event, Passwords};
 
 fn password(id: &str, secret: &str) -> Password {
     Password { id: id.into(), secret: secret.as_bytes().to_vec().into() }

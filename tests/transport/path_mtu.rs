@@ -2,8 +2,8 @@
 
 use crate::support::puppet::Puppet;
 use crate::support::{Pair, Tapped, Wire, for_seeds, quick, secs};
-use rtmfp::sim::{Link, Network};
-use rtmfp::transport::Config;
+use rtmfp::proto::sim::{Link, Network};
+use rtmfp::proto::transport::Config;
 use rtmfp::wire::Chunk;
 
 fn searching() -> Config {
@@ -25,7 +25,7 @@ fn after_search(
     link: Link,
     a: Config,
     b: Config,
-) -> (Pair, rtmfp::transport::SessionId) {
+) -> (Pair, rtmfp::proto::transport::SessionId) {
     let mut pair = Pair::with_configs(seed, link, a, b);
     let (session, _) = pair.open();
     let flow = pair.open_flow(pair.a, session, b"data");
@@ -106,7 +106,11 @@ fn a_path_that_takes_less_than_before_is_found_out() {
         pair.network.set_default_link(link(1200 + (seed % 5) as usize * 50));
         let done = |n: &Network<Tapped>| n[a].0.queued(session, flow) == 0;
         assert!(pair.network.run_until(done), "stuck");
-        assert!(pair.now() < rtmfp::transport::Time::from_millis(120_000), "{:?}", pair.now());
+        assert!(
+            pair.now() < rtmfp::proto::transport::Time::from_millis(120_000),
+            "{:?}",
+            pair.now()
+        );
         let messages = pair.messages(b);
         assert!(messages.len() == 4 && messages.iter().all(|m| m.len() == 20_000));
         pair.close_flow(a, session, flow);

@@ -2,8 +2,8 @@
 
 use crate::support::puppet::Puppet;
 use crate::support::{Pair, for_seeds, millis, quick, secs};
-use rtmfp::sim::Link;
-use rtmfp::transport::{Event, FlowId, FlowOptions, Priority};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{Event, FlowId, FlowOptions, Priority};
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 use std::collections::VecDeque;
 
@@ -86,7 +86,7 @@ fn the_urgent_are_through_first_on_a_bad_link() {
         let mut finished = Vec::new();
         let mut counts = [0; 2];
         while finished.len() < 2 {
-            assert!(pair.now() < rtmfp::transport::Time::from_millis(300_000), "{counts:?}");
+            assert!(pair.now() < rtmfp::proto::transport::Time::from_millis(300_000), "{counts:?}");
             pair.network.run_for(millis(20));
             for event in pair.events(b) {
                 let Event::Message { flow, .. } = event else { continue };

@@ -2,9 +2,9 @@
 
 use crate::support::puppet::{ELSEWHERE, HERE, Lone, startup_with};
 use crate::support::{Pair, Tapped, endpoint, millis, quick, secs};
-use rtmfp::crypto::{Epd, Fingerprint, IdentityConfig};
-use rtmfp::sim::{Link, NodeId};
-use rtmfp::transport::{Config, Event};
+use rtmfp::proto::crypto::{Epd, Fingerprint, IdentityConfig};
+use rtmfp::proto::sim::{Link, NodeId};
+use rtmfp::proto::transport::{Config, Event};
 use rtmfp::wire::chunk::Redirect;
 use rtmfp::wire::{Address, Chunk, Origin};
 use std::net::SocketAddr;
@@ -112,8 +112,8 @@ fn hostile_lists_end_at_24_addresses() {
 
 /// A redirector that knows where `far` is.
 fn answer_introductions(
-    network: &mut rtmfp::sim::Network<Tapped>,
-    redirector: rtmfp::sim::NodeId,
+    network: &mut rtmfp::proto::sim::Network<Tapped>,
+    redirector: rtmfp::proto::sim::NodeId,
     far: &[Address],
 ) -> usize {
     let mut count = 0;
@@ -168,7 +168,7 @@ fn hostile_waiting_introductions_are_bounded() {
 #[test]
 fn hostile_circles_of_redirectors_end() {
     let mut pair = Pair::new(9, Link::lan());
-    let wanted = rtmfp::crypto::Epd::for_fingerprint(pair.network[pair.b].0.fingerprint());
+    let wanted = rtmfp::proto::crypto::Epd::for_fingerprint(pair.network[pair.b].0.fingerprint());
     let config = || Config { introduce: true, ..quick() };
     let redirectors: Vec<NodeId> = (0..3)
         .map(|i| {

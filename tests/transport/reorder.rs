@@ -2,7 +2,7 @@
 
 use crate::support::puppet::{Puppet, flags, fragment, metadata};
 use crate::support::{Pair, for_seeds, quick};
-use rtmfp::sim::Link;
+use rtmfp::proto::sim::Link;
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::{FragmentControl, UserData};
 

@@ -2,9 +2,9 @@
 
 use crate::support::puppet::Puppet;
 use crate::support::{Pair, for_seeds, quick, secs};
-use rtmfp::crypto::Negotiation;
-use rtmfp::sim::{Link, SeededRandom};
-use rtmfp::transport::Config;
+use rtmfp::proto::crypto::Negotiation;
+use rtmfp::proto::sim::{Link, SeededRandom};
+use rtmfp::proto::transport::Config;
 use rtmfp::wire::Chunk;
 
 fn refused(puppet: &Puppet) -> u64 {

@@ -2,9 +2,9 @@
 //! far as the certificate proves that it is the same far end.
 
 use crate::support::{Pair, endpoint_as, millis, quick, secs};
-use rtmfp::crypto::{DhGroup, Identity, IdentityConfig, KeyStyle};
-use rtmfp::sim::Link;
-use rtmfp::transport::{CloseReason, Event, Role, SessionId};
+use rtmfp::proto::crypto::{DhGroup, Identity, IdentityConfig, KeyStyle};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{CloseReason, Event, Role, SessionId};
 
 /// A far end with these keys opens a session to `b`, fails, and opens another from `address`.
 /// Returns the events of `b` for the second one, and both sessions.

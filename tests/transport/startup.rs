@@ -3,12 +3,12 @@
 use crate::support::puppet::{self, ELSEWHERE, HERE, Lone, Puppet, startup};
 use crate::support::wiretap::Seen;
 use crate::support::{Pair, for_seeds, millis, quick, secs};
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     DhGroup, Epd, Fingerprint, HmacPolicy, Identity, IdentityConfig, KeyStyle, Negotiation,
     SendPolicy, SseqPolicy, Verification,
 };
-use rtmfp::sim::Link;
-use rtmfp::transport::{Config, Event, Interface, Machine, OpenError, Path, Role};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{Config, Event, Interface, Machine, OpenError, Path, Role};
 use rtmfp::wire::chunk::{InitiatorHello, ResponderHello, ResponderKeying};
 use rtmfp::wire::{Chunk, Mode};
 use std::net::SocketAddr;
@@ -307,12 +307,12 @@ fn a_repeated_keying_gets_the_same_answer_and_no_second_session() {
     lone.hello(here(), &epd, &[1; 16]);
     let hello = lone.take_startup().pop().unwrap();
     let Chunk::ResponderHello(hello) = hello.chunks()[0] else { panic!() };
-    let initiated = rtmfp::crypto::Initiate {
+    let initiated = rtmfp::proto::crypto::Initiate {
         identity: identity.clone(),
-        far: rtmfp::crypto::Certificate::parse(hello.certificate).unwrap(),
+        far: rtmfp::proto::crypto::Certificate::parse(hello.certificate).unwrap(),
         offer: quick().negotiation,
         ours: false,
-        random: rtmfp::crypto::KeyingRandom::from_rng(&mut lone.random),
+        random: rtmfp::proto::crypto::KeyingRandom::from_rng(&mut lone.random),
     }
     .run()
     .unwrap();
@@ -339,7 +339,7 @@ fn a_repeated_keying_gets_the_same_answer_and_no_second_session() {
     let answer = lone.take_startup().remove(0);
     let Chunk::ResponderKeying(answer) = answer.chunks()[0] else { panic!() };
     let keys = initiated.finish(answer.component).unwrap();
-    let session = rtmfp::transport::SessionId(answer.session_id);
+    let session = rtmfp::proto::transport::SessionId(answer.session_id);
     let mut puppet = Puppet::new(lone, here(), session, Mode::Initiator, keys);
     puppet.send(&[Chunk::Ping(b"")]);
     puppet.take();
@@ -589,7 +589,7 @@ fn two_fifths_of_the_packets_lost() {
         let mut pair = Pair::new(seed, Link::bad().with_loss(0.4));
         let (a, b) = (pair.a, pair.b);
         pair.ask(a, b);
-        let over = |n: &rtmfp::sim::Network<crate::support::Tapped>| {
+        let over = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[a].0.load().1 == 0 && (n[b].0.sessions().count() == 1 || n[a].0.load().0 == 0)
         };
         assert!(pair.network.run_until(over), "seed {seed}");

@@ -3,7 +3,7 @@
 
 use crate::support::operations::{Seeded, run};
 use crate::support::{Pair, for_seeds};
-use rtmfp::sim::Link;
+use rtmfp::proto::sim::Link;
 
 #[test]
 fn whatever_is_done() {

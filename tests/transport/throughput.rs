@@ -4,7 +4,7 @@
 //! behaviour shows as a difference. `INSTA_UPDATE=always` writes them anew.
 
 use crate::support::bottleneck::{Path, RATE, Streams, mb};
-use rtmfp::transport::Controller;
+use rtmfp::proto::transport::Controller;
 use std::fmt::Write;
 use std::time::Duration;
 

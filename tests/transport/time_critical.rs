@@ -3,9 +3,9 @@
 
 use crate::support::puppet::Puppet;
 use crate::support::{Pair, Wire, endpoint, for_seeds, millis, quick, secs};
-use rtmfp::crypto::Epd;
-use rtmfp::sim::{Link, NodeId};
-use rtmfp::transport::{FlowOptions, SessionId};
+use rtmfp::proto::crypto::Epd;
+use rtmfp::proto::sim::{Link, NodeId};
+use rtmfp::proto::transport::{FlowOptions, SessionId};
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 
 /// Two senders and a receiver, `hub`, to which both have a session.

@@ -2,8 +2,8 @@
 
 use crate::support::puppet::{Puppet, flags, fragment, metadata};
 use crate::support::{Pair, for_seeds, millis, quick, secs};
-use rtmfp::sim::Link;
-use rtmfp::transport::{Config, Event, SendError};
+use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{Config, Event, SendError};
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::{FragmentControl, UserData};
 

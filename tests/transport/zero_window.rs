@@ -2,8 +2,8 @@
 //! floods, and the flow goes on (RFC 7016 §3.6.2.9).
 
 use crate::support::{Pair, for_seeds, messages, quick, secs};
-use rtmfp::sim::{Link, SeededRandom};
-use rtmfp::transport::{Config, Event};
+use rtmfp::proto::sim::{Link, SeededRandom};
+use rtmfp::proto::transport::{Config, Event};
 use rtmfp::wire::Chunk;
 
 #[test]
@@ -21,7 +21,7 @@ fn a_held_flow_resumes_and_is_whole() {
             pair.send(a, session, flow, message);
         }
         pair.close_flow(a, session, flow);
-        let opened = |n: &rtmfp::sim::Network<crate::support::Tapped>| {
+        let opened = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[b].0.session(far).is_some_and(|s| s.flow_counts().1 == 1)
         };
         assert!(pair.network.run_until(opened));

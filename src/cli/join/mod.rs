@@ -21,16 +21,16 @@ use super::{STOP_GRACE, via};
 use anyhow::{Context, anyhow, bail, ensure};
 use objects::{Objects, parse_ranges};
 use output::{MemberEvent, Out};
+use rtmfp::Fingerprint;
+use rtmfp::GroupSpec;
+use rtmfp::Uri;
 use rtmfp::amf::Value;
-use rtmfp::crypto::Fingerprint;
-use rtmfp::flash::Uri;
-use rtmfp::group::GroupSpec;
-use rtmfp::node::ConnectError::Unreachable;
 use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, GroupEvent, NetGroup, PeerConfig,
     RecvError,
 };
-use rtmfp::range::IndexSet;
+use rtmfp::proto::node::ConnectError::Unreachable;
+use rtmfp::proto::range::IndexSet;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::pin::pin;

@@ -4,7 +4,7 @@ use crate::cli::outcome::TimedOut;
 use crate::cli::patience::Patience;
 use crate::cli::situation::Situation;
 use crate::cli::{format, screen};
-use rtmfp::node::Search;
+use rtmfp::peer::Search;
 use std::time::Duration;
 
 /// What a member waits for, and how long it has.

@@ -2,7 +2,7 @@
 
 use super::screen::Url;
 use crate::cli::format;
-use rtmfp::rendezvous::{RendezvousEvent, RendezvousStats};
+use rtmfp::server::{RendezvousEvent, RendezvousStats};
 use rtmfp::server::{Server, ServerEvent, ServerStats};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -155,7 +155,7 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rtmfp::crypto::Fingerprint;
+    use rtmfp::Fingerprint;
 
     fn connected(app: &str) -> Event {
         let event = RendezvousEvent::ClientConnected {

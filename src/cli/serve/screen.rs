@@ -1,7 +1,7 @@
 //! The text that a server prints at its start, for a developer to paste from.
 
 use crate::cli::public_address::PublicAddress;
-use rtmfp::flash::uri::DEFAULT_PORT;
+use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use std::fmt::Write as _;
 use std::net::SocketAddr;

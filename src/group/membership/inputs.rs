@@ -18,7 +18,12 @@ const GLARE: Duration = Duration::from_secs(5);
 
 impl Membership {
     /// The server, the groupspec or the application names a member.
-    pub(in crate::group) fn on_introduced(&mut self, now: Time, peer: Fingerprint, hint: bool) {
+    pub(in crate::proto::group) fn on_introduced(
+        &mut self,
+        now: Time,
+        peer: Fingerprint,
+        hint: bool,
+    ) {
         if peer == self.config.near {
             return;
         }
@@ -29,7 +34,7 @@ impl Membership {
     }
 
     /// A message of the server on its `GC` flow. Unknown ones are ignored.
-    pub(in crate::group) fn on_server_message(&mut self, now: Time, message: &Bytes) {
+    pub(in crate::proto::group) fn on_server_message(&mut self, now: Time, message: &Bytes) {
         match ServerMessage::parse(message) {
             Ok(ServerMessage::Connect(peer)) => self.on_introduced(now, peer, false),
             Ok(ServerMessage::Hint(peer)) => self.on_introduced(now, peer, true),
@@ -39,7 +44,7 @@ impl Membership {
     }
 
     /// A session to a peer is open. If this end opened it to a member, the hello is sent now.
-    pub(in crate::group) fn on_session_opened(
+    pub(in crate::proto::group) fn on_session_opened(
         &mut self,
         now: Time,
         session: SessionId,
@@ -60,25 +65,29 @@ impl Membership {
     }
 
     /// The attempt to connect to a member has failed.
-    pub(in crate::group) fn on_connect_failed(&mut self, peer: Fingerprint) {
+    pub(in crate::proto::group) fn on_connect_failed(&mut self, peer: Fingerprint) {
         self.members.end_attempt(&peer);
     }
 
     /// A session is closed.
-    pub(in crate::group) fn on_session_closed(&mut self, now: Time, session: SessionId) {
+    pub(in crate::proto::group) fn on_session_closed(&mut self, now: Time, session: SessionId) {
         self.end_neighbor(now, session, End::Session);
         self.sessions.remove(&session);
     }
 
     /// The round-trip time of a session.
-    pub(in crate::group) fn on_rtt(&mut self, session: SessionId, rtt: Duration) {
+    pub(in crate::proto::group) fn on_rtt(&mut self, session: SessionId, rtt: Duration) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.rtt = Some(rtt);
         }
     }
 
     /// A session has moved to another address.
-    pub(in crate::group) fn on_far_address(&mut self, session: SessionId, address: SocketAddr) {
+    pub(in crate::proto::group) fn on_far_address(
+        &mut self,
+        session: SessionId,
+        address: SocketAddr,
+    ) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.far_address = address;
             self.members.set_met_at(&session.peer, address);
@@ -86,7 +95,7 @@ impl Membership {
     }
 
     /// The first message of a `GR 1C` flow, which is a hello for this group.
-    pub(in crate::group) fn on_hello(
+    pub(in crate::proto::group) fn on_hello(
         &mut self,
         now: Time,
         session: SessionId,
@@ -123,7 +132,7 @@ impl Membership {
     ///
     /// A player drops a neighbor that rejects its `15`, `18`, `19` or `1D` flow, so these are
     /// accepted whatever the groupspec allows.
-    pub(in crate::group) fn on_flow_opened(
+    pub(in crate::proto::group) fn on_flow_opened(
         &mut self,
         session: SessionId,
         flow: FlowId,
@@ -141,7 +150,7 @@ impl Membership {
     }
 
     /// A message on a flow that was accepted.
-    pub(in crate::group) fn on_message(
+    pub(in crate::proto::group) fn on_message(
         &mut self,
         now: Time,
         session: SessionId,
@@ -165,7 +174,7 @@ impl Membership {
 
     /// A peer has finished one of its flows. The end of its `15`, `18` or `19` flow ends the neighbor,
     /// and its `1C` flow is rejected then, as the player does.
-    pub(in crate::group) fn on_flow_finished(
+    pub(in crate::proto::group) fn on_flow_finished(
         &mut self,
         now: Time,
         session: SessionId,
@@ -184,7 +193,7 @@ impl Membership {
     }
 
     /// Leaves the group: ends every neighbor and releases every session.
-    pub(in crate::group) fn close(&mut self, now: Time) {
+    pub(in crate::proto::group) fn close(&mut self, now: Time) {
         let sessions = self.sessions_where(|_| true);
         for &session in &sessions {
             self.end_neighbor(now, session, End::Neighbor);
@@ -195,7 +204,7 @@ impl Membership {
 
     /// Ends every neighbor that is this member, rejects its hellos and does not connect to it
     /// again.
-    pub(in crate::group) fn block(&mut self, now: Time, peer: Fingerprint) {
+    pub(in crate::proto::group) fn block(&mut self, now: Time, peer: Fingerprint) {
         if self.blocked.contains(&peer) {
             return;
         }
@@ -320,7 +329,12 @@ impl Membership {
     }
 
     /// Ends the neighbor in a session, if there is one.
-    pub(in crate::group) fn end_neighbor(&mut self, now: Time, session: SessionId, end: End) {
+    pub(in crate::proto::group) fn end_neighbor(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        end: End,
+    ) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(neighbor) = state.neighbor.take() else { return };
         state.idle_since = now;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 /// An output of membership, to be carried out in order.
 #[derive(Debug)]
-pub(in crate::group) enum Output {
+pub(in crate::proto::group) enum Output {
     /// Open a session to a member; the fields are those of
     /// [`GroupAction::Connect`](crate::group::GroupAction::Connect).
     Connect { peer: Fingerprint, addresses: Vec<FarAddress>, reported_by: Option<SessionId> },
@@ -31,7 +31,7 @@ pub(in crate::group) enum Output {
 
 /// Why a neighbor ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::group) enum End {
+pub(in crate::proto::group) enum End {
     /// The session remains open: this end's flows in it are to be finished.
     Neighbor,
     /// The session is closed, and the flows with it.

@@ -106,7 +106,7 @@ impl Membership {
 
     /// This node's addresses as its peers see them, most frequent first. If at least two hosts
     /// agree on one, addresses that only a single host reports are left out.
-    pub(in crate::group) fn own_addresses(&self) -> Vec<SocketAddr> {
+    pub(in crate::proto::group) fn own_addresses(&self) -> Vec<SocketAddr> {
         let mut witnesses: BTreeMap<SocketAddr, BTreeSet<IpAddr>> = BTreeMap::new();
         for session in self.sessions.values() {
             if let Some(own) = session.near_address {

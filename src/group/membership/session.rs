@@ -17,17 +17,17 @@ const MAX_EARLY: usize = 256 * 1024;
 const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A session to another endpoint, which may be a neighbor in this group or not.
-pub(in crate::group) struct PeerSession {
-    pub(in crate::group) peer: Fingerprint,
-    pub(in crate::group) address: GroupAddress,
+pub(in crate::proto::group) struct PeerSession {
+    pub(in crate::proto::group) peer: Fingerprint,
+    pub(in crate::proto::group) address: GroupAddress,
     /// True if this endpoint opened the session.
     pub(super) initiator: bool,
     pub(super) near_nonce: [u8; 32],
     pub(super) far_nonce: [u8; 32],
-    pub(in crate::group) far_address: SocketAddr,
+    pub(in crate::proto::group) far_address: SocketAddr,
     /// This node's address as the peer sees it.
     pub(super) near_address: Option<SocketAddr>,
-    pub(in crate::group) rtt: Option<Duration>,
+    pub(in crate::proto::group) rtt: Option<Duration>,
     pub(super) opened: Time,
     /// The time at which it last had a neighbor.
     pub(super) idle_since: Time,
@@ -37,7 +37,7 @@ pub(in crate::group) struct PeerSession {
 
 impl PeerSession {
     /// A session that is open as of `now`. The nonces are those of RFC 7425 §4.6.5.
-    pub(in crate::group) fn new(
+    pub(in crate::proto::group) fn new(
         now: Time,
         peer: Fingerprint,
         initiator: bool,
@@ -63,13 +63,13 @@ impl PeerSession {
 }
 
 /// A neighbor, connected or not yet: this end's `1C` flow is open; the far end's may not be.
-pub(in crate::group) struct Neighbor {
-    pub(in crate::group) since: Time,
+pub(in crate::proto::group) struct Neighbor {
+    pub(in crate::proto::group) since: Time,
     /// Its `1C` flow, once its hello was accepted.
     pub(super) far_flow: Option<FlowId>,
     /// True once its first message after the hello has arrived.
     pub(super) is_connected: bool,
-    pub(in crate::group) mode: Option<ReceiveMode>,
+    pub(in crate::proto::group) mode: Option<ReceiveMode>,
     /// True if a report was requested from it and has not arrived.
     pub(super) owes_report: bool,
     /// Its flows of the capabilities.

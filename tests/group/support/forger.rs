@@ -2,9 +2,11 @@
 
 use super::world::spec;
 use bytes::Bytes;
-use rtmfp::group::message::{Hello, MembershipMessage, Report};
-use rtmfp::group::{FlowKind, ReceiveMode};
-use rtmfp::transport::{Endpoint, Event, FlowId, FlowOptions, MessageOptions, SessionId, Time};
+use rtmfp::proto::group::message::{Hello, MembershipMessage, Report};
+use rtmfp::proto::group::{FlowKind, ReceiveMode};
+use rtmfp::proto::transport::{
+    Endpoint, Event, FlowId, FlowOptions, MessageOptions, SessionId, Time,
+};
 
 pub struct Forger {
     pub endpoint: Endpoint,

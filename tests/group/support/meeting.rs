@@ -2,16 +2,16 @@
 
 use super::{quick, secs};
 use rtmfp::amf::Value;
-use rtmfp::crypto::{Epd, Fingerprint, Identity, IdentityConfig};
-use rtmfp::flash::group_channel::ServerMessage;
-use rtmfp::flash::{
+use rtmfp::proto::crypto::{Epd, Fingerprint, Identity, IdentityConfig};
+use rtmfp::proto::flash::group_channel::ServerMessage;
+use rtmfp::proto::flash::{
     CallId, ClientConfig, ClientConnection, ClientEvent, FlowDecision, Methods, ObjectEncoding, Uri,
 };
-use rtmfp::group::{GroupEvent, GroupSpec, GroupSpecBuilder};
-use rtmfp::node::{GroupHandle, Node, NodeConfig, NodeEvent};
-use rtmfp::rendezvous::{Rendezvous, RendezvousConfig, RendezvousEvent};
-use rtmfp::sim::{Actor, Link, Network, NodeId};
-use rtmfp::transport::{
+use rtmfp::proto::group::{GroupEvent, GroupSpec, GroupSpecBuilder};
+use rtmfp::proto::node::{GroupHandle, Node, NodeConfig, NodeEvent};
+use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig, RendezvousEvent};
+use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
+use rtmfp::proto::transport::{
     Config, Endpoint, Event, FlowAction, FlowId, FlowOptions, FlowToken, Layer, Machine,
     MessageOptions, OpenId, Time,
 };
@@ -51,7 +51,7 @@ pub struct Member {
 /// member of which it is told. It never says hello for the same member again.
 pub struct Lazy {
     pub endpoint: Endpoint,
-    connection: Option<(rtmfp::transport::SessionId, ClientConnection)>,
+    connection: Option<(rtmfp::proto::transport::SessionId, ClientConnection)>,
     flows: HashMap<FlowToken, FlowId>,
     tokens: HashMap<FlowId, FlowToken>,
     control: Option<FlowId>,
@@ -317,12 +317,12 @@ impl Lazy {
     fn join(
         &mut self,
         now: Time,
-        session: rtmfp::transport::SessionId,
+        session: rtmfp::proto::transport::SessionId,
         association: Option<FlowId>,
     ) {
         let options = FlowOptions { association, ..FlowOptions::default() };
         let flow = self.endpoint.open_flow(session, b"GC", options).unwrap();
-        let key = rtmfp::flash::group_channel::JoinKey::GroupId(spec().group_id());
+        let key = rtmfp::proto::flash::group_channel::JoinKey::GroupId(spec().group_id());
         let join = ServerMessage::Join(key).to_bytes();
         self.endpoint.send(now, session, flow, join, MessageOptions::RELIABLE).unwrap();
     }

@@ -1,10 +1,10 @@
 //! A guest that trades objects of made-up content.
 
 use bytes::Bytes;
-use rtmfp::group::{Group, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder};
-use rtmfp::node::{GroupHandle, Guest};
-use rtmfp::sim::NodeId;
-use rtmfp::transport::Time;
+use rtmfp::proto::group::{Group, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder};
+use rtmfp::proto::node::{GroupHandle, Guest};
+use rtmfp::proto::sim::NodeId;
+use rtmfp::proto::transport::Time;
 
 use super::meeting::Meeting;
 

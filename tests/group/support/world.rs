@@ -1,15 +1,15 @@
 //! A server, honest members, hostile ones, and a count of what reaches the victim.
 
 use super::forger::Forger;
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     DhGroup, Epd, Fingerprint, Identity, IdentityConfig, KeyStyle, Negotiation, Opener,
 };
-use rtmfp::flash::Uri;
-use rtmfp::group::{GroupSpec, GroupSpecBuilder};
-use rtmfp::node::{Node, NodeConfig};
-use rtmfp::rendezvous::{Rendezvous, RendezvousConfig, RendezvousStats};
-use rtmfp::sim::{Actor, Link, Network, NodeId, Tapped};
-use rtmfp::transport::{Config, Endpoint, Layer, Machine, Time};
+use rtmfp::proto::flash::Uri;
+use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder};
+use rtmfp::proto::node::{Node, NodeConfig};
+use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig, RendezvousStats};
+use rtmfp::proto::sim::{Actor, Link, Network, NodeId, Tapped};
+use rtmfp::proto::transport::{Config, Endpoint, Layer, Machine, Time};
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 use std::collections::BTreeSet;

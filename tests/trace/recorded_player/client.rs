@@ -5,9 +5,9 @@ use super::flows::begins;
 use super::rules::Judge;
 use super::session::Verdict;
 use bytes::Bytes;
-use rtmfp::flash::group_channel::ServerMessage;
-use rtmfp::flash::{Body, Command, FlowKind, Message, UserControl};
-use rtmfp::transport::Time;
+use rtmfp::proto::flash::group_channel::ServerMessage;
+use rtmfp::proto::flash::{Body, Command, FlowKind, Message, UserControl};
+use rtmfp::proto::transport::Time;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 

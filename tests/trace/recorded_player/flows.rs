@@ -1,7 +1,7 @@
 //! The player's flows in both directions.
 
 use super::capture::{Fragment, Options};
-use rtmfp::transport::Time;
+use rtmfp::proto::transport::Time;
 use rtmfp::wire::chunk::{FragmentControl, RangeAck, UserData, UserDataFlags};
 use rtmfp::wire::option::{encode_option, encode_vlu_option};
 use std::collections::{BTreeMap, HashMap};

@@ -23,8 +23,8 @@ mod world;
 
 use capture::{Move, Recording, What};
 use player::Calling;
-use rtmfp::crypto::DhGroup;
-use rtmfp::group::message::ReplicationMessage;
+use rtmfp::proto::crypto::DhGroup;
+use rtmfp::proto::group::message::ReplicationMessage;
 use rules::Judge;
 use session::With;
 use world::{Setup, World, object, players};

@@ -12,13 +12,13 @@ use super::client::Client;
 use super::member::Member;
 use super::rules::Judge;
 use super::session::{ANSWER, Session, With};
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     Certificate, DhGroup, Epd, Fingerprint, HmacPolicy, Identity, IdentityConfig, Initiate,
     Initiated, KeyStyle, KeyingRandom, Negotiation, Opener, Sealer, SendPolicy, SseqPolicy,
 };
-use rtmfp::group::GroupSpec;
-use rtmfp::sim::{Actor, SeededRandom};
-use rtmfp::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
+use rtmfp::proto::group::GroupSpec;
+use rtmfp::proto::sim::{Actor, SeededRandom};
+use rtmfp::proto::transport::{Arrived, Computed, Job, Machine, Path, Time, Transmit, TransmitBuf};
 use rtmfp::wire::chunk::{InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Chunk, Mode, PacketHeader, multiplex};

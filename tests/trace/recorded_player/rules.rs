@@ -1,6 +1,6 @@
 //! The rules that a player's far end keeps, counted.
 
-use rtmfp::transport::Time;
+use rtmfp::proto::transport::Time;
 use std::collections::BTreeMap;
 
 /// What a player saw of its far ends, judged by the rules.

@@ -6,12 +6,12 @@ use super::player::{self, Player, Terms, answer};
 use super::rules::Judge;
 use super::session::State;
 use super::world::{Host, World, players};
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     Epd, HmacPolicy, Identity, IdentityConfig, Negotiation, Opener, Sealer, SendPolicy, SseqPolicy,
 };
-use rtmfp::sim::{Link, Network, NodeId, Tapped};
+use rtmfp::proto::sim::{Link, Network, NodeId, Tapped};
+use rtmfp::proto::transport::{Config, Endpoint, SessionId};
 use rtmfp::trace::Sender;
-use rtmfp::transport::{Config, Endpoint, SessionId};
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Chunk, Mode, PacketHeader, multiplex};
 use std::collections::BTreeSet;
@@ -70,7 +70,7 @@ impl Pair {
         self.network.act(self.player, |host, now| {
             let player = host.player_mut();
             player.sessions.iter_mut().for_each(|session| session.append(What::Ping(b"?".into())));
-            rtmfp::transport::Machine::handle_timeout(player, now);
+            rtmfp::proto::transport::Machine::handle_timeout(player, now);
         });
         self.network.run_for(Duration::from_secs(30));
         let player = self.network[self.player].player_mut();

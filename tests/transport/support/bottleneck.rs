@@ -1,8 +1,8 @@
 //! Streams of bulk data through one bottleneck in a virtual network.
 use bytes::Bytes;
-use rtmfp::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
-use rtmfp::sim::{Actor, Link, Network, NodeId};
-use rtmfp::transport::{
+use rtmfp::proto::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
+use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
+use rtmfp::proto::transport::{
     Config, Controller, Endpoint, Event, FlowId, FlowOptions, Layer, MessageOptions, SessionId,
     Time,
 };
@@ -162,7 +162,7 @@ impl Streams {
         mb(self.received(stream) - before) / time.as_secs_f64()
     }
 
-    pub fn sender(&self, stream: usize) -> rtmfp::transport::SessionRef<'_> {
+    pub fn sender(&self, stream: usize) -> rtmfp::proto::transport::SessionRef<'_> {
         let host = &self.network[self.pairs[stream].0];
         host.endpoint.session(host.session().expect("a session")).expect("open")
     }

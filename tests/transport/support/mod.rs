@@ -17,9 +17,9 @@ mod time;
 
 use bytes::Bytes;
 pub use quick::quick;
-use rtmfp::crypto::{Epd, Identity, IdentityConfig};
-use rtmfp::sim::{Link, Network, NodeId};
-use rtmfp::transport::{
+use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig};
+use rtmfp::proto::sim::{Link, Network, NodeId};
+use rtmfp::proto::transport::{
     Config, Endpoint, Event, FlowId, FlowOptions, Machine, MessageOptions, OpenId, SessionId, Time,
 };
 pub use seeds::for_seeds;

@@ -2,8 +2,8 @@
 //! reliable messages arrive once and in order, and nothing is left at the end.
 
 use super::{Pair, millis, secs};
-use rtmfp::sim::{Link, SeededRandom};
-use rtmfp::transport::{Event, FlowId, FlowOptions, MessageOptions, Priority, SessionId};
+use rtmfp::proto::sim::{Link, SeededRandom};
+use rtmfp::proto::transport::{Event, FlowId, FlowOptions, MessageOptions, Priority, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where decisions come from.
@@ -67,7 +67,7 @@ struct Sent {
 }
 
 struct End {
-    node: rtmfp::sim::NodeId,
+    node: rtmfp::proto::sim::NodeId,
     session: SessionId,
     flows: BTreeMap<FlowId, Sent>,
     /// Flows of the far end that are paused.
@@ -81,7 +81,7 @@ struct End {
 }
 
 impl End {
-    fn new(node: rtmfp::sim::NodeId, session: SessionId) -> Self {
+    fn new(node: rtmfp::proto::sim::NodeId, session: SessionId) -> Self {
         Self {
             node,
             session,

@@ -6,12 +6,12 @@ pub use super::startup::{seal, startup};
 use super::wiretap::Seen;
 use super::{millis, quick};
 use bytes::Bytes;
-use rtmfp::crypto::{
+use rtmfp::proto::crypto::{
     Certificate, Epd, Identity, IdentityConfig, Initiate, KeyingRandom, Negotiation, Opener,
     Respond, Sealer, SessionKeys,
 };
-use rtmfp::sim::SeededRandom;
-use rtmfp::transport::{
+use rtmfp::proto::sim::SeededRandom;
+use rtmfp::proto::transport::{
     Config, Endpoint, Event, Interface, Machine, Path, SessionId, Time, TransmitBuf,
 };
 use rtmfp::wire::chunk::{
@@ -263,7 +263,7 @@ impl Puppet {
     }
 
     /// Opens a sending flow at the endpoint and queues messages on it.
-    pub fn flow_with(&mut self, messages: &[&[u8]]) -> rtmfp::transport::FlowId {
+    pub fn flow_with(&mut self, messages: &[&[u8]]) -> rtmfp::proto::transport::FlowId {
         let session = self.session;
         self.lone.act(|e, now| {
             let flow = e.open_flow(session, b"test", Default::default()).unwrap();

@@ -1,9 +1,9 @@
 //! Everything that endpoints send, decrypted, and the rules that it must keep.
 
 use super::packets::open_default;
-use rtmfp::crypto::{Overheard, keying_digest};
-use rtmfp::sim::Actor;
-use rtmfp::transport::{
+use rtmfp::proto::crypto::{Overheard, keying_digest};
+use rtmfp::proto::sim::Actor;
+use rtmfp::proto::transport::{
     Arrived, Computed, Endpoint, Job, Machine, Path, Time, Transmit, TransmitBuf,
 };
 use rtmfp::wire::chunk::{FragmentControl, UserDataFlags};

@@ -3,8 +3,8 @@
 use super::{Player, Terms, answer, is_acceptable, option};
 use crate::recorded_player::member::Member;
 use crate::recorded_player::session::{Session, With};
-use rtmfp::crypto::{Certificate, Epd, KeyingRandom, Respond};
-use rtmfp::transport::Time;
+use rtmfp::proto::crypto::{Certificate, Epd, KeyingRandom, Respond};
+use rtmfp::proto::transport::Time;
 use rtmfp::wire::chunk::{CookieChange, InitiatorKeying, ResponderHello, ResponderKeying};
 use rtmfp::wire::{Chunk, Mode};
 use std::net::SocketAddr;

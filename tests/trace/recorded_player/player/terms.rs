@@ -1,6 +1,6 @@
 //! What components and certificates say.
 
-use rtmfp::crypto::{DhGroup, HmacPolicy, Negotiation, SendPolicy, SseqPolicy};
+use rtmfp::proto::crypto::{DhGroup, HmacPolicy, Negotiation, SendPolicy, SseqPolicy};
 use rtmfp::wire::option::{Item, items};
 
 /// What a component says: flags and length for HMACs, flags for sequence numbers. No option is like

@@ -3,7 +3,7 @@
 use super::{ANSWER, FINISHED, Forwarded, InFlow, Options, Session, State, With, whole};
 use crate::recorded_player::client::CONTROL;
 use crate::recorded_player::rules::Judge;
-use rtmfp::transport::Time;
+use rtmfp::proto::transport::Time;
 use rtmfp::wire::chunk::{NextUserData, UserData, UserDataFlags, kind};
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Chunk, Mode, PacketHeader, multiplex};
