@@ -2,48 +2,22 @@
 
 use super::error::{Problem, Unreachable};
 use super::event::{ConnectionEvent, ConnectionEvents};
-use super::machine::{Abandoned, Command, Joining, PeerMachine};
-use super::net_group::{Membership, NetGroup};
+use super::machine::{Command, PeerMachine};
 use super::queue::Queue;
 use super::reconnect::{Reconnect, ResolvedServer};
-use super::{ConnectError, NetGroupError, PeerConfig};
+use super::signals::{Signal, Signals};
+use super::state::{ConnectionState, ConnectionStats};
+use super::{ConnectError, PeerConfig};
 use crate::crypto::{Fingerprint, Identity};
 use crate::driver::{self, Clock, Handle, Pool, ShutdownError, Sockets, Stopped, os_random};
 use crate::flash::{Host, Uri};
-use crate::group::{GroupConfig, GroupSpec};
-use crate::node::{GroupHandle, Node};
+use crate::node::Node;
 use crate::transport::Time;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-
-/// The state of a connection to its server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionState {
-    /// A server is being connected to.
-    Connecting,
-    /// The connection is up.
-    Connected {
-        /// The server's address.
-        server: SocketAddr,
-    },
-    /// There is no connection. Groups and their neighbors remain, but the server introduces no
-    /// further members.
-    Closed,
-}
-
-/// Counters of a connection since it was made, and its current size.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConnectionStats {
-    /// Open sessions, including the one to the server.
-    pub sessions: usize,
-    /// Datagrams and bytes.
-    pub network: driver::Stats,
-}
 
 /// One endpoint with its own peer ID, and its NetConnection to a server.
 ///
@@ -56,7 +30,7 @@ pub struct Connection {
     peer_id: Fingerprint,
     events: Arc<Queue<ConnectionEvent>>,
     state: watch::Receiver<ConnectionState>,
-    abandoned: Arc<Abandoned>,
+    signals: Arc<Signals>,
     pool: Pool,
 }
 
@@ -119,37 +93,6 @@ impl Connection {
         connected.await.map_err(|error| of_single_server(error, &uri))
     }
 
-    /// Joins a group. Members are found through the server, if the groupspec allows it, and through
-    /// the group's bootstrap peers, and are reported as
-    /// [`NeighborConnect`](super::GroupEvent::NeighborConnect). Joining does not wait for them.
-    ///
-    /// # Errors
-    ///
-    /// [`NetGroupError::Closed`] if the connection was closed.
-    pub async fn join(&self, spec: GroupSpec) -> Result<NetGroup, NetGroupError> {
-        self.join_with(GroupConfig::new(spec, self.peer_id)).await
-    }
-
-    /// Joins a group as [`join`](Self::join) does, with settings. `near` and `server` are filled
-    /// in.
-    ///
-    /// # Errors
-    ///
-    /// As [`join`](Self::join).
-    pub async fn join_with(&self, config: GroupConfig) -> Result<NetGroup, NetGroupError> {
-        let spec = config.spec.clone();
-        let queue = Arc::new(Queue::new());
-        let (neighbors, neighbor_count) = watch::channel(0);
-        let joining = Joining { queue: Arc::clone(&queue), neighbors };
-        let connection = self.clone();
-        let join = move |peer: &mut PeerMachine, now: Time| {
-            let group = peer.join(now, config, joining);
-            // If the caller is gone, the group is left again.
-            NetGroup::new(Membership { connection, group, spec, queue, neighbor_count })
-        };
-        Ok(self.call(join).await?)
-    }
-
     /// This end's peer ID.
     pub fn peer_id(&self) -> Fingerprint {
         self.peer_id
@@ -172,7 +115,7 @@ impl Connection {
 
     /// The events of this connection.
     pub fn events(&self) -> ConnectionEvents {
-        ConnectionEvents(Arc::clone(&self.events))
+        ConnectionEvents::new(Arc::clone(&self.events))
     }
 
     /// Counters of this connection.
@@ -220,11 +163,11 @@ impl Connection {
         let peer_id = node.peer_id();
         let events = Arc::new(Queue::new());
         let (sender, state) = watch::channel(ConnectionState::Closed);
-        let abandoned = Arc::new(Abandoned::default());
-        let (queue, left) = (Arc::clone(&events), Arc::clone(&abandoned));
-        let machine = PeerMachine::new(node, queue, sender, left, config.key_log);
+        let signals = Arc::new(Signals::default());
+        let (queue, reports) = (Arc::clone(&events), Arc::clone(&signals));
+        let machine = PeerMachine::new(node, queue, sender, reports, config.key_log);
         let (handle, _) = driver::spawn(machine, sockets, clock);
-        Ok(Self { handle, peer_id, events, state, abandoned, pool: Pool::default() })
+        Ok(Self { handle, peer_id, events, state, signals, pool: Pool::default() })
     }
 
     async fn connect_to(&self, servers: Reconnect) -> Result<(), ConnectError> {
@@ -239,9 +182,9 @@ impl Connection {
         outcome.map(drop).map_err(ConnectError::Unreachable)
     }
 
-    /// Leaves a group without waiting.
-    pub(super) fn leave_soon(&self, group: GroupHandle) {
-        self.abandoned.push(group);
+    /// Reports something to the machine without waiting for it.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.signals.push(signal);
         // Wakes the machine; while the queue is full it is awake.
         drop(self.handle.try_send(Box::new(|_, _| {})));
     }

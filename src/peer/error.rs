@@ -110,6 +110,31 @@ pub enum NetGroupError {
     Object(#[from] AmfError),
 }
 
+/// Why [`recv`](super::NetGroupEvents::recv) returned no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecvError {
+    /// The application was too slow, so this many events before the next one were dropped:
+    /// notifications only, never a fetched object or a request.
+    #[error("{0} events skipped: the application is too slow")]
+    Lagged(u64),
+    /// The group or connection is closed, and all its events were received.
+    #[error("closed")]
+    Closed,
+}
+
+/// The application was too slow, so this many events before the next one were dropped:
+/// notifications only, never a fetched object or a request. An item of an event stream, which goes
+/// on after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{0} events skipped: the application is too slow")]
+pub struct Lagged(pub u64);
+
+impl From<Lagged> for RecvError {
+    fn from(Lagged(skipped): Lagged) -> Self {
+        Self::Lagged(skipped)
+    }
+}
+
 impl From<Stopped> for NetGroupError {
     fn from(_: Stopped) -> Self {
         Self::Closed

@@ -1,25 +1,14 @@
-//! The events of a connection and its groups, and their receivers.
+//! The events of a connection, and their receiver.
 
-use super::net_group::Membership;
-use super::queue::{Kind, Queue, Queued};
-use crate::group::GroupEvent;
+use super::error::{Lagged, RecvError};
+use super::queue::{Kind, Queue, Queued, Reader, item};
 use crate::node::ConnectError;
+use futures_core::Stream;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use thiserror::Error;
-
-/// Why [`recv`](NetGroupEvents::recv) returned no event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum RecvError {
-    /// The application was too slow, so this many events before the next one were dropped:
-    /// notifications only, never a fetched object or a request.
-    #[error("{0} events skipped: the application is too slow")]
-    Lagged(u64),
-    /// The group or connection is closed, and all its events were received.
-    #[error("closed")]
-    Closed,
-}
+use std::task::{Context, Poll};
 
 /// An event of a connection.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,54 +48,20 @@ impl Queued for ConnectionEvent {
     }
 }
 
-impl Queued for GroupEvent {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::ReplicationFetchResult { object, .. } => Kind::Object(object.len()),
-            Self::ReplicationRequest { .. } => Kind::Request,
-            _ => Kind::Notice,
-        }
-    }
-}
-
-/// The events of a group since it was joined, in order.
+/// The events of a connection since it was made, in order.
 ///
-/// There is one queue per group: several receivers share its events. The group is not left while
-/// this exists.
+/// As a [`Stream`] it ends when the connection is closed for good and all its events were received;
+/// dropped events are an item [`Lagged`], after which it goes on.
+///
+/// There is one queue per connection: several receivers share its events.
 #[derive(Debug, Clone)]
-pub struct NetGroupEvents(pub(super) Arc<Membership>);
-
-impl NetGroupEvents {
-    /// The next event. Cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError::Lagged`] if events were dropped before the next one, and [`RecvError::Closed`]
-    /// when the group is closed and all its events were received.
-    pub async fn recv(&mut self) -> Result<GroupEvent, RecvError> {
-        self.0.resume_if_caught_up().await;
-        poll_fn(|context| self.0.queue.poll_pop(context)).await
-    }
-
-    /// The next event, if there is one.
-    ///
-    /// A group that stopped fetching because the application was slow resumes only by
-    /// [`recv`](Self::recv): call it when there is no event.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn try_recv(&mut self) -> Result<Option<GroupEvent>, RecvError> {
-        self.0.queue.pop()
-    }
-}
-
-/// The events of a connection since it was made, in order. There is one queue per connection:
-/// several receivers share its events.
-#[derive(Debug, Clone)]
-pub struct ConnectionEvents(pub(super) Arc<Queue<ConnectionEvent>>);
+pub struct ConnectionEvents(Reader<ConnectionEvent>);
 
 impl ConnectionEvents {
+    pub(super) fn new(queue: Arc<Queue<ConnectionEvent>>) -> Self {
+        Self(Reader::new(queue))
+    }
+
     /// The next event. Cancel safe.
     ///
     /// # Errors
@@ -124,6 +79,14 @@ impl ConnectionEvents {
     /// As [`recv`](Self::recv).
     pub fn try_recv(&mut self) -> Result<Option<ConnectionEvent>, RecvError> {
         self.0.pop()
+    }
+}
+
+impl Stream for ConnectionEvents {
+    type Item = Result<ConnectionEvent, Lagged>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_pop(context).map(item)
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Hosted`]: the handle of a guest on a connection.
 
 use super::machine::{Command, PeerMachine};
+use super::signals::Signal;
 use super::{Connection, NetGroupError};
 use crate::crypto::Fingerprint;
 use crate::driver::{Stopped, WeakHandle};
@@ -68,7 +69,7 @@ impl<G: Guest> Hosted<G> {
 
 impl<G> Drop for Hosted<G> {
     fn drop(&mut self) {
-        self.connection.leave_soon(self.group);
+        self.connection.signal(Signal::Abandoned(self.group));
     }
 }
 

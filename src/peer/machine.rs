@@ -1,11 +1,12 @@
 //! [`PeerMachine`]: the node as a driver's service. It receives commands and puts events into the
 //! queues of connection and groups.
 
-use super::ConnectionState;
 use super::error::Unreachable;
 use super::event::ConnectionEvent;
 use super::queue::Queue;
 use super::reconnect::{Next, Reconnect, ResolvedServer};
+use super::signals::{Signal, Signals};
+use super::state::ConnectionState;
 use super::wants::Wants;
 use crate::driver::{self, KeyLogFile, Service, WeakHandle};
 use crate::flash::Uri;
@@ -16,8 +17,7 @@ use crate::wire::Shown;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 /// A call of a handle, including the channel for its result.
@@ -34,7 +34,7 @@ pub(super) struct PeerMachine {
     /// The caller that waits for the first connection.
     connecting: Option<oneshot::Sender<Outcome>>,
     servers: Option<Servers>,
-    abandoned: Arc<Abandoned>,
+    signals: Arc<Signals>,
     key_log: Option<KeyLogFile>,
     stopping: bool,
 }
@@ -44,33 +44,6 @@ struct Servers {
     reconnect: Reconnect,
     /// The channel for results of a resolver.
     commands: WeakHandle<Command>,
-}
-
-/// Groups whose last handle was dropped.
-#[derive(Debug, Default)]
-pub(super) struct Abandoned {
-    groups: Mutex<Vec<GroupHandle>>,
-    /// True if there are any: this is read after each call of the machine.
-    any: AtomicBool,
-}
-
-impl Abandoned {
-    pub(super) fn push(&self, group: GroupHandle) {
-        self.lock().push(group);
-        self.any.store(true, Ordering::Release);
-    }
-
-    fn take(&self) -> Vec<GroupHandle> {
-        match self.any.swap(false, Ordering::Acquire) {
-            true => std::mem::take(&mut *self.lock()),
-            false => Vec::new(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<GroupHandle>> {
-        // Nothing panics under the lock.
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A joined group.
@@ -104,7 +77,7 @@ impl PeerMachine {
         node: Node,
         events: Arc<Queue<ConnectionEvent>>,
         state: watch::Sender<ConnectionState>,
-        abandoned: Arc<Abandoned>,
+        signals: Arc<Signals>,
         key_log: Option<KeyLogFile>,
     ) -> Self {
         Self {
@@ -114,7 +87,7 @@ impl PeerMachine {
             state,
             connecting: None,
             servers: None,
-            abandoned,
+            signals,
             key_log,
             stopping: false,
         }
@@ -222,27 +195,45 @@ impl PeerMachine {
         self.node.with_group(now, handle, |group, now| call(group, &mut entry.wants, now))
     }
 
-    /// Handles that the application has caught up with most of its events.
-    pub(super) fn resume(&mut self, now: Time, handle: GroupHandle) {
-        if self.groups.get(&handle).is_some_and(|entry| entry.queue.resume()) {
+    /// Goes on fetching, unless the application is slow again.
+    fn resume(&mut self, now: Time, handle: GroupHandle) {
+        if self.groups.get(&handle).is_some_and(|entry| !entry.queue.is_slow()) {
             let _ = self.with_group(now, handle, |group, wants, now| wants.release(now, group));
         }
     }
 
-    /// Distributes events until there are none.
+    /// Distributes events and follows signals until there are none. A signal is followed when the
+    /// events before it have been distributed: what arrived is not wanted again.
     fn deliver(&mut self, now: Time) {
-        self.leave_abandoned(now);
-        while let Some(event) = self.node.poll_event() {
-            match event {
-                NodeEvent::Connected { server } => self.on_connected(server),
-                NodeEvent::ConnectFailed(error) => self.on_connect_failed(now, error),
-                NodeEvent::Disconnected => self.on_disconnected(now),
-                NodeEvent::Group(handle, event) => self.deliver_to_group(now, handle, event),
-                NodeEvent::SessionOpened(_) if self.stopping => self.node.shut_down(now),
-                NodeEvent::SessionOpened(session) => {
-                    if let Some(key_log) = &self.key_log {
-                        key_log.add(self.node.endpoint(), session);
-                    }
+        loop {
+            while let Some(event) = self.node.poll_event() {
+                self.deliver_event(now, event);
+            }
+            let signals = self.signals.take();
+            if signals.is_empty() {
+                return;
+            }
+            signals.into_iter().for_each(|signal| self.follow(now, signal));
+        }
+    }
+
+    fn follow(&mut self, now: Time, signal: Signal) {
+        match signal {
+            Signal::Abandoned(group) => self.leave(now, group),
+            Signal::CaughtUp(group) => self.resume(now, group),
+        }
+    }
+
+    fn deliver_event(&mut self, now: Time, event: NodeEvent) {
+        match event {
+            NodeEvent::Connected { server } => self.on_connected(server),
+            NodeEvent::ConnectFailed(error) => self.on_connect_failed(now, error),
+            NodeEvent::Disconnected => self.on_disconnected(now),
+            NodeEvent::Group(handle, event) => self.deliver_to_group(now, handle, event),
+            NodeEvent::SessionOpened(_) if self.stopping => self.node.shut_down(now),
+            NodeEvent::SessionOpened(session) => {
+                if let Some(key_log) = &self.key_log {
+                    key_log.add(self.node.endpoint(), session);
                 }
             }
         }
@@ -311,13 +302,6 @@ impl PeerMachine {
                 log_refusal(back);
             }
             _ => {}
-        }
-    }
-
-    /// Leaves the groups whose handles were all dropped.
-    fn leave_abandoned(&mut self, now: Time) {
-        for handle in self.abandoned.take() {
-            self.leave(now, handle);
         }
     }
 }

@@ -39,6 +39,29 @@
 //! there are handles. [Guests](crate::node::Guest) share it with groups: any number of files, for
 //! example, use one pair of sockets, one peer ID and one task.
 //!
+//! Events are received by `recv`, or as a [`Stream`](futures_core::Stream), with which several sources
+//! can be read together (here with the crate `futures-util`):
+//!
+//! ```no_run
+//! # async fn example(
+//! #     connection: rtmfp::peer::Connection,
+//! #     group: rtmfp::peer::NetGroup,
+//! # ) {
+//! use futures_util::{StreamExt, stream};
+//! use rtmfp::peer::Lagged;
+//!
+//! let connection_events = connection.events().map(|event| event.map(|it| it.code()));
+//! let group_events = group.events().map(|event| event.map(|it| it.code()));
+//! let mut codes = stream::select(connection_events, group_events);
+//! while let Some(code) = codes.next().await {
+//!     match code {
+//!         Ok(code) => println!("{code}"),
+//!         Err(Lagged(skipped)) => println!("{skipped} events skipped"),
+//!     }
+//! }
+//! # }
+//! ```
+//!
 //! # When the application is slow
 //!
 //! Everything queued for it is bounded, and the network never waits for it:
@@ -54,25 +77,32 @@
 //! | --- | --- |
 //! | `config` | [`PeerConfig`] |
 //! | `connection` | [`Connection`] |
+//! | `state` | [`ConnectionState`] |
 //! | `reconnect` | the next server to connect to, and the time |
 //! | `seed` | [`Seed`] |
 //! | `net_group` | [`NetGroup`] |
 //! | `hosted` | [`Hosted`]: a guest in a group |
-//! | `event` | the events of both |
+//! | `joined` | the state that the handles of a group share |
+//! | `event`, `group_events` | the events of both |
 //! | `queue` | the queue of events for the application |
 //! | `wants` | objects that are not requested while the application is slow |
+//! | `signals` | what handles report to the machine |
 //! | `machine` | the node as a service of the driver |
 
 mod config;
 mod connection;
 mod error;
 mod event;
+mod group_events;
 mod hosted;
+mod joined;
 mod machine;
 mod net_group;
 mod queue;
 mod reconnect;
 mod seed;
+mod signals;
+mod state;
 mod wants;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
@@ -82,10 +112,12 @@ pub use crate::group::{
 };
 pub use crate::node::{Guest, NodeConfig, Search};
 pub use config::PeerConfig;
-pub use connection::{Connection, ConnectionState, ConnectionStats};
-pub use error::{ConnectError, NetGroupError, Problem, Unreachable};
-pub use event::{ConnectionEvent, ConnectionEvents, NetGroupEvents, RecvError};
+pub use connection::Connection;
+pub use error::{ConnectError, Lagged, NetGroupError, Problem, RecvError, Unreachable};
+pub use event::{ConnectionEvent, ConnectionEvents};
+pub use group_events::NetGroupEvents;
 pub use hosted::{GuestSender, Hosted};
 pub use net_group::{Neighbor, NetGroup};
 pub use queue::{MAX_EVENTS, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};
 pub use seed::Seed;
+pub use state::{ConnectionState, ConnectionStats};

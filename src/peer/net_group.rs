@@ -1,17 +1,18 @@
 //! [`NetGroup`]: a joined group.
 
-use super::event::NetGroupEvents;
-use super::machine::PeerMachine;
+use super::group_events::NetGroupEvents;
+use super::joined::JoinedGroup;
+use super::machine::{Joining, PeerMachine};
 use super::queue::Queue;
 use super::wants::Wants;
 use super::{Connection, NetGroupError};
 use crate::amf::{self, Value};
 use crate::crypto::Fingerprint;
 use crate::group::{
-    Group, GroupAddress, GroupError, GroupEvent, GroupId, GroupSpec, GroupStats, NeighborInfo,
+    Group, GroupAddress, GroupConfig, GroupError, GroupId, GroupSpec, GroupStats, NeighborInfo,
     NeighborTrade, ReceiveMode, ReplicationStrategy,
 };
-use crate::node::{GroupHandle, Search};
+use crate::node::Search;
 use crate::transport::Time;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,26 +47,12 @@ pub struct Neighbor {
 /// Object indices are 0 to 2^53, ranges are inclusive, and a reversed range does nothing. The
 /// application defines the meaning of the indices.
 #[derive(Debug, Clone)]
-pub struct NetGroup(Arc<Membership>);
-
-/// The state that the handles of a group share.
-#[derive(Debug)]
-pub(super) struct Membership {
-    pub(super) connection: Connection,
-    pub(super) group: GroupHandle,
-    pub(super) spec: GroupSpec,
-    pub(super) queue: Arc<Queue<GroupEvent>>,
-    pub(super) neighbor_count: watch::Receiver<usize>,
-}
+pub struct NetGroup(Arc<JoinedGroup>);
 
 impl NetGroup {
-    pub(super) fn new(membership: Membership) -> Self {
-        Self(Arc::new(membership))
-    }
-
     /// The events of the group since it was joined.
     pub fn events(&self) -> NetGroupEvents {
-        NetGroupEvents(Arc::clone(&self.0))
+        NetGroupEvents::new(Arc::clone(&self.0))
     }
 
     /// The connection on which it was joined.
@@ -252,23 +239,6 @@ impl NetGroup {
     }
 }
 
-impl Membership {
-    /// Resumes fetching, if the group waits for the application and it has caught up.
-    pub(super) async fn resume_if_caught_up(&self) {
-        if self.queue.has_caught_up() {
-            let group = self.group;
-            // A closed connection fetches nothing.
-            let _ = self.connection.call(move |peer, now| peer.resume(now, group)).await;
-        }
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.connection.leave_soon(self.group);
-    }
-}
-
 impl Neighbor {
     fn new(info: &NeighborInfo, now: Time) -> Self {
         Self {
@@ -280,5 +250,39 @@ impl Neighbor {
             receive_mode: info.receive_mode,
             trade: info.trade,
         }
+    }
+}
+
+impl Connection {
+    /// Joins a group. Members are found through the server, if the groupspec allows it, and through
+    /// the group's bootstrap peers, and are reported as
+    /// [`NeighborConnect`](super::GroupEvent::NeighborConnect). Joining does not wait for them.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`] if the connection was closed.
+    pub async fn join(&self, spec: GroupSpec) -> Result<NetGroup, NetGroupError> {
+        self.join_with(GroupConfig::new(spec, self.peer_id())).await
+    }
+
+    /// Joins a group as [`join`](Self::join) does, with settings. `near` and `server` are filled
+    /// in.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    pub async fn join_with(&self, config: GroupConfig) -> Result<NetGroup, NetGroupError> {
+        let spec = config.spec.clone();
+        let queue = Arc::new(Queue::new());
+        let (neighbors, neighbor_count) = watch::channel(0);
+        let joining = Joining { queue: Arc::clone(&queue), neighbors };
+        let connection = self.clone();
+        let join = move |peer: &mut PeerMachine, now: Time| {
+            let group = peer.join(now, config, joining);
+            // If the caller is gone, the group is left again.
+            let joined = JoinedGroup { connection, group, spec, queue, neighbor_count };
+            NetGroup(Arc::new(joined))
+        };
+        Ok(self.call(join).await?)
     }
 }

@@ -4,9 +4,9 @@
 //! depends on the event: a notification can be dropped, a fetched object and a neighbor's request
 //! can't, so those are returned to the machine.
 
-use super::event::RecvError;
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use super::error::{Lagged, RecvError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// The most events in the queue.
@@ -58,8 +58,17 @@ struct State<E> {
     /// The machine has stopped fetching until the application catches up.
     slow: bool,
     closed: bool,
-    /// The readers that wait for an event or the end.
-    waiting: Vec<Waker>,
+    /// The readers that wait for an event or the end, by their numbers.
+    waiting: BTreeMap<u64, Waker>,
+    /// The number of readers so far.
+    readers: u64,
+}
+
+/// A receiver of events. It waits in one task at a time; dropping it ends the wait.
+#[derive(Debug)]
+pub(super) struct Reader<E> {
+    queue: Arc<Queue<E>>,
+    number: u64,
 }
 
 impl<E: Queued> Queue<E> {
@@ -71,7 +80,8 @@ impl<E: Queued> Queue<E> {
             lagged: 0,
             slow: false,
             closed: false,
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
+            readers: 0,
         };
         Self { state: Mutex::new(state) }
     }
@@ -88,30 +98,17 @@ impl<E: Queued> Queue<E> {
         self.lock().pop()
     }
 
-    /// The next event; wakes the task when there is one, or when none will follow.
-    pub(super) fn poll_pop(&self, context: &mut Context<'_>) -> Poll<Result<E, RecvError>> {
-        let mut state = self.lock();
-        if let Some(popped) = state.pop().transpose() {
-            return Poll::Ready(popped);
-        }
-        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-            state.waiting.push(context.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// True if the machine has stopped fetching and the application has caught up.
-    pub(super) fn has_caught_up(&self) -> bool {
-        let state = self.lock();
-        state.slow && state.has_caught_up()
-    }
-
-    /// Clears the slow state, if the application has caught up.
+    /// Clears the slow state, if the application has caught up: `true` once each time.
     pub(super) fn resume(&self) -> bool {
         let mut state = self.lock();
         let resume = state.slow && state.has_caught_up();
         state.slow &= !resume;
         resume
+    }
+
+    /// True while the application is slow with objects.
+    pub(super) fn is_slow(&self) -> bool {
+        self.lock().slow
     }
 
     /// Closes the queue to new events. Queued ones can still be received.
@@ -120,10 +117,65 @@ impl<E: Queued> Queue<E> {
         state.closed = true;
         wake(state);
     }
+}
 
+impl<E> Queue<E> {
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         // Nothing panics between changes that belong together.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E> Reader<E> {
+    pub(super) fn new(queue: Arc<Queue<E>>) -> Self {
+        let mut state = queue.lock();
+        let number = state.readers;
+        state.readers += 1;
+        drop(state);
+        Self { queue, number }
+    }
+}
+
+impl<E: Queued> Reader<E> {
+    /// As [`Queue::pop`].
+    pub(super) fn pop(&mut self) -> Result<Option<E>, RecvError> {
+        self.queue.pop()
+    }
+
+    /// The next event; wakes the task when there is one, or when none will follow.
+    pub(super) fn poll_pop(&mut self, context: &mut Context<'_>) -> Poll<Result<E, RecvError>> {
+        let mut state = self.queue.lock();
+        if let Some(popped) = state.pop().transpose() {
+            return Poll::Ready(popped);
+        }
+        let earlier = state.waiting.insert(self.number, context.waker().clone());
+        drop(state);
+        // Dropping a waker may run code of the task, so the lock is released first.
+        drop(earlier);
+        Poll::Pending
+    }
+}
+
+impl<E> Clone for Reader<E> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.queue))
+    }
+}
+
+impl<E> Drop for Reader<E> {
+    fn drop(&mut self) {
+        let waker = self.queue.lock().waiting.remove(&self.number);
+        // As in `poll_pop`: after the lock is released.
+        drop(waker);
+    }
+}
+
+/// The item of a stream for what a reader returned.
+pub(super) fn item<E>(popped: Result<E, RecvError>) -> Option<Result<E, Lagged>> {
+    match popped {
+        Ok(event) => Some(Ok(event)),
+        Err(RecvError::Lagged(skipped)) => Some(Err(Lagged(skipped))),
+        Err(RecvError::Closed) => None,
     }
 }
 
@@ -131,7 +183,7 @@ impl<E: Queued> Queue<E> {
 fn wake<E>(mut state: MutexGuard<'_, State<E>>) {
     let waiting = std::mem::take(&mut state.waiting);
     drop(state);
-    waiting.into_iter().for_each(Waker::wake);
+    waiting.into_values().for_each(Waker::wake);
 }
 
 impl<E: Queued> State<E> {
@@ -195,10 +247,14 @@ impl<E: Queued> State<E> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CAUGHT_UP, Kind, MAX_EVENTS, MAX_OBJECT_BYTES, Queue, Queued, SLOW_OBJECTS};
+    use super::{
+        CAUGHT_UP, Kind, MAX_EVENTS, MAX_OBJECT_BYTES, Queue, Queued, Reader, SLOW_OBJECTS,
+    };
     use crate::peer::RecvError;
     use std::future::poll_fn;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
 
     #[derive(Debug, PartialEq, Eq)]
     struct Event(u32, Kind);
@@ -259,10 +315,11 @@ mod tests {
         let pushed = queue.push(object(1, 1));
         assert_eq!(pushed.refused, Some(object(1, 1)));
         assert!(pushed.is_slow);
-        assert!(!queue.has_caught_up());
+        assert!(!queue.resume());
         drain(&queue);
-        assert!(queue.has_caught_up());
+        assert!(queue.is_slow());
         assert!(queue.resume());
+        assert!(!queue.is_slow());
         assert!(!queue.resume(), "once");
     }
 
@@ -277,19 +334,19 @@ mod tests {
         for _ in 0..SLOW_OBJECTS - SLOW_OBJECTS / CAUGHT_UP - 1 {
             queue.pop().unwrap();
         }
-        assert!(!queue.has_caught_up());
+        assert!(!queue.resume());
         queue.pop().unwrap();
-        assert!(queue.has_caught_up());
+        assert!(queue.resume());
     }
 
     #[tokio::test]
     async fn who_waits_is_woken_by_events_and_by_the_end() {
         let queue = Arc::new(Queue::new());
         let waiting = tokio::spawn({
-            let queue = Arc::clone(&queue);
+            let mut reader = Reader::new(Arc::clone(&queue));
             async move {
-                let first = poll_fn(|context| queue.poll_pop(context)).await;
-                (first, poll_fn(|context| queue.poll_pop(context)).await)
+                let first = poll_fn(|context| reader.poll_pop(context)).await;
+                (first, poll_fn(|context| reader.poll_pop(context)).await)
             }
         });
         tokio::task::yield_now().await;
@@ -297,5 +354,65 @@ mod tests {
         queue.close();
         assert_eq!(waiting.await.unwrap(), (Ok(notice(1)), Err(RecvError::Closed)));
         assert_eq!(queue.pop(), Err(RecvError::Closed));
+    }
+
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Polls once, for a task of its own.
+    fn poll(reader: &mut Reader<Event>) -> (Arc<Counted>, Poll<Result<Event, RecvError>>) {
+        let task = Arc::new(Counted::default());
+        let waker = Waker::from(Arc::clone(&task));
+        let polled = reader.poll_pop(&mut Context::from_waker(&waker));
+        (task, polled)
+    }
+
+    #[test]
+    fn a_reader_wakes_its_last_task_and_keeps_no_other() {
+        let queue = Arc::new(Queue::new());
+        let mut reader = Reader::new(Arc::clone(&queue));
+        let (first, _) = poll(&mut reader);
+        let (last, polled) = poll(&mut reader);
+        assert!(polled.is_pending());
+        assert_eq!(Arc::strong_count(&first), 1, "kept");
+        queue.push(notice(1));
+        assert_eq!(first.0.load(Ordering::Relaxed), 0);
+        assert_eq!(last.0.load(Ordering::Relaxed), 1);
+        assert_eq!(Arc::strong_count(&last), 1, "kept");
+        assert_eq!(poll(&mut reader).1, Poll::Ready(Ok(notice(1))));
+    }
+
+    #[test]
+    fn a_dropped_reader_leaves_nothing_and_others_are_woken() {
+        let queue = Arc::new(Queue::new());
+        let mut kept = Reader::new(Arc::clone(&queue));
+        let mut dropped = kept.clone();
+        let ((task, _), (gone, _)) = (poll(&mut kept), poll(&mut dropped));
+        assert_eq!(Arc::strong_count(&gone), 2);
+        drop(dropped);
+        assert_eq!(Arc::strong_count(&gone), 1, "kept");
+        queue.push(notice(1));
+        assert_eq!(task.0.load(Ordering::Relaxed), 1);
+        assert_eq!(gone.0.load(Ordering::Relaxed), 0);
+        assert_eq!(poll(&mut kept).1, Poll::Ready(Ok(notice(1))));
+    }
+
+    #[test]
+    fn an_event_wakes_every_reader_so_that_none_is_missed() {
+        let queue = Arc::new(Queue::new());
+        let mut readers = [Reader::new(Arc::clone(&queue)), Reader::new(Arc::clone(&queue))];
+        let tasks = readers.each_mut().map(|reader| poll(reader).0);
+        queue.push(notice(1));
+        assert!(tasks.iter().all(|task| task.0.load(Ordering::Relaxed) == 1));
+        let [first, second] = readers;
+        // One was woken and is gone; the event is left for the other.
+        drop(first);
+        assert_eq!(poll(&mut { second }).1, Poll::Ready(Ok(notice(1))));
     }
 }

@@ -1,8 +1,9 @@
 //! Members of a group over real sockets on loopback: the async API.
 
+use futures_util::StreamExt;
 use rtmfp::amf::{Date, Object, Value};
 use rtmfp::peer::{
-    Connection, GroupEvent, MAX_EVENTS, NetGroup, NetGroupError, NetGroupEvents, RecvError,
+    Connection, GroupEvent, Lagged, MAX_EVENTS, NetGroup, NetGroupError, NetGroupEvents, RecvError,
     SLOW_OBJECTS,
 };
 use rtmfp::proto::group::{GroupError, GroupSpec, GroupSpecBuilder};
@@ -246,31 +247,115 @@ async fn a_slow_application_gets_every_object_once() {
     assert!(requested < 2 * OBJECTS as u64, "{requested} requests for {OBJECTS} objects");
 }
 
+/// Has the provider refuse so many requests that the fetcher's queue overflows: every denial is two
+/// notifications there, requested and failed.
+async fn overflow(provider: &NetGroup, fetcher: &NetGroup) {
+    let last = MAX_EVENTS as u64 - 1;
+    provider.add_have_objects(0, last).await.unwrap();
+    let deny = async {
+        let mut events = provider.events();
+        for _ in 0..MAX_EVENTS {
+            let request_id = loop {
+                let event = events.recv().await.unwrap();
+                if let GroupEvent::ReplicationRequest { request_id, .. } = event {
+                    break request_id;
+                }
+            };
+            provider.deny_requested_object(request_id).await.unwrap();
+        }
+    };
+    fetcher.add_want_objects(0, last).await.unwrap();
+    deny.await;
+}
+
 /// Notifications that nobody reads are counted, and requests are not among them.
 #[tokio::test]
 async fn a_deaf_application_is_told_what_it_missed() {
     let (_server, uri) = server("127.0.0.1:0").await;
     let (provider, fetcher) = pair(&uri).await;
-    let last = MAX_EVENTS as u64 - 1;
-    provider.add_have_objects(0, last).await.unwrap();
-    let deny = tokio::spawn({
-        let provider = provider.clone();
-        async move {
-            let mut events = provider.events();
-            // Every denial is two notifications at the other end: requested, failed.
-            for _ in 0..MAX_EVENTS {
-                let request_id = loop {
-                    let event = events.recv().await.unwrap();
-                    if let GroupEvent::ReplicationRequest { request_id, .. } = event {
-                        break request_id;
-                    }
-                };
-                provider.deny_requested_object(request_id).await.unwrap();
-            }
-        }
-    });
-    fetcher.add_want_objects(0, last).await.unwrap();
-    deny.await.unwrap();
+    overflow(&provider, &fetcher).await;
     let first = fetcher.events().recv().await;
     assert!(matches!(first, Err(RecvError::Lagged(missed)) if missed > 0), "{first:?}");
+}
+
+#[tokio::test]
+async fn a_stream_reports_what_was_missed_and_goes_on() {
+    let (_server, uri) = server("127.0.0.1:0").await;
+    let (provider, fetcher) = pair(&uri).await;
+    overflow(&provider, &fetcher).await;
+    let mut events = fetcher.events();
+    let first = events.next().await.unwrap();
+    assert!(matches!(first, Err(Lagged(missed)) if missed > 0), "{first:?}");
+    // What is left in the queue follows, and what happens from now on.
+    provider.close().await;
+    loop {
+        match events.next().await.expect("goes on") {
+            Ok(GroupEvent::NeighborDisconnect { .. }) => break,
+            Ok(_) => {}
+            Err(Lagged(missed)) => assert!(missed > 0),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_yields_events_in_order_and_ends_with_the_group() {
+    let (_server, uri) = server("127.0.0.1:0").await;
+    let (provider, fetcher) = pair(&uri).await;
+    provider.add_have_objects(0, 3).await.unwrap();
+    let providing = tokio::spawn(provide(provider.clone(), (0..4).map(Value::from).collect()));
+    let mut events = fetcher.events();
+    let connected = events.next().await.unwrap().unwrap();
+    assert_eq!(connected.code(), "NetGroup.Neighbor.Connect");
+    for wanted in 0..4 {
+        // The stream is pending by now: the next events have to wake it.
+        let next = tokio::spawn(async move {
+            let pair: Vec<_> = events.by_ref().take(2).collect().await;
+            (events, pair)
+        });
+        tokio::task::yield_now().await;
+        fetcher.add_want_objects(wanted, wanted).await.unwrap();
+        let (stream, pair) = next.await.unwrap();
+        events = stream;
+        let [Ok(requested), Ok(result)] = &pair[..] else { panic!("{pair:?}") };
+        assert_eq!(requested.code(), "NetGroup.Replication.Fetch.SendNotify");
+        let GroupEvent::ReplicationFetchResult { index, object, .. } = result else {
+            panic!("{result:?}")
+        };
+        assert_eq!((*index, object.decode().unwrap()), (wanted, Value::from(wanted as f64)));
+    }
+    // The end wakes it, too, and is for ever.
+    let end = tokio::spawn(async move { (events.next().await, events.next().await) });
+    tokio::task::yield_now().await;
+    fetcher.close().await;
+    assert_eq!(end.await.unwrap(), (None, None));
+    provider.close().await;
+    providing.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_stream_of_a_connection_ends_when_it_is_closed() {
+    let (_server, uri) = server("127.0.0.1:0").await;
+    let connection = Connection::connect(&uri).await.unwrap();
+    let events = connection.events();
+    connection.close(GRACE).await.unwrap();
+    drop(connection);
+    let events: Vec<_> = events.map(|event| event.unwrap().code()).collect().await;
+    assert_eq!(events[0], "NetConnection.Connect.Success");
+    assert!(events.len() <= 2, "{events:?}");
+}
+
+/// A stream that is dropped while it waits keeps neither its task nor its group.
+#[tokio::test]
+async fn a_dropped_stream_lets_go_of_its_group() {
+    let (_server, uri) = server("127.0.0.1:0").await;
+    let (a, b) = pair(&uri).await;
+    let _connection = a.connection().clone();
+    let mut events = a.events();
+    drop(a);
+    let _connected = events.next().await;
+    let waiting = tokio::spawn(async move { events.next().await });
+    tokio::task::yield_now().await;
+    assert_eq!(b.neighbor_count(), 1, "the stream keeps the group");
+    waiting.abort();
+    b.watch_neighbor_count().wait_for(|&count| count == 0).await.unwrap();
 }
