@@ -12,6 +12,9 @@
 //! | `feature` | the interface that the capabilities share |
 //! | `event` | [`GroupAction`], [`GroupEvent`] |
 //! | `config` | [`GroupConfig`] |
+//! | `error`, `status`, `verdict` | [`GroupError`]; [`NeighborInfo`], [`GroupStats`]; [`HelloVerdict`], [`OpenVerdict`] |
+//! | [`message`] | the messages of the group flows |
+//! | `near_flows` | this end's flows, by neighbor and kind |
 //! | `membership/` | neighbors, known members, reports |
 //! | `replication/` | object replication: sets, requesting, serving |
 //! | [`groupspec`] | the groupspec string: build, parse, group ID, passwords |
@@ -34,18 +37,24 @@
 
 mod address;
 mod config;
+mod error;
 mod event;
 mod feature;
 pub mod groupspec;
 mod membership;
+pub mod message;
+mod near_flows;
 mod replication;
 mod rng;
+mod status;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 pub use crate::flash::group_channel::GroupId;
 pub use address::{GroupAddress, ParseGroupAddressError, RingDistance};
 pub use config::GroupConfig;
+pub use error::GroupError;
 pub use event::{GroupAction, GroupEvent};
 pub use feature::FlowKind;
 pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
@@ -54,108 +63,20 @@ pub use replication::{
     NeighborTrade, Replication, ReplicationLimits, ReplicationMut, ReplicationStats,
     ReplicationStrategy,
 };
-
-/// The messages of the group flows.
-pub mod message {
-    pub use super::membership::message::{
-        Hello, MAX_ADDRESSES, MAX_REPORT, MembershipMessage, Proof, ReceiveMode, Record, Report,
-    };
-    pub use super::replication::message::{MAX_LIST_RANGES, RangeList, ReplicationMessage};
-}
+pub use status::{GroupStats, NeighborInfo};
+pub use verdict::{HelloVerdict, OpenVerdict};
 
 use crate::crypto::Fingerprint;
-use crate::flash::group_channel::{JoinKey, ServerMessage};
-use crate::range::RangeError;
-use crate::transport::{
-    FlowAction, FlowId, FlowInput, FlowOptions, FlowToken, MessageOptions, SessionId, Time,
-};
+use crate::flash::group_channel::ServerMessage;
+use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time};
 use bytes::Bytes;
 use feature::Feature;
 use membership::{End, Membership, PeerSession};
+use near_flows::NearFlows;
 use rng::Rng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
-use thiserror::Error;
-
-/// Why a call of the application was refused. The call had no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum GroupError {
-    /// The group was closed.
-    #[error("the group is closed")]
-    Closed,
-    /// The groupspec does not allow object replication.
-    #[error("object replication is not enabled in the groupspec")]
-    ReplicationDisabled,
-    /// An index out of range.
-    #[error(transparent)]
-    Range(#[from] RangeError),
-}
-
-/// The decision on a `GR 1C` flow that began with a hello.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HelloVerdict {
-    /// Accept the flow; its further messages go to [`Group::on_message`].
-    Accept,
-    /// Reject the flow with this exception code; keep the session.
-    Reject(u64),
-}
-
-/// The decision on another flow, associated with one of the group's flows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenVerdict {
-    /// Accept the flow; its messages go to [`Group::on_message`].
-    Accept,
-    /// Reject the flow with this exception code.
-    Reject(u64),
-}
-
-/// A connected neighbor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NeighborInfo {
-    /// The session.
-    pub session: SessionId,
-    /// Its fingerprint: the peer ID.
-    pub peer: Fingerprint,
-    /// Its group address.
-    pub address: GroupAddress,
-    /// The far address of the session.
-    pub far_address: SocketAddr,
-    /// The round-trip time of the session, if known.
-    pub rtt: Option<Duration>,
-    /// The time at which it became a neighbor, connected or not yet.
-    pub since: Time,
-    /// Its receive mode, once announced.
-    pub receive_mode: Option<ReceiveMode>,
-    /// Object replication with it.
-    pub trade: NeighborTrade,
-}
-
-/// Counters of a group since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct GroupStats {
-    /// Neighbors now.
-    pub neighbors: usize,
-    /// Members known now, excluding this node.
-    pub members: usize,
-    /// Rejected hellos: wrong proof, not for this node, or too many neighbors.
-    pub hellos_rejected: u64,
-    /// Membership messages that could not be parsed.
-    pub malformed: u64,
-    /// Object replication.
-    pub replication: ReplicationStats,
-}
-
-/// This end's flows to one neighbor.
-#[derive(Debug, Default)]
-struct NearFlows {
-    open: BTreeMap<FlowKind, FlowToken>,
-    /// The neighbor's membership flow, with which those of the capabilities are associated.
-    association: Option<FlowId>,
-}
 
 /// One NetGroup on one endpoint: membership and its other capabilities, without sockets.
 ///
@@ -170,10 +91,7 @@ struct NearFlows {
 pub struct Group {
     membership: Membership,
     replication: Replication,
-    near_flows: BTreeMap<SessionId, NearFlows>,
-    /// The session and kind of each of this end's flows.
-    tokens: BTreeMap<FlowToken, (SessionId, FlowKind)>,
-    next_token: u32,
+    near_flows: NearFlows,
     actions: VecDeque<GroupAction>,
     events: VecDeque<GroupEvent>,
     closed: bool,
@@ -188,9 +106,7 @@ impl Group {
         let mut group = Self {
             membership: Membership::new(config, now, rng),
             replication,
-            near_flows: BTreeMap::new(),
-            tokens: BTreeMap::new(),
-            next_token: 0,
+            near_flows: NearFlows::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
             closed: false,
@@ -229,12 +145,7 @@ impl Group {
     /// the control flow: the text form for version 1, as Flash Player 10.3 sends it, the hashed
     /// form for version 2.
     pub fn join_message(&self) -> Bytes {
-        let spec = &self.config().spec;
-        let key = match spec.version() {
-            1 => JoinKey::CanonicalText(Bytes::copy_from_slice(spec.canonical_text().as_bytes())),
-            _ => JoinKey::GroupId(spec.group_id()),
-        };
-        ServerMessage::Join(key).to_bytes()
+        ServerMessage::Join(self.config().spec.join_key()).to_bytes()
     }
 
     /// The next action. Drain after every input.
@@ -365,11 +276,12 @@ impl Group {
         kind: FlowKind,
         associated: FlowToken,
     ) -> OpenVerdict {
-        let Some(&(_, associated)) = self.tokens.get(&associated).filter(|of| of.0 == session)
-        else {
-            return OpenVerdict::Reject(0);
-        };
-        self.membership.on_flow_opened(session, flow, kind, associated)
+        match self.near_flows.find(associated) {
+            Some((of, associated)) if of == session => {
+                self.membership.on_flow_opened(session, flow, kind, associated)
+            }
+            _ => OpenVerdict::Reject(0),
+        }
     }
 
     /// A message on a flow that was accepted.
@@ -397,10 +309,7 @@ impl Group {
     }
 
     fn on_flow_rejected(&mut self, now: Time, token: FlowToken) {
-        let Some((session, kind)) = self.tokens.remove(&token) else { return };
-        if let Some(flows) = self.near_flows.get_mut(&session) {
-            flows.open.remove(&kind);
-        }
+        let Some((session, kind)) = self.near_flows.remove(token) else { return };
         if kind.must_be_accepted() {
             self.membership.end_neighbor(now, session, End::Neighbor);
             self.route(now);
@@ -408,7 +317,7 @@ impl Group {
     }
 
     fn on_flow_blocked(&mut self, now: Time, token: FlowToken, is_blocked: bool) {
-        let Some(&(session, kind)) = self.tokens.get(&token) else { return };
+        let Some((session, kind)) = self.near_flows.find(token) else { return };
         for feature in self.features_mut().into_iter().filter(|feature| feature.carries(kind)) {
             feature.on_flow_blocked(now, session, kind, is_blocked);
         }
@@ -511,7 +420,7 @@ impl Group {
                 self.actions.push_back(GroupAction::Connect { peer, addresses, reported_by });
             }
             Output::OpenFlow(session) => {
-                self.near_flows.insert(session, NearFlows::default());
+                self.near_flows.insert(session);
                 self.open_flow(session, FlowKind::Membership);
             }
             Output::Send(session, message) => {
@@ -525,7 +434,7 @@ impl Group {
             }
             Output::Event(event) => self.events.push_back(event),
             Output::Connected { session, peer, flow } => {
-                self.near_flows.entry(session).or_default().association = Some(flow);
+                self.near_flows.associate(session, flow);
                 for feature in self.features_mut() {
                     feature.on_neighbor_connected(now, session, peer);
                 }
@@ -537,12 +446,11 @@ impl Group {
                 }
             }
             Output::Gone { session, end } => {
-                let flows = self.near_flows.remove(&session).unwrap_or_default();
-                flows.open.values().for_each(|token| {
-                    self.tokens.remove(token);
-                });
+                let flows = self.near_flows.remove_neighbor(session);
                 if end == End::Neighbor {
-                    self.finish(session, &flows);
+                    for token in flows {
+                        self.act(session, FlowAction::Finish { token });
+                    }
                 }
                 self.features_mut().into_iter().for_each(|f| f.on_neighbor_gone(now, session));
             }
@@ -570,21 +478,14 @@ impl Group {
     }
 
     fn open_flow(&mut self, session: SessionId, kind: FlowKind) {
-        let Some(flows) = self.near_flows.get_mut(&session) else { return };
-        let (token, association) = (FlowToken(self.next_token), flows.association);
-        self.next_token = self.next_token.wrapping_add(1);
-        flows.open.insert(kind, token);
-        self.tokens.insert(token, (session, kind));
-        let metadata = Bytes::copy_from_slice(&kind.metadata());
-        let options =
-            FlowOptions { association, priority: kind.priority(), ..FlowOptions::default() };
-        self.act(session, FlowAction::Open { token, metadata, options });
+        if let Some(action) = self.near_flows.open(session, kind) {
+            self.act(session, action);
+        }
     }
 
     /// Sends a message, unless the flow was rejected or finished.
     fn send(&mut self, session: SessionId, kind: FlowKind, message: Bytes) {
-        let token = self.near_flows.get(&session).and_then(|flows| flows.open.get(&kind));
-        if let Some(&token) = token {
+        if let Some(token) = self.near_flows.token(session, kind) {
             let options = MessageOptions::RELIABLE;
             self.act(session, FlowAction::Send { token, message, options });
         }
@@ -592,18 +493,5 @@ impl Group {
 
     fn act(&mut self, session: SessionId, action: FlowAction) {
         self.actions.push_back(GroupAction::Flow { session, action });
-    }
-
-    /// Finishes this end's flows: replication before membership, because a player whose neighbor
-    /// finishes `1C` first never frees its pending requests.
-    fn finish(&mut self, session: SessionId, flows: &NearFlows) {
-        let rank = |(kind, _): &(FlowKind, FlowToken)| match kind {
-            FlowKind::Replication => 0,
-            FlowKind::Membership => 1,
-            _ => 2,
-        };
-        let mut open: Vec<_> = flows.open.iter().map(|(&kind, &token)| (kind, token)).collect();
-        open.sort_by_key(rank);
-        open.into_iter().for_each(|(_, token)| self.act(session, FlowAction::Finish { token }));
     }
 }

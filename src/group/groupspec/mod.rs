@@ -16,10 +16,11 @@ pub use builder::GroupSpecBuilder;
 pub use multicast::{IpMulticastAddress, ParseIpMulticastError};
 
 use crate::crypto::Fingerprint;
-use crate::flash::group_channel::GroupId;
+use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::text::hex_bytes;
 use crate::wire::option::{self, Item, OptionRef};
 use crate::wire::{WireError, vlu};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -126,6 +127,15 @@ impl GroupSpec {
     pub fn group_id(&self) -> GroupId {
         let once = GroupId::of_canonical_text(self.canonical_text().as_bytes());
         if self.version < 2 { once } else { GroupId(Sha256::digest(once.0).into()) }
+    }
+
+    /// The key with which a member joins at the server: the canonical text for version 1, the group
+    /// ID for version 2.
+    pub(super) fn join_key(&self) -> JoinKey {
+        match self.version {
+            1 => JoinKey::CanonicalText(Bytes::copy_from_slice(self.canonical_text().as_bytes())),
+            _ => JoinKey::GroupId(self.group_id()),
+        }
     }
 
     /// The groupspec version, 1 if none is written.

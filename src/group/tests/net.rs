@@ -14,8 +14,7 @@ use std::time::Duration;
 
 /// The token of a group's flow of this kind, or one that it does not know.
 pub(super) fn token(group: &Group, session: SessionId, kind: FlowKind) -> FlowToken {
-    let flows = group.near_flows.get(&session);
-    flows.and_then(|flows| flows.open.get(&kind)).copied().unwrap_or(FlowToken(u32::MAX))
+    group.near_flows.token(session, kind).unwrap_or(FlowToken(u32::MAX))
 }
 
 /// A neighbour rejects a group's flow of this kind.

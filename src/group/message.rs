@@ -1,0 +1,6 @@
+//! The messages of the group flows.
+
+pub use super::membership::message::{
+    Hello, MAX_ADDRESSES, MAX_REPORT, MembershipMessage, Proof, ReceiveMode, Record, Report,
+};
+pub use super::replication::message::{MAX_LIST_RANGES, RangeList, ReplicationMessage};
