@@ -24,7 +24,7 @@ const MAX_LISTED: usize = 20;
 ///
 /// # Errors
 ///
-/// The file is not the promised one, or cannot be read.
+/// The file is not the shared one, or cannot be read.
 pub(crate) async fn run(
     path: Option<&Path>,
     config: FetchConfig,
@@ -52,7 +52,7 @@ pub(crate) async fn run(
             sha256
         }
     };
-    screen::line(&format!("{} is not what the link stands for", path.display()));
+    screen::line(&format!("{} is not the file of the link", path.display()));
     screen::line("asking members of the group which parts the file has");
     let descriptor = tokio::select! {
         descriptor = ask(config) => descriptor.with_context(|| {

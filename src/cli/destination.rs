@@ -3,9 +3,9 @@
 use super::screen;
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use rtmfp::driver::{InOrder, OutputPlace};
+use rtmfp::driver::{InOrder, OutputPath};
 use rtmfp::vod::file_name::safe_file_name;
-use rtmfp::vod::store::{check_directory, check_place};
+use rtmfp::vod::store::{check_destination, check_directory};
 use rtmfp::vod::{Destination, ShareLink};
 use std::fs::File;
 use std::io::Write;
@@ -61,19 +61,19 @@ pub(crate) async fn choose(path: Option<&Path>, link: &ShareLink) -> anyhow::Res
         return Ok(Output::Stream(Stream::new("standard output", std::io::stdout())));
     }
     let shown = path.display();
-    let place = OutputPlace::locate(path).with_context(|| format!("cannot write to {shown}"))?;
+    let place = OutputPath::locate(path).with_context(|| format!("cannot write to {shown}"))?;
     match place {
-        OutputPlace::Directory(_) => into_directory(path, link),
-        OutputPlace::Missing(_) if names_directory(path) => {
+        OutputPath::Directory(_) => into_directory(path, link),
+        OutputPath::Missing(_) if names_directory(path) => {
             std::fs::create_dir_all(path)
                 .with_context(|| format!("cannot make the directory {shown}"))?;
             into_directory(path, link)
         }
-        OutputPlace::Missing(_) | OutputPlace::File(_) => {
-            check_place(path)?;
+        OutputPath::Missing(_) | OutputPath::File(_) => {
+            check_destination(path)?;
             Ok(Output::File(Destination::File(path.to_owned())))
         }
-        OutputPlace::InOrder(place) => {
+        OutputPath::InOrder(place) => {
             let file =
                 open_in_order(&place).await.with_context(|| format!("cannot write to {shown}"))?;
             Ok(Output::Stream(Stream::new(&shown.to_string(), file)))
@@ -84,7 +84,7 @@ pub(crate) async fn choose(path: Option<&Path>, link: &ShareLink) -> anyhow::Res
 fn into_directory(directory: &Path, link: &ShareLink) -> anyhow::Result<Output> {
     check_directory(directory)?;
     if let Some(name) = &link.name {
-        check_place(&directory.join(safe_file_name(name)))?;
+        check_destination(&directory.join(safe_file_name(name)))?;
     }
     Ok(Output::File(Destination::Directory(PathBuf::from(directory))))
 }

@@ -406,7 +406,7 @@ async fn pipe(fetch: &Fetch, stream: &Stream) -> anyhow::Result<Completed> {
     tokio::select! {
         completed = copy => completed,
         rejected = rejected(&mut events) => {
-            bail!("what was written so far is not the promised file (SHA-256 {rejected})")
+            bail!("the bytes written so far are not the shared file (SHA-256 {rejected})")
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Output files, which are never one of the inputs, by whatever name.
 
 use anyhow::{Context, bail};
-use rtmfp::driver::OutputPlace;
+use rtmfp::driver::OutputPath;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ impl FileId {
     ///
     /// Errors of the operating system: the folder does not exist, or may not be read.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        if let OutputPlace::Missing(path) = OutputPlace::locate(path)? {
+        if let OutputPath::Missing(path) = OutputPath::locate(path)? {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             let folder = folder.unwrap_or(Path::new(".")).canonicalize()?;
             return Ok(Self::Path(folder.join(path.file_name().unwrap_or(OsStr::new("")))));
@@ -77,8 +77,8 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<Box<dyn Write>> {
     if is_standard_output(path) {
         return Ok(Box::new(io::stdout()));
     }
-    let opened = OutputPlace::locate(path).and_then(|place| match place {
-        OutputPlace::InOrder(place) => match place.open()? {
+    let opened = OutputPath::locate(path).and_then(|place| match place {
+        OutputPath::InOrder(place) => match place.open()? {
             Some(file) => Ok(file),
             None => OpenOptions::new().append(true).open(place.path()),
         },

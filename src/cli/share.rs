@@ -291,7 +291,7 @@ pub(crate) fn print_event(event: &FileEvent) {
             screen::line(&format!("member {from} sent a bad object {index}: {fault}"));
         }
         FileEvent::FileRejected { actual } => screen::line(&format!(
-            "the whole is not the promised file (its SHA-256 is {actual}); fetching it again"
+            "the file is not the shared one (SHA-256 {actual}); fetching it again"
         )),
         _ => {}
     }

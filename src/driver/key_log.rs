@@ -1,6 +1,6 @@
 //! Key logs: the secrets of sessions, appended to a file for those who decode captures.
 
-use super::output::OutputPlace;
+use super::output::OutputPath;
 use crate::transport::{Endpoint, SessionId};
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -94,7 +94,7 @@ impl fmt::Debug for KeyLogFile {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    if let OutputPlace::InOrder(place) = OutputPlace::locate(path)? {
+    if let OutputPath::InOrder(place) = OutputPath::locate(path)? {
         let unread = "it is a pipe that no process reads; start the reader first";
         return place.open()?.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, unread));
     }

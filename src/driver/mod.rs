@@ -78,7 +78,7 @@ pub use error::{BindError, ShutdownError, Stopped};
 pub use handle::{Events, Handle, WeakHandle, spawn};
 pub use jobs::MAX_WAITING_JOBS;
 pub use key_log::{KeyLogFile, KeyLogFileError};
-pub use output::{Access, InOrder, OutputPlace, write_whole};
+pub use output::{Access, InOrder, OutputPath, write_whole};
 pub use pool::{POOL_THREADS, Pool, Strand};
 pub use random::os_random;
 pub use resolve::{MAX_ADDRESSES, ascii_host, resolve};

@@ -1,7 +1,7 @@
 //! Destinations of output: a file, or something that is written to in order.
 //!
 //! A path that a person names for output may be anything: a file, a symbolic link, a device, a
-//! named pipe, one of the process's own descriptors. [`OutputPlace::locate`] finds out which,
+//! named pipe, one of the process's own descriptors. [`OutputPath::locate`] finds out which,
 //! without opening or changing it. A regular file may be replaced by a finished one; everything
 //! else is written to in order, as a pipe is, and is never removed or renamed over.
 
@@ -16,7 +16,7 @@ const MAX_LINKS: usize = 40;
 /// Destination that a path for output names. Symbolic links are followed, also one whose target
 /// does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutputPlace {
+pub enum OutputPath {
     /// Nothing. A file can be created at this path; its directory need not exist.
     Missing(PathBuf),
     /// A regular file.
@@ -27,7 +27,7 @@ pub enum OutputPlace {
     InOrder(InOrder),
 }
 
-impl OutputPlace {
+impl OutputPath {
     /// Finds out what `path` names.
     ///
     /// # Errors
@@ -248,13 +248,13 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::symlink;
 
-    fn locate(path: impl AsRef<Path>) -> OutputPlace {
-        OutputPlace::locate(path.as_ref()).unwrap()
+    fn locate(path: impl AsRef<Path>) -> OutputPath {
+        OutputPath::locate(path.as_ref()).unwrap()
     }
 
     fn in_order(path: impl AsRef<Path>) -> InOrder {
         match locate(path) {
-            OutputPlace::InOrder(place) => place,
+            OutputPath::InOrder(place) => place,
             other => panic!("{other:?}"),
         }
     }
@@ -270,14 +270,14 @@ mod tests {
         symlink("folder", at("to folder")).unwrap();
         symlink("folder/none", at("dangling")).unwrap();
         symlink("circle", at("circle")).unwrap();
-        assert_eq!(locate(at("file")), OutputPlace::File(at("file")));
-        assert_eq!(locate(at("link to link")), OutputPlace::File(at("file")));
-        assert_eq!(locate(at("to folder")), OutputPlace::Directory(at("folder")));
-        assert_eq!(locate(at("dangling")), OutputPlace::Missing(at("folder/none")));
-        assert_eq!(locate(at("none")), OutputPlace::Missing(at("none")));
-        assert!(OutputPlace::locate(&at("circle")).is_err());
-        assert!(OutputPlace::locate(&at("file/below")).is_err());
-        assert!(OutputPlace::locate(&at(&"x".repeat(256))).is_err());
+        assert_eq!(locate(at("file")), OutputPath::File(at("file")));
+        assert_eq!(locate(at("link to link")), OutputPath::File(at("file")));
+        assert_eq!(locate(at("to folder")), OutputPath::Directory(at("folder")));
+        assert_eq!(locate(at("dangling")), OutputPath::Missing(at("folder/none")));
+        assert_eq!(locate(at("none")), OutputPath::Missing(at("none")));
+        assert!(OutputPath::locate(&at("circle")).is_err());
+        assert!(OutputPath::locate(&at("file/below")).is_err());
+        assert!(OutputPath::locate(&at(&"x".repeat(256))).is_err());
     }
 
     #[cfg(target_os = "linux")]
@@ -344,7 +344,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let error = OutputPlace::locate(&path).unwrap_err();
+        let error = OutputPath::locate(&path).unwrap_err();
         assert!(error.to_string().contains("socket"), "{error}");
     }
 }

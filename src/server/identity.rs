@@ -2,7 +2,7 @@
 
 use super::{IdentityFileError, ServerConfig};
 use crate::crypto::Identity;
-use crate::driver::{Access, OutputPlace, write_whole};
+use crate::driver::{Access, OutputPath, write_whole};
 use rand_core::CryptoRng;
 use std::fs::File;
 use std::io::{self, Read};
@@ -44,8 +44,8 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// Creates the file, at a dangling link its target. A file that appears meanwhile is not replaced.
 fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match OutputPlace::locate(path)? {
-        OutputPlace::Missing(path) => write_whole(&path, bytes, Access::Private, false),
+    match OutputPath::locate(path)? {
+        OutputPath::Missing(path) => write_whole(&path, bytes, Access::Private, false),
         _ => Err(io::ErrorKind::AlreadyExists.into()),
     }
 }

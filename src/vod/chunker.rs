@@ -1,23 +1,23 @@
-//! [`Chunker`]: a byte stream cut into chunks.
+//! [`Chunker`]: cuts a byte stream into chunks.
 
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
 
-/// The chunk length a file is shared with, in bytes: 64 KB.
+/// The chunk length with which files are shared, in bytes: 64 KB.
 pub const CHUNK_SIZE: u32 = 65_536;
 
-/// The longest chunk that is accepted from anybody, in bytes.
+/// The longest chunk that is accepted, in bytes.
 ///
-/// Flash applications choose their own chunk length (64 000 and 65 536 are the usual ones, objects
-/// of 300 kB have been seen); a descriptor with a longer one is refused.
+/// Flash applications choose their own chunk length (64 000 and 65 536 are common, objects of 300
+/// kB have been observed); a descriptor with a longer one is refused.
 pub const MAX_CHUNK_SIZE: u32 = 16 * 1024 * 1024;
 
-/// Cuts a stream of bytes into chunks of equal length while the bytes arrive.
+/// Cuts a stream of bytes into chunks of equal length as the bytes arrive.
 ///
 /// Chunks are numbered from 1, because object 0 is the descriptor. With the usual [`CHUNK_SIZE`],
 /// 100 KB of input give one chunk and leave 36 KB in the buffer; 200 KB give three and leave 8 KB.
-/// Never more than one chunk less a byte is kept.
+/// At most one chunk less a byte is buffered.
 #[derive(Debug)]
 pub struct Chunker {
     chunk_size: usize,
@@ -32,7 +32,7 @@ impl Default for Chunker {
 }
 
 impl Chunker {
-    /// A chunker of `chunk_size` bytes a chunk, brought into `1..=`[`MAX_CHUNK_SIZE`].
+    /// A chunker with chunks of `chunk_size` bytes, clamped to `1..=`[`MAX_CHUNK_SIZE`].
     pub fn new(chunk_size: u32) -> Self {
         let chunk_size = chunk_size.clamp(1, MAX_CHUNK_SIZE) as usize;
         Self { chunk_size, buffer: BytesMut::new(), next_index: 1 }
@@ -53,18 +53,18 @@ impl Chunker {
         complete
     }
 
-    /// Ends the stream: the last, shorter chunk, unless the input was a multiple of the chunk
-    /// length (no input at all is one).
+    /// Ends the stream. Returns the last, shorter chunk, unless the length of the input was a
+    /// multiple of the chunk length, zero included.
     pub fn finish(mut self) -> Option<(u64, Bytes)> {
         (!self.buffer.is_empty()).then(|| self.cut())
     }
 
-    /// How many bytes wait for the rest of their chunk.
+    /// The number of bytes that wait for the rest of their chunk.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
     }
 
-    /// How many chunks have been given out.
+    /// The number of chunks returned so far.
     pub fn chunks(&self) -> u64 {
         self.next_index - 1
     }

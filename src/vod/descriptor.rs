@@ -1,31 +1,30 @@
 //! [`Descriptor`]: object 0, which describes the other objects.
 //!
-//! Two forms are in use among Flash applications; both are read, either can be written:
+//! Flash applications use two forms; both are read, either can be written:
 //!
 //! * **object form**: an AMF object. `chunks` (Number) is the number of chunks; the objects 1 to
-//!   `chunks` follow. Flash applications read `name` and `size` as well. Written are also
+//!   `chunks` follow. Flash applications read `name` and `size` as well. This crate also writes
 //!   `chunkSize` (Number, bytes), `mime` (String), `sha256` (ByteArray of 32: the whole file) and
-//!   `hashes` (ByteArray: the first 16 bytes of the SHA-256 of each chunk, one after the other). A
-//!   Flash receiver does not look at members it does not know, so these cost it nothing but bytes
-//!   (16 a chunk: 40 kB for 160 MB, 2.6 MB for 10 GB).
-//! * **Number form**: a bare Number, one *more* than the number of chunks. There is no place for
-//!   hashes in it.
+//!   `hashes` (ByteArray: the first 16 bytes of the SHA-256 of each chunk, concatenated). A
+//!   Flash receiver ignores members it does not know, so these cost it nothing but bytes
+//!   (16 per chunk: 40 kB for 160 MB, 2.6 MB for 10 GB).
+//! * **Number form**: a bare Number, one *more* than the number of chunks. It cannot hold hashes.
 //!
 //! # Integrity
 //!
 //! Replication in Flash has none: a member of the group can serve anything under any index. The
-//! chain that closes the gap begins with the [link](super::link), which does not travel through
-//! the group. In the object form it carries [`Descriptor::digest`], so that nobody can pass off
-//! another descriptor; the descriptor carries a hash of each chunk, so that a bad chunk is known
-//! when it arrives and by its sender; and the whole file's hash is compared at the end. In the
-//! Number form the link carries the SHA-256, the size and the chunk length of the file: forgery is
-//! found at the end only.
+//! chain of trust begins with the [link](super::link), which is not sent through the group. In the
+//! object form the link carries [`Descriptor::digest`], so that no other descriptor is accepted;
+//! the descriptor carries a hash of each chunk, so that a bad chunk is detected on arrival and
+//! attributed to its sender; and the whole file's hash is compared at the end. In the Number form
+//! the link carries the SHA-256, the size and the chunk length of the file: forgery is detected
+//! only at the end.
 //!
-//! The digest is taken over the *meaning* of the descriptor, not over its AMF bytes, because a Flash
-//! member that passes the object on encodes it anew, its members in an order of its own. It is the
-//! SHA-256 of the ASCII text `rtmfp-share descriptor 1`, a zero byte, and for each member that is
-//! present, in ascending order of its tag: tag (one byte), length of the value in bytes (8 bytes, big
-//! endian), value. Numbers are 8 bytes, big endian.
+//! The digest covers the *meaning* of the descriptor, not its AMF bytes, because a Flash member
+//! that passes the object on encodes it anew, with its members in any order. It is the SHA-256 of
+//! the ASCII text `rtmfp-share descriptor 1`, a zero byte, and for each member that is present, in
+//! ascending order of its tag: tag (one byte), length of the value in bytes (8 bytes, big endian),
+//! value. Numbers are 8 bytes, big endian.
 //!
 //! | tag | member | value |
 //! | --- | --- | --- |
@@ -60,7 +59,7 @@ pub enum DescriptorError {
     /// Neither a Number nor an object with a member `chunks`.
     #[error("object 0 is neither a number nor an object with a member `chunks`")]
     NotADescriptor,
-    /// A member that is not of the type or range it ought to be.
+    /// A member that is not of the expected type or range.
     #[error("member `{0}` of the descriptor has no valid value")]
     Member(&'static str),
     /// The number of hashes differs from the number of chunks.
@@ -76,7 +75,7 @@ pub enum DescriptorError {
     Layout(#[from] LayoutError),
 }
 
-/// Which form of the descriptor is on the wire.
+/// The form of the descriptor on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DescriptorForm {
     /// An object with the member `chunks`.
@@ -107,18 +106,18 @@ impl FromStr for DescriptorForm {
     }
 }
 
-/// What is known of a file before its first byte.
+/// The description of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descriptor {
     /// Number of chunks and, as far as stated, chunk length and file size.
     pub layout: Layout,
-    /// Name as stated by the provider. It is foreign text: see [`Descriptor::file_name`].
+    /// Name as stated by the provider. It is untrusted text: see [`Descriptor::file_name`].
     pub name: Option<String>,
     /// Media type as stated by the provider.
     pub mime: Option<String>,
     /// SHA-256 of the whole file.
     pub sha256: Option<Digest256>,
-    /// Hashes of the chunks, as many as there are chunks.
+    /// Hashes of the chunks, one for each chunk.
     pub chunk_hashes: Option<ChunkHashes>,
 }
 
@@ -133,7 +132,7 @@ impl Descriptor {
         self.layout.chunks()
     }
 
-    /// The name as a file name that is safe in any directory.
+    /// The name, turned into a file name that is safe in any directory.
     pub fn file_name(&self) -> String {
         safe_file_name(self.name.as_deref().unwrap_or_default())
     }
@@ -147,7 +146,7 @@ impl Descriptor {
         Ok((Self::from_members(value)?, DescriptorForm::Object))
     }
 
-    /// Object 0 in the given form. The Number form leaves out everything but the number of chunks.
+    /// Object 0 in the given form. The Number form omits everything but the number of chunks.
     pub fn to_value(&self, form: DescriptorForm) -> Value {
         match form {
             DescriptorForm::Number => Value::Number((self.chunks() + 1) as f64),
@@ -155,7 +154,7 @@ impl Descriptor {
         }
     }
 
-    /// The digest that a link carries; see the module for what it covers.
+    /// The digest that a link carries; the module documentation defines it.
     pub fn digest(&self) -> Digest256 {
         let mut hasher = Sha256::new_with_prefix(DIGEST_CONTEXT);
         let mut member = |tag: u8, value: &[u8]| {
@@ -223,12 +222,12 @@ fn whole(value: &Value, most: u64) -> Option<u64> {
     fits.then_some(number as u64)
 }
 
-/// Text of bearable length; a Flash application may have other ideas of what a name is.
+/// Text of acceptable length. Text of a Flash application that is too long is ignored.
 fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| text.len() <= MAX_TEXT).map(str::to_owned)
 }
 
-/// A member that may be missing or null, but not wrong.
+/// A member that may be missing or null, but not invalid.
 fn optional<T>(
     object: &Value,
     name: &'static str,
@@ -395,7 +394,7 @@ mod tests {
         descriptor.name = Some("x".into());
         assert_eq!(descriptor.digest(), Digest256::of(&minimal));
 
-        // A Flash member that passes the object on may turn its members around.
+        // A Flash member that passes the object on may reorder its members.
         let value = full().to_value(DescriptorForm::Object);
         let mut members = value.members().to_vec();
         members.reverse();

@@ -1,4 +1,4 @@
-//! [`Fetch`]: get a shared file, and share it on.
+//! [`Fetch`]: fetches a shared file and shares it on.
 
 use super::session::{Destination, Progress, Session, SessionError, Start, StoreConfig};
 use super::share::{connect, peer_config};
@@ -15,29 +15,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
-/// How to fetch a file.
+/// Settings of a fetch.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FetchConfig {
-    /// The link.
+    /// The share link.
     pub link: ShareLink,
-    /// Where the file goes.
+    /// The destination of the file.
     pub destination: Destination,
-    /// What to do when a different file of that name exists.
+    /// The treatment of a different file of that name.
     pub overwrite: Overwrite,
-    /// In which order chunks are fetched. The default spares the provider most;
-    /// [`ReplicationStrategy::LowestFirst`] is for reading along.
+    /// The order in which chunks are fetched. The default puts the least load on the provider;
+    /// [`ReplicationStrategy::LowestFirst`] is for reading the file while it is fetched.
     pub strategy: ReplicationStrategy,
-    /// Addresses to bind sockets to; if there are none, all of this host's on ports that the
+    /// Addresses to bind sockets to; if empty, all addresses of this host, on ports that the
     /// operating system chooses.
     pub listen: Vec<SocketAddr>,
-    /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
-    /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
+    /// The key log for the secrets of the sessions, for decoding captures: whoever reads this file
+    /// can read and forge the traffic of the sessions. `None`, the default, writes no secrets.
     pub key_log: Option<KeyLogFile>,
 }
 
 impl FetchConfig {
-    /// A fetch that overwrites nothing and spares the provider.
+    /// A fetch that overwrites nothing and puts the least load on the provider.
     pub fn new(link: ShareLink, destination: Destination) -> Self {
         Self {
             link,
@@ -50,9 +50,9 @@ impl FetchConfig {
     }
 }
 
-/// A file on its way in, which is shared on until this is dropped or [stopped](Fetch::stop).
+/// A file that is being fetched. It is shared on until this is dropped or [stopped](Fetch::stop).
 ///
-/// What has been fetched is kept on disk; fetching to the same place again goes on from there.
+/// The fetched chunks remain on disk; fetching to the same destination again resumes.
 #[derive(Debug)]
 pub struct Fetch {
     session: Session,
@@ -64,8 +64,8 @@ impl Fetch {
     ///
     /// # Errors
     ///
-    /// No socket, no server, or a group that is not meant for files. What concerns the file itself
-    /// is reported by [`completed`](Self::completed).
+    /// No socket, no server, or a group without object replication. Errors of the file itself are
+    /// reported by [`completed`](Self::completed).
     pub async fn start(config: FetchConfig) -> Result<Self, SessionError> {
         let spec = group_of(&config.link)?;
         let peer =
@@ -74,12 +74,12 @@ impl Fetch {
         Self::join(connection, true, spec, config).await
     }
 
-    /// Fetches on a connection that is open already, to a server of the link, beside whatever else is
-    /// on it. What concerns sockets in the config is not used.
+    /// Fetches on an open connection to a server of the link, which other groups and files may
+    /// share. The config's settings for sockets are not used.
     ///
     /// # Errors
     ///
-    /// A group that is not meant for files, or the connection is closed.
+    /// A group without object replication, or the connection is closed.
     pub async fn start_on(
         connection: &Connection,
         config: FetchConfig,
@@ -111,16 +111,16 @@ impl Fetch {
         Ok(Self { session: Session::start(start).await?, provider })
     }
 
-    /// Waits until the file is complete, verified, and has its name. Sharing goes on afterwards.
+    /// Waits until the file is complete, verified, and has its name. It is shared on afterwards.
     ///
     /// # Errors
     ///
-    /// Why it will not be. What has been fetched is kept.
+    /// The reason why it cannot be completed. The fetched chunks remain on disk.
     pub async fn completed(&self) -> Result<Completed, SessionError> {
         self.session.outcome().await
     }
 
-    /// Waits until the group has described the file.
+    /// Waits until the descriptor has arrived.
     ///
     /// # Errors
     ///
@@ -129,32 +129,32 @@ impl Fetch {
         self.session.descriptor().await
     }
 
-    /// A chunk that is held, see [`Progress::ready_chunks`]; chunks are counted from 1.
+    /// Reads a chunk that is held, see [`Progress::ready_chunks`]; chunks are counted from 1.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotHeld`](super::StoreError), or an error of the disk.
+    /// [`StoreError::NotHeld`](super::StoreError), or an I/O error.
     pub async fn read_chunk(&self, index: u64) -> Result<Bytes, SessionError> {
         self.session.read(index).await
     }
 
-    /// The search for members of the group: who was met, who could not be reached and why. The flag
-    /// is set if the link's provider has been met.
+    /// The state of the search for members: which were met, which could not be reached and why. The
+    /// flag is true if the link's provider has been met.
     pub async fn search(&self) -> (Search, bool) {
         self.session.search(self.provider).await
     }
 
-    /// In which order to fetch from now on.
+    /// Sets the order in which the remaining chunks are fetched.
     pub async fn set_strategy(&self, strategy: ReplicationStrategy) {
         self.session.set_strategy(strategy).await;
     }
 
-    /// The state of the fetch, kept up to date.
+    /// The state of the fetch, continuously updated.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.session.progress()
     }
 
-    /// Events from now on.
+    /// The events from now on.
     pub fn events(&self) -> broadcast::Receiver<FileEvent> {
         self.session.events()
     }
@@ -174,8 +174,8 @@ impl Fetch {
         self.connection().local_addresses()
     }
 
-    /// Leaves the group and waits until that is done, at most for `grace`, and what was received is
-    /// on disk.
+    /// Leaves the group, and waits until every received chunk is on disk and the group is left, for
+    /// the latter at most for `grace`.
     pub async fn stop(self, grace: Duration) {
         self.session.stop(grace).await;
     }

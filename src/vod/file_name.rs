@@ -1,21 +1,21 @@
-//! [`safe_file_name`]: a name from the network made fit for the local directory.
+//! [`safe_file_name`]: a name from the network, made safe for the local directory.
 
 use super::hash::Digest256;
 
-/// The longest file name produced, in bytes: that of usual file systems.
+/// The longest file name produced, in bytes: the limit of common file systems.
 pub const MAX_FILE_NAME: usize = 255;
 
-/// The name used when nothing usable is left of the given one.
+/// The name used if nothing usable remains.
 pub const FALLBACK_NAME: &str = "download";
 
-/// Makes a file name out of any text, so that it can only name a file *in* the directory it is
-/// joined to and does no harm when it is typed or listed.
+/// Makes a file name of any text. It can only name a file *in* the directory it is joined to, and
+/// is safe to type and to list.
 ///
 /// Path separators, control and direction-changing characters and those that Windows forbids become
 /// `_`; dots and spaces at either end are dropped (no `..`, no hidden files); a leading `-` becomes
-/// `_` (no option); Windows device names get a `_` in front; the result is at most
-/// [`MAX_FILE_NAME`] bytes long. A longer one is cut and ends in a hash of the whole name, so that no
-/// two are cut to the same; a short extension survives the cut.
+/// `_` (no option); Windows device names get a leading `_`; the result is at most [`MAX_FILE_NAME`]
+/// bytes long. A longer one is cut and ends in a hash of the whole name, so that no two names
+/// become equal; a short extension is kept.
 pub fn safe_file_name(name: &str) -> String {
     let given = name;
     let replaced: String = given.chars().map(|c| if is_allowed(c) { c } else { '_' }).collect();
@@ -48,7 +48,7 @@ fn is_device(name: &str) -> bool {
         || numbered("LPT")
 }
 
-/// A name that is not too long; what is cut off, a hash of the name as it was `given` stands for.
+/// Shortens a name that is too long; a hash of the name as `given` replaces the part cut off.
 fn shortened(name: &str, given: &str) -> String {
     const MAX_EXTENSION: usize = 16;
     const HASH_DIGITS: usize = 16;
@@ -134,7 +134,7 @@ mod tests {
         assert_ne!(long("1"), long("2"));
         assert_eq!(long("1"), long("1"));
         assert_eq!(long("1").len(), MAX_FILE_NAME);
-        // Also where what differs is replaced.
+        // Also where the difference is in replaced characters.
         assert_ne!(long("/"), long(":"));
     }
 

@@ -1,13 +1,13 @@
 //! [`FileExchange`]: one file in one group, as a guest of a node.
 //!
-//! It joins a [`Replica`] to the group that the [`Node`](crate::node::Node) calls it with, and seeks
-//! the provider. It knows neither sockets nor files: work for the store is an
+//! It connects a [`Replica`] to the group that the [`Node`](crate::node::Node) calls it with, and
+//! searches for the provider. It uses neither sockets nor files: a command for the store is an
 //! [`ExchangeOutput::Store`] and its result an input, so that the owner decides on which thread
 //! files are read and written.
 
 use super::descriptor::{Descriptor, DescriptorForm};
 use super::link::Integrity;
-use super::replica::{Action, FileEvent, GroupAction, Replica, StoreAction, StoreReply};
+use super::replica::{Action, FileEvent, GroupCall, Replica, StoreAction, StoreReply};
 use super::{ChunkStore, Layout, StoreError};
 use crate::amf;
 use crate::crypto::Fingerprint;
@@ -22,24 +22,24 @@ use std::time::Duration;
 /// Interval of the requests for the provider while there is no neighbor.
 const SEEK_PROVIDER: Duration = Duration::from_secs(60);
 
-/// A request of a neighbor. Request IDs are used again; the serial number tells whether an answer is
-/// still wanted.
+/// A request of a neighbor. Request IDs are reused; the serial number shows if an answer is still
+/// expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
     id: u32,
     serial: u64,
 }
 
-/// Something for the owner of a [`FileExchange`].
+/// An output for the owner of a [`FileExchange`].
 #[derive(Debug)]
 pub enum ExchangeOutput {
-    /// Work for the store; its result goes to [`FileExchange::store_replied`].
+    /// A command for the store; its result goes to [`FileExchange::store_replied`].
     Store(StoreAction<Request>),
     /// An event.
     Event(FileEvent),
 }
 
-/// The exchange of one file in one group; see the module's description.
+/// The exchange of one file in one group; see the module documentation.
 ///
 /// Every call may cause outputs: take them by [`poll_output`](Self::poll_output).
 #[derive(Debug)]
@@ -64,8 +64,8 @@ impl FileExchange {
         Self::new(Replica::provider(descriptor, form), None)
     }
 
-    /// Fetches a file. If the `provider` is known, the server is requested to introduce it; servers
-    /// that keep no groups do that, too.
+    /// Fetches a file. If the `provider` is known, the server is asked to introduce it; this also
+    /// works with servers that keep no groups.
     pub fn receiver(integrity: Integrity, provider: Option<Fingerprint>) -> Self {
         Self::new(Replica::receiver(integrity, provider), provider)
     }
@@ -84,7 +84,7 @@ impl FileExchange {
         }
     }
 
-    /// The same with another order in which chunks are fetched from the start.
+    /// Fetches as [`receiver`](Self::receiver) does, with another order of chunks from the start.
     #[must_use]
     pub fn with_strategy(self, strategy: ReplicationStrategy) -> Self {
         Self { strategy, ..self }
@@ -102,13 +102,13 @@ impl FileExchange {
         self.carry_out_actions(now, group);
     }
 
-    /// The store has done a piece of work.
+    /// The store has carried out a command.
     pub fn store_replied(&mut self, now: Time, group: &mut Group, reply: StoreReply<Request>) {
         self.replica.store_replied(reply);
         self.carry_out_actions(now, group);
     }
 
-    /// Does the store's work at once, on this thread.
+    /// Carries out the store's commands at once, on this thread.
     pub fn perform(
         &mut self,
         now: Time,
@@ -125,7 +125,7 @@ impl FileExchange {
         self.outputs.pop_front()
     }
 
-    /// The file's state.
+    /// Read-only access to the file's state.
     pub fn replica(&self) -> &Replica<Fingerprint, Request> {
         &self.replica
     }
@@ -135,7 +135,7 @@ impl FileExchange {
         self.met.len()
     }
 
-    /// Has the server introduce the provider, now and again while there is no neighbor.
+    /// Asks the server to introduce the provider, repeatedly while there is no neighbor.
     fn seek_provider(&mut self, now: Time, group: &mut Group) {
         let is_alone = group.stats().neighbors == 0;
         self.seek_at = None;
@@ -163,25 +163,25 @@ impl FileExchange {
         &mut self,
         now: Time,
         group: &mut Group,
-        action: GroupAction<Fingerprint, Request>,
+        action: GroupCall<Fingerprint, Request>,
     ) {
         let outcome = match action {
-            GroupAction::AddHave(range) => group.replication_mut(now).add_have(range),
-            GroupAction::RemoveHave(range) => group.replication_mut(now).remove_have(range),
-            GroupAction::AddWant(range) => group.replication_mut(now).add_want(range),
-            GroupAction::RemoveWant(range) => group.replication_mut(now).remove_want(range),
-            GroupAction::WriteRequested { request, object } => {
+            GroupCall::AddHave(range) => group.replication_mut(now).add_have(range),
+            GroupCall::RemoveHave(range) => group.replication_mut(now).remove_have(range),
+            GroupCall::AddWant(range) => group.replication_mut(now).add_want(range),
+            GroupCall::RemoveWant(range) => group.replication_mut(now).remove_want(range),
+            GroupCall::WriteRequested { request, object } => {
                 return self.answer(now, group, request, amf::to_bytes(&object).ok());
             }
-            GroupAction::Deny { request } => return self.answer(now, group, request, None),
-            GroupAction::Distrust(peer) => return group.block(now, peer),
+            GroupCall::Deny { request } => return self.answer(now, group, request, None),
+            GroupCall::Distrust(peer) => return group.block(now, peer),
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "the group refused a call");
         }
     }
 
-    /// Answers a request, unless its neighbor is gone and the ID means another one now.
+    /// Answers a request, unless its neighbor is gone and the ID now belongs to another request.
     fn answer(&mut self, now: Time, group: &mut Group, request: Request, object: Option<Bytes>) {
         if self.requests.get(&request.id) != Some(&request.serial) {
             return;
@@ -209,7 +209,7 @@ impl Guest for FileExchange {
                 self.replica.object_requested(index, request);
             }
             GroupEvent::ReplicationFetchResult { index, object, peer_id } => {
-                // What is no AMF at all is as good as a wrong object.
+                // An object that is not AMF is treated as a wrong object.
                 let value = object.decode().unwrap_or(amf::Value::Undefined);
                 self.replica.object_fetched(index, value, peer_id);
             }

@@ -1,4 +1,4 @@
-//! The hashes of a file: [`Digest256`] of a whole and [`ChunkHashes`] of its chunks.
+//! The hashes of a file: [`Digest256`] of the whole and [`ChunkHashes`] of its chunks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 
 use crate::text::hex_bytes;
 
-/// Bytes of SHA-256 that are kept of each chunk.
+/// The bytes of SHA-256 kept per chunk.
 ///
-/// 16 bytes still cost a forger 2^128 attempts a chunk. A provider who prepares two versions of his
-/// *own* chunk (2^64 attempts) gains nothing: the whole file's SHA-256 is kept in full.
+/// With 16 bytes, a forgery costs 2^128 attempts per chunk. A provider that prepares two versions
+/// of its *own* chunk (2^64 attempts) gains nothing: the whole file's SHA-256 is kept in full.
 pub const CHUNK_HASH_LEN: usize = 16;
 
-/// The most chunks a descriptor lists hashes of: 2^20, a 64 GB file in chunks of 64 KB.
+/// The most chunk hashes in a descriptor: 2^20, a 64 GB file in chunks of 64 KB.
 ///
 /// The list is then 16 MB long. A longer file is shared without the list and verified as a whole
 /// when it is complete.
@@ -68,24 +68,25 @@ impl FromStr for Digest256 {
 /// The first [`CHUNK_HASH_LEN`] bytes of the SHA-256 of one chunk.
 pub type ChunkHash = [u8; CHUNK_HASH_LEN];
 
-/// The hash of one chunk as it stands in a [`ChunkHashes`] list.
+/// The hash of one chunk in the form of a [`ChunkHashes`] list.
 pub fn chunk_hash(data: &[u8]) -> ChunkHash {
     let mut hash = [0; CHUNK_HASH_LEN];
     hash.iter_mut().zip(Sha256::digest(data)).for_each(|(to, from)| *to = from);
     hash
 }
 
-/// The hashes of the chunks 1 to N, one after the other.
+/// The hashes of the chunks 1 to N, concatenated.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChunkHashes(Bytes);
 
 impl ChunkHashes {
-    /// A list from its concatenated form; `None` unless it is a whole number of hashes.
+    /// A list from its concatenated form; `None` if its length is not a multiple of the hash
+    /// length.
     pub fn from_bytes(bytes: Bytes) -> Option<Self> {
         bytes.len().is_multiple_of(CHUNK_HASH_LEN).then_some(Self(bytes))
     }
 
-    /// The list of these hashes, the first one that of chunk 1.
+    /// A list of these hashes, beginning with that of chunk 1.
     pub fn from_hashes(hashes: impl IntoIterator<Item = ChunkHash>) -> Self {
         Self(hashes.into_iter().flatten().collect::<Vec<u8>>().into())
     }
@@ -95,12 +96,12 @@ impl ChunkHashes {
         &self.0
     }
 
-    /// Number of chunks listed.
+    /// The number of chunks in the list.
     pub fn len(&self) -> u64 {
         (self.0.len() / CHUNK_HASH_LEN) as u64
     }
 
-    /// Whether the list is that of an empty file.
+    /// True if the list is that of an empty file.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -111,7 +112,7 @@ impl ChunkHashes {
         self.0.get(at..at.checked_add(CHUNK_HASH_LEN)?)
     }
 
-    /// Whether `data` is chunk `index`; false for a chunk that is not listed.
+    /// True if `data` is chunk `index`; false for a chunk that is not in the list.
     pub fn matches(&self, index: u64, data: &[u8]) -> bool {
         self.hash(index).is_some_and(|expected| expected == chunk_hash(data))
     }

@@ -1,4 +1,4 @@
-//! [`Layout`]: where each chunk lies in the file.
+//! [`Layout`]: the offsets and lengths of the chunks of a file.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use super::chunker::MAX_CHUNK_SIZE;
 /// The most chunks a file may have: 2^32 (256 TB in chunks of 64 KB).
 pub const MAX_CHUNKS: u64 = 1 << 32;
 
-/// Why a chunk does not fit the file, or a file's numbers not each other.
+/// Why a chunk does not fit the file, or the numbers of a file contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
@@ -17,7 +17,7 @@ pub enum LayoutError {
     /// A chunk length of zero or above [`MAX_CHUNK_SIZE`].
     #[error("a chunk length of {0} bytes is outside 1..=16777216")]
     ChunkSize(u64),
-    /// The stated file size cannot be made of that many chunks of that length.
+    /// The stated file size is not possible with that number and length of chunks.
     #[error("{size} bytes do not divide into {chunks} chunks of {chunk_size} bytes")]
     SizeMismatch {
         /// Stated size of the file in bytes.
@@ -42,24 +42,24 @@ pub enum LayoutError {
         index: u64,
         /// Its length in bytes.
         actual: u64,
-        /// The length it ought to have: exactly, or for a last chunk of a file of unknown size at most.
+        /// The expected length: exact, or the maximum for a last chunk of a file of unknown size.
         expected: u64,
     },
 }
 
-/// The place of a chunk that [`Layout::admit`] accepts.
+/// The position of a chunk that [`Layout::admit`] accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     /// The chunk begins at this byte of the file.
     At(u64),
-    /// Its place is not known yet: it is the last one and no other has shown the chunk length.
+    /// The offset is unknown: it is the last chunk, and the chunk length has not been learned yet.
     Unknown,
 }
 
 /// The geometry of a file in chunks: chunks 1 to N of equal length, only the last may be shorter.
 ///
-/// Flash applications may state no more than the number of chunks. Then the first chunk that is
-/// not the last one tells the chunk length, and the last one the file's size.
+/// Flash applications may state only the number of chunks. Then the chunk length is learned from
+/// the first chunk that is not the last one, and the file's size from the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     chunks: u64,
@@ -82,7 +82,7 @@ impl Layout {
         let layout = Self { chunks, chunk_size, size, stated_chunk_size };
         match chunk_size {
             Some(length) => layout.check(length)?,
-            // Whatever the chunk length: no chunks, no bytes, and N chunks of the longest length at most.
+            // For any chunk length: at least no bytes, at most N chunks of the longest length.
             None if size
                 .is_some_and(|size| size > chunks.saturating_mul(MAX_CHUNK_SIZE.into())) =>
             {
@@ -121,7 +121,7 @@ impl Layout {
         if self.chunks == 0 { Some(0) } else { self.size }
     }
 
-    /// Whether the chunk length was learned from a chunk instead of stated by anybody.
+    /// True if the chunk length was learned from a chunk instead of stated.
     pub fn chunk_size_is_learned(&self) -> bool {
         !self.stated_chunk_size && self.chunk_size.is_some()
     }
@@ -131,12 +131,12 @@ impl Layout {
         1..=self.chunks
     }
 
-    /// Whether `index` is a chunk of this file.
+    /// True if `index` is a chunk of this file.
     pub fn is_chunk(&self, index: u64) -> bool {
         self.indices().contains(&index)
     }
 
-    /// Byte at which chunk `index` begins, once the chunk length is known.
+    /// The offset at which chunk `index` begins, once the chunk length is known.
     pub fn offset(&self, index: u64) -> Option<u64> {
         match index {
             _ if !self.is_chunk(index) => None,
@@ -145,7 +145,7 @@ impl Layout {
         }
     }
 
-    /// Length of chunk `index` in bytes, once known.
+    /// The length of chunk `index` in bytes, once known.
     pub fn length(&self, index: u64) -> Option<u64> {
         if !self.is_chunk(index) {
             return None;
@@ -156,7 +156,7 @@ impl Layout {
         self.size?.checked_sub(self.offset(index)?)
     }
 
-    /// Checks the length of a chunk that arrived and learns from it what was not known.
+    /// Checks the length of a chunk that arrived, and learns unknown lengths from it.
     pub fn admit(&mut self, index: u64, length: u64) -> Result<Placement, LayoutError> {
         let chunks = self.chunks;
         if !self.is_chunk(index) {
@@ -182,7 +182,7 @@ impl Layout {
         Ok(Placement::At(offset))
     }
 
-    /// Whether the file can consist of chunks of this length.
+    /// True if the file can consist of chunks of this length.
     fn check(&self, chunk_size: u32) -> Result<(), LayoutError> {
         if !(1..=MAX_CHUNK_SIZE).contains(&chunk_size) {
             return Err(LayoutError::ChunkSize(chunk_size.into()));

@@ -1,13 +1,13 @@
-//! [`ShareLink`]: the line that `share` prints and `fetch` takes.
+//! [`ShareLink`]: the link that `share` prints and `fetch` takes.
 //!
 //! ```text
 //! rtmfp-share://HOST[:PORT]/VERSION/KEY=VALUE/KEY=VALUE…
 //! rtmfp-share://203.0.113.5:1935/1/group=G:0102…00/descriptor=9f86…0a08/name=film.mp4
 //! ```
 //!
-//! It names the rendezvous server and the group, and carries what no member of the group is to be
-//! trusted with: the hash that everything fetched is measured by. Whoever has the link from the
-//! provider gets the provider's file or an error, whatever the members of the group send.
+//! It names the rendezvous server and the group, and carries what no member of the group can be
+//! trusted with: the hash by which everything fetched is verified. A receiver with the provider's
+//! link gets the provider's file or an error, whatever the members of the group send.
 //!
 //! Keys of version 1, each at most once (`also` up to seven times), in any order:
 //!
@@ -21,9 +21,9 @@
 //! | `name` | file name |
 //! | `provider` | peer ID of the provider, 64 hexadecimal digits |
 //!
-//! A key that is not in the list is skipped; what must not be skipped raises the version. The
-//! characters used need no quoting in a POSIX shell or PowerShell, other characters in values are
-//! percent-encoded UTF-8. (Only zsh wants quotes around a link with an IPv6 address.)
+//! An unknown key is skipped; a change that must not be skipped raises the version. The characters
+//! used need no quoting in a POSIX shell or PowerShell; other characters in values are
+//! percent-encoded UTF-8. (Only zsh needs quotes around a link with an IPv6 address.)
 
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
@@ -50,13 +50,13 @@ use crate::text::{
 /// Scheme of a share link.
 pub const SCHEME: &str = "rtmfp-share";
 
-/// The version of links that this program writes and understands.
+/// The version of links that this program writes and reads.
 pub const LINK_VERSION: u32 = 1;
 
 /// UDP port of a rendezvous server when an address names none (RFC 7425 §5.1.1).
 pub const DEFAULT_PORT: u16 = 1935;
 
-/// The longest link that is looked at, in bytes.
+/// The longest link that is accepted, in bytes.
 pub const MAX_LINK_LEN: usize = 16 * 1024;
 
 /// The most rendezvous servers in a link.
@@ -65,10 +65,10 @@ pub const MAX_SERVERS: usize = 8;
 const EXAMPLE: &str =
     "rtmfp-share://203.0.113.5:1935/1/group=G:0102…/descriptor=9f86…/name=film.mp4";
 
-/// The reason why a text is not a share link, and the character at which it is.
+/// Why a text is not a share link, and the position of the error.
 pub type LinkError = SyntaxError<LinkProblem>;
 
-/// The reason why a text is not a share link.
+/// Why a text is not a share link.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkProblem {
@@ -84,7 +84,7 @@ pub enum LinkProblem {
     /// Longer than [`MAX_LINK_LEN`].
     #[error("a share link of {0} bytes is too long (at most 16384)")]
     TooLong(usize),
-    /// A space or line break inside.
+    /// A space or line break in the link.
     #[error("there is a space or line break in the share link: was it broken over two lines?")]
     Whitespace,
     /// No version, or not a number.
@@ -99,7 +99,7 @@ pub enum LinkProblem {
         /// Version of the link.
         found: u32,
     },
-    /// A server address that cannot be one.
+    /// An invalid server address.
     #[error("{0:?} in the share link is not a server address (HOST, HOST:PORT or [IPv6]:PORT)")]
     Address(String),
     /// More than [`MAX_SERVERS`].
@@ -108,7 +108,7 @@ pub enum LinkProblem {
     /// A path segment that is not `KEY=VALUE`.
     #[error("{0:?} in the share link is not of the form key=value")]
     NotAPair(String),
-    /// A key that may come only once came again.
+    /// A key that may appear only once appears twice.
     #[error("{0}= is in the share link twice")]
     Duplicate(String),
     /// A required key is missing.
@@ -122,12 +122,12 @@ pub enum LinkProblem {
     Value {
         /// The key.
         key: &'static str,
-        /// What is wrong with the value.
+        /// The problem with the value.
         problem: String,
     },
 }
 
-/// The link's promise about the file, so that no peer has to be believed.
+/// The data in the link by which the file is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Integrity {
     /// Digest of the descriptor, which holds all further hashes.
@@ -141,7 +141,7 @@ pub enum Integrity {
         /// Length of a chunk in bytes.
         chunk_size: u32,
     },
-    /// Nothing: a file shared by a Flash application. Whatever the group sends is believed.
+    /// Nothing: a file shared by a Flash application. Whatever the group sends is accepted.
     #[default]
     None,
 }
@@ -154,8 +154,8 @@ pub struct ServerAddress {
 }
 
 impl ServerAddress {
-    /// An address of `host`, a DNS name, perhaps an internationalised one, an IPv4 address, or an IPv6
-    /// address without brackets, perhaps with a zone (`fe80::1%eth0`).
+    /// An address of `host`: a DNS name, which may be internationalised, an IPv4 address, or an
+    /// IPv6 address without brackets, which may have a zone (`fe80::1%eth0`).
     pub fn new(host: &str, port: u16) -> Result<Self, LinkError> {
         let is_ipv6 = ipv6_and_zone(host).is_some();
         let is_name = !host.is_empty()
@@ -204,8 +204,8 @@ impl FromStr for ServerAddress {
 }
 
 impl Integrity {
-    /// The descriptor as far as the link alone gives it: in the Number form, where nothing that the
-    /// group says could be verified.
+    /// The descriptor as far as the link alone defines it: in the Number form, in which nothing
+    /// that the group sends could be verified.
     pub fn descriptor(&self) -> Option<Descriptor> {
         let Self::File { sha256, size, chunk_size } = *self else { return None };
         let layout = Layout::of_size(size, chunk_size).ok()?;
@@ -213,20 +213,20 @@ impl Integrity {
     }
 }
 
-/// Everything needed to fetch a shared file. See the module's description of the form.
+/// Everything needed to fetch a shared file. The module documentation has the text form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareLink {
     /// The rendezvous server.
     pub server: ServerAddress,
-    /// Further rendezvous servers, to try when the first does not answer.
+    /// Further rendezvous servers, tried if the first does not answer.
     pub also: Vec<ServerAddress>,
     /// Application name for the connection to the server; may be empty.
     pub app: String,
     /// The groupspec, `G:` and hexadecimal digits, exactly as all members must use it.
     pub groupspec: String,
-    /// What the file is verified by.
+    /// The data by which the file is verified.
     pub integrity: Integrity,
-    /// Name of the file. Not to be used as a path as it is: see
+    /// Name of the file. Not safe as a path: see
     /// [`safe_file_name`](super::file_name::safe_file_name).
     pub name: Option<String>,
     /// Peer ID of the provider.
@@ -234,7 +234,7 @@ pub struct ShareLink {
 }
 
 impl ShareLink {
-    /// A link with nothing but the server and the group.
+    /// A link with only the server and the group.
     pub fn new(server: ServerAddress, groupspec: &str) -> Result<Self, LinkError> {
         Ok(Self {
             server,
@@ -252,8 +252,8 @@ impl ShareLink {
         std::iter::once(&self.server).chain(&self.also)
     }
 
-    /// The identity of this download: a hash of the group and of what the file is
-    /// verified by. The same file fetched by way of another server is the same download.
+    /// The identity of this download: a hash of the group and of the data by which the file is
+    /// verified. The same file fetched through another server is the same download.
     pub fn identity(&self) -> Digest256 {
         let integrity = match self.integrity {
             Integrity::Descriptor(digest) => format!("descriptor {digest}"),
@@ -347,7 +347,7 @@ fn server_address(text: &str) -> Result<ServerAddress, Failed<'_, LinkProblem>> 
     text.parse().map_err(|error: LinkError| fail(text, error.problem))
 }
 
-/// The values of a link while they are collected.
+/// The values of a link as they are collected.
 #[derive(Default)]
 struct Values {
     also: Vec<ServerAddress>,

@@ -1,4 +1,4 @@
-//! [`FetchReader`]: a fetched file as a stream of bytes, while it arrives.
+//! [`FetchReader`]: a file as a stream of bytes while it is fetched.
 
 use super::session::SessionError;
 use super::{Fetch, StoreError};
@@ -9,12 +9,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
-/// Reads a file that is being fetched: for a player, a pipe, an extractor.
+/// Reads a file while it is fetched: for a player, a pipe, an extractor.
 ///
-/// A read waits until the chunk at its position has arrived, in whatever order chunks come;
+/// A read waits until the chunk at its position has arrived, in whatever order chunks arrive;
 /// [`ReplicationStrategy::LowestFirst`](crate::group::ReplicationStrategy::LowestFirst) suits
-/// readers. It fails if the fetch does. Where no chunk hashes vouch for the chunks, what was read is
-/// only verified when the fetch is [complete](Fetch::completed).
+/// readers. It fails if the fetch fails. Without chunk hashes, the bytes read are verified only
+/// when the fetch is [complete](Fetch::completed).
 pub struct FetchReader<'a> {
     fetch: &'a Fetch,
     position: u64,
@@ -23,18 +23,18 @@ pub struct FetchReader<'a> {
     reading: Option<Reading<'a>>,
 }
 
-/// The bytes of a chunk from a position on; none behind the end of the file.
+/// The bytes of a chunk from a position on; none beyond the end of the file.
 type Reading<'a> = Pin<Box<dyn Future<Output = Result<Bytes, SessionError>> + Send + 'a>>;
 
 impl Fetch {
-    /// Reads the file from its beginning, while it arrives.
+    /// Reads the file from its beginning, while it is fetched.
     pub fn reader(&self) -> FetchReader<'_> {
         FetchReader { fetch: self, position: 0, chunk: Bytes::new(), reading: None }
     }
 }
 
 impl FetchReader<'_> {
-    /// Moves to a position, from where the next read goes on.
+    /// Moves to a position, at which the next read continues.
     fn move_to(&mut self, position: u64) {
         if position != self.position {
             (self.position, self.chunk, self.reading) = (position, Bytes::new(), None);
@@ -93,7 +93,7 @@ impl fmt::Debug for FetchReader<'_> {
     }
 }
 
-/// The rest of the chunk in which a position lies; nothing behind the end of the file.
+/// The rest of the chunk at a position; empty beyond the end of the file.
 async fn read_at(fetch: &Fetch, position: u64) -> Result<Bytes, SessionError> {
     let layout = fetch.descriptor().await?.layout;
     if layout.chunks() == 0 {
@@ -115,7 +115,7 @@ async fn read_at(fetch: &Fetch, position: u64) -> Result<Bytes, SessionError> {
     Ok(chunk)
 }
 
-/// A chunk, as soon as it is there.
+/// Reads a chunk as soon as it is held.
 async fn read_when_held(fetch: &Fetch, index: u64) -> Result<Bytes, SessionError> {
     let mut progress = fetch.progress();
     loop {
@@ -126,7 +126,7 @@ async fn read_when_held(fetch: &Fetch, index: u64) -> Result<Bytes, SessionError
         }
         tokio::select! {
             changed = progress.changed() => changed.map_err(|_| SessionError::Stopped)?,
-            // A complete file holds every chunk: the next attempt finds it.
+            // A complete file holds every chunk: the next attempt succeeds.
             ended = fetch.completed() => drop(ended?),
         }
     }

@@ -1,4 +1,4 @@
-//! [`Share`]: offer a file to a group.
+//! [`Share`]: offers a file to a group.
 
 use super::session::{Progress, Session, SessionError, Start};
 use super::{
@@ -14,36 +14,36 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
-/// How to share a file.
+/// Settings of a share.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ShareConfig {
-    /// The rendezvous servers, the first of which is to be connected to; at most
-    /// [`MAX_SERVERS`](super::link::MAX_SERVERS). All of them stand in the link, as others may
-    /// reach the server under another address.
+    /// The rendezvous servers, the first of which is connected to; at most
+    /// [`MAX_SERVERS`](super::link::MAX_SERVERS). The link contains all of them, as other members
+    /// may reach the server at another address.
     pub servers: Vec<ServerAddress>,
     /// Application name on the server; may be empty.
     pub app: String,
-    /// Name of the group that everybody uses who knows it. `None` makes a group of its own for
-    /// this share, which nobody finds without the link.
+    /// Name of a group that is shared by everyone who knows it. `None` makes a separate group for
+    /// this share, which cannot be found without the link.
     pub group: Option<String>,
-    /// The form of object 0: one that Flash applications of the one or the other kind read.
+    /// The form of object 0, which determines the Flash applications that can read it.
     pub form: DescriptorForm,
-    /// Addresses to bind sockets to; if there are none, all of this host's on ports that the
+    /// Addresses to bind sockets to; if empty, all addresses of this host, on ports that the
     /// operating system chooses.
     pub listen: Vec<SocketAddr>,
-    /// What peer ID and group follow from, so that the same file has the same link again; `None`
-    /// makes new ones. No two processes may have the same seed at the same time.
+    /// The seed from which peer ID and group are derived, so that the same file has the same link
+    /// again; `None` makes new ones. No two processes may use the same seed at the same time.
     pub seed: Option<Seed>,
     /// Addresses that a router forwards to these sockets, for other members.
     pub announced: Vec<Announced>,
-    /// Where the secrets of its sessions go, for those who decode captures: whoever reads this file
-    /// can read and forge what the sessions carry. `None`, the default, keeps no secrets.
+    /// The key log for the secrets of the sessions, for decoding captures: whoever reads this file
+    /// can read and forge the traffic of the sessions. `None`, the default, writes no secrets.
     pub key_log: Option<KeyLogFile>,
 }
 
 impl ShareConfig {
-    /// A share by way of this server, with a group of its own and the object form.
+    /// A share through this server, with its own group and the object form.
     pub fn new(server: ServerAddress) -> Self {
         Self {
             servers: vec![server],
@@ -58,7 +58,7 @@ impl ShareConfig {
     }
 }
 
-/// A file that is being shared, until this is dropped or [stopped](Share::stop).
+/// A file that is shared until this is dropped or [stopped](Share::stop).
 #[derive(Debug)]
 pub struct Share {
     session: Session,
@@ -67,12 +67,12 @@ pub struct Share {
 }
 
 impl Share {
-    /// Connects to a server, joins the group and offers the file there. Returns when the link can be
+    /// Connects to a server, joins the group and offers the file. Returns when the link can be
     /// used. The connection is closed with the share.
     ///
     /// # Errors
     ///
-    /// No socket, no server, or a group name that cannot be used.
+    /// No socket, no server, or an invalid group name.
     pub async fn start(source: SourceFile, config: ShareConfig) -> Result<Self, SessionError> {
         let offer = Offer::new(&source, &config)?;
         let peer = PeerConfig {
@@ -85,13 +85,13 @@ impl Share {
         offer.start(connection, true, source).await
     }
 
-    /// Offers the file on a connection that is open already, beside whatever else is on it. Of the
-    /// config, the servers and the application are those of the link; what concerns sockets and
-    /// identity is not used.
+    /// Offers the file on an open connection, which other groups and files may share. The config's
+    /// servers and application only go into the link; its settings for sockets and identity are not
+    /// used.
     ///
     /// # Errors
     ///
-    /// A group name that cannot be used, or the connection is closed.
+    /// An invalid group name, or the connection is closed.
     pub async fn start_on(
         connection: &Connection,
         source: SourceFile,
@@ -105,17 +105,17 @@ impl Share {
         &self.link
     }
 
-    /// What the group learns of the file.
+    /// The descriptor that the group receives.
     pub fn descriptor(&self) -> &Arc<Descriptor> {
         &self.descriptor
     }
 
-    /// The state of the share, kept up to date.
+    /// The state of the share, continuously updated.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.session.progress()
     }
 
-    /// Events from now on.
+    /// The events from now on.
     pub fn events(&self) -> broadcast::Receiver<FileEvent> {
         self.session.events()
     }
@@ -135,7 +135,7 @@ impl Share {
         self.connection().local_addresses()
     }
 
-    /// Waits until the file cannot be shared any more: it was changed, or the disk has failed.
+    /// Waits until the file can no longer be shared: it was changed, or the disk has failed.
     pub async fn failed(&self) -> SessionError {
         match self.session.outcome().await {
             Err(error) => error,
@@ -144,13 +144,13 @@ impl Share {
         }
     }
 
-    /// Leaves the group and waits until that is done, at most for `grace`.
+    /// Leaves the group, and waits until it is left, at most for `grace`.
     pub async fn stop(self, grace: Duration) {
         self.session.stop(grace).await;
     }
 }
 
-/// A file with its group and its link, which has no provider yet.
+/// A file with its group and its link, which does not name the provider yet.
 struct Offer {
     link: ShareLink,
     spec: GroupSpec,
@@ -192,7 +192,7 @@ impl Offer {
     }
 }
 
-/// A connection for one file, which listens on these addresses, or on all if there are none.
+/// A connection for one file, which listens on these addresses, or on all if empty.
 pub(super) fn peer_config(listen: Vec<SocketAddr>) -> PeerConfig {
     let defaults = PeerConfig::default();
     let listen = if listen.is_empty() { defaults.listen.clone() } else { listen };

@@ -2,7 +2,7 @@
 
 use crate::support::{Killed, Share, fail, rtmfp, succeed, write_file};
 use rtmfp::vod::{
-    CHUNK_SIZE, ChunkStore, Chunker, Digest256, PartialFile, ShareLink, SourceFile, Target,
+    CHUNK_SIZE, ChunkStore, Chunker, Digest256, FileDestination, PartialFile, ShareLink, SourceFile,
 };
 use std::fs;
 use std::io::{Seek, Write};
@@ -70,7 +70,7 @@ fn a_partial_file_is_resumed() {
 
     // What an interrupted fetch leaves: eight chunks of sixteen.
     let descriptor = SourceFile::scan(&file, CHUNK_SIZE, |_| {}).unwrap().descriptor();
-    let target = Target::new(&copy, link.identity());
+    let target = FileDestination::new(&copy, link.identity());
     let part = target.part_path();
     let mut partial = PartialFile::open(target, &descriptor, |_| {}).unwrap();
     for (index, data) in Chunker::new(CHUNK_SIZE).push(&bytes) {

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use rtmfp::amf::{self, Value};
-use rtmfp::driver::{Access, OutputPlace, write_whole};
+use rtmfp::driver::{Access, OutputPath, write_whole};
 use rtmfp::peer::ReplicationLimits;
 use rtmfp::proto::range::{IndexSet, MAX_INDEX};
 use rtmfp::trace::json::{Json, write_amf};
@@ -220,14 +220,14 @@ async fn save(directory: &Path, index: u64, value: &Value) -> anyhow::Result<Pat
 
 /// A file of the name that holds something else stays as it is; what is no file is written to.
 fn write_object(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    match OutputPlace::locate(path)? {
-        OutputPlace::Missing(path) => write_whole(&path, content, Access::Usual, false)?,
-        OutputPlace::File(path) => ensure!(
+    match OutputPath::locate(path)? {
+        OutputPath::Missing(path) => write_whole(&path, content, Access::Usual, false)?,
+        OutputPath::File(path) => ensure!(
             fs::read(path)? == content,
             "it exists and has another content: choose another directory for --save"
         ),
-        OutputPlace::Directory(_) => bail!("it is a directory"),
-        OutputPlace::InOrder(place) => {
+        OutputPath::Directory(_) => bail!("it is a directory"),
+        OutputPath::InOrder(place) => {
             place.open()?.context("it is a pipe that no program reads")?.write_all(content)?;
         }
     }

@@ -1,4 +1,4 @@
-//! Actions of a [`Replica`](super::Replica): calls of the group, work for the store, events.
+//! Actions of a [`Replica`](super::Replica): calls of the group, commands for the store, events.
 
 use std::ops::RangeInclusive;
 
@@ -8,21 +8,21 @@ use super::super::store::{ChunkStore, Finished, StoreError};
 use super::event::FileEvent;
 use crate::amf::Value;
 
-/// The next thing to do. `P` names a peer, `R` a request.
+/// An action of a replica. `P` names a peer, `R` a request.
 #[derive(Debug)]
 pub enum Action<P, R> {
-    /// Something for the group.
-    Group(GroupAction<P, R>),
-    /// Something for the store: [`StoreAction::perform`] it where blocking is allowed and hand the
-    /// reply to [`Replica::store_replied`](super::Replica::store_replied).
+    /// A call of the group.
+    Group(GroupCall<P, R>),
+    /// A command for the store: [`perform`](StoreAction::perform) it on a thread that may block,
+    /// and pass the reply to [`Replica::store_replied`](super::Replica::store_replied).
     Store(StoreAction<R>),
-    /// Something for the application.
+    /// An event for the application.
     Event(FileEvent<P>),
 }
 
-/// A call of the group, by the names of Flash's NetGroup where it has one.
+/// A call of the group, named after Flash's NetGroup where possible.
 #[derive(Debug, PartialEq)]
-pub enum GroupAction<P, R> {
+pub enum GroupCall<P, R> {
     /// `addHaveObjects`.
     AddHave(RangeInclusive<u64>),
     /// `removeHaveObjects`.
@@ -47,10 +47,10 @@ pub enum GroupAction<P, R> {
     Distrust(P),
 }
 
-/// Work for the store.
+/// A command for the store.
 #[derive(Debug)]
 pub enum StoreAction<R> {
-    /// Keep a chunk.
+    /// Write a chunk.
     Write {
         /// The chunk.
         index: u64,
@@ -69,14 +69,14 @@ pub enum StoreAction<R> {
         /// The chunk.
         index: u64,
     },
-    /// Give up all chunks.
+    /// Drop all chunks.
     ForgetAll,
     /// The file is complete and verified: give it its name.
     Finish,
 }
 
 impl<R> StoreAction<R> {
-    /// Does the work. This blocks.
+    /// Carries out the command. This blocks.
     pub fn perform(self, store: &mut dyn ChunkStore) -> StoreReply<R> {
         match self {
             Self::Write { index, data } => {
@@ -99,7 +99,7 @@ pub enum StoreReply<R> {
     Wrote {
         /// The chunk.
         index: u64,
-        /// Whether it is kept.
+        /// An error if the chunk was not written.
         result: Result<(), StoreError>,
     },
     /// Of [`StoreAction::Read`].

@@ -1,13 +1,13 @@
-//! [`Backlog`]: chunks on their way to the store.
+//! [`Backlog`]: chunks that wait for the store.
 
 use std::collections::BTreeMap;
 
-/// Bytes of chunks that may wait for the store. Beyond that nothing more is wanted from the group
+/// Bytes of chunks that may wait for the store. Beyond this, nothing more is wanted from the group
 /// until half of it is stored, so that a disk that is slower than the network does not fill the
-/// memory; what has been requested by then still comes.
+/// memory; objects that were already requested still arrive.
 pub const MAX_BACKLOG: u64 = 64 << 20;
 
-/// The chunks that the store has not confirmed yet.
+/// The chunks that the store has not confirmed.
 #[derive(Debug)]
 pub(super) struct Backlog {
     /// Index and length.
@@ -22,7 +22,7 @@ impl Backlog {
         Self { chunks: BTreeMap::new(), bytes: 0, limit, is_full: false }
     }
 
-    /// Adds a chunk; returns whether that was too much.
+    /// Adds a chunk. Returns true if this exceeds the limit for the first time.
     pub(super) fn push(&mut self, index: u64, bytes: u64) -> bool {
         self.bytes += bytes - self.chunks.insert(index, bytes).unwrap_or(0).min(bytes);
         let was_full = self.is_full;
@@ -30,8 +30,8 @@ impl Backlog {
         self.is_full && !was_full
     }
 
-    /// Takes a chunk out; `None` if it is not there, otherwise whether there is room again for the
-    /// first time.
+    /// Removes a chunk. Returns `None` if it is not there, otherwise true if the backlog ceases to
+    /// be full.
     pub(super) fn take(&mut self, index: u64) -> Option<bool> {
         self.bytes = self.bytes.saturating_sub(self.chunks.remove(&index)?);
         let was_full = self.is_full;
@@ -39,7 +39,7 @@ impl Backlog {
         Some(was_full && !self.is_full)
     }
 
-    /// Whether nothing more should come.
+    /// True if nothing more should arrive.
     pub(super) fn is_full(&self) -> bool {
         self.is_full
     }

@@ -1,4 +1,4 @@
-//! [`FileEvent`]: what happens to a file in a group.
+//! [`FileEvent`]: events of a file in a group.
 
 use super::fault::{Fault, ReplicaError};
 use crate::crypto::Fingerprint;
@@ -9,50 +9,50 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Something happened to a file that is shared or fetched. `P` names a peer.
+/// An event of a file that is shared or fetched. `P` names a peer.
 ///
-/// The events of the file come from its [`Replica`](super::Replica), those of the group and of the
+/// Events of the file come from its [`Replica`](super::Replica), those of the group and of the
 /// connection from the [`FileExchange`](crate::vod::FileExchange).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum FileEvent<P = Fingerprint> {
     /// The connection to a rendezvous server is up.
     Connected {
-        /// The server.
+        /// The server's address.
         server: SocketAddr,
-        /// There was a connection before. A subscriber of a share or fetch gets only these: the
-        /// first connection is up when it has started.
+        /// True if there was a connection before. A subscriber of a share or fetch receives only
+        /// such events: the first connection is up when the share or fetch has started.
         again: bool,
     },
-    /// The connection to the rendezvous server could not be opened. It is tried again.
+    /// The connection to the rendezvous server could not be opened. The attempt is repeated.
     ConnectFailed(ConnectError),
-    /// The connection to the rendezvous server was lost. It is tried again.
+    /// The connection to the rendezvous server was lost. It is opened again.
     Disconnected,
     /// A neighbor connected.
     NeighborConnect(P),
     /// A neighbor disconnected.
     NeighborDisconnect(P),
-    /// The descriptor has arrived and is what the link promised; what the link states was filled in.
-    /// To be answered by [`Replica::store_opened`](super::Replica::store_opened).
+    /// The descriptor has arrived and matches the link; data of the link was filled in. Answer by
+    /// [`Replica::store_opened`](super::Replica::store_opened).
     DescriptorKnown(Arc<Descriptor>),
     /// An object was refused and is wanted again.
     BadObject {
-        /// Who sent it.
+        /// The sender.
         from: P,
-        /// The object.
+        /// The index.
         index: u64,
-        /// What is wrong with it.
+        /// The reason.
         fault: Fault,
     },
-    /// All chunks are there, but the whole is not the promised file, and nothing tells which chunk is
-    /// wrong: everything is fetched again.
+    /// All chunks have arrived, but the file is not the shared one, and there are no hashes to tell
+    /// which chunk is wrong: everything is fetched again.
     FileRejected {
-        /// SHA-256 of what was fetched.
+        /// SHA-256 of the fetched file.
         actual: Digest256,
     },
-    /// The file is complete, verified as far as possible, and has its name. Sharing goes on.
+    /// The file is complete, verified as far as possible, and has its name. It is shared on.
     Complete(Completed),
-    /// The file cannot be fetched, or not be shared any more.
+    /// The file cannot be fetched, or can no longer be shared.
     Failed(Arc<ReplicaError>),
 }
 
@@ -62,8 +62,8 @@ pub enum FileEvent<P = Fingerprint> {
 pub struct Completed {
     /// SHA-256 of the file.
     pub sha256: Digest256,
-    /// Where it is, unless it is in memory.
+    /// The path, unless it is in memory.
     pub path: Option<PathBuf>,
-    /// Where a damaged copy is kept that had the file's name.
+    /// The path to which a damaged copy with the file's name was moved.
     pub kept: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! [`Fault`] and [`ReplicaError`]: what can be wrong with an object and with a file.
+//! [`Fault`] and [`ReplicaError`]: the errors of an object and of a file.
 
 use super::super::descriptor::DescriptorError;
 use super::super::hash::Digest256;
@@ -9,16 +9,16 @@ use super::super::store::StoreError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Object 0 is no descriptor.
+    /// Object 0 is not a descriptor.
     #[error(transparent)]
     NotADescriptor(#[from] DescriptorError),
-    /// Object 0 is not the descriptor that the link stands for.
-    #[error("the descriptor is not the one that the link stands for")]
+    /// Object 0 is not the descriptor of the link.
+    #[error("the descriptor does not match the link")]
     ForgedDescriptor,
     /// A chunk that is not a ByteArray.
     #[error("the chunk is not a byte array")]
     NotBytes,
-    /// A chunk with another hash than the descriptor lists.
+    /// A chunk whose hash differs from that in the descriptor.
     #[error("the chunk has the wrong hash")]
     WrongHash,
     /// A chunk of the wrong length.
@@ -29,26 +29,28 @@ pub enum Fault {
     DistrustedSender,
 }
 
-/// Why a file cannot be fetched, or not be shared any more.
+/// Why a file cannot be fetched, or can no longer be shared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplicaError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Every chunk has its hash, but they do not make up the file of the descriptor: a fault of the
-    /// provider. Or there are no chunk hashes, and several attempts ended with a wrong file.
-    #[error("the fetched file is not the promised one (SHA-256 {actual} instead of {expected})")]
+    /// Every chunk matches its hash, but together they are not the file of the descriptor: a fault
+    /// of the provider. Or there are no chunk hashes, and several attempts ended with a wrong file.
+    #[error(
+        "the fetched file is not the one that was shared (SHA-256 {actual} instead of {expected})"
+    )]
     WrongFile {
-        /// SHA-256 by the link or the descriptor.
+        /// SHA-256 according to the link or the descriptor.
         expected: Digest256,
-        /// What was fetched.
+        /// SHA-256 of the fetched file.
         actual: Digest256,
     },
     /// A chunk has the listed hash, but not the stated length: a fault of the provider.
     #[error("the descriptor contradicts itself: {0}")]
     Contradiction(LayoutError),
-    /// Without hashes and a stated chunk length nothing shows which chunks are genuine.
+    /// Without hashes and a stated chunk length, nothing distinguishes the right chunks.
     #[error("the members of the group send chunks of different lengths for the same file")]
     DifferingLengths,
 }

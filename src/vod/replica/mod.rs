@@ -1,8 +1,8 @@
 //! [`Replica`]: one file in one group, for its provider and its receivers alike.
 //!
-//! A state machine without sockets, files or clock. In come the events of the group and the replies
-//! of the store, out come [`Action`]s, to be taken with [`Replica::poll_action`] after every call
-//! until there is none left.
+//! A state machine without sockets, files or clock. Its inputs are the events of the group and the
+//! replies of the store; its outputs are [`Action`]s, to be taken with [`Replica::poll_action`]
+//! after every call until there are none left.
 //!
 //! ```text
 //! provider                                 receiver
@@ -13,15 +13,14 @@
 //!                                            all there: compare the whole file's hash, give it its name
 //! ```
 //!
-//! A receiver provides what it holds from the moment it holds it, and stays a provider when it is
-//! complete. The whole file is hashed as its beginning grows, so that the end of a large file
-//! is not a long silence.
+//! A receiver provides each chunk from the moment it holds it, and remains a provider when it is
+//! complete. The file is hashed from its beginning as chunks arrive, so that hashing does not delay
+//! the end of a large file.
 //!
-//! A bad object is refused, wanted again and noted on its sender's account; after
-//! [`MAX_BAD_OBJECTS`] of them [`GroupAction::Distrust`] drops the sender. Where there are
-//! no chunk hashes (the Number form, and Flash applications) a wrong file is found at the end
-//! only; then everything is fetched anew, at most [`MAX_ATTEMPTS`] times in all, and a sender that
-//! all chunks came from is dropped.
+//! A bad object is refused, wanted again and counted for its sender; after [`MAX_BAD_OBJECTS`] of
+//! them [`GroupCall::Distrust`] drops the sender. Without chunk hashes (the Number form, and
+//! Flash applications) a wrong file is detected only at the end; then everything is fetched again,
+//! at most [`MAX_ATTEMPTS`] times in all, and if all chunks came from one sender, it is dropped.
 
 mod action;
 mod backlog;
@@ -39,11 +38,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-pub use action::{Action, GroupAction, StoreAction, StoreReply};
+pub use action::{Action, GroupCall, StoreAction, StoreReply};
 pub use backlog::MAX_BACKLOG;
 pub use event::{Completed, FileEvent};
 pub use fault::{Fault, ReplicaError};
-pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, Sender};
+pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, SenderStats};
 
 use self::backlog::Backlog;
 use self::senders::Senders;
@@ -55,11 +54,12 @@ use super::store::{Finished, StoreError};
 use crate::amf::Value;
 use crate::range::IndexSet;
 
-/// How often a whole file without chunk hashes is fetched before a wrong result is final.
+/// The number of times that a whole file without chunk hashes is fetched before a wrong result is
+/// final.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// Chunks of other lengths than the first one, while nobody has stated the length, after which it
-/// is final that the members do not agree.
+/// Chunks whose length differs from the first one, while no length is stated, after which the
+/// disagreement of the members is final.
 pub const MAX_DIFFERING_LENGTHS: u64 = 64;
 
 /// The stage of a replica.
@@ -73,11 +73,11 @@ pub enum Stage {
     Chunks,
     /// All chunks are there; the rest of the file is being verified and named.
     Finishing,
-    /// Holding the complete file.
+    /// Complete: all chunks are held and verified.
     Complete,
-    /// Fetching has failed; what is held is served on.
+    /// Fetching has failed; the chunks held are served.
     Failed,
-    /// The file is not there any more; nothing is served.
+    /// The file is gone; nothing is served.
     Withdrawn,
 }
 
@@ -88,21 +88,21 @@ pub struct ReplicaStats {
     pub bytes_from_provider: u64,
     /// Bytes of good chunks received from all others.
     pub bytes_from_peers: u64,
-    /// Chunks taken over from an earlier run.
+    /// Chunks resumed from an earlier run.
     pub chunks_resumed: u64,
     /// Bytes of chunks written to requesters.
     pub bytes_served: u64,
-    /// Objects written to requesters, the descriptor included.
+    /// Objects written to requesters, including the descriptor.
     pub objects_served: u64,
     /// Requests denied.
     pub denied: u64,
-    /// Good objects that were held already.
+    /// Good objects that were already held.
     pub duplicates: u64,
     /// Objects refused.
     pub refused: u64,
-    /// Objects that were not requested: no such chunk, or not the time for it.
+    /// Objects that were not requested: unknown indices, or in the wrong stage.
     pub unexpected: u64,
-    /// Fetches that a peer denied or broke off.
+    /// Fetches that a peer denied or that failed.
     pub fetch_failures: u64,
 }
 
@@ -113,12 +113,12 @@ pub struct Replica<P, R> {
     integrity: Integrity,
     provider: Option<P>,
     descriptor: Option<Arc<Descriptor>>,
-    /// Object 0 as it is served.
+    /// Object 0 in the form in which it is served.
     object0: Option<Value>,
     layout: Layout,
     held: IndexSet,
     storing: Backlog,
-    /// The last chunk, come before its place was known.
+    /// The last chunk, if it arrived before its offset was known.
     unplaced: Option<(Bytes, P)>,
     differing_lengths: u64,
     attempts: u32,
@@ -132,9 +132,9 @@ pub struct Replica<P, R> {
 #[derive(Debug)]
 struct Verified {
     hasher: Sha256,
-    /// The chunk to be hashed next.
+    /// The next chunk to hash.
     next: u64,
-    /// Whether the store is reading it.
+    /// True while the store is reading it.
     is_requested: bool,
 }
 
@@ -151,16 +151,16 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         replica.layout = descriptor.layout;
         replica.object0 = Some(descriptor.to_value(form));
         replica.add_held(descriptor.layout.indices());
-        replica.group(GroupAction::AddHave(0..=descriptor.chunks()));
+        replica.group(GroupCall::AddHave(0..=descriptor.chunks()));
         replica.descriptor = Some(Arc::new(descriptor));
         replica
     }
 
-    /// The replica of a receiver, with the link's promise of how to verify the file, and the
-    /// provider, which only counts for the statistics.
+    /// The replica of a receiver, with the link's data for verifying the file, and the provider,
+    /// which is used only for statistics.
     pub fn receiver(integrity: Integrity, provider: Option<P>) -> Self {
         let mut replica = Self::new(Stage::Descriptor, integrity, provider);
-        replica.group(GroupAction::AddWant(0..=0));
+        replica.group(GroupCall::AddWant(0..=0));
         replica
     }
 
@@ -184,8 +184,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
     }
 
-    /// The next action, in the order in which they are to be done. Call this until `None` after
-    /// every other call: chunks that wait here cost memory.
+    /// The next action, in the order in which they must be carried out. Drain after every other
+    /// call: queued chunks take memory.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<Action<P, R>> {
         self.actions.pop_front()
@@ -201,12 +201,12 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.descriptor.as_ref()
     }
 
-    /// The chunks that are held.
+    /// The chunks held.
     pub fn held(&self) -> &IndexSet {
         &self.held
     }
 
-    /// What is known of the file's geometry.
+    /// The known part of the file's layout.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -216,8 +216,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         &self.stats
     }
 
-    /// The peers that have sent something, at most [`MAX_SENDERS`].
-    pub fn senders(&self) -> impl Iterator<Item = (&P, &Sender)> {
+    /// The peers that have sent objects, at most [`MAX_SENDERS`].
+    pub fn senders(&self) -> impl Iterator<Item = (&P, &SenderStats)> {
         self.senders.iter()
     }
 
@@ -231,8 +231,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
     }
 
-    /// A fetch was denied or broken off (`NetGroup.Replication.Fetch.Failed`). The object stays
-    /// wanted; the group tries elsewhere by itself.
+    /// A fetch was denied or has failed (`NetGroup.Replication.Fetch.Failed`). The object remains
+    /// wanted; the group tries other neighbors by itself.
     pub fn fetch_failed(&mut self, _index: u64) {
         self.stats.fetch_failures += 1;
     }
@@ -252,8 +252,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
     }
 
-    /// The store for the descriptor is open: `held` are the chunks that it has from an earlier
-    /// run, `layout` is what it has learned of the file.
+    /// The store for the descriptor is open: `held` are its chunks of an earlier run, `layout`
+    /// includes what it has learned of the file.
     pub fn store_opened(&mut self, held: &IndexSet, layout: &Layout) {
         if self.stage != Stage::Opening {
             return;
@@ -265,7 +265,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             let range = *range.start().max(indices.start())..=*range.end().min(indices.end());
             if !range.is_empty() {
                 self.add_held(range.clone());
-                self.group(GroupAction::AddHave(range));
+                self.group(GroupCall::AddHave(range));
             }
         }
         self.stats.chunks_resumed = self.held.len();
@@ -278,7 +278,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.fail(error.into());
     }
 
-    /// The store has done its work.
+    /// The store has carried out a command.
     pub fn store_replied(&mut self, reply: StoreReply<R>) {
         match reply {
             StoreReply::Wrote { index, result } => self.chunk_wrote(index, result),
@@ -310,7 +310,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.object0 = Some(served);
         self.descriptor = Some(Arc::clone(&descriptor));
         self.stage = Stage::Opening;
-        self.group(GroupAction::AddHave(0..=0));
+        self.group(GroupCall::AddHave(0..=0));
         self.emit(FileEvent::DescriptorKnown(descriptor));
     }
 
@@ -332,7 +332,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             None => false,
         };
         self.place(index, data, from, is_verified);
-        // Another chunk may have shown where the last one belongs.
+        // Another chunk may have determined the offset of the last one.
         if self.stage == Stage::Chunks
             && self.layout.chunk_size().is_some()
             && let Some((data, from)) = self.unplaced.take()
@@ -341,7 +341,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
     }
 
-    /// Checks the length of a chunk and sends it to its place.
+    /// Checks the length of a chunk and writes it at its offset.
     fn place(&mut self, index: u64, data: Bytes, from: P, is_verified: bool) {
         let is_guess = self.layout.chunk_size_is_learned();
         let error = match self.layout.admit(index, data.len() as u64) {
@@ -367,7 +367,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         self.senders.note_good(from, bytes);
         if self.storing.push(index, bytes) {
-            self.group(GroupAction::RemoveWant(self.layout.indices()));
+            self.group(GroupCall::RemoveWant(self.layout.indices()));
         }
         if self.verified.next == index && !self.verified.is_requested {
             self.verified.hasher.update(&data);
@@ -376,7 +376,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.store(StoreAction::Write { index, data });
     }
 
-    /// The length was learned from some chunk, nobody knows whether a genuine one: no blame.
+    /// Refuses a chunk without blaming its sender: the length was learned from a chunk that may be
+    /// wrong itself.
     fn length_differs(&mut self, index: u64, from: P, error: LayoutError) {
         self.differing_lengths += 1;
         if self.differing_lengths > MAX_DIFFERING_LENGTHS {
@@ -384,7 +385,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         self.stats.refused += 1;
         self.emit(FileEvent::BadObject { from, index, fault: error.into() });
-        self.group(GroupAction::AddWant(index..=index));
+        self.group(GroupCall::AddWant(index..=index));
     }
 
     fn refuse(&mut self, index: u64, from: P, fault: Fault) {
@@ -392,13 +393,13 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         let ends_trust = self.senders.note_bad(&from);
         self.emit(FileEvent::BadObject { from: from.clone(), index, fault });
         if ends_trust {
-            self.group(GroupAction::Distrust(from));
+            self.group(GroupCall::Distrust(from));
         }
-        self.group(GroupAction::AddWant(index..=index));
+        self.group(GroupCall::AddWant(index..=index));
     }
 
     fn chunk_wrote(&mut self, index: u64, result: Result<(), StoreError>) {
-        let Some(has_room_again) = self.storing.take(index) else { return };
+        let Some(has_space_again) = self.storing.take(index) else { return };
         if self.stage == Stage::Withdrawn {
             return;
         }
@@ -406,8 +407,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             return self.fail(error.into());
         }
         self.add_held(index..=index);
-        self.group(GroupAction::AddHave(index..=index));
-        if has_room_again {
+        self.group(GroupCall::AddHave(index..=index));
+        if has_space_again {
             self.want_missing();
         }
         self.verify_on();
@@ -440,21 +441,21 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
     }
 
-    /// A chunk that was held cannot be read.
+    /// Handles a held chunk that cannot be read.
     fn chunk_lost(&mut self, index: u64, error: StoreError) {
         match error {
             StoreError::NotHeld { .. } => {}
             StoreError::Damaged { .. } if self.held.contains(index) => {
-                // The set has no bound: this cannot be refused.
+                // The set is unbounded: this cannot fail.
                 let _ = self.held.remove(index);
                 if index < self.verified.next {
-                    // What comes in its place has not been hashed.
+                    // The chunk that replaces it has not been hashed.
                     self.verified = Verified::new();
                 }
-                self.group(GroupAction::RemoveHave(index..=index));
+                self.group(GroupCall::RemoveHave(index..=index));
                 if matches!(self.stage, Stage::Chunks | Stage::Finishing) {
                     self.stage = Stage::Chunks;
-                    self.group(GroupAction::AddWant(index..=index));
+                    self.group(GroupCall::AddWant(index..=index));
                 }
             }
             StoreError::Damaged { .. } => {}
@@ -462,7 +463,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
     }
 
-    /// Carries the hash over the beginning of the file on, and ends the fetch at the file's end.
+    /// Continues the hash of the file from its beginning, and ends the fetch at the file's end.
     fn verify_on(&mut self) {
         if self.stage != Stage::Chunks || self.verified.is_requested {
             return;
@@ -487,10 +488,10 @@ impl<P: Ord + Clone, R> Replica<P, R> {
 
     fn wrong_file(&mut self, expected: Digest256, actual: Digest256) {
         let Some(descriptor) = self.descriptor.clone() else { return };
-        self.group(GroupAction::RemoveHave(self.layout.indices()));
+        self.group(GroupCall::RemoveHave(self.layout.indices()));
         self.held.clear();
         if let Some(single) = self.senders.end_bad_period() {
-            self.group(GroupAction::Distrust(single));
+            self.group(GroupCall::Distrust(single));
         }
         self.store(StoreAction::ForgetAll);
         if descriptor.chunk_hashes.is_some() || self.attempts >= MAX_ATTEMPTS {
@@ -502,7 +503,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.emit(FileEvent::FileRejected { actual });
     }
 
-    /// Wants every chunk that is neither held nor about to be.
+    /// Wants every chunk that is neither held nor being stored.
     fn want_missing(&mut self) {
         if self.stage != Stage::Chunks || self.storing.is_full() {
             return;
@@ -515,34 +516,34 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             }
             let known = [self.held.first_at_or_after(start), self.storing.first_at_or_after(start)];
             let end = known.into_iter().flatten().min().map_or(last, |known| last.min(known - 1));
-            self.group(GroupAction::AddWant(start..=end));
+            self.group(GroupCall::AddWant(start..=end));
             from = end + 1;
         }
     }
 
-    /// Fetching is over; what is held is served on.
+    /// Ends fetching; the chunks held are served.
     fn fail(&mut self, error: ReplicaError) {
         if matches!(self.stage, Stage::Failed | Stage::Withdrawn) {
             return;
         }
         self.stage = Stage::Failed;
         self.unplaced = None;
-        self.group(GroupAction::RemoveWant(0..=self.layout.chunks()));
+        self.group(GroupCall::RemoveWant(0..=self.layout.chunks()));
         self.emit(FileEvent::Failed(Arc::new(error)));
     }
 
-    /// The file cannot be relied on any more; nothing is served on.
+    /// Withdraws the file, which can no longer be relied on; nothing is served.
     fn withdraw(&mut self, error: StoreError) {
         if self.stage == Stage::Withdrawn {
             return;
         }
-        self.group(GroupAction::RemoveHave(0..=self.layout.chunks()));
+        self.group(GroupCall::RemoveHave(0..=self.layout.chunks()));
         self.fail(error.into());
         self.held.clear();
         self.stage = Stage::Withdrawn;
     }
 
-    /// Whether the object is there already or on its way to the store.
+    /// True if the object is held or being stored.
     fn is_known(&self, index: u64) -> bool {
         let is_unplaced = self.unplaced.is_some() && index == self.layout.chunks();
         let is_descriptor = index == 0 && self.descriptor.is_some();
@@ -550,21 +551,21 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     }
 
     fn add_held(&mut self, range: RangeInclusive<u64>) {
-        // The set has no bound and the layout none above the set's: this cannot be refused.
+        // The set is unbounded and the layout's indices are valid: this cannot fail.
         let _ = self.held.insert_range(range);
     }
 
     fn write(&mut self, request: R, object: Value) {
         self.stats.objects_served += 1;
-        self.group(GroupAction::WriteRequested { request, object });
+        self.group(GroupCall::WriteRequested { request, object });
     }
 
     fn deny(&mut self, request: R) {
         self.stats.denied += 1;
-        self.group(GroupAction::Deny { request });
+        self.group(GroupCall::Deny { request });
     }
 
-    fn group(&mut self, action: GroupAction<P, R>) {
+    fn group(&mut self, action: GroupCall<P, R>) {
         self.actions.push_back(Action::Group(action));
     }
 
@@ -577,16 +578,17 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     }
 }
 
-/// Object 0 judged by the link: the descriptor to go by, and object 0 to be served to others.
+/// Checks object 0 against the link. Returns the descriptor to use, and object 0 to serve to
+/// others.
 fn checked_descriptor(object: &Value, integrity: &Integrity) -> Result<(Descriptor, Value), Fault> {
     let (descriptor, _) = Descriptor::from_value(object)?;
     match *integrity {
-        // Nothing of it can be checked: it is passed on as it came.
+        // Nothing can be verified: the object is served as it arrived.
         Integrity::None => Ok((descriptor, object.clone())),
         Integrity::Descriptor(digest) if descriptor.digest() != digest => {
             Err(Fault::ForgedDescriptor)
         }
-        // Only what the digest covers is passed on.
+        // Only the members that the digest covers are served.
         Integrity::Descriptor(_) => {
             let served = descriptor.to_value(DescriptorForm::Object);
             Ok((descriptor, served))
@@ -596,7 +598,7 @@ fn checked_descriptor(object: &Value, integrity: &Integrity) -> Result<(Descript
             if descriptor.chunks() != layout.chunks() {
                 return Err(Fault::ForgedDescriptor);
             }
-            // Nothing vouches for the rest of it.
+            // The other members cannot be verified.
             let stated = Descriptor { sha256: Some(sha256), ..Descriptor::of_layout(layout) };
             let served = stated.to_value(DescriptorForm::Number);
             Ok((stated, served))

@@ -1,31 +1,31 @@
-//! [`Senders`]: what each peer has sent.
+//! [`Senders`]: the contributions of each peer.
 
 use std::collections::BTreeMap;
 
 /// Bad objects after which a peer is distrusted.
 ///
-/// One bad object may be a mistake (an old version of the file, a damaged disk); more are a habit.
+/// One bad object may be a mistake (an old version of the file, a damaged disk); several are not.
 pub const MAX_BAD_OBJECTS: u32 = 3;
 
-/// The most peers that are remembered. Objects of further ones are judged each by itself.
+/// The most peers that are remembered. Objects of further ones are judged individually.
 pub const MAX_SENDERS: usize = 4096;
 
-/// What one peer has sent.
+/// The contributions of one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sender {
+pub struct SenderStats {
     /// Bytes of good chunks.
     pub bytes: u64,
     /// Number of bad objects.
     pub bad_objects: u32,
-    /// Whether good chunks of it are among those held now.
+    /// True if good chunks from it are held now.
     contributed: bool,
 }
 
-/// The peers that have sent something.
+/// The peers that have sent objects.
 #[derive(Debug, Clone)]
 pub(super) struct Senders<P> {
-    known: BTreeMap<P, Sender>,
-    /// Whether chunks of unremembered peers are among those held now.
+    known: BTreeMap<P, SenderStats>,
+    /// True if chunks of other peers are held now.
     others_contributed: bool,
 }
 
@@ -34,7 +34,7 @@ impl<P: Ord + Clone> Senders<P> {
         Self { known: BTreeMap::new(), others_contributed: false }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&P, &Sender)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&P, &SenderStats)> {
         self.known.iter()
     }
 
@@ -52,15 +52,15 @@ impl<P: Ord + Clone> Senders<P> {
         }
     }
 
-    /// Notes a bad object; returns whether it was the one that ends the trust.
+    /// Records a bad object. Returns true if the peer is distrusted because of it.
     pub(super) fn note_bad(&mut self, peer: &P) -> bool {
         let Some(sender) = self.entry(peer) else { return false };
         sender.bad_objects = sender.bad_objects.saturating_add(1);
         sender.bad_objects == MAX_BAD_OBJECTS
     }
 
-    /// Ends a period of contributions that turned out to be bad as a whole: the one peer that
-    /// all of it came from, if it was one, is distrusted from now on.
+    /// Ends a period of contributions that together were bad: if all of them came from one peer, it
+    /// is distrusted from now on.
     pub(super) fn end_bad_period(&mut self) -> Option<P> {
         let mut contributors = Vec::new();
         for (peer, sender) in &mut self.known {
@@ -76,7 +76,7 @@ impl<P: Ord + Clone> Senders<P> {
         was_trusted.then_some(single)
     }
 
-    fn entry(&mut self, peer: &P) -> Option<&mut Sender> {
+    fn entry(&mut self, peer: &P) -> Option<&mut SenderStats> {
         if self.known.len() >= MAX_SENDERS && !self.known.contains_key(peer) {
             return None;
         }

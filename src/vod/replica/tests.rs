@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::super::chunker::Chunker;
 use super::super::hash::{ChunkHashes, chunk_hash};
-use super::super::store::{ChunkStore, Finished, MemoryStore, PartialFile, SourceFile, Target};
+use super::super::store::{
+    ChunkStore, FileDestination, Finished, MemoryStore, PartialFile, SourceFile,
+};
 use super::*;
 
 const CHUNK: u32 = 10;
@@ -54,7 +56,7 @@ fn number_form() -> Value {
 struct Member {
     replica: Replica<char, u32>,
     store: Box<dyn ChunkStore>,
-    group: Vec<GroupAction<char, u32>>,
+    group: Vec<GroupCall<char, u32>>,
     events: Vec<String>,
     completed: Option<Digest256>,
     failed: Option<Arc<ReplicaError>>,
@@ -131,13 +133,13 @@ impl Member {
         self.replica.object_requested(index, 77);
         self.work();
         match self.group.pop() {
-            Some(GroupAction::WriteRequested { request: 77, object }) => Some(object),
-            Some(GroupAction::Deny { request: 77 }) => None,
+            Some(GroupCall::WriteRequested { request: 77, object }) => Some(object),
+            Some(GroupCall::Deny { request: 77 }) => None,
             other => panic!("{other:?}"),
         }
     }
 
-    fn take_group_actions(&mut self) -> Vec<GroupAction<char, u32>> {
+    fn take_group_actions(&mut self) -> Vec<GroupCall<char, u32>> {
         std::mem::take(&mut self.group)
     }
 
@@ -153,7 +155,7 @@ impl Member {
     }
 }
 
-use GroupAction::{AddHave, AddWant, Distrust, RemoveHave, RemoveWant};
+use GroupCall::{AddHave, AddWant, Distrust, RemoveHave, RemoveWant};
 
 #[test]
 fn a_provider_has_descriptor_and_chunks() {
@@ -259,7 +261,7 @@ fn a_wrong_chunk_is_refused_wanted_again_and_its_sender_dropped_in_the_end() {
     assert_eq!(member.events[0], "2 from x: the chunk has the wrong hash");
     assert_eq!(member.replica.stats().refused, 4);
     assert!(member.replica.held().is_empty());
-    // What the hash vouches for is good from anybody.
+    // A chunk that matches its hash is accepted from any sender.
     member.fetched_chunks(&[1, 2, 3], 'x');
     member.fetched_chunks(&[4, 5], PROVIDER);
     member.assert_complete();
@@ -292,7 +294,7 @@ fn extra_members_of_a_verified_descriptor_are_not_passed_on() {
     members.push(("spam".into(), "x".into()));
     let mut member = Member::with_descriptor(by_descriptor(), Value::object(members.clone()));
     assert_eq!(member.answer(0), Some(object_form()));
-    // Of a Flash application's descriptor nothing is known, so it goes on as it came.
+    // A Flash application's descriptor cannot be verified, so it is served as it arrived.
     let mut member = Member::with_descriptor(Integrity::None, Value::object(members.clone()));
     assert_eq!(member.answer(0), Some(Value::object(members)));
 }
@@ -320,10 +322,10 @@ fn a_wrong_file_without_chunk_hashes_is_fetched_anew() {
     member.fetched(2, bytes(b"0123456789"), 'x');
     member.fetched_chunks(&[1, 3, 4, 5], 'x');
     assert_eq!(member.events, ["file rejected"]);
-    let said = member.take_group_actions();
-    assert_eq!(said[5..], [RemoveHave(1..=5), Distrust('x'), AddWant(1..=5)]);
+    let actions = member.take_group_actions();
+    assert_eq!(actions[5..], [RemoveHave(1..=5), Distrust('x'), AddWant(1..=5)]);
     assert!(member.replica.held().is_empty());
-    // The single sender of it all is not listened to any more.
+    // Objects of the single sender of all chunks are ignored.
     member.fetched_chunks(&[1], 'x');
     assert_eq!(member.take_group_actions(), [AddWant(1..=1)]);
     member.fetched_chunks(&[2, 1, 3, 5, 4], 'y');
@@ -331,7 +333,7 @@ fn a_wrong_file_without_chunk_hashes_is_fetched_anew() {
 }
 
 #[test]
-fn a_file_that_stays_wrong_is_given_up() {
+fn a_file_that_remains_wrong_is_given_up() {
     let mut member = Member::with_descriptor(by_file(), number_form());
     for attempt in 1..=MAX_ATTEMPTS {
         assert!(member.failed.is_none(), "attempt {attempt}");
@@ -373,7 +375,7 @@ fn wrong_lengths_are_refused_where_the_length_is_stated() {
 }
 
 #[test]
-fn differing_lengths_are_nobodys_fault_but_not_for_ever() {
+fn differing_lengths_blame_no_sender_and_end_the_fetch() {
     let mut member = Member::with_descriptor(Integrity::None, Value::Number(6.0));
     member.fetched(1, bytes(b"a liar's"), 'x');
     for _ in 0..MAX_DIFFERING_LENGTHS {
@@ -413,7 +415,7 @@ fn a_resumed_download_wants_what_is_missing() {
     replica.store_opened(store.held(), store.layout());
     assert_eq!(replica.stats().chunks_resumed, 3);
     let mut member = Member::new(replica, Box::new(store.clone()));
-    // The notice made the harness open an empty store: put the resumed one back.
+    // The event made the harness open an empty store: put the resumed one back.
     member.store = Box::new(store);
     assert_eq!(
         member.take_group_actions(),
@@ -497,7 +499,7 @@ fn a_chunk_damaged_on_disk_is_fetched_again() {
     member.work();
     assert_eq!(
         member.take_group_actions(),
-        [GroupAction::Deny { request: 9 }, RemoveHave(1..=1), AddWant(1..=1)]
+        [GroupCall::Deny { request: 9 }, RemoveHave(1..=1), AddWant(1..=1)]
     );
     member.fetched_chunks(&[4, 5], PROVIDER);
     assert_eq!(member.completed, None);
@@ -518,8 +520,8 @@ fn a_shared_file_that_changes_is_withdrawn() {
     member.take_group_actions();
     member.replica.object_requested(2, 9);
     member.work();
-    let said = member.take_group_actions();
-    assert_eq!(said[..2], [GroupAction::Deny { request: 9 }, RemoveHave(0..=5)]);
+    let actions = member.take_group_actions();
+    assert_eq!(actions[..2], [GroupCall::Deny { request: 9 }, RemoveHave(0..=5)]);
     assert!(matches!(
         member.failed.as_deref(),
         Some(ReplicaError::Store(StoreError::FileChanged { .. }))
@@ -533,7 +535,7 @@ fn a_shared_file_that_changes_is_withdrawn() {
 fn a_store_that_does_not_open_ends_the_fetch() {
     let mut replica: Replica<char, u32> = Replica::receiver(by_descriptor(), None);
     replica.object_fetched(0, object_form(), PROVIDER);
-    replica.store_unavailable(StoreError::TargetExists { path: "film.mp4".into() });
+    replica.store_unavailable(StoreError::DestinationExists { path: "film.mp4".into() });
     assert_eq!(replica.stage(), Stage::Failed);
     replica.store_opened(&IndexSet::new(), &Layout::empty());
     assert_eq!(replica.stage(), Stage::Failed);
@@ -554,23 +556,24 @@ fn a_file_travels_through_a_relay() {
     assert_eq!(last.replica.stats().bytes_from_provider, 0);
 }
 
-/// The whole way of a file, broken off in the middle and taken up again from the disk.
+/// A whole transfer, interrupted in the middle and resumed from the disk.
 #[test]
 fn an_interrupted_download_is_finished_by_a_second_run() {
     for (integrity, object) in [(by_descriptor(), object_form()), (by_file(), number_form())] {
         let dir = tempfile::tempdir().unwrap();
-        let target = || Target::new(dir.path().join("film.mp4"), Digest256::of(b"this one"));
+        let destination =
+            || FileDestination::new(dir.path().join("film.mp4"), Digest256::of(b"this one"));
         let run = |indices: &[u64]| {
             let mut replica: Replica<char, u32> = Replica::receiver(integrity, None);
             replica.object_fetched(0, object.clone(), PROVIDER);
             let descriptor = Arc::clone(replica.descriptor().unwrap());
-            let store = PartialFile::open(target(), &descriptor, |_| {}).unwrap();
+            let store = PartialFile::open(destination(), &descriptor, |_| {}).unwrap();
             replica.store_opened(store.held(), store.layout());
             let (group, events) = (Vec::new(), Vec::new());
             let store = Box::new(store);
             let mut member =
                 Member { replica, store, group, events, completed: None, failed: None };
-            // The news of the descriptor has been dealt with above.
+            // The event of the descriptor was handled above.
             member
                 .replica
                 .actions
@@ -593,7 +596,7 @@ fn an_interrupted_download_is_finished_by_a_second_run() {
 }
 
 proptest! {
-    /// Any order, any junk in between: with hashes the result is the file and nothing else.
+    /// Any order with junk in between: with hashes, the result is exactly the file.
     #[test]
     fn no_junk_gets_into_the_file(
         order in Just((1..=5u64).collect::<Vec<_>>()).prop_shuffle(),
@@ -610,7 +613,7 @@ proptest! {
         member.assert_complete();
     }
 
-    /// Without hashes nothing wrong is ever called complete.
+    /// Without hashes, a wrong file is never reported as complete.
     #[test]
     fn without_chunk_hashes_a_wrong_file_is_never_complete(
         pieces in proptest::collection::vec((1..=5u64, any::<bool>(), any::<bool>()), 0..60),
@@ -631,7 +634,7 @@ proptest! {
 #[test]
 fn a_slow_store_stops_the_fetching_until_half_is_stored() {
     let mut member = Member::with_descriptor(by_descriptor(), object_form());
-    // Room for two chunks of ten bytes; the third is too much.
+    // Space for two chunks of ten bytes; the third is too much.
     member.replica.storing = Backlog::new(25);
     for index in [1, 2, 4] {
         member.replica.object_fetched(index, bytes(&chunk(index)), PROVIDER);
@@ -645,20 +648,20 @@ fn a_slow_store_stops_the_fetching_until_half_is_stored() {
             Action::Event(_) => {}
         }
     }
-    assert_eq!(removed, [GroupAction::RemoveWant(1..=5)]);
+    assert_eq!(removed, [GroupCall::RemoveWant(1..=5)]);
 
-    // One stored: still more than half of the room is taken.
+    // One stored: still more than half of the space is taken.
     let mut store_one = |member: &mut Member| {
         let reply = writes.pop_front().unwrap().perform(member.store.as_mut());
         member.replica.store_replied(reply);
         member.work();
         member.take_group_actions()
     };
-    assert_eq!(store_one(&mut member), [GroupAction::AddHave(1..=1)]);
+    assert_eq!(store_one(&mut member), [GroupCall::AddHave(1..=1)]);
     // Two stored: what is missing is wanted again, except for chunk 4, which is on its way.
     assert_eq!(
         store_one(&mut member),
-        [GroupAction::AddHave(2..=2), GroupAction::AddWant(3..=3), GroupAction::AddWant(5..=5)]
+        [GroupCall::AddHave(2..=2), GroupCall::AddWant(3..=3), GroupCall::AddWant(5..=5)]
     );
     store_one(&mut member);
     member.fetched_chunks(&[3, 5], PROVIDER);

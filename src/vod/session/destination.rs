@@ -1,20 +1,20 @@
-//! [`Destination`]: where a fetched file goes.
+//! [`Destination`]: the destination of a fetched file.
 
 use crate::vod::file_name::safe_file_name;
 use crate::vod::store::Overwrite;
-use crate::vod::{Descriptor, Digest256, Target};
+use crate::vod::{Descriptor, Digest256, FileDestination};
 use std::path::PathBuf;
 
-/// Where a fetched file goes.
+/// The destination of a fetched file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// To this file; until it is complete it is called `NAME.part`.
+    /// This file; until it is complete, its name is `NAME.part`.
     File(PathBuf),
-    /// Into this directory, under the name that the provider gave it, made harmless.
+    /// A file in this directory, named by the provider; the name is made safe.
     Directory(PathBuf),
-    /// Nowhere: only the [descriptor](crate::vod::Fetch::descriptor) is fetched.
+    /// None: only the [descriptor](crate::vod::Fetch::descriptor) is fetched.
     Nowhere,
-    /// Into memory, from where [`Fetch::read_chunk`](crate::vod::Fetch::read_chunk) gets it.
+    /// Memory, read by [`Fetch::read_chunk`](crate::vod::Fetch::read_chunk).
     Memory,
 }
 
@@ -25,13 +25,13 @@ pub(in crate::vod) struct StoreConfig {
     pub(in crate::vod) overwrite: Overwrite,
     /// The identity of this download.
     pub(in crate::vod) identity: Digest256,
-    /// The name that the link gives, for a descriptor without one.
+    /// The name in the link, for a descriptor without one.
     pub(in crate::vod) name: Option<String>,
 }
 
 impl StoreConfig {
     /// The file to write; `None` if the chunks stay in memory.
-    pub(super) fn target(self, descriptor: &Descriptor) -> Option<Target> {
+    pub(super) fn file_destination(self, descriptor: &Descriptor) -> Option<FileDestination> {
         let path = match self.destination {
             Destination::File(path) => path,
             Destination::Directory(directory) => {
@@ -40,6 +40,9 @@ impl StoreConfig {
             }
             Destination::Memory | Destination::Nowhere => return None,
         };
-        Some(Target { overwrite: self.overwrite, ..Target::new(path, self.identity) })
+        Some(FileDestination {
+            overwrite: self.overwrite,
+            ..FileDestination::new(path, self.identity)
+        })
     }
 }

@@ -9,7 +9,7 @@ use crate::vod::{LinkError, StoreError};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why a share or fetch cannot be started, or ended.
+/// Why a share or fetch could not start, or ended.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -19,31 +19,31 @@ pub enum SessionError {
     /// No rendezvous server could be reached.
     #[error("{}", Unreachable::list(.0))]
     Unreachable(Vec<Unreachable>),
-    /// The server's URL cannot be used.
+    /// The server's URL is not valid.
     #[error(transparent)]
     Uri(#[from] UriError),
     /// No server was named.
     #[error("no rendezvous server was named")]
     NoServer,
-    /// The groupspec cannot be used.
+    /// The groupspec is not valid.
     #[error(transparent)]
     GroupSpec(#[from] GroupSpecError),
-    /// The group does not allow objects to be replicated.
+    /// The group does not allow object replication.
     #[error("the group of this link does not allow object replication: it is not meant for files")]
     NotForFiles,
-    /// The link cannot be made or used.
+    /// The link could not be made, or is not valid.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The file cannot be read or written.
+    /// The file could not be read or written.
     #[error(transparent)]
     Store(Arc<StoreError>),
-    /// The file cannot be fetched, or not be shared any more.
+    /// The file cannot be fetched, or can no longer be shared.
     #[error(transparent)]
     Replica(Arc<ReplicaError>),
     /// The session was stopped.
     #[error("stopped before the file was complete")]
     Stopped,
-    /// Anything else that the connection reports.
+    /// Another error of the connection.
     #[error(transparent)]
     Connection(Arc<ConnectError>),
 }

@@ -1,4 +1,4 @@
-//! [`Session`]: what a share or fetch holds of its file on a connection.
+//! [`Session`]: the handle that a share or fetch has of its file on a connection.
 
 use super::SessionError;
 use super::destination::StoreConfig;
@@ -16,24 +16,24 @@ use std::time::Duration;
 use tokio::sync::{broadcast, oneshot, watch};
 use tracing::debug;
 
-/// Events that wait for a slow subscriber. Beyond this the oldest are dropped, and the subscriber
-/// gets their number ([`RecvError::Lagged`](broadcast::error::RecvError)); how a fetch ended is
-/// reported apart from them and is never lost.
+/// Events queued for a slow subscriber. Beyond this, the oldest is dropped, and the subscriber
+/// receives the number dropped ([`RecvError::Lagged`](broadcast::error::RecvError)). The result of
+/// a fetch is reported separately and is never dropped.
 pub const FILE_EVENT_QUEUE: usize = 256;
 
-/// How a fetch ended.
+/// The result of a fetch.
 pub(super) type Outcome = Result<Completed, SessionError>;
 
-/// Everything that a session begins with.
+/// The parameters of a session.
 pub(in crate::vod) struct Start {
     pub(in crate::vod) connection: Connection,
-    /// The connection was opened for this file and is closed with it.
+    /// True if the connection was opened for this file and is closed with it.
     pub(in crate::vod) owns_connection: bool,
     pub(in crate::vod) spec: GroupSpec,
     pub(in crate::vod) exchange: FileExchange,
     /// The provider's file.
     pub(in crate::vod) store: Option<Box<dyn ChunkStore>>,
-    /// How a receiver's store is opened.
+    /// The settings for a receiver's store.
     pub(in crate::vod) store_config: Option<StoreConfig>,
 }
 
@@ -46,7 +46,7 @@ pub(in crate::vod) struct Session {
     outcome: watch::Receiver<Option<Outcome>>,
     descriptor: watch::Receiver<Option<Arc<Descriptor>>>,
     events: broadcast::Sender<FileEvent>,
-    /// Ends when everything is written and the files are closed.
+    /// Completes when everything is written and the files are closed.
     store_ended: oneshot::Receiver<()>,
 }
 
@@ -86,7 +86,7 @@ impl Session {
         self.events.subscribe()
     }
 
-    /// Waits for the end of the fetch: the file is complete, or it will not be.
+    /// Waits for the result of the fetch.
     pub(in crate::vod) async fn outcome(&self) -> Outcome {
         let mut outcome = self.outcome.clone();
         match outcome.wait_for(Option::is_some).await {
@@ -95,7 +95,7 @@ impl Session {
         }
     }
 
-    /// Waits until the group has described the file.
+    /// Waits until the descriptor has arrived.
     pub(in crate::vod) async fn descriptor(&self) -> Result<Arc<Descriptor>, SessionError> {
         let mut descriptor = self.descriptor.clone();
         let known = descriptor.wait_for(Option::is_some).await;
@@ -108,9 +108,9 @@ impl Session {
         Ok(answered.await.map_err(|_| SessionError::Stopped)??)
     }
 
-    /// How the search for members stands, and whether `peer` has been met.
+    /// The state of the search for members, and true if `peer` has been met.
     pub(in crate::vod) async fn search(&self, peer: Option<Fingerprint>) -> (Search, bool) {
-        // Fails when the session is over, and then nobody is looked for.
+        // Fails when the session has ended: then there is no search.
         self.hosted.search(peer).await.unwrap_or_default()
     }
 
@@ -118,12 +118,13 @@ impl Session {
         let set = self.hosted.call(move |_, group, now| {
             group.replication_mut(now).set_strategy(strategy);
         });
-        // Fails when the session is over, and then nothing is fetched any more.
+        // Fails when the session has ended: then nothing is fetched.
         let _ = set.await;
     }
 
-    /// Leaves the group, and waits until everything that has arrived is written and, if the
-    /// connection is closed with the session, the far ends know it, for that at most for `grace`.
+    /// Leaves the group, and waits until everything that has arrived is written. If the connection
+    /// is closed with the session, also waits until the far ends have confirmed, at most for
+    /// `grace`.
     pub(in crate::vod) async fn stop(self, grace: Duration) {
         let Self { hosted, owns_connection, store_ended, .. } = self;
         hosted.leave().await;
@@ -132,7 +133,7 @@ impl Session {
                 debug!(%error, "the stop was not graceful");
             }
         };
-        // The sender is dropped without a message.
+        // The sender is dropped without sending.
         let (_, _) = tokio::join!(close, store_ended);
     }
 }

@@ -1,10 +1,11 @@
-//! [`FileMember`]: a [`FileExchange`] in the connection's task, with its store and its watchers.
+//! [`FileMember`]: a [`FileExchange`] in the connection's task, with its store and the channels to
+//! its handle.
 
 use super::SessionError;
 use super::destination::StoreConfig;
 use super::handle::Outcome;
 use super::progress::ProgressPublisher;
-use super::worker::{Work, Worker};
+use super::worker::{StoreCommand, Worker};
 use crate::driver::{Pool, Strand};
 use crate::group::{Group, GroupEvent};
 use crate::node::{GroupHandle, Guest, NodeEvent};
@@ -23,7 +24,8 @@ use tracing::{info, warn};
 pub(in crate::vod) struct FileMember {
     pub(super) exchange: FileExchange,
     pub(super) store: StoreState,
-    /// How the store is opened, until it is; `None` of a provider and of who wants no chunks.
+    /// The settings for the store, until it is opened; `None` for a provider and for a fetch
+    /// without chunks.
     pub(super) store_config: Option<StoreConfig>,
     pub(super) progress: ProgressPublisher,
     pub(super) outcome: watch::Sender<Option<Outcome>>,
@@ -31,14 +33,14 @@ pub(in crate::vod) struct FileMember {
     pub(super) events: broadcast::Sender<FileEvent>,
 }
 
-/// The way to the file's store.
+/// The state of the file's store.
 pub(super) enum StoreState {
     /// The group is being joined.
     Waiting(Option<StoreStart>),
-    Running(Strand<Work>),
+    Running(Strand<StoreCommand>),
 }
 
-/// What the store begins with.
+/// The parameters of the store.
 pub(super) struct StoreStart {
     pub(super) pool: Pool,
     pub(super) replies: GuestSender,
@@ -76,22 +78,22 @@ impl FileMember {
 
     /// Reads a chunk for the application.
     pub(super) fn read(&mut self, index: u64, answer: oneshot::Sender<Result<Bytes, StoreError>>) {
-        self.give_to_store(Work::Read(index, answer));
+        self.give_to_store(StoreCommand::Read(index, answer));
     }
 
-    fn give_to_store(&mut self, work: Work) {
+    fn give_to_store(&mut self, work: StoreCommand) {
         if let StoreState::Running(strand) = &self.store {
             strand.push(work);
         }
     }
 
-    /// Takes the outputs of the exchange, and publishes the progress if that is due.
+    /// Drains the outputs of the exchange, and publishes the progress if that is due.
     fn after_call(&mut self, now: Time, group: &Group) {
-        // Whoever learns of an event sees the progress that belongs to it.
+        // The progress is published before the event, so that whoever receives the event sees it.
         self.progress.update(now, &self.exchange, group);
         while let Some(output) = self.exchange.poll_output() {
             match output {
-                ExchangeOutput::Store(action) => self.give_to_store(Work::Perform(action)),
+                ExchangeOutput::Store(action) => self.give_to_store(StoreCommand::Perform(action)),
                 ExchangeOutput::Event(event) => self.handle_output_event(event),
             }
         }
@@ -105,7 +107,7 @@ impl FileMember {
             }
             FileEvent::DescriptorKnown(descriptor) => {
                 if let Some(config) = self.store_config.take() {
-                    self.give_to_store(Work::Open(config, Arc::clone(descriptor)));
+                    self.give_to_store(StoreCommand::Open(config, Arc::clone(descriptor)));
                 }
                 self.descriptor.send_replace(Some(Arc::clone(descriptor)));
             }
@@ -113,7 +115,7 @@ impl FileMember {
                 warn!(%from, index, %fault, "a member sent a bad object");
             }
             FileEvent::FileRejected { actual } => {
-                warn!(%actual, "the whole is not the promised file; fetching it again");
+                warn!(%actual, "the file is not the one that was shared; fetching it again");
             }
             _ => {}
         }
@@ -168,7 +170,7 @@ impl Guest for FileMember {
         exchange.into_iter().chain(self.progress.poll_timeout()).min()
     }
 
-    /// After the group was left its last numbers stay.
+    /// Publishes the final counters before the group is left.
     fn handle_leave(&mut self, now: Time, group: &mut Group) {
         self.progress.publish(now, &self.exchange, group);
     }

@@ -1,4 +1,4 @@
-//! A file on a connection and on real disks: what runs under [`Share`](super::Share) and
+//! A file on a connection and on disk: the implementation of [`Share`](super::Share) and
 //! [`Fetch`](super::Fetch).
 //!
 //! ```text
@@ -8,18 +8,18 @@
 //!                              a strand of the connection's pool: the store
 //! ```
 //!
-//! The `FileMember` is a guest of the connection: any number of files share its sockets, its
-//! task and its pool of threads. Work for the store goes from there straight to the pool, and the
-//! reply comes back as a call of the guest. When the last handle of a share or fetch is dropped or
-//! stopped, the group is left, and what was received until then is written, to be resumed.
+//! The `FileMember` is a guest of the connection: any number of files share its sockets, its task
+//! and its pool of threads. Store commands go directly to the pool, and each reply returns as a
+//! call of the guest. When the last handle of a share or fetch is dropped or stopped, the group is
+//! left, and everything received until then is written, to be resumed.
 //!
-//! | file | what |
+//! | file | subject |
 //! | --- | --- |
-//! | `member` | the guest: a [`FileExchange`](super::FileExchange) with its store and its watchers |
-//! | `worker` | the work of the store, in order, on threads that may block |
-//! | `handle` | what [`Share`](super::Share) and [`Fetch`](super::Fetch) hold of it |
-//! | `destination` | [`Destination`]: where a fetched file goes |
-//! | `progress` | [`Progress`] and [`ChunkMap`]: a picture of the state, several times a second |
+//! | `member` | the guest: a [`FileExchange`](super::FileExchange) with its store and the channels to its handle |
+//! | `worker` | store commands, carried out in order on threads that may block |
+//! | `handle` | the handle in [`Share`](super::Share) and [`Fetch`](super::Fetch) |
+//! | `destination` | [`Destination`]: the destination of a fetched file |
+//! | `progress` | [`Progress`] and [`ChunkMap`]: the state, several times a second |
 //! | `error` | [`SessionError`] |
 
 mod destination;

@@ -1,4 +1,4 @@
-//! [`Progress`]: the state of a share or fetch, and how it is kept up to date.
+//! [`Progress`]: the state of a share or fetch, and its updates.
 
 use crate::group::Group;
 use crate::range::IndexSet;
@@ -20,31 +20,31 @@ pub const MAP_COLUMNS: usize = 64;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What is being done.
+    /// The current stage.
     pub stage: Stage,
-    /// Whether the connection to the rendezvous server is up. Without it the members that are
-    /// known already go on, but no new ones are found.
+    /// True if the connection to the rendezvous server is up. Without it, known members remain, but
+    /// no new ones are found.
     pub connected: bool,
-    /// Members that this one trades with now.
+    /// Members connected to now.
     pub neighbors: usize,
-    /// Members of the group that are known now, neighbours included, without this one.
+    /// Members of the group known now, including neighbors, excluding this one.
     pub members: usize,
-    /// Members that this one has traded with so far, each counted once.
+    /// Members connected to so far, each counted once.
     pub met: usize,
     /// Size of the file, once known.
     pub size: Option<u64>,
     /// Number of chunks, once the descriptor is known.
     pub chunks: u64,
-    /// Chunks that are in the store.
+    /// Chunks held by the store.
     pub held_chunks: u64,
-    /// Their bytes.
+    /// Bytes of these chunks.
     pub held_bytes: u64,
-    /// Chunks at the beginning of the file that are held without a gap.
+    /// Consecutive chunks from the beginning of the file that are held.
     pub ready_chunks: u64,
-    /// Bytes of an earlier run, or of an existing file, that have been checked so far while the
-    /// store is being opened.
+    /// Bytes of an earlier run, or of an existing file, checked so far while the store is being
+    /// opened.
     pub checked_bytes: u64,
-    /// Chunks taken over from an earlier run.
+    /// Chunks resumed from an earlier run.
     pub resumed_chunks: u64,
     /// Bytes received from the member that the link names as the provider.
     pub bytes_from_provider: u64,
@@ -52,9 +52,9 @@ pub struct Progress {
     pub bytes_from_peers: u64,
     /// Bytes of objects sent to members: chunks and descriptors in their encoded form.
     pub bytes_uploaded: u64,
-    /// Objects that were refused because they were not what was promised.
+    /// Objects that were refused because they failed verification.
     pub refused: u64,
-    /// Which parts of the file are there.
+    /// The parts of the file that are held.
     pub map: ChunkMap,
 }
 
@@ -83,7 +83,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// The part of the file that is held, from 0 to 1.
+    /// The fraction of the file that is held, from 0 to 1.
     pub fn fraction(&self) -> f64 {
         match (self.stage, self.chunks) {
             (Stage::Complete, _) => 1.0,
@@ -92,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// Takes over what the replica's store holds.
+    /// Updates the fields that depend on the chunks held.
     pub(super) fn set_held(&mut self, held: &IndexSet, layout: &Layout) {
         let chunks = layout.chunks();
         self.chunks = chunks;
@@ -104,7 +104,7 @@ impl Progress {
     }
 }
 
-/// Every chunk has the same length but for the last one.
+/// Every chunk except the last has the same length.
 fn held_bytes(held: &IndexSet, layout: &Layout) -> u64 {
     let full = layout.chunk_size().map_or(0, u64::from);
     let all = held.len().saturating_mul(full);
@@ -114,14 +114,14 @@ fn held_bytes(held: &IndexSet, layout: &Layout) -> u64 {
     }
 }
 
-/// Keeps the [`Progress`] of a file up to date: at most every [`PROGRESS_INTERVAL`], but at once with
-/// a new [`Stage`], with the connection to the server, and when the group is left.
+/// Updates the [`Progress`] of a file: at most every [`PROGRESS_INTERVAL`], but at once with a new
+/// [`Stage`], with a change of the connection to the server, and when the group is left.
 #[derive(Debug)]
 pub(super) struct ProgressPublisher {
     sender: Arc<watch::Sender<Progress>>,
     /// When the next update may be published.
     publish_after: Time,
-    /// Something may have changed since the last one.
+    /// True if something may have changed since the last update.
     is_stale: bool,
     is_connected: bool,
     published_stage: Stage,
@@ -140,7 +140,7 @@ impl ProgressPublisher {
         }
     }
 
-    /// For who has progress of his own to report.
+    /// The channel, for other sources of progress.
     pub(super) fn sender(&self) -> Arc<watch::Sender<Progress>> {
         Arc::clone(&self.sender)
     }
@@ -149,8 +149,8 @@ impl ProgressPublisher {
         self.is_connected = is_connected;
     }
 
-    /// Notes that something may have changed, and publishes it if its time has come, or at once if
-    /// something has begun or ended: whoever learns of that sees the progress that belongs to it.
+    /// Publishes a change if an update is due, or at once if a stage or connection has begun or
+    /// ended, so that whoever receives the event sees the progress.
     pub(super) fn update(&mut self, now: Time, exchange: &FileExchange, group: &Group) {
         self.is_stale = true;
         let has_changed = exchange.replica().stage() != self.published_stage
@@ -189,8 +189,8 @@ impl ProgressPublisher {
     }
 }
 
-/// How much of each part of a file is held: the file's chunks, evenly divided among at most
-/// [`MAP_COLUMNS`] columns.
+/// The fraction of each part of a file that is held: the file's chunks, evenly divided among at
+/// most [`MAP_COLUMNS`] columns.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ChunkMap {
     columns: Vec<f32>,
@@ -199,7 +199,7 @@ pub struct ChunkMap {
 impl ChunkMap {
     fn of(held: &IndexSet, chunks: u64) -> Self {
         let count = chunks.min(MAP_COLUMNS as u64);
-        // Column c stands for the chunks from start(c) up to start(c + 1), exclusive.
+        // Column c covers the chunks from start(c) to start(c + 1), exclusive.
         let start = |column: u64| 1 + scaled(column, chunks, count);
         let mut here = vec![0u64; usize::try_from(count).unwrap_or(0)];
         for range in held.ranges() {
@@ -220,7 +220,7 @@ impl ChunkMap {
         Self { columns: (0..).zip(here).map(share).collect() }
     }
 
-    /// The columns, the file's beginning first: which part of it is held, from 0 to 1.
+    /// The columns, from the file's beginning: the fraction held of each, from 0 to 1.
     pub fn columns(&self) -> &[f32] {
         &self.columns
     }

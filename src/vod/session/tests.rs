@@ -20,7 +20,7 @@ enum Host {
     Fetch(Box<Fetch>),
 }
 
-/// A node with a guest, and what the progress showed at each event of the connection.
+/// A node with a guest, and the connection state in the progress at each event of the connection.
 struct Fetch {
     node: Node,
     progress: watch::Receiver<Progress>,

@@ -1,9 +1,9 @@
-//! The work of one file's store, on the connection's [`Pool`].
+//! The commands for one file's store, carried out on the connection's [`Pool`].
 //!
-//! Everything about a file is done one piece at a time and in order, so that a chunk is never read
-//! before it was written. What the group has in flight bounds the work that waits: of chunks on
-//! their way in the replica's [backlog](crate::vod::replica::MAX_BACKLOG), of requests those that
-//! each neighbor may have. When the store is slow, answers come late, and nothing more is fetched.
+//! Commands for a file are carried out one at a time and in order, so that a chunk is never read
+//! before it was written. What the group has in flight bounds the queue: chunks to write by the
+//! replica's [backlog](crate::vod::replica::MAX_BACKLOG), requests by the limit of each neighbor.
+//! If the store is slow, answers are late, and nothing more is fetched.
 
 use super::destination::StoreConfig;
 use super::member::FileMember;
@@ -19,45 +19,45 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
-/// A piece of work for the store of a file.
-pub(super) enum Work {
-    /// Open a store for a file of which this is known now.
+/// A command for the store of a file.
+pub(super) enum StoreCommand {
+    /// Open a store for the file of this descriptor.
     Open(StoreConfig, Arc<Descriptor>),
-    /// What the replica asks for.
+    /// A command of the replica.
     Perform(StoreAction<Request>),
     /// Read a chunk for the application.
     Read(u64, oneshot::Sender<Result<Bytes, StoreError>>),
 }
 
-/// What a [`Worker`] works with.
+/// The state of a store's strand.
 pub(super) struct Worker {
     pub(super) store: Option<Box<dyn ChunkStore>>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) replies: GuestSender,
     pub(super) group: GroupHandle,
-    /// Dropped with the worker, when all work is done and the files are closed.
+    /// Dropped with the worker, when all commands are done and the files are closed.
     pub(super) _end: oneshot::Sender<()>,
 }
 
 impl Worker {
     /// Puts the worker on a strand of the pool.
-    pub(super) fn start(mut self, pool: Pool) -> Strand<Work> {
+    pub(super) fn start(mut self, pool: Pool) -> Strand<StoreCommand> {
         Strand::new(pool, move |work| self.handle(work))
     }
 
-    fn handle(&mut self, work: Work) {
+    fn handle(&mut self, work: StoreCommand) {
         match work {
-            Work::Open(config, descriptor) => self.open(config, &descriptor),
-            Work::Perform(action) => {
-                // The replica asks for nothing before the store is open.
+            StoreCommand::Open(config, descriptor) => self.open(config, &descriptor),
+            StoreCommand::Perform(action) => {
+                // The replica sends no command before the store is open.
                 let Some(store) = &mut self.store else { return };
                 let reply = action.perform(&mut **store);
                 self.reply(|member, now, group| member.store_replied(now, group, reply));
             }
-            Work::Read(index, answer) => {
+            StoreCommand::Read(index, answer) => {
                 let missing = Err(StoreError::NotHeld { index });
                 let read = self.store.as_mut().map_or(missing, |store| store.read_chunk(index));
-                // The reader may be gone.
+                // The caller may be gone.
                 let _ = answer.send(read);
             }
         }
@@ -81,7 +81,7 @@ impl Worker {
     /// Calls the member in the connection's task.
     fn reply(&self, call: impl FnOnce(&mut FileMember, Time, &mut Group) + Send + 'static) {
         let call = |member: &mut FileMember, group: &mut Group, now| call(member, now, group);
-        // Nobody waits for the reply when the connection is closed.
+        // The connection may be closed: then the reply is not needed.
         let _ = self.replies.blocking_call(self.group, call);
     }
 }
@@ -91,11 +91,11 @@ fn open(
     descriptor: &Descriptor,
     progress: &watch::Sender<Progress>,
 ) -> Result<Box<dyn ChunkStore>, StoreError> {
-    let Some(target) = config.target(descriptor) else {
+    let Some(destination) = config.file_destination(descriptor) else {
         return Ok(Box::new(MemoryStore::new(descriptor.layout)));
     };
     let mut checked = Throttle::default();
-    let store = PartialFile::open(target, descriptor, |bytes| {
+    let store = PartialFile::open(destination, descriptor, |bytes| {
         if checked.is_due(bytes) {
             progress.send_modify(|progress| progress.checked_bytes = bytes);
         }

@@ -1,4 +1,4 @@
-//! [`check_file`]: whether a finished file is the promised one, and which parts of it are not.
+//! [`check_file`]: compares a finished file with its descriptor.
 
 use std::fs::File;
 use std::ops::RangeInclusive;
@@ -10,26 +10,26 @@ use super::StoreError;
 use super::recover::examine;
 use crate::range::IndexSet;
 
-/// What [`check_file`] has found.
+/// The result of [`check_file`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It is the promised file.
+    /// The file is the shared one.
     Good {
         /// SHA-256 of the file.
         sha256: Digest256,
     },
-    /// It is another file, or a damaged copy.
+    /// The file is another one, or a damaged copy.
     Bad {
         /// Length of the file in bytes.
         length: u64,
-        /// The bytes that are wrong or missing, as far as there are hashes to tell: from the first
-        /// to the last, in ascending order and without overlap.
+        /// The ranges of bytes that are wrong or missing, as far as chunk hashes are known:
+        /// inclusive, in ascending order and disjoint.
         parts: Vec<RangeInclusive<u64>>,
-        /// The chunks that these bytes are.
+        /// The number of chunks in these ranges.
         bad_chunks: u64,
     },
-    /// Neither the link nor the descriptor says what the file is to be like.
+    /// Neither the link nor the descriptor has a hash to compare with.
     Unknown,
 }
 
@@ -37,14 +37,14 @@ pub enum Verdict {
 ///
 /// # Errors
 ///
-/// The file cannot be read, or is no regular file.
+/// The file cannot be read, or is not a regular file.
 pub fn check_file(
     path: &Path,
     descriptor: &Descriptor,
     mut progress: impl FnMut(u64),
 ) -> Result<Verdict, StoreError> {
     let io = |action| StoreError::io(action, path);
-    // Checked before opening: to open a pipe would wait for its writer.
+    // Checked before opening: opening a pipe would wait for its writer.
     let found = path.metadata().map_err(io("open"))?;
     if !found.is_file() {
         return Err(StoreError::NotAFile { path: path.to_owned() });
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(check(&whole_only), verdict);
         assert_eq!(check(&Descriptor::of_layout(descriptor.layout)), Verdict::Unknown);
 
-        // More than the file is to have is as wrong as less.
+        // A file that is too long is as wrong as one that is too short.
         fs::write(&path, [&content[..], b"more"].concat()).unwrap();
         assert!(matches!(check(&descriptor), Verdict::Bad { length: 4504, bad_chunks: 0, .. }));
         assert!(check_file(directory.path(), &descriptor, |_| {}).is_err());

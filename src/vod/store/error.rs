@@ -5,41 +5,42 @@ use std::path::{Path, PathBuf};
 
 use super::super::layout::LayoutError;
 
-/// What went wrong with the place where chunks live, and what can be done about it.
+/// An error of a [`ChunkStore`](super::ChunkStore), with advice to the user.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// No space left on the device, or the quota is used up.
     #[error(
-        "the disk is full (writing {}): make room and run the same command again, \
-         what has been fetched is kept", path.display()
+        "the disk is full (writing {}): free some space and run the same command again, \
+         the fetched part is kept", path.display()
     )]
     DiskFull {
         /// The file that was being written.
         path: PathBuf,
     },
-    /// The file does not fit.
+    /// The file does not fit on the disk.
     #[error(
-        "not enough room in {}: {} are needed and {} are free", directory.display(),
-        gigabytes(*needed), gigabytes(*free)
+        "not enough space in {}: {} needed, {} free", directory.display(), gigabytes(*needed),
+        gigabytes(*free)
     )]
-    NoRoom {
-        /// Where the file would be.
+    NoSpace {
+        /// The directory of the file.
         directory: PathBuf,
-        /// Bytes that are still to be written.
+        /// Bytes that remain to be written.
         needed: u64,
-        /// Bytes that can be written.
+        /// Bytes that are free.
         free: u64,
     },
-    /// What has the name is no regular file and is not to be replaced by one.
+    /// The name belongs to something other than a regular file, which is not replaced.
     #[error("{} is {what}, which is not replaced by a file: choose another name", path.display())]
     NotReplaceable {
-        /// What is there.
+        /// The path with that name.
         path: PathBuf,
-        /// What it is.
+        /// A name for its kind.
         what: &'static str,
     },
-    /// The list of what is in the unfinished file is lost, and there are no hashes to find it by.
+    /// The list of held chunks of the unfinished file is lost, and there are no hashes to find them
+    /// by.
     #[error(
         "the list of what is in {} is lost, and without hashes of the file's parts it cannot be \
          verified: move it away or choose another name", path.display()
@@ -51,7 +52,7 @@ pub enum StoreError {
     /// Another error of the operating system.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, as in "cannot … the file".
+        /// The action that failed, as in "cannot … the file".
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -61,32 +62,32 @@ pub enum StoreError {
     /// Not a regular file.
     #[error("{} is not a file: only single files can be shared", path.display())]
     NotAFile {
-        /// The path given.
+        /// The given path.
         path: PathBuf,
     },
-    /// The shared file is not what it was when sharing began.
-    #[error("{} was changed while it is shared: share it again under a new link", path.display())]
+    /// The shared file has changed since sharing began.
+    #[error("{} was changed while it was shared: share it again with a new link", path.display())]
     FileChanged {
         /// The shared file.
         path: PathBuf,
     },
     /// A chunk on disk no longer has the hash it was accepted with.
-    #[error("chunk {index} in {} is damaged and has to be fetched again", path.display())]
+    #[error("chunk {index} in {} is damaged and must be fetched again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The chunk.
         index: u64,
     },
-    /// A different file has the name that the fetched one ought to get.
+    /// A different file already has the name of the fetched file.
     #[error(
         "{} exists already and is a different file: move it away or choose another name", path.display()
     )]
-    TargetExists {
+    DestinationExists {
         /// The existing file.
         path: PathBuf,
     },
-    /// The name for the unfinished file belongs to something else.
+    /// A file of another download has the name of the unfinished file.
     #[error(
         "{} exists but does not belong to this download: move it away or choose another name",
         path.display()
@@ -96,30 +97,30 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Another process is fetching into the same file.
-    #[error("{} is in use: another download to the same name is running", path.display())]
+    #[error("{} is in use by another download to the same name", path.display())]
     InUse {
         /// The unfinished file.
         path: PathBuf,
     },
-    /// The chunk is not there.
+    /// The chunk is not held.
     #[error("chunk {index} is not held")]
     NotHeld {
         /// The chunk.
         index: u64,
     },
-    /// The chunk's place in the file is not known before another chunk has come.
-    #[error("the place of chunk {index} is not known yet")]
-    NoPlaceYet {
+    /// The chunk's offset in the file is unknown until another chunk has arrived.
+    #[error("the offset of chunk {index} is not known yet")]
+    UnknownOffset {
         /// The chunk.
         index: u64,
     },
-    /// The store is complete, or is one that is only read.
-    #[error("the file is not to be written any more")]
+    /// The store is complete, or is read-only.
+    #[error("the file is read-only or already complete")]
     ReadOnly,
     /// Chunks are missing.
     #[error("{missing} chunks are missing")]
     Incomplete {
-        /// How many.
+        /// The number of missing chunks.
         missing: u64,
     },
     /// The chunk does not fit the file.
@@ -128,7 +129,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Puts the path to an error of the operating system; to be used with `map_err`.
+    /// Adds the path to an error of the operating system, for `map_err`.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {
@@ -138,7 +139,7 @@ impl StoreError {
     }
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes for users.
 fn gigabytes(bytes: u64) -> String {
     let (unit, name) = match bytes {
         1_000_000_000.. => (1e9, "GB"),

@@ -8,7 +8,7 @@ use super::super::layout::{Layout, Placement};
 use super::{ChunkStore, Finished, StoreError};
 use crate::range::IndexSet;
 
-/// Chunks in memory, all of them.
+/// A store that keeps all chunks in memory.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     stated: Layout,
@@ -39,7 +39,7 @@ impl ChunkStore for MemoryStore {
 
     fn write_chunk(&mut self, index: u64, data: &[u8]) -> Result<(), StoreError> {
         if self.layout.admit(index, data.len() as u64)? == Placement::Unknown {
-            return Err(StoreError::NoPlaceYet { index });
+            return Err(StoreError::UnknownOffset { index });
         }
         if self.held.insert(index).unwrap_or(false) {
             self.chunks.insert(index, Bytes::copy_from_slice(data));
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn keeps_chunks_of_an_unknown_length() {
         let mut store = MemoryStore::new(Layout::new(3, None, None).unwrap());
-        assert!(matches!(store.write_chunk(3, b"e"), Err(StoreError::NoPlaceYet { index: 3 })));
+        assert!(matches!(store.write_chunk(3, b"e"), Err(StoreError::UnknownOffset { index: 3 })));
         store.write_chunk(2, b"cd").unwrap();
         store.write_chunk(3, b"e").unwrap();
         assert!(matches!(store.finish(), Err(StoreError::Incomplete { missing: 1 })));

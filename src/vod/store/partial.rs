@@ -10,31 +10,31 @@ use bytes::Bytes;
 
 use super::super::hash::{ChunkHash, ChunkHashes, chunk_hash};
 use super::super::layout::{Layout, Placement};
-use super::place::{Damaged, publish};
+use super::destination::{Damaged, publish};
 use super::sidecar::{Entry, Sidecar};
-use super::{ChunkStore, Finished, StoreError, Target, positioned};
+use super::{ChunkStore, FileDestination, Finished, StoreError, positioned};
 use crate::range::IndexSet;
 
-/// A file on its way in.
+/// A file that is being fetched.
 ///
-/// Chunks are written to their places in the sparse file `NAME.part`; a list beside it notes which
-/// ones with their hashes. Opening the same target again resumes: every noted chunk is read and kept
-/// if it still has its hash, by the descriptor's list if there is one. Where the list is lost, or a
-/// damaged copy of the file has its name, the descriptor's hashes find what can be kept.
-/// [`finish`](ChunkStore::finish) gives the file its name in one step and deletes the list. A damaged
-/// copy is kept as `NAME.damaged`. Nothing that belongs to anybody else is overwritten, unless the
-/// target says so, and what is no regular file is never replaced.
+/// Chunks are written at their offsets in the sparse file `NAME.part`; a list beside it records
+/// each with its hash. Opening the same destination again resumes: every recorded chunk is read and
+/// kept if its hash still matches, that of the descriptor if there is one. If the list is lost, or
+/// a damaged copy of the file has its name, the descriptor's hashes find the chunks to keep.
+/// [`finish`](ChunkStore::finish) gives the file its name in one step and deletes the list. A
+/// damaged copy is kept as `NAME.damaged`. No other file is overwritten, unless the destination
+/// allows it, and anything but a regular file is never replaced.
 #[derive(Debug)]
 pub struct PartialFile {
-    target: Target,
+    destination: FileDestination,
     file: File,
-    /// `None` when the file is complete and has its name.
+    /// `None` once the file is complete and has its name.
     sidecar: Option<Sidecar>,
     stated: Layout,
     layout: Layout,
-    /// The hashes that the descriptor lists.
+    /// The hashes in the descriptor.
     listed: Option<ChunkHashes>,
-    /// Those of the chunks held.
+    /// The hashes of the chunks held.
     hashes: BTreeMap<u64, ChunkHash>,
     held: IndexSet,
     /// A damaged copy that has the file's name.
@@ -42,24 +42,29 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Whether the file is complete and has its name.
+    /// True if the file is complete and has its name.
     pub fn is_finished(&self) -> bool {
         self.sidecar.is_none()
     }
 
     /// Path and name of the complete file.
     pub fn path(&self) -> &Path {
-        &self.target.path
+        &self.destination.path
     }
 
-    fn new(target: Target, file: File, sidecar: Option<Sidecar>, layout: Layout) -> Self {
+    fn new(
+        destination: FileDestination,
+        file: File,
+        sidecar: Option<Sidecar>,
+        layout: Layout,
+    ) -> Self {
         let (hashes, held) = (BTreeMap::new(), IndexSet::unbounded());
         let (listed, damaged) = (None, None);
-        Self { target, file, sidecar, stated: layout, layout, listed, hashes, held, damaged }
+        Self { destination, file, sidecar, stated: layout, layout, listed, hashes, held, damaged }
     }
 
     fn hold(&mut self, index: u64, hash: ChunkHash) {
-        // The set has no bound and the index is one of the file's: this cannot be refused.
+        // The set is unbounded and the index belongs to the file, so this cannot fail.
         let _ = self.held.insert(index);
         self.hashes.insert(index, hash);
     }
@@ -72,19 +77,23 @@ impl PartialFile {
     }
 
     fn current_path(&self) -> PathBuf {
-        if self.is_finished() { self.target.path.clone() } else { self.target.part_path() }
+        if self.is_finished() {
+            self.destination.path.clone()
+        } else {
+            self.destination.part_path()
+        }
     }
 
-    /// A chunk on disk is not what was written.
+    /// Handles a chunk on disk that has changed since it was written.
     fn damaged(&mut self, index: u64) -> StoreError {
         if self.is_finished() {
             self.held.clear();
-            return StoreError::FileChanged { path: self.target.path.clone() };
+            return StoreError::FileChanged { path: self.destination.path.clone() };
         }
-        // The set has no bound.
+        // The set is unbounded.
         let _ = self.held.remove(index);
         self.hashes.remove(&index);
-        StoreError::Damaged { path: self.target.part_path(), index }
+        StoreError::Damaged { path: self.destination.part_path(), index }
     }
 }
 
@@ -111,20 +120,20 @@ impl ChunkStore for PartialFile {
         let Some(sidecar) = &mut self.sidecar else { return Err(StoreError::ReadOnly) };
         let length = data.len() as u64;
         let Placement::At(offset) = self.layout.admit(index, length)? else {
-            return Err(StoreError::NoPlaceYet { index });
+            return Err(StoreError::UnknownOffset { index });
         };
         if self.held.contains(index) {
             return Ok(());
         }
-        // A chunk that is not what is listed is none that the replica offers, and would be noticed
-        // when it is read: no need to take the hash once more.
+        // The replica offers only chunks that match the listed hash, and a wrong one would be
+        // detected when it is read: there is no need to hash it again.
         let listed = self.listed.as_ref().and_then(|list| list.hash(index)?.try_into().ok());
         let hash = listed.unwrap_or_else(|| chunk_hash(data));
         positioned::write_at(&self.file, data, offset)
-            .map_err(StoreError::io("write", &self.target.part_path()))?;
+            .map_err(StoreError::io("write", &self.destination.part_path()))?;
         sidecar
             .append(&Entry { index, length, hash })
-            .map_err(StoreError::io("write", &self.target.sidecar_path()))?;
+            .map_err(StoreError::io("write", &self.destination.sidecar_path()))?;
         self.hold(index, hash);
         Ok(())
     }
@@ -136,26 +145,26 @@ impl ChunkStore for PartialFile {
         self.held.clear();
         self.hashes.clear();
         self.layout = self.stated;
-        let (path, part) = (self.target.sidecar_path(), self.target.part_path());
-        let list = Sidecar::create(&path, &self.target.identity, self.stated.chunks());
+        let (path, part) = (self.destination.sidecar_path(), self.destination.part_path());
+        let list = Sidecar::create(&path, &self.destination.identity, self.stated.chunks());
         self.sidecar = Some(list.map_err(StoreError::io("write", &path))?);
         self.file.set_len(0).map_err(StoreError::io("write", &part))
     }
 
     fn finish(&mut self) -> Result<Finished, StoreError> {
         if self.is_finished() {
-            return Ok(Finished::at(&self.target.path));
+            return Ok(Finished::at(&self.destination.path));
         }
         self.check_complete()?;
-        let part = self.target.part_path();
+        let part = self.destination.part_path();
         let io = |action| StoreError::io(action, &part);
         self.file.set_len(self.layout.size().unwrap_or_default()).map_err(io("write"))?;
         self.file.sync_all().map_err(io("write"))?;
-        let kept = publish(&part, &self.target, self.damaged.as_ref())?;
+        let kept = publish(&part, &self.destination, self.damaged.as_ref())?;
         self.sidecar = None;
-        // The file is complete; a list that cannot be deleted is a trifle.
-        let _ = fs::remove_file(self.target.sidecar_path());
-        Ok(Finished { kept, ..Finished::at(&self.target.path) })
+        // The file is complete; a list that cannot be deleted does no harm.
+        let _ = fs::remove_file(self.destination.sidecar_path());
+        Ok(Finished { kept, ..Finished::at(&self.destination.path) })
     }
 }
 

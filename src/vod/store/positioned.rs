@@ -1,4 +1,4 @@
-//! Reads and writes at a given place of a file.
+//! Reads and writes at an offset of a file.
 
 use std::fs::File;
 use std::io;

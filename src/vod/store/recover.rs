@@ -1,4 +1,4 @@
-//! What a file holds of the promised one, found by the hashes of its chunks.
+//! The chunks of the shared file that an existing file contains, found by their hashes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,24 +12,24 @@ use super::super::layout::Layout;
 use super::positioned;
 use crate::range::IndexSet;
 
-/// What [`examine`] has found.
+/// The result of [`examine`].
 #[derive(Debug)]
 pub(super) struct Findings {
-    /// The chunks that have their hash, or where none are listed all of them, with their hashes.
+    /// The chunks that match their hash, with their hashes; all chunks if no hashes are known.
     pub(super) good: BTreeMap<u64, ChunkHash>,
-    /// How many chunks the file reaches into.
+    /// The number of chunks that the file reaches into.
     pub(super) examined: u64,
-    /// SHA-256 of the file, if it is as long as it ought to be.
+    /// SHA-256 of the file, if its length is right.
     pub(super) sha256: Option<Digest256>,
-    /// A chunk that is not only zeros has its hash.
+    /// True if a chunk that is not all zeros matches its hash.
     pub(super) has_content: bool,
-    /// The file has nothing but zeros.
+    /// True if the file consists of zeros.
     pub(super) is_blank: bool,
 }
 
 /// Compares a file with the hashes of its chunks; `progress` is called with the number of bytes
-/// looked at so far. Chunks in `known` are passed over and not in the result; then the whole is not
-/// hashed. A chunk length that the layout does not state cannot be compared with anything.
+/// read so far. Chunks in `known` are skipped and not in the result; in that case the whole file is
+/// not hashed. If the layout has no chunk length, nothing can be compared.
 ///
 /// # Errors
 ///
@@ -79,12 +79,12 @@ pub(super) fn examine(
 }
 
 impl Findings {
-    /// The file is the promised one.
+    /// True if the file is the shared one.
     pub(super) fn is_the_file(&self, descriptor: &Descriptor) -> bool {
         self.sha256.is_some() && self.sha256 == descriptor.sha256
     }
 
-    /// The file is a damaged copy of the promised one: at least half of what it has is right.
+    /// True if the file is a damaged copy of the shared one: at least half of its chunks match.
     pub(super) fn is_a_damaged_copy(&self) -> bool {
         self.has_content && (self.good.len() as u64).saturating_mul(2) >= self.examined
     }

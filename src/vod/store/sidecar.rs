@@ -1,6 +1,6 @@
-//! The list beside an unfinished file: what it is and which chunks it holds.
+//! The list beside an unfinished file: the identity of the download and the chunks held.
 //!
-//! A text file `NAME.part.rtmfp`, only ever appended to, so that a crash costs a line at most:
+//! A text file `NAME.part.rtmfp`. It is only appended to, so that a crash loses one line at most:
 //!
 //! ```text
 //! rtmfp-part 1 <identity of the download, 64 hexadecimal digits> <number of chunks>
@@ -8,7 +8,7 @@
 //! …
 //! ```
 //!
-//! Lines that make no sense are skipped: nothing here is believed without hashing the chunk.
+//! Invalid lines are skipped: no line is trusted without hashing the chunk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ use super::super::hash::{CHUNK_HASH_LEN, ChunkHash, Digest256};
 /// The first words of a list.
 const MAGIC: &str = "rtmfp-part 1";
 
-/// What [`Sidecar::resume`] has found.
+/// The result of [`Sidecar::resume`].
 #[derive(Debug)]
 pub(super) enum Resumed {
     /// The list of this download.
@@ -28,7 +28,7 @@ pub(super) enum Resumed {
     Missing,
     /// A list without content.
     Lost,
-    /// The list of another download, or something else.
+    /// The list of another download, or some other file.
     Other,
 }
 
@@ -40,14 +40,14 @@ pub(super) struct Entry {
     pub(super) hash: ChunkHash,
 }
 
-/// The list, open at its end.
+/// The list, open for appending.
 #[derive(Debug)]
 pub(super) struct Sidecar {
     file: File,
 }
 
 impl Sidecar {
-    /// Begins a new list, over an earlier one.
+    /// Begins a new list, replacing an earlier one.
     ///
     /// Fails with [`ErrorKind::AlreadyExists`] if something else has the name.
     pub(super) fn create(path: &Path, identity: &Digest256, chunks: u64) -> io::Result<Self> {
@@ -59,9 +59,9 @@ impl Sidecar {
         Ok(Self { file })
     }
 
-    /// Opens the list of the same download and reads it.
+    /// Opens and reads the list of the same download.
     pub(super) fn resume(path: &Path, identity: &Digest256, chunks: u64) -> io::Result<Resumed> {
-        /// More than any line written here.
+        /// Above the length of any line written here.
         const MAX_LINE: u64 = 256;
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Resumed::Missing),
@@ -80,19 +80,19 @@ impl Sidecar {
         match next_line(&mut reader)? {
             Some(line) if line == header(identity, chunks) => {}
             Some(line) if !line.starts_with('\0') => return Ok(Resumed::Other),
-            // What a power cut leaves of a file: nothing, or zeros.
+            // The remains of a file after a power failure: nothing, or zeros.
             _ => return Ok(Resumed::Lost),
         }
         let mut entries = Vec::new();
         while let Some(line) = next_line(&mut reader)? {
             entries.extend(parse_entry(&line));
         }
-        // The last line may have been cut off.
+        // The last line may be incomplete.
         file.write_all(b"\n")?;
         Ok(Resumed::List(Self { file }, entries))
     }
 
-    /// Notes a chunk.
+    /// Records a chunk.
     pub(super) fn append(&mut self, entry: &Entry) -> io::Result<()> {
         let mut line = format!("{} {} ", entry.index, entry.length);
         entry.hash.iter().for_each(|byte| line.push_str(&format!("{byte:02x}")));
@@ -101,8 +101,8 @@ impl Sidecar {
     }
 }
 
-/// Whether a list may be written at this path: nothing is there, or a list, or what a power cut
-/// left of one.
+/// True if a list may be written at this path: nothing exists there, or a list, or the remains of
+/// one after a power failure.
 fn is_free(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),

@@ -15,12 +15,12 @@ use super::super::layout::Layout;
 use super::{ChunkStore, Finished, StoreError, positioned};
 use crate::range::IndexSet;
 
-/// A file that is shared. It must not change while it is.
+/// A file that is being shared. It must not change meanwhile.
 ///
-/// [`scan`](Self::scan) reads it once and takes the hash of every chunk. Afterwards each chunk that
-/// is read is compared with its hash; the first one that differs ends the share with
-/// [`StoreError::FileChanged`]. Replacing the file (writing a new one and renaming it) does not
-/// disturb: the open file is served on.
+/// [`scan`](Self::scan) reads it once and hashes every chunk. Afterwards each chunk that is read is
+/// compared with its hash; the first mismatch ends the share with [`StoreError::FileChanged`].
+/// Replacing the file (writing a new one and renaming it) has no effect: the file that is open is
+/// served.
 #[derive(Debug)]
 pub struct SourceFile {
     path: PathBuf,
@@ -32,7 +32,7 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    /// Opens a file and takes its hashes; `progress` is called with the number of bytes read so far.
+    /// Opens a file and hashes it; `progress` is called with the number of bytes read so far.
     ///
     /// Errors: not a regular file, unreadable, changed while it was read, or too many chunks.
     pub fn scan(
@@ -42,7 +42,7 @@ impl SourceFile {
     ) -> Result<Self, StoreError> {
         let io = |action| StoreError::io(action, path);
         let changed = || StoreError::FileChanged { path: path.to_owned() };
-        // Checked before opening: to open a pipe would wait for its writer.
+        // Checked before opening: opening a pipe would wait for its writer.
         if !path.metadata().map_err(io("open"))?.is_file() {
             return Err(StoreError::NotAFile { path: path.to_owned() });
         }
@@ -68,7 +68,7 @@ impl SourceFile {
         }
         let (sha256, hashes) = hashes.finish();
         let mut held = IndexSet::new();
-        // One range always fits.
+        // A single range always fits.
         let _ = held.insert_range(layout.indices());
         Ok(Self { path: path.to_owned(), file, layout, hashes, sha256, held })
     }
@@ -85,7 +85,7 @@ impl SourceFile {
         }
     }
 
-    /// The path it was opened by.
+    /// The path by which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,4 +1,4 @@
-//! Opening a [`PartialFile`]: what is there already is found and kept.
+//! Opening a [`PartialFile`]: existing chunks are found and kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, TryLockError};
@@ -8,30 +8,30 @@ use std::path::Path;
 use super::super::super::descriptor::Descriptor;
 use super::super::super::hash::{ChunkHash, chunk_hash};
 use super::super::super::layout::{Layout, Placement};
-use super::super::place::{Damaged, Overwrite, allocated, check_room, open_part};
+use super::super::destination::{Damaged, Overwrite, allocated, check_space, open_part};
 use super::super::recover::examine;
 use super::super::sidecar::{Entry, Resumed, Sidecar};
-use super::super::{ChunkStore, StoreError, Target, positioned};
+use super::super::{ChunkStore, FileDestination, StoreError, positioned};
 use super::PartialFile;
 use crate::range::IndexSet;
 
-/// A file that has the name already.
+/// A file that already has the name.
 enum Existing {
-    /// It is the promised one.
+    /// It is the shared file.
     Complete(Box<PartialFile>),
-    /// Some of its chunks are right.
+    /// It has some of the right chunks.
     Donor(Donor),
 }
 
-/// Chunks to be taken from another file.
+/// Chunks to be copied from another file.
 struct Donor {
     file: File,
     good: BTreeMap<u64, ChunkHash>,
-    /// The file makes way at the end and is kept.
+    /// The file, if it is to be moved away at the end and kept.
     damaged: Option<Damaged>,
 }
 
-/// Bytes looked at, in several passes.
+/// Counts the bytes read, over several passes.
 struct Checked<'a> {
     before: u64,
     now: u64,
@@ -39,67 +39,67 @@ struct Checked<'a> {
 }
 
 impl Checked<'_> {
-    /// So many bytes of this pass.
+    /// Reports the bytes read in this pass.
     fn report(&mut self, bytes: u64) {
         self.now = bytes;
         (self.report)(self.before + bytes);
     }
 
-    /// The next pass begins.
+    /// Begins the next pass.
     fn next_pass(&mut self) {
         self.before += std::mem::take(&mut self.now);
     }
 }
 
 impl PartialFile {
-    /// Opens the target for the file that `descriptor` describes: a new file, one to be resumed, or
-    /// the complete file if it is there already. `progress` is called with the number of bytes
+    /// Opens the destination for the file that `descriptor` describes: a new file, a file to be
+    /// resumed, or the complete file if it exists. `progress` is called with the number of bytes
     /// checked so far.
     ///
-    /// Errors: see [`StoreError`]; no file's content has been changed then.
+    /// Errors: see [`StoreError`]; on error the content of no file has changed.
     pub fn open(
-        mut target: Target,
+        mut destination: FileDestination,
         descriptor: &Descriptor,
         mut progress: impl FnMut(u64),
     ) -> Result<Self, StoreError> {
         let mut checked = Checked { before: 0, now: 0, report: &mut progress };
-        let donor = match target.follow_links()? {
-            Some(found) => match open_existing(&target, found, descriptor, &mut checked)? {
+        let donor = match destination.follow_links()? {
+            Some(found) => match open_existing(&destination, found, descriptor, &mut checked)? {
                 Existing::Complete(store) => return Ok(*store),
                 Existing::Donor(donor) => Some(donor),
             },
             None => None,
         };
-        let part = target.part_path();
+        let part = destination.part_path();
         let is_new = fs::symlink_metadata(&part).is_err();
         let file = open_part(&part)?;
         lock(&file, &part)?;
-        let opened = Self::open_unfinished(target, file, descriptor, donor, &mut checked);
+        let opened = Self::open_unfinished(destination, file, descriptor, donor, &mut checked);
         if opened.is_err() && is_new {
-            // Nothing is in it yet. If it cannot be deleted, it is an empty file too many.
+            // The file is still empty; if it cannot be deleted, an empty file remains.
             let _ = fs::remove_file(&part);
         }
         opened
     }
 
     fn open_unfinished(
-        target: Target,
+        destination: FileDestination,
         file: File,
         descriptor: &Descriptor,
         donor: Option<Donor>,
         checked: &mut Checked<'_>,
     ) -> Result<Self, StoreError> {
-        let (part, list) = (target.part_path(), target.sidecar_path());
+        let (part, list) = (destination.part_path(), destination.sidecar_path());
         if let Some(size) = descriptor.layout.size() {
-            check_room(&file, &part, size)?;
+            check_space(&file, &part, size)?;
         }
         let found = file.metadata().map_err(StoreError::io("open", &part))?;
         let resumed = match found.len() {
             0 => Resumed::Missing,
-            _ => Sidecar::resume(&list, &target.identity, descriptor.chunks())
+            _ => Sidecar::resume(&list, &destination.identity, descriptor.chunks())
                 .map_err(StoreError::io("read", &list))?,
         };
-        let mut store = Self::new(target, file, None, descriptor.layout);
+        let mut store = Self::new(destination, file, None, descriptor.layout);
         store.listed = descriptor.chunk_hashes.clone();
         match resumed {
             Resumed::List(sidecar, entries) => {
@@ -122,7 +122,7 @@ impl PartialFile {
         Ok(store)
     }
 
-    /// Keeps of the noted chunks those that are still what they were.
+    /// Keeps the recorded chunks that still match their hashes.
     fn take_over(
         &mut self,
         entries: Vec<Entry>,
@@ -145,13 +145,13 @@ impl PartialFile {
             checked.report(bytes);
         }
         if self.held.is_empty() {
-            // What no chunk vouches for has taught nothing.
+            // The chunk length was learned from chunks that are gone.
             self.layout = self.stated;
         }
         Ok(())
     }
 
-    /// The list may have lost its end: more is on the disk than it notes.
+    /// Recovers chunks that are on the disk but missing in a list that has lost its end.
     fn find_unlisted(
         &mut self,
         part: &Metadata,
@@ -166,8 +166,8 @@ impl PartialFile {
         good.into_iter().try_for_each(|(index, hash)| self.note(index, hash))
     }
 
-    /// Finds out what is in an unfinished file without a list; `error` if it is nothing of this
-    /// download.
+    /// Searches an unfinished file without a list for chunks; fails with `error` if none belong to
+    /// this download.
     fn recover(
         &mut self,
         descriptor: &Descriptor,
@@ -191,10 +191,10 @@ impl PartialFile {
         checked.next_pass();
         let (hashes, known) = (self.listed.as_ref(), &self.held);
         examine(&self.file, &self.layout, hashes, known, &mut |bytes| checked.report(bytes))
-            .map_err(StoreError::io("read", &self.target.part_path()))
+            .map_err(StoreError::io("read", &self.destination.part_path()))
     }
 
-    /// Copies chunks from another file; what has changed there meanwhile is left out.
+    /// Copies chunks from another file; those that have changed meanwhile are skipped.
     fn take_from(&mut self, donor: Donor, checked: &mut Checked<'_>) -> Result<(), StoreError> {
         self.damaged = donor.damaged;
         checked.next_pass();
@@ -205,7 +205,7 @@ impl PartialFile {
                 continue;
             };
             let data = positioned::read_chunk(&donor.file, offset, length)
-                .map_err(StoreError::io("read", &self.target.path))?;
+                .map_err(StoreError::io("read", &self.destination.path))?;
             if let Some(data) = data.filter(|data| chunk_hash(data) == hash) {
                 self.write_chunk(index, &data)?;
             }
@@ -215,10 +215,10 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Begins a new list of what is held.
+    /// Begins a new list with the chunks held.
     fn begin_list(&mut self) -> Result<(), StoreError> {
-        let path = self.target.sidecar_path();
-        let list = Sidecar::create(&path, &self.target.identity, self.stated.chunks());
+        let path = self.destination.sidecar_path();
+        let list = Sidecar::create(&path, &self.destination.identity, self.stated.chunks());
         self.sidecar = Some(list.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => StoreError::ForeignPart { path },
             _ => StoreError::io("create", &path)(error),
@@ -226,51 +226,53 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Holds a chunk that is in its place, and puts it on the list.
+    /// Marks a chunk as held that is at its offset, and adds it to the list.
     fn note(&mut self, index: u64, hash: ChunkHash) -> Result<(), StoreError> {
         let length = self.layout.length(index).unwrap_or_default();
         if let Some(sidecar) = &mut self.sidecar {
             sidecar
                 .append(&Entry { index, length, hash })
-                .map_err(StoreError::io("write", &self.target.sidecar_path()))?;
+                .map_err(StoreError::io("write", &self.destination.sidecar_path()))?;
         }
         self.hold(index, hash);
         Ok(())
     }
 }
 
-/// The target exists: is it the very file, or a damaged copy?
+/// Examines an existing file at the destination: the shared file, or a damaged copy.
 fn open_existing(
-    target: &Target,
+    destination: &FileDestination,
     found: Metadata,
     descriptor: &Descriptor,
     checked: &mut Checked<'_>,
 ) -> Result<Existing, StoreError> {
-    let io = |action| StoreError::io(action, &target.path);
+    let io = |action| StoreError::io(action, &destination.path);
     let layout = layout_of_existing(&found, descriptor);
     let hashes = descriptor.chunk_hashes.as_ref();
-    let file = File::open(&target.path).map_err(io("open"))?;
+    let file = File::open(&destination.path).map_err(io("open"))?;
     let known = IndexSet::new();
     let mut findings = examine(&file, &layout, hashes, &known, &mut |bytes| checked.report(bytes))
         .map_err(io("read"))?;
     if findings.is_the_file(descriptor) {
-        let mut store = PartialFile::new(target.clone(), file, None, layout);
+        let mut store = PartialFile::new(destination.clone(), file, None, layout);
         findings.good.into_iter().for_each(|(index, hash)| store.hold(index, hash));
         return Ok(Existing::Complete(Box::new(store)));
     }
-    let damaged = match target.overwrite {
+    let damaged = match destination.overwrite {
         Overwrite::Replace => None,
         Overwrite::Never if findings.is_a_damaged_copy() => Some(Damaged::new(found)),
-        Overwrite::Never => return Err(StoreError::TargetExists { path: target.path.clone() }),
+        Overwrite::Never => {
+            return Err(StoreError::DestinationExists { path: destination.path.clone() });
+        }
     };
     if hashes.is_none() {
-        // Nothing says which chunks are right.
+        // There are no hashes to tell which chunks are right.
         findings.good.clear();
     }
     Ok(Existing::Donor(Donor { file, good: findings.good, damaged }))
 }
 
-/// The layout of the promised file; where its size is not stated, that of the file that is there.
+/// The layout of the shared file; if its size is not stated, that of the existing file.
 fn layout_of_existing(found: &Metadata, descriptor: &Descriptor) -> Layout {
     let stated = descriptor.layout;
     let chunk_size = stated.chunk_size().filter(|_| stated.size().is_none());
@@ -280,7 +282,7 @@ fn layout_of_existing(found: &Metadata, descriptor: &Descriptor) -> Layout {
         .unwrap_or(stated)
 }
 
-/// Keeps a second process out, where the file system can.
+/// Locks out a second process, where the file system supports it.
 fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),

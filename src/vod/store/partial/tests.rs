@@ -36,12 +36,12 @@ fn bare(chunks: u64) -> Descriptor {
     Descriptor::of_layout(Layout::new(chunks, None, None).unwrap())
 }
 
-fn target(dir: &Path) -> Target {
-    Target::new(dir.join("film.mp4"), Digest256::of(b"this download"))
+fn destination(dir: &Path) -> FileDestination {
+    FileDestination::new(dir.join("film.mp4"), Digest256::of(b"this download"))
 }
 
 fn open(dir: &Path, descriptor: &Descriptor) -> Result<PartialFile, StoreError> {
-    PartialFile::open(target(dir), descriptor, |_| {})
+    PartialFile::open(destination(dir), descriptor, |_| {})
 }
 
 fn write(store: &mut PartialFile, data: &[u8], indices: &[u64]) {
@@ -149,7 +149,7 @@ fn a_part_of_somebody_else_is_not_touched() {
     let mut store = open(dir.path(), &bare(5)).unwrap();
     write(&mut store, &content(), &[1]);
     drop(store);
-    let mut other = target(dir.path());
+    let mut other = destination(dir.path());
     other.identity = Digest256::of(b"another download");
     let error = PartialFile::open(other, &bare(5), |_| {}).unwrap_err();
     assert!(matches!(error, StoreError::ForeignPart { .. }));
@@ -170,7 +170,7 @@ fn an_existing_file_is_never_replaced_silently() {
     fs::write(&path, b"mine").unwrap();
     for descriptor in [hashed(&content()), bare(5), hashed(b"nice"), bare(0)] {
         let error = open(dir.path(), &descriptor).unwrap_err();
-        assert!(matches!(error, StoreError::TargetExists { .. }), "{error}");
+        assert!(matches!(error, StoreError::DestinationExists { .. }), "{error}");
     }
     assert_eq!(names(dir.path()), ["film.mp4"]);
     assert_eq!(fs::read(&path).unwrap(), b"mine");
@@ -182,7 +182,7 @@ fn a_file_that_appears_meanwhile_is_not_replaced_either() {
     let mut store = open(dir.path(), &hashed(&content())).unwrap();
     write(&mut store, &content(), &[1, 2, 3, 4, 5]);
     fs::write(dir.path().join("film.mp4"), b"mine").unwrap();
-    assert!(matches!(store.finish(), Err(StoreError::TargetExists { .. })));
+    assert!(matches!(store.finish(), Err(StoreError::DestinationExists { .. })));
     assert_eq!(fs::read(dir.path().join("film.mp4")).unwrap(), b"mine");
     fs::remove_file(dir.path().join("film.mp4")).unwrap();
     store.finish().unwrap();
@@ -194,8 +194,8 @@ fn replacing_on_demand_happens_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("film.mp4");
     fs::write(&path, b"old").unwrap();
-    let target = Target { overwrite: Overwrite::Replace, ..target(dir.path()) };
-    let mut store = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap();
+    let destination = FileDestination { overwrite: Overwrite::Replace, ..destination(dir.path()) };
+    let mut store = PartialFile::open(destination, &hashed(&content()), |_| {}).unwrap();
     write(&mut store, &content(), &[1, 2, 3, 4, 5]);
     assert_eq!(fs::read(&path).unwrap(), b"old");
     store.finish().unwrap();
@@ -209,7 +209,8 @@ fn the_same_file_is_found_complete() {
     fs::write(dir.path().join("film.mp4"), content()).unwrap();
     let mut seen = 0;
     let mut store =
-        PartialFile::open(target(dir.path()), &hashed(&content()), |bytes| seen = bytes).unwrap();
+        PartialFile::open(destination(dir.path()), &hashed(&content()), |bytes| seen = bytes)
+            .unwrap();
     assert_eq!(seen, 4500);
     assert!(store.is_finished());
     assert_eq!(store.held().len(), 5);
@@ -252,7 +253,7 @@ fn forgetting_begins_anew() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_named() {
+fn a_missing_directory_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = open(&dir.path().join("none"), &bare(1)).unwrap_err();
     assert!(error.to_string().contains("film.mp4.part"), "{error}");
@@ -260,14 +261,14 @@ fn a_directory_that_is_not_there_is_named() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_told_as_such() {
+fn a_full_disk_is_reported_as_such() {
     // The device that is always full.
     let file = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let path = Path::new("film.mp4.part");
     let error = positioned::write_at(&file, b"data", 0).map_err(StoreError::io("write", path));
     let error = error.unwrap_err();
     assert!(matches!(&error, StoreError::DiskFull { .. }), "{error}");
-    assert!(error.to_string().contains("make room"));
+    assert!(error.to_string().contains("free some space"));
 }
 
 /// What a power cut leaves: the data, and of the list nothing, zeros or an old beginning.
@@ -282,8 +283,9 @@ fn what_no_list_notes_is_found_by_its_hashes() {
         drop(store);
         lose(&list);
         let mut seen = 0;
-        let target = target(dir.path());
-        let store = PartialFile::open(target, &hashed(&content()), |bytes| seen = bytes).unwrap();
+        let destination = destination(dir.path());
+        let store =
+            PartialFile::open(destination, &hashed(&content()), |bytes| seen = bytes).unwrap();
         assert_eq!(store.held().ranges().collect::<Vec<_>>(), [1..=2, 5..=5]);
         assert!(seen >= 2500, "{seen}");
         // It is noted again.
@@ -316,7 +318,7 @@ fn the_same_content_under_another_link_is_taken_over() {
     let mut store = open(dir.path(), &hashed(&content())).unwrap();
     write(&mut store, &content(), &[1, 2, 3]);
     drop(store);
-    let mut other = target(dir.path());
+    let mut other = destination(dir.path());
     other.identity = Digest256::of(b"another link");
     let store = PartialFile::open(other, &hashed(&content()), |_| {}).unwrap();
     assert_eq!(store.held().len(), 3);
@@ -342,7 +344,7 @@ fn without_hashes_a_lost_list_is_reported_and_nothing_is_thrown_away() {
 }
 
 #[test]
-fn a_foreign_part_of_zeros_or_of_other_content_is_told_apart() {
+fn a_foreign_part_of_zeros_or_of_other_content_is_recognized() {
     let dir = tempfile::tempdir().unwrap();
     let part = dir.path().join("film.mp4.part");
     fs::write(&part, [7; 4500]).unwrap();
@@ -386,8 +388,8 @@ fn replacing_takes_what_is_right_from_the_old_file() {
     let mut old = vec![9; 4500];
     old[1000..2000].copy_from_slice(&content()[1000..2000]);
     fs::write(&path, &old).unwrap();
-    let target = Target { overwrite: Overwrite::Replace, ..target(dir.path()) };
-    let mut store = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap();
+    let destination = FileDestination { overwrite: Overwrite::Replace, ..destination(dir.path()) };
+    let mut store = PartialFile::open(destination, &hashed(&content()), |_| {}).unwrap();
     assert_eq!(store.held().ranges().collect::<Vec<_>>(), [2..=2]);
     write(&mut store, &content(), &[1, 3, 4, 5]);
     store.finish().unwrap();
@@ -403,17 +405,17 @@ fn what_is_no_file_is_not_replaced_not_even_on_demand() {
     let pipe = dir.path().join("film.mp4");
     crate::driver::output::make_pipe(&pipe);
     for overwrite in [Overwrite::Never, Overwrite::Replace] {
-        let target = Target { overwrite, ..target(dir.path()) };
-        let error = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap_err();
+        let destination = FileDestination { overwrite, ..destination(dir.path()) };
+        let error = PartialFile::open(destination, &hashed(&content()), |_| {}).unwrap_err();
         assert!(matches!(error, StoreError::NotReplaceable { .. }), "{error}");
     }
     fs::remove_file(&pipe).unwrap();
     // A pipe that appears meanwhile stays as well.
-    let target = Target { overwrite: Overwrite::Replace, ..target(dir.path()) };
-    let mut store = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap();
+    let destination = FileDestination { overwrite: Overwrite::Replace, ..destination(dir.path()) };
+    let mut store = PartialFile::open(destination, &hashed(&content()), |_| {}).unwrap();
     write(&mut store, &content(), &[1, 2, 3, 4, 5]);
     crate::driver::output::make_pipe(&pipe);
-    assert!(matches!(store.finish(), Err(StoreError::TargetExists { .. })));
+    assert!(matches!(store.finish(), Err(StoreError::DestinationExists { .. })));
     assert!(pipe.metadata().unwrap().file_type().is_fifo());
 }
 
@@ -424,8 +426,8 @@ fn a_link_stays_and_its_target_gets_the_content() {
     fs::create_dir(dir.path().join("disk")).unwrap();
     std::os::unix::fs::symlink("disk/film", dir.path().join("film.mp4")).unwrap();
     for overwrite in [Overwrite::Never, Overwrite::Replace] {
-        let target = Target { overwrite, ..target(dir.path()) };
-        let mut store = PartialFile::open(target, &hashed(&content()), |_| {}).unwrap();
+        let destination = FileDestination { overwrite, ..destination(dir.path()) };
+        let mut store = PartialFile::open(destination, &hashed(&content()), |_| {}).unwrap();
         if !store.is_finished() {
             write(&mut store, &content(), &[1, 2, 3, 4, 5]);
             assert_eq!(names(&dir.path().join("disk")), ["film.part", "film.part.rtmfp"]);
@@ -437,13 +439,13 @@ fn a_link_stays_and_its_target_gets_the_content() {
 }
 
 #[test]
-fn a_file_without_room_is_refused_and_leaves_nothing() {
+fn a_file_without_space_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     // 4 PB.
     let layout = Layout::of_size(1 << 52, 1 << 24).unwrap();
     let error = open(dir.path(), &Descriptor::of_layout(layout)).unwrap_err();
     if cfg!(unix) {
-        assert!(matches!(error, StoreError::NoRoom { .. }), "{error}");
+        assert!(matches!(error, StoreError::NoSpace { .. }), "{error}");
         assert_eq!(names(dir.path()), Vec::<String>::new());
     }
 }

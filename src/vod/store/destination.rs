@@ -1,4 +1,4 @@
-//! Where a fetched file goes: its place, looked at before the first byte is fetched.
+//! [`FileDestination`]: the path of a fetched file, checked before anything is fetched.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -8,49 +8,49 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::hash::Digest256;
 use super::StoreError;
-use crate::driver::OutputPlace;
+use crate::driver::OutputPath;
 
-/// The longest file name of usual file systems, in bytes.
+/// The longest file name of common file systems, in bytes.
 const MAX_NAME: usize = 255;
-/// The longest suffix that [`Target`] appends to a name.
+/// The longest suffix that [`FileDestination`] appends to a name.
 const LONGEST_SUFFIX: &str = ".part.rtmfp";
 
-/// What to do when a different file has the name already.
+/// The treatment of a different file that already has the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overwrite {
-    /// Leave it and report [`StoreError::TargetExists`].
+    /// Keep it and report [`StoreError::DestinationExists`].
     #[default]
     Never,
     /// Replace it once the new file is complete.
     Replace,
 }
 
-/// Where a file is fetched to.
+/// The path on disk to which a file is fetched.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct FileDestination {
     /// Path and name of the complete file. A name from the network must have gone through
     /// [`safe_file_name`](super::super::file_name::safe_file_name).
     pub path: PathBuf,
-    /// What to do when a file of this name exists.
+    /// The treatment of an existing file of this name.
     pub overwrite: Overwrite,
     /// The identity of this download, see
     /// [`ShareLink::identity`](super::super::link::ShareLink::identity).
     pub identity: Digest256,
 }
 
-impl Target {
-    /// A target that overwrites nothing.
+impl FileDestination {
+    /// A destination that overwrites nothing.
     pub fn new(path: impl Into<PathBuf>, identity: Digest256) -> Self {
         Self { path: path.into(), overwrite: Overwrite::Never, identity }
     }
 
-    /// The unfinished file: `NAME.part`. Of a name that leaves no room for suffixes the end is
+    /// The unfinished file: `NAME.part`. If the name leaves no space for suffixes, its end is
     /// replaced by a hash of the name.
     pub fn part_path(&self) -> PathBuf {
         self.with_suffix(".part")
     }
 
-    /// The list beside it: `NAME.part.rtmfp`.
+    /// The list beside the unfinished file: `NAME.part.rtmfp`.
     pub fn sidecar_path(&self) -> PathBuf {
         self.with_suffix(LONGEST_SUFFIX)
     }
@@ -65,29 +65,28 @@ impl Target {
         self.path.with_file_name(name)
     }
 
-    /// Follows symbolic links, so that the file that they lead to is meant, and returns what is there:
-    /// a file or nothing.
+    /// Resolves symbolic links in the path, and returns the metadata of the existing file, if any.
     ///
-    /// Errors: what is there is no regular file and cannot be replaced by one.
+    /// Errors: something other than a regular file exists, which cannot be replaced by one.
     pub(super) fn follow_links(&mut self) -> Result<Option<Metadata>, StoreError> {
         let refuse = |what| StoreError::NotReplaceable { path: self.path.clone(), what };
-        match OutputPlace::locate(&self.path).map_err(StoreError::io("write", &self.path))? {
-            OutputPlace::Missing(path) => {
+        match OutputPath::locate(&self.path).map_err(StoreError::io("write", &self.path))? {
+            OutputPath::Missing(path) => {
                 self.path = path;
                 Ok(None)
             }
-            OutputPlace::File(path) => {
+            OutputPath::File(path) => {
                 let found = path.metadata().map_err(StoreError::io("open", &path))?;
                 self.path = path;
                 Ok(Some(found))
             }
-            OutputPlace::Directory(_) => Err(refuse("a directory")),
-            OutputPlace::InOrder(_) => Err(refuse("a device or a pipe")),
+            OutputPath::Directory(_) => Err(refuse("a directory")),
+            OutputPath::InOrder(_) => Err(refuse("a device or a pipe")),
         }
     }
 }
 
-/// A name that leaves room for suffixes, and is no other's.
+/// A unique name that leaves space for suffixes.
 fn shortened(name: &OsStr) -> OsString {
     const HASH_DIGITS: usize = 16;
     let hash = Digest256::of(name.as_encoded_bytes()).to_string();
@@ -100,7 +99,7 @@ fn shortened(name: &OsStr) -> OsString {
     format!("{start}~{}", hash.get(..HASH_DIGITS).unwrap_or_default()).into()
 }
 
-/// The directory that a path is in.
+/// The directory of a path.
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -108,23 +107,23 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Makes sure that a file can be created at this path; creates nothing that stays.
+/// Checks that a file can be created at this path. No file remains.
 ///
 /// # Errors
 ///
-/// The directory is missing or not to be written to, the name is too long, or what is there cannot
-/// be replaced by a file.
-pub fn check_place(path: &Path) -> Result<(), StoreError> {
-    let mut target = Target::new(path, Digest256([0; 32]));
-    target.follow_links()?;
-    check_directory(folder(&target.path))
+/// The directory is missing or not writable, the name is too long, or what exists at the path
+/// cannot be replaced by a file.
+pub fn check_destination(path: &Path) -> Result<(), StoreError> {
+    let mut destination = FileDestination::new(path, Digest256([0; 32]));
+    destination.follow_links()?;
+    check_directory(folder(&destination.path))
 }
 
-/// Makes sure that files can be created in this directory; creates none that stays.
+/// Checks that files can be created in this directory. No file remains.
 ///
 /// # Errors
 ///
-/// It is missing, no directory, or not to be written to.
+/// It is missing, not a directory, or not writable.
 pub fn check_directory(directory: &Path) -> Result<(), StoreError> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let error = StoreError::io("write to the directory", directory);
@@ -140,19 +139,20 @@ pub fn check_directory(directory: &Path) -> Result<(), StoreError> {
     attempt().map_err(error)
 }
 
-/// Checks that a file of this size fits, beside what the unfinished file takes already.
-pub(super) fn check_room(part: &File, path: &Path, size: u64) -> Result<(), StoreError> {
+/// Checks that a file of this size fits, in addition to the space that the unfinished file takes
+/// already.
+pub(super) fn check_space(part: &File, path: &Path, size: u64) -> Result<(), StoreError> {
     let allocated = part.metadata().map_or(0, |found| allocated(&found));
     let (needed, directory) = (size.saturating_sub(allocated), folder(path));
     match free(directory) {
         Some(free) if free < needed => {
-            Err(StoreError::NoRoom { directory: directory.to_owned(), needed, free })
+            Err(StoreError::NoSpace { directory: directory.to_owned(), needed, free })
         }
         _ => Ok(()),
     }
 }
 
-/// Bytes on the disk that a file takes; holes take none.
+/// Bytes that a file takes on the disk; holes take none.
 pub(super) fn allocated(file: &Metadata) -> u64 {
     #[cfg(unix)]
     return std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512).min(file.len());
@@ -160,7 +160,7 @@ pub(super) fn allocated(file: &Metadata) -> u64 {
     file.len()
 }
 
-/// Bytes that this user may still write below a directory; `None` where that cannot be found out.
+/// Bytes that this user may still write below a directory; `None` where that is unknown.
 fn free(directory: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -175,7 +175,7 @@ fn free(directory: &Path) -> Option<u64> {
     }
 }
 
-/// Opens the unfinished file, which is made if it does not exist.
+/// Opens the unfinished file, or creates it.
 pub(super) fn open_part(path: &Path) -> Result<File, StoreError> {
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(StoreError::ForeignPart { path: path.to_owned() });
@@ -189,7 +189,7 @@ pub(super) fn open_part(path: &Path) -> Result<File, StoreError> {
         .map_err(StoreError::io("create", path))
 }
 
-/// A file that has the name already: a damaged copy, which makes way for the fetched file.
+/// A damaged copy that has the file's name, to be moved away for the fetched file.
 #[derive(Debug)]
 pub(super) struct Damaged {
     found: Metadata,
@@ -200,26 +200,25 @@ impl Damaged {
         Self { found }
     }
 
-    /// It is still as it was found.
+    /// True if it has not changed since it was found.
     fn is_still(&self, path: &Path) -> bool {
         let stamp = |found: &Metadata| (found.is_file(), found.len(), found.modified().ok());
         fs::symlink_metadata(path).is_ok_and(|now| stamp(&now) == stamp(&self.found))
     }
 }
 
-/// Gives the file its name in one step. A damaged copy is kept under a name of its own, which is
-/// returned.
+/// Gives the file its name in one step. A damaged copy is moved to another name, which is returned.
 pub(super) fn publish(
     part: &Path,
-    target: &Target,
+    destination: &FileDestination,
     damaged: Option<&Damaged>,
 ) -> Result<Option<PathBuf>, StoreError> {
-    let path = &target.path;
+    let path = &destination.path;
     let rename = || fs::rename(part, path).map_err(StoreError::io("create", path));
-    let exists = || StoreError::TargetExists { path: path.clone() };
+    let exists = || StoreError::DestinationExists { path: path.clone() };
     let found = fs::symlink_metadata(path).ok();
-    if target.overwrite == Overwrite::Replace {
-        // Whatever appeared there meanwhile: only a file is replaced.
+    if destination.overwrite == Overwrite::Replace {
+        // Whatever has appeared there meanwhile: only a file is replaced.
         return match found.is_none_or(|found| found.is_file()) {
             true => rename().map(|()| None),
             false => Err(exists()),
@@ -235,7 +234,7 @@ pub(super) fn publish(
     // A rename would silently replace a file that appeared meanwhile; a link does not.
     match fs::hard_link(part, path) {
         Ok(()) => {
-            // Two names for one file are a trifle as well.
+            // A second name of the file does no harm.
             let _ = fs::remove_file(part);
             Ok(None)
         }
@@ -246,13 +245,13 @@ pub(super) fn publish(
     }
 }
 
-/// Gives a file a second name that is free, or where there are no hard links another one.
+/// Gives a file a second name that is free; where there are no hard links, renames it.
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
     const MAX_ASIDE: u32 = 1000;
-    let target = Target::new(path, Digest256([0; 32]));
+    let destination = FileDestination::new(path, Digest256([0; 32]));
     for count in 1..=MAX_ASIDE {
         let suffix = if count == 1 { ".damaged".to_owned() } else { format!(".damaged{count}") };
-        let aside = target.with_suffix(&suffix);
+        let aside = destination.with_suffix(&suffix);
         match fs::hard_link(path, &aside) {
             Ok(()) => return Ok(aside),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -267,24 +266,24 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
 mod tests {
     use super::*;
 
-    fn target(name: &str) -> Target {
-        Target::new(Path::new("folder").join(name), Digest256([0; 32]))
+    fn destination(name: &str) -> FileDestination {
+        FileDestination::new(Path::new("folder").join(name), Digest256([0; 32]))
     }
 
     #[test]
     fn names_up_to_255_bytes_have_parts_of_their_own() {
-        let part = |name: &str| target(name).part_path();
+        let part = |name: &str| destination(name).part_path();
         assert_eq!(part("film.mp4"), Path::new("folder/film.mp4.part"));
         let name = |length: usize, last: &str| "x".repeat(length - last.len()) + last;
         assert_eq!(part(&name(244, "y")), Path::new("folder").join(name(244, "y") + ".part"));
         for length in 245..=MAX_NAME {
             let (one, other) = (name(length, "1"), name(length, "2"));
             assert_ne!(part(&one), part(&other));
-            let longest = target(&one).sidecar_path();
+            let longest = destination(&one).sidecar_path();
             assert!(longest.file_name().unwrap().len() <= MAX_NAME, "{longest:?}");
         }
         let accents = "é".repeat(127);
-        assert!(target(&accents).sidecar_path().file_name().unwrap().len() <= MAX_NAME);
+        assert!(destination(&accents).sidecar_path().file_name().unwrap().len() <= MAX_NAME);
     }
 
     #[test]
@@ -292,10 +291,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::write(at("file"), "").unwrap();
-        let check = |path: PathBuf| check_place(&path).unwrap_err().to_string();
-        check_place(&at("new")).unwrap();
-        check_place(&at("file")).unwrap();
-        check_place(Path::new("relative")).unwrap();
+        let check = |path: PathBuf| check_destination(&path).unwrap_err().to_string();
+        check_destination(&at("new")).unwrap();
+        check_destination(&at("file")).unwrap();
+        check_destination(Path::new("relative")).unwrap();
         assert!(check(at("none/new")).contains("none"));
         assert!(check(at("file/new")).contains("file/new"));
         assert!(check(at(&"x".repeat(256))).contains("xxx"));
@@ -313,40 +312,40 @@ mod tests {
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("folder")).unwrap();
         std::os::unix::fs::symlink("folder/film", at("link")).unwrap();
-        let mut target = Target::new(at("link"), Digest256([0; 32]));
-        assert!(target.follow_links().unwrap().is_none());
-        assert_eq!(target.part_path(), at("folder/film.part"));
+        let mut destination = FileDestination::new(at("link"), Digest256([0; 32]));
+        assert!(destination.follow_links().unwrap().is_none());
+        assert_eq!(destination.part_path(), at("folder/film.part"));
         fs::write(at("folder/film"), "old").unwrap();
-        let mut target = Target::new(at("link"), Digest256([0; 32]));
-        assert_eq!(target.follow_links().unwrap().unwrap().len(), 3);
+        let mut destination = FileDestination::new(at("link"), Digest256([0; 32]));
+        assert_eq!(destination.follow_links().unwrap().unwrap().len(), 3);
     }
 
     #[cfg(unix)]
     #[test]
-    fn room_is_compared_with_what_is_missing() {
+    fn space_is_compared_with_the_missing_bytes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("film.part");
         let part = open_part(&path).unwrap();
         part.set_len(1 << 30).unwrap();
-        assert!(allocated(&part.metadata().unwrap()) < 1 << 20, "holes take no room");
-        check_room(&part, &path, 1000).unwrap();
+        assert!(allocated(&part.metadata().unwrap()) < 1 << 20, "holes take no space");
+        check_space(&part, &path, 1000).unwrap();
         // No disk has 8 EB.
-        let error = check_room(&part, &path, 1 << 63).unwrap_err();
-        let StoreError::NoRoom { needed, free, .. } = &error else { panic!("{error}") };
+        let error = check_space(&part, &path, 1 << 63).unwrap_err();
+        let StoreError::NoSpace { needed, free, .. } = &error else { panic!("{error}") };
         assert!(*needed > 1 << 62 && *free > 1000);
-        assert!(error.to_string().contains("GB are free"), "{error}");
+        assert!(error.to_string().contains("GB free"), "{error}");
     }
 
     #[test]
     fn a_damaged_copy_is_kept_aside_unless_it_was_changed() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        let target = Target::new(at("film"), Digest256([0; 32]));
+        let destination = FileDestination::new(at("film"), Digest256([0; 32]));
         fs::write(at("film.damaged"), "an older one").unwrap();
         fs::write(at("film"), "dam4ged").unwrap();
         let damaged = Damaged::new(fs::metadata(at("film")).unwrap());
         fs::write(at("film.part"), "damaged").unwrap();
-        let kept = publish(&at("film.part"), &target, Some(&damaged)).unwrap();
+        let kept = publish(&at("film.part"), &destination, Some(&damaged)).unwrap();
         assert_eq!(kept, Some(at("film.damaged2")));
         let text = |name: &str| fs::read_to_string(at(name)).unwrap();
         assert_eq!((text("film"), text("film.damaged2")), ("damaged".into(), "dam4ged".into()));
@@ -354,7 +353,7 @@ mod tests {
 
         fs::write(at("film"), "somebody's new work").unwrap();
         fs::write(at("film.part"), "damaged").unwrap();
-        assert!(publish(&at("film.part"), &target, Some(&damaged)).is_err());
+        assert!(publish(&at("film.part"), &destination, Some(&damaged)).is_err());
         assert_eq!(text("film"), "somebody's new work");
     }
 }
