@@ -6,10 +6,10 @@
 //! $ cargo run --example group_member rtmfp://127.0.0.1/example provide
 //! I am 5e1d…, a member of the group example/poem
 //! I have 3 objects
-//! neighbour 77c0… connected
-//! sent object 0 to a neighbour
-//! sent object 1 to a neighbour
-//! sent object 2 to a neighbour
+//! neighbor 77c0… connected
+//! sent object 0 to a neighbor
+//! sent object 1 to a neighbor
+//! sent object 2 to a neighbor
 //! ```
 //!
 //! and this in another, as often as you like:
@@ -17,7 +17,7 @@
 //! ```text
 //! $ cargo run --example group_member rtmfp://127.0.0.1/example fetch
 //! I am 77c0…, a member of the group example/poem
-//! neighbour 5e1d… connected
+//! neighbor 5e1d… connected
 //! object 0: "Tiger, tiger, burning bright"
 //! object 1: {author: "William Blake", year: 1794}
 //! object 2: [1, 2, 3]
@@ -81,10 +81,10 @@ async fn run_provider(group: &NetGroup) -> Result<(), Box<dyn std::error::Error>
                     Some(object) => group.write_requested_object(request_id, object).await?,
                     None => group.deny_requested_object(request_id).await?,
                 };
-                println!("sent object {index} to a neighbour");
+                println!("sent object {index} to a neighbor");
             }
             Ok(GroupEvent::NeighborConnect { peer_id, .. }) => {
-                println!("neighbour {peer_id} connected");
+                println!("neighbor {peer_id} connected");
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return Ok(()),
@@ -104,7 +104,7 @@ async fn run_fetcher(group: &NetGroup) -> Result<(), Box<dyn std::error::Error>>
                 fetched += 1;
             }
             Ok(GroupEvent::NeighborConnect { peer_id, .. }) => {
-                println!("neighbour {peer_id} connected");
+                println!("neighbor {peer_id} connected");
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => break,

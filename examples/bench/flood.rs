@@ -96,7 +96,7 @@ struct Flood {
 
 impl Flooder {
     pub(crate) fn new(message: usize) -> Self {
-        // No message is like its neighbour's bytes, though nothing here would compress them.
+        // No message is like its neighbor's bytes, though nothing here would compress them.
         let message = (0..message).map(|i| (i * 7) as u8).collect();
         Self { message, flow: None, until: Time::ZERO, sent: 0 }
     }

@@ -94,7 +94,7 @@ pub(crate) fn bar(part: f64, columns: usize) -> String {
 mod tests {
     use super::*;
 
-    const STATUS: &str = "45 % of 12.3 MB, 1.2 MB/s, 3 neighbours, 20 % from peers, 0:12 left";
+    const STATUS: &str = "45 % of 12.3 MB, 1.2 MB/s, 3 neighbors, 20 % from peers, 0:12 left";
 
     #[test]
     fn nothing_is_wider_or_higher_than_the_screen() {
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn words_stay_whole() {
         let text = fit(STATUS, Size { columns: 40, rows: 16 });
-        assert_eq!(text, "45 % of 12.3 MB, 1.2 MB/s, 3 neighbours,\n  20 % from peers, 0:12 left");
+        assert_eq!(text, "45 % of 12.3 MB, 1.2 MB/s, 3 neighbors,\n  20 % from peers, 0:12 left");
         assert_eq!(fit(STATUS, Size { columns: 80, rows: 24 }), STATUS);
     }
 

@@ -45,15 +45,15 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// `1 neighbour`, `3 neighbours`.
+/// `1 neighbor`, `3 neighbors`.
 pub(crate) fn count(count: impl Into<u64>, noun: &str) -> String {
     let count = count.into();
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// `1 neighbour`, `3 neighbours`.
+/// `1 neighbor`, `3 neighbors`.
 pub(crate) fn neighbors(neighbors: usize) -> String {
-    count(neighbors as u64, "neighbour")
+    count(neighbors as u64, "neighbor")
 }
 
 /// Bytes of a line with foreign text, at most.

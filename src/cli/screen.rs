@@ -133,7 +133,7 @@ impl Picture {
         Self { down: Rate::new(), up: Rate::new() }
     }
 
-    /// `3 neighbours, up 1.2 MB/s, 34.5 MB uploaded`.
+    /// `3 neighbors, up 1.2 MB/s, 34.5 MB uploaded`.
     pub(crate) fn sharing(&mut self, progress: &Progress) -> String {
         let up = self.up.update(progress.bytes_uploaded);
         let server = if progress.connected { "" } else { ", no connection to the server" };

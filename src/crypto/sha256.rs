@@ -50,7 +50,7 @@ impl HmacKey {
         Self { inner: state(0x36), outer: state(0x5c) }
     }
 
-    /// The HMACs of the messages, in their order. It is quickest if neighbours have about the same
+    /// The HMACs of the messages, in their order. It is quickest if neighbors have about the same
     /// length.
     ///
     /// As many are made as there are messages and places for them.

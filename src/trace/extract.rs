@@ -243,7 +243,7 @@ impl Assembly {
             return;
         }
         // The first to come is not the first of the stream: a member may join late, and fragments
-        // are pushed by several neighbours.
+        // are pushed by several neighbors.
         self.waiting_bytes += bytes.len();
         self.waiting.insert(number, bytes.to_vec());
         if self.next.is_none() && number == 1 {

@@ -1,4 +1,4 @@
-//! Groups: members, neighbours, the objects that each has and wants, posts, directed messages
+//! Groups: members, neighbors, the objects that each has and wants, posts, directed messages
 //! and streams (`protocol-notes/netgroup-membership.md`, `protocol-notes/object-replication.md`).
 //!
 //! A flow belongs to a group by its own hello or join, or by the flow that it answers.
@@ -97,7 +97,7 @@ pub struct MemberTrace {
     pub introduced: u64,
     /// The addresses for which it takes directed messages, as far as it announced them.
     pub mode: Option<ReceiveMode>,
-    /// The objects that it has, as announced to its neighbours.
+    /// The objects that it has, as announced to its neighbors.
     pub has: IndexSet,
     /// The objects that it asked for.
     pub wanted: IndexSet,

@@ -3,7 +3,7 @@
 //! A fragment of one byte arrives in five bytes of a packet, so that whatever is allocated for each
 //! fragment by itself costs many times what was sent. Here fragments lie one after the other in
 //! blocks of [`BLOCK`] bytes, ordered by sequence number: two or three bytes of header, then the
-//! data. A block is split or begun only when its neighbours are full, so that at least half of the
+//! data. A block is split or begun only when its neighbors are full, so that at least half of the
 //! memory is in use whatever the order of arrival, but for the last doubling of a block.
 
 use crate::wire::chunk::FragmentControl;

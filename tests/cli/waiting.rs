@@ -40,12 +40,12 @@ fn a_fetch_that_finds_nobody_says_who_was_asked_and_what_failed() {
 }
 
 #[test]
-fn a_member_without_neighbours_gives_up() {
+fn a_member_without_neighbors_gives_up() {
     let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
     let via = format!("rtmfp://{address}/films");
     let mut join = rtmfp(["join", GROUPSPEC, "--via", &via, "--timeout", "3s"]);
     let err = fail(join.args(["--listen", "127.0.0.1:0"]), 3);
-    assert!(err.contains("gave up: no neighbour came for 3"), "{err}");
+    assert!(err.contains("gave up: no neighbor came for 3"), "{err}");
     assert!(err.contains("it has named nobody else in the group"), "{err}");
 }
 

@@ -236,7 +236,7 @@ fn hellos_to_the_server_as_if_from_a_client() {
     }
 }
 
-/// Forgers become neighbours of every member, or of one, and report members at the victim's
+/// Forgers become neighbors of every member, or of one, and report members at the victim's
 /// addresses, which change; they say that everybody else is there too.
 #[test]
 fn reports_of_members() {

@@ -170,7 +170,7 @@ async fn events_come_in_flashs_order_with_flashs_codes() {
 }
 
 #[tokio::test]
-async fn neighbours_stay_when_the_server_goes() {
+async fn neighbors_stay_when_the_server_goes() {
     let (server, uri) = server("127.0.0.1:0").await;
     let (provider, fetcher) = pair(&uri).await;
     server.stop(GRACE).await.unwrap();

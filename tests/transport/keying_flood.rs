@@ -224,13 +224,13 @@ fn cookie_over(
 }
 
 #[test]
-fn an_honest_client_gets_in_while_its_neighbour_floods_with_one_cookie() {
+fn an_honest_client_gets_in_while_its_neighbor_floods_with_one_cookie() {
     let slowest = open_in_a_flood(3, server(), 1);
     assert!(slowest < millis(400), "{slowest:?}");
 }
 
 #[test]
-fn an_honest_client_gets_in_while_its_neighbour_floods_with_many_cookies() {
+fn an_honest_client_gets_in_while_its_neighbor_floods_with_many_cookies() {
     // More sessions than there may be, and fewer places for those that are not used yet.
     let config = Config { max_sessions_per_ip: 200, max_unconfirmed_per_ip: 150, ..server() };
     let slowest = open_in_a_flood(4, config, 100);

@@ -124,7 +124,7 @@ pub(crate) struct Form {
     #[arg(long)]
     sessions: bool,
 
-    /// Print the groups: members, neighbours, objects, posts, streams
+    /// Print the groups: members, neighbors, objects, posts, streams
     #[arg(long)]
     groups: bool,
 

@@ -66,7 +66,7 @@ pub(crate) struct JoinArgs {
     #[arg(long = "for", value_name = "DURATION", value_parser = format::parse_duration)]
     stay: Option<Duration>,
 
-    /// Give up, with exit status 3, when there was no neighbour, or no wanted object came, for so
+    /// Give up, with exit status 3, when there was no neighbor, or no wanted object came, for so
     /// long: 30s, 15m, 2h [default: wait]
     ///
     /// What is known of the reason is printed.
@@ -312,7 +312,7 @@ impl Member {
         self.out.emit(None, &MemberEvent::Complete { objects: self.objects.wanted() })
     }
 
-    /// The server keeps no groups: without bootstrap peers and neighbours there is no way to others.
+    /// The server keeps no groups: without bootstrap peers and neighbors there is no way to others.
     fn on_unserved(&mut self, event: &GroupEvent) -> anyhow::Result<()> {
         self.out.group_event(event)?;
         let others = !self.group.spec().bootstrap_peers().is_empty();
@@ -352,7 +352,7 @@ impl Member {
         }
     }
 
-    /// `3 neighbours, about 5 members, received 1.2 MB, sent 3.4 MB, 12 of 100 objects fetched`.
+    /// `3 neighbors, about 5 members, received 1.2 MB, sent 3.4 MB, 12 of 100 objects fetched`.
     async fn status(&mut self) -> anyhow::Result<String> {
         let stats = self.group.stats().await?;
         let (missing, wanted) = (self.objects.missing().len(), self.objects.wanted());

@@ -1,4 +1,4 @@
-//! A member that waits: for its first neighbour, or for the objects that it wants.
+//! A member that waits: for its first neighbor, or for the objects that it wants.
 
 use crate::cli::outcome::TimedOut;
 use crate::cli::patience::Patience;
@@ -19,7 +19,7 @@ impl Waiting {
         Self { patience: Patience::new(timeout), wants_objects: false }
     }
 
-    /// Notes how things are: whether objects are wanted, how many have come, and the neighbours.
+    /// Notes how things are: whether objects are wanted, how many have come, and the neighbors.
     pub(super) fn note(&mut self, wants_objects: bool, fetched: u64, neighbors: usize) {
         self.wants_objects = wants_objects;
         match (wants_objects, neighbors) {
@@ -43,12 +43,12 @@ impl Waiting {
         let time = format::duration(self.patience.idle());
         let lines = Situation { search, provider: None }.lines();
         if self.patience.is_over() {
-            let what = if self.wants_objects { "no object came" } else { "no neighbour came" };
+            let what = if self.wants_objects { "no object came" } else { "no neighbor came" };
             return Err(
                 TimedOut(format!("gave up: {what} for {time}\n{}", lines.join("\n"))).into()
             );
         }
-        let what = if self.wants_objects { "no object has come" } else { "no neighbour" };
+        let what = if self.wants_objects { "no object has come" } else { "no neighbor" };
         screen::line(&format!("{what} for {time}:"));
         lines.iter().for_each(|line| screen::line(line));
         Ok(())

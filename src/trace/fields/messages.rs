@@ -132,7 +132,7 @@ pub static MEMBERSHIP: &[Layout] = &[
     message(0x02, "Accepted", "Hello accepted", &[]),
     message(0x0a, "Report", "Report", &[&REPORT_OPTIONS, &RECORDS]),
     message(0x0b, "Member", "Member", &[&PEER]),
-    message(0x0c, "Unneeded", "Neighbour not needed", &[]),
+    message(0x0c, "Unneeded", "Neighbor not needed", &[]),
     message(0x0e, "Exact", "Receive mode exact", &[]),
     message(0x0f, "Nearest", "Receive mode nearest", &[]),
 ];

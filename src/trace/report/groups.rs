@@ -87,7 +87,7 @@ const fn mode_name(mode: ReceiveMode) -> &'static str {
 fn write_links(group: &GroupTrace, out: &mut impl Write) -> io::Result<()> {
     for (session, link) in &group.links {
         let state = match link.accepted {
-            [true, true] => "neighbours",
+            [true, true] => "neighbors",
             [false, false] => "not accepted",
             _ => "accepted by one",
         };

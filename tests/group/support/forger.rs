@@ -19,7 +19,7 @@ impl Forger {
         Self { endpoint, sessions: Vec::new() }
     }
 
-    /// Becomes a neighbour of everybody with whom it has a session.
+    /// Becomes a neighbor of everybody with whom it has a session.
     pub fn react(&mut self, now: Time) -> bool {
         let mut busy = false;
         while let Some(event) = self.endpoint.poll_event() {
@@ -54,7 +54,7 @@ impl Forger {
         let _ = self.endpoint.send(now, session, flow, message, MessageOptions::RELIABLE);
     }
 
-    /// Sends a report to each neighbour.
+    /// Sends a report to each neighbor.
     pub fn report(&mut self, now: Time, report: &Report) {
         let message = MembershipMessage::Report(report.clone()).to_bytes();
         for (session, flow) in self.sessions.clone() {

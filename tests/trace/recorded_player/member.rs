@@ -1,4 +1,4 @@
-//! The player as a group's member: what it waits for, and the rules that a neighbour keeps.
+//! The player as a group's member: what it waits for, and the rules that a neighbor keeps.
 
 use super::capture::{Fragment, Options};
 use super::flows::begins;
@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 /// Older records are ignored by the player.
 const MAX_AGE: u64 = 300;
 
-/// What a member knows of a neighbour.
+/// What a member knows of a neighbor.
 #[derive(Debug)]
 pub struct Member {
     pub spec: Option<GroupSpec>,
@@ -26,7 +26,7 @@ pub struct Member {
     pub address: SocketAddr,
     pub far_nonce: [u8; 32],
     pub near_nonce: [u8; 32],
-    /// The player's membership flow, and that of the neighbour: relations may follow each other.
+    /// The player's membership flow, and that of the neighbor: relations may follow each other.
     near_flow: Option<u64>,
     far_flow: Option<u64>,
     hello_said: bool,
@@ -41,14 +41,14 @@ pub struct Member {
     pub trade: Trade,
 }
 
-/// Object replication with a neighbour.
+/// Object replication with a neighbor.
 #[derive(Debug, Default)]
 pub struct Trade {
     /// What the player has told that it has.
     near_have: IndexSet,
     far_have: Option<IndexSet>,
     far_interested: bool,
-    /// The neighbour may request.
+    /// The neighbor may request.
     near_unchokes: bool,
     /// The player may request.
     far_unchokes: bool,
@@ -197,7 +197,7 @@ impl Member {
         );
     }
 
-    /// A whole message of the neighbour. What is returned the player says at once.
+    /// A whole message of the neighbor. What is returned the player says at once.
     pub fn message(
         &mut self,
         now: Time,
@@ -331,7 +331,7 @@ impl Member {
         if self.hello_said {
             judge.rule(
                 now,
-                "the neighbour's relation comes up and is reported",
+                "the neighbor's relation comes up and is reported",
                 self.reports > 0,
                 || format!("{self:?}"),
             );

@@ -7,7 +7,7 @@
 //! | `capture.rs` | what the player said, out of a capture |
 //! | `player.rs`, `player/` | the player as a machine of the simulator: startup at either end |
 //! | `session.rs`, `session/`, `flows.rs` | a session under new keys: saying, taking, judging |
-//! | `client.rs`, `member.rs` | what it waits for, and the rules of servers and neighbours |
+//! | `client.rs`, `member.rs` | what it waits for, and the rules of servers and neighbors |
 //! | `rules.rs` | the rules, counted |
 //! | `world.rs` | our machines where the recorded far ends were |
 //! | `startup.rs` | startup and negotiation in all forms |
@@ -78,7 +78,7 @@ const SERVER_RULES: [&str; 7] = [
     "session packets have the mode of the sender's role",
 ];
 
-const NEIGHBOUR_RULES: [&str; 8] = [
+const NEIGHBOR_RULES: [&str; 8] = [
     "a GC flow brings 0B and a fingerprint only",
     "a redirect has the tag of the hello, and addresses",
     "a hello of 137 bytes with the right proof comes first",
@@ -139,7 +139,7 @@ fn a_group_with_our_peer() {
     assert!(judge.count("object replication") >= 14 && judge.count("posting") >= 12);
     assert!(judge.count("routing") >= 4 && judge.count("hello") == 2);
     judge.verdict("flash-group-full", &SERVER_RULES);
-    judge.verdict("flash-group-full", &NEIGHBOUR_RULES);
+    judge.verdict("flash-group-full", &NEIGHBOR_RULES);
     let rules = [
         "the complete set comes first, with its last zero",
         "a change is one range without a last zero",
@@ -195,7 +195,7 @@ fn posting_at_our_peer() {
     let (judge, _) = replay("flash-group-post");
     assert!(judge.count("posting") >= 45 && judge.count("hello") >= 8);
     judge.verdict("flash-group-post", &SERVER_RULES);
-    judge.verdict("flash-group-post", &NEIGHBOUR_RULES);
+    judge.verdict("flash-group-post", &NEIGHBOR_RULES);
 }
 
 /// The player wants to play from our peer, which rejects the flow; the session is none the worse.
