@@ -282,7 +282,7 @@ fn mean(receivers: &[Progress]) -> f64 {
 }
 
 /// Every receiver with a map and a line of text, or with a map alone if there are more than that has
-/// room for; of still more, what they have on average.
+/// space for; of still more, what they have on average.
 fn receiver_lines(receivers: &[Progress], pictures: &mut [Picture], size: Size) -> Vec<String> {
     /// `receiver 12 `, and ` 100 %` after the map.
     const LABEL: usize = 12;
@@ -290,9 +290,9 @@ fn receiver_lines(receivers: &[Progress], pictures: &mut [Picture], size: Size) 
     // On a narrow screen a text takes two rows. The provider has one text, and the last row of the
     // screen stays empty.
     let text_rows = if size.columns < 80 { 2 } else { 1 };
-    let room = size.rows.saturating_sub(text_rows + 1);
-    let is_roomy = receivers.len() * (1 + text_rows) <= room;
-    let shown = if receivers.len() <= room { receivers.len() } else { room.saturating_sub(1) };
+    let space = size.rows.saturating_sub(text_rows + 1);
+    let all_fit = receivers.len() * (1 + text_rows) <= space;
+    let shown = if receivers.len() <= space { receivers.len() } else { space.saturating_sub(1) };
     let width = size.columns - LABEL - PERCENT;
     let mut lines = Vec::new();
     for (i, (progress, picture)) in receivers.iter().zip(pictures).enumerate() {
@@ -301,7 +301,7 @@ fn receiver_lines(receivers: &[Progress], pictures: &mut [Picture], size: Size) 
         if i < shown {
             let map = map(&progress.map, width);
             let label = format!("receiver {:<2} {map}", i + 1);
-            match is_roomy {
+            match all_fit {
                 true => lines.extend([label, format!("  {text}")]),
                 false => lines.push(format!("{label} {}", format::percent(progress.fraction()))),
             }

@@ -32,10 +32,10 @@ impl Size {
 /// screen has rows: what is redrawn must not scroll.
 pub(crate) fn fit(text: &str, size: Size) -> String {
     let lines: Vec<String> = text.lines().flat_map(|line| wrap(line, size.columns)).collect();
-    let room = size.rows - 1;
+    let space = size.rows - 1;
     match lines.len() {
-        count if count <= room => lines.join("\n"),
-        _ => [&lines[..room - 1], &["…".to_owned()]].concat().join("\n"),
+        count if count <= space => lines.join("\n"),
+        _ => [&lines[..space - 1], &["…".to_owned()]].concat().join("\n"),
     }
 }
 

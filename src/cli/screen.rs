@@ -84,7 +84,7 @@ impl Live {
         Self { bar, clock: Clock::start(), printed: None, last_line: String::new() }
     }
 
-    /// Shows `text` on a terminal, as much of it as there is room for.
+    /// Shows `text` on a terminal, as much of it as there is space for.
     pub(crate) fn draw(&self, text: &str) {
         if is_terminal() {
             self.bar.set_message(fit(text, Size::of_screen()));

@@ -308,7 +308,7 @@ impl ServerConnection {
                     tracing::debug!(%flow, %error, "message from a client ignored");
                 }
             }
-            State::Requested { early, .. } if has_room(early, message) => {
+            State::Requested { early, .. } if has_space(early, message) => {
                 early.push((flow, message.clone()));
             }
             State::Requested { .. } => self.end(),
@@ -493,7 +493,7 @@ impl ServerConnection {
 }
 
 /// Whether one more message may wait for the decision.
-fn has_room(early: &[(FlowId, Bytes)], message: &Bytes) -> bool {
+fn has_space(early: &[(FlowId, Bytes)], message: &Bytes) -> bool {
     let waiting: usize = early.iter().map(|(_, message)| message.len()).sum();
     early.len() < MAX_EARLY && waiting + message.len() <= MAX_EARLY_BYTES
 }

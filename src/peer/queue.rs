@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_notices_make_room_and_are_counted() {
+    fn the_oldest_notices_make_space_and_are_counted() {
         let queue = Queue::new();
         assert!(queue.push(request(0)).refused.is_none());
         for n in 1..=MAX_EVENTS as u32 + 2 {

@@ -94,8 +94,8 @@ impl Rendezvous {
         };
         let accepted = match FlowKind::parse(metadata) {
             Some(FlowKind::GroupServer) => {
-                let room = client.memberships.len() < self.config.max_groups_per_client;
-                let joins = client.connection.is_connected() && room;
+                let has_space = client.memberships.len() < self.config.max_groups_per_client;
+                let joins = client.connection.is_connected() && has_space;
                 if joins {
                     client.memberships.insert(flow, Membership::default());
                 }

@@ -170,7 +170,7 @@ pub struct Flow {
     /// Memory of the fragments in `ahead`.
     ahead_bytes: usize,
     /// Bytes that all flows together may still hold.
-    room: usize,
+    space: usize,
 }
 
 /// Memory that a waiting fragment takes besides its bytes.
@@ -241,7 +241,7 @@ impl Flows {
         out: &mut Completed,
     ) {
         if !self.flows.contains_key(&key) {
-            self.make_room();
+            self.make_space();
             self.order.push_back(key);
         }
         let flow = self.flows.entry(key).or_insert_with(|| Flow {
@@ -255,8 +255,8 @@ impl Flows {
             flow.note_options(options);
         }
         let before = flow.held();
-        let room = MAX_HELD.saturating_sub(self.held);
-        flow.take(key, chunk, now, room, out);
+        let space = MAX_HELD.saturating_sub(self.held);
+        flow.take(key, chunk, now, space, out);
         self.held = self.held - before + flow.held();
     }
 
@@ -278,7 +278,7 @@ impl Flows {
         }
     }
 
-    fn make_room(&mut self) {
+    fn make_space(&mut self) {
         while self.order.len() >= MAX_FLOWS
             && let Some(oldest) = self.order.pop_front()
         {
@@ -318,10 +318,10 @@ impl Flow {
         key: FlowKey,
         chunk: &UserData<'_>,
         now: Duration,
-        room: usize,
+        space: usize,
         out: &mut Completed,
     ) {
-        self.room = room;
+        self.space = space;
         self.latest = now;
         self.chunks += 1;
         self.bytes += chunk.data.len() as u64;
@@ -342,7 +342,7 @@ impl Flow {
             self.drain(key, out);
             return;
         }
-        if self.ahead.len() >= MAX_AHEAD || chunk.data.len() > room {
+        if self.ahead.len() >= MAX_AHEAD || chunk.data.len() > space {
             let first = self.ahead.keys().next().copied().unwrap_or(sequence);
             self.skip_to(key, first, out);
             self.drain(key, out);
@@ -441,7 +441,7 @@ impl Flow {
                 if self.partial_first.is_none() {
                     return;
                 }
-                if data.len() > self.room || self.partial.len() + data.len() > MAX_MESSAGE {
+                if data.len() > self.space || self.partial.len() + data.len() > MAX_MESSAGE {
                     self.skipped += 1;
                     self.drop_partial();
                     return;

@@ -146,7 +146,7 @@ mod tests {
     fn padding_and_what_is_none() {
         assert_eq!(trailing(&[0x01, 0x01, 0, 0, 0xff, 0xff, 0xff, 0xff]), 0);
         assert_eq!(trailing(&[0x01, 0x01, 0, 0, 0, 0, 0, 0, 0]), 0, "empty chunks of type 0");
-        assert_eq!(trailing(&[0x01, 0x01, 0, 0, 7, 8]), 0, "no room for a chunk");
+        assert_eq!(trailing(&[0x01, 0x01, 0, 0, 7, 8]), 0, "no space for a chunk");
         assert_eq!(trailing(&[0x01, 0x01, 0, 0, 0x10, 0xff, 0xff]), 3);
         assert_eq!(trailing(&[0x01, 0x01, 0, 0, 0xff, 0xff, 0xff, 0]), 4);
         assert_eq!(trailing(&[0x04, 0x01, 0, 0, 0]), 5, "no header");

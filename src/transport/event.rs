@@ -136,7 +136,7 @@ pub enum Event {
         /// The sending flow.
         flow: FlowId,
     },
-    /// The queue of a flow, filled beyond its low-water mark before, has room again: for the message
+    /// The queue of a flow, filled beyond its low-water mark before, has space again: for the message
     /// that was refused last, if there was one, and at least for half of
     /// [`Config::max_send_queue`](super::Config).
     Writable {

@@ -64,7 +64,7 @@ pub enum FlowInput {
         /// The sending flow.
         token: FlowToken,
     },
-    /// The flow has room again, and everything that was kept is queued.
+    /// The flow has space again, and everything that was kept is queued.
     Writable {
         /// The sending flow.
         token: FlowToken,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 /// Memory that a parked message costs beside its bytes.
 const PARKED_OVERHEAD: u64 = 64;
 
-/// The flows of an endpoint, each with its owner, and the messages that wait for room in them.
+/// The flows of an endpoint, each with its owner, and the messages that wait for space in them.
 ///
 /// An owner is whoever speaks over a flow: a NetConnection, a group. Its sending flows go by
 /// [`FlowToken`]s. A reliable message that finds its flow's queue full is parked here, and the
@@ -176,7 +176,7 @@ impl<Owner: Copy + Ord> FlowTable<Owner> {
         }
     }
 
-    /// A flow has room: sends what is parked for it.
+    /// A flow has space: sends what is parked for it.
     pub fn on_writable(
         &mut self,
         endpoint: &mut Endpoint,

@@ -76,7 +76,7 @@ impl<K: Eq + Hash + Copy> Reassembly<K> {
             return None;
         }
         if !self.waiting.contains_key(&key) {
-            self.make_room();
+            self.make_space();
         }
         let partial = self.waiting.entry(key).or_insert_with(|| Partial::new(now, mode));
         if !partial.add(now, mode, piece, received) {
@@ -124,7 +124,7 @@ impl<K: Eq + Hash + Copy> Reassembly<K> {
         });
     }
 
-    fn make_room(&mut self) {
+    fn make_space(&mut self) {
         while self.waiting.len() >= self.limits.packets.max(1) {
             let oldest = self.waiting.iter().min_by_key(|(_, partial)| partial.progress);
             let Some(key) = oldest.map(|(key, _)| *key) else { return };

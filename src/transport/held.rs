@@ -75,7 +75,7 @@ impl HeldFragments {
         let needed = 2 * vlu::MAX_LEN + data.len();
         let below = self.blocks.range(..sequence).next_back();
         if let Some((&key, block)) = below {
-            if block.has_room(needed) {
+            if block.has_space(needed) {
                 return self.change(key, key, |block| block.insert(sequence, control, data));
             }
             if sequence < block.last {
@@ -84,7 +84,7 @@ impl HeldFragments {
         }
         let above = self.blocks.range(sequence..).next();
         if let Some((&key, block)) = above
-            && block.has_room(needed)
+            && block.has_space(needed)
         {
             return self.change(key, sequence, |block| block.insert(sequence, control, data));
         }
@@ -159,7 +159,7 @@ impl Block {
         self.records.get(self.start..).unwrap_or_default()
     }
 
-    fn has_room(&self, needed: usize) -> bool {
+    fn has_space(&self, needed: usize) -> bool {
         self.records.len() + needed <= BLOCK
     }
 

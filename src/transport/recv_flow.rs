@@ -139,12 +139,12 @@ impl RecvFlow {
 
     /// Takes a fragment (§3.6.3.2), and gives `sink` the messages that are complete and in order,
     /// and the gaps between them. A fragment that is not the next in order and would cost more than
-    /// `room` bytes of memory is refused as if it had been lost.
+    /// `space` bytes of memory is refused as if it had been lost.
     pub(crate) fn receive(
         &mut self,
         now: Time,
         fragment: Received<'_>,
-        room: u64,
+        space: u64,
         sink: &mut impl FnMut(Delivery),
     ) -> Outcome {
         if self.is_next(&fragment) {
@@ -157,7 +157,7 @@ impl RecvFlow {
             || fragment.abandon
             || self.seen.has_gaps();
         let new = !self.seen.contains(fragment.sequence);
-        let refused = new && self.is_beyond_room(&fragment, room);
+        let refused = new && self.is_beyond_space(&fragment, space);
         self.seen.insert_through(fragment.forward);
         if refused || self.seen.insert(fragment.sequence) == Insert::Refused {
             outcome.ack_now = true;
@@ -201,11 +201,11 @@ impl RecvFlow {
 
     /// True if holding this fragment would exceed the buffer. The next in order is always taken,
     /// since it lets others go, unless the owner holds everything back.
-    fn is_beyond_room(&self, fragment: &Received<'_>, room: u64) -> bool {
+    fn is_beyond_space(&self, fragment: &Received<'_>, space: u64) -> bool {
         let next = self.seen.cumulative().checked_add(1) == Some(fragment.sequence);
         let len = fragment.data.len() as u64;
         (self.paused || !next)
-            && (self.buffered() + len > self.capacity + WINDOW_SLACK || len + HELD_OVERHEAD > room)
+            && (self.buffered() + len > self.capacity + WINDOW_SLACK || len + HELD_OVERHEAD > space)
     }
 
     fn take(&mut self, fragment: &Received<'_>, outcome: &mut Outcome) {
@@ -333,7 +333,7 @@ impl RecvFlow {
             && let Some(message) = self.assembling.take()
         {
             self.expected = message.len().min(MAX_EXPECTED);
-            // Its owner may keep it: not with room that it does not fill.
+            // Its owner may keep it: not with space that it does not fill.
             let spare = message.capacity() > 2 * message.len();
             let message = if spare { Bytes::copy_from_slice(&message) } else { message.freeze() };
             self.tell_message(message, sink);
@@ -374,12 +374,12 @@ impl RecvFlow {
     }
 
     /// Appends what the far end must know of this flow now: an exception report if it is
-    /// rejected, and an acknowledgement. False, and nothing appended, if `room` does not suffice;
+    /// rejected, and an acknowledgement. False, and nothing appended, if `space` does not suffice;
     /// with `truncate` the acknowledgement is shortened instead, where possible.
     /// `bitmaps` allows the other of the two forms where it is shorter.
     pub(crate) fn assemble_ack(
         &mut self,
-        room: usize,
+        space: usize,
         truncate: bool,
         bitmaps: bool,
         now: Time,
@@ -393,7 +393,7 @@ impl RecvFlow {
             vlu::encode(exception, out);
         }
         let blocks = self.blocks();
-        let left = room.saturating_sub(out.len() - start);
+        let left = space.saturating_sub(out.len() - start);
         let ranges = self.seen.ranges();
         let (flow, cumulative) = (self.id.0, self.seen.cumulative());
         let whole = if bitmaps {

@@ -124,8 +124,8 @@ impl SendFlow {
         if self.queued > 0 && self.queued.saturating_add(message.len() as u64) > max_queue {
             // Half is left, so that the path stays busy until more comes, or less if this message
             // takes more.
-            let room = max_queue.saturating_sub(message.len() as u64);
-            self.writable_at = Some(room.min(max_queue / 2));
+            let space = max_queue.saturating_sub(message.len() as u64);
+            self.writable_at = Some(space.min(max_queue / 2));
             return Err(SendError::Full);
         }
         let size = fragment_size.saturating_sub(self.startup_options.as_ref().map_or(0, Vec::len));
@@ -337,13 +337,13 @@ impl SendFlow {
         }
     }
 
-    /// Appends the next eligible fragment as a chunk, if it fits into `room` bytes, and notes it
+    /// Appends the next eligible fragment as a chunk, if it fits into `space` bytes, and notes it
     /// as sent with `tsn`. `previous` is the sequence number that this flow put into the packet
     /// just before. Returns the sequence number and the chunk's size.
     pub(crate) fn assemble(
         &mut self,
         previous: Option<u64>,
-        room: usize,
+        space: usize,
         tsn: u64,
         out: &mut Vec<u8>,
     ) -> Option<(u64, u64)> {
@@ -372,7 +372,7 @@ impl SendFlow {
                 data,
             })
         };
-        if chunk.encoded_len() > room || chunk.encode(out).is_err() {
+        if chunk.encoded_len() > space || chunk.encode(out).is_err() {
             return None;
         }
         let size = (out.len() - start) as u64;

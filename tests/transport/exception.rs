@@ -83,7 +83,7 @@ fn an_exception_comes_with_every_acknowledgement_and_again_until_the_flow_is_fin
             blocks = Some(ack.buffer_blocks);
         }
     }
-    assert_eq!(blocks, Some(0), "no room for a rejected flow");
+    assert_eq!(blocks, Some(0), "no space for a rejected flow");
     puppet.message(2, 2, b"two");
     assert_eq!(exceptions(&puppet.take()), [7]);
     let start = puppet.lone.now;

@@ -102,7 +102,7 @@ fn the_oldest_keying_is_answered_first() {
 
 /// One end opens many sessions: its own work is queued likewise.
 #[test]
-fn a_peer_without_room_for_all_serves_them_in_the_end() {
+fn a_peer_without_space_for_all_serves_them_in_the_end() {
     let few = Config { max_pending_keyings: 16, ..server() };
     let mut flood = Flood::new(3, few, Link::lan());
     flood.clients.truncate(100);

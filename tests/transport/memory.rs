@@ -214,7 +214,7 @@ fn a_reader_that_acknowledges_nothing_counts() {
 }
 
 #[test]
-fn what_was_refused_for_lack_of_room_arrives_later() {
+fn what_was_refused_for_lack_of_space_arrives_later() {
     let tight = Config { max_session_memory: 6_000, ..quick() };
     let mut pair = Pair::with_configs(6, Link::bad(), quick(), tight);
     let (session, _) = pair.open();

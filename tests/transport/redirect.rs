@@ -160,7 +160,7 @@ fn hostile_waiting_introductions_are_bounded() {
     let own = lone.own_epd();
     lone.hello(here(), &own, b"tag");
     assert!(lone.sent.is_empty(), "it does not accept sessions");
-    assert_eq!(lone.events().len(), 1, "and has room for introductions again");
+    assert_eq!(lone.events().len(), 1, "and has space for introductions again");
 }
 
 /// Redirectors that send one on to another in a circle: each is asked once at a time, and the

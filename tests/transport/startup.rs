@@ -152,7 +152,7 @@ fn an_answer_from_elsewhere_is_checked_first() {
     let (new_tag, second) = answer(&check);
     assert_eq!(check.to, elsewhere());
     assert_ne!(tag, new_tag);
-    assert!(3 * check.len >= received, "it leaves room for the answer");
+    assert!(3 * check.len >= received, "it leaves space for the answer");
     // However often that comes, what leaves is three times as long at most.
     let mut sent = check.len;
     for count in 2..50 {
@@ -580,7 +580,7 @@ fn a_keying_with_another_component_is_another_session() {
 }
 
 /// Handshakes over a network that loses two of five datagrams may take long. Each exchange succeeds
-/// with 0.36, and the RFC's schedule leaves room for about a dozen in 95 s, of which two must
+/// with 0.36, and the RFC's schedule leaves space for about a dozen in 95 s, of which two must
 /// succeed: a few of a hundred attempts can't. But what an initiator calls open is open.
 #[test]
 fn two_fifths_of_the_packets_lost() {

@@ -57,7 +57,7 @@ fn a_closed_window_is_probed_at_growing_periods() {
     assert!(periods[0] >= 1000, "{periods:?}");
     assert!(periods.windows(2).all(|w| w[1] >= w[0]), "{periods:?}");
     assert_eq!(periods.last(), Some(&60_000), "{periods:?}");
-    // Any room lets it go on.
+    // Any space lets it go on.
     puppet.ack(flow.0, 1, 1);
     assert!(
         puppet
@@ -148,7 +148,7 @@ fn hostile_message_without_end_is_passed_over() {
 }
 
 #[test]
-fn a_full_queue_refuses_and_tells_when_there_is_room() {
+fn a_full_queue_refuses_and_tells_when_there_is_space() {
     let small = Config { max_send_queue: 200_000, ..quick() };
     let mut pair = Pair::with_configs(6, Link::bad(), small, quick());
     let (session, _) = pair.open();

@@ -30,7 +30,7 @@ pub(super) struct Objects {
     missing: IndexSet,
     save: Option<PathBuf>,
     /// Bytes left of [`MAX_IN_MEMORY`].
-    room: usize,
+    space: usize,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Objects {
         for &index in held.keys() {
             missing.remove(index)?;
         }
-        Ok(Self { held, wanted, missing, save, room: MAX_IN_MEMORY })
+        Ok(Self { held, wanted, missing, save, space: MAX_IN_MEMORY })
     }
 
     /// What can be offered.
@@ -140,7 +140,7 @@ impl Objects {
     }
 
     fn in_memory(&mut self, encoded: Bytes) -> Option<Source> {
-        self.room = self.room.checked_sub(encoded.len() + ENTRY)?;
+        self.space = self.space.checked_sub(encoded.len() + ENTRY)?;
         Some(Source::Memory(encoded))
     }
 }
@@ -350,9 +350,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_finds_no_room_is_not_offered() {
+    async fn what_finds_no_space_is_not_offered() {
         let mut objects = Objects::open(Some(parse_ranges("0-1").unwrap()), None, None).unwrap();
-        objects.room = 100;
+        objects.space = 100;
         assert!(objects.keep(0, Value::from("x".repeat(20))).await.unwrap().is_had);
         assert!(!objects.keep(1, Value::from("x".repeat(20))).await.unwrap().is_had);
         assert!(objects.is_complete());

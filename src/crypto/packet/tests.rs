@@ -67,7 +67,7 @@ fn the_layout_before_encryption() {
     let mut buf = Vec::new();
     let start = sealer.begin(&mut buf);
     buf.extend_from_slice(&[0x11; 16]);
-    assert_eq!(sealer.finish(&mut buf, start), 0..30, "no padding block, room for the HMAC");
+    assert_eq!(sealer.finish(&mut buf, start), 0..30, "no padding block, space for the HMAC");
 }
 
 /// A startup packet, made with another implementation of AES.

@@ -84,7 +84,7 @@ impl Fragments {
         if data.is_empty() || end > MAX_PACKET || (fragment.more && !data.len().is_multiple_of(8)) {
             return Added::Refused;
         }
-        self.make_room(&key, now);
+        self.make_space(&key, now);
         let order = &mut self.order;
         let partial = self.open.entry(key).or_insert_with(|| {
             order.push_back(key);
@@ -106,7 +106,7 @@ impl Fragments {
         Added::Complete(bytes)
     }
 
-    fn make_room(&mut self, key: &Key, now: Duration) {
+    fn make_space(&mut self, key: &Key, now: Duration) {
         if self.open.get(key).is_some_and(|p| now.saturating_sub(p.first) > LIFETIME) {
             self.open.remove(key);
             self.incomplete += 1;

@@ -295,10 +295,10 @@ impl Frames {
     }
 
     fn add_reason(&mut self, why: Unread, count: UnreadCount) {
-        let has_room = self.reasons.len() < MAX_REASONS;
+        let has_space = self.reasons.len() < MAX_REASONS;
         match self.reasons.get_mut(&why) {
             Some(known) => known.frames += count.frames,
-            None if has_room => drop(self.reasons.insert(why, count)),
+            None if has_space => drop(self.reasons.insert(why, count)),
             None => {}
         }
     }

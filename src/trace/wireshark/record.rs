@@ -52,9 +52,9 @@ pub fn write_record(packet: &PacketView<'_>, out: &mut Vec<u8>) -> io::Result<()
     let mut bases = Vec::new();
     for message in packet.messages {
         let data = packet.bytes(message);
-        let room = MAX_MESSAGES.saturating_sub(bytes.len() - plain_len);
+        let space = MAX_MESSAGES.saturating_sub(bytes.len() - plain_len);
         bases.push(bytes.len());
-        bytes.extend_from_slice(&data[..data.len().min(room)]);
+        bytes.extend_from_slice(&data[..data.len().min(space)]);
     }
     out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
     out.extend_from_slice(&bytes);

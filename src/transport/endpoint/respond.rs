@@ -196,7 +196,7 @@ impl Endpoint {
         if !rivals.is_empty() && self.identity.certificate().precedes_or_equals(&far) {
             return self.prevail(now, path, rivals);
         }
-        if !self.has_room(path) || !self.keyings.spend(now, path.remote, 1) {
+        if !self.has_space(path) || !self.keyings.spend(now, path.remote, 1) {
             self.counters.keyings_ignored += 1;
             tracing::debug!(address = %path.remote, "keying ignored: too many");
             return;
@@ -221,7 +221,7 @@ impl Endpoint {
         self.jobs.push_back(Job(Work::Respond { key, work: Box::new(work) }));
     }
 
-    fn has_room(&self, path: Path) -> bool {
+    fn has_space(&self, path: Path) -> bool {
         let ip = path.remote.ip();
         let from_there = self.pending_from.get(&source(ip)).copied().unwrap_or(0);
         self.pending.len() < self.config.max_pending_keyings
@@ -243,9 +243,9 @@ impl Endpoint {
         Some(pending)
     }
 
-    /// Makes room for one more session with an address, of sessions that were not used yet: of that
+    /// Makes space for one more session with an address, of sessions that were not used yet: of that
     /// address, or of any if there are too many altogether. False if there is none to be had.
-    fn make_room(&mut self, path: Path) -> bool {
+    fn make_space(&mut self, path: Path) -> bool {
         let ip = path.remote.ip();
         let full = self.table.count_with(ip) >= self.config.max_sessions_per_ip;
         if full || self.table.unconfirmed_with(ip) >= self.config.max_unconfirmed_per_ip {
@@ -297,7 +297,7 @@ impl Endpoint {
                 return;
             }
         };
-        if !self.make_room(path) {
+        if !self.make_space(path) {
             self.counters.keyings_ignored += 1;
             return;
         }

@@ -159,7 +159,7 @@ fn a_closed_window_is_probed() {
 }
 
 #[test]
-fn a_full_queue_says_so_and_reports_room() {
+fn a_full_queue_says_so_and_reports_space() {
     let mut flow = flow();
     let big = Bytes::from(vec![0; 100_000]);
     let push = |flow: &mut SendFlow| {
@@ -174,7 +174,7 @@ fn a_full_queue_says_so_and_reports_room() {
 }
 
 #[test]
-fn after_a_refusal_room_is_reported_while_half_of_the_queue_is_left() {
+fn after_a_refusal_space_is_reported_while_half_of_the_queue_is_left() {
     let mut flow = flow();
     let push = |flow: &mut SendFlow, len: usize| {
         let message = Bytes::from(vec![0; len]);
@@ -191,7 +191,7 @@ fn after_a_refusal_room_is_reported_while_half_of_the_queue_is_left() {
     };
     let first = acknowledge_until_writable(&mut flow, 1).unwrap();
     assert!((400_000..=500_000).contains(&flow.queued()), "{}", flow.queued());
-    // A message of more than half waits for the room that it takes.
+    // A message of more than half waits for the space that it takes.
     assert_eq!(push(&mut flow, 900_000), Err(SendError::Full));
     acknowledge_until_writable(&mut flow, first + 1);
     assert!(flow.queued() <= 100_000 && flow.queued() > 0, "{}", flow.queued());

@@ -102,12 +102,12 @@ impl Session {
             self.ecn.on_report_sent();
         }
         while let Some(&flow) = self.acks.flows.front() {
-            let room = end.saturating_sub(out.len());
+            let space = end.saturating_sub(out.len());
             debug_assert!(out.len() > start);
             let fits = self.receiving.change(flow, |f| {
                 let wanted = f.should_ack;
                 let bitmaps = cx.config.bitmap_acks;
-                let fits = !wanted || f.assemble_ack(room, first, bitmaps, cx.now, out);
+                let fits = !wanted || f.assemble_ack(space, first, bitmaps, cx.now, out);
                 f.ack_queued &= !fits;
                 first &= !(wanted && fits);
                 fits

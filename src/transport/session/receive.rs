@@ -180,11 +180,11 @@ impl Session {
         } else if options.is_some_and(|o| FlowStart::parse(o).is_none()) {
             self.reject_unasked(cx, flow);
         }
-        let room = cx.config.max_session_memory.saturating_sub(self.received_memory());
+        let space = cx.config.max_session_memory.saturating_sub(self.received_memory());
         let (session, flow_id, now) = (self.id, FlowId(flow), cx.now);
         let events = &mut *cx.events;
         let mut sink = |delivery: Delivery| events.push_back(delivery.into_event(session, flow_id));
-        let receive = |f: &mut RecvFlow| f.receive(now, fragment, room, &mut sink);
+        let receive = |f: &mut RecvFlow| f.receive(now, fragment, space, &mut sink);
         let Some(outcome) = self.receiving.change(flow, receive) else { return };
         cx.counters.fragments_refused += u64::from(outcome.refused);
         self.queue_ack(flow);
@@ -225,7 +225,7 @@ impl Session {
         }
     }
 
-    /// Makes room for a new receiving flow by dropping the complete one that has answered
+    /// Makes space for a new receiving flow by dropping the complete one that has answered
     /// repetitions longest. False if there is none.
     fn drop_complete_flow(&mut self) -> bool {
         let Some(oldest) = self.receiving.oldest_complete() else { return false };

@@ -132,10 +132,10 @@ impl Sending {
 
     /// True if user data may leave now: some waits, and window, burst and pace allow it.
     pub(super) fn may_send(&mut self, now: Time, config: &Config) -> bool {
-        let room = self.congestion.window().saturating_sub(self.outstanding);
+        let space = self.congestion.window().saturating_sub(self.outstanding);
         // Once a batch has begun it goes on until the window is full.
         let begun = self.burst > 0;
-        if room == 0 || (!begun && room < self.congestion.batch()) {
+        if space == 0 || (!begun && space < self.congestion.batch()) {
             return false;
         }
         let rate = self.congestion.pacing_rate();
@@ -177,8 +177,8 @@ impl Sending {
                 // A fragment queued before the session sequence number grew may exceed the packet
                 // by a byte or two; alone in a packet it goes out all the same.
                 let alone = previous.is_none() && out.len() <= start + MAX_HEADER_LEN;
-                let room = if alone { usize::MAX } else { end.saturating_sub(out.len()) };
-                match flow.assemble(before, room, self.transmissions.next(), out) {
+                let space = if alone { usize::MAX } else { end.saturating_sub(out.len()) };
+                match flow.assemble(before, space, self.transmissions.next(), out) {
                     Some((sequence, size)) => {
                         self.transmissions.push(id, sequence);
                         self.outstanding += size;

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {
-    /// Fragments that were treated as lost because there was no room to hold them.
+    /// Fragments that were treated as lost because there was no space to hold them.
     pub fragments_refused: u64,
     /// Receiving flows that were rejected because their session held too much
     /// ([`Config::max_session_memory`](crate::transport::Config::max_session_memory)).

@@ -114,8 +114,8 @@ pub fn encode_range_ack(
     out: &mut Vec<u8>,
 ) -> Option<bool> {
     let fixed = 3 + head_len(flow, buffer_blocks, cumulative);
-    let room = limit.min(usize::from(u16::MAX)).checked_sub(fixed)?;
-    let (run_bytes, all_runs) = runs_len(cumulative, ranges.clone(), room);
+    let space = limit.min(usize::from(u16::MAX)).checked_sub(fixed)?;
+    let (run_bytes, all_runs) = runs_len(cumulative, ranges.clone(), space);
     let start = out.len();
     out.extend_from_slice(&[super::kind::RANGE_ACK, 0, 0]);
     encode_head(flow, buffer_blocks, cumulative, out);
@@ -139,10 +139,10 @@ pub fn encode_ack(
     out: &mut Vec<u8>,
 ) -> Option<bool> {
     let fixed = 3 + head_len(flow, buffer_blocks, cumulative);
-    let room = limit.min(usize::from(u16::MAX)).checked_sub(fixed)?;
-    let (run_bytes, all_runs) = runs_len(cumulative, ranges.clone(), room);
+    let space = limit.min(usize::from(u16::MAX)).checked_sub(fixed)?;
+    let (run_bytes, all_runs) = runs_len(cumulative, ranges.clone(), space);
     let bit_bytes = bitmap_len(cumulative, ranges.clone());
-    let bitmap = bit_bytes.filter(|&len| len <= room && (len < run_bytes || !all_runs));
+    let bitmap = bit_bytes.filter(|&len| len <= space && (len < run_bytes || !all_runs));
     let Some(bit_bytes) = bitmap else {
         return encode_range_ack(flow, buffer_blocks, cumulative, ranges, limit, out);
     };
@@ -166,12 +166,16 @@ fn run(cursor: u64, range: &AckRange) -> (u64, u64) {
     (holes, range.end().saturating_sub(*range.start()))
 }
 
-fn runs_len(cumulative: u64, ranges: impl Iterator<Item = AckRange>, room: usize) -> (usize, bool) {
+fn runs_len(
+    cumulative: u64,
+    ranges: impl Iterator<Item = AckRange>,
+    space: usize,
+) -> (usize, bool) {
     let (mut cursor, mut len) = (cumulative, 0);
     for range in ranges {
         let (holes, received) = run(cursor, &range);
         let next = len + vlu::encoded_len(holes) + vlu::encoded_len(received);
-        if next > room {
+        if next > space {
             return (len, false);
         }
         (cursor, len) = (*range.end(), next);

@@ -275,7 +275,7 @@ impl Puppet {
         })
     }
 
-    /// Acknowledges everything up to `cumulative` with room for `blocks`.
+    /// Acknowledges everything up to `cumulative` with space for `blocks`.
     pub fn ack(&mut self, flow: u64, cumulative: u64, blocks: u64) {
         let ack = RangeAck { flow, buffer_blocks: blocks, cumulative, runs: &[] };
         self.send(&[Chunk::RangeAck(ack)]);
