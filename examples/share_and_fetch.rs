@@ -34,7 +34,7 @@ async fn run(directory: &Path) -> Result<(), Box<dyn std::error::Error>> {
 
     // The rendezvous server of the group; a server that runs elsewhere works as well.
     let listen = vec!["127.0.0.1:0".parse()?];
-    let server = Server::start(ServerConfig { listen, ..ServerConfig::default() }).await?;
+    let server = Server::start(ServerConfig::default().with_listen(listen)).await?;
     let address = server.client_addresses()[0];
     let address = ServerAddress::new(&address.ip().to_string(), address.port())?;
 

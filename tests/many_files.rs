@@ -67,11 +67,11 @@ fn source(directory: &Path, number: usize) -> SourceFile {
 
 #[tokio::test]
 async fn two_hundred_files_travel_over_one_connection() {
-    let config = ServerConfig { listen: local(), ..ServerConfig::default() };
+    let config = ServerConfig::default().with_listen(local());
     let server = Server::start(config).await.unwrap();
     let address = server.local_addresses()[0];
     let uri = format!("rtmfp://{address}/");
-    let peer = || PeerConfig { listen: local(), ..PeerConfig::default() };
+    let peer = || PeerConfig::default().with_listen(local());
     let provider = Connection::connect_with(peer(), &uri).await.unwrap();
     let receiver = Connection::connect_with(peer(), &uri).await.unwrap();
     let (sockets_before, threads_before, memory_before) = (sockets(), threads(), resident());

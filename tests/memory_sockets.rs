@@ -142,8 +142,8 @@ fn first(plain: &[u8]) -> Option<Chunk<'_>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_holds_little_more_than_what_was_sent() {
-    let mut config =
-        ServerConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Default::default() };
+    let mut config = ServerConfig::default();
+    config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.rendezvous.transport.negotiation = quick().negotiation;
     let server = Server::start(config).await.unwrap();
     let epd = Epd::for_fingerprint(server.fingerprint());

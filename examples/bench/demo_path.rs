@@ -128,7 +128,9 @@ impl Swarm {
     /// A server, and a provider of this file.
     async fn start(original: PathBuf, keylog: &KeyLog) -> anyhow::Result<Self> {
         let (listen, key_log) = (vec![loopback()], keylog.file());
-        let config = ServerConfig { listen, key_log, ..ServerConfig::default() };
+        let mut config = ServerConfig::default();
+        config.listen = listen;
+        config.key_log = key_log;
         let server = Server::start(config).await?;
         let address = server.local_addresses().first().context("the server has no address")?;
         let address = ServerAddress::new(&address.ip().to_string(), address.port())?;

@@ -74,14 +74,16 @@ impl Mode {
 
 /// A new identity with keys in one group.
 pub(crate) fn identity(keys: KeyStyle, group: DhGroup) -> Arc<Identity> {
-    let config = IdentityConfig { keys, groups: vec![group], ..IdentityConfig::default() };
+    let mut config = IdentityConfig::default();
+    config.keys = keys;
+    config.groups = vec![group];
     Arc::new(Identity::generate(&config, &mut *os_random()))
 }
 
 /// The same settings with this mode and one group.
-pub(crate) fn negotiating(config: Config, mode: Mode, group: DhGroup) -> Config {
-    let negotiation = Negotiation { groups: vec![group], ..mode.negotiation() };
-    Config { negotiation, ..config }
+pub(crate) fn negotiating(mut config: Config, mode: Mode, group: DhGroup) -> Config {
+    config.negotiation = Negotiation { groups: vec![group], ..mode.negotiation() };
+    config
 }
 
 /// A socket of its own on loopback.
@@ -92,13 +94,13 @@ pub(crate) fn loopback() -> SocketAddr {
 impl<A: App> EndpointService<A> {
     /// Starts a service on a socket of its own.
     pub(crate) fn start(
-        config: Config,
+        mut config: Config,
         identity: Arc<Identity>,
         app: A,
         keylog: &KeyLog,
     ) -> anyhow::Result<Running<A>> {
         let sockets = Sockets::bind(&[loopback()])?;
-        let config = Config { keep_secrets: keylog.is_on(), ..config };
+        config.keep_secrets = keylog.is_on();
         let endpoint = Endpoint::new(config, identity, os_random());
         let (notes, keylog) = (VecDeque::new(), keylog.clone());
         let service = Self { endpoint, app, notes, keylog, stopping: false };

@@ -225,7 +225,8 @@ async fn run(
 ) -> anyhow::Result<(Flood, f64)> {
     let group = DhGroup::Modp14;
     let mut remote = Remote::start(&Peer { mode, echo: false, server: false, group })?;
-    let config = Config { max_send_queue: QUEUE, ..Config::default() };
+    let mut config = Config::default();
+    config.max_send_queue = QUEUE;
     let config = negotiating(config, mode, group);
     let keys = identity(KeyStyle::Ephemeral, group);
     let mut running = EndpointService::start(config, keys, Flooder::new(message), keylog)?;

@@ -102,8 +102,9 @@ impl Lossy {
         let mut remote = Remote::start(&Peer { mode, echo: false, server: false, group })?;
         let seed = self.seed.wrapping_add(run);
         let link = Link::start(LinkConfig { seed, ..self.link() }, remote.address)?;
-        let config =
-            Config { controller: self.controller, max_send_queue: 4 << 20, ..Config::default() };
+        let mut config = Config::default();
+        config.controller = self.controller;
+        config.max_send_queue = 4 << 20;
         let config = negotiating(config, mode, group);
         let keys = identity(KeyStyle::Ephemeral, group);
         let mut running = EndpointService::start(config, keys, Flooder::new(8192), keylog)?;

@@ -79,7 +79,8 @@ impl App for Responder {
         match event {
             Event::SessionOpened { .. } => self.sessions += 1,
             Event::FlowOpened { session, flow, .. } if self.echo => {
-                let options = FlowOptions { association: Some(flow), ..FlowOptions::default() };
+                let mut options = FlowOptions::default();
+                options.association = Some(flow);
                 let back = endpoint.open_flow(session, b"echo", options).ok()?;
                 self.back.insert((session, flow), back);
             }
@@ -108,13 +109,12 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
         // Everybody comes from one address here.
         // Thousands of clients share a few sockets, as none do in life.
         let keyings_per_address = Rate { burst: 1 << 16, per_second: 1 << 16 };
-        Config {
-            max_sessions_per_ip: usize::MAX,
-            max_unconfirmed_per_ip: 1 << 16,
-            max_pending_keyings: 1 << 16,
-            keyings_per_address,
-            ..Config::server()
-        }
+        let mut config = Config::server();
+        config.max_sessions_per_ip = usize::MAX;
+        config.max_unconfirmed_per_ip = 1 << 16;
+        config.max_pending_keyings = 1 << 16;
+        config.keyings_per_address = keyings_per_address;
+        config
     } else {
         Config::default()
     };

@@ -31,17 +31,16 @@ fuzz_target!(|input: &[u8]| {
 
 /// The near end, with static keys, so that an input costs no more than one power.
 static IDENTITY: LazyLock<Arc<Identity>> = LazyLock::new(|| {
-    let config = IdentityConfig {
-        keys: KeyStyle::Static,
-        groups: vec![DhGroup::Modp2],
-        ..IdentityConfig::default()
-    };
+    let mut config = IdentityConfig::default();
+    config.keys = KeyStyle::Static;
+    config.groups = vec![DhGroup::Modp2];
     Arc::new(Identity::generate(&config, &mut rng()))
 });
 
 /// An initiator that waits for the answer of a responder with ephemeral keys.
 static INITIATED: LazyLock<Initiated> = LazyLock::new(|| {
-    let config = IdentityConfig { groups: vec![DhGroup::Modp2], ..IdentityConfig::default() };
+    let mut config = IdentityConfig::default();
+    config.groups = vec![DhGroup::Modp2];
     let far = Identity::generate(&config, &mut rng()).certificate().clone();
     let offer = Negotiation::default();
     let initiate = Initiate { identity: IDENTITY.clone(), far, offer, ours: true, random: random() };

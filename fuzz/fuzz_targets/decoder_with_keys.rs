@@ -30,7 +30,8 @@ struct Keyed {
 
 fn keying() -> (Keyed, Sealer, Sealer) {
     let mut rng = ChaCha20Rng::from_seed([5; 32]);
-    let config = IdentityConfig { groups: vec![DhGroup::Modp2], ..Default::default() };
+    let mut config = IdentityConfig::default();
+    config.groups = vec![DhGroup::Modp2];
     let a = Arc::new(Identity::generate(&config, &mut rng));
     let b = Arc::new(Identity::generate(&config, &mut rng));
     let offer = Negotiation::checksum_only;

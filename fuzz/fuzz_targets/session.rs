@@ -46,7 +46,9 @@ fuzz_target!(|input: &[u8]| {
 
 /// Keys in the fastest group.
 fn identity(seed: u8, keys: KeyStyle) -> Arc<Identity> {
-    let config = IdentityConfig { keys, groups: vec![DhGroup::Modp2], ..IdentityConfig::default() };
+    let mut config = IdentityConfig::default();
+    config.keys = keys;
+    config.groups = vec![DhGroup::Modp2];
     Arc::new(Identity::generate(&config, &mut ChaCha20Rng::from_seed([seed; 32])))
 }
 
@@ -78,12 +80,10 @@ impl Harness {
         };
         let initiated = initiate.run().expect("a group in common");
 
-        let config = Config {
-            negotiation: offer,
-            receive_buffer: 64 << 10,
-            max_message: 16 << 10,
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.negotiation = offer;
+        config.receive_buffer = 64 << 10;
+        config.max_message = 16 << 10;
         let mut endpoint = Endpoint::new(config, NEAR.clone(), Box::new(random));
         let now = Time::from_millis(1_000);
         let path = Path::to("192.0.2.1:1935".parse().expect("an address"));
@@ -161,10 +161,8 @@ impl Harness {
     }
 
     fn open_flow(&mut self, metadata: &[u8]) {
-        let options = FlowOptions {
-            association: self.received.first().copied().filter(|_| metadata.len() % 2 == 1),
-            ..FlowOptions::default()
-        };
+        let mut options = FlowOptions::default();
+        options.association = self.received.first().copied().filter(|_| metadata.len() % 2 == 1);
         let id = SessionId(self.near_session);
         if let Ok(flow) = self.endpoint.open_flow(id, metadata, options) {
             self.flows.push(flow);

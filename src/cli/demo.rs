@@ -149,7 +149,9 @@ impl Swarm {
     ) -> anyhow::Result<Self> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listen = vec![local];
-        let config = ServerConfig { listen, key_log: key_log.clone(), ..ServerConfig::default() };
+        let mut config = ServerConfig::default();
+        config.listen = listen;
+        config.key_log = key_log.clone();
         let server = Server::start(config).await?;
         let address = server.local_addresses().first().context("the server has no address")?;
         let mut config =

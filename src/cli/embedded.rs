@@ -22,9 +22,9 @@ pub(crate) async fn start(
     // The file's own socket has the port that was asked for.
     let is_free = |port: &u16| !listen.iter().any(|address| address.port() == *port);
     for port in ports.iter().copied().filter(is_free).chain([0]) {
-        let listen = with_port(at, port);
-        let key_log = key_log.clone();
-        match Server::start(ServerConfig { listen, key_log, ..ServerConfig::default() }).await {
+        let mut config = ServerConfig::default().with_listen(with_port(at, port));
+        config.key_log = key_log.clone();
+        match Server::start(config).await {
             Err(ServerError::Listen(BindError::PortTaken { .. })) if port != 0 => {}
             started => {
                 return started

@@ -28,6 +28,7 @@ pub enum KeyStyle {
 
 /// Parameters of a new identity.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct IdentityConfig {
     /// Static or ephemeral keys.
     pub keys: KeyStyle,

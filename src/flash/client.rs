@@ -34,6 +34,7 @@ const FIRST_CALL: u32 = 2;
 
 /// Configuration of a client: its description of itself, and the methods that the server may call.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ClientConfig {
     /// The object encoding to ask for. If the server answers with AMF0, that is used.
     pub encoding: ObjectEncoding,

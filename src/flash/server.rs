@@ -37,6 +37,7 @@ const FIRST_CALL: u32 = 1;
 
 /// Configuration of a server's answers.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// The keepalive periods to advise after `connect`, none for Flash Player's own (90 s to the
     /// server, 20 s to peers). Most NATs forget a silent session after 30 s.

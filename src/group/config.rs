@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 /// Settings of one group. [`GroupConfig::new`] fills in the defaults.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct GroupConfig {
     /// The groupspec.
     pub spec: GroupSpec,

@@ -51,6 +51,7 @@ const GROUP_SERVER: FlowToken = FlowToken(0);
 
 /// Settings of a node.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NodeConfig {
     /// The transport.
     pub transport: Config,

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Settings of a [`Connection`](super::Connection). The defaults suit most applications.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PeerConfig {
     /// The transport and the NetConnection.
     pub node: NodeConfig,
@@ -45,5 +46,13 @@ impl Default for PeerConfig {
             announced: Vec::new(),
             key_log: None,
         }
+    }
+}
+
+impl PeerConfig {
+    /// These addresses to listen on, in place of the default.
+    pub fn with_listen(mut self, listen: Vec<SocketAddr>) -> Self {
+        self.listen = listen;
+        self
     }
 }

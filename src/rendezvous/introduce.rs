@@ -24,6 +24,7 @@ const COOKIE: usize = 64;
 
 /// Limits of introductions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IntroductionLimits {
     /// Hellos from one IP address; further ones are ignored.
     pub from_host: Rate,

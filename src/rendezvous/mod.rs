@@ -47,6 +47,7 @@ const MAX_PARKED: u64 = 64 << 10;
 
 /// Settings of a rendezvous server.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RendezvousConfig {
     /// The transport.
     pub transport: Config,

@@ -20,6 +20,7 @@ const MAX_COUNTED: usize = 65_536;
 
 /// Limits of `relay`; beyond these, calls fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RelayLimits {
     /// Bytes of AMF of one call, the peer ID included.
     pub message: usize,

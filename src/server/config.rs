@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// Settings of a [`Server`](super::Server). The defaults suit most servers.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// Where to listen, `0.0.0.0:1935` and `[::]:1935` by default. Port 0 lets the operating system
     /// choose. `[::]` is left out with a warning on a host without IPv6.
@@ -39,6 +40,12 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// These addresses to listen on, in place of the default.
+    pub fn with_listen(mut self, listen: Vec<SocketAddr>) -> Self {
+        self.listen = listen;
+        self
+    }
+
     /// Every address of this host at RTMFP's port (RFC 7425 §6.1).
     pub fn default_listen() -> Vec<SocketAddr> {
         vec![

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 /// Settings of an endpoint. The defaults suit a peer; [`Config::server`] suits a server.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
     /// Options offered and demanded in keying.
     pub negotiation: Negotiation,

@@ -34,7 +34,7 @@ async fn output(mut command: Command) -> std::process::Output {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_a_flash_application_is_fetched_by_its_groupspec() {
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    let config = ServerConfig { listen: listen.clone(), ..ServerConfig::default() };
+    let config = ServerConfig::default().with_listen(listen.clone());
     let server = Server::start(config).await.unwrap();
     let via = format!("{}vod", server.client_uris()[0]);
 
@@ -42,7 +42,7 @@ async fn a_file_of_a_flash_application_is_fetched_by_its_groupspec() {
     let parts = bytes.chunks(PART).map(|part| Value::ByteArray(part.to_vec().into()));
     let mut objects = vec![Value::Number(parts.len() as f64 + 1.0)];
     objects.extend(parts);
-    let application = PeerConfig { listen, ..PeerConfig::default() };
+    let application = PeerConfig::default().with_listen(listen);
     let application = Connection::connect_with(application, &via).await.unwrap();
     let group = application.join(spec()).await.unwrap();
     group.add_have_objects(0, objects.len() as u64 - 1).await.unwrap();

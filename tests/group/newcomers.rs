@@ -76,7 +76,8 @@ fn those_that_do_not_answer_are_replaced() {
 #[test]
 fn a_member_that_is_asked_for_again_is_replaced() {
     for_seeds(5, |seed| {
-        let config = RendezvousConfig { introduce_members: 2, ..RendezvousConfig::default() };
+        let mut config = RendezvousConfig::default();
+        config.introduce_members = 2;
         let mut meeting = Meeting::with_config(seed, Link::lan().with_delay(millis(10)), config);
         let reachable = meeting.add_member();
         meeting.network.run_for(secs(1));
@@ -133,7 +134,8 @@ fn nothing_is_left_of_newcomers() {
 
 #[test]
 fn a_server_that_keeps_no_groups_is_reported() {
-    let config = RendezvousConfig { max_groups_per_client: 0, ..RendezvousConfig::default() };
+    let mut config = RendezvousConfig::default();
+    config.max_groups_per_client = 0;
     let mut meeting = Meeting::with_config(1, Link::lan(), config);
     let member = meeting.add_member();
     meeting.network.run_for(secs(1));

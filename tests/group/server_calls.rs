@@ -302,7 +302,7 @@ mod over_sockets {
     #[tokio::test]
     async fn a_call_that_is_too_long_leaves_the_connection_as_it_is() {
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
-        let config = ServerConfig { listen: listen.clone(), ..ServerConfig::default() };
+        let config = ServerConfig::default().with_listen(listen.clone());
         let server = Server::start(config).await.unwrap();
         let at = server.local_addresses()[0];
         let identity = Identity::generate(&IdentityConfig::default(), &mut *os_random());

@@ -156,7 +156,8 @@ fn watching_costs_little() {
 /// Few clients are advised of short periods, many of longer ones.
 #[test]
 fn the_advice_follows_the_number_of_clients() {
-    let config = RendezvousConfig { pings_per_second: 1, ..RendezvousConfig::default() };
+    let mut config = RendezvousConfig::default();
+    config.pings_per_second = 1;
     let mut meeting = Meeting::with_config(1, Link::lan(), config);
     let members: Vec<NodeId> = (0..30)
         .map(|_| {

@@ -4,7 +4,7 @@ use rtmfp::proto::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
 use rtmfp::proto::group::FlowKind;
 use rtmfp::proto::node::{Node, NodeConfig};
 use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
-use rtmfp::proto::transport::{Config, FlowOptions, Layer, MessageOptions, Time};
+use rtmfp::proto::transport::{FlowOptions, Layer, MessageOptions, Time};
 use std::time::Duration;
 
 /// A node alone.
@@ -32,8 +32,8 @@ fn node(network: &mut Network<Host>, address: &str) -> NodeId {
     let mut random = network.random();
     let identity = Identity::generate(&IdentityConfig::default(), &mut random);
     let negotiation = Negotiation { groups: vec![DhGroup::Modp2], ..Negotiation::default() };
-    let config =
-        NodeConfig { transport: Config { negotiation, ..Config::default() }, ..Default::default() };
+    let mut config = NodeConfig::default();
+    config.transport.negotiation = negotiation;
     let seed = Box::new(network.random());
     network.add(address, Host(Node::new(config, identity, Box::new(random), seed)))
 }

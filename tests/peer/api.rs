@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(600);
 
 async fn server(listen: &str) -> (Server, String) {
     let listen = vec![listen.parse().unwrap()];
-    let server = Server::start(ServerConfig { listen, ..ServerConfig::default() }).await.unwrap();
+    let server = Server::start(ServerConfig::default().with_listen(listen)).await.unwrap();
     let uri = server.client_uris().remove(0);
     (server, uri)
 }

@@ -8,7 +8,7 @@ use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder};
 use rtmfp::proto::node::{GroupHandle, Node, NodeConfig, NodeEvent};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Actor, Link, Network, NodeId, SeededRandom};
-use rtmfp::proto::transport::{Config, Layer, Machine, Time};
+use rtmfp::proto::transport::{Layer, Machine, Time};
 use rtmfp::vod::guest::ExchangeOutput;
 use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
 use rtmfp::vod::{
@@ -172,9 +172,8 @@ fn server(network: &mut Network<Host>, mut config: RendezvousConfig) -> Host {
 fn node(network: &mut Network<Host>) -> Node {
     let mut random = network.random();
     let identity = Identity::generate(&IdentityConfig::default(), &mut random);
-    let defaults = NodeConfig::default();
-    let transport = Config { negotiation: quick(), ..defaults.transport.clone() };
-    let config = NodeConfig { transport, ..defaults };
+    let mut config = NodeConfig::default();
+    config.transport.negotiation = quick();
     let seed = network.random();
     Node::new(config, identity, Box::new(random), Box::new(seed))
 }
@@ -335,7 +334,8 @@ fn four_receivers_and_the_provider_uploads_at_most_twice_the_file() {
 #[test]
 fn a_server_that_keeps_no_groups_introduces_the_provider() {
     for_seeds(10, |seed| {
-        let config = RendezvousConfig { max_groups_per_client: 0, ..RendezvousConfig::default() };
+        let mut config = RendezvousConfig::default();
+        config.max_groups_per_client = 0;
         let link = if seed % 2 == 0 { Link::lan() } else { Link::bad() };
         let mut swarm = Swarm::with_server(seed, link, (55_000, 20_000), config);
         swarm.add_receiver();

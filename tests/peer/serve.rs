@@ -5,7 +5,7 @@ use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, PeerConfig, RecvError,
 };
 use rtmfp::proto::crypto::{DhGroup, Negotiation};
-use rtmfp::proto::node::{ConnectError as NodeError, NodeConfig};
+use rtmfp::proto::node::ConnectError as NodeError;
 use rtmfp::server::{Server, ServerConfig, ServerError, StopError};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(600);
 
 async fn server(listen: &[&str]) -> Server {
     let listen = listen.iter().map(|a| a.parse().unwrap()).collect();
-    Server::start(ServerConfig { listen, ..ServerConfig::default() }).await.unwrap()
+    Server::start(ServerConfig::default().with_listen(listen)).await.unwrap()
 }
 
 /// A peer with small keys, of which a test can afford many, and with patience for when they are.
@@ -80,7 +80,7 @@ async fn a_client_that_is_gone_does_not_keep_the_port() {
     let stopped = server.stop(Duration::from_millis(10)).await;
     let Err(StopError::Shutdown { stats, .. }) = stopped else { panic!("{stopped:?}") };
     assert_eq!(stats.rendezvous.clients, 1);
-    let again = Server::start(ServerConfig { listen, ..ServerConfig::default() }).await.unwrap();
+    let again = Server::start(ServerConfig::default().with_listen(listen)).await.unwrap();
     again.stop(GRACE).await.unwrap();
     drop(connection);
 }
@@ -96,7 +96,7 @@ async fn a_client_of_a_server_that_was_killed_comes_back_by_itself() {
     let connection = Connection::connect_with(quick(), &uri).await.unwrap();
     // The threads end where they are, without goodbye, and the port is free.
     tokio::task::spawn_blocking(move || runtime.shutdown_timeout(GRACE)).await.unwrap();
-    let second = Server::start(ServerConfig { listen, ..ServerConfig::default() }).await.unwrap();
+    let second = Server::start(ServerConfig::default().with_listen(listen)).await.unwrap();
     let mut events = connection.events();
     let mut codes = Vec::new();
     for _ in 0..3 {
@@ -126,7 +126,7 @@ async fn a_client_comes_back_with_its_peer_id() {
 async fn a_taken_port_is_said_with_what_to_do() {
     let first = server(&[V4]).await;
     let taken: SocketAddr = first.local_addresses()[0];
-    let again = Server::start(ServerConfig { listen: vec![taken], ..ServerConfig::default() });
+    let again = Server::start(ServerConfig::default().with_listen(vec![taken]));
     let error = again.await.unwrap_err();
     assert!(
         matches!(&error, ServerError::Listen(BindError::PortTaken { address }) if *address == taken)
@@ -143,7 +143,7 @@ async fn a_port_is_free_when_its_server_has_stopped() {
         let first = server(&[V4]).await;
         let port = first.local_addresses().to_vec();
         first.stop(GRACE).await.unwrap();
-        let again = Server::start(ServerConfig { listen: port.clone(), ..ServerConfig::default() });
+        let again = Server::start(ServerConfig::default().with_listen(port.clone()));
         match again.await {
             Ok(second) => return assert_eq!(second.local_addresses(), port),
             Err(error) => assert!(attempt < 10, "{error}"),
@@ -180,8 +180,9 @@ async fn nobody_there_is_an_error_that_names_what_was_tried() {
     // A socket that never answers.
     let silent = Sockets::bind(&[V4.parse().unwrap()]).unwrap();
     let uri = format!("rtmfp://{}/", silent.local_addresses()[0]);
-    let node = NodeConfig { server_timeout: Duration::from_millis(100), ..NodeConfig::default() };
-    let error = Connection::connect_with(PeerConfig { node, ..quick() }, &uri).await.unwrap_err();
+    let mut config = quick();
+    config.node.server_timeout = Duration::from_millis(100);
+    let error = Connection::connect_with(config, &uri).await.unwrap_err();
     assert!(matches!(error, ConnectError::Server(NodeError::Unreachable(_))), "{error:?}");
     let asked = format!("no answer from {} within 0.1 s", silent.local_addresses()[0]);
     assert!(error.to_string().contains(&asked), "{error}");

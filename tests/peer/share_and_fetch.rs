@@ -21,7 +21,7 @@ fn local() -> Vec<SocketAddr> {
 }
 
 async fn server() -> (Server, ServerAddress) {
-    let config = ServerConfig { listen: local(), ..ServerConfig::default() };
+    let config = ServerConfig::default().with_listen(local());
     let server = Server::start(config).await.unwrap();
     let address = server.local_addresses()[0];
     let named = ServerAddress::new(&address.ip().to_string(), address.port()).unwrap();

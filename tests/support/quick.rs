@@ -8,5 +8,9 @@ use rtmfp::proto::transport::Config;
 pub fn quick() -> Config {
     let groups = vec![DhGroup::Modp2];
     let negotiation = Negotiation { groups, only_on_request: false, ..Negotiation::default() };
-    Config { negotiation, max_probed_datagram: 0, ecn: false, ..Config::default() }
+    let mut config = Config::default();
+    config.negotiation = negotiation;
+    config.max_probed_datagram = 0;
+    config.ecn = false;
+    config
 }

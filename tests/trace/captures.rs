@@ -132,7 +132,8 @@ fn a_damaged_capture_is_noticed() {
 #[test]
 fn every_recorded_keying_suits_our_ends() {
     let mut rng = rand_chacha::ChaCha20Rng::from_seed([1; 32]);
-    let config = IdentityConfig { groups: DhGroup::ALL.to_vec(), ..Default::default() };
+    let mut config = IdentityConfig::default();
+    config.groups = DhGroup::ALL.to_vec();
     let identity = Arc::new(Identity::generate(&config, &mut rng));
     let (mut responders, mut initiators) = (0, 0);
     let mut key = |chunk: Chunk<'_>| -> Result<(), CryptoError> {

@@ -37,7 +37,8 @@ struct Recording {
 
 fn recording(verify: Verify) -> Recording {
     let mut rng = rand_chacha::ChaCha20Rng::from_seed([3; 32]);
-    let config = IdentityConfig { groups: vec![DhGroup::Modp2], ..Default::default() };
+    let mut config = IdentityConfig::default();
+    config.groups = vec![DhGroup::Modp2];
     let mut identity = || Arc::new(Identity::generate(&config, &mut rng));
     let (a, b) = (identity(), identity());
     let initiated = Initiate {

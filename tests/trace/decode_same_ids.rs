@@ -45,7 +45,8 @@ fn server() -> SocketAddr {
 }
 
 fn client(number: usize, rng: &mut ChaCha20Rng) -> Client {
-    let config = IdentityConfig { groups: vec![DhGroup::Modp2], ..Default::default() };
+    let mut config = IdentityConfig::default();
+    config.groups = vec![DhGroup::Modp2];
     let (a, b) =
         (Arc::new(Identity::generate(&config, rng)), Arc::new(Identity::generate(&config, rng)));
     let initiated = Initiate {

@@ -2,7 +2,7 @@
 
 use crate::support::puppet::{Puppet, fin, fragment, metadata};
 use crate::support::wiretap::Seen;
-use crate::support::{millis, quick};
+use crate::support::{millis, quick, quick_with};
 use rtmfp::proto::transport::Config;
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::AckRange;
@@ -125,7 +125,7 @@ fn bitmaps_only_if_asked_for() {
     };
     let mut ranges = opened(quick());
     assert!(holes(&mut ranges).any(|c| matches!(c, Chunk::RangeAck(_))));
-    let mut bitmaps = opened(Config { bitmap_acks: true, ..quick() });
+    let mut bitmaps = opened(quick_with(|c| c.bitmap_acks = true));
     assert!(holes(&mut bitmaps).any(|c| matches!(c, Chunk::BitmapAck(_))));
 }
 

@@ -7,7 +7,7 @@ use rtmfp::proto::crypto::{
     Certificate, DhGroup, Epd, Fingerprint, Identity, IdentityConfig, Initiate, KeyStyle,
     KeyingRandom,
 };
-use rtmfp::proto::transport::{Config, Endpoint, Event, Machine};
+use rtmfp::proto::transport::{Endpoint, Event, Machine};
 use rtmfp::wire::chunk::{CookieChange, InitiatorHello, InitiatorKeying, ResponderHello};
 use rtmfp::wire::{Address, Chunk, Origin};
 use std::net::SocketAddr;
@@ -152,8 +152,11 @@ fn hostile_nobody_is_flooded() {
     let styles = [KeyStyle::Ephemeral, KeyStyle::Static];
     let groups = [vec![DhGroup::Modp2], vec![DhGroup::Modp2, DhGroup::Modp14]];
     for (keys, groups) in styles.into_iter().flat_map(|k| groups.clone().map(|g| (k, g))) {
-        let config = Config { introduce: true, ..quick() };
-        let identity = IdentityConfig { keys, groups, ..IdentityConfig::default() };
+        let mut config = quick();
+        config.introduce = true;
+        let mut identity = IdentityConfig::default();
+        identity.keys = keys;
+        identity.groups = groups;
         let mut lone = Lone::new(5, config, &identity);
         let own = lone.own_epd();
         let other = Epd::for_fingerprint(Fingerprint([7; 32]));
@@ -217,7 +220,9 @@ fn hostile_a_cookie_change_is_no_longer_than_thrice_the_keying() {
 #[test]
 fn a_player_that_asks_for_static_keys_is_answered() {
     let groups = vec![DhGroup::Modp2];
-    let identity = IdentityConfig { keys: KeyStyle::Static, groups, ..Default::default() };
+    let mut identity = IdentityConfig::default();
+    identity.keys = KeyStyle::Static;
+    identity.groups = groups;
     let mut lone = Lone::new(7, quick(), &identity);
     let epd = lone.own_epd();
     let hello = InitiatorHello { epd: epd.as_bytes(), tag: &[1; 16] };

@@ -2,17 +2,14 @@
 //! holds up what follows (RFC 7016 §3.6.2.7).
 
 use crate::support::puppet::Puppet;
-use crate::support::{Pair, for_seeds, millis, quick, secs};
+use crate::support::{Pair, for_seeds, millis, quick, quick_with, secs};
 use rtmfp::proto::sim::{Link, SeededRandom};
-use rtmfp::proto::transport::{Config, Event, MessageOptions};
+use rtmfp::proto::transport::{Event, MessageOptions};
 use rtmfp::wire::Chunk;
 
-const STARTED_SOON: MessageOptions =
-    MessageOptions { start_within: Some(millis(150)), ..MessageOptions::RELIABLE };
-const FINISHED_SOON: MessageOptions =
-    MessageOptions { finish_within: Some(millis(300)), ..MessageOptions::RELIABLE };
-const ONCE_SOON: MessageOptions =
-    MessageOptions { start_within: Some(millis(100)), ..MessageOptions::ONCE };
+const STARTED_SOON: MessageOptions = MessageOptions::RELIABLE.with_start_within(millis(150));
+const FINISHED_SOON: MessageOptions = MessageOptions::RELIABLE.with_finish_within(millis(300));
+const ONCE_SOON: MessageOptions = MessageOptions::ONCE.with_start_within(millis(100));
 
 /// Sends messages of every kind and checks what arrives.
 fn run(seed: u64, link: Link, kinds: &[MessageOptions]) {
@@ -93,7 +90,7 @@ fn over_a_slow_link_most_are_given_up() {
 #[test]
 fn the_last_message_leaves_no_stall() {
     for_seeds(100, |seed| {
-        let patient = || Config { dead_after: secs(600), ..quick() };
+        let patient = || quick_with(|c| c.dead_after = secs(600));
         let mut pair = Pair::with_configs(seed, Link::bad(), patient(), patient());
         let (session, _) = pair.open();
         pair.network.set_default_link(Link::bad().with_loss(0.4));

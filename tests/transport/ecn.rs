@@ -8,7 +8,9 @@ use rtmfp::wire::Chunk;
 use std::net::SocketAddr;
 
 fn marking() -> Config {
-    Config { ecn: true, ..quick() }
+    let mut config = quick();
+    config.ecn = true;
+    config
 }
 
 fn narrow(mark_after: Option<u64>) -> Link {

@@ -4,7 +4,7 @@ use crate::support::puppet::{Puppet, fin, fragment};
 use crate::support::wiretap::Seen;
 use crate::support::{Pair, for_seeds, quick, secs};
 use rtmfp::proto::sim::Link;
-use rtmfp::proto::transport::{Config, Event, FlowId, FlowOptions, SendError};
+use rtmfp::proto::transport::{Event, FlowId, FlowOptions, SendError};
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::RangeAck;
 use rtmfp::wire::option::encode_option;
@@ -173,7 +173,8 @@ fn a_return_flow_arrives_with_its_association() {
     pair.send(a, session, question, b"?");
     pair.network.run_for(secs(2));
     let association = Some(question);
-    let options = FlowOptions { association, ..FlowOptions::default() };
+    let mut options = FlowOptions::default();
+    options.association = association;
     let answer = pair.open_flow_with(b, far, b"answer", options);
     pair.send(b, far, answer, b"!");
     pair.network.run_for(secs(2));
@@ -224,7 +225,8 @@ fn given_up(packets: &[Seen]) -> Vec<(u64, bool)> {
 #[test]
 fn flows_beyond_the_bound_are_rejected() {
     for_seeds(200, |seed| {
-        let few = Config { max_flows: 3, ..quick() };
+        let mut few = quick();
+        few.max_flows = 3;
         let mut pair = Pair::with_configs(seed, Link::bad(), quick(), few);
         let (session, _) = pair.open();
         let (a, b) = (pair.a, pair.b);

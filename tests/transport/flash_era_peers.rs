@@ -100,9 +100,10 @@ fn identity(config: &IdentityConfig) -> Arc<Identity> {
 
 /// A server that computes in group 2 alone, whatever it announces.
 fn server(lone: Lone) -> Puppet {
-    let groups = vec![DhGroup::Modp2];
-    let identity = identity(&IdentityConfig { groups, ..IdentityConfig::default() });
-    respond(lone, Epd::for_uri("rtmfp://127.0.0.1/chat"), &mona_certificate(), identity)
+    let mut config = IdentityConfig::default();
+    config.groups = vec![DhGroup::Modp2];
+    let epd = Epd::for_uri("rtmfp://127.0.0.1/chat");
+    respond(lone, epd, &mona_certificate(), identity(&config))
 }
 
 /// MonaServer 1.x closes a session that begins with anything but a request to connect.

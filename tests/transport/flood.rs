@@ -13,7 +13,9 @@ const CLIENTS: usize = 1000;
 const KEYING: Duration = Duration::from_micros(300);
 
 fn server() -> Config {
-    Config { negotiation: quick().negotiation, ..Config::server() }
+    let mut config = Config::server();
+    config.negotiation = quick().negotiation;
+    config
 }
 
 struct Flood {
@@ -25,7 +27,8 @@ struct Flood {
 impl Flood {
     fn new(seed: u64, config: Config, link: Link) -> Self {
         let mut network = Network::new(seed, link);
-        let identity = IdentityConfig { groups: quick().negotiation.groups, ..Default::default() };
+        let mut identity = IdentityConfig::default();
+        identity.groups = quick().negotiation.groups;
         let endpoint = |network: &mut Network<Bare>, config: Config| {
             let mut random = network.random();
             let identity = Arc::new(Identity::generate(&identity, &mut random));
@@ -103,7 +106,8 @@ fn the_oldest_keying_is_answered_first() {
 /// One end opens many sessions: its own work is queued likewise.
 #[test]
 fn a_peer_without_space_for_all_serves_them_in_the_end() {
-    let few = Config { max_pending_keyings: 16, ..server() };
+    let mut few = server();
+    few.max_pending_keyings = 16;
     let mut flood = Flood::new(3, few, Link::lan());
     flood.clients.truncate(100);
     flood.open_all();

@@ -5,8 +5,8 @@ use crate::support::{Pair, millis, quick};
 use bytes::Bytes;
 use rtmfp::proto::sim::Link;
 use rtmfp::proto::transport::{
-    Config, Event, FlowAction, FlowId, FlowInput, FlowOptions, FlowTable, FlowToken,
-    MessageOptions, SessionId,
+    Event, FlowAction, FlowId, FlowInput, FlowOptions, FlowTable, FlowToken, MessageOptions,
+    SessionId,
 };
 
 const QUEUE: u64 = 64 << 10;
@@ -27,8 +27,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let small = Config { max_send_queue: QUEUE, ..quick() };
-        let receiver = Config { receive_buffer: 16 << 10, ..quick() };
+        let mut small = quick();
+        small.max_send_queue = QUEUE;
+        let mut receiver = quick();
+        receiver.receive_buffer = 16 << 10;
         let mut pair = Pair::with_configs(4, Link::lan(), small, receiver);
         let (session, far) = pair.open();
         Self { pair, table: FlowTable::new(MAX_PARKED), session, far, inputs: Vec::new() }

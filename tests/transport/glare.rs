@@ -65,7 +65,9 @@ fn with_static_keys_against_ephemeral_ones() {
         let mut pair = Pair::new(seed, Link::bad());
         let groups = vec![rtmfp::proto::crypto::DhGroup::Modp2];
         let keys = KeyStyle::Static;
-        let config = IdentityConfig { keys, groups, ..IdentityConfig::default() };
+        let mut config = IdentityConfig::default();
+        config.keys = keys;
+        config.groups = groups;
         let machine = endpoint_with(&mut pair.network, quick(), &config);
         let c = pair.network.add("10.0.0.3:3", machine);
         let b = pair.b;

@@ -3,7 +3,7 @@
 use crate::support::puppet::{Puppet, flags, fragment, metadata};
 use crate::support::{for_seeds, millis, quick, secs};
 use rtmfp::proto::sim::SeededRandom;
-use rtmfp::proto::transport::{Config, Event};
+use rtmfp::proto::transport::Event;
 use rtmfp::wire::chunk::{
     BitmapAck, FragmentControl, NextUserData, RangeAck, UserData, UserDataFlags,
 };
@@ -97,7 +97,8 @@ fn sequence_numbers_at_the_end_of_the_world() {
 
 #[test]
 fn a_hundred_thousand_flows() {
-    let config = Config { max_flows: 50, ..quick() };
+    let mut config = quick();
+    config.max_flows = 50;
     let mut puppet = Puppet::initiator(4, config);
     let options = metadata(b"x");
     for round in 0..2000u64 {
@@ -114,7 +115,8 @@ fn a_hundred_thousand_flows() {
 
 #[test]
 fn short_flows_one_after_another_never_run_out() {
-    let config = Config { max_flows: 50, ..quick() };
+    let mut config = quick();
+    config.max_flows = 50;
     let mut puppet = Puppet::initiator(5, config);
     for flow in 2..2002 {
         let options = metadata(b"x");
@@ -151,7 +153,8 @@ fn option_lists_that_explode() {
 
 #[test]
 fn everything_behind_a_gap() {
-    let config = Config { receive_buffer: 64 << 10, ..quick() };
+    let mut config = quick();
+    config.receive_buffer = 64 << 10;
     let mut puppet = Puppet::initiator(7, config);
     let options = metadata(b"x");
     for sequence in 2..2000 {
@@ -175,7 +178,8 @@ fn everything_behind_a_gap() {
 
 #[test]
 fn a_sender_that_ignores_a_closed_window() {
-    let config = Config { receive_buffer: 64 << 10, ..quick() };
+    let mut config = quick();
+    config.receive_buffer = 64 << 10;
     let mut puppet = Puppet::initiator(8, config);
     puppet.message(2, 1, b"first");
     let session = puppet.session;

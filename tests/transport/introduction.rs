@@ -2,7 +2,7 @@
 
 use crate::support::puppet::{ELSEWHERE, Lone, Puppet};
 use crate::support::wiretap::Seen;
-use crate::support::{Pair, Tapped, endpoint, for_seeds, millis, quick, secs};
+use crate::support::{Pair, Tapped, endpoint, for_seeds, millis, quick, quick_with, secs};
 use rtmfp::proto::crypto::{
     Certificate, Epd, Identity, IdentityConfig, Initiate, KeyStyle, KeyingRandom,
 };
@@ -66,10 +66,12 @@ fn bytes(answers: &[Seen]) -> usize {
 #[test]
 fn hostile_forwarded_hellos_bring_no_more_than_they_cost() {
     // The second certificate has static keys of 2,048 bits, and answers are long.
-    let large = IdentityConfig { keys: KeyStyle::Static, ..IdentityConfig::default() };
+    let mut large = IdentityConfig::default();
+    large.keys = KeyStyle::Static;
     for (seed, identity) in [(2, IdentityConfig::default()), (3, large)] {
         // The puppet does not pad its own hello.
-        let config = Config { max_amplification: 20, ..quick() };
+        let mut config = quick();
+        config.max_amplification = 20;
         let lone = Lone::new(seed, config, &identity);
         let mut puppet =
             Puppet::initiator_to(lone, &IdentityConfig::default(), quick().negotiation);
@@ -146,7 +148,8 @@ fn initiators_that_answer_are_introduced_without_end() {
 
 #[test]
 fn a_server_answers_no_forwarded_hellos() {
-    let config = Config { negotiation: quick().negotiation, ..Config::server() };
+    let mut config = Config::server();
+    config.negotiation = quick().negotiation;
     let mut puppet = Puppet::initiator(6, config);
     let epd = puppet.lone.own_epd();
     puppet.lone.hello(elsewhere(), &epd, &[3; 16]);
@@ -165,7 +168,7 @@ struct Triangle {
 impl Triangle {
     fn new(seed: u64, link: Link) -> Self {
         let mut pair = Pair::new(seed, link);
-        let server = endpoint(&mut pair.network, Config { introduce: true, ..quick() });
+        let server = endpoint(&mut pair.network, quick_with(|c| c.introduce = true));
         let server = pair.network.add("10.0.0.3:1935", server);
         let (a, b) = (pair.a, pair.b);
         pair.ask(a, server);

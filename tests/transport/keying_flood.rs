@@ -17,7 +17,9 @@ use std::time::Duration;
 const KEYING: Duration = Duration::from_micros(300);
 
 fn server() -> Config {
-    Config { negotiation: quick().negotiation, ..Config::server() }
+    let mut config = Config::server();
+    config.negotiation = quick().negotiation;
+    config
 }
 
 /// Keyings without end under one cookie, each with another component and session ID.
@@ -84,7 +86,8 @@ fn a_cookie_is_worth_a_few_keyings() {
 
 #[test]
 fn sessions_that_nobody_uses_give_way_first_those_of_the_greediest_port() {
-    let config = Config { max_unconfirmed_per_ip: 10, ..server() };
+    let mut config = server();
+    config.max_unconfirmed_per_ip = 10;
     let mut lone = Lone::new(2, config, &IdentityConfig::default());
     let mut attacker = Attacker::new(&mut lone);
     // One port asks once, and others as much as they can.
@@ -106,7 +109,8 @@ fn sessions_that_nobody_uses_give_way_first_those_of_the_greediest_port() {
 
 #[test]
 fn a_full_table_takes_newcomers_instead_of_sessions_that_nobody_uses() {
-    let config = Config { max_sessions: 40, ..server() };
+    let mut config = server();
+    config.max_sessions = 40;
     let mut lone = Lone::new(5, config, &IdentityConfig::default());
     let mut attacker = Attacker::new(&mut lone);
     let mut keyings = |lone: &mut Lone, host: u8, count: usize| {
@@ -138,7 +142,8 @@ fn a_full_table_takes_newcomers_instead_of_sessions_that_nobody_uses() {
 /// The same long before the table is full: few from each address are many altogether.
 #[test]
 fn unused_sessions_are_bounded_over_all_addresses() {
-    let config = Config { max_unconfirmed: 20, ..server() };
+    let mut config = server();
+    config.max_unconfirmed = 20;
     let mut lone = Lone::new(6, config, &IdentityConfig::default());
     let mut attacker = Attacker::new(&mut lone);
     for host in 1..=30u8 {
@@ -157,7 +162,8 @@ fn unused_sessions_are_bounded_over_all_addresses() {
 /// by `ports` cookies. Returns how long the slowest took.
 fn open_in_a_flood(seed: u64, config: Config, ports: u16) -> Duration {
     let mut network = Network::new(seed, Link::lan().with_delay(millis(50)));
-    let identity = IdentityConfig { groups: quick().negotiation.groups, ..Default::default() };
+    let mut identity = IdentityConfig::default();
+    identity.groups = quick().negotiation.groups;
     let endpoint = |network: &mut Network<Bare>, config: Config| {
         let mut random = network.random();
         let identity = Arc::new(Identity::generate(&identity, &mut random));
@@ -232,7 +238,9 @@ fn an_honest_client_gets_in_while_its_neighbor_floods_with_one_cookie() {
 #[test]
 fn an_honest_client_gets_in_while_its_neighbor_floods_with_many_cookies() {
     // More sessions than there may be, and fewer places for those that are not used yet.
-    let config = Config { max_sessions_per_ip: 200, max_unconfirmed_per_ip: 150, ..server() };
+    let mut config = server();
+    config.max_sessions_per_ip = 200;
+    config.max_unconfirmed_per_ip = 150;
     let slowest = open_in_a_flood(4, config, 100);
     assert!(slowest < millis(2_500), "{slowest:?}");
 }

@@ -16,7 +16,9 @@ const FRAGMENTS: usize = 200;
 
 /// Settings of a server with the quick keys of these tests.
 fn server() -> Config {
-    Config { negotiation: quick().negotiation, ..Config::server() }
+    let mut config = Config::server();
+    config.negotiation = quick().negotiation;
+    config
 }
 
 /// A far end with a session to the endpoint.
@@ -89,7 +91,9 @@ fn fragments_of_one_byte_behind_a_gap_cost_no_more_than_they_are_long() {
 #[test]
 fn a_session_holds_no_more_than_its_bound() {
     let bound = 64 << 10;
-    let mut lone = lone(2, Config { max_session_memory: bound, ..server() });
+    let mut config = server();
+    config.max_session_memory = bound;
+    let mut lone = lone(2, config);
     let mut stranger = Stranger::new(&mut lone, "192.0.2.1:1935");
     stranger.attack(&mut lone, 63, 10);
     assert!(lone.endpoint.memory() <= bound, "{}", lone.endpoint.memory());
@@ -107,7 +111,9 @@ fn a_session_holds_no_more_than_its_bound() {
 
 #[test]
 fn messages_in_progress_beyond_the_bound_reject_the_heaviest_flow() {
-    let config = Config { max_session_memory: 100_000, max_message: 90_000, ..server() };
+    let mut config = server();
+    config.max_session_memory = 100_000;
+    config.max_message = 90_000;
     let mut lone = lone(3, config);
     let mut stranger = Stranger::new(&mut lone, "192.0.2.1:1935");
     lone.events();
@@ -174,7 +180,8 @@ fn evicted(config: Config, attackers: &[&str], honest: &[&str]) -> Vec<SessionId
 
 #[test]
 fn of_one_address_the_heaviest_sessions_are_closed() {
-    let config = Config { max_address_memory: 150_000, ..server() };
+    let mut config = server();
+    config.max_address_memory = 150_000;
     let attackers = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3", "192.0.2.1:4"];
     let honest = ["192.0.2.1:9", "198.51.100.1:9"];
     assert!(evicted(config, &attackers, &honest).len() >= 10);
@@ -182,7 +189,8 @@ fn of_one_address_the_heaviest_sessions_are_closed() {
 
 #[test]
 fn of_all_addresses_the_heaviest_sessions_are_closed() {
-    let config = Config { max_memory: 150_000, ..server() };
+    let mut config = server();
+    config.max_memory = 150_000;
     let attackers = ["192.0.2.1:1", "192.0.2.2:2", "192.0.2.3:3", "192.0.2.4:4"];
     let honest = ["192.0.2.1:9", "198.51.100.1:9"];
     assert!(evicted(config, &attackers, &honest).len() >= 10);
@@ -190,14 +198,16 @@ fn of_all_addresses_the_heaviest_sessions_are_closed() {
 
 #[test]
 fn addresses_of_one_ipv6_network_are_one() {
-    let config = Config { max_address_memory: 150_000, ..server() };
+    let mut config = server();
+    config.max_address_memory = 150_000;
     let attackers = ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "[2001:db8::4]:1"];
     assert!(evicted(config, &attackers, &["[2001:db8:0:1::9]:1"]).len() >= 10);
 }
 
 #[test]
 fn a_reader_that_acknowledges_nothing_counts() {
-    let config = Config { max_address_memory: 400_000, ..server() };
+    let mut config = server();
+    config.max_address_memory = 400_000;
     let mut lone = lone(5, config);
     let mut readers = Vec::new();
     for port in 1..10 {
@@ -215,7 +225,8 @@ fn a_reader_that_acknowledges_nothing_counts() {
 
 #[test]
 fn what_was_refused_for_lack_of_space_arrives_later() {
-    let tight = Config { max_session_memory: 6_000, ..quick() };
+    let mut tight = quick();
+    tight.max_session_memory = 6_000;
     let mut pair = Pair::with_configs(6, Link::bad(), quick(), tight);
     let (session, _) = pair.open();
     let (a, b) = (pair.a, pair.b);

@@ -13,7 +13,11 @@ use std::net::SocketAddr;
 fn large() -> IdentityConfig {
     let groups = DhGroup::ALL.to_vec();
     let hostname = Some("x".repeat(400));
-    IdentityConfig { keys: KeyStyle::Static, groups, hostname, ..IdentityConfig::default() }
+    let mut config = IdentityConfig::default();
+    config.keys = KeyStyle::Static;
+    config.groups = groups;
+    config.hostname = hostname;
+    config
 }
 
 fn piece(id: u64, number: u64, more: bool, data: &[u8]) -> Chunk<'_> {

@@ -12,7 +12,9 @@ fn password(id: &str, secret: &str) -> Password {
 fn with(offered: &[(&str, &str)], known: &[(&str, &str)], required: bool) -> Config {
     let all = |list: &[(&str, &str)]| list.iter().map(|(id, s)| password(id, s)).collect();
     let passwords = Passwords { offered: all(offered), known: all(known), required };
-    Config { passwords, ..quick() }
+    let mut config = quick();
+    config.passwords = passwords;
+    config
 }
 
 /// Identifiers of passwords.

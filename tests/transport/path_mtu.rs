@@ -7,7 +7,9 @@ use rtmfp::proto::transport::Config;
 use rtmfp::wire::Chunk;
 
 fn searching() -> Config {
-    Config { max_probed_datagram: 1452, ..quick() }
+    let mut config = quick();
+    config.max_probed_datagram = 1452;
+    config
 }
 
 fn link(mtu: usize) -> Link {
@@ -68,7 +70,8 @@ fn nothing_is_looked_for_by_a_session_that_sends_little() {
 /// As the observed player: it ignores packet fragments.
 #[test]
 fn a_far_end_that_puts_nothing_together_gets_nothing_larger() {
-    let deaf = Config { max_reassembly: 0, ..quick() };
+    let mut deaf = quick();
+    deaf.max_reassembly = 0;
     let (mut pair, session) = after_search(3, link(9000), searching(), deaf);
     assert_eq!(size(&pair), 1200);
     let wire = Wire::new(&[&pair.network[pair.a], &pair.network[pair.b]]);

@@ -8,7 +8,7 @@ use rtmfp::wire::{Chunk, Mode, PacketHeader};
 use std::collections::VecDeque;
 
 fn with(priority: Priority) -> FlowOptions {
-    FlowOptions { priority, ..FlowOptions::default() }
+    FlowOptions::default().with_priority(priority)
 }
 
 /// The flows of the messages of `b`, in order of arrival.
@@ -202,7 +202,7 @@ fn time_critical_flows_say_so() {
     let mut puppet = Puppet::initiator(5, quick());
     let session = puppet.session;
     let send = |puppet: &mut Puppet, time_critical| {
-        let options = FlowOptions { time_critical, ..FlowOptions::default() };
+        let options = FlowOptions::default().with_time_critical(time_critical);
         puppet.lone.act(|e, now| {
             let flow = e.open_flow(session, b"test", options).unwrap();
             e.send(now, session, flow, b"x".as_slice().into(), Default::default()).unwrap();

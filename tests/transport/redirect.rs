@@ -1,10 +1,10 @@
 //! Responder Redirect (RFC 7016 §3.5.1.4): other addresses to ask.
 
 use crate::support::puppet::{ELSEWHERE, HERE, Lone, startup_with};
-use crate::support::{Pair, Tapped, endpoint, millis, quick, secs};
+use crate::support::{Pair, Tapped, endpoint, millis, quick, quick_with, secs};
 use rtmfp::proto::crypto::{Epd, Fingerprint, IdentityConfig};
 use rtmfp::proto::sim::{Link, NodeId};
-use rtmfp::proto::transport::{Config, Event};
+use rtmfp::proto::transport::Event;
 use rtmfp::wire::chunk::Redirect;
 use rtmfp::wire::{Address, Chunk, Origin};
 use std::net::SocketAddr;
@@ -129,7 +129,7 @@ fn answer_introductions(
 fn a_chain_of_redirectors_leads_to_the_peer() {
     let mut pair = Pair::new(5, Link::lan());
     let (a, b) = (pair.a, pair.b);
-    let introduce = || Config { introduce: true, ..quick() };
+    let introduce = || quick_with(|c| c.introduce = true);
     let redirectors = ["10.0.0.3:1", "10.0.0.4:1"].map(|address| {
         let machine = endpoint(&mut pair.network, introduce());
         pair.network.add(address, machine)
@@ -151,7 +151,9 @@ fn a_chain_of_redirectors_leads_to_the_peer() {
 
 #[test]
 fn hostile_waiting_introductions_are_bounded() {
-    let config = Config { introduce: true, accept: false, ..quick() };
+    let mut config = quick();
+    config.introduce = true;
+    config.accept = false;
     let mut lone = Lone::new(6, config, &IdentityConfig::default());
     for i in 0..5000u32 {
         lone.hello(here(), &Epd::for_fingerprint(Fingerprint([9; 32])), &i.to_be_bytes());
@@ -169,7 +171,7 @@ fn hostile_waiting_introductions_are_bounded() {
 fn hostile_circles_of_redirectors_end() {
     let mut pair = Pair::new(9, Link::lan());
     let wanted = rtmfp::proto::crypto::Epd::for_fingerprint(pair.network[pair.b].0.fingerprint());
-    let config = || Config { introduce: true, ..quick() };
+    let config = || quick_with(|c| c.introduce = true);
     let redirectors: Vec<NodeId> = (0..3)
         .map(|i| {
             let machine = endpoint(&mut pair.network, config());

@@ -4,7 +4,6 @@ use crate::support::puppet::Puppet;
 use crate::support::{Pair, for_seeds, quick, secs};
 use rtmfp::proto::crypto::Negotiation;
 use rtmfp::proto::sim::{Link, SeededRandom};
-use rtmfp::proto::transport::Config;
 use rtmfp::wire::Chunk;
 
 fn refused(puppet: &Puppet) -> u64 {
@@ -64,7 +63,8 @@ fn hostile_bits_are_refused() {
 
 #[test]
 fn hostile_bits_under_a_checksum_never_harm() {
-    let config = Config { negotiation: Negotiation::checksum_only(), ..quick() };
+    let mut config = quick();
+    config.negotiation = Negotiation::checksum_only();
     let mut random = SeededRandom::new(3);
     let mut puppet = Puppet::initiator(3, config);
     let address = puppet.address;

@@ -11,7 +11,9 @@ use rtmfp::proto::transport::{CloseReason, Event, Role, SessionId};
 fn again(keys: KeyStyle, address: &str) -> (Pair, Vec<Event>, [SessionId; 2]) {
     let mut pair = Pair::new(1, Link::lan());
     let groups = vec![DhGroup::Modp2];
-    let config = IdentityConfig { keys, groups, ..IdentityConfig::default() };
+    let mut config = IdentityConfig::default();
+    config.keys = keys;
+    config.groups = groups;
     let saved = Identity::generate(&config, &mut pair.network.random()).save();
     let mut sessions = Vec::new();
     let mut events = Vec::new();

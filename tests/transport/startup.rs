@@ -2,7 +2,7 @@
 
 use crate::support::puppet::{self, ELSEWHERE, HERE, Lone, Puppet, startup};
 use crate::support::wiretap::Seen;
-use crate::support::{Pair, for_seeds, millis, quick, secs};
+use crate::support::{Pair, for_seeds, millis, quick, quick_with, secs};
 use rtmfp::proto::crypto::{
     DhGroup, Epd, Fingerprint, HmacPolicy, Identity, IdentityConfig, KeyStyle, Negotiation,
     SendPolicy, SseqPolicy, Verification,
@@ -105,7 +105,8 @@ fn every_address_is_asked_at_once() {
 fn the_first_hello_that_fits_wins() {
     let mut lone = Lone::new(5, quick(), &IdentityConfig::default());
     let identity = |lone: &mut Lone, accepts_ancillary| {
-        let config = IdentityConfig { accepts_ancillary, ..IdentityConfig::default() };
+        let mut config = IdentityConfig::default();
+        config.accepts_ancillary = accepts_ancillary;
         Identity::generate(&config, &mut lone.random)
     };
     let (first, second) = (identity(&mut lone, true), identity(&mut lone, true));
@@ -378,7 +379,10 @@ fn static_and_ephemeral_keys_in_every_group() {
             }
             let identity = |keys| {
                 let groups = vec![group];
-                IdentityConfig { keys, groups, ..IdentityConfig::default() }
+                let mut config = IdentityConfig::default();
+                config.keys = keys;
+                config.groups = groups;
+                config
             };
             let (a, b) = (identity(near), identity(far));
             let mut pair = Pair::with_identities(14, Link::lan(), (quick(), &a), (quick(), &b));
@@ -408,9 +412,10 @@ fn hmacs_and_sequence_numbers_as_agreed() {
     ];
     for (i, near) in kinds.iter().enumerate() {
         for (j, far) in kinds.iter().enumerate() {
-            let config = |negotiation: &Negotiation| Config {
-                negotiation: negotiation.clone(),
-                ..Config::default()
+            let config = |negotiation: &Negotiation| {
+                let mut config = Config::default();
+                config.negotiation = negotiation.clone();
+                config
             };
             let mut pair =
                 Pair::with_configs((4 * i + j) as u64, Link::bad(), config(near), config(far));
@@ -458,7 +463,7 @@ fn two_attempts_for_one_peer_share_one_session() {
 #[test]
 fn an_initiator_with_nothing_to_say_keeps_its_session() {
     for_seeds(20, |seed| {
-        let quiet = || Config { keepalive: secs(300), ..quick() };
+        let quiet = || quick_with(|c| c.keepalive = secs(300));
         let link = Link::bad().with_loss(0.3);
         let mut pair = Pair::with_configs(seed, link, quiet(), quiet());
         let (a, b) = (pair.a, pair.b);

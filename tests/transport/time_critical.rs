@@ -33,7 +33,7 @@ impl Hub {
 
     /// `a` sends a time critical message every 100 ms for `count` times.
     fn speak(&mut self, count: usize) {
-        let options = FlowOptions { time_critical: true, ..FlowOptions::default() };
+        let options = FlowOptions::default().with_time_critical(true);
         let flow = self.pair.open_flow_with(self.pair.a, self.from_a, b"voice", options);
         for _ in 0..count {
             self.pair.send(self.pair.a, self.from_a, flow, b"voice");
@@ -75,7 +75,7 @@ fn the_receiver_tells_its_other_senders() {
 fn window(reverse: bool, own: bool) -> u64 {
     let mut puppet = Puppet::initiator(1, quick());
     let session = puppet.session;
-    let options = FlowOptions { time_critical: own, ..FlowOptions::default() };
+    let options = FlowOptions::default().with_time_critical(own);
     let flow = puppet.lone.act(|e, now| {
         let flow = e.open_flow(session, b"test", options).unwrap();
         let message = bytes::Bytes::from(vec![1; 3_000_000]);

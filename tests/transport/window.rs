@@ -1,16 +1,17 @@
 //! Flow control (RFC 7016 §3.6.2.9, §3.6.3.5).
 
 use crate::support::puppet::{Puppet, flags, fragment, metadata};
-use crate::support::{Pair, for_seeds, millis, quick, secs};
+use crate::support::{Pair, for_seeds, millis, quick, quick_with, secs};
 use rtmfp::proto::sim::Link;
-use rtmfp::proto::transport::{Config, Event, SendError};
+use rtmfp::proto::transport::{Event, SendError};
 use rtmfp::wire::Chunk;
 use rtmfp::wire::chunk::{FragmentControl, UserData};
 
 #[test]
 fn a_paused_flow_stops_its_sender_and_resumes() {
     for_seeds(200, |seed| {
-        let small = Config { receive_buffer: 20_000, ..quick() };
+        let mut small = quick();
+        small.receive_buffer = 20_000;
         let mut pair = Pair::with_configs(seed, Link::bad(), quick(), small);
         let (session, far) = pair.open();
         let (a, b) = (pair.a, pair.b);
@@ -97,7 +98,8 @@ fn no_more_is_in_flight_than_the_window_allows() {
 
 #[test]
 fn a_message_longer_than_the_buffer_still_passes() {
-    let small = Config { receive_buffer: 4096, ..quick() };
+    let mut small = quick();
+    small.receive_buffer = 4096;
     let mut pair = Pair::with_configs(3, Link::bad(), quick(), small);
     let (session, _) = pair.open();
     let (a, b) = (pair.a, pair.b);
@@ -110,7 +112,7 @@ fn a_message_longer_than_the_buffer_still_passes() {
 
 #[test]
 fn what_is_advertised_is_what_is_left() {
-    let mut puppet = Puppet::initiator(4, Config { receive_buffer: 10 * 1024, ..quick() });
+    let mut puppet = Puppet::initiator(4, quick_with(|c| c.receive_buffer = 10 * 1024));
     let options = metadata(b"test");
     let mut blocks = Vec::new();
     for sequence in [3, 4, 5] {
@@ -129,7 +131,8 @@ fn what_is_advertised_is_what_is_left() {
 
 #[test]
 fn hostile_message_without_end_is_passed_over() {
-    let config = Config { max_message: 100_000, ..quick() };
+    let mut config = quick();
+    config.max_message = 100_000;
     let mut puppet = Puppet::initiator(5, config);
     let options = metadata(b"test");
     for sequence in 1..200 {
@@ -149,7 +152,8 @@ fn hostile_message_without_end_is_passed_over() {
 
 #[test]
 fn a_full_queue_refuses_and_tells_when_there_is_space() {
-    let small = Config { max_send_queue: 200_000, ..quick() };
+    let mut small = quick();
+    small.max_send_queue = 200_000;
     let mut pair = Pair::with_configs(6, Link::bad(), small, quick());
     let (session, _) = pair.open();
     let a = pair.a;

@@ -3,13 +3,14 @@
 
 use crate::support::{Pair, for_seeds, messages, quick, secs};
 use rtmfp::proto::sim::{Link, SeededRandom};
-use rtmfp::proto::transport::{Config, Event};
+use rtmfp::proto::transport::Event;
 use rtmfp::wire::Chunk;
 
 #[test]
 fn a_held_flow_resumes_and_is_whole() {
     for_seeds(200, |seed| {
-        let small = Config { receive_buffer: 16_384, ..quick() };
+        let mut small = quick();
+        small.receive_buffer = 16_384;
         let mut pair = Pair::with_configs(seed, Link::bad(), quick(), small);
         let (session, far) = pair.open();
         let (a, b) = (pair.a, pair.b);

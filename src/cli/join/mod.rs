@@ -114,7 +114,8 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         let had = format::count(objects.had().len(), "object");
         screen::line(&format!("offering {had} from {}", directory.display()));
     }
-    let mut config = PeerConfig { key_log: args.key_log.open()?, ..PeerConfig::default() };
+    let mut config = PeerConfig::default();
+    config.key_log = args.key_log.open()?;
     if !args.listen.is_empty() {
         config.listen = listen::addresses(args.listen);
     }

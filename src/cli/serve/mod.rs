@@ -96,12 +96,11 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 fn config(args: ServeArgs) -> anyhow::Result<ServerConfig> {
-    let defaults = ServerConfig::default();
-    let listen = match args.listen.is_empty() {
-        true => defaults.listen,
-        false => listen::addresses(args.listen),
-    };
-    let mut config = ServerConfig { listen, identity_file: args.identity, ..defaults };
+    let mut config = ServerConfig::default();
+    if !args.listen.is_empty() {
+        config.listen = listen::addresses(args.listen);
+    }
+    config.identity_file = args.identity;
     config.key_log = args.key_log.open()?;
     if args.librtmfp {
         tracing::warn!("--librtmfp is no longer needed: such programs are served without it");

@@ -60,6 +60,7 @@ pub enum ReplicationStrategy {
 
 /// Limits of object replication.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ReplicationLimits {
     /// The largest object that is accepted, in encoded bytes; a larger one counts as a failed
     /// fetch.

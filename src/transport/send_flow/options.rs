@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// Options of a new sending flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct FlowOptions {
     /// The receiving flow of this session to which the new flow is an answer.
     pub association: Option<FlowId>,
@@ -18,6 +19,16 @@ impl FlowOptions {
     /// For messages that others wait for, such as commands.
     pub const fn immediate(association: Option<FlowId>) -> Self {
         Self { association, priority: Priority::Immediate, time_critical: false }
+    }
+
+    /// Another priority.
+    pub const fn with_priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// Whether the data is real-time.
+    pub const fn with_time_critical(self, time_critical: bool) -> Self {
+        Self { time_critical, ..self }
     }
 }
 
@@ -37,6 +48,7 @@ pub enum Priority {
 
 /// Options of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageOptions {
     /// Abandon the message if its first fragment has not left within this time.
     pub start_within: Option<Duration>,
@@ -51,6 +63,16 @@ impl MessageOptions {
     pub const RELIABLE: Self = Self { start_within: None, finish_within: None, retransmit: true };
     /// Sent once.
     pub const ONCE: Self = Self { start_within: None, finish_within: None, retransmit: false };
+
+    /// Abandoned if its first fragment has not left within this time.
+    pub const fn with_start_within(self, time: Duration) -> Self {
+        Self { start_within: Some(time), ..self }
+    }
+
+    /// Abandoned if it was not acknowledged within this time.
+    pub const fn with_finish_within(self, time: Duration) -> Self {
+        Self { finish_within: Some(time), ..self }
+    }
 }
 
 impl Default for MessageOptions {

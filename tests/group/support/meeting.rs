@@ -227,7 +227,9 @@ impl Lazy {
                 if self.connection.is_none() {
                     let methods = Methods::All;
                     let encoding = self.encoding;
-                    let config = ClientConfig { methods, encoding, ..ClientConfig::default() };
+                    let mut config = ClientConfig::default();
+                    config.methods = methods;
+                    config.encoding = encoding;
                     let connection = ClientConnection::connect(now, config, &uri(), Vec::new());
                     self.connection = Some((session, connection.unwrap()));
                 }
@@ -320,7 +322,8 @@ impl Lazy {
         session: rtmfp::proto::transport::SessionId,
         association: Option<FlowId>,
     ) {
-        let options = FlowOptions { association, ..FlowOptions::default() };
+        let mut options = FlowOptions::default();
+        options.association = association;
         let flow = self.endpoint.open_flow(session, b"GC", options).unwrap();
         let key = rtmfp::proto::flash::group_channel::JoinKey::GroupId(spec().group_id());
         let join = ServerMessage::Join(key).to_bytes();
@@ -337,7 +340,8 @@ impl Lazy {
                     options: FlowOptions { association, .. },
                     ..
                 } => {
-                    let options = FlowOptions { association, ..FlowOptions::default() };
+                    let mut options = FlowOptions::default();
+                    options.association = association;
                     let flow = self.endpoint.open_flow(*session, &metadata, options).unwrap();
                     self.flows.insert(token, flow);
                     self.tokens.insert(flow, token);
@@ -419,11 +423,9 @@ impl Meeting {
     ) -> NodeId {
         let network = &mut self.network;
         let random = network.random();
-        let defaults = NodeConfig::default();
-        let mut transport =
-            Config { negotiation: quick().negotiation, ..defaults.transport.clone() };
-        change(&mut transport);
-        let config = NodeConfig { transport, ..defaults };
+        let mut config = NodeConfig::default();
+        config.transport.negotiation = quick().negotiation;
+        change(&mut config.transport);
         let mut node = Node::new(config, identity, Box::new(random), Box::new(network.random()));
         let now = network.now();
         let group = node.join(now, spec());

@@ -144,12 +144,15 @@ impl World {
     fn node(&mut self, accept: bool, keys: KeyStyle) -> Node {
         let mut random = self.network.random();
         let groups = vec![DhGroup::Modp2];
-        let identity = IdentityConfig { keys, groups, ..IdentityConfig::default() };
+        let mut identity = IdentityConfig::default();
+        identity.keys = keys;
+        identity.groups = groups;
         let identity = Identity::generate(&identity, &mut random);
-        let defaults = NodeConfig::default();
-        let transport = Config { negotiation: quick(), accept, ..defaults.transport.clone() };
+        let mut config = NodeConfig::default();
+        config.transport.negotiation = quick();
+        config.transport.accept = accept;
         let seed = self.network.random();
-        Node::new(NodeConfig { transport, ..defaults }, identity, Box::new(random), Box::new(seed))
+        Node::new(config, identity, Box::new(random), Box::new(seed))
     }
 
     /// A node at `address` connects and joins the group.
@@ -213,9 +216,11 @@ impl World {
     pub fn add_forger(&mut self) -> NodeId {
         let mut random = self.network.random();
         let groups = vec![DhGroup::Modp2];
-        let identity = IdentityConfig { groups, ..IdentityConfig::default() };
+        let mut identity = IdentityConfig::default();
+        identity.groups = groups;
         let identity = Identity::generate(&identity, &mut random);
-        let config = Config { negotiation: quick(), ..Config::default() };
+        let mut config = Config::default();
+        config.negotiation = quick();
         let endpoint = Endpoint::new(config, identity.into(), Box::new(random));
         let address = self.hostile_address();
         let id = self.network.add(&address, Host::Forger(Box::new(Forger::new(endpoint))));

@@ -79,12 +79,10 @@ pub fn offer() -> Negotiation {
 
 /// An identity like the player's: one static key in group 2 and nothing else.
 pub fn identity(random: &mut SeededRandom) -> Arc<Identity> {
-    let config = IdentityConfig {
-        keys: KeyStyle::Static,
-        groups: vec![DhGroup::Modp2],
-        accepts_ancillary: false,
-        ..IdentityConfig::default()
-    };
+    let mut config = IdentityConfig::default();
+    config.keys = KeyStyle::Static;
+    config.groups = vec![DhGroup::Modp2];
+    config.accepts_ancillary = false;
     Identity::generate(&config, random).into()
 }
 

@@ -37,7 +37,8 @@ impl Pair {
         network.tap();
         let mut random = network.random();
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
-        let config = Config { negotiation, ..Config::default() };
+        let mut config = Config::default();
+        config.negotiation = negotiation;
         let endpoint = Endpoint::new(config, identity.into(), Box::new(random));
         let ours = network.add(OURS, Host::End(Box::new(endpoint)));
         let mut random = network.random();

@@ -53,7 +53,9 @@ impl Host {
     fn new(network: &mut Network<Self>, controller: Controller) -> Self {
         let groups = vec![DhGroup::Modp2];
         let negotiation = Negotiation { groups, ..Negotiation::checksum_only() };
-        let config = Config { controller, negotiation, ..Config::default() };
+        let mut config = Config::default();
+        config.controller = controller;
+        config.negotiation = negotiation;
         let mut random = network.random();
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
         let endpoint = Endpoint::new(config, identity.into(), Box::new(random));

@@ -194,9 +194,20 @@ pub fn endpoint_with(
 }
 
 /// An endpoint with a certain identity.
-pub fn endpoint_as(network: &mut Network<Tapped>, config: Config, identity: Identity) -> Tapped {
+pub fn endpoint_as(
+    network: &mut Network<Tapped>,
+    mut config: Config,
+    identity: Identity,
+) -> Tapped {
     let random = network.random();
     let max_datagram = config.max_datagram.max(config.max_probed_datagram);
-    let config = Config { keep_secrets: true, ..config };
+    config.keep_secrets = true;
     Tapped::new(Endpoint::new(config, identity.into(), Box::new(random)), max_datagram)
+}
+
+/// The quick settings with a change.
+pub fn quick_with(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = quick();
+    change(&mut config);
+    config
 }

@@ -135,7 +135,8 @@ fn step(pair: &mut Pair, choices: &mut impl Choices, end: &mut End, port: &mut u
             let priority =
                 [Priority::Bulk, Priority::Routine, Priority::Immediate][choices.below(3) as usize];
             let time_critical = choices.chance(20);
-            let options = FlowOptions { association: None, priority, time_critical };
+            let options =
+                FlowOptions::default().with_priority(priority).with_time_critical(time_critical);
             let flow = pair.open_flow_with(node, session, b"flow", options);
             end.flows.insert(flow, Sent::default());
         }
@@ -144,8 +145,8 @@ fn step(pair: &mut Pair, choices: &mut impl Choices, end: &mut End, port: &mut u
             let Some(flow) = pick(choices, open) else { return };
             let kind = match choices.below(6) {
                 0 => MessageOptions::ONCE,
-                1 => MessageOptions { start_within: Some(millis(100)), ..Default::default() },
-                2 => MessageOptions { finish_within: Some(millis(400)), ..Default::default() },
+                1 => MessageOptions::RELIABLE.with_start_within(millis(100)),
+                2 => MessageOptions::RELIABLE.with_finish_within(millis(400)),
                 _ => MessageOptions::RELIABLE,
             };
             let sent = end.flows.get_mut(&flow).unwrap();
