@@ -11,7 +11,7 @@ use rtmfp::proto::sim::Link;
 use support::Pair;
 use support::operations::{Choices, run};
 
-#[allow(dead_code, reason = "the tests use more")]
+#[allow(dead_code, unused_imports, reason = "the tests use more")]
 #[path = "../../tests/transport/support/mod.rs"]
 mod support;
 
