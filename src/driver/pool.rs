@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tracing::error;
@@ -11,19 +12,34 @@ use tracing::error;
 /// Threads on which the strands of one pool run at most; further strands wait for their turn.
 pub const POOL_THREADS: usize = 4;
 
+/// How long a thread waits for more work before it goes back to the runtime's pool. Pieces of work
+/// follow each other closely; without this, the runtime starts another thread for each of them
+/// while the last is on its way back.
+const LINGER: Duration = Duration::from_millis(50);
+
 /// Runs the work of any number of strands on at most [`POOL_THREADS`] threads.
 ///
 /// Strands take turns, one piece of work each. A thread is asked for when there is something to do,
-/// works until nothing waits, and goes back to the runtime's pool. Clones are the same pool.
+/// works until nothing has come for a moment, and goes back to the runtime's pool. Clones are the
+/// same pool.
 #[derive(Clone, Default)]
-pub struct Pool(Arc<Mutex<Turns>>);
+pub struct Pool(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    turns: Mutex<Turns>,
+    /// Notified for an idle thread when a strand has got work.
+    has_work: Condvar,
+}
 
 /// The strands that have work, in the order of their turns.
 #[derive(Default)]
 struct Turns {
     waiting: VecDeque<Arc<dyn Turn>>,
-    /// Threads at work.
+    /// Threads at work, idle ones included.
     workers: usize,
+    /// Threads that wait for work.
+    idle: usize,
 }
 
 /// A strand, whatever its work is.
@@ -34,27 +50,36 @@ trait Turn: Send + Sync {
 
 impl Pool {
     fn schedule(&self, strand: Arc<dyn Turn>) {
-        let mut turns = lock(&self.0);
+        let mut turns = lock(&self.0.turns);
         turns.waiting.push_back(strand);
-        if turns.workers < POOL_THREADS {
+        if turns.waiting.len() <= turns.idle {
+            self.0.has_work.notify_one();
+        } else if turns.workers < POOL_THREADS {
             turns.workers += 1;
             let pool = self.clone();
             spawn_blocking(move || pool.work());
         }
     }
 
-    /// Works until no strand has work.
+    /// Works until no strand has had work for [`LINGER`].
     fn work(&self) {
         while let Some(strand) = self.next() {
             if strand.run() {
-                lock(&self.0).waiting.push_back(strand);
+                lock(&self.0.turns).waiting.push_back(strand);
             }
         }
     }
 
     /// The strand whose turn it is, or the end of this thread's work.
     fn next(&self) -> Option<Arc<dyn Turn>> {
-        let mut turns = lock(&self.0);
+        let mut turns = lock(&self.0.turns);
+        if turns.waiting.is_empty() {
+            turns.idle += 1;
+            let wait =
+                self.0.has_work.wait_timeout_while(turns, LINGER, |turns| turns.waiting.is_empty());
+            turns = wait.unwrap_or_else(PoisonError::into_inner).0;
+            turns.idle -= 1;
+        }
         let strand = turns.waiting.pop_front();
         turns.workers -= usize::from(strand.is_none());
         strand
