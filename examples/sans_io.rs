@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::thread::sleep(FRAME.saturating_sub(before.elapsed()));
     }
 
-    // Everybody learns that this member leaves, unless they do not answer any more.
+    // Everybody learns that this member leaves, unless they no longer answer.
     network.node.shut_down(network.now());
     let end = network.now() + Duration::from_secs(2);
     while !network.node.is_idle() && network.now() < end {

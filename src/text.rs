@@ -20,7 +20,7 @@ use std::str::FromStr;
 /// It is printed as `at character 9: …`, without the place if that is the beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxError<P> {
-    /// What is wrong.
+    /// The problem.
     pub problem: P,
     /// Number of characters before the place.
     pub column: usize,
@@ -139,11 +139,11 @@ pub(crate) fn ipv6_and_zone(text: &str) -> Option<(Ipv6Addr, Option<&str>)> {
 /// checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostPort<'a> {
-    /// What stands before the port, without brackets; may be empty.
+    /// The text before the port, without brackets; may be empty.
     pub host: &'a str,
-    /// Whether the host is in brackets.
+    /// True if the host is in brackets.
     pub bracketed: bool,
-    /// What follows the colon.
+    /// The text after the colon.
     pub port: Option<&'a str>,
 }
 

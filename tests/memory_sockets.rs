@@ -87,7 +87,7 @@ impl Stranger {
         Self { socket, session: answer.session_id, keys, sent: 0 }
     }
 
-    /// Sends a packet and waits for what the server says to it.
+    /// Sends a packet and waits for the server's answer.
     fn send(&mut self, chunks: &[Chunk<'_>]) {
         let header = PacketHeader::new(Mode::Initiator);
         let datagram = seal(&mut self.keys.sealer, self.session, &header, chunks);

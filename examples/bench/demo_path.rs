@@ -1,4 +1,4 @@
-//! What `rtmfp demo` does, without its display: the workload `demo-path`.
+//! The workload `demo-path`: `rtmfp demo` without its display.
 
 use crate::Common;
 use crate::endpoint_service::loopback;

@@ -156,7 +156,7 @@ async fn caught_up(remote: &mut Remote, sessions: u64) -> anyhow::Result<Sample>
     Ok(sample)
 }
 
-/// What one run came to.
+/// The result of one run.
 struct Once {
     all: Outcome,
     seconds: f64,

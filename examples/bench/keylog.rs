@@ -20,7 +20,7 @@ impl KeyLog {
         Ok(Self(Some(file)))
     }
 
-    /// Whether there is a file.
+    /// True if there is a file.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
     }

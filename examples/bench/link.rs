@@ -22,7 +22,7 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// How soon a thread notices the end of its link.
 const TICK: Duration = Duration::from_millis(50);
 
-/// What a link is like.
+/// The properties of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkConfig {
     /// Probability that a datagram is lost, in either direction.
@@ -47,7 +47,7 @@ pub(crate) struct Link {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What a link has done.
+/// The counters of a link.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Datagrams that left, both ways.
@@ -66,7 +66,7 @@ type Departure = (Instant, Vec<u8>);
 /// One direction's fate of datagrams.
 struct Direction {
     config: LinkConfig,
-    /// Whether there is a rate.
+    /// True if there is a rate.
     limited: bool,
     random: u64,
     busy_until: Instant,
@@ -204,7 +204,7 @@ fn send(
     }
 }
 
-/// What a link turns out to be like.
+/// The measured properties of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Checked {
     /// The median round trip.

@@ -186,7 +186,7 @@ impl Remote {
         Ok(remote)
     }
 
-    /// What it has done so far.
+    /// Its progress so far.
     pub(crate) fn sample(&mut self) -> anyhow::Result<Sample> {
         self.question("cpu")
     }

@@ -24,7 +24,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What a swarm shall do.
+/// The parameters of a swarm.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) server: SocketAddr,
@@ -218,7 +218,7 @@ impl Swarm {
         self.begin(now);
     }
 
-    /// A member has nothing more to send: its timer is set, or it is forgotten.
+    /// A member has nothing more to send: its timer is set, or it is dropped.
     fn rest(&mut self, index: usize) {
         let Some(member) = self.members.get_mut(&index) else { return };
         member.is_ready = false;

@@ -1,5 +1,5 @@
-//! What a stranger sends before and during a keying: certificates, endpoint discriminators, keying
-//! components, signatures, cookies, datagrams. The first byte says which; where several belong
+//! Bytes of a stranger before and during a keying: certificates, endpoint discriminators, keying
+//! components, signatures, cookies, datagrams. The first byte selects which; where several belong
 //! together, all but the last have their lengths before them.
 #![no_main]
 

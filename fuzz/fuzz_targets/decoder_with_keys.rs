@@ -21,7 +21,7 @@ use std::time::Duration;
 const INITIATOR_ID: u32 = 7;
 const RESPONDER_ID: u32 = 9;
 
-/// What both ends say, and the line of the key log.
+/// The messages of both ends, and the line of the key log.
 struct Keyed {
     initiate: Vec<u8>,
     answer: Vec<u8>,

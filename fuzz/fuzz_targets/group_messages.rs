@@ -1,4 +1,4 @@
-//! A message of a group's flow; the first byte says of which. What can be read can be written, and
+//! A message of a group's flow; the first byte selects which. What can be read can be written, and
 //! reads back as what was written.
 #![no_main]
 

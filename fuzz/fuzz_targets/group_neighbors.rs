@@ -113,7 +113,7 @@ impl Harness {
         self.drain();
     }
 
-    /// A session with a member that says a good hello. Two of them are with the same member.
+    /// A session with a member that sends a good hello. Two of them are with the same member.
     fn connect(&mut self, session: SessionId, initiator: bool) {
         let (peer, far_nonce) = (Fingerprint([session.0.min(1) as u8 + 10; 32]), [3; 32]);
         let address = "192.0.2.1:1935".parse().expect("an address");

@@ -1,4 +1,4 @@
-//! Blocks of a pcapng file behind a section header: the first byte says of which byte order.
+//! Blocks of a pcapng file behind a section header: the first byte selects the byte order.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
 //! A far end that has keyed a session and then sends whatever it likes in it, while the near end
 //! goes on using the session. The near end's datagrams can be read by the far end, its timers come
-//! to rest, and the session is forgotten once it is closed.
+//! to rest, and the session is dropped once it is closed.
 //!
 //! The input is a list of steps: a byte for what happens, and an argument with its length before it.
 #![no_main]
@@ -209,7 +209,7 @@ impl Harness {
         self.now = until;
     }
 
-    /// What the near end sends can be read by the far end; its events make sense.
+    /// The far end can read all packets of the near end; its events make sense.
     fn drain(&mut self) {
         while let Some(job) = self.endpoint.poll_job() {
             self.endpoint.handle_computed(self.now, job.run());
@@ -263,7 +263,7 @@ impl Harness {
         assert_eq!(readable.count(), count, "all chunks can be read");
     }
 
-    /// After the near end has closed, everything is forgotten in time.
+    /// After the near end has closed, everything is dropped in time.
     fn end(mut self) {
         self.endpoint.close(self.now, SessionId(self.near_session));
         self.drain();

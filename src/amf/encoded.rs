@@ -24,7 +24,7 @@ impl Encoded {
         self.0.len()
     }
 
-    /// Whether there are no bytes at all, which is no value.
+    /// True if there are no bytes at all, which is no value.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -119,7 +119,7 @@ pub struct Date {
 /// A vector of numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vector<T> {
-    /// Whether its length is fixed.
+    /// True if its length is fixed.
     pub fixed: bool,
     /// The elements.
     pub items: Vec<T>,
@@ -130,7 +130,7 @@ pub struct Vector<T> {
 pub struct ObjectVector {
     /// The class of the elements, empty for `Object`.
     pub class_name: Arc<str>,
-    /// Whether its length is fixed.
+    /// True if its length is fixed.
     pub fixed: bool,
     /// The elements.
     pub items: Vec<Value>,
@@ -139,7 +139,7 @@ pub struct ObjectVector {
 /// A dictionary.
 #[derive(Clone, Default)]
 pub struct Dictionary {
-    /// Whether the keys are held weakly.
+    /// True if the keys are held weakly.
     pub weak_keys: bool,
     /// Keys and values.
     pub entries: Vec<(Value, Value)>,
@@ -167,7 +167,7 @@ impl Value {
         Self::from(Array { dense, named: Vec::new() })
     }
 
-    /// Whether this is undefined or null.
+    /// True if this is undefined or null.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Undefined | Self::Null)
     }
@@ -339,7 +339,7 @@ impl Object {
         &self.class_name
     }
 
-    /// Whether instances may have members that the class does not declare.
+    /// True if instances may have members that the class does not declare.
     pub fn is_dynamic(&self) -> bool {
         self.dynamic
     }

@@ -67,7 +67,7 @@ impl Identities {
         self.next += 1;
     }
 
-    /// Forgets the index `next` and later ones.
+    /// Drops the index `next` and later ones.
     fn rewind(&mut self, next: usize) {
         self.next = next;
         self.seen.retain(|_, (index, _)| *index < next);

@@ -56,13 +56,13 @@ pub(crate) async fn run(
     screen::line("asking members of the group which parts the file has");
     let descriptor = tokio::select! {
         descriptor = ask(config) => descriptor.with_context(|| {
-            format!("which parts of {} are bad (its SHA-256 is {sha256}) cannot be found out", path.display())
+            format!("cannot determine which parts of {} are bad (its SHA-256 is {sha256})", path.display())
         })?,
         () = after(timeout) => {
             let path = path.display();
             return Err(TimedOut(format!(
-                "{path} is not the file that was shared (its SHA-256 is {sha256}); nobody has said \
-                 which parts are bad"
+                "{path} is not the file that was shared (its SHA-256 is {sha256}); no member \
+                 has sent a list of its parts"
             ))
             .into());
         }
@@ -137,7 +137,7 @@ fn report(path: &Path, verdict: &Verdict, descriptor: Option<&Descriptor>) -> an
             }
             bail!("{shown} is not the file that was shared; {}", advice(*bad_chunks, chunks))
         }
-        _ => bail!("neither the link nor the group says what {shown} has to be like"),
+        _ => bail!("neither the link nor the group has a hash of {shown}"),
     }
 }
 

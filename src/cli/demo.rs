@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// What is shared if no file is named; see `fixtures/clips/README.md`.
+/// The file shared by default; see `fixtures/clips/README.md`.
 const CLIP: &[u8] = include_bytes!("../../fixtures/clips/test-pattern.mp4");
 const CLIP_NAME: &str = "test-pattern.mp4";
 

@@ -89,7 +89,7 @@ fn into_directory(directory: &Path, link: &ShareLink) -> anyhow::Result<Output> 
     Ok(Output::File(Destination::Directory(PathBuf::from(directory))))
 }
 
-/// Whether the path ends like that of a directory.
+/// True if the path ends like that of a directory.
 fn names_directory(path: &Path) -> bool {
     let ends = |separator: char| path.as_os_str().as_encoded_bytes().ends_with(&[separator as u8]);
     ends('/') || ends(std::path::MAIN_SEPARATOR)

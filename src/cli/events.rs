@@ -137,7 +137,7 @@ impl Reporter {
         Self { lines, clock: Clock::start(), last: RefCell::new(None) }
     }
 
-    /// Whether standard output is for events alone.
+    /// True if standard output is for events alone.
     pub(crate) fn is_on(&self) -> bool {
         self.lines.is_some()
     }

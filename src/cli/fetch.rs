@@ -37,7 +37,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 /// The file is called NAME.part until it is complete; the same command again goes on where an
 /// earlier one ended.
 ///
-/// What a Flash application shares can be fetched by its groupspec: object 0 says how many objects
+/// A file shared by a Flash application can be fetched by its groupspec: object 0 has the number of objects
 /// there are, or describes the file, and the others are its parts. Nothing vouches for what such a
 /// group sends: the file is not verified.
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,7 @@ pub(crate) struct FetchArgs {
     /// Give up, with exit status 3, when nothing has come for so long: 30s, 15m, 2h
     /// [default: wait until somebody who has the file comes]
     ///
-    /// What is known of the reason is printed. The time of sharing on does not count.
+    /// The known reasons are printed. The time of sharing on does not count.
     #[arg(long, value_name = "DURATION", value_parser = format::parse_timeout)]
     timeout: Option<Duration>,
 
@@ -120,7 +120,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         ensure!(
             link.integrity != Integrity::None,
             WrongUsage(
-                "--check needs a link with a hash: nothing says what this group's file ought to be"
+                "--check needs a link with a hash: neither the link nor the group has a hash of the file"
                     .into()
             )
         );
@@ -218,7 +218,7 @@ struct Looking<'a> {
     provider: Option<Fingerprint>,
     /// Where the file goes if it goes nowhere else.
     stream: Option<Stream>,
-    /// The link says what the file ought to be.
+    /// The link has a hash of the file.
     is_verified: bool,
     reporter: &'a Reporter,
 }
@@ -270,7 +270,7 @@ async fn fetch_and_seed(
     Ok(())
 }
 
-/// What Ctrl-C leaves behind.
+/// The files that remain after Ctrl-C.
 fn interrupted(fetch: &Fetch, is_pipe: bool) -> &'static str {
     match fetch.progress().borrow().held_chunks {
         0 => "interrupted before anything was fetched",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Names a key log where no option does: to write in verbs that have sessions, to read in `decode`.
 pub(crate) const VARIABLE: &str = "RTMFPKEYLOGFILE";
 
-/// Whether secrets are written, and where to.
+/// The key log, if secrets are written.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct KeyLogArgs {
     /// Append the secrets of all sessions to this file, for `rtmfp decode`: who has it can read and

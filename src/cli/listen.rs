@@ -58,7 +58,7 @@ fn split(text: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-/// Whether a host made of numbers is a whole IPv4 address: resolvers take `1.2` for 1.0.0.2.
+/// True if a numeric host is a whole IPv4 address: resolvers take `1.2` for 1.0.0.2.
 fn is_whole(host: &str) -> bool {
     let is_numeric = !host.is_empty() && host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     !is_numeric || host.parse::<Ipv4Addr>().is_ok()

@@ -56,7 +56,7 @@ pub(crate) fn status(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Whether the reader of the output has closed it, as in `rtmfp decode … | head`.
+/// True if the reader of the output has closed it, as in `rtmfp decode … | head`.
 pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     causes.any(|error| error.kind() == ErrorKind::BrokenPipe)
@@ -84,7 +84,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_the_operating_system_says_is_there_once() {
+    fn errors_of_the_operating_system_appear_once() {
         let missing = Path::new("/no/such/file");
         let error = anyhow::Error::from(SourceFile::scan(missing, 65_536, |_| {}).unwrap_err());
         let text = text(&error.context("cannot share it"));

@@ -56,7 +56,7 @@ fn metadata_of<S>(_: S) -> Option<fs::Metadata> {
     None
 }
 
-/// Whether `path` is standard output: `-`, `/dev/stdout`, or what that is redirected to.
+/// True if `path` is standard output: `-`, `/dev/stdout`, or what that is redirected to.
 pub(crate) fn is_standard_output(path: &Path) -> bool {
     if path.as_os_str() == "-" {
         return true;
@@ -95,7 +95,7 @@ pub(crate) struct InUse {
 }
 
 impl InUse {
-    /// Adds the file at `path`, which need not exist. `what` says what it is used for:
+    /// Adds the file at `path`, which need not exist. `what` names its purpose:
     /// "the capture that is read".
     pub(crate) fn add(&mut self, path: &Path, what: &str) {
         let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
@@ -126,7 +126,7 @@ impl InUse {
     ///
     /// # Errors
     ///
-    /// If it would. The error says what to do.
+    /// If it would. The error has advice.
     pub(crate) fn check_output(&self, option: &str, path: &Path) -> anyhow::Result<()> {
         if path.as_os_str() == "-" {
             return self.check_standard_output();
@@ -143,7 +143,7 @@ impl InUse {
     ///
     /// # Errors
     ///
-    /// If it was. The error says what to do.
+    /// If it was. The error has advice.
     pub(crate) fn check_standard_output(&self) -> anyhow::Result<()> {
         let metadata = metadata_of(io::stdout()).filter(fs::Metadata::is_file);
         let id = metadata.and_then(|m| FileId::of_existing(Path::new("-"), &m).ok());

@@ -50,12 +50,12 @@ impl Patience {
         self.clock.now().since(self.since)
     }
 
-    /// Whether to give up.
+    /// True if it is time to give up.
     pub(crate) fn is_over(&self) -> bool {
         self.timeout.is_some_and(|timeout| self.idle() >= timeout)
     }
 
-    /// Whether to explain the situation now. True once for each time that is due.
+    /// True if the situation is to be explained now: once each time that is due.
     pub(crate) fn is_explanation_due(&mut self) -> bool {
         self.is_explanation_due_at(self.clock.now())
     }
@@ -75,7 +75,7 @@ impl Patience {
     }
 }
 
-/// Waits for a connection to one of `servers`, and says after a while that there is no answer yet.
+/// Waits for a connection to one of `servers`, and reports after a while that there is no answer yet.
 pub(crate) async fn connecting<T>(servers: &str, attempt: impl Future<Output = T>) -> T {
     let mut attempt = pin!(attempt);
     if let Ok(outcome) = tokio::time::timeout(SILENCE, &mut attempt).await {

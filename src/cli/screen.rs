@@ -24,7 +24,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 static BARS: LazyLock<MultiProgress> =
     LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
-/// Whether progress is drawn instead of printed line by line.
+/// True if progress is drawn instead of printed line by line.
 pub(crate) fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }

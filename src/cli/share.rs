@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 /// Share a file, and print the link by which others fetch it.
 ///
 /// The link is the only line on standard output. The file is offered until Ctrl-C; those who
-/// fetch it pass it on to each other. Without --via this runs a rendezvous server besides.
+/// fetch it pass it on to each other. Without --via this also runs a rendezvous server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -167,7 +167,7 @@ async fn config(
     Ok(config)
 }
 
-/// What is remembered of this share. It goes on without, and says so once.
+/// The remembered state of this share. Without it, the share continues after one warning.
 fn remember(args: &ShareArgs, source: &SourceFile) -> Option<Remembered> {
     let via = args.via.as_ref().map(ToString::to_string).unwrap_or_default();
     let group = args.group.as_deref().unwrap_or_default();
@@ -187,7 +187,7 @@ fn remember(args: &ShareArgs, source: &SourceFile) -> Option<Remembered> {
     }
 }
 
-/// What has become of the `earlier` link, now that `link` is printed. That the addresses differ may
+/// The state of the `earlier` link, now that `link` is printed. That the addresses differ may
 /// come from this host or from --listen.
 fn fate(earlier: &ShareLink, link: &ShareLink) -> String {
     let (old, new) = (earlier.server.port(), link.server.port());
@@ -205,7 +205,7 @@ fn fate(earlier: &ShareLink, link: &ShareLink) -> String {
     }
 }
 
-/// Says what has become of the link of the last time, and notes this one.
+/// Reports if the link of the last run is still valid, and remembers this one.
 fn explain_link(earlier: Option<&ShareLink>, link: &ShareLink, remembered: &mut Remembered) {
     if let Some(earlier) = earlier {
         screen::line(&fate(earlier, link));
@@ -229,7 +229,7 @@ fn check(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the file's hashes, and tells how far it is.
+/// Hashes the file, and reports progress.
 pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
     let size = path.metadata().map_or(0, |metadata| metadata.len());
     let (sender, mut steps) = mpsc::channel(1);

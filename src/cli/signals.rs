@@ -41,7 +41,7 @@ impl Signals {
         }
     }
 
-    /// Finishes `work`, unless a signal says not to wait for it.
+    /// Finishes `work`, unless a signal ends the wait.
     pub(crate) async fn or_at_once(&mut self, work: impl Future<Output = ()>) {
         tokio::select! {
             () = work => {}

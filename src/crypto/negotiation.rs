@@ -205,7 +205,7 @@ impl Negotiation {
 }
 
 impl Direction {
-    /// What the end with the component `sender` sends to the end with `receiver`.
+    /// The options that the end with the component `sender` uses towards the end with `receiver`.
     pub(crate) fn settle(sender: &Terms, receiver: &Terms) -> Self {
         Self::with(sender, sender.hmac.sends(receiver.hmac.request), receiver)
     }

@@ -57,7 +57,7 @@ fn finish(keyed: &HmacSha256, message: &[u8]) -> Zeroizing<[u8; 32]> {
 }
 
 /// Secrets with which a decoder reads a recorded session: the shared secret, and a digest that
-/// tells to which keying it belongs.
+/// identifies the keying that it belongs to.
 #[derive(Clone)]
 pub struct KeyLogEntry {
     digest: [u8; 32],

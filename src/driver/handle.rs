@@ -66,7 +66,7 @@ impl<C: Send> WeakHandle<C> {
     ///
     /// # Errors
     ///
-    /// [`Stopped`] if the driver has ended or has no handle any more.
+    /// [`Stopped`] if the driver has ended or no longer has a handle.
     ///
     /// # Panics
     ///

@@ -65,7 +65,7 @@ impl KeyLogFile {
     }
 
     /// Adds the secret of an open session. Nothing is added if the session is gone or its endpoint
-    /// keeps no secrets. That the file cannot be written any more is logged once, and stops
+    /// keeps no secrets. A write failure is logged once, and stops
     /// nothing.
     pub fn add(&self, endpoint: &Endpoint, session: SessionId) {
         let line = endpoint.session(session).and_then(|session| session.key_log_line());

@@ -22,7 +22,7 @@
 //!
 //! One task owns the machine and its sockets. It waits until something happens, does a bounded
 //! amount of work, lets other tasks run, and goes on. After **every** call into the machine it
-//! drains the machine as [`Machine`] says, so that a machine behaves here as in the simulator. What
+//! drains the machine as [`Machine`] defines, so that a machine behaves here as in the simulator. What
 //! waits in the sockets is given to it before its timer: a process that was kept from running does
 //! not take answers that have long arrived for missing. Where sockets are bound to all addresses,
 //! those of the host are looked at every few seconds, and the machine learns of changes.

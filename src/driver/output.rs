@@ -105,7 +105,7 @@ impl InOrder {
 /// # Errors
 ///
 /// [`io::ErrorKind::AlreadyExists`] if there is one of its name and `replace` is not set, or what
-/// the operating system says. Nothing has been changed then.
+/// the operating system reports. Nothing has been changed then.
 pub fn write_whole(path: &Path, content: &[u8], access: Access, replace: bool) -> io::Result<()> {
     let temporary = write_aside(path, content, access)?;
     let named = match replace {

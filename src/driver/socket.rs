@@ -30,7 +30,7 @@ const TAKES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 const MAX_RECEIVE_ERRORS: u32 = 8;
 const RECEIVE_REST: Duration = Duration::from_millis(100);
 
-/// Fields of a datagram's IP header that tell routers how to treat it.
+/// Fields of a datagram's IP header that determine how routers treat it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Class {
     pub(super) ecn: Ecn,

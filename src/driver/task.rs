@@ -310,7 +310,7 @@ impl<S: Service> Core<S> {
         false
     }
 
-    /// Goes on with events when the queue has space again, or nobody reads it any more. Returns
+    /// Goes on with events when the queue has space again, or nobody reads it. Returns
     /// whether it does.
     fn resume(&mut self) -> bool {
         if self.events.capacity() < RESUME_AT && !self.events.is_closed() {

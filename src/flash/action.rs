@@ -1,4 +1,4 @@
-//! What both ends of a connection have in common: the decision on a flow, and the event queue.
+//! The parts that both ends of a connection share: the decision on a flow, and the event queue.
 
 use std::collections::VecDeque;
 

@@ -49,7 +49,7 @@ impl Methods {
         Self::Named(names.into_iter().map(Into::into).collect())
     }
 
-    /// Whether the far end may call `name`.
+    /// True if the far end may call `name`.
     pub fn allow(&self, name: &str) -> bool {
         match self {
             Self::None => false,

@@ -170,7 +170,7 @@ impl ClientConnection {
         })
     }
 
-    /// Whether the connection is up.
+    /// True if the connection is up.
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected
     }

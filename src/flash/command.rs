@@ -73,7 +73,7 @@ impl Command {
         Self { name: name.into(), transaction, object: Value::Null, args }
     }
 
-    /// Whether the sender waits for `_result` or `_error`.
+    /// True if the sender waits for `_result` or `_error`.
     pub fn wants_answer(&self) -> bool {
         self.transaction.is_finite() && self.transaction != 0.0
     }

@@ -140,7 +140,7 @@ impl Control {
         Some(command.name)
     }
 
-    /// Expects no result of this call any more.
+    /// No longer expects a result of this call.
     pub(super) fn forget(&mut self, call: CallId) {
         self.calls.remove(&call.0);
     }

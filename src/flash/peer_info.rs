@@ -34,7 +34,7 @@ pub fn encode(addresses: &[SocketAddr]) -> Vec<Value> {
     usable.map(|address| SocketAddr::new(address.ip(), address.port()).to_string().into()).collect()
 }
 
-/// Whether a client that lists these addresses is behind an address translator: if and only if the
+/// True if a client that lists these addresses is behind an address translator: if and only if the
 /// address that its packets come from is not among them (RFC 7425 §5.3.3).
 pub fn is_behind_nat(observed: SocketAddr, reported: &[SocketAddr]) -> bool {
     !reported.contains(&observed)

@@ -134,7 +134,7 @@ impl ServerConnection {
         }
     }
 
-    /// Whether `connect` has been accepted and the connection is up.
+    /// True if `connect` has been accepted and the connection is up.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Accepted)
     }
@@ -493,7 +493,7 @@ impl ServerConnection {
     }
 }
 
-/// Whether one more message may wait for the decision.
+/// True if one more message may wait for the decision.
 fn has_space(early: &[(FlowId, Bytes)], message: &Bytes) -> bool {
     let waiting: usize = early.iter().map(|(_, message)| message.len()).sum();
     early.len() < MAX_EARLY && waiting + message.len() <= MAX_EARLY_BYTES

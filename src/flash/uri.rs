@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The UDP port of a server unless the URI says otherwise (RFC 7425 §6.1).
+/// The UDP port of a server unless the URI has another (RFC 7425 §6.1).
 pub const DEFAULT_PORT: u16 = 1935;
 
 /// The longest URI in bytes, so that an Initiator Hello with it stays one unfragmented packet.
@@ -95,7 +95,7 @@ impl Uri {
     ///
     /// # Errors
     ///
-    /// [`UriError`], which says what to change.
+    /// [`UriError`], with advice on what to change.
     pub fn parse(text: &str) -> Result<Self, UriError> {
         match text.len() {
             0 => Err(UriProblem::Empty.into()),
@@ -114,7 +114,7 @@ impl Uri {
         self.server.as_ref().map(|(host, port)| (host, *port))
     }
 
-    /// Whether this is `rtmfp:`, which names no server.
+    /// True if this is `rtmfp:`, which names no server.
     pub fn is_serverless(&self) -> bool {
         self.server.is_none()
     }

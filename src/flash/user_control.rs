@@ -60,7 +60,7 @@ pub struct Keepalive {
 }
 
 impl Keepalive {
-    /// The shortest period that a client sets whatever the server says: 5 s.
+    /// The shortest period that a client sets whatever the server announces: 5 s.
     pub const MIN: Duration = Duration::from_secs(5);
 
     /// Both periods raised to [`MIN`](Self::MIN).

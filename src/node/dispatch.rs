@@ -173,7 +173,7 @@ impl Node {
             self.touch_all(|group| {
                 let was_neighbor = group.neighbors().iter().any(|n| n.session == session);
                 group.on_session_closed(now, session);
-                if was_neighbor && reason == CloseReason::Forgotten {
+                if was_neighbor && reason == CloseReason::SessionLost {
                     // The member is alive, as it answers hellos.
                     group.on_introduced(now, far, false);
                 }
@@ -191,7 +191,7 @@ impl Node {
             true => self.emit_connection_event(now, NodeEvent::Disconnected),
             false => self.connect_failed(now, ConnectError::Closed),
         }
-        if let (CloseReason::Forgotten, Some(address)) = (reason, self.server_address) {
+        if let (CloseReason::SessionLost, Some(address)) = (reason, self.server_address) {
             tracing::info!(server = %address, "the server was restarted; connecting again");
             self.connect(now, &uri, &[address]);
         }

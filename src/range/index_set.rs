@@ -171,7 +171,7 @@ impl IndexSet {
             || self.ranges.range_at(*range.start()).is_some_and(|held| held.end() >= range.end())
     }
 
-    /// Whether at least one index of `range` is in the set.
+    /// True if at least one index of `range` is in the set.
     pub fn has_some_of(&self, range: &RangeInclusive<u64>) -> bool {
         self.first_at_or_after(*range.start()).is_some_and(|first| first <= *range.end())
     }

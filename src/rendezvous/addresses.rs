@@ -69,7 +69,7 @@ enum Help {
     Unlikely,
 }
 
-/// Whether a client observed at `observed` can have `reported`: `None` if not, else what it is to
+/// Checks if a client observed at `observed` can have `reported`: `None` if not, otherwise what it is to
 /// others.
 fn plausible(observed: IpAddr, reported: SocketAddr, server: &[SocketAddr]) -> Option<Help> {
     let ip = reported.ip();
@@ -102,7 +102,7 @@ fn shares_network(a: IpAddr, b: IpAddr) -> bool {
     }
 }
 
-/// Whether clients observed at these addresses may be in one local network: one address translator
+/// True if clients observed at these addresses may be in one local network: one address translator
 /// or pool of them, one site of IPv6, or the server is in that network itself.
 fn same_site(a: IpAddr, b: IpAddr) -> bool {
     let local = |ip| Class::of(ip) != Class::Public;

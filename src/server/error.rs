@@ -36,7 +36,7 @@ pub enum IdentityFileError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: CryptoError,
     },
     /// It does not exist and can't be created.

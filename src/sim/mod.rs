@@ -305,7 +305,7 @@ impl<M: Actor> Network<M> {
         true
     }
 
-    /// Goes on until `done`. False if nothing happens any more, or after an hour.
+    /// Goes on until `done`. False if no event is left, or after an hour.
     pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> bool {
         let end = self.now + MAX_RUN;
         while !done(self) {

@@ -77,7 +77,7 @@ pub struct PacketInfo {
     pub len: usize,
     /// Bytes of it that were not captured.
     pub missing: usize,
-    /// Whether it is recognised as RTMFP.
+    /// True if it is recognised as RTMFP.
     pub is_rtmfp: bool,
     /// The result.
     pub status: Status,
@@ -111,7 +111,7 @@ impl<'a> PacketView<'a> {
         PacketHeader::parse(self.plain).ok().map(|(header, _)| header)
     }
 
-    /// Whether the packet says that it is of another sender than the one whose key it has.
+    /// True if the packet claims to be from another sender than the one whose key it has.
     pub fn has_wrong_mode(&self) -> bool {
         let sender = match self.status {
             Status::Startup => Mode::Startup,
@@ -152,7 +152,7 @@ impl Analyzer {
         self.decoder.keys_mut()
     }
 
-    /// Whether this datagram belongs to a session that is known, or to the startup of one; for
+    /// True if this datagram belongs to a session that is known, or to the startup of one; for
     /// [`Capture::advance_with`](super::Capture::advance_with).
     pub fn knows(&mut self, datagram: &DatagramRef<'_>) -> bool {
         let ends = (datagram.source, datagram.destination);

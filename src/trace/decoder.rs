@@ -165,7 +165,7 @@ pub struct Keying {
     pub initiator_id: u32,
     /// The ID on packets to the responder.
     pub responder_id: u32,
-    /// Whether the session can be decrypted.
+    /// True if the session can be decrypted.
     pub has_secret: bool,
 }
 
@@ -265,7 +265,7 @@ impl Decoder {
         Ok(Opened { session_id, sender, keying, trailing, plain: &self.plain })
     }
 
-    /// Whether the session ID of a datagram is that of a session whose keying was seen, or that of
+    /// True if the session ID of a datagram is that of a session whose keying was seen, or that of
     /// startup.
     pub(super) fn has_session_id(&self, payload: &[u8]) -> bool {
         let id = multiplex::session_id(payload);
@@ -285,7 +285,7 @@ impl Decoder {
         sides.next().map(|(number, side)| (number, side == 0))
     }
 
-    /// Whether a datagram can be decrypted.
+    /// True if a datagram can be decrypted.
     pub(super) fn can_open(&mut self, ends: Ends, payload: &[u8]) -> bool {
         let Some(session_id) = multiplex::session_id(payload) else { return false };
         let encrypted = payload.get(multiplex::SESSION_ID_LEN..).unwrap_or_default();
@@ -381,7 +381,7 @@ impl Decoder {
         true
     }
 
-    /// Whether an initiator with this ID has asked for keys.
+    /// True if an initiator with this ID has asked for keys.
     fn awaits_answer(&self, session_id: u32) -> bool {
         self.pending.iter().any(|pending| pending.session_id == session_id)
     }

@@ -1,7 +1,7 @@
 //! Flows: fragments to messages, and the traffic of each flow.
 //!
 //! An observer sees less than the ends, and cannot ask again: missing fragments are skipped
-//! as soon as the sender declares that it will not send them any more (the forward sequence number).
+//! as soon as the sender declares that it will no longer send them (the forward sequence number).
 //!
 //! Bounds: [`MAX_FLOWS`] flows, beyond which the oldest is dropped; [`MAX_HELD`] bytes of fragments
 //! that wait for others; messages of [`MAX_MESSAGE`] bytes. Anything beyond is counted as skipped.
@@ -212,7 +212,7 @@ pub struct Flows {
     flows: HashMap<FlowKey, Flow>,
     order: VecDeque<FlowKey>,
     held: usize,
-    forgotten: u64,
+    dropped: u64,
 }
 
 impl Flows {
@@ -229,8 +229,8 @@ impl Flows {
     }
 
     /// Flows that were dropped for others.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     pub(super) fn data(
@@ -284,7 +284,7 @@ impl Flows {
         {
             if let Some(flow) = self.flows.remove(&oldest) {
                 self.held -= flow.held();
-                self.forgotten += 1;
+                self.dropped += 1;
             }
         }
     }

@@ -126,9 +126,9 @@ pub struct LinkTrace {
     pub responder: Peer,
     /// Time of the first hello.
     pub begun: Duration,
-    /// Whether the hello of the initiator, and that of the responder, was accepted.
+    /// True if the hello of the initiator, and that of the responder, was accepted.
     pub accepted: [bool; 2],
-    /// Whether the initiator, and the responder, declared that it does not need the other.
+    /// True if the initiator, and the responder, declared that it does not need the other.
     pub unneeded: [bool; 2],
     /// Reports that were sent: by the initiator, by the responder.
     pub reports: [u64; 2],

@@ -170,7 +170,7 @@ fn escape(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[plain..]);
 }
 
-/// Writes a packet as an object and a line end. `with_data` says whether to write what applications
+/// Writes a packet as an object and a line end. `with_data` is true to write what applications
 /// sent, too, and not only its length.
 pub fn packet(packet: &PacketView<'_>, with_data: bool, out: &mut Vec<u8>) {
     let mut json = Json::new(out);

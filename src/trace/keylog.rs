@@ -33,7 +33,7 @@ pub enum KeyLogError {
     Malformed {
         /// Number of the line, from 1.
         line: usize,
-        /// What is wrong. It does not quote the secret.
+        /// The problem. It does not quote the secret.
         error: SyntaxError<&'static str>,
     },
     /// A line is longer than any that makes sense.
@@ -87,7 +87,7 @@ impl KeyLog {
         self.secrets.len()
     }
 
-    /// Whether there is no secret.
+    /// True if there is no secret.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }

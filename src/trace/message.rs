@@ -73,7 +73,7 @@ impl FlowClass {
         Some(if is_end { &STREAM_END } else { layout })
     }
 
-    /// Whether messages begin with a byte for their type.
+    /// True if messages begin with a byte for their type.
     pub(super) fn has_type(self) -> bool {
         let bare = [FlowKind::PostingValues, FlowKind::Routing].map(Self::Group);
         self != Self::Unknown && !bare.contains(&self)

@@ -73,7 +73,7 @@ impl Pieces {
         trailing
     }
 
-    /// Time as the pieces see it never goes back, whatever a capture says.
+    /// Time as the pieces see it never goes back, whatever a capture contains.
     fn advance(&mut self, time: Duration) {
         let begin = *self.begin.get_or_insert(time);
         let now = Time::ZERO + time.saturating_sub(begin).min(MAX_TIME);

@@ -72,7 +72,7 @@ impl Content {
         }
     }
 
-    /// Whether this looks like a packet in every respect. One of several million random packets
+    /// True if this looks like a packet in every respect. One of several million random packets
     /// does.
     pub(super) fn is_sound(self) -> bool {
         self.has_mode && self.is_filled && self.is_known
@@ -83,7 +83,7 @@ fn is_known(code: u8) -> bool {
     chunk::name(code) != "Unknown"
 }
 
-/// Whether decrypted bytes look like a packet of session startup. The checksum, which was right,
+/// True if decrypted bytes look like a packet of session startup. The checksum, which was right,
 /// is right by chance once in 65,536 times.
 pub(super) fn is_startup(plain: &[u8]) -> bool {
     let Ok((_, body)) = PacketHeader::parse(plain) else { return false };

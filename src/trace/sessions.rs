@@ -35,7 +35,7 @@ pub struct Session {
     pub initiator_id: u32,
     /// The ID on packets to the responder.
     pub responder_id: u32,
-    /// Whether its packets can be decrypted.
+    /// True if its packets can be decrypted.
     pub has_secret: bool,
     /// Time of the answer to the keying.
     pub keyed: Duration,

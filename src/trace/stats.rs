@@ -88,7 +88,7 @@ impl Stats {
                 continue;
             }
             *self.chunks.entry(code).or_default() += 1;
-            // The first bit says whether there are options.
+            // The first bit is set if there are options.
             if code == kind::USER_DATA && payload.first().is_some_and(|flags| flags & 0x80 != 0) {
                 self.count_metadata(payload);
             }

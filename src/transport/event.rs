@@ -233,9 +233,9 @@ pub enum CloseReason {
     Far,
     /// The far end no longer answers.
     Dead,
-    /// The far end is there, but does not know the session any more: it was restarted
+    /// The far end is alive, but has lost the session: it was restarted
     /// ([`Endpoint::watch`](super::Endpoint::watch)).
-    Forgotten,
+    SessionLost,
     /// The far end opened a new session with the same certificate.
     Overridden,
     /// It held more memory than other sessions when [`Config::max_memory`](super::Config) or

@@ -1,4 +1,4 @@
-//! What users of flows ask for, and what they get back: one vocabulary for a NetConnection, a
+//! Actions and inputs of flows: one vocabulary for a NetConnection, a
 //! group, and whatever else speaks over flows of a session.
 //!
 //! A user opens sending flows by tokens of its own, before there is a [`FlowId`]. Whoever holds the
@@ -32,7 +32,7 @@ pub enum FlowAction {
         token: FlowToken,
         /// The message.
         message: Bytes,
-        /// Whether and when it may be given up.
+        /// The time after which it may be abandoned, if any.
         options: MessageOptions,
     },
     /// Finish a sending flow once everything on it is delivered; it may be finished or rejected

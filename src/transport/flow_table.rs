@@ -34,7 +34,7 @@ pub struct Addressed<Owner> {
     pub session: SessionId,
     /// Whose flow it is.
     pub owner: Owner,
-    /// What happened to it.
+    /// The input.
     pub input: FlowInput,
 }
 

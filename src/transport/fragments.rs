@@ -110,7 +110,7 @@ impl<K: Eq + Hash + Copy> Reassembly<K> {
         self.waiting.keys().filter(|key| wanted(key)).count()
     }
 
-    /// Drops packets that do not grow any more.
+    /// Drops packets that no longer grow.
     pub(crate) fn expire(&mut self, now: Time) {
         if self.waiting.is_empty() {
             return;

@@ -170,8 +170,8 @@ impl RecvFlow {
         outcome
     }
 
-    /// True if the fragment is the next in order, nothing is missing or held, and it says nothing
-    /// out of the ordinary.
+    /// True if the fragment is the next in order, nothing is missing or held, and it
+    /// neither abandons a message nor ends the flow.
     fn is_next(&self, fragment: &Received<'_>) -> bool {
         self.state == State::Open
             && !self.paused
@@ -253,8 +253,8 @@ impl RecvFlow {
     /// Skips fragments that were abandoned. The final one alone, abandoned, is how a sender
     /// finishes that has nothing left to send, and no loss.
     fn skip_through(&mut self, sequence: u64, sink: &mut impl FnMut(Delivery)) {
-        let lone = sequence == self.delivered + 1 && !self.is_in_message();
-        if !lone || self.final_sequence != Some(sequence) {
+        let is_single = sequence == self.delivered + 1 && !self.is_in_message();
+        if !is_single || self.final_sequence != Some(sequence) {
             self.drop_message();
             self.tell_gap(sink);
         }

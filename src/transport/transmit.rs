@@ -81,7 +81,7 @@ impl<'a> Arrived<'a> {
 pub struct Transmit {
     /// Destination of every datagram of the batch.
     pub path: Path,
-    /// Whether routers may mark it instead of dropping it.
+    /// True if routers may mark it instead of dropping it.
     pub ecn: Ecn,
     /// Differentiated services code point, 0 to 63 (RFC 2474).
     pub dscp: u8,
@@ -89,7 +89,7 @@ pub struct Transmit {
     /// it must not be joined with others.
     pub alone: bool,
     /// The session ID that is scrambled into every datagram of the batch (RFC 7016 §2.2.2).
-    /// Datagrams that are joined with others of the same one can be told apart in a capture.
+    /// Datagrams that are joined with others of the same one can be distinguished in a capture.
     pub session: u32,
 }
 

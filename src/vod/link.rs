@@ -17,7 +17,7 @@
 //! | `app` | application name on the server (default: empty) |
 //! | `also` | a further rendezvous server, `HOST[:PORT]` |
 //! | `descriptor` | [digest](super::descriptor::Descriptor::digest) of the descriptor: the object form |
-//! | `sha256`, `size`, `chunk` | SHA-256 and size of the file, chunk length in bytes: the Number form, whose descriptor says nothing but the number of chunks |
+//! | `sha256`, `size`, `chunk` | SHA-256 and size of the file, chunk length in bytes: the Number form, whose descriptor has only the number of chunks |
 //! | `name` | file name |
 //! | `provider` | peer ID of the provider, 64 hexadecimal digits |
 //!

@@ -112,8 +112,8 @@ fn the_key_log_has_each_session_and_nobody_else_reads_it() {
 }
 
 #[test]
-fn mistakes_are_told() {
-    for (arguments, code, told) in [
+fn mistakes_are_reported() {
+    for (arguments, code, message) in [
         ("bulk --mode rot13", 2, "possible values: hmac-sseq, checksum"),
         ("handshakes --group 3", 2, "there are 2, 5, 14 and 16"),
         ("lossy --loss 2", 2, "a probability from 0 to 0.9"),
@@ -124,6 +124,6 @@ fn mistakes_are_told() {
         let output = bench(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{errors}");
-        assert!(errors.contains(told), "{errors}");
+        assert!(errors.contains(message), "{errors}");
     }
 }

@@ -1,4 +1,4 @@
-//! Where `rtmfp decode` reads captures and keys from, and what it says of bad ones.
+//! Where `rtmfp decode` reads captures and keys from, and its errors for bad ones.
 
 use crate::support::{fail, rtmfp, succeed};
 use flate2::Compression;
@@ -69,7 +69,7 @@ fn bad_files() {
     fail(command.arg(fixture("flash-tc2.pcap")), 2);
 }
 
-/// What is wrong with the input is said, with what to do.
+/// Errors of the input are reported, with advice.
 #[test]
 fn odd_input_is_explained() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ fn odd_input_is_explained() {
     assert!(err.contains("standard input: the file is empty"), "{err}");
     let (_, err) = succeed(rtmfp(["decode"]).arg(file("none", &whole[..24])));
     assert!(err.contains("there are no packets in it"), "{err}");
-    // From the middle of a session on, in which nothing tells what it is.
+    // From the middle of a session on, in which nothing identifies it.
     let middle = [&whole[..24], &whole[whole.len() - 78..]].concat();
     let (_, err) = succeed(rtmfp(["decode"]).arg(file("middle", &middle)));
     assert!(err.contains("the start of a session, and none was captured"), "{err}");

@@ -50,7 +50,7 @@ fn without_a_file_a_clip_is_shared_and_a_table_printed() {
 }
 
 #[test]
-fn mistakes_are_told() {
+fn mistakes_are_reported() {
     let err = fail(&mut rtmfp(["demo", "/nonexistent/film.mp4"]), 1);
     assert!(err.contains("/nonexistent/film.mp4"), "{err}");
     fail(&mut rtmfp(["demo", "--receivers", "0"]), 2);

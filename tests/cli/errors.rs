@@ -6,7 +6,7 @@ const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/captures/fl
 const GROUPSPEC: &str = "G:0102010c050e66696c6d00";
 
 #[test]
-fn what_the_operating_system_says_is_said_once() {
+fn errors_of_the_operating_system_are_reported_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("film.bin");
     write_file(&file, 1, 1000);

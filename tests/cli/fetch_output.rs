@@ -92,13 +92,13 @@ fn what_cannot_be_written_is_reported_before_anything_is_fetched() {
     fs::create_dir(at("taken")).unwrap();
     fs::create_dir(at("taken/film.bin")).unwrap();
     let _listener = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
-    let told = |path: &str| fail(rtmfp(["fetch", NOWHERE, "-o"]).arg(at(path)), 1);
-    assert!(told("none/film").contains("No such file or directory"));
-    assert!(told("file/film").contains("Not a directory"));
-    assert!(told("file/").contains("Not a directory"));
-    assert!(told(&"x".repeat(256)).contains("File name too long"));
-    assert!(told("taken").contains("is a directory"));
-    assert!(told("socket").contains("is a socket"));
+    let errors = |path: &str| fail(rtmfp(["fetch", NOWHERE, "-o"]).arg(at(path)), 1);
+    assert!(errors("none/film").contains("No such file or directory"));
+    assert!(errors("file/film").contains("Not a directory"));
+    assert!(errors("file/").contains("Not a directory"));
+    assert!(errors(&"x".repeat(256)).contains("File name too long"));
+    assert!(errors("taken").contains("is a directory"));
+    assert!(errors("socket").contains("is a socket"));
     assert!(fail(rtmfp(["fetch", NOWHERE, "-o", "/proc"]).current_dir("/"), 1).contains("/proc"));
     assert_eq!(fs::read(at("file")).unwrap(), b"precious");
 }

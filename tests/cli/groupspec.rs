@@ -94,7 +94,7 @@ fn every_flag_reaches_the_groupspec() {
 }
 
 #[test]
-fn mistakes_are_told() {
+fn mistakes_are_reported() {
     let err = fail(&mut rtmfp(["groupspec", "show", "chat"]), 2);
     assert!(err.contains("starts with \"G:\""), "{err}");
     let err = fail(&mut rtmfp(["groupspec", "show", "G:0101xx"]), 2);

@@ -1,4 +1,4 @@
-//! `--json`: what `share`, `fetch` and `serve` tell programs.
+//! `--json`: the events of `share`, `fetch` and `serve` for programs.
 #![cfg(unix)]
 
 use crate::support::{Running, rtmfp, succeed, write_file};
@@ -58,9 +58,9 @@ fn a_server_a_share_and_a_fetch() {
     let mut fetch = rtmfp(["fetch", link, "--json", "--listen", "127.0.0.1:0", "-o"]);
     let (out, _) = succeed(fetch.arg(&copy));
     let lines: Vec<String> = out.lines().map(str::to_owned).collect();
-    let told = events(&lines);
+    let names = events(&lines);
     for event in ["connecting", "connected", "progress", "complete", "stopped"] {
-        assert!(told.contains(event), "{event}: {told:?}");
+        assert!(names.contains(event), "{event}: {names:?}");
     }
     let find = |event: &str| json(lines.iter().rfind(|line| is(event)(line)).unwrap());
     assert_eq!(find("complete")["sha256"], sha256.as_str());

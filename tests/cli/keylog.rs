@@ -122,9 +122,9 @@ fn what_was_recorded_is_opened() {
     let mut share = Share::spawn(share);
     let mut fetch = rtmfp(["fetch", &share.link, "-o"]);
     fetch.arg(path("copy.bin")).args(local).env("RTMFPKEYLOGFILE", path("fetch.keys"));
-    let (_, told) = succeed(&mut fetch);
+    let (_, errors) = succeed(&mut fetch);
     assert!(fs::read(path("copy.bin")).unwrap() == bytes);
-    assert!(told.contains("WARNING: RTMFPKEYLOGFILE: the secrets of all sessions"), "{told}");
+    assert!(errors.contains("WARNING: RTMFPKEYLOGFILE: the secrets of all sessions"), "{errors}");
     for name in ["server.keys", "share.keys", "fetch.keys"] {
         assert_private(&path(name));
         assert_eq!(secrets(&path(name)), 2, "{name}");
@@ -151,8 +151,8 @@ fn what_was_recorded_is_opened() {
     #[cfg(unix)]
     {
         share.interrupt();
-        let (_, told) = share.wait();
-        assert!(told.contains("WARNING: --keylog: "), "{told}");
+        let (_, errors) = share.wait();
+        assert!(errors.contains("WARNING: --keylog: "), "{errors}");
     }
 }
 
@@ -187,9 +187,12 @@ fn members_of_a_group_write_the_lines_of_their_sessions() {
     #[cfg(unix)]
     for (member, how) in [(one, "--keylog"), (other, "RTMFPKEYLOGFILE")] {
         member.interrupt();
-        let (status, _, told) = member.wait();
-        assert_eq!(status, Some(0), "{told}");
-        assert!(told.contains(&format!("WARNING: {how}: the secrets of all sessions")), "{told}");
+        let (status, _, errors) = member.wait();
+        assert_eq!(status, Some(0), "{errors}");
+        assert!(
+            errors.contains(&format!("WARNING: {how}: the secrets of all sessions")),
+            "{errors}"
+        );
     }
 }
 
@@ -204,7 +207,7 @@ fn the_demo_writes_a_line_for_each_end() {
 }
 
 #[test]
-fn a_key_log_that_cannot_be_written_is_told() {
+fn a_key_log_that_cannot_be_written_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let nowhere = directory.path().join("none/keys");
     let join = ["join", "G:0103010c050e6368617400", "--via", "rtmfp://127.0.0.1/app"];

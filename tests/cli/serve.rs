@@ -16,7 +16,7 @@ fn one_screen_to_paste_from() {
     assert!(text.contains(&format!("rtmfp share FILE --via {url}myapp")), "{text}");
     assert!(text.contains("spec.serverChannelEnabled = true;"), "{text}");
 
-    // A client is told of once, and the log says nothing besides.
+    // A client is reported once, and the log has nothing besides.
     let joined =
         rtmfp(["join", "G:0103010c050e6368617400", "--via", &format!("{url}chat"), "--for", "0"])
             .args(["--listen", "127.0.0.1:0"])

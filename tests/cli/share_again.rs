@@ -82,7 +82,7 @@ fn the_port_is_kept_where_it_is_free() {
     let err = stop(third);
     assert!(err.contains("of the earlier link is taken"), "{err}");
     drop(blocker);
-    assert_eq!(start().link, link.to_string(), "the earlier port is not forgotten");
+    assert_eq!(start().link, link.to_string(), "the earlier port is kept");
 }
 
 #[test]

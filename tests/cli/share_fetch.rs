@@ -120,7 +120,7 @@ fn a_file_that_is_changed_ends_its_share() {
     let _fetch = Killed(fetch.spawn().unwrap());
     let (status, err) = share.wait();
     assert_eq!(status, Some(1), "{err}");
-    assert!(err.contains("was changed while it is shared"), "{err}");
+    assert!(err.contains("was changed while it was shared"), "{err}");
     assert!(!copy.exists());
 }
 
@@ -138,7 +138,7 @@ fn interrupting_a_share_is_no_failure() {
 }
 
 #[test]
-fn what_cannot_be_shared_is_told() {
+fn what_cannot_be_shared_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("empty");
     fs::write(&empty, "").unwrap();
@@ -153,20 +153,20 @@ fn what_cannot_be_shared_is_told() {
 }
 
 #[test]
-fn malformed_links_are_told() {
-    let told = |link: &str| fail(&mut rtmfp(["fetch", link]), 2);
+fn malformed_links_are_reported() {
+    let errors = |link: &str| fail(&mut rtmfp(["fetch", link]), 2);
     let good = "rtmfp-share://192.0.2.7:1935/1/group=G:0102010c050e66696c6d00";
-    assert!(told("film.mp4").contains("not a share link"));
-    assert!(told("rtmfp://192.0.2.7/films").contains("which file is meant"));
-    assert!(told(&good.replace("/1/", "/2/")).contains("of version 2"));
-    assert!(told(&good.replace("group=G:", "group=")).contains("begins with G:"));
-    assert!(told(&good.replace("66696c6d00", "66696c6d0")).contains("cut off"));
-    assert!(told(&format!("{good}/descriptor=12ab")).contains("64 hexadecimal digits"));
-    assert!(told("rtmfp-share://192.0.2.7:99999/1/group=G:00").contains("not a server address"));
+    assert!(errors("film.mp4").contains("not a share link"));
+    assert!(errors("rtmfp://192.0.2.7/films").contains("which file is meant"));
+    assert!(errors(&good.replace("/1/", "/2/")).contains("of version 2"));
+    assert!(errors(&good.replace("group=G:", "group=")).contains("begins with G:"));
+    assert!(errors(&good.replace("66696c6d00", "66696c6d0")).contains("cut off"));
+    assert!(errors(&format!("{good}/descriptor=12ab")).contains("64 hexadecimal digits"));
+    assert!(errors("rtmfp-share://192.0.2.7:99999/1/group=G:00").contains("not a server address"));
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_that_is_taken_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("film.bin");
     write_file(&file, 8, 1000);

@@ -1,4 +1,4 @@
-//! What is said while nothing comes, and when a command gives up.
+//! Messages while nothing arrives, and when a command gives up.
 
 use crate::support::{Killed, Running, Share, fail, rtmfp, write_file};
 use rtmfp::vod::ShareLink;
@@ -26,7 +26,7 @@ fn silent_server() -> (UdpSocket, String) {
 }
 
 #[test]
-fn a_fetch_that_finds_nobody_says_who_was_asked_and_what_failed() {
+fn a_fetch_that_finds_nobody_reports_who_was_asked_and_what_failed() {
     let directory = tempfile::tempdir().unwrap();
     let (_server, link) = orphaned_link(directory.path());
     let mut fetch = rtmfp(["fetch", &link, "--timeout", "4s", "--listen", "127.0.0.1:0", "-o"]);
@@ -67,7 +67,7 @@ fn a_silent_server_is_reported_before_the_command_gives_up() {
 }
 
 #[test]
-fn a_share_says_that_its_server_is_silent() {
+fn a_share_reports_that_its_server_is_silent() {
     let directory = tempfile::tempdir().unwrap();
     let (_socket, address) = silent_server();
     let file = directory.path().join("film.bin");

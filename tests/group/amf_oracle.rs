@@ -15,7 +15,7 @@ use rtmfp::amf::{
     Writer,
 };
 
-/// What the oracle reads, in our terms. Its arrays and XML do not tell their format: `amf3` does.
+/// What the oracle reads, in our terms. Its arrays and XML do not contain their format: `amf3` does.
 fn ours(theirs: &Theirs, amf3: bool) -> Value {
     let values = |values: &[Theirs]| values.iter().map(|value| ours(value, amf3)).collect();
     let members = |elements: &[Element]| -> Vec<(Arc<str>, Value)> {

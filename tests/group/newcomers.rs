@@ -5,7 +5,7 @@ use crate::support::{for_seeds, millis, secs};
 use rtmfp::proto::rendezvous::RendezvousConfig;
 use rtmfp::proto::sim::{Link, Network, NodeId};
 
-/// One member that stays and 25 whose power fails at five seconds, in an order that the seed tells.
+/// One member that stays and 25 whose power fails at five seconds, in an order determined by the seed.
 fn one_of_many(seed: u64, config: RendezvousConfig) -> (Meeting, NodeId) {
     let mut meeting = Meeting::with_config(seed, Link::lan().with_delay(millis(10)), config);
     let mut living = None;
@@ -54,7 +54,7 @@ fn a_newcomer_that_tries_everybody_once_meets_the_one_that_is_left() {
         let living = meeting.network[living].member().node.peer_id();
         let lazy = meeting.network[newcomer].lazy();
         assert!(lazy.endpoint.session_with(living).is_some());
-        assert_eq!(lazy.told.len(), 1, "only the living are named");
+        assert_eq!(lazy.introduced.len(), 1, "only the living are named");
     });
 }
 
@@ -72,7 +72,7 @@ fn those_that_do_not_answer_are_replaced() {
 }
 
 /// Two members that the newcomer cannot reach, though the server can: the second hello for them
-/// shows it, and the newcomer is told of the third.
+/// shows it, and the newcomer is introduced to the third.
 #[test]
 fn a_member_that_is_asked_for_again_is_replaced() {
     for_seeds(5, |seed| {
@@ -114,7 +114,7 @@ fn a_silent_client_is_given_up_after_47_seconds() {
     assert_eq!(meeting.network[server].server().stats().clients, 1, "the other stays");
 }
 
-/// Whoever is looked at is forgotten in the end.
+/// Every watched member is dropped in the end.
 #[test]
 fn nothing_is_left_of_newcomers() {
     let (mut meeting, _) = one_of_many(3, RendezvousConfig::default());

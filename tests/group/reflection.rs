@@ -37,7 +37,7 @@ fn arrive(world: &mut World, members: usize) {
     }
 }
 
-/// Clients report the victim's addresses to the server, which tells them to who asks for them.
+/// Clients report the victim's addresses to the server, which sends them to whoever requests them.
 #[test]
 fn addresses_reported_to_the_server() {
     for (seed, attackers, members, rounds) in [(1, 12, 3, 6), (2, 1, 40, 4), (3, 20, 20, 1)] {

@@ -1,5 +1,5 @@
 //! UDP datagrams are found behind every link layer and in every tunnel that is read, and of every
-//! other frame is said why it is not.
+//! other frame has a reason why it is not.
 
 use rtmfp::trace::{Capture, Datagram, Frames, Unread};
 use std::fs;

@@ -75,7 +75,7 @@ fn counts_equal_those_of_an_independent_decoder() {
     }
 }
 
-/// Without the secrets only startup packets can be read, and the decoder says of every other
+/// Without the secrets only startup packets can be read, and the decoder reports of every other
 /// packet of a session whose keying it saw that the secret is missing.
 #[test]
 fn without_secrets_only_startup_is_read() {

@@ -186,7 +186,7 @@ fn a_session_that_moves_is_still_known() {
 }
 
 #[test]
-fn what_is_not_rtmfp_is_told_apart() {
+fn what_is_not_rtmfp_is_recognized() {
     let mut analyzer = Analyzer::new(Decoder::new(KeyLog::default()));
     let mut feed = |from, payload: &[u8]| {
         let datagram = DatagramRef {

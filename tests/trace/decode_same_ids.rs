@@ -156,7 +156,7 @@ fn a_hundred_thousand_packets_of_ten_sessions_with_one_id() {
         let random = rng.next_u32();
         let number = random as usize % SESSIONS;
         let side = if random & 0x10000 == 0 { Side::Initiator } else { Side::Responder };
-        // Now and then a client gets another port, and says so.
+        // Now and then a client gets another port, and announces it.
         let moves = n % 5000 == 4999;
         let side = if moves { Side::Initiator } else { side };
         if moves {
@@ -234,7 +234,7 @@ fn what_does_not_fill_a_packet_is_reported() {
     let packet = recording.feed(stranger, server(), &payload);
     assert!(matches!(packet.status, Status::Undecoded(_)), "{:?}", packet.status);
 
-    // The mode is that of the other end: also said.
+    // The mode is that of the other end: also reported.
     let sealer = &mut recording.clients[0].initiator;
     let wrong = rtmfp::trace::writer::packet(sealer, ID, Mode::Responder, &[Chunk::Ping(b"?")]);
     let packet = recording.feed(ours, server(), &wrong);

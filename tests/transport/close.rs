@@ -55,21 +55,21 @@ fn both_ends_at_once() {
 fn a_close_request_is_repeated_every_5_s_for_90_s() {
     let mut puppet = Puppet::initiator(1, quick());
     let session = puppet.session;
-    let start = puppet.lone.now;
-    puppet.lone.act(|e, now| e.close(now, session));
+    let start = puppet.solo.now;
+    puppet.solo.act(|e, now| e.close(now, session));
     let packets = puppet.wait(secs(300));
     let times: Vec<_> = packets.iter().map(|p| (p.at - start).as_secs()).collect();
     assert_eq!(times, (0..18).map(|i| 5 * i).collect::<Vec<_>>());
     assert!(packets.iter().all(|p| p.chunks() == [Chunk::CloseRequest]));
-    assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
-    assert_eq!(puppet.lone.endpoint.poll_timeout(), None);
+    assert_eq!(puppet.solo.endpoint.load(), (0, 0, 0));
+    assert_eq!(puppet.solo.endpoint.poll_timeout(), None);
 }
 
 #[test]
 fn the_answer_ends_it() {
     let mut puppet = Puppet::initiator(2, quick());
     let session = puppet.session;
-    puppet.lone.act(|e, now| e.close(now, session));
+    puppet.solo.act(|e, now| e.close(now, session));
     puppet.take();
     // While it closes, it answers nothing but close requests.
     puppet.send(&[Chunk::Ping(b"there?")]);
@@ -77,30 +77,30 @@ fn the_answer_ends_it() {
     puppet.send(&[Chunk::CloseRequest]);
     assert_eq!(puppet.take()[0].chunks(), [Chunk::CloseAck]);
     puppet.send(&[Chunk::CloseAck]);
-    assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
-    assert_eq!(reasons(puppet.lone.events()), [CloseReason::Near]);
+    assert_eq!(puppet.solo.endpoint.load(), (0, 0, 0));
+    assert_eq!(reasons(puppet.solo.events()), [CloseReason::Near]);
 }
 
 #[test]
 fn the_far_ends_request_is_answered_even_if_its_answer_came_with_it() {
     let mut puppet = Puppet::initiator(8, quick());
     let session = puppet.session;
-    puppet.lone.act(|e, now| e.close(now, session));
+    puppet.solo.act(|e, now| e.close(now, session));
     puppet.take();
     puppet.send_together(&[&[Chunk::CloseRequest], &[Chunk::CloseAck]]);
-    assert!(!puppet.lone.endpoint.is_settled(), "dropped now, it would leave the far end waiting");
-    puppet.lone.drain();
+    assert!(!puppet.solo.endpoint.is_settled(), "dropped now, it would leave the far end waiting");
+    puppet.solo.drain();
     let packets = puppet.take();
     assert_eq!(packets.len(), 1);
     assert_eq!(packets[0].chunks(), [Chunk::CloseAck]);
-    assert!(puppet.lone.endpoint.is_settled());
-    assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
+    assert!(puppet.solo.endpoint.is_settled());
+    assert_eq!(puppet.solo.endpoint.load(), (0, 0, 0));
 }
 
 #[test]
 fn a_request_that_waits_to_be_sent_is_sent_although_the_far_end_closes_too() {
     let mut puppet = Puppet::initiator(9, quick());
-    puppet.lone.endpoint.close(puppet.lone.now, puppet.session);
+    puppet.solo.endpoint.close(puppet.solo.now, puppet.session);
     puppet.send(&[Chunk::CloseRequest]);
     let packets = puppet.take();
     let chunks: Vec<_> = packets.iter().flat_map(|p| p.chunks()).collect();
@@ -115,10 +115,10 @@ fn a_close_request_is_answered_for_19_s() {
         let packets = puppet.take();
         assert_eq!(packets.len(), 1, "after {second} s");
         assert_eq!(packets[0].chunks(), [Chunk::CloseAck]);
-        puppet.lone.run_for(secs(1));
+        puppet.solo.run_for(secs(1));
     }
-    assert_eq!(reasons(puppet.lone.events()), [CloseReason::Far]);
-    assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
+    assert_eq!(reasons(puppet.solo.events()), [CloseReason::Far]);
+    assert_eq!(puppet.solo.endpoint.load(), (0, 0, 0));
     puppet.send(&[Chunk::CloseRequest]);
     assert!(puppet.take().is_empty());
 }
@@ -129,10 +129,10 @@ fn an_unasked_for_acknowledgement_is_the_players_goodbye() {
     puppet.message(2, 1, b"last words");
     puppet.take();
     puppet.send(&[Chunk::CloseAck]);
-    let events = puppet.lone.events();
+    let events = puppet.solo.events();
     assert!(matches!(events[1], Event::Message { .. }));
     assert_eq!(reasons(events), [CloseReason::Far]);
-    assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
+    assert_eq!(puppet.solo.endpoint.load(), (0, 0, 0));
     assert!(puppet.wait(secs(100)).is_empty());
 }
 
@@ -142,12 +142,12 @@ fn an_abrupt_close_is_one_packet() {
     puppet.flow_with(&[&[0; 5000]]);
     puppet.take();
     let session = puppet.session;
-    puppet.lone.act(|e, now| e.close_abruptly(now, session));
+    puppet.solo.act(|e, now| e.close_abruptly(now, session));
     let packets = puppet.wait(secs(100));
     assert_eq!(packets.len(), 1);
     assert_eq!(packets[0].chunks(), [Chunk::CloseAck]);
-    assert_eq!(reasons(puppet.lone.events()), [CloseReason::Near]);
-    assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
+    assert_eq!(reasons(puppet.solo.events()), [CloseReason::Near]);
+    assert_eq!(puppet.solo.endpoint.load(), (0, 0, 0));
 }
 
 #[test]
@@ -157,14 +157,14 @@ fn what_stands_after_a_close_in_a_packet_is_not_done() {
     let data = crate::support::puppet::fragment(2, 1, &options, b"too late");
     puppet.send(&[Chunk::CloseRequest, Chunk::UserData(data), Chunk::Ping(b"x")]);
     assert_eq!(puppet.take()[0].chunks(), [Chunk::CloseAck]);
-    assert!(matches!(puppet.lone.events()[..], [Event::SessionClosed { .. }]));
+    assert!(matches!(puppet.solo.events()[..], [Event::SessionClosed { .. }]));
 }
 
 #[test]
 fn hostile_repetitions_of_a_request_draw_one_answer() {
     let mut puppet = Puppet::initiator(10, quick());
     puppet.send_together(&[&[Chunk::CloseRequest; 100], &[Chunk::CloseRequest; 100]]);
-    puppet.lone.drain();
+    puppet.solo.drain();
     let packets = puppet.take();
     assert_eq!(packets.len(), 1);
     assert_eq!(packets[0].chunks(), [Chunk::CloseAck]);
@@ -189,5 +189,5 @@ fn a_session_that_was_never_used_fades_away() {
     pair.network.remove(a);
     pair.network.run_for(secs(51));
     assert_eq!(pair.network[b].0.load(), (0, 0, 0));
-    assert!(pair.events(b).is_empty(), "its owner never heard of it");
+    assert!(pair.events(b).is_empty(), "its owner received no event of it");
 }

@@ -1,4 +1,4 @@
-//! Closing while everything else goes on: both ends end up with nothing, once told each.
+//! Closing while everything else goes on: both ends end up with nothing, one event each.
 
 use crate::support::{Pair, for_seeds, millis, secs};
 use rtmfp::proto::sim::{Link, SeededRandom};
@@ -51,7 +51,7 @@ fn race(seed: u64, link: Link) {
         let all = ids.len();
         ids.sort();
         ids.dedup();
-        assert_eq!(ids.len(), all, "told twice of one session");
+        assert_eq!(ids.len(), all, "reported twice for one session");
         ids
     };
     for (node, session) in [(a, session), (b, far)] {

@@ -1,7 +1,7 @@
 //! A responder keeps nothing of an initiator that has not proven its address, and does not serve
 //! to flood others (RFC 7016 §3.5.1.1.2, §3.5.1.2).
 
-use crate::support::puppet::{self, ELSEWHERE, HERE, Lone, startup};
+use crate::support::puppet::{self, ELSEWHERE, HERE, Solo, startup};
 use crate::support::{millis, quick, secs};
 use rtmfp::proto::crypto::{
     Certificate, DhGroup, Epd, Fingerprint, Identity, IdentityConfig, Initiate, KeyStyle,
@@ -21,8 +21,8 @@ fn elsewhere() -> SocketAddr {
     ELSEWHERE.parse().unwrap()
 }
 
-fn lone(seed: u64) -> Lone {
-    Lone::new(seed, quick(), &IdentityConfig::default())
+fn solo(seed: u64) -> Solo {
+    Solo::new(seed, quick(), &IdentityConfig::default())
 }
 
 /// What an initiator has after the hello of the endpoint.
@@ -33,14 +33,14 @@ struct Initiator {
 }
 
 impl Initiator {
-    fn greeted(lone: &mut Lone, from: SocketAddr) -> Self {
-        let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
-        let epd = lone.own_epd();
-        lone.hello(from, &epd, &[1; 16]);
-        let hello = lone.take_startup().pop().expect("a hello");
+    fn greeted(solo: &mut Solo, from: SocketAddr) -> Self {
+        let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut solo.random));
+        let epd = solo.own_epd();
+        solo.hello(from, &epd, &[1; 16]);
+        let hello = solo.take_startup().pop().expect("a hello");
         let Chunk::ResponderHello(hello) = hello.chunks()[0] else { panic!() };
         let far = Certificate::parse(hello.certificate).unwrap();
-        let random = KeyingRandom::from_rng(&mut lone.random);
+        let random = KeyingRandom::from_rng(&mut solo.random);
         let offer = quick().negotiation;
         let work = Initiate { identity: identity.clone(), far, offer, ours: false, random };
         let component = work.run().unwrap().component().to_vec();
@@ -60,89 +60,89 @@ impl Initiator {
 
 #[test]
 fn hostile_hellos_and_forged_keyings_leave_nothing() {
-    let mut lone = lone(1);
-    let initiator = Initiator::greeted(&mut lone, here());
-    let epd = lone.own_epd();
+    let mut solo = solo(1);
+    let initiator = Initiator::greeted(&mut solo, here());
+    let epd = solo.own_epd();
     for i in 0..10_000u32 {
         let from = SocketAddr::from((i.to_be_bytes(), 1 + (i % 60_000) as u16));
-        lone.hello(from, &epd, &i.to_be_bytes());
+        solo.hello(from, &epd, &i.to_be_bytes());
         let mut cookie = initiator.cookie.clone();
         cookie[i as usize % 32] ^= 1 + (i / 32 % 255) as u8;
-        lone.say(here(), 0, &initiator.keying(&cookie));
+        solo.say(here(), 0, &initiator.keying(&cookie));
     }
-    assert_eq!(lone.endpoint.load(), (0, 0, 0));
-    assert!(lone.endpoint.poll_job().is_none() && lone.events().is_empty());
-    lone.say(here(), 0, &initiator.keying(&initiator.cookie));
-    assert_eq!(lone.endpoint.load(), (1, 0, 0));
+    assert_eq!(solo.endpoint.load(), (0, 0, 0));
+    assert!(solo.endpoint.poll_job().is_none() && solo.events().is_empty());
+    solo.say(here(), 0, &initiator.keying(&initiator.cookie));
+    assert_eq!(solo.endpoint.load(), (1, 0, 0));
 }
 
 #[test]
 fn a_cookie_of_another_address_is_changed() {
-    let mut lone = lone(2);
-    let initiator = Initiator::greeted(&mut lone, here());
+    let mut solo = solo(2);
+    let initiator = Initiator::greeted(&mut solo, here());
     let other_port: SocketAddr = "192.0.2.1:1936".parse().unwrap();
-    lone.say(other_port, 0, &initiator.keying(&initiator.cookie));
-    assert_eq!(lone.endpoint.load(), (0, 0, 0));
-    let answers = lone.take_startup();
+    solo.say(other_port, 0, &initiator.keying(&initiator.cookie));
+    assert_eq!(solo.endpoint.load(), (0, 0, 0));
+    let answers = solo.take_startup();
     assert_eq!((answers.len(), answers[0].session, answers[0].to), (1, 5, other_port));
     let Chunk::CookieChange(change) = answers[0].chunks()[0] else { panic!() };
     assert_eq!(change.old_cookie, initiator.cookie);
-    lone.say(other_port, 0, &initiator.keying(change.new_cookie));
-    assert_eq!(lone.endpoint.load(), (1, 0, 0));
+    solo.say(other_port, 0, &initiator.keying(change.new_cookie));
+    assert_eq!(solo.endpoint.load(), (1, 0, 0));
 }
 
 #[test]
 fn a_stale_cookie_is_ignored() {
-    let mut lone = lone(3);
-    let initiator = Initiator::greeted(&mut lone, here());
-    lone.run_for(secs(95));
-    lone.say(here(), 0, &initiator.keying(&initiator.cookie));
-    assert_eq!(lone.endpoint.load().0, 1, "good for 95 s");
-    let initiator = Initiator::greeted(&mut lone, elsewhere());
-    lone.run_for(millis(95_001));
-    lone.sent.clear();
-    lone.say(elsewhere(), 0, &initiator.keying(&initiator.cookie));
-    lone.say(here(), 0, &initiator.keying(&initiator.cookie));
-    assert!(lone.sent.is_empty());
+    let mut solo = solo(3);
+    let initiator = Initiator::greeted(&mut solo, here());
+    solo.run_for(secs(95));
+    solo.say(here(), 0, &initiator.keying(&initiator.cookie));
+    assert_eq!(solo.endpoint.load().0, 1, "good for 95 s");
+    let initiator = Initiator::greeted(&mut solo, elsewhere());
+    solo.run_for(millis(95_001));
+    solo.sent.clear();
+    solo.say(elsewhere(), 0, &initiator.keying(&initiator.cookie));
+    solo.say(here(), 0, &initiator.keying(&initiator.cookie));
+    assert!(solo.sent.is_empty());
 }
 
 #[test]
 fn an_initiator_changes_its_cookie_once() {
-    let mut lone = lone(4);
-    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
+    let mut solo = solo(4);
+    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut solo.random));
     let epd = Epd::for_fingerprint(identity.fingerprint());
-    lone.act(|e, now| e.open(now, epd, &[here()]));
-    let hello = lone.take_startup().pop().unwrap();
+    solo.act(|e, now| e.open(now, epd, &[here()]));
+    let hello = solo.take_startup().pop().unwrap();
     let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!() };
     let certificate = identity.certificate().as_bytes();
     let answer = ResponderHello { tag_echo: hello.tag, cookie: b"old", certificate };
-    lone.say(here(), 0, &Chunk::ResponderHello(answer));
-    let first = lone.take_startup().pop().unwrap();
+    solo.say(here(), 0, &Chunk::ResponderHello(answer));
+    let first = solo.take_startup().pop().unwrap();
     let Chunk::InitiatorKeying(keying) = first.chunks()[0] else { panic!() };
     let change =
         |old_cookie, new_cookie| Chunk::CookieChange(CookieChange { old_cookie, new_cookie });
-    lone.say(here(), 0, &change(b"old", b"new"));
-    lone.say(here(), keying.session_id, &change(b"odd", b"new"));
-    assert!(lone.sent.is_empty(), "wrong session, wrong cookie");
-    lone.say(here(), keying.session_id, &change(b"old", b"new"));
-    let second = lone.take_startup().pop().expect("a new keying at once");
+    solo.say(here(), 0, &change(b"old", b"new"));
+    solo.say(here(), keying.session_id, &change(b"odd", b"new"));
+    assert!(solo.sent.is_empty(), "wrong session, wrong cookie");
+    solo.say(here(), keying.session_id, &change(b"old", b"new"));
+    let second = solo.take_startup().pop().expect("a new keying at once");
     let expected = Chunk::InitiatorKeying(InitiatorKeying { cookie: b"new", ..keying });
     assert_eq!(second.chunks()[0], expected, "otherwise the same bytes");
-    lone.say(here(), keying.session_id, &change(b"new", b"newer"));
-    assert!(lone.sent.is_empty());
+    solo.say(here(), keying.session_id, &change(b"new", b"newer"));
+    assert!(solo.sent.is_empty());
 }
 
 /// Bytes by which one answer to a hello may be too long, and all of them in a second.
 const EXCESS: usize = 40;
 const EXCESS_PER_SECOND: usize = 4096;
 
-/// Says `question` and returns bytes sent and bytes received.
-fn exchange(lone: &mut Lone, question: Vec<u8>, act: impl FnOnce(&mut Lone)) -> (usize, usize) {
-    lone.sent.clear();
+/// Sends `question` and returns bytes sent and bytes received.
+fn exchange(solo: &mut Solo, question: Vec<u8>, act: impl FnOnce(&mut Solo)) -> (usize, usize) {
+    solo.sent.clear();
     let received = question.len();
-    lone.deliver(here(), question);
-    act(lone);
-    let sent = lone.sent.iter().map(|s| s.2.len()).sum();
+    solo.deliver(here(), question);
+    act(solo);
+    let sent = solo.sent.iter().map(|s| s.2.len()).sum();
     assert!(sent <= 3 * received + EXCESS, "{sent} bytes for {received}");
     (sent, received)
 }
@@ -157,15 +157,15 @@ fn hostile_nobody_is_flooded() {
         let mut identity = IdentityConfig::default();
         identity.keys = keys;
         identity.groups = groups;
-        let mut lone = Lone::new(5, config, &identity);
-        let own = lone.own_epd();
+        let mut solo = Solo::new(5, config, &identity);
+        let own = solo.own_epd();
         let other = Epd::for_fingerprint(Fingerprint([7; 32]));
         let uri = Epd::for_uri("rtmfp:");
         for epd in [&own, &other, &uri] {
             for tag in [0, 1, 16, 64] {
                 let hello = InitiatorHello { epd: epd.as_bytes(), tag: &[1; 64][..tag] };
                 let hello = startup(0, &Chunk::InitiatorHello(hello));
-                exchange(&mut lone, hello, redirect_to_many);
+                exchange(&mut solo, hello, redirect_to_many);
             }
         }
         // Several hellos in one datagram are counted together.
@@ -175,13 +175,13 @@ fn hostile_nobody_is_flooded() {
                 .encode(&mut plain)
                 .unwrap();
         }
-        exchange(&mut lone, puppet::startup_plain(0, &plain), redirect_to_many);
+        exchange(&mut solo, puppet::startup_plain(0, &plain), redirect_to_many);
         // A flood of the same hello: what is too long is bounded altogether.
         let shortest = InitiatorHello { epd: own.as_bytes(), tag: &[1; 16] };
         let (mut sent, mut received) = (0, 0);
         for _ in 0..1000 {
             let hello = startup(0, &Chunk::InitiatorHello(shortest));
-            let (out, within) = exchange(&mut lone, hello, redirect_to_many);
+            let (out, within) = exchange(&mut solo, hello, redirect_to_many);
             (sent, received) = (sent + out, received + within);
         }
         assert!(sent <= 3 * received + EXCESS_PER_SECOND, "{sent} bytes for {received}");
@@ -189,23 +189,23 @@ fn hostile_nobody_is_flooded() {
 }
 
 /// Answers every introduction that is wanted with as many addresses as possible.
-fn redirect_to_many(lone: &mut Lone) {
+fn redirect_to_many(solo: &mut Solo) {
     let many: Vec<Address> = (1..200)
         .map(|i| Address::new(SocketAddr::from(([10, 0, 0, i], 1935)), Origin::Reflexive))
         .collect();
-    for event in lone.events() {
+    for event in solo.events() {
         if let Event::IntroductionWanted(introduction) = event {
-            lone.act(|e: &mut Endpoint, _| e.redirect(&introduction, &many));
+            solo.act(|e: &mut Endpoint, _| e.redirect(&introduction, &many));
         }
     }
 }
 
 #[test]
 fn hostile_a_cookie_change_is_no_longer_than_thrice_the_keying() {
-    let mut lone = lone(6);
-    let initiator = Initiator::greeted(&mut lone, elsewhere());
+    let mut solo = solo(6);
+    let initiator = Initiator::greeted(&mut solo, elsewhere());
     let keying = startup(0, &initiator.keying(&initiator.cookie));
-    let (sent, received) = exchange(&mut lone, keying, |_| {});
+    let (sent, received) = exchange(&mut solo, keying, |_| {});
     assert!(sent > 0 && sent <= 3 * received);
     let short = Chunk::InitiatorKeying(InitiatorKeying {
         session_id: 5,
@@ -214,7 +214,7 @@ fn hostile_a_cookie_change_is_no_longer_than_thrice_the_keying() {
         component: b"",
         signature: b"",
     });
-    exchange(&mut lone, startup(0, &short), |_| {});
+    exchange(&mut solo, startup(0, &short), |_| {});
 }
 
 #[test]
@@ -223,10 +223,10 @@ fn a_player_that_asks_for_static_keys_is_answered() {
     let mut identity = IdentityConfig::default();
     identity.keys = KeyStyle::Static;
     identity.groups = groups;
-    let mut lone = Lone::new(7, quick(), &identity);
-    let epd = lone.own_epd();
+    let mut solo = Solo::new(7, quick(), &identity);
+    let epd = solo.own_epd();
     let hello = InitiatorHello { epd: epd.as_bytes(), tag: &[1; 16] };
-    let (sent, received) = exchange(&mut lone, startup(0, &Chunk::InitiatorHello(hello)), |_| {});
+    let (sent, received) = exchange(&mut solo, startup(0, &Chunk::InitiatorHello(hello)), |_| {});
     // With a cookie of 64 bytes, from the budget for answers that are a little too long.
     assert_eq!((sent, received), (228, 68));
 }

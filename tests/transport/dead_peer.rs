@@ -5,7 +5,7 @@ use rtmfp::proto::sim::Link;
 use rtmfp::proto::transport::{CloseReason, Event, MIN_KEEPALIVE};
 use std::time::Duration;
 
-/// When the survivor learned of it, and why it says the session closed.
+/// When the survivor detected it, and the reported reason of the close.
 fn survive(seed: u64, busy: bool, link: Link) -> Duration {
     let mut pair = Pair::new(seed, link);
     let (session, _) = pair.open();

@@ -42,13 +42,13 @@ fn run(seed: u64, link: Link, kinds: &[MessageOptions]) {
     pair.close_and_check(a, session);
 }
 
-/// What is missing between the messages, which begin with their numbers below `count`, was told,
+/// What is missing between the messages, which begin with their numbers below `count`, was reported,
 /// and nothing else.
 fn check_gaps(events: &[Event], count: u8) {
     let (mut next, mut gap) = (0, false);
     for event in events {
         match event {
-            Event::Gap { .. } => assert!(!std::mem::replace(&mut gap, true), "told twice"),
+            Event::Gap { .. } => assert!(!std::mem::replace(&mut gap, true), "reported twice"),
             Event::Message { message, .. } => {
                 assert_eq!(std::mem::take(&mut gap), message[0] != next, "before {}", message[0]);
                 next = message[0] + 1;
@@ -86,7 +86,7 @@ fn over_a_slow_link_most_are_given_up() {
 }
 
 /// Sends `count` messages over a lossy link without closing the flow: the last ones are lost or
-/// given up, and no later message tells.
+/// given up, and no later message shows it.
 #[test]
 fn the_last_message_leaves_no_stall() {
     for_seeds(100, |seed| {
@@ -120,7 +120,7 @@ fn a_message_that_was_not_started_in_time_never_leaves() {
     puppet.take();
     puppet.ack(flow.0, 1, 0);
     let session = puppet.session;
-    puppet.lone.act(|e, now| {
+    puppet.solo.act(|e, now| {
         e.send(now, session, flow, b"late".as_slice().into(), STARTED_SOON).unwrap();
         e.send(now, session, flow, b"next".as_slice().into(), Default::default()).unwrap();
     });
@@ -143,7 +143,7 @@ fn a_lost_message_that_is_sent_once_is_given_up_as_the_player_does() {
     let mut puppet = Puppet::initiator(2, quick());
     let flow = puppet.flow_with(&[]);
     let session = puppet.session;
-    puppet.lone.act(|e, now| {
+    puppet.solo.act(|e, now| {
         e.send(now, session, flow, b"once".as_slice().into(), MessageOptions::ONCE).unwrap();
     });
     puppet.take();

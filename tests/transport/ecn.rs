@@ -80,22 +80,22 @@ fn nobody_is_told_of_marks_who_does_not_mark() {
 /// What the endpoint sends now, with its marks.
 fn marks(puppet: &mut Puppet) -> Vec<Ecn> {
     let mut buf = TransmitBuf::new();
-    let now = puppet.lone.now;
+    let now = puppet.solo.now;
     let mut marks = Vec::new();
-    while let Some(transmit) = puppet.lone.endpoint.poll_transmit(now, &mut buf) {
+    while let Some(transmit) = puppet.solo.endpoint.poll_transmit(now, &mut buf) {
         marks.push(transmit.ecn);
     }
     marks
 }
 
 fn queue(puppet: &mut Puppet, flow: rtmfp::proto::transport::FlowId) {
-    let (session, now) = (puppet.session, puppet.lone.now);
+    let (session, now) = (puppet.session, puppet.solo.now);
     let message = bytes::Bytes::from_static(b"data");
-    puppet.lone.endpoint.send(now, session, flow, message, Default::default()).unwrap();
+    puppet.solo.endpoint.send(now, session, flow, message, Default::default()).unwrap();
 }
 
 fn flow(puppet: &mut Puppet) -> rtmfp::proto::transport::FlowId {
-    puppet.lone.endpoint.open_flow(puppet.session, b"test", Default::default()).unwrap()
+    puppet.solo.endpoint.open_flow(puppet.session, b"test", Default::default()).unwrap()
 }
 
 /// As the observed player, which acknowledges and does not report.
@@ -116,9 +116,9 @@ fn a_path_that_swallows_marked_packets_is_found_out() {
     let flow = flow(&mut puppet);
     queue(&mut puppet, flow);
     assert_eq!(marks(&mut puppet), [Ecn::Capable]);
-    let now = puppet.lone.now + secs(4);
-    puppet.lone.now = now;
-    puppet.lone.endpoint.handle_timeout(now);
+    let now = puppet.solo.now + secs(4);
+    puppet.solo.now = now;
+    puppet.solo.endpoint.handle_timeout(now);
     assert_eq!(marks(&mut puppet), [Ecn::NotCapable]);
 }
 
@@ -132,8 +132,8 @@ fn marks_received_are_reported_with_the_next_acknowledgement() {
         let mut packet = puppet.packet(&[Chunk::UserData(fragment)]);
         let path = Path { interface: Interface(0), remote: from };
         let arrived = Arrived { ecn, ..Arrived::one(&mut packet) };
-        puppet.lone.act(|e, now| e.handle_datagrams(now, path, arrived));
-        puppet.lone.run_for(millis(200));
+        puppet.solo.act(|e, now| e.handle_datagrams(now, path, arrived));
+        puppet.solo.run_for(millis(200));
         puppet
             .take()
             .iter()
@@ -169,7 +169,7 @@ fn hostile_reports_never_stall_a_transfer() {
         sequence += fragments;
         puppet.send(&[Chunk::EcnReport((i * 31) as u8)]);
         puppet.ack(flow.0, sequence, 64);
-        puppet.lone.run_for(millis(10));
+        puppet.solo.run_for(millis(10));
     }
-    assert_eq!(puppet.lone.endpoint.queued(puppet.session, flow), 0);
+    assert_eq!(puppet.solo.endpoint.queued(puppet.session, flow), 0);
 }

@@ -22,7 +22,7 @@ fn the_sender_is_told_once_and_the_flow_finishes() {
         };
         assert!(pair.network.run_until(opened));
         if seed % 2 == 0 {
-            pair.network.run_for(secs(3)); // An idle flow: only the receiver can tell.
+            pair.network.run_for(secs(3)); // An idle flow: only the receiver detects it.
         } else {
             pair.send(a, session, flow, &[1; 50_000]);
         }
@@ -33,14 +33,15 @@ fn the_sender_is_told_once_and_the_flow_finishes() {
             "rejected already"
         );
         assert!(pair.run_until_done(a, session));
-        let told: Vec<_> = pair
+        let reported: Vec<_> = pair
             .events(a)
             .into_iter()
             .filter(|e| matches!(e, Event::FlowRejected { .. } | Event::FlowDone { .. }))
             .collect();
-        let [Event::FlowRejected { flow: f, exception: 42, .. }, Event::FlowDone { .. }] = told[..]
+        let [Event::FlowRejected { flow: f, exception: 42, .. }, Event::FlowDone { .. }] =
+            reported[..]
         else {
-            panic!("{told:?}")
+            panic!("{reported:?}")
         };
         assert_eq!(f, flow);
         let result = pair.network.act(a, |e, now| {
@@ -74,7 +75,7 @@ fn an_exception_comes_with_every_acknowledgement_and_again_until_the_flow_is_fin
     puppet.message(2, 1, b"one");
     puppet.take();
     let session = puppet.session;
-    puppet.lone.act(|e, _| e.reject_flow(session, FlowId(2), 7).unwrap());
+    puppet.solo.act(|e, _| e.reject_flow(session, FlowId(2), 7).unwrap());
     let packets = puppet.take();
     assert_eq!(exceptions(&packets), [7]);
     let mut blocks = None;
@@ -86,7 +87,7 @@ fn an_exception_comes_with_every_acknowledgement_and_again_until_the_flow_is_fin
     assert_eq!(blocks, Some(0), "no space for a rejected flow");
     puppet.message(2, 2, b"two");
     assert_eq!(exceptions(&puppet.take()), [7]);
-    let start = puppet.lone.now;
+    let start = puppet.solo.now;
     let again: Vec<_> = puppet.wait_alive(secs(60));
     let times: Vec<_> = again
         .iter()
@@ -98,7 +99,7 @@ fn an_exception_comes_with_every_acknowledgement_and_again_until_the_flow_is_fin
     puppet.send(&[Chunk::UserData(fin(2, 3))]);
     puppet.take();
     assert!(exceptions(&puppet.wait_alive(secs(60))).is_empty());
-    let events = puppet.lone.events();
+    let events = puppet.solo.events();
     let messages = events.iter().filter(|e| matches!(e, Event::Message { .. })).count();
     assert_eq!(messages, 1, "nothing is delivered after the rejection: {events:?}");
 }
@@ -107,7 +108,7 @@ fn an_exception_comes_with_every_acknowledgement_and_again_until_the_flow_is_fin
 fn start_with(options: &[u8]) -> (Vec<u64>, Vec<Event>) {
     let mut puppet = Puppet::initiator(2, quick());
     puppet.send(&[Chunk::UserData(fragment(2, 1, options, b"x"))]);
-    (exceptions(&puppet.take()), puppet.lone.events())
+    (exceptions(&puppet.take()), puppet.solo.events())
 }
 
 fn options(list: &[(u64, &[u8])]) -> Vec<u8> {
@@ -138,11 +139,11 @@ fn an_unknown_option_later_rejects_an_open_flow() {
     let mut puppet = Puppet::initiator(3, quick());
     puppet.message(2, 1, b"x");
     puppet.take();
-    puppet.lone.events();
+    puppet.solo.events();
     let list = options(&[(0, b"m"), (77, b"")]);
     puppet.send(&[Chunk::UserData(fragment(2, 2, &list, b"x"))]);
     assert_eq!(exceptions(&puppet.take()), [0]);
-    assert!(matches!(puppet.lone.events()[..], [Event::FlowFinished { .. }]));
+    assert!(matches!(puppet.solo.events()[..], [Event::FlowFinished { .. }]));
 }
 
 #[test]
@@ -152,16 +153,16 @@ fn a_return_flow_needs_an_open_flow() {
     let list = options(&[(0, b"m"), (0x0a, &[near.0 as u8])]);
     puppet.send(&[Chunk::UserData(fragment(2, 1, &list, b"answer"))]);
     assert!(exceptions(&puppet.take()).is_empty());
-    let events = puppet.lone.events();
+    let events = puppet.solo.events();
     assert!(
         matches!(&events[0], Event::FlowOpened { association, .. } if *association == Some(near))
     );
     let session = puppet.session;
-    puppet.lone.act(|e, _| e.close_flow(session, near).unwrap());
+    puppet.solo.act(|e, _| e.close_flow(session, near).unwrap());
     puppet.take();
     puppet.send(&[Chunk::UserData(fragment(3, 1, &list, b"too late"))]);
     assert_eq!(exceptions(&puppet.take()), [0]);
-    assert!(puppet.lone.events().is_empty());
+    assert!(puppet.solo.events().is_empty());
 }
 
 #[test]
@@ -202,7 +203,7 @@ fn a_rejected_sender_finishes_with_an_abandoned_fragment() {
     puppet.send(&[Chunk::RangeAck(ack)]);
     assert_eq!(given_up(&puppet.take()), [(5, false)]);
     puppet.ack(flow.0, 6, 0);
-    let events = puppet.lone.events();
+    let events = puppet.solo.events();
     assert!(
         matches!(events[..], [Event::FlowRejected { exception: 9, .. }, Event::FlowDone { .. }]),
         "{events:?}"
@@ -221,7 +222,7 @@ fn given_up(packets: &[Seen]) -> Vec<(u64, bool)> {
     all
 }
 
-/// Flows beyond the bound are told so, and end like any that is rejected; others go on.
+/// Flows beyond the bound are rejected, and end like any rejected flow; others go on.
 #[test]
 fn flows_beyond_the_bound_are_rejected() {
     for_seeds(200, |seed| {

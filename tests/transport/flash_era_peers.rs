@@ -3,7 +3,7 @@
 //! a server meet them with their default settings.
 
 use crate::support::millis;
-use crate::support::puppet::{HERE, Lone, NEAR_ID, Puppet, fragment, metadata, startup};
+use crate::support::puppet::{HERE, NEAR_ID, Puppet, Solo, fragment, metadata, startup};
 use crate::support::wiretap::Seen;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -29,9 +29,9 @@ fn here() -> SocketAddr {
 }
 
 /// A peer as the program starts one.
-fn peer(seed: u64) -> Lone {
+fn peer(seed: u64) -> Solo {
     let config = PeerConfig::default();
-    Lone::new(seed, config.node.transport, &config.identity)
+    Solo::new(seed, config.node.transport, &config.identity)
 }
 
 /// The certificate of MonaServer 1.x: it announces groups 2, 5 and 14.
@@ -62,16 +62,16 @@ fn assert_readable(packets: &[Seen]) {
     }
 }
 
-/// Answers the hello and the keying of `lone`, which opens a session for `epd`.
-fn respond(mut lone: Lone, epd: Epd, certificate: &[u8], identity: Arc<Identity>) -> Puppet {
-    lone.act(|e, now| e.open(now, epd, &[here()]));
-    let hello = lone.take_startup().pop().expect("a hello");
+/// Answers the hello and the keying of `solo`, which opens a session for `epd`.
+fn respond(mut solo: Solo, epd: Epd, certificate: &[u8], identity: Arc<Identity>) -> Puppet {
+    solo.act(|e, now| e.open(now, epd, &[here()]));
+    let hello = solo.take_startup().pop().expect("a hello");
     assert!(hello.header.timestamp.is_some());
     let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!("{hello:?}") };
     let answer = ResponderHello { tag_echo: hello.tag, cookie: &[7; 64], certificate };
-    lone.deliver(here(), startup(0, &Chunk::ResponderHello(answer)));
+    solo.deliver(here(), startup(0, &Chunk::ResponderHello(answer)));
 
-    let keying = lone.take_startup().pop().expect("a keying");
+    let keying = solo.take_startup().pop().expect("a keying");
     assert!(keying.header.timestamp.is_some());
     let Chunk::InitiatorKeying(keying) = keying.chunks()[0] else { panic!("{keying:?}") };
     assert_like_a_players(&keying);
@@ -80,7 +80,7 @@ fn respond(mut lone: Lone, epd: Epd, certificate: &[u8], identity: Arc<Identity>
         initiator: Certificate::parse(keying.certificate).unwrap(),
         skic: keying.component.to_vec(),
         policy: Negotiation::checksum_only(),
-        random: KeyingRandom::from_rng(&mut lone.random),
+        random: KeyingRandom::from_rng(&mut solo.random),
     }
     .run()
     .unwrap();
@@ -88,10 +88,10 @@ fn respond(mut lone: Lone, epd: Epd, certificate: &[u8], identity: Arc<Identity>
     assert_eq!(keys.negotiated.receive.verification, Verification::Checksum);
     let answer = ResponderKeying { session_id: NEAR_ID, component: &component, signature: b"X" };
     let session = SessionId(keying.session_id);
-    lone.deliver(here(), startup(session.0, &Chunk::ResponderKeying(answer)));
-    let events = lone.events();
+    solo.deliver(here(), startup(session.0, &Chunk::ResponderKeying(answer)));
+    let events = solo.events();
     assert!(matches!(events[..], [Event::SessionOpened { .. }]), "{events:?}");
-    Puppet::new(lone, here(), session, Mode::Responder, keys)
+    Puppet::new(solo, here(), session, Mode::Responder, keys)
 }
 
 fn identity(config: &IdentityConfig) -> Arc<Identity> {
@@ -99,11 +99,11 @@ fn identity(config: &IdentityConfig) -> Arc<Identity> {
 }
 
 /// A server that computes in group 2 alone, whatever it announces.
-fn server(lone: Lone) -> Puppet {
+fn server(solo: Solo) -> Puppet {
     let mut config = IdentityConfig::default();
     config.groups = vec![DhGroup::Modp2];
     let epd = Epd::for_uri("rtmfp://127.0.0.1/chat");
-    respond(lone, epd, &mona_certificate(), identity(&config))
+    respond(solo, epd, &mona_certificate(), identity(&config))
 }
 
 /// MonaServer 1.x closes a session that begins with anything but a request to connect.
@@ -136,8 +136,8 @@ fn all_packets_have_timestamps_until_the_far_end_omits_them() {
         let options = metadata(b"test");
         let data = fragment(2, sequence, &options, b"data");
         let datagram = server.packet_with(&header, &[Chunk::UserData(data)]);
-        server.lone.deliver(here(), datagram);
-        server.lone.run_for(millis(1));
+        server.solo.deliver(here(), datagram);
+        server.solo.run_for(millis(1));
     }
     let packets = server.wait(millis(400));
     assert!(packets.len() >= 2, "{packets:?}");
@@ -150,25 +150,25 @@ fn all_packets_have_timestamps_until_the_far_end_omits_them() {
     assert!(packets.iter().any(|p| p.header.timestamp.is_none()), "{packets:?}");
 }
 
-/// librtmfp as a member that the peer has heard of.
+/// librtmfp as a member that the peer knows.
 #[test]
 fn a_peer_opens_a_session_to_librtmfp() {
     let far = identity(&IdentityConfig::like_a_player());
     let epd = Epd::for_fingerprint(far.fingerprint());
     let mut peer = respond(peer(3), epd, far.certificate().as_bytes(), far.clone());
-    // Nobody says anything: after a while a ping confirms the session, with a timestamp.
+    // Nothing is sent: after a while a ping confirms the session, with a timestamp.
     let packets = peer.wait(millis(60));
     assert!(packets.iter().any(|p| p.any(|c| c == Chunk::Ping(&[]))), "{packets:?}");
     assert_readable(&packets);
 }
 
-/// Says hello with `epd` and keys as librtmfp and Flash Player do. Returns the hello and the answer
+/// Sends a hello with `epd` and keys as librtmfp and Flash Player do. Returns the hello and the answer
 /// to the keying.
-fn initiate(lone: &mut Lone, epd: &[u8]) -> (Vec<u8>, Vec<u8>, SessionKeys) {
+fn initiate(solo: &mut Solo, epd: &[u8]) -> (Vec<u8>, Vec<u8>, SessionKeys) {
     let identity = IdentityConfig::like_a_player();
-    let identity = Arc::new(Identity::generate(&identity, &mut lone.random));
-    lone.say(here(), 0, &Chunk::InitiatorHello(InitiatorHello { epd, tag: &[1; 16] }));
-    let hello = lone.take_startup().pop().expect("an answer to the hello");
+    let identity = Arc::new(Identity::generate(&identity, &mut solo.random));
+    solo.say(here(), 0, &Chunk::InitiatorHello(InitiatorHello { epd, tag: &[1; 16] }));
+    let hello = solo.take_startup().pop().expect("an answer to the hello");
     assert!(hello.header.timestamp.is_some());
     let Chunk::ResponderHello(hello) = hello.chunks()[0] else { panic!("{hello:?}") };
     assert_eq!(hello.cookie.len(), 64, "other cookies are refused");
@@ -179,7 +179,7 @@ fn initiate(lone: &mut Lone, epd: &[u8]) -> (Vec<u8>, Vec<u8>, SessionKeys) {
         far: Certificate::parse(hello.certificate).unwrap(),
         offer,
         ours: false,
-        random: KeyingRandom::from_rng(&mut lone.random),
+        random: KeyingRandom::from_rng(&mut solo.random),
     }
     .run()
     .unwrap();
@@ -191,8 +191,8 @@ fn initiate(lone: &mut Lone, epd: &[u8]) -> (Vec<u8>, Vec<u8>, SessionKeys) {
         component: initiated.component(),
         signature: b"X",
     };
-    lone.say(here(), 0, &Chunk::InitiatorKeying(keying));
-    let answer = lone.take_startup().pop().expect("an answer to the keying");
+    solo.say(here(), 0, &Chunk::InitiatorKeying(keying));
+    let answer = solo.take_startup().pop().expect("an answer to the keying");
     assert!(answer.header.timestamp.is_some());
     let Chunk::ResponderKeying(answer) = answer.chunks()[0] else { panic!("{answer:?}") };
     let keys = initiated.finish(answer.component).unwrap();
@@ -201,9 +201,9 @@ fn initiate(lone: &mut Lone, epd: &[u8]) -> (Vec<u8>, Vec<u8>, SessionKeys) {
 
 #[test]
 fn librtmfp_opens_a_session_to_a_peer() {
-    let mut lone = peer(4);
-    let epd = Epd::for_fingerprint(lone.endpoint.fingerprint());
-    let (certificate, component, keys) = initiate(&mut lone, epd.as_bytes());
+    let mut solo = peer(4);
+    let epd = Epd::for_fingerprint(solo.endpoint.fingerprint());
+    let (certificate, component, keys) = initiate(&mut solo, epd.as_bytes());
     assert_eq!((certificate.len(), &certificate[..4]), (132, &STATIC_KEY[..]));
     assert_eq!(component[..7], NOTHING);
     assert_eq!(component.len(), 7 + 66);
@@ -213,8 +213,8 @@ fn librtmfp_opens_a_session_to_a_peer() {
 #[test]
 fn librtmfp_opens_a_session_to_a_server() {
     let config = RendezvousConfig::default().transport;
-    let mut lone = Lone::new(5, config, &IdentityConfig::default());
-    let (_, component, keys) = initiate(&mut lone, b"\x05\x0achat");
+    let mut solo = Solo::new(5, config, &IdentityConfig::default());
+    let (_, component, keys) = initiate(&mut solo, b"\x05\x0achat");
     assert_eq!(component[..11], [&NOTHING[..], &[0x81, 0x02, 0x0d, 0x02]].concat());
     assert_eq!(component.len(), 7 + 132);
     assert_eq!(keys.negotiated.receive.verification, Verification::Checksum);

@@ -1,6 +1,6 @@
 //! A thousand handshakes at once: all succeed, and none waits for a repetition.
 
-use crate::support::puppet::Lone;
+use crate::support::puppet::Solo;
 use crate::support::quick;
 use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig};
 use rtmfp::proto::sim::{Bare, Link, Network, NodeId};
@@ -86,10 +86,10 @@ fn a_thousand_at_once_all_open_within_a_second() {
     let took = flood.run();
     let p99 = took[CLIENTS * 99 / 100 - 1];
     assert!(p99 < Duration::from_secs(1), "{p99:?}");
-    // Hello, keying and the first ping: nothing was said twice to the server.
+    // Hello, keying and the first ping: nothing was sent twice to the server.
     let to_server = flood.network.address(flood.server);
-    let said = flood.network.take_tapped().into_iter().filter(|d| d.to == to_server).count();
-    assert!(said <= 3 * CLIENTS + CLIENTS / 10, "{said}");
+    let datagrams = flood.network.take_tapped().into_iter().filter(|d| d.to == to_server).count();
+    assert!(datagrams <= 3 * CLIENTS + CLIENTS / 10, "{datagrams}");
     assert_eq!(flood.network[flood.server].0.load().2, 0, "no keying is left");
 }
 
@@ -118,20 +118,20 @@ fn a_peer_without_space_for_all_serves_them_in_the_end() {
 /// Work that a driver refuses does not leave anything behind.
 #[test]
 fn refused_work_is_tried_again() {
-    let mut lone = Lone::new(4, quick(), &IdentityConfig::default());
-    let mut random = lone.random.fork();
+    let mut solo = Solo::new(4, quick(), &IdentityConfig::default());
+    let mut random = solo.random.fork();
     let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut random));
     let mut far = Endpoint::new(quick(), identity.clone(), Box::new(random));
     let epd = Epd::for_fingerprint(identity.fingerprint());
     let (here, there) = ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
-    lone.endpoint.open(lone.now, epd, &[there]);
+    solo.endpoint.open(solo.now, epd, &[there]);
     let (mut jobs, mut refused) = (0u64, 0u64);
     let mut buf = rtmfp::proto::transport::TransmitBuf::new();
     // Each end in turn.
     for step in 0..200u64 {
         let now = Time::from_millis(1000 + 500 * step);
         for (end, other, from) in [(0, 1, here), (1, 0, there)] {
-            let ends = [&mut lone.endpoint, &mut far];
+            let ends = [&mut solo.endpoint, &mut far];
             ends[end].handle_timeout(now);
             for _ in 0..4 {
                 while let Some(job) = ends[end].poll_job() {
@@ -153,6 +153,6 @@ fn refused_work_is_tried_again() {
         }
     }
     assert!(refused >= 3, "{refused}");
-    assert_eq!((lone.endpoint.sessions().count(), far.sessions().count()), (1, 1));
-    assert_eq!((lone.endpoint.load(), far.load()), ((1, 0, 0), (1, 0, 0)));
+    assert_eq!((solo.endpoint.sessions().count(), far.sessions().count()), (1, 1));
+    assert_eq!((solo.endpoint.load(), far.load()), ((1, 0, 0), (1, 0, 0)));
 }

@@ -1,6 +1,6 @@
 //! Both ends open a session with each other at once (RFC 7016 §3.5.1.3): one session results.
 
-use crate::support::puppet::{self, HERE, Lone, Puppet};
+use crate::support::puppet::{self, HERE, Puppet, Solo};
 use crate::support::{Pair, Tapped, endpoint_with, for_seeds, millis, quick, secs};
 use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig, KeyStyle};
 use rtmfp::proto::sim::{Link, Network, SeededRandom};
@@ -83,15 +83,15 @@ fn with_static_keys_against_ephemeral_ones() {
 }
 
 /// An endpoint whose certificate sorts after that of the identity, and which has asked for it.
-fn losing(seed: u64) -> (Lone, std::sync::Arc<Identity>, OpenId) {
+fn losing(seed: u64) -> (Solo, std::sync::Arc<Identity>, OpenId) {
     for seed in 1000 * seed.. {
-        let mut lone = Lone::new(seed, quick(), &IdentityConfig::default());
-        let identity = Identity::generate(&IdentityConfig::default(), &mut lone.random);
-        if identity.certificate().precedes_or_equals(lone.endpoint.identity().certificate()) {
+        let mut solo = Solo::new(seed, quick(), &IdentityConfig::default());
+        let identity = Identity::generate(&IdentityConfig::default(), &mut solo.random);
+        if identity.certificate().precedes_or_equals(solo.endpoint.identity().certificate()) {
             let epd = Epd::for_fingerprint(identity.fingerprint());
             let dead = "10.9.9.9:9".parse().unwrap();
-            let open = lone.act(|e, now| e.open(now, epd, &[dead]));
-            return (lone, identity.into(), open);
+            let open = solo.act(|e, now| e.open(now, epd, &[dead]));
+            return (solo, identity.into(), open);
         }
     }
     unreachable!()
@@ -99,31 +99,31 @@ fn losing(seed: u64) -> (Lone, std::sync::Arc<Identity>, OpenId) {
 
 #[test]
 fn the_far_ends_keying_is_answered_if_its_certificate_comes_first() {
-    let (mut lone, identity, open) = losing(1);
+    let (mut solo, identity, open) = losing(1);
     let here = HERE.parse().unwrap();
     let offer = quick().negotiation;
-    let (session, keys) = puppet::initiate(&mut lone, here, 9, &identity, offer);
+    let (session, keys) = puppet::initiate(&mut solo, here, 9, &identity, offer);
     let mode = rtmfp::wire::Mode::Initiator;
-    let mut puppet = Puppet::new(lone, here, session, mode, keys);
+    let mut puppet = Puppet::new(solo, here, session, mode, keys);
     puppet.send(&[rtmfp::wire::Chunk::Ping(b"")]);
-    assert_eq!(fulfilled(&puppet.lone.events()), [open]);
-    assert_eq!(puppet.lone.endpoint.load(), (1, 0, 0));
+    assert_eq!(fulfilled(&puppet.solo.events()), [open]);
+    assert_eq!(puppet.solo.endpoint.load(), (1, 0, 0));
 }
 
 #[test]
 fn an_attempt_survives_a_keying_that_leads_nowhere() {
     // Whoever knows the certificate can send a keying in its name; it never uses the session.
-    let (mut lone, identity, open) = losing(2);
+    let (mut solo, identity, open) = losing(2);
     let here = HERE.parse().unwrap();
-    let _ = puppet::initiate(&mut lone, here, 9, &identity, quick().negotiation);
-    lone.run_for(secs(49));
-    assert!(lone.events().is_empty());
-    assert_eq!(lone.endpoint.load(), (1, 1, 0));
-    lone.sent.clear();
-    lone.run_for(secs(2));
-    assert_eq!(lone.endpoint.load(), (0, 1, 0));
-    assert!(!lone.sent.is_empty(), "it asks again");
-    lone.run_for(secs(95));
-    let events = lone.events();
+    let _ = puppet::initiate(&mut solo, here, 9, &identity, quick().negotiation);
+    solo.run_for(secs(49));
+    assert!(solo.events().is_empty());
+    assert_eq!(solo.endpoint.load(), (1, 1, 0));
+    solo.sent.clear();
+    solo.run_for(secs(2));
+    assert_eq!(solo.endpoint.load(), (0, 1, 0));
+    assert!(!solo.sent.is_empty(), "it asks again");
+    solo.run_for(secs(95));
+    let events = solo.events();
     assert!(matches!(&events[..], [Event::OpenFailed { open: o, .. }] if *o == open), "{events:?}");
 }

@@ -1,4 +1,4 @@
-//! A far end with valid keys that says nonsense: no panic, and nothing grows without bound.
+//! A far end with valid keys that sends nonsense: no panic, and nothing grows without bound.
 
 use crate::support::puppet::{Puppet, flags, fragment, metadata};
 use crate::support::{for_seeds, millis, quick, secs};
@@ -30,7 +30,7 @@ fn floods_of_pings_are_answered_within_bounds() {
     let many = vec![Chunk::Ping(b""); 5000];
     let packet = puppet.packet(&many);
     let address = puppet.address;
-    puppet.lone.deliver(address, packet);
+    puppet.solo.deliver(address, packet);
     let packets = puppet.take();
     let replies: usize = packets.iter().map(|p| p.chunks().len()).sum();
     assert!(replies <= 32, "{replies}");
@@ -62,7 +62,7 @@ fn acknowledgements_of_everything_and_nothing() {
     }
     sent(&mut puppet);
     alive(&mut puppet);
-    assert_eq!(puppet.lone.endpoint.queued(puppet.session, flow), 0);
+    assert_eq!(puppet.solo.endpoint.queued(puppet.session, flow), 0);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn sequence_numbers_at_the_end_of_the_world() {
                 fsn_offset: 0,
                 ..far
             })]);
-            assert!(puppet.lone.events().len() < 8);
+            assert!(puppet.solo.events().len() < 8);
             alive(&mut puppet);
         }
     }
@@ -107,9 +107,9 @@ fn a_hundred_thousand_flows() {
         puppet.send(&chunks);
         sent(&mut puppet);
     }
-    let session = puppet.lone.endpoint.session(puppet.session).unwrap();
+    let session = puppet.solo.endpoint.session(puppet.session).unwrap();
     assert_eq!(session.flow_counts(), (0, 50));
-    assert_eq!(puppet.lone.events().len(), 100);
+    assert_eq!(puppet.solo.events().len(), 100);
     alive(&mut puppet);
 }
 
@@ -125,9 +125,9 @@ fn short_flows_one_after_another_never_run_out() {
         puppet.send(&[Chunk::UserData(UserData { flags: last, ..whole })]);
         puppet.take();
     }
-    let events = puppet.lone.events();
+    let events = puppet.solo.events();
     assert_eq!(events.iter().filter(|e| matches!(e, Event::FlowFinished { .. })).count(), 2000);
-    let session = puppet.lone.endpoint.session(puppet.session).unwrap();
+    let session = puppet.solo.endpoint.session(puppet.session).unwrap();
     assert!(session.flow_counts().1 <= 50);
 }
 
@@ -146,8 +146,8 @@ fn option_lists_that_explode() {
     long.push(0);
     let packet = puppet.packet(&[Chunk::UserData(fragment(3, 1, &long, b"x"))]);
     let address = puppet.address;
-    puppet.lone.deliver(address, packet);
-    assert!(puppet.lone.events().len() <= 2);
+    puppet.solo.deliver(address, packet);
+    assert!(puppet.solo.events().len() <= 2);
     alive(&mut puppet);
 }
 
@@ -163,7 +163,7 @@ fn everything_behind_a_gap() {
     }
     // What was not kept is not acknowledged, so that it is sent again.
     puppet.message(2, 1, b"first");
-    let messages = crate::support::messages(puppet.lone.events());
+    let messages = crate::support::messages(puppet.solo.events());
     assert!((60..130).contains(&messages.len()), "{}", messages.len());
     let mut cumulative = 0;
     for packet in puppet.take() {
@@ -184,14 +184,14 @@ fn a_sender_that_ignores_a_closed_window() {
     puppet.message(2, 1, b"first");
     let session = puppet.session;
     let flow = rtmfp::proto::transport::FlowId(2);
-    puppet.lone.act(|e, now| e.pause_flow(now, session, flow, true).unwrap());
+    puppet.solo.act(|e, now| e.pause_flow(now, session, flow, true).unwrap());
     for sequence in 2..2000 {
         puppet.send(&[Chunk::UserData(fragment(2, sequence, &[], &[0; 1100]))]);
         sent(&mut puppet);
     }
-    puppet.lone.events();
-    puppet.lone.act(|e, now| e.pause_flow(now, session, flow, false).unwrap());
-    let messages = crate::support::messages(puppet.lone.events());
+    puppet.solo.events();
+    puppet.solo.act(|e, now| e.pause_flow(now, session, flow, false).unwrap());
+    let messages = crate::support::messages(puppet.solo.events());
     assert!((60..130).contains(&messages.len()), "{}", messages.len());
 }
 
@@ -212,14 +212,14 @@ fn random_chunks_in_random_order() {
             }
             let packet = puppet.raw_packet(&plain);
             let address = puppet.address;
-            puppet.lone.deliver(address, packet);
+            puppet.solo.deliver(address, packet);
             let step = millis(random.below(300));
-            puppet.lone.run_for(step);
+            puppet.solo.run_for(step);
             assert!(sent(&mut puppet) < 40);
         }
-        assert!(puppet.lone.endpoint.load().0 <= 1);
-        puppet.lone.run_for(secs(400));
-        assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
+        assert!(puppet.solo.endpoint.load().0 <= 1);
+        puppet.solo.run_for(secs(400));
+        assert_eq!(puppet.solo.endpoint.load(), (0, 0, 0));
     });
 }
 

@@ -1,6 +1,6 @@
 //! Forwarded hellos (RFC 7016 §3.5.1.5): two peers meet through a third endpoint.
 
-use crate::support::puppet::{ELSEWHERE, Lone, Puppet};
+use crate::support::puppet::{ELSEWHERE, Puppet, Solo};
 use crate::support::wiretap::Seen;
 use crate::support::{Pair, Tapped, endpoint, for_seeds, millis, quick, quick_with, secs};
 use rtmfp::proto::crypto::{
@@ -32,30 +32,30 @@ fn forwarded_to<'a>(reply: SocketAddr, epd: &'a Epd, tag: &'a [u8]) -> Chunk<'a>
 #[test]
 fn a_forwarded_hello_is_answered_to_its_reply_address() {
     let mut puppet = Puppet::initiator(1, quick());
-    let epd = puppet.lone.own_epd();
+    let epd = puppet.solo.own_epd();
     puppet.send(&[forwarded(&epd, &[3; 16])]);
-    let answers = puppet.lone.take_startup();
+    let answers = puppet.solo.take_startup();
     assert_eq!((answers.len(), answers[0].to, answers[0].session), (1, elsewhere(), 0));
     let Chunk::ResponderHello(hello) = answers[0].chunks()[0] else { panic!() };
     assert_eq!(hello.tag_echo, [3; 16]);
     // For somebody else, or with an address that is none: silence.
     puppet.send(&[forwarded(&Epd::for_uri("rtmfp://x"), &[3; 100])]);
-    let own = puppet.lone.own_epd();
+    let own = puppet.solo.own_epd();
     puppet.send(&[Chunk::ForwardedHello(ForwardedHello {
         epd: own.as_bytes(),
         reply_address: Address::new("10.0.0.1:0".parse().unwrap(), Origin::Local),
         tag: &[3; 16],
     })]);
-    assert!(puppet.lone.take_startup().is_empty());
+    assert!(puppet.solo.take_startup().is_empty());
 }
 
 /// Forwards a hello in the puppet's session and returns what the packet cost, and the answers.
 fn forward(puppet: &mut Puppet, reply: SocketAddr, tag: &[u8]) -> (usize, Vec<Seen>) {
-    let epd = puppet.lone.own_epd();
+    let epd = puppet.solo.own_epd();
     let packet = puppet.packet(&[forwarded_to(reply, &epd, tag)]);
     let (received, address) = (packet.len(), puppet.address);
-    puppet.lone.deliver(address, packet);
-    (received, puppet.lone.take_startup())
+    puppet.solo.deliver(address, packet);
+    (received, puppet.solo.take_startup())
 }
 
 fn bytes(answers: &[Seen]) -> usize {
@@ -72,11 +72,11 @@ fn hostile_forwarded_hellos_bring_no_more_than_they_cost() {
         // The puppet does not pad its own hello.
         let mut config = quick();
         config.max_amplification = 20;
-        let lone = Lone::new(seed, config, &identity);
+        let solo = Solo::new(seed, config, &identity);
         let mut puppet =
-            Puppet::initiator_to(lone, &IdentityConfig::default(), quick().negotiation);
+            Puppet::initiator_to(solo, &IdentityConfig::default(), quick().negotiation);
         let stats = |puppet: &Puppet| {
-            puppet.lone.endpoint.session(puppet.session).unwrap().stats().bytes_received as usize
+            puppet.solo.endpoint.session(puppet.session).unwrap().stats().bytes_received as usize
         };
         let (mut sent, mut count) = (0, 0);
         for i in 0..3000u32 {
@@ -86,7 +86,7 @@ fn hostile_forwarded_hellos_bring_no_more_than_they_cost() {
             sent += bytes(&answers);
             count += answers.len();
             assert!(sent <= 256 + stats(&puppet), "seed {seed}: {sent}");
-            puppet.lone.run_for(millis(20));
+            puppet.solo.run_for(millis(20));
         }
         assert!(count > 400, "seed {seed}: {count}");
     }
@@ -105,7 +105,7 @@ fn hostile_forwarded_hellos_do_not_flood_an_address() {
             let port = ports.start + i % ports.len() as u16;
             let reply = SocketAddr::from(([198, 51, 100, host], port));
             sent += bytes(&forward(puppet, reply, &[3; 16]).1);
-            puppet.lone.run_for(millis(20));
+            puppet.solo.run_for(millis(20));
         }
         sent
     };
@@ -121,7 +121,7 @@ fn hostile_forwarded_hellos_do_not_flood_an_address() {
 #[test]
 fn initiators_that_answer_are_introduced_without_end() {
     let mut puppet = Puppet::initiator(5, quick());
-    let mut random = puppet.lone.random.fork();
+    let mut random = puppet.solo.random.fork();
     let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut random));
     for i in 0..100u32 {
         let reply = SocketAddr::from(([198, 51, 100, 1], 1000 + i as u16));
@@ -129,7 +129,7 @@ fn initiators_that_answer_are_introduced_without_end() {
         assert_eq!(answers.len(), 1, "introduction {i}");
         let Chunk::ResponderHello(hello) = answers[0].chunks()[0] else { panic!() };
         let far = Certificate::parse(hello.certificate).unwrap();
-        let random = KeyingRandom::from_rng(&mut puppet.lone.random);
+        let random = KeyingRandom::from_rng(&mut puppet.solo.random);
         let offer = quick().negotiation;
         let initiated =
             Initiate { identity: identity.clone(), far, offer, ours: false, random }.run().unwrap();
@@ -140,9 +140,9 @@ fn initiators_that_answer_are_introduced_without_end() {
             component: initiated.component(),
             signature: b"X",
         };
-        puppet.lone.say(reply, 0, &Chunk::InitiatorKeying(keying));
-        assert_eq!(puppet.lone.take_startup().len(), 1, "the answer to the keying");
-        puppet.lone.run_for(millis(20));
+        puppet.solo.say(reply, 0, &Chunk::InitiatorKeying(keying));
+        assert_eq!(puppet.solo.take_startup().len(), 1, "the answer to the keying");
+        puppet.solo.run_for(millis(20));
     }
 }
 
@@ -151,9 +151,9 @@ fn a_server_answers_no_forwarded_hellos() {
     let mut config = Config::server();
     config.negotiation = quick().negotiation;
     let mut puppet = Puppet::initiator(6, config);
-    let epd = puppet.lone.own_epd();
-    puppet.lone.hello(elsewhere(), &epd, &[3; 16]);
-    assert_eq!(puppet.lone.take_startup().len(), 1, "a hello of its own is answered");
+    let epd = puppet.solo.own_epd();
+    puppet.solo.hello(elsewhere(), &epd, &[3; 16]);
+    assert_eq!(puppet.solo.take_startup().len(), 1, "a hello of its own is answered");
     assert!(forward(&mut puppet, elsewhere(), &[3; 16]).1.is_empty());
 }
 

@@ -22,17 +22,17 @@ fn pings(
 #[test]
 fn a_silent_far_end_is_pinged_and_given_up() {
     let mut puppet = Puppet::initiator(1, quick());
-    let start = puppet.lone.now;
+    let start = puppet.solo.now;
     let packets = puppet.wait(secs(100));
     let times = pings(&packets, &puppet, start);
     assert_eq!(times[0], 20_000);
     assert!(times.windows(2).all(|w| w[1] - w[0] >= 250) && times.len() >= 4, "{times:?}");
     assert!(*times.last().unwrap() <= 67_000);
-    let events = puppet.lone.events();
+    let events = puppet.solo.events();
     assert!(matches!(events[..], [Event::SessionClosed { reason: CloseReason::Dead, .. }]));
     let closed = packets.iter().find(|p| p.any(|c| c == Chunk::CloseAck)).expect("a goodbye");
     assert_eq!((closed.at - start).as_secs(), 20 + 47);
-    assert_eq!(puppet.lone.endpoint.load(), (0, 0, 0));
+    assert_eq!(puppet.solo.endpoint.load(), (0, 0, 0));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn any_packet_postpones_the_ping() {
         assert!(puppet.wait(secs(19)).is_empty());
         puppet.send(&[Chunk::PingReply(b"unasked")]);
     }
-    let start = puppet.lone.now;
+    let start = puppet.solo.now;
     let packets = puppet.wait(secs(21));
     assert_eq!(pings(&packets, &puppet, start), [20_000]);
     puppet.send(&[Chunk::PingReply(&[])]);
@@ -53,28 +53,28 @@ fn any_packet_postpones_the_ping() {
 fn set_keepalive_changes_both_times() {
     let mut puppet = Puppet::initiator(3, quick());
     let session = puppet.session;
-    puppet.lone.act(|e, _| e.set_keepalive(session, secs(5), secs(10)));
-    let start = puppet.lone.now;
+    puppet.solo.act(|e, _| e.set_keepalive(session, secs(5), secs(10)));
+    let start = puppet.solo.now;
     let packets = puppet.wait(secs(100));
     assert_eq!(pings(&packets, &puppet, start)[0], 5000);
     assert_eq!((packets.last().unwrap().at - start).as_secs(), 15);
-    assert!(matches!(puppet.lone.events()[..], [Event::SessionClosed { .. }]));
+    assert!(matches!(puppet.solo.events()[..], [Event::SessionClosed { .. }]));
 }
 
 #[test]
 fn unanswered_data_finds_a_dead_end_even_if_pings_are_answered() {
     let mut puppet = Puppet::initiator(4, quick());
     puppet.flow_with(&[b"anybody there?"]);
-    let start = puppet.lone.now;
+    let start = puppet.solo.now;
     let mut repetitions = 0;
-    while puppet.lone.events().is_empty() {
-        assert!(puppet.lone.now - start <= secs(48));
+    while puppet.solo.events().is_empty() {
+        assert!(puppet.solo.now - start <= secs(48));
         for packet in puppet.wait(secs(1)) {
             repetitions += usize::from(packet.any(|c| matches!(c, Chunk::UserData(_))));
         }
         puppet.send(&[Chunk::PingReply(&[])]);
     }
-    assert!((puppet.lone.now - start).as_secs() >= 47);
+    assert!((puppet.solo.now - start).as_secs() >= 47);
     assert!((6..20).contains(&repetitions), "{repetitions}");
 }
 
@@ -94,7 +94,7 @@ fn pings_are_answered_at_once_with_the_same_bytes_to_where_they_came_from() {
     assert_eq!(puppet.take()[0].chunks(), [Chunk::PingReply(b"1"), Chunk::PingReply(b"2")]);
     let elsewhere = ELSEWHERE.parse().unwrap();
     let packet = puppet.packet(&[Chunk::Ping(b"moved")]);
-    puppet.lone.deliver(elsewhere, packet);
+    puppet.solo.deliver(elsewhere, packet);
     let packets = puppet.take();
     assert_eq!(packets[0].to, elsewhere);
     assert!(packets[0].any(|c| c == Chunk::PingReply(b"moved")));

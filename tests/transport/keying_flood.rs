@@ -1,7 +1,7 @@
 //! A flood of keyings costs its sender what it costs us, and does not keep others out who share
 //! its address.
 
-use crate::support::puppet::{Lone, open_default, startup};
+use crate::support::puppet::{Solo, open_default, startup};
 use crate::support::{millis, quick};
 use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig};
 use rtmfp::proto::sim::{Bare, Link, Network, NodeId};
@@ -29,9 +29,9 @@ struct Attacker {
 }
 
 impl Attacker {
-    fn new(lone: &mut Lone) -> Self {
+    fn new(solo: &mut Solo) -> Self {
         Self {
-            identity: Identity::generate(&IdentityConfig::default(), &mut lone.random),
+            identity: Identity::generate(&IdentityConfig::default(), &mut solo.random),
             number: 1,
         }
     }
@@ -54,11 +54,11 @@ impl Attacker {
 }
 
 /// A cookie of the endpoint for `address`.
-fn cookie(lone: &mut Lone, address: SocketAddr) -> Vec<u8> {
-    let epd = lone.own_epd();
-    lone.sent.clear();
-    lone.hello(address, &epd, &[1; 16]);
-    let answer = lone.take_startup().pop().expect("an answer");
+fn cookie(solo: &mut Solo, address: SocketAddr) -> Vec<u8> {
+    let epd = solo.own_epd();
+    solo.sent.clear();
+    solo.hello(address, &epd, &[1; 16]);
+    let answer = solo.take_startup().pop().expect("an answer");
     let Chunk::ResponderHello(hello) = answer.chunks()[0] else { panic!("{answer:?}") };
     hello.cookie.to_vec()
 }
@@ -67,75 +67,75 @@ fn cookie(lone: &mut Lone, address: SocketAddr) -> Vec<u8> {
 fn a_cookie_is_worth_a_few_keyings() {
     let config = server();
     let burst = config.keyings_per_address.burst as usize;
-    let mut lone = Lone::new(1, config, &IdentityConfig::default());
-    let mut attacker = Attacker::new(&mut lone);
+    let mut solo = Solo::new(1, config, &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut solo);
     let address: SocketAddr = "192.0.2.1:1000".parse().unwrap();
-    let cookie = cookie(&mut lone, address);
+    let cookie = cookie(&mut solo, address);
     for _ in 0..1000 {
-        lone.deliver(address, attacker.keying(&cookie));
+        solo.deliver(address, attacker.keying(&cookie));
     }
-    assert_eq!(lone.endpoint.load().0, burst, "keyings that were computed");
-    assert_eq!(lone.endpoint.stats().keyings_ignored, 1000 - burst as u64);
+    assert_eq!(solo.endpoint.load().0, burst, "keyings that were computed");
+    assert_eq!(solo.endpoint.stats().keyings_ignored, 1000 - burst as u64);
     // Some come back with time, but no more at once.
-    lone.run_for(millis(2_500));
+    solo.run_for(millis(2_500));
     for _ in 0..1000 {
-        lone.deliver(address, attacker.keying(&cookie));
+        solo.deliver(address, attacker.keying(&cookie));
     }
-    assert_eq!(lone.endpoint.load().0, burst + 2);
+    assert_eq!(solo.endpoint.load().0, burst + 2);
 }
 
 #[test]
 fn sessions_that_nobody_uses_give_way_first_those_of_the_greediest_port() {
     let mut config = server();
     config.max_unconfirmed_per_ip = 10;
-    let mut lone = Lone::new(2, config, &IdentityConfig::default());
-    let mut attacker = Attacker::new(&mut lone);
+    let mut solo = Solo::new(2, config, &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut solo);
     // One port asks once, and others as much as they can.
     for (port, keyings) in [(1, 1), (2, 8), (3, 8), (4, 8)] {
         let address: SocketAddr = format!("192.0.2.1:{port}").parse().unwrap();
-        let cookie = cookie(&mut lone, address);
+        let cookie = cookie(&mut solo, address);
         for _ in 0..keyings {
-            lone.deliver(address, attacker.keying(&cookie));
+            solo.deliver(address, attacker.keying(&cookie));
         }
     }
-    assert_eq!(lone.endpoint.load().0, 10);
-    assert_eq!(lone.endpoint.stats().unconfirmed_evicted, 15);
+    assert_eq!(solo.endpoint.load().0, 10);
+    assert_eq!(solo.endpoint.stats().unconfirmed_evicted, 15);
     // Another address has places of its own.
     let address: SocketAddr = "192.0.2.2:1".parse().unwrap();
-    let cookie = cookie(&mut lone, address);
-    lone.deliver(address, attacker.keying(&cookie));
-    assert_eq!(lone.endpoint.load().0, 11);
+    let cookie = cookie(&mut solo, address);
+    solo.deliver(address, attacker.keying(&cookie));
+    assert_eq!(solo.endpoint.load().0, 11);
 }
 
 #[test]
 fn a_full_table_takes_newcomers_instead_of_sessions_that_nobody_uses() {
     let mut config = server();
     config.max_sessions = 40;
-    let mut lone = Lone::new(5, config, &IdentityConfig::default());
-    let mut attacker = Attacker::new(&mut lone);
-    let mut keyings = |lone: &mut Lone, host: u8, count: usize| {
+    let mut solo = Solo::new(5, config, &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut solo);
+    let mut keyings = |solo: &mut Solo, host: u8, count: usize| {
         let address: SocketAddr = format!("192.0.2.{host}:1").parse().unwrap();
-        let cookie = cookie(lone, address);
+        let cookie = cookie(solo, address);
         let keyings: Vec<_> = (0..count).map(|_| attacker.keying(&cookie)).collect();
-        keyings.iter().for_each(|keying| lone.deliver(address, keying.clone()));
+        keyings.iter().for_each(|keying| solo.deliver(address, keying.clone()));
         (address, keyings[0].clone())
     };
     for host in 1..=5 {
-        keyings(&mut lone, host, 8);
+        keyings(&mut solo, host, 8);
     }
-    let load = |lone: &Lone| (lone.endpoint.load().0, lone.endpoint.stats().unconfirmed_evicted);
-    assert_eq!(load(&lone), (40, 0));
+    let load = |solo: &Solo| (solo.endpoint.load().0, solo.endpoint.stats().unconfirmed_evicted);
+    assert_eq!(load(&solo), (40, 0));
     // Those that have most lose first.
     let mut singles = Vec::new();
     for host in 6..=20 {
-        singles.push(keyings(&mut lone, host, 1));
-        assert_eq!(load(&lone), (40, u64::from(host) - 5));
+        singles.push(keyings(&mut solo, host, 1));
+        assert_eq!(load(&solo), (40, u64::from(host) - 5));
     }
-    // The answers to these are still known, so that nothing is computed or forgotten.
+    // The answers to these are still known, so that nothing is computed or dropped.
     for (address, keying) in singles {
-        lone.sent.clear();
-        lone.deliver(address, keying);
-        assert_eq!((load(&lone), lone.sent.len()), ((40, 15), 1), "{address}");
+        solo.sent.clear();
+        solo.deliver(address, keying);
+        assert_eq!((load(&solo), solo.sent.len()), ((40, 15), 1), "{address}");
     }
 }
 
@@ -144,18 +144,18 @@ fn a_full_table_takes_newcomers_instead_of_sessions_that_nobody_uses() {
 fn unused_sessions_are_bounded_over_all_addresses() {
     let mut config = server();
     config.max_unconfirmed = 20;
-    let mut lone = Lone::new(6, config, &IdentityConfig::default());
-    let mut attacker = Attacker::new(&mut lone);
+    let mut solo = Solo::new(6, config, &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut solo);
     for host in 1..=30u8 {
         let address: SocketAddr = format!("192.0.2.{host}:1").parse().unwrap();
-        let cookie = cookie(&mut lone, address);
+        let cookie = cookie(&mut solo, address);
         for _ in 0..2 {
-            lone.deliver(address, attacker.keying(&cookie));
+            solo.deliver(address, attacker.keying(&cookie));
         }
         let expected = (2 * usize::from(host)).min(20);
-        assert_eq!(lone.endpoint.load().0, expected, "{address}");
+        assert_eq!(solo.endpoint.load().0, expected, "{address}");
     }
-    assert_eq!(lone.endpoint.stats().unconfirmed_evicted, 40);
+    assert_eq!(solo.endpoint.stats().unconfirmed_evicted, 40);
 }
 
 /// Opens sessions from behind the address of an attacker that sends a keying in each millisecond,
@@ -175,8 +175,8 @@ fn open_in_a_flood(seed: u64, config: Config, ports: u16) -> Duration {
     network.set_job_cost(server, KEYING);
     let here = network.address(server);
     network.tap();
-    let mut lone = Lone::new(seed, quick(), &IdentityConfig::default());
-    let mut attacker = Attacker::new(&mut lone);
+    let mut solo = Solo::new(seed, quick(), &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut solo);
     let mut cookies = Vec::new();
     for port in 0..ports {
         let address: SocketAddr = format!("192.0.2.1:{}", 10_000 + port).parse().unwrap();

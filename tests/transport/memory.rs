@@ -1,7 +1,7 @@
 //! Memory that far ends can make an endpoint hold: little more than they have sent, and bounded for
 //! a session, for an address, and in all.
 
-use crate::support::puppet::{Lone, flags, fragment, initiate, metadata, seal};
+use crate::support::puppet::{Solo, flags, fragment, initiate, metadata, seal};
 use crate::support::{Pair, quick};
 use rtmfp::proto::crypto::{Identity, IdentityConfig, SessionKeys};
 use rtmfp::proto::sim::Link;
@@ -30,60 +30,60 @@ struct Stranger {
 }
 
 impl Stranger {
-    fn new(lone: &mut Lone, address: &str) -> Self {
-        let identity = Identity::generate(&IdentityConfig::default(), &mut lone.random);
+    fn new(solo: &mut Solo, address: &str) -> Self {
+        let identity = Identity::generate(&IdentityConfig::default(), &mut solo.random);
         let address = address.parse().unwrap();
-        let number = 1 + lone.endpoint.load().0 as u32;
+        let number = 1 + solo.endpoint.load().0 as u32;
         let (session, keys) =
-            initiate(lone, address, number, &Arc::new(identity), quick().negotiation);
+            initiate(solo, address, number, &Arc::new(identity), quick().negotiation);
         let mut stranger = Self { address, session, keys, sent: 0 };
-        stranger.send(lone, &[Chunk::Ping(b"")]);
+        stranger.send(solo, &[Chunk::Ping(b"")]);
         stranger
     }
 
-    fn send(&mut self, lone: &mut Lone, chunks: &[Chunk<'_>]) {
+    fn send(&mut self, solo: &mut Solo, chunks: &[Chunk<'_>]) {
         let header = PacketHeader::new(Mode::Initiator);
         let datagram = seal(&mut self.keys.sealer, self.session.0, &header, chunks);
         self.sent += datagram.len() as u64;
-        lone.deliver(self.address, datagram);
-        lone.sent.clear();
+        solo.deliver(self.address, datagram);
+        solo.sent.clear();
     }
 
     /// Sends a packet full of fragments of one byte from `sequence` on, which must be above 1.
-    fn hold(&mut self, lone: &mut Lone, flow: u64, sequence: u64, options: &[u8]) {
+    fn hold(&mut self, solo: &mut Solo, flow: u64, sequence: u64, options: &[u8]) {
         let first = fragment(flow, sequence, options, b"x");
         let next = NextUserData { flags: flags(FragmentControl::Whole), options: None, data: b"x" };
         let mut chunks = vec![Chunk::NextUserData(next); FRAGMENTS];
         chunks[0] = Chunk::UserData(first);
-        self.send(lone, &chunks);
+        self.send(solo, &chunks);
     }
 
     /// Fills flows behind gaps with fragments of one byte, `packets` in each.
-    fn attack(&mut self, lone: &mut Lone, flows: u64, packets: u64) {
+    fn attack(&mut self, solo: &mut Solo, flows: u64, packets: u64) {
         let options = metadata(b"x");
         for packet in 0..packets {
             for flow in 2..2 + flows {
-                self.hold(lone, flow, 2 + packet * FRAGMENTS as u64, &options);
+                self.hold(solo, flow, 2 + packet * FRAGMENTS as u64, &options);
             }
         }
     }
 }
 
-fn lone(seed: u64, config: Config) -> Lone {
-    Lone::new(seed, config, &IdentityConfig::default())
+fn solo(seed: u64, config: Config) -> Solo {
+    Solo::new(seed, config, &IdentityConfig::default())
 }
 
 #[test]
 fn fragments_of_one_byte_behind_a_gap_cost_no_more_than_they_are_long() {
-    let mut lone = lone(1, server());
+    let mut solo = solo(1, server());
     let mut strangers: Vec<_> =
-        (0..5).map(|i| Stranger::new(&mut lone, &format!("192.0.2.{i}:1935"))).collect();
+        (0..5).map(|i| Stranger::new(&mut solo, &format!("192.0.2.{i}:1935"))).collect();
     let before: u64 = strangers.iter().map(|s| s.sent).sum();
     for stranger in &mut strangers {
-        stranger.attack(&mut lone, 32, 6);
+        stranger.attack(&mut solo, 32, 6);
     }
     let sent = strangers.iter().map(|s| s.sent).sum::<u64>() - before;
-    let held = lone.endpoint.memory() + 5 * SESSION_ALLOWANCE;
+    let held = solo.endpoint.memory() + 5 * SESSION_ALLOWANCE;
     assert!(held < 2 * sent, "{held} bytes are held for {sent}");
     assert!(held > sent / 4, "the attack failed: {held} of {sent}");
 }
@@ -93,20 +93,20 @@ fn a_session_holds_no_more_than_its_bound() {
     let bound = 64 << 10;
     let mut config = server();
     config.max_session_memory = bound;
-    let mut lone = lone(2, config);
-    let mut stranger = Stranger::new(&mut lone, "192.0.2.1:1935");
-    stranger.attack(&mut lone, 63, 10);
-    assert!(lone.endpoint.memory() <= bound, "{}", lone.endpoint.memory());
-    assert!(lone.endpoint.stats().fragments_refused > 0);
-    assert_eq!(lone.endpoint.stats().sessions_evicted, 0);
+    let mut solo = solo(2, config);
+    let mut stranger = Stranger::new(&mut solo, "192.0.2.1:1935");
+    stranger.attack(&mut solo, 63, 10);
+    assert!(solo.endpoint.memory() <= bound, "{}", solo.endpoint.memory());
+    assert!(solo.endpoint.stats().fragments_refused > 0);
+    assert_eq!(solo.endpoint.stats().sessions_evicted, 0);
     // Fragments in every other place, from the last to the first.
-    let mut stranger = Stranger::new(&mut lone, "192.0.2.2:1935");
+    let mut stranger = Stranger::new(&mut solo, "192.0.2.2:1935");
     let options = metadata(b"x");
     for i in 0..20_000 {
         let chunk = Chunk::UserData(fragment(2 + i % 7, 90_000 - 2 * i, &options, b"x"));
-        stranger.send(&mut lone, &[chunk]);
+        stranger.send(&mut solo, &[chunk]);
     }
-    assert!(lone.endpoint.memory() <= 2 * bound, "{}", lone.endpoint.memory());
+    assert!(solo.endpoint.memory() <= 2 * bound, "{}", solo.endpoint.memory());
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn messages_in_progress_beyond_the_bound_reject_the_heaviest_flow() {
     let mut config = server();
     config.max_session_memory = 100_000;
     config.max_message = 90_000;
-    let mut lone = lone(3, config);
-    let mut stranger = Stranger::new(&mut lone, "192.0.2.1:1935");
-    lone.events();
+    let mut solo = solo(3, config);
+    let mut stranger = Stranger::new(&mut solo, "192.0.2.1:1935");
+    solo.events();
     let options = metadata(b"x");
     let part = |flow, sequence, control| {
         let part = fragment(flow, sequence, &options, &[7; 1000]);
@@ -126,36 +126,36 @@ fn messages_in_progress_beyond_the_bound_reject_the_heaviest_flow() {
         for flow in [2, 3] {
             let begin = sequence == 1;
             let control = if begin { FragmentControl::Begin } else { FragmentControl::Middle };
-            stranger.send(&mut lone, &[part(flow, sequence, control)]);
-            assert!(lone.endpoint.memory() <= 100_000);
+            stranger.send(&mut solo, &[part(flow, sequence, control)]);
+            assert!(solo.endpoint.memory() <= 100_000);
         }
     }
-    assert_eq!(lone.endpoint.stats().flows_rejected, 1);
-    let events = lone.events();
+    assert_eq!(solo.endpoint.stats().flows_rejected, 1);
+    let events = solo.events();
     assert!(matches!(events.last(), Some(Event::FlowFinished { .. })), "{events:?}");
     let rejected = match events.last() {
         Some(Event::FlowFinished { flow, .. }) => flow.0,
         _ => 0,
     };
     let other = 5 - rejected;
-    stranger.send(&mut lone, &[part(other, 60, FragmentControl::End)]);
-    let messages = crate::support::messages(lone.events());
+    stranger.send(&mut solo, &[part(other, 60, FragmentControl::End)]);
+    let messages = crate::support::messages(solo.events());
     assert_eq!(messages.iter().map(|m| m.len()).collect::<Vec<_>>(), [60_000], "the other goes on");
 }
 
 /// Attacks over and over, with honest sessions in between; returns who was evicted.
 fn evicted(config: Config, attackers: &[&str], honest: &[&str]) -> Vec<SessionId> {
     let bounds = (config.max_address_memory, config.max_memory);
-    let mut lone = lone(4, config);
-    let mut honest: Vec<_> = honest.iter().map(|a| Stranger::new(&mut lone, a)).collect();
+    let mut solo = solo(4, config);
+    let mut honest: Vec<_> = honest.iter().map(|a| Stranger::new(&mut solo, a)).collect();
     let mut evicted = Vec::new();
     for round in 1..6 {
         for address in attackers {
-            let mut stranger = Stranger::new(&mut lone, address);
-            lone.events();
-            stranger.attack(&mut lone, 20, 5);
-            assert!(lone.endpoint.memory() <= bounds.1, "{}", lone.endpoint.memory());
-            for event in lone.events() {
+            let mut stranger = Stranger::new(&mut solo, address);
+            solo.events();
+            stranger.attack(&mut solo, 20, 5);
+            assert!(solo.endpoint.memory() <= bounds.1, "{}", solo.endpoint.memory());
+            for event in solo.events() {
                 if let Event::SessionClosed { session, reason } = event {
                     assert_eq!(reason, CloseReason::Evicted);
                     assert!(honest.iter().all(|h| h.session != session), "an honest one");
@@ -165,16 +165,16 @@ fn evicted(config: Config, attackers: &[&str], honest: &[&str]) -> Vec<SessionId
         }
         for honest in &mut honest {
             let options = metadata(b"x");
-            honest.send(&mut lone, &[Chunk::UserData(fragment(2, round, &options, b"hello"))]);
-            assert_eq!(crate::support::messages(lone.events()), [&b"hello"[..]]);
+            honest.send(&mut solo, &[Chunk::UserData(fragment(2, round, &options, b"hello"))]);
+            assert_eq!(crate::support::messages(solo.events()), [&b"hello"[..]]);
         }
     }
-    assert_eq!(lone.endpoint.stats().sessions_evicted, evicted.len() as u64);
+    assert_eq!(solo.endpoint.stats().sessions_evicted, evicted.len() as u64);
     // What is held is given back.
-    for session in lone.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
-        lone.act(|e, now| e.close_abruptly(now, session));
+    for session in solo.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
+        solo.act(|e, now| e.close_abruptly(now, session));
     }
-    assert_eq!((lone.endpoint.memory(), lone.endpoint.load().0), (0, 0));
+    assert_eq!((solo.endpoint.memory(), solo.endpoint.load().0), (0, 0));
     evicted
 }
 
@@ -208,19 +208,19 @@ fn addresses_of_one_ipv6_network_are_one() {
 fn a_reader_that_acknowledges_nothing_counts() {
     let mut config = server();
     config.max_address_memory = 400_000;
-    let mut lone = lone(5, config);
+    let mut solo = solo(5, config);
     let mut readers = Vec::new();
     for port in 1..10 {
-        let reader = Stranger::new(&mut lone, &format!("192.0.2.1:{port}"));
-        lone.act(|e, now| {
+        let reader = Stranger::new(&mut solo, &format!("192.0.2.1:{port}"));
+        solo.act(|e, now| {
             let flow = e.open_flow(reader.session, b"x", Default::default()).unwrap();
             let message = bytes::Bytes::from(vec![0; 100_000]);
             e.send(now, reader.session, flow, message, Default::default()).unwrap();
         });
-        assert!(lone.endpoint.memory() <= 400_000);
+        assert!(solo.endpoint.memory() <= 400_000);
         readers.push(reader);
     }
-    assert!(lone.endpoint.stats().sessions_evicted >= 4);
+    assert!(solo.endpoint.stats().sessions_evicted >= 4);
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn challenges(puppet: &mut Puppet, to: SocketAddr) -> Vec<Vec<u8>> {
 
 fn deliver_from(puppet: &mut Puppet, from: SocketAddr, chunks: &[Chunk<'_>]) {
     let packet = puppet.packet(chunks);
-    puppet.lone.deliver(from, packet);
+    puppet.solo.deliver(from, packet);
 }
 
 #[test]
@@ -78,15 +78,15 @@ fn hostile_a_copied_packet_from_elsewhere_is_not_believed() {
         deliver_from(&mut puppet, elsewhere(), &[Chunk::PingReply(b"nothing")]);
         assert!(challenges(&mut puppet, elsewhere()).is_empty(), "one a second");
         let session = puppet.session;
-        puppet.lone.act(|e, now| {
+        puppet.solo.act(|e, now| {
             e.send(now, session, flow, b"more".as_slice().into(), Default::default()).unwrap();
         });
         let address = puppet.address;
         assert!(puppet.take().iter().all(|p| p.to == address));
-        puppet.lone.run_for(secs(1));
+        puppet.solo.run_for(secs(1));
         puppet.take();
     }
-    assert!(puppet.lone.events().is_empty());
+    assert!(puppet.solo.events().is_empty());
 }
 
 #[test]
@@ -101,23 +101,23 @@ fn the_right_answer_from_the_right_address_moves_the_session() {
     let address = puppet.address;
     deliver_from(&mut puppet, address, &answer);
     puppet.take();
-    assert!(puppet.lone.events().is_empty(), "from another address");
+    assert!(puppet.solo.events().is_empty(), "from another address");
     deliver_from(&mut puppet, elsewhere(), &answer);
     assert!(matches!(
-        puppet.lone.events()[..],
+        puppet.solo.events()[..],
         [Event::AddressChanged { address, .. }] if address == elsewhere()
     ));
     puppet.flow_with(&[b"now there"]);
     assert!(puppet.take().iter().all(|p| p.to == elsewhere()));
     // Back, and the old answer again: a replay.
-    puppet.lone.run_for(millis(1001));
+    puppet.solo.run_for(millis(1001));
     puppet.take();
     deliver_from(&mut puppet, address, &[Chunk::PingReply(b"")]);
     let back = challenges(&mut puppet, address).remove(0);
     deliver_from(&mut puppet, address, &[Chunk::PingReply(&back)]);
     deliver_from(&mut puppet, elsewhere(), &answer);
     let session = puppet.session;
-    assert_eq!(puppet.lone.endpoint.session(session).unwrap().path().remote, address);
+    assert_eq!(puppet.solo.endpoint.session(session).unwrap().path().remote, address);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_ping_and_the_answer_in_one_packet_do_not_block_the_session() {
 }
 
 /// Both ends move within a round trip: the ping that would verify the first goes to where the
-/// second no longer is. Nobody is at the address that either knows, but one was heard from its new
+/// second no longer is. Nobody is at the address that either knows, but one has sent from its new
 /// one, and is sought there.
 #[test]
 fn both_ends_move_within_a_round_trip() {
@@ -148,9 +148,9 @@ fn both_ends_move_within_a_round_trip() {
         let (up, down) = both_ways(&mut pair, session, far, 10);
         pair.network.run_for(millis(200));
         pair.network.relocate(a, "10.0.0.77:7");
-        // As soon as `b` has heard from the new address, it moves too.
-        let heard = pair.network[b].1.received.len();
-        assert!(pair.network.run_until(|n| n[b].1.received.len() > heard));
+        // As soon as `b` has received from the new address, it moves too.
+        let received = pair.network[b].1.received.len();
+        assert!(pair.network.run_until(|n| n[b].1.received.len() > received));
         pair.network.relocate(b, "10.0.0.88:8");
         let done = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[a].0.queued(session, up) == 0 && n[b].0.queued(far, down) == 0
@@ -192,7 +192,7 @@ fn one_goes_back_while_the_other_moves() {
     });
 }
 
-/// What is impossible: nobody is left at any address that either end has ever heard of.
+/// What is impossible: nobody is left at any address that either end has ever known.
 #[test]
 fn both_at_the_same_moment_is_the_end_of_the_session() {
     let mut pair = Pair::new(1, Link::lan());

@@ -1,6 +1,6 @@
 //! Packets in pieces (RFC 7016 §3.4): what is unavoidably larger than a datagram may be.
 
-use crate::support::puppet::{HERE, Lone, Puppet, startup};
+use crate::support::puppet::{HERE, Puppet, Solo, startup};
 use crate::support::{Pair, for_seeds, millis, quick, secs};
 use rtmfp::proto::crypto::{DhGroup, Epd, IdentityConfig, KeyStyle};
 use rtmfp::proto::sim::Link;
@@ -25,8 +25,8 @@ fn piece(id: u64, number: u64, more: bool, data: &[u8]) -> Chunk<'_> {
 }
 
 /// A plain startup packet with a hello.
-fn hello(lone: &Lone, padding: usize) -> Vec<u8> {
-    let epd = lone.own_epd();
+fn hello(solo: &Solo, padding: usize) -> Vec<u8> {
+    let epd = solo.own_epd();
     let mut plain = vec![3];
     let hello = rtmfp::wire::chunk::InitiatorHello { epd: epd.as_bytes(), tag: &[7; 16] };
     Chunk::InitiatorHello(hello).encode(&mut plain).unwrap();
@@ -67,62 +67,62 @@ fn large_certificates_pass_in_both_directions() {
 #[test]
 fn a_hello_in_pieces_is_answered_like_a_whole_one() {
     let here: SocketAddr = HERE.parse().unwrap();
-    let mut lone = Lone::new(1, quick(), &IdentityConfig::default());
-    let plain = hello(&lone, 0);
+    let mut solo = Solo::new(1, quick(), &IdentityConfig::default());
+    let plain = hello(&solo, 0);
     let (one, two) = plain.split_at(30);
     // In any order, and each of them twice.
     for chunk in [piece(5, 1, false, two), piece(5, 1, false, two), piece(5, 0, true, one)] {
-        lone.say(here, 0, &chunk);
+        solo.say(here, 0, &chunk);
     }
-    let answers = lone.take_startup();
+    let answers = solo.take_startup();
     assert!(matches!(answers[..], [ref a] if matches!(a.chunks()[0], Chunk::ResponderHello(_))));
 }
 
 #[test]
 fn pieces_of_different_sources_and_sessions_are_not_mixed() {
-    let mut lone = Lone::new(2, quick(), &IdentityConfig::default());
-    let plain = hello(&lone, 0);
+    let mut solo = Solo::new(2, quick(), &IdentityConfig::default());
+    let plain = hello(&solo, 0);
     let (one, two) = plain.split_at(30);
-    lone.say(HERE.parse().unwrap(), 0, &piece(5, 0, true, one));
-    lone.say("192.0.2.1:1936".parse().unwrap(), 0, &piece(5, 1, false, two));
-    lone.say(HERE.parse().unwrap(), 0, &piece(6, 1, false, two));
-    assert!(lone.take_startup().is_empty());
+    solo.say(HERE.parse().unwrap(), 0, &piece(5, 0, true, one));
+    solo.say("192.0.2.1:1936".parse().unwrap(), 0, &piece(5, 1, false, two));
+    solo.say(HERE.parse().unwrap(), 0, &piece(6, 1, false, two));
+    assert!(solo.take_startup().is_empty());
 }
 
 #[test]
 fn hostile_pieces_do_not_multiply_and_are_bounded() {
-    let mut lone = Lone::new(3, quick(), &IdentityConfig::default());
-    let plain = hello(&lone, 0);
+    let mut solo = Solo::new(3, quick(), &IdentityConfig::default());
+    let plain = hello(&solo, 0);
     let mut sent = 0;
-    let mut said = 0;
+    let mut answered = 0;
     for i in 0..2000u64 {
         let from = SocketAddr::from(([10, 0, (i % 7) as u8, (i % 251) as u8], 1000));
         let chunk = piece(i, i % 3, i % 2 == 0, &plain);
         sent += startup(0, &chunk).len();
-        lone.say(from, 0, &chunk);
-        said += lone.take_startup().iter().map(|s| s.len).sum::<usize>();
+        solo.say(from, 0, &chunk);
+        answered += solo.take_startup().iter().map(|s| s.len).sum::<usize>();
     }
-    assert!(said <= 3 * sent);
+    assert!(answered <= 3 * sent);
     // Nested pieces lead nowhere.
     let mut inner = vec![3];
     piece(1, 0, false, &plain).encode(&mut inner).unwrap();
-    lone.say(HERE.parse().unwrap(), 0, &piece(9, 0, false, &inner));
-    assert!(lone.take_startup().is_empty());
-    assert_eq!(lone.endpoint.load(), (0, 0, 0));
+    solo.say(HERE.parse().unwrap(), 0, &piece(9, 0, false, &inner));
+    assert!(solo.take_startup().is_empty());
+    assert_eq!(solo.endpoint.load(), (0, 0, 0));
 }
 
 #[test]
 fn hostile_half_packets_from_one_host_do_not_keep_others_out() {
-    let mut lone = Lone::new(4, quick(), &IdentityConfig::default());
-    let plain = hello(&lone, 0);
+    let mut solo = Solo::new(4, quick(), &IdentityConfig::default());
+    let plain = hello(&solo, 0);
     for i in 0..500u64 {
         let from = SocketAddr::from(([203, 0, 113, 9], 1000 + (i % 100) as u16));
-        lone.say(from, 0, &piece(i, 0, true, &[3; 900]));
+        solo.say(from, 0, &piece(i, 0, true, &[3; 900]));
     }
     let (one, two) = plain.split_at(30);
-    lone.say(HERE.parse().unwrap(), 0, &piece(5, 0, true, one));
-    lone.say(HERE.parse().unwrap(), 0, &piece(5, 1, false, two));
-    assert_eq!(lone.take_startup().len(), 1);
+    solo.say(HERE.parse().unwrap(), 0, &piece(5, 0, true, one));
+    solo.say(HERE.parse().unwrap(), 0, &piece(5, 1, false, two));
+    assert_eq!(solo.take_startup().len(), 1);
 }
 
 fn session_plain(puppet: &Puppet, chunks: &[Chunk<'_>]) -> Vec<u8> {
@@ -146,7 +146,7 @@ fn a_sessions_packet_in_pieces_is_processed_once_whole() {
             let number = (i + seed) % count;
             puppet.send(&[piece(seed, number, number + 1 < count, pieces[number as usize])]);
         }
-        assert_eq!(crate::support::messages(puppet.lone.events()), [&data[..]]);
+        assert_eq!(crate::support::messages(puppet.solo.events()), [&data[..]]);
         assert!(puppet.take().iter().any(|p| p.any(|c| c == Chunk::PingReply(b"behind"))));
     });
 }
@@ -164,7 +164,7 @@ fn a_packet_of_another_mode_or_without_end_leads_nowhere() {
     // One piece too late: the packet has not grown for more than a second.
     let right = session_plain(&puppet, &[Chunk::Ping(b"late")]);
     puppet.send(&[piece(3, 0, true, &right[..3])]);
-    puppet.lone.run_for(millis(1001));
+    puppet.solo.run_for(millis(1001));
     puppet.send(&[piece(3, 1, false, &right[3..])]);
     // And one that contains itself.
     let mut nested = session_plain(&puppet, &[Chunk::Ping(b"outer")]);
@@ -178,18 +178,18 @@ fn a_packet_of_another_mode_or_without_end_leads_nowhere() {
             p.chunks().into_iter().map(|c| format!("{c:?}").into_bytes()).collect::<Vec<_>>()
         })
         .collect();
-    let said = |text: &str| replies.iter().any(|r| String::from_utf8_lossy(r).contains(text));
+    let reports = |text: &str| replies.iter().any(|r| String::from_utf8_lossy(r).contains(text));
     assert_eq!(replies.len(), 1, "{replies:?}");
-    assert!(said("PingReply"));
+    assert!(reports("PingReply"));
 }
 
 #[test]
 fn a_long_discriminator_is_asked_in_pieces() {
-    let mut lone = Lone::new(6, Config::default(), &IdentityConfig::default());
+    let mut solo = Solo::new(6, Config::default(), &IdentityConfig::default());
     let epd = Epd::for_uri(&format!("rtmfp://host/{}", "x".repeat(1500)));
     let here: SocketAddr = HERE.parse().unwrap();
-    lone.act(|e, now| e.open(now, epd, &[here]));
-    let sent = lone.take_startup();
+    solo.act(|e, now| e.open(now, epd, &[here]));
+    let sent = solo.take_startup();
     assert_eq!(sent.len(), 2);
     assert!(sent.iter().all(|s| s.len <= 1200 && s.at == Time::from_millis(1000)));
 }

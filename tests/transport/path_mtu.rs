@@ -80,7 +80,7 @@ fn a_far_end_that_puts_nothing_together_gets_nothing_larger() {
     pair.close_and_check(pair.a, session);
 }
 
-/// A probe is padding and a ping behind it, and a lost one says nothing about congestion.
+/// A probe is padding and a ping behind it, and a lost one is no sign of congestion.
 #[test]
 fn a_probe_is_padding_and_a_ping() {
     let (pair, session) = after_search(4, link(1300), searching(), quick());
@@ -146,6 +146,6 @@ fn hostile_answers_to_probes_that_were_never_sent() {
     for i in 0..=255u8 {
         puppet.send(&[Chunk::PingReply(&[b'P', 0, 0, 0, i])]);
     }
-    let session = puppet.lone.endpoint.session(puppet.session).unwrap();
+    let session = puppet.solo.endpoint.session(puppet.session).unwrap();
     assert_eq!(session.max_datagram(), 1200);
 }

@@ -127,7 +127,7 @@ fn equals_share() {
 fn small_messages_of_a_flow_share_a_packet() {
     let mut puppet = Puppet::initiator(3, quick());
     let session = puppet.session;
-    puppet.lone.act(|e, now| {
+    puppet.solo.act(|e, now| {
         let flow = e.open_flow(session, b"test", FlowOptions::default()).unwrap();
         for i in 0..20u8 {
             e.send(now, session, flow, vec![i; 10].into(), Default::default()).unwrap();
@@ -189,7 +189,7 @@ fn an_open_window_is_not_filled_by_one_burst() {
         burst_after(&mut puppet, flow, &mut sent, 2);
     }
     let session = puppet.session;
-    puppet.lone.act(|e, now| {
+    puppet.solo.act(|e, now| {
         let message = vec![0; 100_000].into();
         e.send(now, session, FlowId(flow), message, Default::default()).unwrap();
     });
@@ -203,7 +203,7 @@ fn time_critical_flows_say_so() {
     let session = puppet.session;
     let send = |puppet: &mut Puppet, time_critical| {
         let options = FlowOptions::default().with_time_critical(time_critical);
-        puppet.lone.act(|e, now| {
+        puppet.solo.act(|e, now| {
             let flow = e.open_flow(session, b"test", options).unwrap();
             e.send(now, session, flow, b"x".as_slice().into(), Default::default()).unwrap();
         });
@@ -215,6 +215,6 @@ fn time_critical_flows_say_so() {
     let header = PacketHeader { time_critical: true, ..PacketHeader::new(Mode::Initiator) };
     let packet = puppet.packet_with(&header, &[Chunk::Ping(b"x")]);
     let address = puppet.address;
-    puppet.lone.deliver(address, packet);
+    puppet.solo.deliver(address, packet);
     assert!(!puppet.take()[0].header.time_critical_reverse);
 }

@@ -1,6 +1,6 @@
 //! Responder Redirect (RFC 7016 §3.5.1.4): other addresses to ask.
 
-use crate::support::puppet::{ELSEWHERE, HERE, Lone, startup_with};
+use crate::support::puppet::{ELSEWHERE, HERE, Solo, startup_with};
 use crate::support::{Pair, Tapped, endpoint, millis, quick, quick_with, secs};
 use rtmfp::proto::crypto::{Epd, Fingerprint, IdentityConfig};
 use rtmfp::proto::sim::{Link, NodeId};
@@ -14,50 +14,50 @@ fn here() -> SocketAddr {
 }
 
 /// An endpoint that asks one address for a session, and its tag.
-fn asking(seed: u64) -> (Lone, Vec<u8>) {
-    let mut lone = Lone::new(seed, quick(), &IdentityConfig::default());
-    lone.act(|e, now| e.open(now, Epd::for_fingerprint(Fingerprint([9; 32])), &[here()]));
-    let hello = lone.take_startup().pop().unwrap();
+fn asking(seed: u64) -> (Solo, Vec<u8>) {
+    let mut solo = Solo::new(seed, quick(), &IdentityConfig::default());
+    solo.act(|e, now| e.open(now, Epd::for_fingerprint(Fingerprint([9; 32])), &[here()]));
+    let hello = solo.take_startup().pop().unwrap();
     let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!() };
     let tag = hello.tag.to_vec();
-    (lone, tag)
+    (solo, tag)
 }
 
 fn addresses(texts: impl IntoIterator<Item = String>) -> Vec<Address> {
     texts.into_iter().map(|t| Address::new(t.parse().unwrap(), Origin::Reflexive)).collect()
 }
 
-fn redirect(lone: &mut Lone, from: SocketAddr, tag: &[u8], to: &[Address]) {
+fn redirect(solo: &mut Solo, from: SocketAddr, tag: &[u8], to: &[Address]) {
     let mut scratch = Vec::new();
-    lone.say(from, 0, &Chunk::Redirect(Redirect::new(tag, to, &mut scratch)));
-    lone.run_for(millis(1));
+    solo.say(from, 0, &Chunk::Redirect(Redirect::new(tag, to, &mut scratch)));
+    solo.run_for(millis(1));
 }
 
-fn asked(lone: &mut Lone) -> Vec<SocketAddr> {
-    lone.take_startup().iter().map(|p| p.to).collect()
+fn asked(solo: &mut Solo) -> Vec<SocketAddr> {
+    solo.take_startup().iter().map(|p| p.to).collect()
 }
 
 #[test]
 fn every_listed_address_is_asked_at_once() {
-    let (mut lone, tag) = asking(1);
+    let (mut solo, tag) = asking(1);
     let to = addresses(["10.0.0.1:1", "[2001:db8::1]:2", "10.0.0.1:1"].map(String::from));
-    redirect(&mut lone, here(), &tag, &to);
-    assert_eq!(asked(&mut lone), [to[0].socket, to[1].socket]);
+    redirect(&mut solo, here(), &tag, &to);
+    assert_eq!(asked(&mut solo), [to[0].socket, to[1].socket]);
     // A redirect of a redirector leads further.
     let further = addresses(["10.0.0.3:3".to_string()]);
-    redirect(&mut lone, to[1].socket, &tag, &further);
-    assert_eq!(asked(&mut lone), [further[0].socket]);
+    redirect(&mut solo, to[1].socket, &tag, &further);
+    assert_eq!(asked(&mut solo), [further[0].socket]);
     // The first address is asked on, and the learnt ones whenever a redirect names them again.
-    lone.run_for(millis(1500));
-    assert_eq!(asked(&mut lone), [here()]);
-    redirect(&mut lone, here(), &tag, &to);
-    assert_eq!(asked(&mut lone), [to[0].socket, to[1].socket]);
+    solo.run_for(millis(1500));
+    assert_eq!(asked(&mut solo), [here()]);
+    redirect(&mut solo, here(), &tag, &to);
+    assert_eq!(asked(&mut solo), [to[0].socket, to[1].socket]);
 }
 
 /// What a redirect makes this end send is at most three times as long as the redirect.
 #[test]
 fn hostile_redirects_bring_no_more_than_three_times_their_length() {
-    let (mut lone, tag) = asking(7);
+    let (mut solo, tag) = asking(7);
     let (mut received, mut sent) = (0, 0);
     for round in 0..100u8 {
         for count in 1..=8u8 {
@@ -67,9 +67,9 @@ fn hostile_redirects_bring_no_more_than_three_times_their_length() {
             // The chunk twice in a packet counts once.
             let datagram = startup_with(0, &[chunk, chunk]);
             received += datagram.len();
-            lone.deliver(here(), datagram);
-            lone.run_for(millis(1));
-            let hellos = lone.take_startup();
+            solo.deliver(here(), datagram);
+            solo.run_for(millis(1));
+            let hellos = solo.take_startup();
             sent += hellos.iter().filter(|h| h.to != here()).map(|h| h.len).sum::<usize>();
             assert!(sent <= 3 * received, "{sent} for {received}");
         }
@@ -79,35 +79,35 @@ fn hostile_redirects_bring_no_more_than_three_times_their_length() {
 
 #[test]
 fn a_wrong_tag_and_unusable_addresses_are_ignored() {
-    let (mut lone, tag) = asking(2);
+    let (mut solo, tag) = asking(2);
     let to = addresses(["10.0.0.1:1".to_string()]);
-    redirect(&mut lone, here(), &[0; 16], &to);
-    redirect(&mut lone, here(), &tag[..15], &to);
-    redirect(&mut lone, here(), &tag, &addresses(["10.0.0.1:0", "0.0.0.0:5"].map(String::from)));
-    assert!(asked(&mut lone).is_empty());
+    redirect(&mut solo, here(), &[0; 16], &to);
+    redirect(&mut solo, here(), &tag[..15], &to);
+    redirect(&mut solo, here(), &tag, &addresses(["10.0.0.1:0", "0.0.0.0:5"].map(String::from)));
+    assert!(asked(&mut solo).is_empty());
 }
 
 #[test]
 fn an_empty_list_means_where_it_came_from() {
-    let (mut lone, tag) = asking(3);
-    redirect(&mut lone, here(), &tag, &[]);
-    assert!(asked(&mut lone).is_empty(), "asked already");
+    let (mut solo, tag) = asking(3);
+    redirect(&mut solo, here(), &tag, &[]);
+    assert!(asked(&mut solo).is_empty(), "asked already");
     let elsewhere = ELSEWHERE.parse().unwrap();
-    redirect(&mut lone, elsewhere, &tag, &[]);
-    assert_eq!(asked(&mut lone), [elsewhere]);
+    redirect(&mut solo, elsewhere, &tag, &[]);
+    assert_eq!(asked(&mut solo), [elsewhere]);
 }
 
 #[test]
 fn hostile_lists_end_at_24_addresses() {
-    let (mut lone, tag) = asking(4);
+    let (mut solo, tag) = asking(4);
     let list = |net: u8| addresses((1..150).map(|i| format!("10.0.{net}.{i}:1")));
-    redirect(&mut lone, here(), &tag, &list(0));
-    assert_eq!(asked(&mut lone).len(), 23);
-    redirect(&mut lone, here(), &tag, &list(1));
-    assert!(asked(&mut lone).is_empty());
-    lone.run_for(secs(100));
-    assert_eq!(lone.take_startup().len(), 10, "only the first address is asked again");
-    assert_eq!(lone.endpoint.load(), (0, 0, 0));
+    redirect(&mut solo, here(), &tag, &list(0));
+    assert_eq!(asked(&mut solo).len(), 23);
+    redirect(&mut solo, here(), &tag, &list(1));
+    assert!(asked(&mut solo).is_empty());
+    solo.run_for(secs(100));
+    assert_eq!(solo.take_startup().len(), 10, "only the first address is asked again");
+    assert_eq!(solo.endpoint.load(), (0, 0, 0));
 }
 
 /// A redirector that knows where `far` is.
@@ -154,15 +154,15 @@ fn hostile_waiting_introductions_are_bounded() {
     let mut config = quick();
     config.introduce = true;
     config.accept = false;
-    let mut lone = Lone::new(6, config, &IdentityConfig::default());
+    let mut solo = Solo::new(6, config, &IdentityConfig::default());
     for i in 0..5000u32 {
-        lone.hello(here(), &Epd::for_fingerprint(Fingerprint([9; 32])), &i.to_be_bytes());
+        solo.hello(here(), &Epd::for_fingerprint(Fingerprint([9; 32])), &i.to_be_bytes());
     }
-    assert_eq!(lone.events().len(), 1024);
-    let own = lone.own_epd();
-    lone.hello(here(), &own, b"tag");
-    assert!(lone.sent.is_empty(), "it does not accept sessions");
-    assert_eq!(lone.events().len(), 1, "and has space for introductions again");
+    assert_eq!(solo.events().len(), 1024);
+    let own = solo.own_epd();
+    solo.hello(here(), &own, b"tag");
+    assert!(solo.sent.is_empty(), "it does not accept sessions");
+    assert_eq!(solo.events().len(), 1, "and has space for introductions again");
 }
 
 /// Redirectors that send one on to another in a circle: each is asked once at a time, and the

@@ -62,7 +62,7 @@ fn fragments_in_every_order_make_the_message() {
             let part = fragment(2, 1 + at as u64, &options, data);
             puppet.send(&[Chunk::UserData(UserData { flags: flags(control), ..part })]);
         }
-        let messages = crate::support::messages(puppet.lone.events());
+        let messages = crate::support::messages(puppet.solo.events());
         assert_eq!(messages, [&b"abc"[..], b"d"], "{order:?}");
         tried += 1;
         while i < 4 && counts[i] >= i {

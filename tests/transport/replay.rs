@@ -7,7 +7,7 @@ use rtmfp::proto::sim::{Link, SeededRandom};
 use rtmfp::wire::Chunk;
 
 fn refused(puppet: &Puppet) -> u64 {
-    puppet.lone.endpoint.session(puppet.session).unwrap().stats().datagrams_refused
+    puppet.solo.endpoint.session(puppet.session).unwrap().stats().datagrams_refused
 }
 
 #[test]
@@ -16,11 +16,11 @@ fn a_replayed_packet_is_refused() {
     let address = puppet.address;
     let packets: Vec<_> = (0..100u8).map(|i| puppet.packet(&[Chunk::Ping(&[i])])).collect();
     for packet in &packets {
-        puppet.lone.deliver(address, packet.clone());
+        puppet.solo.deliver(address, packet.clone());
     }
     assert_eq!((puppet.take().len(), refused(&puppet)), (100, 0));
     for packet in packets {
-        puppet.lone.deliver(address, packet);
+        puppet.solo.deliver(address, packet);
     }
     assert_eq!((puppet.take().len(), refused(&puppet)), (0, 100));
 }
@@ -36,7 +36,7 @@ fn packets_out_of_order_are_accepted_once() {
         let mut answered = 0;
         while !packets.is_empty() {
             let packet = packets.swap_remove(random.below(packets.len() as u64) as usize);
-            puppet.lone.deliver(address, packet);
+            puppet.solo.deliver(address, packet);
             answered += puppet.take().len();
         }
         assert_eq!((answered, refused(&puppet)), (30, 30));
@@ -55,7 +55,7 @@ fn hostile_bits_are_refused() {
         if (4..12).contains(&(bit / 8)) {
             packet[(bit / 8) % 4] ^= 1 << (bit % 8);
         }
-        puppet.lone.deliver(address, packet);
+        puppet.solo.deliver(address, packet);
     }
     assert!(puppet.take().is_empty());
     assert_eq!(refused(&puppet), 4000);
@@ -75,10 +75,10 @@ fn hostile_bits_under_a_checksum_never_harm() {
         if at < 12 {
             continue; // Another session's ID.
         }
-        puppet.lone.deliver(address, packet);
+        puppet.solo.deliver(address, packet);
     }
     assert!(puppet.take().len() < 10, "a 16-bit checksum misses one in 65,536");
-    assert!(puppet.lone.endpoint.session(puppet.session).is_some());
+    assert!(puppet.solo.endpoint.session(puppet.session).is_some());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How sessions open (RFC 7016 §3.5.1.1), and how they fail to.
 
-use crate::support::puppet::{self, ELSEWHERE, HERE, Lone, Puppet, startup};
+use crate::support::puppet::{self, ELSEWHERE, HERE, Puppet, Solo, startup};
 use crate::support::wiretap::Seen;
 use crate::support::{Pair, for_seeds, millis, quick, quick_with, secs};
 use rtmfp::proto::crypto::{
@@ -103,31 +103,31 @@ fn every_address_is_asked_at_once() {
 
 #[test]
 fn the_first_hello_that_fits_wins() {
-    let mut lone = Lone::new(5, quick(), &IdentityConfig::default());
-    let identity = |lone: &mut Lone, accepts_ancillary| {
+    let mut solo = Solo::new(5, quick(), &IdentityConfig::default());
+    let identity = |solo: &mut Solo, accepts_ancillary| {
         let mut config = IdentityConfig::default();
         config.accepts_ancillary = accepts_ancillary;
-        Identity::generate(&config, &mut lone.random)
+        Identity::generate(&config, &mut solo.random)
     };
-    let (first, second) = (identity(&mut lone, true), identity(&mut lone, true));
-    let unfit = identity(&mut lone, false);
-    lone.act(|e, now| e.open(now, Epd::for_uri("rtmfp://server/app"), &[here()]));
-    let hello = lone.take_startup().pop().unwrap();
+    let (first, second) = (identity(&mut solo, true), identity(&mut solo, true));
+    let unfit = identity(&mut solo, false);
+    solo.act(|e, now| e.open(now, Epd::for_uri("rtmfp://server/app"), &[here()]));
+    let hello = solo.take_startup().pop().unwrap();
     let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!() };
     let answer = |tag_echo, identity: &Identity| {
         let certificate = identity.certificate().as_bytes();
         startup(0, &Chunk::ResponderHello(ResponderHello { tag_echo, cookie: b"c", certificate }))
     };
-    lone.deliver(here(), answer(hello.tag, &unfit));
-    lone.deliver(here(), answer(&[9; 16], &first));
-    assert!(lone.sent.is_empty(), "wrong certificate, wrong tag");
-    lone.deliver(here(), answer(hello.tag, &first));
-    lone.deliver(here(), answer(hello.tag, &second));
-    let keyings = lone.take_startup();
+    solo.deliver(here(), answer(hello.tag, &unfit));
+    solo.deliver(here(), answer(&[9; 16], &first));
+    assert!(solo.sent.is_empty(), "wrong certificate, wrong tag");
+    solo.deliver(here(), answer(hello.tag, &first));
+    solo.deliver(here(), answer(hello.tag, &second));
+    let keyings = solo.take_startup();
     assert_eq!(keyings.len(), 1);
     assert!(matches!(keyings[0].chunks()[0], Chunk::InitiatorKeying(_)));
-    lone.run_for(secs(2));
-    let again = lone.take_startup();
+    solo.run_for(secs(2));
+    let again = solo.take_startup();
     assert!(again.iter().all(|p| p.chunks() == keyings[0].chunks()), "no more hellos");
 }
 
@@ -135,10 +135,10 @@ fn the_first_hello_that_fits_wins() {
 /// which is longer and repeated, waits until that address has answered a hello of its own.
 #[test]
 fn an_answer_from_elsewhere_is_checked_first() {
-    let mut lone = Lone::new(15, quick(), &IdentityConfig::default());
-    let identity = Identity::generate(&IdentityConfig::default(), &mut lone.random);
-    lone.act(|e, now| e.open(now, Epd::for_fingerprint(identity.fingerprint()), &[here()]));
-    let hello = lone.take_startup().pop().unwrap();
+    let mut solo = Solo::new(15, quick(), &IdentityConfig::default());
+    let identity = Identity::generate(&IdentityConfig::default(), &mut solo.random);
+    solo.act(|e, now| e.open(now, Epd::for_fingerprint(identity.fingerprint()), &[here()]));
+    let hello = solo.take_startup().pop().unwrap();
     let answer = |hello: &Seen| {
         let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!() };
         let certificate = identity.certificate().as_bytes();
@@ -147,9 +147,9 @@ fn an_answer_from_elsewhere_is_checked_first() {
     };
     let (tag, first) = answer(&hello);
     let received = first.len();
-    lone.deliver(elsewhere(), first.clone());
-    lone.run_for(millis(1));
-    let check = lone.take_startup().pop().unwrap();
+    solo.deliver(elsewhere(), first.clone());
+    solo.run_for(millis(1));
+    let check = solo.take_startup().pop().unwrap();
     let (new_tag, second) = answer(&check);
     assert_eq!(check.to, elsewhere());
     assert_ne!(tag, new_tag);
@@ -157,9 +157,9 @@ fn an_answer_from_elsewhere_is_checked_first() {
     // However often that comes, what leaves is three times as long at most.
     let mut sent = check.len;
     for count in 2..50 {
-        lone.deliver(elsewhere(), first.clone());
-        lone.run_for(millis(10));
-        sent += lone
+        solo.deliver(elsewhere(), first.clone());
+        solo.run_for(millis(10));
+        sent += solo
             .take_startup()
             .iter()
             .filter(|p| p.to == elsewhere())
@@ -168,78 +168,78 @@ fn an_answer_from_elsewhere_is_checked_first() {
         assert!(sent <= 3 * count * received);
     }
     assert!(sent <= 1300, "the budget of an address: {sent}");
-    lone.deliver(elsewhere(), second);
-    let keying = lone.take_startup().pop().unwrap();
+    solo.deliver(elsewhere(), second);
+    let keying = solo.take_startup().pop().unwrap();
     assert_eq!(keying.to, elsewhere());
     assert!(matches!(keying.chunks()[0], Chunk::InitiatorKeying(_)));
 }
 
-fn times(lone: &Lone) -> Vec<f64> {
-    let first = lone.sent[0].0;
-    lone.sent.iter().map(|s| (s.0 - first).as_secs_f64()).collect()
+fn times(solo: &Solo) -> Vec<f64> {
+    let first = solo.sent[0].0;
+    solo.sent.iter().map(|s| (s.0 - first).as_secs_f64()).collect()
 }
 
 #[test]
 fn hellos_are_repeated_as_the_player_does_until_nobody_answers() {
-    let mut lone = Lone::new(6, quick(), &IdentityConfig::default());
-    let epd = lone.own_epd();
+    let mut solo = Solo::new(6, quick(), &IdentityConfig::default());
+    let epd = solo.own_epd();
     let mut other = epd.fingerprint().unwrap().0;
     other[0] ^= 1;
-    let open = lone.act(|e, now| e.open(now, Epd::for_fingerprint(Fingerprint(other)), &[here()]));
-    lone.run_for(millis(94_999));
-    assert!(lone.events().is_empty());
-    assert_eq!(times(&lone), SCHEDULE);
-    let packets = lone.take_startup();
+    let open = solo.act(|e, now| e.open(now, Epd::for_fingerprint(Fingerprint(other)), &[here()]));
+    solo.run_for(millis(94_999));
+    assert!(solo.events().is_empty());
+    assert_eq!(times(&solo), SCHEDULE);
+    let packets = solo.take_startup();
     assert!(packets.iter().all(|p| p.session == 0 && p.header.mode == Mode::Startup));
     assert!(packets.iter().all(|p| p.chunks() == packets[0].chunks()), "same tag");
-    lone.run_for(secs(200));
-    assert!(lone.sent.is_empty());
-    let events = lone.events();
+    solo.run_for(secs(200));
+    assert!(solo.sent.is_empty());
+    let events = solo.events();
     let [Event::OpenFailed { open: failed, error }] = &events[..] else { panic!("{events:?}") };
     assert_eq!(*error, OpenError::NoAnswer { addresses: vec![here()], after: secs(95) });
     assert_eq!(*failed, open);
     assert_eq!(error.to_string(), format!("no answer from {} within 95 s", here()));
-    assert_eq!((lone.endpoint.load(), lone.endpoint.poll_timeout()), ((0, 0, 0), None));
+    assert_eq!((solo.endpoint.load(), solo.endpoint.poll_timeout()), ((0, 0, 0), None));
 }
 
 #[test]
 fn keyings_are_repeated_likewise() {
-    let mut lone = Lone::new(7, quick(), &IdentityConfig::default());
-    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
+    let mut solo = Solo::new(7, quick(), &IdentityConfig::default());
+    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut solo.random));
     let epd = Epd::for_fingerprint(identity.fingerprint());
-    lone.act(|e, now| e.open(now, epd, &[here(), elsewhere()]));
-    let hello = lone.take_startup().pop().unwrap();
+    solo.act(|e, now| e.open(now, epd, &[here(), elsewhere()]));
+    let hello = solo.take_startup().pop().unwrap();
     let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!() };
     let certificate = identity.certificate().as_bytes();
     let answer = ResponderHello { tag_echo: hello.tag, cookie: b"c", certificate };
-    lone.say(elsewhere(), 0, &Chunk::ResponderHello(answer));
-    lone.run_for(millis(94_999));
-    assert_eq!(times(&lone), SCHEDULE);
-    let packets = lone.take_startup();
+    solo.say(elsewhere(), 0, &Chunk::ResponderHello(answer));
+    solo.run_for(millis(94_999));
+    assert_eq!(times(&solo), SCHEDULE);
+    let packets = solo.take_startup();
     assert!(packets.iter().all(|p| p.to == elsewhere() && p.chunks() == packets[0].chunks()));
-    lone.run_for(secs(1));
-    let events = lone.events();
+    solo.run_for(secs(1));
+    let events = solo.events();
     let [Event::OpenFailed { error: OpenError::NoKeying { address, after }, .. }] = &events[..]
     else {
         panic!("{events:?}")
     };
     assert_eq!((*address, *after), (elsewhere(), secs(95)));
-    lone.run_for(secs(100));
-    assert_eq!((lone.endpoint.load(), lone.endpoint.poll_timeout()), ((0, 0, 0), None));
+    solo.run_for(secs(100));
+    assert_eq!((solo.endpoint.load(), solo.endpoint.poll_timeout()), ((0, 0, 0), None));
 }
 
 #[test]
 fn a_hello_for_somebody_else_is_not_answered() {
-    let mut lone = Lone::new(8, quick(), &IdentityConfig::default());
-    let mut other = lone.endpoint.fingerprint().0;
+    let mut solo = Solo::new(8, quick(), &IdentityConfig::default());
+    let mut other = solo.endpoint.fingerprint().0;
     other[31] ^= 1;
-    lone.hello(here(), &Epd::for_fingerprint(Fingerprint(other)), &[1; 16]);
-    lone.hello(here(), &Epd::parse(&[]).unwrap(), &[1; 16]);
-    let epd = lone.own_epd();
-    lone.hello(here(), &epd, &[1; 200]);
-    assert!(lone.sent.is_empty() && lone.events().is_empty());
-    lone.hello(here(), &epd, &[1; 16]);
-    assert_eq!(lone.sent.len(), 1);
+    solo.hello(here(), &Epd::for_fingerprint(Fingerprint(other)), &[1; 16]);
+    solo.hello(here(), &Epd::parse(&[]).unwrap(), &[1; 16]);
+    let epd = solo.own_epd();
+    solo.hello(here(), &epd, &[1; 200]);
+    assert!(solo.sent.is_empty() && solo.events().is_empty());
+    solo.hello(here(), &epd, &[1; 16]);
+    assert_eq!(solo.sent.len(), 1);
 }
 
 #[test]
@@ -260,60 +260,60 @@ fn an_endpoint_has_no_session_with_itself() {
 }
 
 #[test]
-fn a_cancelled_attempt_says_no_more() {
-    let mut lone = Lone::new(10, quick(), &IdentityConfig::default());
-    let open = lone.act(|e, now| e.open(now, Epd::for_uri("rtmfp://server"), &[here()]));
-    lone.act(|e, _| e.cancel_open(open));
-    lone.act(|e, _| e.cancel_open(open));
-    lone.sent.clear();
-    lone.run_for(secs(100));
-    assert!(lone.sent.is_empty());
-    let events = lone.events();
+fn a_cancelled_attempt_sends_no_more() {
+    let mut solo = Solo::new(10, quick(), &IdentityConfig::default());
+    let open = solo.act(|e, now| e.open(now, Epd::for_uri("rtmfp://server"), &[here()]));
+    solo.act(|e, _| e.cancel_open(open));
+    solo.act(|e, _| e.cancel_open(open));
+    solo.sent.clear();
+    solo.run_for(secs(100));
+    assert!(solo.sent.is_empty());
+    let events = solo.events();
     assert_eq!(events.len(), 1);
     assert!(
         matches!(&events[0], Event::OpenFailed { open: o, error: OpenError::Cancelled } if *o == open)
     );
-    assert_eq!((lone.endpoint.load(), lone.endpoint.poll_timeout()), ((0, 0, 0), None));
+    assert_eq!((solo.endpoint.load(), solo.endpoint.poll_timeout()), ((0, 0, 0), None));
 }
 
 #[test]
 fn packets_that_come_before_the_keys_are_kept() {
-    let mut lone = Lone::new(11, quick(), &IdentityConfig::default());
-    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
-    let (session, mut answer, keys) = puppet::respond(&mut lone, here(), &identity);
+    let mut solo = Solo::new(11, quick(), &IdentityConfig::default());
+    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut solo.random));
+    let (session, mut answer, keys) = puppet::respond(&mut solo, here(), &identity);
     // The answer and a first message arrive while nobody computes.
     let path = Path { interface: Interface(0), remote: here() };
-    lone.endpoint.handle_datagram(lone.now, path, &mut answer);
-    let elsewhere = Lone::new(0, quick(), &IdentityConfig::default());
+    solo.endpoint.handle_datagram(solo.now, path, &mut answer);
+    let elsewhere = Solo::new(0, quick(), &IdentityConfig::default());
     let mut scribe = Puppet::new(elsewhere, here(), session, Mode::Responder, keys);
     let options = puppet::metadata(b"test");
     let data = puppet::fragment(2, 1, &options, b"early");
     let mut early = scribe.packet(&[Chunk::UserData(data)]);
-    lone.endpoint.handle_datagram(lone.now, path, &mut early);
+    solo.endpoint.handle_datagram(solo.now, path, &mut early);
     for _ in 0..100 {
-        lone.endpoint.handle_datagram(lone.now, path, &mut scribe.packet(&[Chunk::Ping(b"x")]));
+        solo.endpoint.handle_datagram(solo.now, path, &mut scribe.packet(&[Chunk::Ping(b"x")]));
     }
-    assert!(lone.events().is_empty());
-    lone.drain();
-    let events = lone.events();
+    assert!(solo.events().is_empty());
+    solo.drain();
+    let events = solo.events();
     assert!(matches!(events[0], Event::SessionOpened { .. }));
     assert_eq!(crate::support::messages(events), [&b"early"[..]]);
 }
 
 #[test]
 fn a_repeated_keying_gets_the_same_answer_and_no_second_session() {
-    let mut lone = Lone::new(12, quick(), &IdentityConfig::default());
-    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
-    let epd = lone.own_epd();
-    lone.hello(here(), &epd, &[1; 16]);
-    let hello = lone.take_startup().pop().unwrap();
+    let mut solo = Solo::new(12, quick(), &IdentityConfig::default());
+    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut solo.random));
+    let epd = solo.own_epd();
+    solo.hello(here(), &epd, &[1; 16]);
+    let hello = solo.take_startup().pop().unwrap();
     let Chunk::ResponderHello(hello) = hello.chunks()[0] else { panic!() };
     let initiated = rtmfp::proto::crypto::Initiate {
         identity: identity.clone(),
         far: rtmfp::proto::crypto::Certificate::parse(hello.certificate).unwrap(),
         offer: quick().negotiation,
         ours: false,
-        random: rtmfp::proto::crypto::KeyingRandom::from_rng(&mut lone.random),
+        random: rtmfp::proto::crypto::KeyingRandom::from_rng(&mut solo.random),
     }
     .run()
     .unwrap();
@@ -327,42 +327,42 @@ fn a_repeated_keying_gets_the_same_answer_and_no_second_session() {
     let path = Path { interface: Interface(0), remote: here() };
     // Two before the computation, two after.
     for _ in 0..2 {
-        lone.endpoint.handle_datagram(lone.now, path, &mut startup(0, &keying));
+        solo.endpoint.handle_datagram(solo.now, path, &mut startup(0, &keying));
     }
-    lone.drain();
-    lone.run_for(secs(1));
-    lone.say(here(), 0, &keying);
-    lone.say(here(), 0, &keying);
-    assert_eq!(lone.sent.len(), 3);
-    assert!(lone.sent.iter().all(|s| s.2 == lone.sent[0].2), "byte for byte");
-    assert_eq!(lone.endpoint.load(), (1, 0, 0));
+    solo.drain();
+    solo.run_for(secs(1));
+    solo.say(here(), 0, &keying);
+    solo.say(here(), 0, &keying);
+    assert_eq!(solo.sent.len(), 3);
+    assert!(solo.sent.iter().all(|s| s.2 == solo.sent[0].2), "byte for byte");
+    assert_eq!(solo.endpoint.load(), (1, 0, 0));
     // Once the initiator has used the keys, a late copy does nothing.
-    let answer = lone.take_startup().remove(0);
+    let answer = solo.take_startup().remove(0);
     let Chunk::ResponderKeying(answer) = answer.chunks()[0] else { panic!() };
     let keys = initiated.finish(answer.component).unwrap();
     let session = rtmfp::proto::transport::SessionId(answer.session_id);
-    let mut puppet = Puppet::new(lone, here(), session, Mode::Initiator, keys);
+    let mut puppet = Puppet::new(solo, here(), session, Mode::Initiator, keys);
     puppet.send(&[Chunk::Ping(b"")]);
     puppet.take();
-    puppet.lone.say(here(), 0, &keying);
-    assert!(puppet.lone.sent.is_empty());
-    assert_eq!(puppet.lone.endpoint.load(), (1, 0, 0));
+    puppet.solo.say(here(), 0, &keying);
+    assert!(puppet.solo.sent.is_empty());
+    assert_eq!(puppet.solo.endpoint.load(), (1, 0, 0));
 }
 
 #[test]
 fn a_forged_answer_neither_opens_nor_diverts() {
-    let mut lone = Lone::new(13, quick(), &IdentityConfig::default());
-    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
-    let (session, answer, _) = puppet::respond(&mut lone, here(), &identity);
+    let mut solo = Solo::new(13, quick(), &IdentityConfig::default());
+    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut solo.random));
+    let (session, answer, _) = puppet::respond(&mut solo, here(), &identity);
     let forged = ResponderKeying { session_id: 5, component: b"nonsense", signature: b"" };
-    lone.say(elsewhere(), session.0, &Chunk::ResponderKeying(forged));
-    lone.say(elsewhere(), session.0 ^ 1, &Chunk::ResponderKeying(forged));
-    assert!(lone.events().is_empty());
-    lone.run_for(secs(2));
-    assert!(lone.take_startup().iter().all(|p| p.to == here()));
-    lone.deliver(here(), answer);
-    assert!(matches!(lone.events()[..], [Event::SessionOpened { .. }]));
-    assert_eq!(lone.endpoint.session(session).unwrap().path().remote, here());
+    solo.say(elsewhere(), session.0, &Chunk::ResponderKeying(forged));
+    solo.say(elsewhere(), session.0 ^ 1, &Chunk::ResponderKeying(forged));
+    assert!(solo.events().is_empty());
+    solo.run_for(secs(2));
+    assert!(solo.take_startup().iter().all(|p| p.to == here()));
+    solo.deliver(here(), answer);
+    assert!(matches!(solo.events()[..], [Event::SessionOpened { .. }]));
+    assert_eq!(solo.endpoint.session(session).unwrap().path().remote, here());
 }
 
 #[test]
@@ -479,10 +479,10 @@ fn an_initiator_with_nothing_to_say_keeps_its_session() {
 #[test]
 fn short_hellos_get_a_whole_cookie_within_a_budget() {
     let hello = InitiatorHello { epd: b"\x05\x0alive", tag: &[7; 16] };
-    let mut lone = Lone::new(21, Config::server(), &IdentityConfig::default());
-    let whole = |lone: &mut Lone| {
-        lone.say(here(), 0, &Chunk::InitiatorHello(hello));
-        let sent = lone.take_startup();
+    let mut solo = Solo::new(21, Config::server(), &IdentityConfig::default());
+    let whole = |solo: &mut Solo| {
+        solo.say(here(), 0, &Chunk::InitiatorHello(hello));
+        let sent = solo.take_startup();
         for packet in &sent {
             let Chunk::ResponderHello(hello) = packet.chunks()[0] else { panic!() };
             assert_eq!(hello.cookie.len(), 64);
@@ -491,16 +491,16 @@ fn short_hellos_get_a_whole_cookie_within_a_budget() {
         sent.len()
     };
     // 40 bytes more than three times 36, of 4,096 altogether.
-    let answered: usize = (0..1000).map(|_| whole(&mut lone)).sum();
+    let answered: usize = (0..1000).map(|_| whole(&mut solo)).sum();
     assert_eq!(answered, 4096 / 40);
-    lone.now += millis(10);
-    assert_eq!((0..10).map(|_| whole(&mut lone)).sum::<usize>(), 1, "4,096 bytes a second");
+    solo.now += millis(10);
+    assert_eq!((0..10).map(|_| whole(&mut solo)).sum::<usize>(), 1, "4,096 bytes a second");
 
     // A longer hello is answered regardless.
     let long = InitiatorHello { epd: b"\x15\x0artmfp://example/live", tag: &[7; 16] };
     for _ in 0..1000 {
-        lone.say(here(), 0, &Chunk::InitiatorHello(long));
-        assert_eq!(lone.take_startup().len(), 1);
+        solo.say(here(), 0, &Chunk::InitiatorHello(long));
+        assert_eq!(solo.take_startup().len(), 1);
     }
 }
 
@@ -508,13 +508,13 @@ fn short_hellos_get_a_whole_cookie_within_a_budget() {
 /// budget; when that is spent, 196 with the short cookie.
 #[test]
 fn a_peer_answers_a_players_hello_with_a_whole_cookie_within_a_budget() {
-    let mut lone = Lone::new(22, quick(), &IdentityConfig::like_a_player());
-    let epd = Epd::for_fingerprint(lone.endpoint.fingerprint());
+    let mut solo = Solo::new(22, quick(), &IdentityConfig::like_a_player());
+    let epd = Epd::for_fingerprint(solo.endpoint.fingerprint());
     let hello = InitiatorHello { epd: epd.as_bytes(), tag: &[7; 16] };
     let mut cookies = Vec::new();
     for _ in 0..1000 {
-        lone.say(here(), 0, &Chunk::InitiatorHello(hello));
-        for packet in lone.take_startup() {
+        solo.say(here(), 0, &Chunk::InitiatorHello(hello));
+        for packet in solo.take_startup() {
             let Chunk::ResponderHello(hello) = packet.chunks()[0] else { panic!() };
             cookies.push(hello.cookie.len());
         }
@@ -524,18 +524,18 @@ fn a_peer_answers_a_players_hello_with_a_whole_cookie_within_a_budget() {
     assert!(cookies[whole..].iter().all(|len| *len == 32));
 }
 
-/// What a server answers to a keying that says what a player's says, and librtmfp's: a player, whose
+/// What a server answers to a keying with the content of a player's, and librtmfp's: a player, whose
 /// hello holds the URL, gets HMACs, and librtmfp the only answer that it takes.
 #[test]
 fn who_asks_by_application_alone_gets_no_hmacs() {
     for (epd, hmac) in [(&b"\x05\x0alive"[..], false), (b"\x15\x0artmfp://example/live", true)] {
-        let mut lone = Lone::new(23, Config::server(), &IdentityConfig::default());
+        let mut solo = Solo::new(23, Config::server(), &IdentityConfig::default());
         let identity = IdentityConfig::like_a_player();
-        let identity = Arc::new(Identity::generate(&identity, &mut lone.random));
+        let identity = Arc::new(Identity::generate(&identity, &mut solo.random));
         let mut offer = Negotiation { only_on_request: true, ..Negotiation::default() };
         offer.hmac.request = false;
         offer.sseq.request = false;
-        let (_, keys) = puppet::initiate_by(&mut lone, here(), epd, (9, &identity), offer);
+        let (_, keys) = puppet::initiate_by(&mut solo, here(), epd, (9, &identity), offer);
         let receive = keys.negotiated.receive;
         assert_eq!(receive.verification == Verification::Hmac(16), hmac);
         assert_eq!(receive.sequence_numbers, hmac);
@@ -563,21 +563,21 @@ fn group_14_is_added_among_ourselves() {
 /// program that was started anew (§3.5.1.1.2).
 #[test]
 fn a_keying_with_another_component_is_another_session() {
-    let mut lone = Lone::new(31, quick(), &IdentityConfig::default());
-    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
+    let mut solo = Solo::new(31, quick(), &IdentityConfig::default());
+    let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut solo.random));
     let here = HERE.parse().unwrap();
     let offer = quick().negotiation;
-    let (first, keys) = puppet::initiate(&mut lone, here, 9, &identity, offer.clone());
+    let (first, keys) = puppet::initiate(&mut solo, here, 9, &identity, offer.clone());
     let mode = rtmfp::wire::Mode::Initiator;
-    let mut puppet = Puppet::new(lone, here, first, mode, keys);
+    let mut puppet = Puppet::new(solo, here, first, mode, keys);
     puppet.send(&[Chunk::Ping(b"")]);
-    let mut lone = puppet.lone;
-    lone.events();
-    let (second, keys) = puppet::initiate(&mut lone, here, 9, &identity, offer);
+    let mut solo = puppet.solo;
+    solo.events();
+    let (second, keys) = puppet::initiate(&mut solo, here, 9, &identity, offer);
     assert_ne!(first, second);
-    let mut puppet = Puppet::new(lone, here, second, mode, keys);
+    let mut puppet = Puppet::new(solo, here, second, mode, keys);
     puppet.send(&[Chunk::Ping(b"")]);
-    let events = puppet.lone.events();
+    let events = puppet.solo.events();
     let closed = |e: &Event| matches!(e, Event::SessionClosed { session, .. } if *session == first);
     let opened =
         |e: &Event| matches!(e, Event::SessionOpened { session, .. } if *session == second);

@@ -62,7 +62,7 @@ fn the_receiver_tells_its_other_senders() {
             packets.map(|p| (p.at, p.header.time_critical_reverse)).collect::<Vec<_>>()
         };
         assert!(reverse(to_b).iter().any(|(at, set)| *set && *at <= until + millis(800)));
-        assert!(reverse(to_a).iter().all(|(_, set)| !set), "the speaker itself is not told");
+        assert!(reverse(to_a).iter().all(|(_, set)| !set), "the speaker itself is not notified");
         let late = reverse(to_b).into_iter().filter(|(at, _)| *at > until + millis(1000));
         assert!(late.clone().count() > 0 && late.into_iter().all(|(_, set)| !set));
         // The speaker's packets say what they are.
@@ -76,7 +76,7 @@ fn window(reverse: bool, own: bool) -> u64 {
     let mut puppet = Puppet::initiator(1, quick());
     let session = puppet.session;
     let options = FlowOptions::default().with_time_critical(own);
-    let flow = puppet.lone.act(|e, now| {
+    let flow = puppet.solo.act(|e, now| {
         let flow = e.open_flow(session, b"test", options).unwrap();
         let message = bytes::Bytes::from(vec![1; 3_000_000]);
         e.send(now, session, flow, message, Default::default()).unwrap();
@@ -100,20 +100,20 @@ fn window(reverse: bool, own: bool) -> u64 {
             };
             let ack = puppet.packet_with(&header, &[Chunk::RangeAck(ack)]);
             let address = puppet.address;
-            puppet.lone.deliver(address, ack);
+            puppet.solo.deliver(address, ack);
         }
-        puppet.lone.run_for(millis(20));
+        puppet.solo.run_for(millis(20));
     }
-    puppet.lone.endpoint.session(session).unwrap().congestion_window()
+    puppet.solo.endpoint.session(session).unwrap().congestion_window()
 }
 
-/// A sender that was told has no slow start, unless its own data is time critical.
+/// A sender that was notified has no slow start, unless its own data is time critical.
 #[test]
 fn a_sender_that_was_told_yields() {
-    let (free, told, both) = (window(false, false), window(true, false), window(true, true));
+    let (free, notified, both) = (window(false, false), window(true, false), window(true, true));
     let start = 3 * 1200;
     assert!(free > start + 30_000, "{free}");
     // At most 384 bytes a round trip, of which there were fifty.
-    assert!(told <= start + 50 * 384 + 1200 && told < free / 2, "{told} of {free}");
-    assert!(both > told, "{both} of {told}");
+    assert!(notified <= start + 50 * 384 + 1200 && notified < free / 2, "{notified} of {free}");
+    assert!(both > notified, "{both} of {notified}");
 }

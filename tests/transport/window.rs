@@ -43,10 +43,10 @@ fn a_closed_window_is_probed_at_growing_periods() {
     puppet.take();
     puppet.ack(flow.0, 1, 0);
     let session = puppet.session;
-    puppet.lone.act(|e, now| {
+    puppet.solo.act(|e, now| {
         e.send(now, session, flow, b"two".as_slice().into(), Default::default()).unwrap();
     });
-    let start = puppet.lone.now;
+    let start = puppet.solo.now;
     let mut probes = Vec::new();
     let packets = puppet.wait_alive(secs(600));
     assert!(!packets.iter().any(|p| p.any(|c| matches!(c, Chunk::UserData(_)))));
@@ -140,7 +140,7 @@ fn hostile_message_without_end_is_passed_over() {
         let part = fragment(2, sequence, &options, &[0; 1000]);
         puppet.send(&[Chunk::UserData(UserData { flags: flags(control), ..part })]);
         puppet.take();
-        let events = puppet.lone.events();
+        let events = puppet.solo.events();
         match (sequence, &events[..]) {
             (1, [Event::FlowOpened { .. }]) => {}
             (101, [Event::MessageTooLong { head, .. }]) => assert_eq!(head.len(), 512),

@@ -32,9 +32,9 @@ fn a_held_flow_resumes_and_is_whole() {
             pair.network.run_for(secs(5 + random.below(40)));
             let from = pair.network[a].1.sent.len();
             pair.network.run_for(secs(60));
-            let said = pair.network[a].1.sent.len() - from;
+            let packets = pair.network[a].1.sent.len() - from;
             // Two probes in 3 s, and a few that were on their way.
-            assert!(said < 45, "{said} packets in a minute to a closed window");
+            assert!(packets < 45, "{packets} packets in a minute to a closed window");
             let events = pair.events(b);
             assert!(!events.iter().any(|e| matches!(e, Event::FlowFinished { .. })));
             received.extend(messages(events));

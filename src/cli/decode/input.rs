@@ -30,7 +30,7 @@ const HEADER: usize = 24;
 ///
 /// # Errors
 ///
-/// If it cannot be opened or is of no known format. The error says what it may be.
+/// If it cannot be opened or is of no known format. The error suggests what it may be.
 pub(super) fn check(path: &Path, follow: bool) -> anyhow::Result<()> {
     if Input::is_standard(path) {
         return Ok(());
@@ -113,7 +113,7 @@ impl Input {
         Ok(Self { name, reader: Box::new(file), progress, follow, is_live })
     }
 
-    /// Whether `path` stands for standard input.
+    /// True if `path` stands for standard input.
     pub(super) fn is_standard(path: &Path) -> bool {
         path.as_os_str() == "-"
     }
@@ -126,7 +126,7 @@ impl Input {
         self.progress.clone()
     }
 
-    /// Whether a person may be waiting for the next packet.
+    /// True if a user may be waiting for the next packet.
     pub(super) fn is_live(&self) -> bool {
         self.is_live
     }

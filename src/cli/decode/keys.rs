@@ -93,7 +93,7 @@ fn cannot_read(path: &Path) -> String {
     format!("cannot read the key log {}", path.display())
 }
 
-/// Whether a regular file is a capture: the two are easily swapped.
+/// True if a regular file is a capture: the two are easily swapped.
 fn is_capture(path: &Path) -> bool {
     let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     is_file && File::open(path).is_ok_and(|file| Capture::open(file).is_ok())

@@ -21,11 +21,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Decode packet captures: what RTMFP programs said to each other.
+/// Decode packet captures: the messages between RTMFP programs.
 ///
 /// Reads pcap and pcapng, also compressed with gzip, and finds RTMFP by its content, on any port. Startup
 /// packets can always be read; of sessions those whose secrets are in a key log, with lines of the
-/// form "DH_SECRET <digest> <secret>". Of the others is said what can be seen from outside.
+/// form "DH_SECRET <digest> <secret>". For other sessions, what is visible from outside is printed.
 ///
 /// Prints a line for each packet, unless something else is asked for.
 #[derive(Debug, Args)]
@@ -134,7 +134,7 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// Whether packets are printed, rather than summaries.
+    /// True if packets are printed, rather than summaries.
     fn is_of_packets(&self, writes_files: bool) -> bool {
         !(self.has_reports() || writes_files)
     }

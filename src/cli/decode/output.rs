@@ -39,7 +39,7 @@ pub(super) struct Output {
     /// Outputs that are still to be opened.
     files: Files,
     in_use: InUse,
-    /// Whether there is a key log that a session's secret can be missing from.
+    /// True if there is a key log that a session's secret can be missing from.
     has_key_log: bool,
     filter: Option<Filter>,
     extractor: Option<Extractor<Directory>>,
@@ -121,7 +121,7 @@ impl Output {
         Ok(())
     }
 
-    /// Whether every packet is flushed at once.
+    /// True if every packet is flushed at once.
     pub(super) fn flush_often(&mut self, flushes_often: bool) {
         self.flushes_often = flushes_often;
     }
@@ -228,7 +228,7 @@ impl Output {
                 Some(_) => "",
                 None => ": RTMFP is recognised by the start of a session, and none was captured",
             };
-            self.notes.push(format!("{count} {verb} not RTMFP, as far as can be told{why}"));
+            self.notes.push(format!("{count} {verb} not RTMFP, as far as can be determined{why}"));
         }
         self.notes.iter().for_each(|note| print_note(note));
         Ok(())

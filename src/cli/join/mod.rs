@@ -69,7 +69,7 @@ pub(crate) struct JoinArgs {
     /// Give up, with exit status 3, when there was no neighbor, or no wanted object came, for so
     /// long: 30s, 15m, 2h [default: wait]
     ///
-    /// What is known of the reason is printed.
+    /// The known reasons are printed.
     #[arg(long, value_name = "DURATION", value_parser = format::parse_timeout)]
     timeout: Option<Duration>,
 
@@ -202,7 +202,7 @@ struct Member {
 }
 
 impl Member {
-    /// Tells where it is, and says to the group what it has and wants.
+    /// Reports the joined group, and announces its Have and Want sets to the group.
     async fn begin(&mut self) -> anyhow::Result<()> {
         // The first event is that the connection is up.
         let event = self.group.connection().events().recv().await;
@@ -228,7 +228,7 @@ impl Member {
         Ok(())
     }
 
-    /// Tells what happens, until the member may go.
+    /// Reports events until the member may leave.
     async fn follow(&mut self) -> anyhow::Result<()> {
         let (mut events, mut live) = (self.group.events(), Live::new());
         let mut connection_events = self.group.connection().events();
@@ -338,7 +338,7 @@ impl Member {
             Ok(is_sent) => return Ok(is_sent.then_some(MemberEvent::Sent { index })),
             Err(error) => error,
         };
-        screen::line(&format!("object {index} is not offered any more: {error:#}"));
+        screen::line(&format!("object {index} is no longer offered: {error:#}"));
         self.objects.forget(index);
         self.group.remove_have_objects(index, index).await?;
         let is_denied = self.group.deny_requested_object(request_id).await?;
@@ -375,7 +375,7 @@ impl Member {
         Ok(text)
     }
 
-    /// Whether what was asked for was done.
+    /// True if the request was fulfilled.
     fn verdict(&self) -> anyhow::Result<()> {
         let (missing, wanted) = (self.objects.missing().len(), self.objects.wanted());
         ensure!(

@@ -15,14 +15,14 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Bytes of fetched objects, in their encoding, that are kept in memory to be passed on. What comes
-/// beyond is told and saved, but not offered to others.
+/// beyond is reported and saved, but not offered to others.
 const MAX_IN_MEMORY: usize = 64 << 20;
-/// What an object in memory takes besides its encoding.
+/// The memory that an object takes in addition to its encoding.
 const ENTRY: usize = 64;
-/// What the encoding of a byte array adds to its content at most.
+/// The most bytes that the encoding of a byte array adds to its content.
 const ENCODING: usize = 16;
 
-/// What this member has and wants.
+/// The Have and Want sets of this member.
 #[derive(Debug)]
 pub(super) struct Objects {
     held: BTreeMap<u64, Source>,
@@ -41,7 +41,7 @@ enum Source {
     Memory(Bytes),
 }
 
-/// What became of a fetched object.
+/// The result of handling a fetched object.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Its type in ActionScript.
@@ -78,7 +78,7 @@ impl Objects {
         Ok(Self { held, wanted, missing, save, space: MAX_IN_MEMORY })
     }
 
-    /// What can be offered.
+    /// The objects that can be offered.
     pub(super) fn had(&self) -> IndexSet {
         let mut had = IndexSet::unbounded();
         for &index in self.held.keys() {
@@ -115,7 +115,7 @@ impl Objects {
         }
     }
 
-    /// An object cannot be offered any more.
+    /// An object can no longer be offered.
     pub(super) fn forget(&mut self, index: u64) {
         self.held.remove(&index);
     }

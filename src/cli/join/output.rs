@@ -143,7 +143,7 @@ impl fmt::Display for MemberEvent {
             Self::Sent { index } => write!(f, "object {index} sent to a neighbour"),
             Self::Denied { index } => write!(f, "object {index} denied to a neighbour"),
             Self::Lagged { missed } => {
-                write!(f, "{} not told: too many at once", format::count(*missed, "event"))
+                write!(f, "{} skipped: output is too slow", format::count(*missed, "event"))
             }
             Self::Left => write!(f, "left the group"),
         }

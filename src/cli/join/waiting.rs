@@ -7,7 +7,7 @@ use crate::cli::{format, screen};
 use rtmfp::peer::Search;
 use std::time::Duration;
 
-/// What a member waits for, and how long it has.
+/// The condition that a member waits for, and its time limit.
 #[derive(Debug)]
 pub(super) struct Waiting {
     patience: Patience,
@@ -29,7 +29,7 @@ impl Waiting {
         }
     }
 
-    /// Whether somebody ought to hear why nothing comes: it is time to give up, or to explain.
+    /// True if it is time to give up, or to explain why nothing arrives.
     pub(super) fn is_news_due(&mut self) -> bool {
         self.patience.is_over() || self.patience.is_explanation_due()
     }

@@ -154,7 +154,7 @@ fn calls_and_their_answers() {
     };
     assert_eq!(next(), Some((second, Err(3.0.into()))));
     assert_eq!(next(), Some((first, Ok(2.0.into()))));
-    assert_eq!(next(), None, "neither twice nor forgotten ones");
+    assert_eq!(next(), None, "neither twice nor dropped ones");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn the_ways_a_connection_ends() {
         end(&mut client);
         assert!(matches!(client.poll_event(), Some(ClientEvent::Closed)));
         client.on_session_closed();
-        assert!(client.poll_event().is_none(), "told once");
+        assert!(client.poll_event().is_none(), "reported once");
         assert_eq!(client.call(Time::ZERO, "a", vec![]), Err(FlashError::NotConnected));
     }
 }

@@ -221,7 +221,7 @@ fn the_ways_a_client_leaves() {
         leave(&mut server, control);
         assert!(matches!(server.poll_event(), Some(ServerEvent::Closed)));
         server.on_session_closed();
-        assert!(server.poll_event().is_none(), "told once");
+        assert!(server.poll_event().is_none(), "reported once");
         assert!(!server.is_connected());
     }
     let (mut server, control) = accepted_server(quiet_config(), 3.0);

@@ -26,7 +26,7 @@ const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 const VXLAN_HEADER: usize = 8;
 
 impl Transport {
-    /// Whether a UDP datagram may be inside.
+    /// True if a UDP datagram may be inside.
     fn may_have_udp(self) -> bool {
         matches!(self.protocol, UDP | IPV4 | IPV6 | GRE | ETHERNET | MPLS | AUTHENTICATION)
             || (self.source.is_ipv6() && EXTENSIONS.contains(&self.protocol))
@@ -118,7 +118,7 @@ pub(super) fn transport(cursor: &mut Cursor<'_>, transport: Transport) -> Result
                 offset: usize::from(word & 0xfff8),
                 more: word & 1 != 0,
             };
-            // A header that says that the packet is whole.
+            // A header of an unfragmented packet.
             if fragment.offset == 0 && !fragment.more {
                 return next(field[0]);
             }

@@ -40,7 +40,7 @@ pub(super) fn segment(payload: &[u8]) -> usize {
     places.filter(begins).find(|&at| fits(at)).unwrap_or(payload.len())
 }
 
-/// Whether a payload of `len` bytes is longer than a link carries in one packet: Ethernet, as far as
+/// True if a payload of `len` bytes is longer than a link carries in one packet: Ethernet, as far as
 /// the frame shows. Between the addresses of one host there is no such bound.
 pub(super) fn is_longer_than_link(source: IpAddr, destination: IpAddr, len: usize) -> bool {
     let is_loopback = source == destination || (source.is_loopback() && destination.is_loopback());
@@ -48,7 +48,7 @@ pub(super) fn is_longer_than_link(source: IpAddr, destination: IpAddr, len: usiz
     !is_loopback && len + overhead > LINK
 }
 
-/// Whether the datagrams, each `segment` bytes long, can be packets of a session: it has an ID, and
+/// True if the datagrams, each `segment` bytes long, can be packets of a session: it has an ID, and
 /// what is encrypted does not repeat.
 pub(super) fn are_packets(payload: &[u8], segment: usize) -> bool {
     let mut datagrams = payload.chunks(segment).map(|datagram| &datagram[..SHORTEST]);

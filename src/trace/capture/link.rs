@@ -79,7 +79,7 @@ pub(super) fn link(cursor: &mut Cursor<'_>, number: u32) -> Result<Layer, Unread
         }
         PPP => Ok(Layer::Ppp),
         PPP_ETHERNET => Ok(Layer::Pppoe),
-        // The first two bytes tell whether this is PPP or Cisco's HDLC.
+        // The first two bytes show if this is PPP or Cisco's HDLC.
         PPP_SERIAL if matches!(cursor.peek(0, "PPP")?, 0x0f | 0x8f) => hdlc(cursor),
         PPP_SERIAL => Ok(Layer::Ppp),
         PPP_PPPD => {
@@ -130,7 +130,7 @@ pub(super) fn ether_type(cursor: &mut Cursor<'_>, number: u16) -> Result<Layer, 
     }
 }
 
-/// Whether something that is read follows an EtherType.
+/// True if something that is read follows an EtherType.
 pub(super) fn is_read(ether_type: u16) -> bool {
     matches!(ether_type, ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6 | ETHER_TYPE_PPPOE)
         || ETHER_TYPE_MPLS.contains(&ether_type)
@@ -146,7 +146,7 @@ fn cooked(protocol: u16) -> Result<Layer, Unread> {
     }
 }
 
-/// An address family of the capturing system before the packet; the packet tells as well.
+/// An address family of the capturing system before the packet; the packet shows it as well.
 fn family(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
     let family = cursor.head::<4>("loopback")?;
     cursor.skip(4, "loopback")?;
@@ -242,7 +242,7 @@ fn radiotap(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
         Some(u32::from_le_bytes(*bytes))
     };
     let present = mask(4).unwrap_or(0);
-    // The highest bit says that another mask follows.
+    // The highest bit means that another mask follows.
     let mut fields = 4;
     while fields + 4 <= len && mask(fields).is_some_and(|mask| mask >> 31 == 1) {
         fields += 4;

@@ -223,7 +223,7 @@ impl Capture {
     }
 
     /// The next datagram. If it looks as if several were joined by segmentation offload,
-    /// `is_known` is shown the first of them and says whether it belongs to a session that is known
+    /// `is_known` gets the first of them and returns true if it belongs to a session that is known
     /// ([`Analyzer::knows`](super::Analyzer::knows)); they are then taken apart. Otherwise they are
     /// if they are longer than the link carries.
     ///

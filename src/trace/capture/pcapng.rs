@@ -44,7 +44,7 @@ struct Interface {
 }
 
 impl Section {
-    /// Whether a section begins here.
+    /// True if a section begins here.
     pub(super) fn is_next(source: &mut Source) -> Result<bool, CaptureError> {
         Ok(source.peek(4)? == SECTION.to_be_bytes())
     }

@@ -42,7 +42,7 @@ impl Source {
         self.position
     }
 
-    /// Whether the compressed file was found to end too early.
+    /// True if the compressed file was found to end too early.
     pub(super) fn is_cut(&self) -> bool {
         self.cut
     }

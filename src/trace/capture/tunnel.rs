@@ -72,7 +72,7 @@ pub(super) fn mpls(cursor: &mut Cursor<'_>) -> Result<Layer, Unread> {
     }
 }
 
-/// Whether an Ethernet frame at this place would carry something that is read.
+/// True if an Ethernet frame at this place would carry something that is read.
 fn has_ether_type(cursor: &Cursor<'_>, at: usize) -> bool {
     cursor.word(at + 12, "MPLS").is_ok_and(link::is_read)
 }

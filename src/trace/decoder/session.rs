@@ -42,7 +42,7 @@ impl Session {
         if side == 0 { self.responder_id } else { self.initiator_id }
     }
 
-    /// Whether packets of a side pass between these addresses, as far as is known: an end that moves
+    /// True if packets of a side pass between these addresses, as far as is known: an end that moves
     /// is noticed in its own packets first.
     pub(super) fn is_between(&self, side: usize, ends: Ends) -> bool {
         self.paths[side] == ends || self.paths[1 - side] == (ends.1, ends.0)

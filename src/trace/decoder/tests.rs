@@ -172,7 +172,7 @@ fn hostile_floods_of_keyings_are_bounded() {
     assert_eq!(decoder.sessions.len(), MAX_SESSIONS);
     assert_eq!(decoder.by_id[&7].len(), MAX_SAME_ID);
     assert!(decoder.by_id.len() <= 2 * MAX_SESSIONS);
-    assert!(!decoder.by_id.contains_key(&0), "forgotten with its sessions");
+    assert!(!decoder.by_id.contains_key(&0), "dropped with its sessions");
 }
 
 #[test]

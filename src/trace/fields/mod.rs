@@ -178,7 +178,7 @@ impl Field {
         self
     }
 
-    /// Whether it is an array in JSON.
+    /// True if it is an array in JSON.
     pub fn is_list(&self) -> bool {
         matches!(self.wire, Wire::List)
     }

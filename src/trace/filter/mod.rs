@@ -134,7 +134,7 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// Whether the packet is chosen.
+    /// True if the packet is chosen.
     pub fn matches(&self, packet: &PacketView<'_>) -> bool {
         self.0.matches(packet)
     }

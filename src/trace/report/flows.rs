@@ -25,9 +25,9 @@ pub fn flows(analyzer: &Analyzer, chosen: &Chosen, out: &mut impl Write) -> io::
             write_flow(&key, flow, begin, out)?;
         }
     }
-    match analyzer.flows().forgotten() {
+    match analyzer.flows().dropped() {
         0 => Ok(()),
-        count => writeln!(out, "{count} older flows were forgotten"),
+        count => writeln!(out, "{count} older flows were dropped"),
     }
 }
 

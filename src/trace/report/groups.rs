@@ -51,8 +51,8 @@ fn is_chosen(group: &GroupTrace, chosen: &Chosen) -> bool {
 fn write_member(peer: &Peer, member: &MemberTrace, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "  member {peer}")?;
     if let Some(joined) = member.joined {
-        let told = member.introduced;
-        writeln!(out, "    joined at {}, was told of {told} members", Seconds(joined))?;
+        let introduced = member.introduced;
+        writeln!(out, "    joined at {}, was introduced to {introduced} members", Seconds(joined))?;
     }
     if let Some(mode) = member.mode {
         writeln!(out, "    receives {}", mode_name(mode))?;

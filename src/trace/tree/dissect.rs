@@ -1,4 +1,4 @@
-//! Bytes to nodes, as the field table says.
+//! Bytes to nodes, by the field table.
 
 use super::{MAX_NODES, Node, Value};
 use crate::amf;

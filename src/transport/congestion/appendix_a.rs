@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(cc.window(), 30_000, "a mark is as good as a loss");
     }
 
-    /// What the window grows by while sixteen sixteenths of it are acknowledged.
+    /// The growth of the window while sixteen sixteenths of it are acknowledged.
     fn growth(start: u64, report: AckReport) -> u64 {
         let mut cc = new();
         cc.on_packet(&AckReport { time_critical_sent: true, ..lost(start / 7 * 8) });

@@ -100,7 +100,7 @@ pub struct AckReport {
     pub newest_acked: Option<u64>,
     /// The highest transmission sequence number that was found lost.
     pub newest_lost: Option<u64>,
-    /// No transmission below this is in flight any more.
+    /// Every transmission below this has left the network.
     pub first_tsn: u64,
     /// Number of the next transmission.
     pub next_tsn: u64,

@@ -4,7 +4,7 @@
 //! like any that it cannot decrypt, and RTMFP has no message for that. It does answer a hello. So a
 //! watched session whose pings or data stay unanswered is asked about outside of it: each hello
 //! leaves together with a ping in the session. If the far end answers several hellos, one after the
-//! other, and nothing in the session all the while, it does not know the session any more.
+//! other, and nothing in the session all the while, it has lost the session.
 //!
 //! The answer to a hello counts only from the session's own address and with the tag of the hello,
 //! 16 random bytes, so that nobody who cannot read the packets of this end can end a session that
@@ -47,10 +47,10 @@ struct Inquiry {
 }
 
 impl Endpoint {
-    /// Watches over the session with a far end until it ends: if that is restarted, and so knows
-    /// nothing of it, the session is closed with [`CloseReason::Forgotten`] within a few
-    /// seconds after the next ping ([`set_keepalive`](Self::set_keepalive)). `epd` is what the
-    /// far end was called by.
+    /// Watches over the session with a far end until it ends: if the far end is restarted
+    /// and so has lost it, the session is closed with [`CloseReason::SessionLost`] within a few
+    /// seconds after the next ping ([`set_keepalive`](Self::set_keepalive)). `epd` is the
+    /// discriminator by which the far end was called.
     pub fn watch(&mut self, now: Time, session: SessionId, epd: Epd) {
         if self.table.open(session).is_some() {
             self.watches.insert(session, Watch { epd, inquiry: None });
@@ -58,8 +58,8 @@ impl Endpoint {
         }
     }
 
-    /// Asks now whether the far end of a watched session still knows it, as there is a reason to
-    /// doubt that: somebody introduces it who does not know of the session.
+    /// Checks now if the far end of a watched session still has it, because there is reason to
+    /// doubt that: it is introduced as if there were no session.
     pub fn doubt(&mut self, now: Time, session: SessionId) {
         if self.watches.get(&session).is_some_and(|watch| watch.inquiry.is_none()) {
             self.inquire(now, session);
@@ -139,7 +139,7 @@ impl Endpoint {
     fn end_forgotten(&mut self, now: Time, id: SessionId) {
         self.watches.remove(&id);
         if let Some((session, mut cx)) = self.entry(now, id) {
-            session.close_abruptly(&mut cx, CloseReason::Forgotten);
+            session.close_abruptly(&mut cx, CloseReason::SessionLost);
             self.settle(now, id);
         }
     }

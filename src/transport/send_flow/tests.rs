@@ -159,7 +159,7 @@ fn a_closed_window_is_probed() {
 }
 
 #[test]
-fn a_full_queue_says_so_and_reports_space() {
+fn a_full_queue_refuses_and_reports_space() {
     let mut flow = flow();
     let big = Bytes::from(vec![0; 100_000]);
     let push = |flow: &mut SendFlow| {

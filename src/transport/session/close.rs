@@ -52,7 +52,7 @@ impl Session {
         self.report_closed(cx, CloseReason::Near);
     }
 
-    /// Closes at once with a lone acknowledgement, as the observed player does.
+    /// Closes at once with a single acknowledgement, as the observed player does.
     pub(crate) fn close_abruptly(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         let was_open = self.state == State::Open;
         self.end_flows();
@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    /// True when nothing of the session is needed any more.
+    /// True when nothing of the session is needed.
     pub(crate) fn is_over(&self) -> bool {
         self.state == State::Closed && self.outbox.is_empty()
     }

@@ -35,7 +35,7 @@ impl Pieces {
         self.reassembly.memory() as u64
     }
 
-    /// Drops packets that do not grow any more.
+    /// Drops packets that no longer grow.
     pub(super) fn expire(&mut self, now: Time) {
         self.reassembly.expire(now);
     }

@@ -61,7 +61,7 @@ impl Keepalive {
         self.unacknowledged_since = in_flight.then_some(now);
     }
 
-    /// No sign of life is waited for any more.
+    /// No answer is waited for.
     pub(super) const fn clear(&mut self) {
         self.pinging = None;
         self.unacknowledged_since = None;

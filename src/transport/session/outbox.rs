@@ -69,7 +69,7 @@ impl Outbox {
         self.0.retain(|control| control.chunk.first() == Some(&kind));
     }
 
-    /// The session's path is `path` from now on: the chunks for it are no detour any more.
+    /// The session's path is `path` from now on: the chunks for it are no longer a detour.
     pub(super) fn on_moved(&mut self, path: Path) {
         for control in self.0.iter_mut().filter(|control| control.path == Some(path)) {
             control.path = None;

@@ -85,7 +85,7 @@ impl Transmissions {
         self.sent.drain(..).filter(|transmission| transmission.in_flight)
     }
 
-    /// Nothing is in flight any more.
+    /// Nothing is in flight.
     pub(super) fn clear(&mut self) {
         self.sent = VecDeque::new();
     }

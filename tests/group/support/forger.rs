@@ -1,4 +1,4 @@
-//! A peer that joins groups by itself and says what it likes.
+//! A peer that joins groups by itself and sends arbitrary messages.
 
 use super::world::spec;
 use bytes::Bytes;

@@ -36,7 +36,7 @@ pub fn spec() -> GroupSpec {
 pub struct Member {
     pub node: Node,
     pub group: GroupHandle,
-    /// Whether it meets members, by the events so far.
+    /// True if it meets members, by the events so far.
     pub neighbors: usize,
     /// The server keeps no groups.
     pub rejected: bool,
@@ -48,7 +48,7 @@ pub struct Member {
 }
 
 /// A client that is as lazy as a protocol allows: it connects, joins, and tries once to reach each
-/// member of which it is told. It never says hello for the same member again.
+/// member that it is introduced to. It never sends a hello for the same member again.
 pub struct Lazy {
     pub endpoint: Endpoint,
     connection: Option<(rtmfp::proto::transport::SessionId, ClientConnection)>,
@@ -56,8 +56,8 @@ pub struct Lazy {
     tokens: HashMap<FlowId, FlowToken>,
     control: Option<FlowId>,
     attempts: Vec<(OpenId, Time)>,
-    /// Of whom it was told, and when.
-    pub told: Vec<(Time, Fingerprint)>,
+    /// The members it was introduced to, and when.
+    pub introduced: Vec<(Time, Fingerprint)>,
     /// What happened to its connection.
     pub events: Vec<ClientEvent>,
     encoding: ObjectEncoding,
@@ -197,7 +197,7 @@ impl Lazy {
             tokens: HashMap::new(),
             control: None,
             attempts: Vec::new(),
-            told: Vec::new(),
+            introduced: Vec::new(),
             events: Vec::new(),
             encoding,
             joins,
@@ -263,7 +263,7 @@ impl Lazy {
                     }
                     self.events.extend(events);
                 } else if let Ok(ServerMessage::Connect(peer)) = ServerMessage::parse(&message) {
-                    self.told.push((now, peer));
+                    self.introduced.push((now, peer));
                     let epd = Epd::for_fingerprint(peer);
                     let open = self.endpoint.open(now, epd, &[SERVER.parse().unwrap()]);
                     self.attempts.push((open, now + Self::PATIENCE));

@@ -212,7 +212,7 @@ impl World {
         id
     }
 
-    /// A peer more that says what it likes to others.
+    /// A further peer that sends arbitrary messages to others.
     pub fn add_forger(&mut self) -> NodeId {
         let mut random = self.network.random();
         let groups = vec![DhGroup::Modp2];
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    /// Forgets what was counted.
+    /// Resets the counters.
     pub fn count_anew(&mut self) {
         self.take(false);
         self.count = Count::default();
@@ -279,7 +279,7 @@ impl World {
         }
     }
 
-    /// Everything that the server says is counted as the attackers'.
+    /// Everything that the server sends is counted as the attackers'.
     pub fn corrupt_server(&mut self) {
         self.hostile.insert(SERVER.parse().unwrap());
     }
@@ -303,7 +303,7 @@ impl World {
             let hostile = self.hostile.contains(&datagram.from);
             let needless = self.frugal && (datagram.to != server() || asks_for_peer(datagram));
             if injected || own(datagram.from) || own(datagram.to) && !startup() {
-                // Counted already, wherever it says that it comes from, or nobody's business.
+                // Counted already, whatever source it claims, or nobody's business.
             } else if hostile && needless {
             } else if hostile || from_victim {
                 self.count.by_attackers += bytes;
@@ -344,7 +344,7 @@ impl World {
         assert!(self.ratio() <= 3.0, "x {:.2}: {:?}", self.ratio(), self.count);
     }
 
-    /// The same, said with figures.
+    /// The same, with figures.
     pub fn check(&self, attack: &str) {
         let Count { to_victim, by_attackers } = self.count;
         let ratio = self.ratio();

@@ -1,4 +1,4 @@
-//! What the player did, out of a capture: whom it called, and what it said then.
+//! What the player did, out of a capture: the calls it made, and what it sent then.
 
 use rtmfp::trace::{Capture, Decoded, Decoder, KeyLog, Sender};
 use rtmfp::wire::chunk::{Chunk, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserDataFlags};
@@ -47,7 +47,7 @@ pub struct Call {
     pub keying: Option<Keying>,
 }
 
-/// The player's half of a keying, and what it said in the session.
+/// The player's half of a keying, and what it sent in the session.
 #[derive(Debug, Clone)]
 pub struct Keying {
     pub peer: SocketAddr,
@@ -58,7 +58,7 @@ pub struct Keying {
     pub script: Script,
 }
 
-/// What the player said in a session.
+/// What the player sent in a session.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     /// When the session was open.
@@ -222,7 +222,7 @@ impl Recording {
         keys.map(|line| line.source).collect()
     }
 
-    /// What the initiator of a session said in it.
+    /// What the initiator of a session sent in it.
     fn script(&self, session: u64, begin: Duration) -> Script {
         let mut script = Script { begin, ..Script::default() };
         for (packet, line) in self.lines.iter().enumerate() {
@@ -241,7 +241,7 @@ impl Recording {
     }
 }
 
-/// The chunks that say something; acknowledgements and ping replies answer what was said then.
+/// The chunks with content; acknowledgements and ping replies answer what was sent then.
 fn moves(line: &Line) -> impl Iterator<Item = What> {
     let mut last = (0, 0);
     line.chunks().filter_map(move |chunk| {

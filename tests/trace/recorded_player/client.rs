@@ -17,7 +17,7 @@ pub const CONTROL: u64 = 2;
 /// What a client knows of its connection.
 #[derive(Debug, Default)]
 pub struct Client {
-    /// What the client said in `connect`.
+    /// What the client sent in `connect`.
     encoding: Option<f64>,
     pub connected: bool,
     keepalive: bool,
@@ -36,7 +36,7 @@ fn command(message: &[u8]) -> Option<Command> {
 }
 
 impl Client {
-    /// Whether a fragment makes sense now.
+    /// True if a fragment makes sense now.
     pub fn verdict(&self, fragment: &Fragment, metadata: &[u8]) -> Verdict {
         let Some(message) = begins(fragment) else { return Verdict::Say };
         if fragment.flow == CONTROL && fragment.sequence == 1 {
@@ -62,8 +62,8 @@ impl Client {
         Verdict::Say
     }
 
-    /// The player has said something for the first time.
-    pub fn said(&mut self, now: Time, fragment: &Fragment, judge: &mut Judge) {
+    /// The player has sent something for the first time.
+    pub fn sent(&mut self, now: Time, fragment: &Fragment, judge: &mut Judge) {
         let Some(command) = begins(fragment).and_then(command) else { return };
         match &*command.name {
             "connect" => {
@@ -181,7 +181,7 @@ impl Client {
         );
         judge.rule(
             now,
-            "the result of connect says NetConnection.Connect.Success",
+            "the result of connect is NetConnection.Connect.Success",
             property("code").and_then(|v| v.as_str()) == Some("NetConnection.Connect.Success"),
             || format!("{command:?}"),
         );
@@ -231,7 +231,12 @@ impl Client {
 
     /// What must be true in any case.
     pub fn finish(&self, now: Time, judge: &mut Judge) {
-        let told = !self.connected || self.keepalive;
-        judge.rule(now, "a client that connected was told keepalive periods", told, String::new);
+        let received = !self.connected || self.keepalive;
+        judge.rule(
+            now,
+            "a client that connected received keepalive periods",
+            received,
+            String::new,
+        );
     }
 }

@@ -41,7 +41,7 @@ impl OutFlow {
         list
     }
 
-    /// The number of a recorded fragment, and whether it is said for the first time.
+    /// The number of a recorded fragment, and true if it is sent for the first time.
     pub fn number(&mut self, recorded: u64) -> (u64, bool) {
         if let Some(known) = self.numbers.get(&recorded) {
             return (*known, false);

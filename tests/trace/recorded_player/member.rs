@@ -44,7 +44,7 @@ pub struct Member {
 /// Object replication with a neighbor.
 #[derive(Debug, Default)]
 pub struct Trade {
-    /// What the player has told that it has.
+    /// The Have set that the player announced.
     near_have: IndexSet,
     far_have: Option<IndexSet>,
     far_interested: bool,
@@ -88,7 +88,7 @@ impl Member {
         }
     }
 
-    /// Whether a fragment makes sense now.
+    /// True if a fragment makes sense now.
     pub fn verdict(&self, fragment: &Fragment, metadata: &[u8]) -> Verdict {
         let Some(message) = begins(fragment) else { return Verdict::Say };
         match FlowKind::from_metadata(metadata) {
@@ -156,10 +156,10 @@ impl Member {
         }
     }
 
-    /// The player has said something for the first time.
-    pub fn said(&mut self, metadata: &[u8], message: &[u8], judge: &mut Judge) {
+    /// The player has sent something for the first time.
+    pub fn sent(&mut self, metadata: &[u8], message: &[u8], judge: &mut Judge) {
         match FlowKind::from_metadata(metadata) {
-            Some(FlowKind::Replication) => self.trade.said(message, judge),
+            Some(FlowKind::Replication) => self.trade.sent(message, judge),
             Some(FlowKind::Membership) => {}
             Some(FlowKind::PostingKeys | FlowKind::PostingValues) => judge.replayed("posting"),
             Some(FlowKind::Routing) => judge.replayed("routing"),
@@ -197,7 +197,7 @@ impl Member {
         );
     }
 
-    /// A whole message of the neighbor. What is returned the player says at once.
+    /// A whole message of the neighbor. The player sends the returned message at once.
     pub fn message(
         &mut self,
         now: Time,
@@ -279,7 +279,7 @@ impl Member {
         let receiver = report.receiver_address();
         judge.rule(
             now,
-            "a report tells the player's address as it is seen",
+            "a report has the player's address as seen",
             receiver.is_some_and(|a| a.socket == self.address && a.origin == Origin::Reflexive),
             || format!("{receiver:?}"),
         );
@@ -371,7 +371,7 @@ impl Trade {
         }
     }
 
-    fn said(&mut self, message: &[u8], judge: &mut Judge) {
+    fn sent(&mut self, message: &[u8], judge: &mut Judge) {
         judge.replayed("object replication");
         match ReplicationMessage::parse(Bytes::copy_from_slice(message)) {
             Ok(ReplicationMessage::Have(list)) => {
@@ -443,7 +443,7 @@ impl Trade {
                 let interested = message == M::Interested;
                 judge.rule(
                     now,
-                    "interest is told when it changes",
+                    "interest is announced when it changes",
                     interested != self.far_interested,
                     seen,
                 );
@@ -459,7 +459,7 @@ impl Trade {
                 let unchokes = message == M::Unchoke;
                 judge.rule(
                     now,
-                    "choking is told when it changes",
+                    "choking is announced when it changes",
                     unchokes != self.far_unchokes,
                     seen,
                 );
@@ -485,7 +485,7 @@ impl Trade {
                     seen,
                 );
                 let held = self.far_have.as_ref().is_some_and(|have| have.contains(index));
-                judge.rule(now, "an object is one that was told of", held, seen);
+                judge.rule(now, "an object is one that was announced", held, seen);
                 self.objects.push((index, value));
             }
             M::Deny(index) => {

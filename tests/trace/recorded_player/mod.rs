@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `capture.rs` | what the player said, out of a capture |
+//! | `capture.rs` | what the player sent, from a capture |
 //! | `player.rs`, `player/` | the player as a machine of the simulator: startup at either end |
 //! | `session.rs`, `session/`, `flows.rs` | a session under new keys: saying, taking, judging |
 //! | `client.rs`, `member.rs` | what it waits for, and the rules of servers and neighbors |
@@ -53,7 +53,7 @@ fn replay(name: &'static str) -> (Judge, Vec<World>) {
     replay_with(name, |_| {})
 }
 
-/// Whoever said goodbye is gone, whoever did not is there, at our servers and our peers.
+/// A session that was closed is gone and any other is open, at our servers and our peers.
 fn goodbyes_are_understood(worlds: &[World]) {
     for world in worlds {
         let clients: usize =
@@ -104,7 +104,7 @@ const FINISHED: &str = "a flow that the player rejects is finished at once";
 #[test]
 fn pings_and_closes_at_our_server() {
     let (judge, _) = replay("flash-keepalive-close");
-    assert!(judge.count("pings") >= 250 && judge.count("goodbyes by a lone 4C") >= 4);
+    assert!(judge.count("pings") >= 250 && judge.count("closes by a single 4C") >= 4);
     assert!(judge.count("closes by 0C") >= 5 && judge.count("setPeerInfo") >= 17);
     judge.verdict("flash-keepalive-close", &SERVER_RULES);
     let rules = [
@@ -145,9 +145,9 @@ fn a_group_with_our_peer() {
         "a change is one range without a last zero",
         "requests are made while unchoked, for what the player has, once",
         "objects and refusals answer requests",
-        "an object is one that was told of",
-        "interest is told when it changes",
-        "choking is told when it changes",
+        "an object is one that was announced",
+        "interest is announced when it changes",
+        "choking is announced when it changes",
     ];
     judge.verdict("flash-group-full", &rules);
 
@@ -220,7 +220,7 @@ fn servers_that_break_the_rules_are_caught() {
     let mut mute = Setup::default();
     mute.server.keepalive = None;
     let seen = violations(&mute);
-    assert!(seen.iter().any(|text| text.contains("was told keepalive periods")), "{seen:?}");
+    assert!(seen.iter().any(|text| text.contains("received keepalive periods")), "{seen:?}");
 
     let mut foreign = Setup::default();
     foreign.identity.groups = vec![DhGroup::Modp14];

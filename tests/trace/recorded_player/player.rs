@@ -56,7 +56,7 @@ pub struct Player {
     pub wait_for_introductions: bool,
     /// Say once, as responder, that a cookie belongs to another address.
     pub change_cookie: bool,
-    /// What the far ends said about HMACs and sequence numbers in their components.
+    /// What the far ends announced about HMACs and sequence numbers in their components.
     pub terms: Vec<Terms>,
     cookies: Vec<Vec<u8>>,
     next_id: u32,
@@ -129,7 +129,7 @@ impl Player {
         self.identity.fingerprint()
     }
 
-    /// Everything recorded was said.
+    /// Everything recorded was sent.
     pub fn is_done(&self) -> bool {
         let answered = |calling: &Calling| {
             calling.call.keying.is_none() && !matches!(calling.stage, Stage::Waiting)

@@ -16,7 +16,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Looks at a rule; `seen` tells what was seen instead if it was broken.
+    /// Looks at a rule; `seen` describes the observation if it was broken.
     pub fn rule(
         &mut self,
         now: Time,

@@ -1,4 +1,4 @@
-//! A session of the player: its recorded part is said again under new keys.
+//! A session of the player: its recorded part is sent again under new keys.
 
 mod receive;
 
@@ -48,9 +48,9 @@ pub enum State {
     Open,
     /// The player asked to close.
     Closing(Time),
-    /// The player said goodbye by a lone 4C, or confirmed.
+    /// The player closed by a single 4C, or confirmed.
     Left(Time),
-    /// The far end confirmed or said goodbye.
+    /// The far end confirmed or closed.
     Closed(Time),
 }
 
@@ -150,7 +150,7 @@ impl Session {
         self.anchor.1 + next.at.saturating_sub(self.anchor.0)
     }
 
-    /// Says what is due.
+    /// Sends what is due.
     pub fn pump(&mut self, now: Time, judge: &mut Judge) {
         while let Some(next) = self.moves.front()
             && self.due(next) <= now
@@ -185,7 +185,7 @@ impl Session {
     fn verdict(&self, next: &Move) -> Verdict {
         match (&next.what, self.state) {
             (What::Close, State::Closing(_)) | (_, State::Open) => {}
-            _ => return Verdict::LeaveOut("said after the end of the session"),
+            _ => return Verdict::LeaveOut("sent after the end of the session"),
         }
         match &next.what {
             What::Data(fragment) => self.data_verdict(fragment),
@@ -237,7 +237,7 @@ impl Session {
         same.nth(earlier).map(|(&flow, _)| flow)
     }
 
-    /// Says the next things that were one packet and are due.
+    /// Sends the next chunks that were one packet and are due.
     fn say_packet(&mut self, now: Time, judge: &mut Judge) {
         let packet = self.moves.front().map(|next| next.packet);
         let (mut bytes, mut last) = (Vec::new(), None);
@@ -274,7 +274,7 @@ impl Session {
                 What::CloseAck => {
                     put(Chunk::CloseAck);
                     self.state = State::Left(now);
-                    judge.replayed("goodbyes by a lone 4C");
+                    judge.replayed("closes by a single 4C");
                 }
             }
         }
@@ -333,13 +333,13 @@ impl Session {
         } else if super::flows::begins(&fragment).is_some() {
             judge.replayed("messages");
             match &mut self.with {
-                With::Server(client) => client.said(now, &fragment, judge),
-                With::Peer(member) => member.said(&metadata, &fragment.data, judge),
+                With::Server(client) => client.sent(now, &fragment, judge),
+                With::Peer(member) => member.sent(&metadata, &fragment.data, judge),
             }
         }
     }
 
-    /// Says something that was not recorded.
+    /// Sends something that was not recorded.
     fn say_extra(&mut self, now: Time, flow: u64, flags: UserDataFlags, data: &[u8]) {
         let Some(out) = self.out.get_mut(&flow) else { return };
         let sequence = out.extra();
@@ -409,7 +409,7 @@ impl Session {
         for (id, flow) in &self.out {
             judge.rule(
                 now,
-                "everything that the player says is acknowledged",
+                "everything that the player sends is acknowledged",
                 flow.acked == flow.last,
                 || format!("flow {id}: {} of {}", flow.acked, flow.last),
             );

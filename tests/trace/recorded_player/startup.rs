@@ -245,13 +245,13 @@ fn policies() -> Vec<Negotiation> {
     policies
 }
 
-/// What the initiator and the responder said in the recorded keyings of players, or of others with
+/// What the initiator and the responder sent in the recorded keyings of players, or of others with
 /// players. A player does not answer what it does not accept; whether it accepted an answer shows
 /// in the packets of both ends.
 fn recorded_terms(by_players: bool) -> BTreeSet<(Terms, Terms)> {
     let recording = Recording::open("flash-hmac-matrix");
     let mut pending = Vec::new();
-    let (mut keyed, mut heard) = (Vec::new(), BTreeSet::new());
+    let (mut keyed, mut present) = (Vec::new(), BTreeSet::new());
     for line in &recording.lines {
         for chunk in line.chunks() {
             match chunk {
@@ -273,13 +273,13 @@ fn recorded_terms(by_players: bool) -> BTreeSet<(Terms, Terms)> {
             }
         }
         match line.sender {
-            Sender::Initiator(session) => drop(heard.insert((session, true))),
-            Sender::Responder(session) => drop(heard.insert((session, false))),
+            Sender::Initiator(session) => drop(present.insert((session, true))),
+            Sender::Responder(session) => drop(present.insert((session, false))),
             Sender::Startup => {}
         }
     }
     let works = |session| {
-        !by_players || [true, false].map(|end| heard.contains(&(session, end))) == [true; 2]
+        !by_players || [true, false].map(|end| present.contains(&(session, end))) == [true; 2]
     };
     keyed.into_iter().filter(|(session, ..)| works(*session)).map(|(_, a, b)| (a, b)).collect()
 }

@@ -30,7 +30,7 @@ pub struct Peer {
     pub group: Option<GroupHandle>,
     /// Objects that came, by index.
     pub objects: BTreeMap<u64, Bytes>,
-    /// Told of once somebody has fetched something.
+    /// Notified once a member has fetched something.
     late: Option<u64>,
     pub events: Vec<&'static str>,
 }
@@ -327,7 +327,7 @@ impl World {
         self.network.add(address, Host::Player(Box::new(twin)))
     }
 
-    /// Runs until the player has said everything, judges, and returns what the player saw.
+    /// Runs until the player has sent everything, judges, and returns what the player saw.
     pub fn run(&mut self) -> Judge {
         let player = self.player();
         let done = self.network.run_until(|network| network[player].player().is_done());
@@ -357,8 +357,7 @@ impl World {
         player.sessions.iter().filter(connected).count()
     }
 
-    /// How many of the player's sessions with the peer at this address are open. A responder hears
-    /// of a session when something is said in it.
+    /// How many of the player's sessions with the peer at this address are open. A responder learns    /// of a session when something is sent in it.
     pub fn open_with_peer(&self, address: SocketAddr) -> usize {
         let player = self.network[self.player()].player();
         let with_it = player.sessions.iter().filter(|session| session.remote == address);

@@ -110,7 +110,7 @@ impl End {
                 Event::FlowFinished { flow, .. } => assert!(self.finished.insert(flow), "twice"),
                 Event::FlowRejected { flow, .. } => {
                     let sent = self.flows.get_mut(&flow).expect("a flow of this end");
-                    assert!(!std::mem::replace(&mut sent.rejected, true), "told twice");
+                    assert!(!std::mem::replace(&mut sent.rejected, true), "reported twice");
                 }
                 Event::FlowDone { flow, .. } => assert!(self.done.insert(flow), "twice"),
                 Event::Gap { flow, .. } => {
@@ -153,7 +153,7 @@ fn step(pair: &mut Pair, choices: &mut impl Choices, end: &mut End, port: &mut u
             let number = sent.messages.len() as u32;
             let mut message = number.to_be_bytes().to_vec();
             message.resize(4 + choices.below(5000) as usize, number as u8);
-            // The far end may have rejected the flow without the news having been taken.
+            // The far end may have rejected the flow without the event having been polled.
             let result =
                 pair.network.act(node, |e, now| e.0.send(now, session, flow, message.into(), kind));
             if result.is_ok() {

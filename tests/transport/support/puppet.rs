@@ -1,4 +1,4 @@
-//! One endpoint alone, and a hand-moved peer that says whatever a test wants under valid keys.
+//! One endpoint alone, and a hand-moved peer that sends whatever a test wants under valid keys.
 
 pub use super::packets::{flags, fragment, metadata, open_default};
 use super::startup::seal_plain;
@@ -29,7 +29,7 @@ pub const ELSEWHERE: &str = "198.51.100.9:2000";
 pub const NEAR_ID: u32 = 0x0200_0000;
 
 /// An endpoint alone with a clock.
-pub struct Lone {
+pub struct Solo {
     pub endpoint: Endpoint,
     pub now: Time,
     /// Every datagram that it has sent.
@@ -37,7 +37,7 @@ pub struct Lone {
     pub random: SeededRandom,
 }
 
-impl Lone {
+impl Solo {
     pub fn new(seed: u64, config: Config, identity: &IdentityConfig) -> Self {
         let mut random = SeededRandom::new(seed);
         let identity = Identity::generate(identity, &mut random);
@@ -80,7 +80,7 @@ impl Lone {
         self.now = end;
     }
 
-    /// Says a startup chunk to the endpoint.
+    /// Sends a startup chunk to the endpoint.
     pub fn say(&mut self, from: SocketAddr, session_id: u32, chunk: &Chunk<'_>) {
         self.deliver(from, startup(session_id, chunk));
     }
@@ -121,9 +121,9 @@ pub fn startup_plain(session_id: u32, plain: &[u8]) -> Vec<u8> {
     seal_plain(&mut Sealer::default_key(), session_id, plain)
 }
 
-/// A peer with a session to a [`Lone`] endpoint.
+/// A peer with a session to a [`Solo`] endpoint.
 pub struct Puppet {
-    pub lone: Lone,
+    pub solo: Solo,
     pub address: SocketAddr,
     /// The session as the endpoint names it.
     pub session: SessionId,
@@ -145,54 +145,54 @@ impl Puppet {
         identity: &IdentityConfig,
         offer: Negotiation,
     ) -> Self {
-        let lone = Lone::new(seed, config, &IdentityConfig::default());
-        Self::initiator_to(lone, identity, offer)
+        let solo = Solo::new(seed, config, &IdentityConfig::default());
+        Self::initiator_to(solo, identity, offer)
     }
 
     /// A peer that has opened a session to this endpoint and pinged it once.
-    pub fn initiator_to(mut lone: Lone, identity: &IdentityConfig, offer: Negotiation) -> Self {
-        let identity = Arc::new(Identity::generate(identity, &mut lone.random));
+    pub fn initiator_to(mut solo: Solo, identity: &IdentityConfig, offer: Negotiation) -> Self {
+        let identity = Arc::new(Identity::generate(identity, &mut solo.random));
         let address = HERE.parse().unwrap();
-        let (session, keys) = initiate(&mut lone, address, NEAR_ID, &identity, offer);
-        let mut puppet = Self::new(lone, address, session, Mode::Initiator, keys);
+        let (session, keys) = initiate(&mut solo, address, NEAR_ID, &identity, offer);
+        let mut puppet = Self::new(solo, address, session, Mode::Initiator, keys);
         puppet.send(&[Chunk::Ping(b"hello")]);
-        puppet.lone.events();
+        puppet.solo.events();
         puppet.take();
         puppet
     }
 
     /// A peer to which the endpoint has opened a session.
     pub fn responder(seed: u64, config: Config) -> Self {
-        let mut lone = Lone::new(seed, config, &IdentityConfig::default());
-        let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut lone.random));
+        let mut solo = Solo::new(seed, config, &IdentityConfig::default());
+        let identity = Arc::new(Identity::generate(&IdentityConfig::default(), &mut solo.random));
         let address: SocketAddr = HERE.parse().unwrap();
-        let (session, answer, keys) = respond(&mut lone, address, &identity);
-        lone.deliver(address, answer);
-        let mut puppet = Self::new(lone, address, session, Mode::Responder, keys);
+        let (session, answer, keys) = respond(&mut solo, address, &identity);
+        solo.deliver(address, answer);
+        let mut puppet = Self::new(solo, address, session, Mode::Responder, keys);
         // The endpoint has nothing to say: in the end a ping confirms the session.
         let packets = puppet.wait(millis(50));
         assert!(packets.iter().any(|p| p.any(|c| c == Chunk::Ping(&[]))), "{packets:?}");
         puppet.send(&[Chunk::PingReply(&[])]);
         puppet.take();
-        puppet.lone.events();
+        puppet.solo.events();
         puppet
     }
 
     pub fn new(
-        lone: Lone,
+        solo: Solo,
         address: SocketAddr,
         session: SessionId,
         mode: Mode,
         keys: SessionKeys,
     ) -> Self {
         let SessionKeys { sealer, opener, .. } = keys;
-        Self { lone, address, session, mode, sealer, opener, near_id: NEAR_ID }
+        Self { solo, address, session, mode, sealer, opener, near_id: NEAR_ID }
     }
 
     /// Sends one packet.
     pub fn send(&mut self, chunks: &[Chunk<'_>]) {
         let datagram = self.packet(chunks);
-        self.lone.deliver(self.address, datagram);
+        self.solo.deliver(self.address, datagram);
     }
 
     /// Packets that arrive before the endpoint can send anything.
@@ -200,7 +200,7 @@ impl Puppet {
         let mut datagrams: Vec<_> = packets.iter().map(|chunks| self.packet(chunks)).collect();
         let path = Path { interface: Interface(0), remote: self.address };
         for datagram in &mut datagrams {
-            self.lone.endpoint.handle_datagram(self.lone.now, path, datagram);
+            self.solo.endpoint.handle_datagram(self.solo.now, path, datagram);
         }
     }
 
@@ -227,7 +227,7 @@ impl Puppet {
     /// Takes the session packets that the endpoint has sent to this peer since the last call.
     pub fn take(&mut self) -> Vec<Seen> {
         let mut seen = Vec::new();
-        for (at, to, mut datagram) in std::mem::take(&mut self.lone.sent) {
+        for (at, to, mut datagram) in std::mem::take(&mut self.solo.sent) {
             let len = datagram.len();
             if session_id(&datagram) != Some(self.near_id) || open_default(&datagram).is_some() {
                 continue;
@@ -240,16 +240,16 @@ impl Puppet {
 
     /// Lets time pass and takes what is sent meanwhile.
     pub fn wait(&mut self, duration: Duration) -> Vec<Seen> {
-        self.lone.run_for(duration);
+        self.solo.run_for(duration);
         self.take()
     }
 
     /// Lets `duration` pass and gives a sign of life every 10 s.
     pub fn wait_alive(&mut self, duration: Duration) -> Vec<Seen> {
         let mut seen = Vec::new();
-        let end = self.lone.now + duration;
-        while self.lone.now < end {
-            let step = millis(10_000).min(end - self.lone.now);
+        let end = self.solo.now + duration;
+        while self.solo.now < end {
+            let step = millis(10_000).min(end - self.solo.now);
             seen.extend(self.wait(step));
             self.send(&[Chunk::PingReply(&[])]);
         }
@@ -265,7 +265,7 @@ impl Puppet {
     /// Opens a sending flow at the endpoint and queues messages on it.
     pub fn flow_with(&mut self, messages: &[&[u8]]) -> rtmfp::proto::transport::FlowId {
         let session = self.session;
-        self.lone.act(|e, now| {
+        self.solo.act(|e, now| {
             let flow = e.open_flow(session, b"test", Default::default()).unwrap();
             for message in messages {
                 let message = Bytes::copy_from_slice(message);
@@ -285,30 +285,30 @@ impl Puppet {
 /// Opens a session by hand from `address` to the endpoint. Returns the session as the endpoint
 /// names it.
 pub fn initiate(
-    lone: &mut Lone,
+    solo: &mut Solo,
     address: SocketAddr,
     near_id: u32,
     identity: &Arc<Identity>,
     offer: Negotiation,
 ) -> (SessionId, SessionKeys) {
-    let epd = lone.own_epd();
-    initiate_by(lone, address, epd.as_bytes(), (near_id, identity), offer)
+    let epd = solo.own_epd();
+    initiate_by(solo, address, epd.as_bytes(), (near_id, identity), offer)
 }
 
 /// The same with a discriminator of one's own.
 pub fn initiate_by(
-    lone: &mut Lone,
+    solo: &mut Solo,
     address: SocketAddr,
     epd: &[u8],
     (near_id, identity): (u32, &Arc<Identity>),
     offer: Negotiation,
 ) -> (SessionId, SessionKeys) {
-    lone.sent.clear();
-    lone.say(address, 0, &Chunk::InitiatorHello(InitiatorHello { epd, tag: &[1; 16] }));
-    let hello = lone.take_startup().pop().expect("an answer to the hello");
+    solo.sent.clear();
+    solo.say(address, 0, &Chunk::InitiatorHello(InitiatorHello { epd, tag: &[1; 16] }));
+    let hello = solo.take_startup().pop().expect("an answer to the hello");
     let Chunk::ResponderHello(hello) = hello.chunks()[0] else { panic!("{hello:?}") };
     let far = Certificate::parse(hello.certificate).unwrap();
-    let random = KeyingRandom::from_rng(&mut lone.random);
+    let random = KeyingRandom::from_rng(&mut solo.random);
     let initiated =
         Initiate { identity: identity.clone(), far, offer, ours: false, random }.run().unwrap();
     let keying = InitiatorKeying {
@@ -318,8 +318,8 @@ pub fn initiate_by(
         component: initiated.component(),
         signature: b"X",
     };
-    lone.say(address, 0, &Chunk::InitiatorKeying(keying));
-    let answer = lone.take_startup().pop().expect("an answer to the keying");
+    solo.say(address, 0, &Chunk::InitiatorKeying(keying));
+    let answer = solo.take_startup().pop().expect("an answer to the keying");
     assert_eq!(answer.session, near_id);
     let Chunk::ResponderKeying(answer) = answer.chunks()[0] else { panic!("{answer:?}") };
     (SessionId(answer.session_id), initiated.finish(answer.component).expect("keys"))
@@ -328,18 +328,18 @@ pub fn initiate_by(
 /// Lets the endpoint open a session to `identity` at `address`, up to the answer to its keying,
 /// which is returned with the session as the endpoint names it.
 pub fn respond(
-    lone: &mut Lone,
+    solo: &mut Solo,
     address: SocketAddr,
     identity: &Arc<Identity>,
 ) -> (SessionId, Vec<u8>, SessionKeys) {
     let epd = Epd::for_fingerprint(identity.fingerprint());
-    lone.act(|e, now| e.open(now, epd, &[address]));
-    let hello = lone.take_startup().pop().expect("a hello");
+    solo.act(|e, now| e.open(now, epd, &[address]));
+    let hello = solo.take_startup().pop().expect("a hello");
     let Chunk::InitiatorHello(hello) = hello.chunks()[0] else { panic!("{hello:?}") };
     let certificate = identity.certificate().as_bytes();
     let answer = ResponderHello { tag_echo: hello.tag, cookie: &[7; 64], certificate };
-    lone.say(address, 0, &Chunk::ResponderHello(answer));
-    let keying = lone.take_startup().pop().expect("a keying");
+    solo.say(address, 0, &Chunk::ResponderHello(answer));
+    let keying = solo.take_startup().pop().expect("a keying");
     let Chunk::InitiatorKeying(keying) = keying.chunks()[0] else { panic!("{keying:?}") };
     assert_eq!(keying.cookie, [7; 64]);
     let (component, keys) = Respond {
@@ -347,7 +347,7 @@ pub fn respond(
         initiator: Certificate::parse(keying.certificate).unwrap(),
         skic: keying.component.to_vec(),
         policy: quick().negotiation,
-        random: KeyingRandom::from_rng(&mut lone.random),
+        random: KeyingRandom::from_rng(&mut solo.random),
     }
     .run()
     .expect("keys");

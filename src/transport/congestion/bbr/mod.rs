@@ -80,7 +80,7 @@ struct Model {
     phase_since: Time,
     /// When more is tried the next time.
     probe_at: Time,
-    /// BBR.full_bw_reached: the rate did not grow any more, or too much was lost.
+    /// BBR.full_bw_reached: the rate stopped growing, or too much was lost.
     full_bw_reached: bool,
     /// Highest rate when growth was last seen, when that was looked at, and rounds without since.
     growth: (u64, Time, u32),
@@ -307,7 +307,7 @@ impl Model {
 
     /// A path that has become much slower is not found out by waiting for old rates to expire. Time
     /// without acknowledgements counts little: it may be a stall of this computer. As that can't
-    /// be told for certain, the rate is searched for anew.
+    /// be determined for certain, the rate is searched for anew.
     fn check_fallen(&mut self, now: Time, sample: &Sample) {
         let since_last = now.since(std::mem::replace(&mut self.looked_at, now));
         // While a queue is drained, little is delivered because little was sent.

@@ -41,7 +41,7 @@ const PROBE_RTT_CWND_GAIN: f64 = 0.5;
 /// State of the controller (BBR.state).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Doubles the rate each round until it does not grow any more.
+    /// Doubles the rate each round until it stops growing.
     Startup,
     /// Lets the queue of the startup, or of a path that has become slower, run empty.
     Drain,

@@ -116,7 +116,7 @@ impl Sampler {
         }
     }
 
-    /// Nothing is in flight any more; `lost` bytes were.
+    /// Nothing is in flight; `lost` bytes were.
     pub(super) fn on_timeout(&mut self, lost: u64) {
         self.lost = self.lost.saturating_add(lost);
         self.packets = VecDeque::new();

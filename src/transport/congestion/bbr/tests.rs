@@ -173,7 +173,7 @@ fn a_lone_message_is_not_a_rate() {
         });
     }
     let model = bbr.model.as_ref().unwrap();
-    assert_eq!(model.phase, Phase::Startup, "nothing says that there is no more");
+    assert_eq!(model.phase, Phase::Startup, "nothing shows that there is no more");
     assert!(!model.full_bw_reached);
     // What a full window would need at least: the pace does not hold the next burst back.
     within(bbr.pacing_rate().unwrap(), 2000, 100_000);

@@ -3,7 +3,7 @@
 use rtmfp::proto::crypto::{DhGroup, HmacPolicy, Negotiation, SendPolicy, SseqPolicy};
 use rtmfp::wire::option::{Item, items};
 
-/// What a component says: flags and length for HMACs, flags for sequence numbers. No option is like
+/// The content of a component: flags and length for HMACs, flags for sequence numbers. No option is like
 /// one of zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Terms {
@@ -44,7 +44,7 @@ pub fn option(list: &[u8], kind: u64) -> Option<&[u8]> {
     })
 }
 
-/// Whether the canonical section has keys in group 2, and 0A if that is wanted.
+/// True if the canonical section has keys in group 2, and 0A if that is wanted.
 pub fn is_acceptable(certificate: &[u8], ancillary: bool) -> bool {
     let mut canonical = Vec::new();
     for item in items(certificate) {
