@@ -206,7 +206,7 @@ impl Replication {
         }
         self.stats.objects_received += 1;
         self.event(GroupEvent::ReplicationFetchResult { index, object, peer_id });
-        self.refresh_interests();
+        self.withdraw_interests();
     }
 
     fn fail(&mut self, now: Time, session: SessionId, index: u64, request: InFlight) {

@@ -259,7 +259,7 @@ impl Replication {
         let change = ReplicationMessage::Have(RangeList::change(range)).to_bytes();
         for session in self.sessions() {
             self.ensure_open(session);
-            self.refresh_interest(session);
+            self.withdraw_interest(session);
             self.output.push_back(Output::Send(session, FlowKind::Replication, change.clone()));
         }
         Ok(())
@@ -309,7 +309,7 @@ impl Replication {
         self.want.remove_range(range.clone())?;
         self.open.remove_range(range)?;
         self.rarity.touch();
-        self.refresh_interests();
+        self.withdraw_interests();
         Ok(())
     }
 
@@ -325,8 +325,11 @@ impl Replication {
             n.nothing_as_of = None;
         }
         n.spoke = true;
+        // Interest begins only with an index that is new in the set.
+        if n.interested || list.ranges.iter().any(|range| self.want.has_some_of(range)) {
+            self.refresh_interest(session);
+        }
         self.rarity.touch();
-        self.refresh_interest(session);
         self.fill(now);
     }
 
@@ -347,7 +350,7 @@ impl Replication {
         }
         freed.into_iter().for_each(|index| self.reopen(index));
         self.rarity.touch();
-        self.refresh_interest(session);
+        self.withdraw_interest(session);
         self.fill(now);
     }
 
@@ -360,13 +363,21 @@ impl Replication {
         }
     }
 
-    /// Announces interest to every neighbor for which it has changed.
-    fn refresh_interests(&mut self) {
+    /// Withdraws interest from the neighbors that have nothing wanted any more.
+    fn withdraw_interests(&mut self) {
         for session in self.sessions() {
+            self.withdraw_interest(session);
+        }
+    }
+
+    /// For a set that has shrunk: interest cannot begin, so nothing is searched where there is none.
+    fn withdraw_interest(&mut self, session: SessionId) {
+        if self.neighbors.get(&session).is_some_and(|n| n.interested) {
             self.refresh_interest(session);
         }
     }
 
+    /// Announces interest, or its end, if it has changed.
     fn refresh_interest(&mut self, session: SessionId) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         let interested = n.has_some_of(&self.want);
