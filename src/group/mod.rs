@@ -47,8 +47,6 @@ mod near_flows;
 mod replication;
 mod rng;
 mod status;
-#[cfg(test)]
-mod tests;
 mod verdict;
 
 pub use crate::flash::group_channel::GroupId;

@@ -3,12 +3,17 @@
 
 mod amf_oracle;
 mod blocked_neighbor;
+mod hostile;
 mod introduction_flood;
 mod many_groups;
+mod membership;
 mod newcomers;
+mod recorded_players;
 mod reflection;
 mod search;
 mod server_calls;
 mod server_restart;
 mod support;
+mod swarm;
+mod trade;
 mod unclaimed_flows;

@@ -2,6 +2,7 @@
 
 pub mod forger;
 pub mod meeting;
+pub mod net;
 pub mod trader;
 pub mod world;
 

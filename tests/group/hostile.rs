@@ -1,9 +1,15 @@
-use super::net::{Answer, Net, object, peer};
-use crate::group::{FlowKind, GroupSpecBuilder, HelloVerdict, OpenVerdict};
-use crate::transport::{FlowId, SessionId, Time};
-use crate::wire::vlu;
+//! What hostile and broken members send is ignored, rejected or bounded.
+
+use crate::support::net::{Answer, Net, address, object, peer, spec};
 use bytes::Bytes;
 use proptest::prelude::*;
+use rtmfp::proto::crypto::Fingerprint;
+use rtmfp::proto::group::message::{Hello, MembershipMessage};
+use rtmfp::proto::group::{
+    FlowKind, Group, GroupAction, GroupConfig, GroupSpecBuilder, HelloVerdict, OpenVerdict,
+};
+use rtmfp::proto::transport::{FlowId, SessionId, Time};
+use rtmfp::wire::vlu;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -145,10 +151,8 @@ fn flows_that_are_not_expected_are_rejected() {
     let mut net = pair();
     let session = net.session(0, 1);
     let open = |net: &mut Net, session, kind, associated| {
-        net.with(0, |g, now| {
-            let associated = super::net::token(g, session, associated);
-            g.on_flow_opened(now, session, FlowId(7777), kind, associated)
-        })
+        let associated = net.token(0, session, associated);
+        net.with(0, |g, now| g.on_flow_opened(now, session, FlowId(7777), kind, associated))
     };
     use FlowKind::{Membership, MulticastControl, Replication, Routing};
     let reject = OpenVerdict::Reject(0);
@@ -172,23 +176,21 @@ fn messages_before_the_hello_wait_for_it_and_are_bounded() {
         net.with(0, |g, now| g.replication_mut(now).add_want(0..=3)).unwrap();
         let near = net.nodes[0].peer;
         let session = SessionId(5);
-        let far = crate::crypto::Fingerprint([99; 32]);
-        let address = super::net::address(9);
-        net.nodes[0].group.on_introduced(Time::ZERO, far, true);
+        let far = Fingerprint([99; 32]);
+        let address = address(9);
+        net.with(0, |g, now| {
+            g.on_introduced(now, far, true);
+            g.on_session_opened(now, session, far, true, [1; 32], [2; 32], address);
+        });
+        let associated = net.token(0, session, FlowKind::Membership);
         let group = &mut net.nodes[0].group;
-        group.on_session_opened(Time::ZERO, session, far, true, [1; 32], [2; 32], address);
-        let verdict = group.on_flow_opened(
-            Time::ZERO,
-            session,
-            FlowId(8),
-            FlowKind::Replication,
-            super::net::token(group, session, FlowKind::Membership),
-        );
+        let verdict =
+            group.on_flow_opened(Time::ZERO, session, FlowId(8), FlowKind::Replication, associated);
         assert_eq!(verdict, OpenVerdict::Accept);
         group.on_message(Time::ZERO, session, FlowId(8), Bytes::from_static(&[0x10, 0, 3]));
         group.on_message(Time::ZERO, session, FlowId(8), vec![0x7f; size].into());
-        let hello = crate::group::message::Hello::new(&super::net::spec(), &[1; 32], near);
-        let hello = crate::group::message::MembershipMessage::Hello(hello).to_bytes();
+        let hello = Hello::new(&spec(), &[1; 32], near);
+        let hello = MembershipMessage::Hello(hello).to_bytes();
         let verdict = group.on_hello(Time::ZERO, session, FlowId(9), &hello);
         assert_eq!(verdict, HelloVerdict::Accept);
         group.on_message(Time::ZERO, session, FlowId(9), Bytes::from_static(&[0x02]));
@@ -200,8 +202,8 @@ fn messages_before_the_hello_wait_for_it_and_are_bounded() {
 #[test]
 fn neighbours_are_bounded() {
     let mut net = Net::new(4);
-    let spec = super::net::spec();
-    let mut config = crate::group::GroupConfig::new(spec, peer(4));
+    let spec = spec();
+    let mut config = GroupConfig::new(spec, peer(4));
     config.max_neighbors = 2;
     net.add_configured(config);
     for node in 0..4 {
@@ -216,15 +218,12 @@ fn neighbours_are_bounded() {
 fn bootstrap_peers_are_not_all_asked_for_at_once() {
     let mut builder = GroupSpecBuilder::new("t").unwrap().server_channel(true);
     for n in 1..60 {
-        builder = builder.bootstrap_peer(crate::crypto::Fingerprint([n; 32]));
+        builder = builder.bootstrap_peer(Fingerprint([n; 32]));
     }
-    let config = crate::group::GroupConfig::new(
-        builder.build().unwrap(),
-        crate::crypto::Fingerprint([200; 32]),
-    );
-    let mut group = crate::group::Group::new(config, Time::ZERO, 1);
+    let config = GroupConfig::new(builder.build().unwrap(), Fingerprint([200; 32]));
+    let mut group = Group::new(config, Time::ZERO, 1);
     let actions = std::iter::from_fn(|| group.poll_action());
-    let asked = actions.filter(|a| matches!(a, crate::group::GroupAction::Connect { .. }));
+    let asked = actions.filter(|a| matches!(a, GroupAction::Connect { .. }));
     assert_eq!(asked.count(), 16);
 }
 

@@ -1,15 +1,15 @@
 //! Recorded players: their messages re-encode to the same bytes, and a group in the place of a player
 //! says what the player said.
 
-use super::net::spec;
-use crate::crypto::Fingerprint;
-use crate::flash::group_channel::ServerMessage;
-use crate::group::message::{Hello, MembershipMessage, ReplicationMessage};
-use crate::group::{
+use crate::support::net::spec;
+use bytes::Bytes;
+use rtmfp::proto::crypto::Fingerprint;
+use rtmfp::proto::flash::group_channel::ServerMessage;
+use rtmfp::proto::group::message::{Hello, MembershipMessage, ReplicationMessage};
+use rtmfp::proto::group::{
     FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, HelloVerdict, OpenVerdict,
 };
-use crate::transport::{FlowAction, FlowId, FlowToken, SessionId, Time};
-use bytes::Bytes;
+use rtmfp::proto::transport::{FlowAction, FlowId, FlowToken, SessionId, Time};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -123,7 +123,9 @@ impl Stand {
     }
 
     fn open_far(&mut self, flow: FlowId, kind: FlowKind) -> OpenVerdict {
-        let membership = super::net::token(&self.group, SESSION, FlowKind::Membership);
+        let mut kinds = self.kinds.iter();
+        let found = kinds.find(|(_, kind)| **kind == FlowKind::Membership);
+        let membership = *found.expect("a hello was sent").0;
         self.group.on_flow_opened(self.now, SESSION, flow, kind, membership)
     }
 

@@ -1,6 +1,10 @@
-use super::net::{Answer, Net, object};
-use crate::group::message::ReplicationMessage as M;
-use crate::group::{FlowKind, GroupEvent, ReplicationStrategy};
+//! Neighbors announce, request and send objects.
+
+use crate::support::net::{Answer, Net, object};
+use rtmfp::proto::group::message::ReplicationMessage as M;
+use rtmfp::proto::group::{
+    FlowKind, GroupError, GroupEvent, GroupSpecBuilder, ReplicationStrategy,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -64,7 +68,7 @@ fn a_fetch_from_beginning_to_end() {
     assert!(group.replication().want().is_empty() && group.replication().have().is_empty());
     let stats = group.stats().replication;
     assert_eq!((stats.objects_received, stats.requests_sent), (6, 6));
-    assert_eq!(stats, crate::group::ReplicationStats { bytes_received: 96, ..stats });
+    assert_eq!(stats.bytes_received, 96);
     let request = GroupEvent::ReplicationRequest { index: 0, request_id: 1 };
     assert_eq!(net.nodes[0].events[1], request);
 }
@@ -208,8 +212,7 @@ fn a_holder_that_leaves_frees_its_requests_at_once() {
         match how {
             "flow" => {
                 let session = net.session(0, 1);
-                let kind = FlowKind::Replication;
-                net.with(0, |g, now| super::net::reject(g, now, session, kind));
+                net.reject(0, session, FlowKind::Replication);
             }
             "session" => net.close_session(0, 1),
             _ => net.with(0, |g, now| g.close(now)),
@@ -398,7 +401,7 @@ fn those_who_want_nothing_make_room() {
 #[test]
 fn replication_must_be_enabled() {
     let mut net = Net::new(0);
-    net.add(crate::group::GroupSpecBuilder::new("t").unwrap().build().unwrap());
+    net.add(GroupSpecBuilder::new("t").unwrap().build().unwrap());
     let refused = net.with(0, |g, now| g.replication_mut(now).add_want(0..=1));
-    assert_eq!(refused, Err(crate::group::GroupError::ReplicationDisabled));
+    assert_eq!(refused, Err(GroupError::ReplicationDisabled));
 }

@@ -1,5 +1,7 @@
-use super::net::Net;
-use crate::group::ReplicationStrategy;
+//! Objects spread among members with little upload.
+
+use crate::support::net::Net;
+use rtmfp::proto::group::ReplicationStrategy;
 use std::time::Duration;
 
 const CHUNKS: u64 = 200;

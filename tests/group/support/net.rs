@@ -1,52 +1,43 @@
 //! A network of groups: sessions, flows and messages without a transport, on virtual time.
 
-use crate::crypto::Fingerprint;
-use crate::group::message::MembershipMessage;
-use crate::group::{
+use bytes::Bytes;
+use rtmfp::proto::crypto::Fingerprint;
+use rtmfp::proto::group::message::MembershipMessage;
+use rtmfp::proto::group::{
     FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
     HelloVerdict, OpenVerdict,
 };
-use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time};
-use bytes::Bytes;
+use rtmfp::proto::transport::{
+    FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The token of a group's flow of this kind, or one that it does not know.
-pub(super) fn token(group: &Group, session: SessionId, kind: FlowKind) -> FlowToken {
-    group.near_flows.token(session, kind).unwrap_or(FlowToken(u32::MAX))
-}
-
-/// A neighbour rejects a group's flow of this kind.
-pub(super) fn reject(group: &mut Group, now: Time, session: SessionId, kind: FlowKind) {
-    let token = token(group, session, kind);
-    group.on_flow_input(now, session, FlowInput::Rejected { token, code: 0 });
-}
-
 /// What a node's application does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     Write,
     Deny,
     /// Leaves it unanswered; see [`Node::held`].
     Hold,
 }
 
-pub(super) struct Node {
-    pub(super) group: Group,
-    pub(super) peer: Fingerprint,
-    pub(super) events: Vec<GroupEvent>,
-    pub(super) answer: Answer,
-    pub(super) held: Vec<u32>,
+pub struct Node {
+    pub group: Group,
+    pub peer: Fingerprint,
+    pub events: Vec<GroupEvent>,
+    pub answer: Answer,
+    pub held: Vec<u32>,
     /// Adds what it has fetched to its Have set.
-    pub(super) shares: bool,
-    pub(super) object_size: usize,
+    pub shares: bool,
+    pub object_size: usize,
     /// Bytes a second that it can send; 0 for no limit.
-    pub(super) uplink: u64,
+    pub uplink: u64,
     /// Does not let sessions be opened.
-    pub(super) unreachable: bool,
+    pub unreachable: bool,
     /// Everything that it has sent on its flows: far node, kind, message.
-    pub(super) sent: Vec<(usize, FlowKind, Bytes)>,
+    pub sent: Vec<(usize, FlowKind, Bytes)>,
     free_at: Time,
 }
 
@@ -67,10 +58,10 @@ enum Delivery {
     ConnectFailed { peer: Fingerprint },
 }
 
-pub(super) struct Net {
-    pub(super) now: Time,
-    pub(super) nodes: Vec<Node>,
-    pub(super) latency: Duration,
+pub struct Net {
+    pub now: Time,
+    pub nodes: Vec<Node>,
+    pub latency: Duration,
     queue: BTreeMap<(Time, u64), (usize, SessionId, Delivery)>,
     far_end: HashMap<(usize, SessionId), (usize, SessionId)>,
     flows: HashMap<(usize, SessionId, FlowKind), SendingFlow>,
@@ -81,31 +72,31 @@ pub(super) struct Net {
     count: u64,
 }
 
-pub(super) fn spec() -> GroupSpec {
+pub fn spec() -> GroupSpec {
     let builder = GroupSpecBuilder::new("t").unwrap();
     builder.object_replication(true).server_channel(true).build().unwrap()
 }
 
-pub(super) fn peer(n: usize) -> Fingerprint {
+pub fn peer(n: usize) -> Fingerprint {
     Fingerprint([n as u8 + 1; 32])
 }
 
-pub(super) fn server() -> SocketAddr {
+pub fn server() -> SocketAddr {
     "192.0.2.1:1935".parse().unwrap()
 }
 
-pub(super) fn address(node: usize) -> SocketAddr {
+pub fn address(node: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, node as u8 + 1], 2000 + node as u16))
 }
 
-pub(super) fn object(index: u64, size: usize) -> Bytes {
+pub fn object(index: u64, size: usize) -> Bytes {
     let mut bytes = format!("object-{index}").into_bytes();
     bytes.resize(size.max(bytes.len()), 0);
     bytes.into()
 }
 
 impl Net {
-    pub(super) fn new(nodes: usize) -> Self {
+    pub fn new(nodes: usize) -> Self {
         let mut net = Self {
             now: Time::ZERO,
             nodes: Vec::new(),
@@ -123,14 +114,14 @@ impl Net {
         net
     }
 
-    pub(super) fn add(&mut self, spec: GroupSpec) -> usize {
+    pub fn add(&mut self, spec: GroupSpec) -> usize {
         let node = self.nodes.len();
         let mut config = GroupConfig::new(spec, peer(node));
         config.server = Some(server());
         self.add_configured(config)
     }
 
-    pub(super) fn add_configured(&mut self, config: GroupConfig) -> usize {
+    pub fn add_configured(&mut self, config: GroupConfig) -> usize {
         let node = self.nodes.len();
         let peer = config.near;
         self.nodes.push(Node {
@@ -151,13 +142,13 @@ impl Net {
     }
 
     /// As the server would: tells node `to` to connect to node `whom`.
-    pub(super) fn introduce(&mut self, to: usize, whom: usize) {
+    pub fn introduce(&mut self, to: usize, whom: usize) {
         let peer = self.nodes[whom].peer;
         self.with(to, |group, now| group.on_introduced(now, peer, false));
     }
 
     /// Everyone is introduced to everyone who joined before.
-    pub(super) fn introduce_all(&mut self) {
+    pub fn introduce_all(&mut self) {
         for to in 0..self.nodes.len() {
             (0..to).for_each(|whom| self.introduce(to, whom));
         }
@@ -165,13 +156,13 @@ impl Net {
     }
 
     /// Calls the group of a node and carries out what it wants.
-    pub(super) fn with<T>(&mut self, node: usize, call: impl FnOnce(&mut Group, Time) -> T) -> T {
+    pub fn with<T>(&mut self, node: usize, call: impl FnOnce(&mut Group, Time) -> T) -> T {
         let result = call(&mut self.nodes[node].group, self.now);
         self.drain(node);
         result
     }
 
-    pub(super) fn run_for(&mut self, duration: Duration) {
+    pub fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(at) = self.next_time().filter(|at| *at <= end) {
             self.step(at);
@@ -180,7 +171,7 @@ impl Net {
     }
 
     /// Runs until `done`, at most `limit`. Returns whether it was.
-    pub(super) fn run_until(&mut self, limit: Duration, done: impl Fn(&Net) -> bool) -> bool {
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Net) -> bool) -> bool {
         let end = self.now + limit;
         while !done(self) {
             match self.next_time().filter(|at| *at <= end) {
@@ -192,12 +183,25 @@ impl Net {
     }
 
     /// The session of `node` to `far`, which must exist.
-    pub(super) fn session(&self, node: usize, far: usize) -> SessionId {
+    pub fn session(&self, node: usize, far: usize) -> SessionId {
         let found = self.far_end.iter().find(|(near, to)| near.0 == node && to.0 == far);
         found.expect("a session").0.1
     }
 
-    pub(super) fn close_session(&mut self, node: usize, far: usize) {
+    /// The token of a node's flow of this kind, or one that its group does not know.
+    pub fn token(&self, node: usize, session: SessionId, kind: FlowKind) -> FlowToken {
+        let flow = self.flows.get(&(node, session, kind));
+        flow.map_or(FlowToken(u32::MAX), |flow| flow.token)
+    }
+
+    /// The far end rejects a node's flow of this kind.
+    pub fn reject(&mut self, node: usize, session: SessionId, kind: FlowKind) {
+        let token = self.token(node, session, kind);
+        let input = FlowInput::Rejected { token, code: 0 };
+        self.with(node, |group, now| group.on_flow_input(now, session, input));
+    }
+
+    pub fn close_session(&mut self, node: usize, far: usize) {
         let session = self.session(node, far);
         let (_, far_session) = self.far_end.remove(&(node, session)).unwrap();
         self.far_end.remove(&(far, far_session));
@@ -209,7 +213,7 @@ impl Net {
     }
 
     /// Lets a message arrive as if the far end had sent it on an accepted flow of that kind.
-    pub(super) fn inject(&mut self, node: usize, from: usize, kind: FlowKind, message: &[u8]) {
+    pub fn inject(&mut self, node: usize, from: usize, kind: FlowKind, message: &[u8]) {
         let session = self.session(from, node);
         let flow = self.flows[&(from, session, kind)].id;
         let to = self.session(node, from);
@@ -218,12 +222,12 @@ impl Net {
     }
 
     /// Messages of one kind that a node has sent to another.
-    pub(super) fn sent(&self, node: usize, to: usize, kind: FlowKind) -> Vec<Bytes> {
+    pub fn sent(&self, node: usize, to: usize, kind: FlowKind) -> Vec<Bytes> {
         let sent = self.nodes[node].sent.iter();
         sent.filter(|(t, k, _)| *t == to && *k == kind).map(|(_, _, m)| m.clone()).collect()
     }
 
-    pub(super) fn fetched(&self, node: usize) -> Vec<u64> {
+    pub fn fetched(&self, node: usize) -> Vec<u64> {
         let events = self.nodes[node].events.iter();
         events
             .filter_map(|e| match e {
@@ -233,7 +237,7 @@ impl Net {
             .collect()
     }
 
-    pub(super) fn failed(&self, node: usize) -> Vec<u64> {
+    pub fn failed(&self, node: usize) -> Vec<u64> {
         let events = self.nodes[node].events.iter();
         events
             .filter_map(|e| match e {
@@ -243,7 +247,7 @@ impl Net {
             .collect()
     }
 
-    pub(super) fn neighbors(&self, node: usize) -> BTreeSet<usize> {
+    pub fn neighbors(&self, node: usize) -> BTreeSet<usize> {
         let neighbors = self.nodes[node].group.neighbors();
         let index = |peer| self.nodes.iter().position(|n| n.peer == peer);
         neighbors.iter().filter_map(|n| index(n.peer)).collect()
@@ -373,6 +377,7 @@ impl Net {
             GroupAction::Connect { peer, .. } => self.connect(node, peer),
             GroupAction::Flow { session, action } => self.act_on_flow(node, session, action),
             GroupAction::ReleaseSession { .. } => {}
+            action => panic!("{action:?}"),
         }
     }
 

@@ -1,8 +1,12 @@
-use super::net::{Net, address, peer, server, spec};
-use crate::group::message::Record;
-use crate::group::message::{MembershipMessage, Report};
-use crate::group::{FlowKind, GroupEvent, GroupSpecBuilder, ReceiveMode};
-use crate::wire::{Address, Origin};
+//! Members find each other, report, and leave.
+
+use crate::support::net::{Net, address, peer, server, spec};
+use rtmfp::proto::group::message::{MembershipMessage, Record, Report};
+use rtmfp::proto::group::{
+    FlowKind, GroupAction as A, GroupEvent, GroupSpecBuilder, HelloVerdict, ReceiveMode,
+};
+use rtmfp::proto::transport::{FlowAction, FlowId};
+use rtmfp::wire::{Address, Origin};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -87,12 +91,12 @@ fn wrong_proof_is_rejected() {
     net.run_for(SECOND);
     let hello = net.sent(0, 1, FlowKind::Membership)[0].clone();
     let session = net.session(1, 0);
-    let flow = crate::transport::FlowId(9999);
+    let flow = FlowId(9999);
     for at in [70, 100, 2, 110, 136] {
         let mut wrong = hello.to_vec();
         wrong[at] ^= 0x01;
         let verdict = net.with(1, |g, now| g.on_hello(now, session, flow, &wrong.into()));
-        assert_eq!(verdict, crate::group::HelloVerdict::Reject(0), "byte {at}");
+        assert_eq!(verdict, HelloVerdict::Reject(0), "byte {at}");
     }
     assert_eq!(net.nodes[1].group.stats().hellos_rejected, 5);
     assert_eq!(net.neighbors(1).len(), 1, "the relation that exists is not harmed");
@@ -102,7 +106,7 @@ fn wrong_proof_is_rejected() {
     net.run_for(SECOND);
     let session = net.session(1, third);
     let verdict = net.with(1, |g, now| g.on_hello(now, session, flow, &hello));
-    assert_eq!(verdict, crate::group::HelloVerdict::Reject(0));
+    assert_eq!(verdict, HelloVerdict::Reject(0));
 }
 
 #[test]
@@ -180,15 +184,12 @@ fn leaving_finishes_replication_first() {
     net.introduce_all();
     let session = net.session(0, 1);
     let mut kinds = Vec::new();
-    let group = &net.nodes[0].group;
-    let replication = super::net::token(group, session, FlowKind::Replication);
-    let membership = super::net::token(group, session, FlowKind::Membership);
+    let replication = net.token(0, session, FlowKind::Replication);
+    let membership = net.token(0, session, FlowKind::Membership);
     net.nodes[0].group.close(net.now);
     while let Some(action) = net.nodes[0].group.poll_action() {
         kinds.push(action);
     }
-    use crate::group::GroupAction as A;
-    use crate::transport::FlowAction;
     assert_eq!(
         kinds,
         [
@@ -207,7 +208,7 @@ fn lost_neighbour_is_tried_again_in_the_same_session() {
     net.with(0, |g, now| g.replication_mut(now).add_have(0..=3)).unwrap();
     net.introduce_all();
     let session = net.session(0, 1);
-    net.with(0, |g, now| super::net::reject(g, now, session, FlowKind::Replication));
+    net.reject(0, session, FlowKind::Replication);
     net.run_for(Duration::from_millis(100));
     assert!(net.neighbors(0).is_empty() && net.neighbors(1).is_empty());
     let last = net.nodes[1].events.last().unwrap();
