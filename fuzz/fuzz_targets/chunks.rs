@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use rtmfp::wire::chunk::{AckRange, encode_ack, name};
-use rtmfp::wire::packet::{CHUNK_HEADER_LEN, chunks};
+use rtmfp::wire::chunk::CHUNK_HEADER_LEN;
+use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Address, Chunk, OptionList};
 
 /// Lengths to which acknowledgements are cut, header included.

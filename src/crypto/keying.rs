@@ -21,50 +21,14 @@ use super::component::{
 use super::dh::{DhGroup, DhSecret, PrivateKey};
 use super::negotiation::{Direction, Negotiated, Negotiation};
 use super::schedule::{KeyLogEntry, TrafficKeys, hmac_keyed, nonce};
-use super::{CryptoError, Identity, Opener, Sealer};
-use rand_core::CryptoRng;
+use super::{CryptoError, Identity, KeyingRandom, Opener, Sealer};
 use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Bytes for a secret exponent in any group.
-const EXPONENT_LEN: usize = 64;
 /// Bytes in which the secret of an additional exchange follows the other: those of the largest
 /// group, so that the two can't be taken for one another.
 const ADDITIONAL_SECRET_LEN: usize = 512;
-/// Bytes of Extra Randomness beside a static key: the most that is useful (§4.5.2.2).
-const SALT_LEN: usize = 64;
-
-/// All the randomness that one keying needs. Wiped when dropped.
-#[derive(Clone)]
-pub struct KeyingRandom(Zeroizing<[u8; 2 * EXPONENT_LEN + SALT_LEN]>);
-
-impl KeyingRandom {
-    /// Draws it. Use it for one keying only.
-    pub fn from_rng(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        let mut bytes = Zeroizing::new([0; 2 * EXPONENT_LEN + SALT_LEN]);
-        rng.fill_bytes(&mut *bytes);
-        Self(bytes)
-    }
-
-    pub(super) fn exponent(&self) -> &[u8] {
-        &self.0[..EXPONENT_LEN]
-    }
-
-    fn salt(&self) -> &[u8] {
-        &self.0[EXPONENT_LEN..EXPONENT_LEN + SALT_LEN]
-    }
-
-    fn additional_exponent(&self) -> &[u8] {
-        &self.0[EXPONENT_LEN + SALT_LEN..]
-    }
-}
-
-impl fmt::Debug for KeyingRandom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyingRandom { .. }")
-    }
-}
 
 /// The first half of a keying at the initiator: a job.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //! | `signature` | §4.3.5 signature field |
 //! | `epd` | §4.4 endpoint discriminators |
 //! | `component`, `negotiation` | §4.5 keying components, what is agreed in them |
-//! | `keying`, `schedule` | §4.6 the two ends of a keying, key derivation |
+//! | `keying`, `random`, `schedule` | §4.6 the two ends of a keying, key derivation |
 //! | `cbc`, `packet`, `replay` | §4.7 packet encryption and verification |
 //! | `overheard` | a recorded session, read with its secret |
 //! | `sha256` | hashes and HMACs of several messages side by side |
@@ -31,6 +31,7 @@ mod modp;
 mod negotiation;
 mod overheard;
 mod packet;
+mod random;
 mod replay;
 mod schedule;
 mod sha256;
@@ -43,13 +44,14 @@ pub use epd::{Epd, MAX_EPD};
 pub use error::CryptoError;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityConfig, KeyStyle};
-pub use keying::{Initiate, Initiated, KeyingRandom, Respond, SessionKeys};
+pub use keying::{Initiate, Initiated, Respond, SessionKeys};
 pub(crate) use mac::mac16;
 pub use negotiation::{
     Direction, HmacPolicy, Negotiated, Negotiation, SendPolicy, SseqPolicy, Verification,
 };
 pub use overheard::Overheard;
 pub use packet::{OpenError, Opened, Opener, PacketStart, Sealer};
+pub use random::KeyingRandom;
 pub use replay::REPLAY_WINDOW;
 pub use schedule::{KeyLogEntry, keying_digest};
 pub use signature::{NO_SIGNATURE, Password, SignatureCheck, sign, verify};

@@ -13,13 +13,12 @@ pub enum BindError {
     #[error("no address to listen on was given")]
     NoAddress,
     /// More addresses than [`MAX_SOCKETS`](super::MAX_SOCKETS).
-    #[error(
-        "{count} addresses to listen on are too many, at most {} are possible",
-        super::MAX_SOCKETS
-    )]
+    #[error("{count} addresses to listen on are too many, at most {max} are possible")]
     TooMany {
         /// Number of addresses that were named.
         count: usize,
+        /// Number of addresses that are possible.
+        max: usize,
     },
     /// Another program, or this one, has the port already.
     #[error(

@@ -86,7 +86,7 @@ impl Sockets {
             return Err(BindError::NoAddress);
         }
         if addresses.len() > MAX_SOCKETS {
-            return Err(BindError::TooMany { count: addresses.len() });
+            return Err(BindError::TooMany { count: addresses.len(), max: MAX_SOCKETS });
         }
         let all = addresses.iter().copied().map(Socket::bind).collect::<Result<_, _>>()?;
         let (joined, held) = (Joined::default(), Held::default());

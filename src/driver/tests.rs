@@ -53,7 +53,10 @@ async fn an_address_of_another_host_is_named() {
 async fn no_address_and_too_many() {
     assert!(matches!(Sockets::bind(&[]), Err(BindError::NoAddress)));
     let many = vec!["127.0.0.1:0".parse().unwrap(); MAX_SOCKETS + 1];
-    assert!(matches!(Sockets::bind(&many), Err(BindError::TooMany { count: 65 })));
+    assert!(matches!(
+        Sockets::bind(&many),
+        Err(BindError::TooMany { count: 65, max: MAX_SOCKETS })
+    ));
 }
 
 #[tokio::test]

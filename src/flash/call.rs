@@ -5,10 +5,6 @@ use std::sync::Arc;
 
 use crate::amf::Value;
 
-/// The most calls of one connection that wait for their results. Then
-/// [`FlashError::TooManyCalls`](super::FlashError::TooManyCalls).
-pub const MAX_CALLS: usize = 64;
-
 /// A call that this end made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub(super) u32);

@@ -8,15 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::limits::{MAX_ARGS, MAX_COMMAND_LEN};
 use super::{Body, FlashError, Format};
 use crate::amf::{Encoding, Reader, Value, Writer};
-
-/// The longest command that is read or written, in bytes of AMF. A longer one is refused with
-/// [`FlashError::CommandTooLong`].
-pub const MAX_COMMAND_LEN: usize = 256 * 1024;
-
-/// The most arguments of a command; with more it is refused with [`FlashError::TooManyArguments`].
-pub const MAX_ARGS: usize = 256;
 
 /// A command.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::call::{MAX_CALLS, info};
+use super::call::info;
+use super::limits::MAX_CALLS;
 use super::{
     Body, Call, CallId, Command, FlashError, FlowKind, Message, Methods, ObjectEncoding, Responder,
     UserControl,

@@ -29,10 +29,10 @@ pub enum FlashError {
     /// The far end sent a command whose `{0}` is missing or of a wrong type.
     #[error("a command without {0}")]
     NotCommand(&'static str),
-    /// A command has more arguments than [`MAX_ARGS`](super::command::MAX_ARGS).
-    #[error("a command with more than {} arguments", super::command::MAX_ARGS)]
+    /// A command has more arguments than [`MAX_ARGS`](super::limits::MAX_ARGS).
+    #[error("a command with more than {} arguments", super::limits::MAX_ARGS)]
     TooManyArguments,
-    /// A command is longer than [`MAX_COMMAND_LEN`](super::command::MAX_COMMAND_LEN), or than its
+    /// A command is longer than [`MAX_COMMAND_LEN`](super::limits::MAX_COMMAND_LEN), or than its
     /// sender wants it to be.
     #[error("a command of {0} bytes is too long")]
     CommandTooLong(usize),
@@ -48,8 +48,8 @@ pub enum FlashError {
     /// This can be done on an established connection only.
     #[error("not connected")]
     NotConnected,
-    /// [`MAX_CALLS`](super::call::MAX_CALLS) calls wait for their results.
-    #[error("more than {} calls wait for a result", super::call::MAX_CALLS)]
+    /// [`MAX_CALLS`](super::limits::MAX_CALLS) calls wait for their results.
+    #[error("more than {} calls wait for a result", super::limits::MAX_CALLS)]
     TooManyCalls,
     /// No connect request waits for a decision.
     #[error("no connect request waits for an answer")]

@@ -15,6 +15,7 @@
 //! | [`command`] | commands with AMF values |
 //! | [`action`] | decisions on flows, event queue |
 //! | [`call`] | remote calls in both directions |
+//! | [`limits`] | – the longest command, the most arguments and calls |
 //! | [`peer_info`] | §5.3.3 the addresses of a client |
 //! | `shared_object` | – remote shared objects, which are refused |
 //! | [`group_channel`] | – joining groups at the server |
@@ -30,6 +31,7 @@ pub mod command;
 mod control;
 mod error;
 pub mod group_channel;
+pub mod limits;
 pub mod message;
 pub mod metadata;
 pub mod peer_info;

@@ -1,6 +1,6 @@
 //! [`GroupConfig`].
 
-use super::{GroupSpec, ReceiveMode, ReplicationLimits};
+use super::GroupSpec;
 use crate::crypto::Fingerprint;
 use std::net::SocketAddr;
 
@@ -37,6 +37,46 @@ impl GroupConfig {
             max_neighbors: 64,
             max_members: 1024,
             replication: ReplicationLimits::default(),
+        }
+    }
+}
+
+/// The addresses for which a member receives directed messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ReceiveMode {
+    /// Only its own address.
+    #[default]
+    Exact,
+    /// Every address to which it is the nearest of the members in this mode.
+    Nearest,
+}
+
+/// Limits of object replication.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ReplicationLimits {
+    /// The largest object that is accepted, in encoded bytes; a larger one counts as a failed
+    /// fetch.
+    pub max_object: usize,
+    /// Requests in flight at one neighbor.
+    pub max_in_flight: usize,
+    /// Neighbors served at a time; if there are more, they take turns. The player serves 4.
+    pub max_unchoked: usize,
+    /// Requests of one neighbor delivered to the application at a time; further ones are queued.
+    /// Fewer are delivered if objects are large, and none while our flow to the neighbor is full.
+    pub max_pending: usize,
+    /// Requests of one neighbor queued; further ones are denied.
+    pub max_queued: usize,
+}
+
+impl Default for ReplicationLimits {
+    fn default() -> Self {
+        Self {
+            max_object: 4 << 20,
+            max_in_flight: 64,
+            max_unchoked: 8,
+            max_pending: 32,
+            max_queued: 256,
         }
     }
 }

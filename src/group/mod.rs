@@ -11,7 +11,7 @@
 //! | `mod` | [`Group`]: the switchboard between its owner and the capabilities |
 //! | `feature` | the interface that the capabilities share |
 //! | `event` | [`GroupAction`], [`GroupEvent`] |
-//! | `config` | [`GroupConfig`] |
+//! | `config` | [`GroupConfig`], [`ReceiveMode`], [`ReplicationLimits`] |
 //! | `error`, `status`, `verdict` | [`GroupError`]; [`NeighborInfo`], [`GroupStats`]; [`HelloVerdict`], [`OpenVerdict`] |
 //! | [`message`] | the messages of the group flows |
 //! | `near_flows` | this end's flows, by neighbor and kind |
@@ -51,15 +51,13 @@ mod verdict;
 
 pub use crate::flash::group_channel::GroupId;
 pub use address::{GroupAddress, ParseGroupAddressError, RingDistance};
-pub use config::GroupConfig;
+pub use config::{GroupConfig, ReceiveMode, ReplicationLimits};
 pub use error::GroupError;
 pub use event::{GroupAction, GroupEvent};
 pub use feature::FlowKind;
 pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
-pub use membership::message::ReceiveMode;
 pub use replication::{
-    NeighborTrade, Replication, ReplicationLimits, ReplicationMut, ReplicationStats,
-    ReplicationStrategy,
+    NeighborTrade, Replication, ReplicationMut, ReplicationStats, ReplicationStrategy,
 };
 pub use status::{GroupStats, NeighborInfo};
 pub use verdict::{HelloVerdict, OpenVerdict};

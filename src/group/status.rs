@@ -1,8 +1,7 @@
 //! The state of a group, for its owner: neighbors and counters.
 
-use super::GroupAddress;
-use super::membership::message::ReceiveMode;
 use super::replication::{NeighborTrade, ReplicationStats};
+use super::{GroupAddress, ReceiveMode};
 use crate::crypto::Fingerprint;
 use crate::transport::{SessionId, Time};
 use std::net::SocketAddr;

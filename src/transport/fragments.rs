@@ -2,8 +2,8 @@
 //! be, such as a startup packet with a large certificate.
 
 use super::Time;
+use crate::wire::chunk::CHUNK_HEADER_LEN;
 use crate::wire::chunk::PacketFragment;
-use crate::wire::packet::CHUNK_HEADER_LEN;
 use crate::wire::{Mode, PacketHeader, vlu};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

@@ -1,6 +1,7 @@
 //! The plain packet (RFC 7016 §2.2.4): a header of flags and timestamps, chunks, padding.
 
-use super::{Chunk, Reason, WireError};
+use super::chunk::{CHUNK_HEADER_LEN, Chunk};
+use super::{Reason, WireError};
 
 const TIME_CRITICAL: u8 = 0x80;
 const TIME_CRITICAL_REVERSE: u8 = 0x40;
@@ -11,9 +12,6 @@ const MODE: u8 = 0x03;
 
 /// Bytes of the longest header: flags, timestamp, timestamp echo.
 pub const MAX_HEADER_LEN: usize = 5;
-
-/// Bytes of a chunk before its payload: type and length.
-pub const CHUNK_HEADER_LEN: usize = 3;
 
 /// Milliseconds of one tick of the timestamp clock (250 Hz).
 pub const TICK_MILLIS: u64 = 4;

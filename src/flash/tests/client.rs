@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::flash::{
-    CallId, ClientConfig, ClientConnection, ClientEvent, FlashError, Methods, Uri, call, client,
+    CallId, ClientConfig, ClientConnection, ClientEvent, FlashError, Methods, Uri, client, limits,
 };
 
 const SERVER: FlowId = FlowId(2);
@@ -172,7 +172,7 @@ fn hostile_transaction_numbers() {
 #[test]
 fn calls_are_bounded() {
     let mut client = connected(ClientConfig::default());
-    for _ in 0..call::MAX_CALLS {
+    for _ in 0..limits::MAX_CALLS {
         client.call(Time::ZERO, "a", vec![]).unwrap();
     }
     assert_eq!(client.call(Time::ZERO, "a", vec![]), Err(FlashError::TooManyCalls));

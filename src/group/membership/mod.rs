@@ -29,12 +29,12 @@ pub(super) use output::{End, Output};
 pub(super) use session::PeerSession;
 
 use super::rng::Rng;
-use super::{FlowKind, GroupAddress, GroupConfig, GroupEvent, GroupId};
+use super::{FlowKind, GroupAddress, GroupConfig, GroupEvent, GroupId, ReceiveMode};
 use crate::crypto::Fingerprint;
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use members::Members;
-use message::{MembershipMessage, ReceiveMode};
+use message::MembershipMessage;
 use session::Neighbor;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

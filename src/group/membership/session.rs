@@ -1,8 +1,8 @@
 //! The state of one session, and of its neighbor if there is one.
 
-use super::message::{MAX_REPORT, ReceiveMode};
+use super::message::MAX_REPORT;
 use crate::crypto::Fingerprint;
-use crate::group::{FlowKind, GroupAddress};
+use crate::group::{FlowKind, GroupAddress, ReceiveMode};
 use crate::transport::{FlowId, Time};
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -31,7 +31,7 @@ pub use access::ReplicationMut;
 
 use super::feature::{Feature, Output};
 use super::rng::Rng;
-use super::{FlowKind, GroupConfig, GroupEvent};
+use super::{FlowKind, GroupConfig, GroupEvent, ReplicationLimits};
 use crate::crypto::Fingerprint;
 use crate::range::{IndexSet, RangeError};
 use crate::transport::{SessionId, Time};
@@ -56,36 +56,6 @@ pub enum ReplicationStrategy {
     /// them: each first asks for its own part, selected by a hash, and gets the rest from the
     /// others. Flash has no equivalent.
     RarestFirstSpread,
-}
-
-/// Limits of object replication.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ReplicationLimits {
-    /// The largest object that is accepted, in encoded bytes; a larger one counts as a failed
-    /// fetch.
-    pub max_object: usize,
-    /// Requests in flight at one neighbor.
-    pub max_in_flight: usize,
-    /// Neighbors served at a time; if there are more, they take turns. The player serves 4.
-    pub max_unchoked: usize,
-    /// Requests of one neighbor delivered to the application at a time; further ones are queued.
-    /// Fewer are delivered if objects are large, and none while our flow to the neighbor is full.
-    pub max_pending: usize,
-    /// Requests of one neighbor queued; further ones are denied.
-    pub max_queued: usize,
-}
-
-impl Default for ReplicationLimits {
-    fn default() -> Self {
-        Self {
-            max_object: 4 << 20,
-            max_in_flight: 64,
-            max_unchoked: 8,
-            max_pending: 32,
-            max_queued: 256,
-        }
-    }
 }
 
 /// Counters of object replication since the group was made.

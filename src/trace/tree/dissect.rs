@@ -7,9 +7,10 @@ use crate::trace::analyzer::PacketView;
 use crate::trace::fields::{self, Field, Flag, Inside, Layout, OptionType, Wire};
 use crate::trace::flows::FlowMessage;
 use crate::trace::message::MAX_AMF;
+use crate::wire::chunk::CHUNK_HEADER_LEN;
 use crate::wire::chunk::{BitmapAck, RangeAck, kind};
 use crate::wire::option::{Item, parse_item};
-use crate::wire::packet::{CHUNK_HEADER_LEN, chunks};
+use crate::wire::packet::chunks;
 use crate::wire::{Address, PacketHeader, Reason, WireError, vlu};
 use bytes::Bytes;
 

@@ -8,8 +8,8 @@
 
 use super::Session;
 use crate::transport::{Config, Time, TransmitBuf};
+use crate::wire::chunk::CHUNK_HEADER_LEN;
 use crate::wire::chunk::kind;
-use crate::wire::packet::CHUNK_HEADER_LEN;
 use std::time::Duration;
 
 /// A session that has sent less, in bytes, does not search.

@@ -4,7 +4,8 @@ use super::{Context, Session};
 use crate::transport::transmit::MAX_BATCH;
 use crate::transport::{Path, Transmit, TransmitBuf};
 use crate::wire::PacketHeader;
-use crate::wire::packet::{CHUNK_HEADER_LEN, MAX_HEADER_LEN};
+use crate::wire::chunk::CHUNK_HEADER_LEN;
+use crate::wire::packet::MAX_HEADER_LEN;
 use std::ops::Range;
 
 /// Bytes of a fragment's chunk beside its data: header 3, flags 1, and the three VLUs of a flow

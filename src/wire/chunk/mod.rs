@@ -17,8 +17,10 @@ pub use startup::{
     ResponderHello, ResponderKeying,
 };
 
-use super::packet::CHUNK_HEADER_LEN;
 use super::{Reason, WireError, vlu};
+
+/// Bytes of a chunk before its payload: type and length.
+pub const CHUNK_HEADER_LEN: usize = 3;
 
 /// Chunk type codes (RFC 7016 §2.3).
 pub mod kind {

@@ -7,8 +7,8 @@ pub use hello::{Hello, Proof};
 pub use report::{MAX_ADDRESSES, MAX_REPORT, Record, Report};
 
 use crate::crypto::Fingerprint;
-use crate::group::GroupId;
 use crate::group::feature::split_type;
+use crate::group::{GroupId, ReceiveMode};
 use crate::wire::WireError;
 use bytes::Bytes;
 
@@ -20,16 +20,6 @@ mod kind {
     pub(super) const UNNEEDED: u8 = 0x0c;
     pub(super) const EXACT: u8 = 0x0e;
     pub(super) const NEAREST: u8 = 0x0f;
-}
-
-/// The addresses for which a member receives directed messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum ReceiveMode {
-    /// Only its own address.
-    #[default]
-    Exact,
-    /// Every address to which it is the nearest of the members in this mode.
-    Nearest,
 }
 
 /// A message of the membership flow (`protocol-notes/netgroup-membership.md`).
