@@ -74,6 +74,7 @@
 //! | `core` | everything that is deterministic, for a program with sockets of its own |
 //! | `trace` | the decoder of captures |
 //! | `tokio` | driver, async peer and server |
+//! | `serde` | events in serialized form |
 //! | `vod` | files through groups |
 //! | `cli` | the `rtmfp` command; the default |
 //!

@@ -122,7 +122,7 @@ impl<A: App> EndpointService<A> {
 
 impl<A: App> Running<A> {
     /// Counters of its driver.
-    pub(crate) fn stats(&self) -> driver::Stats {
+    pub(crate) fn stats(&self) -> driver::NetworkStats {
         self.handle.stats()
     }
 

@@ -16,7 +16,7 @@ use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::group::message::{Hello, MembershipMessage, RangeList};
 use rtmfp::proto::group::{
     FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
-    HelloVerdict, OpenVerdict, ReceiveMode, ReplicationStrategy,
+    FlowVerdict, ReceiveMode, ReplicationStrategy,
 };
 use rtmfp::proto::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
 use rtmfp::wire::vlu;
@@ -82,7 +82,7 @@ impl Harness {
                 let associated = token.unwrap_or(FlowToken(u32::MAX));
                 let verdict = group.on_flow_opened(now, session, flow, kind, associated);
                 let rejectable = !kind.must_be_accepted() || kind == FlowKind::Membership;
-                assert!(!rejectable || verdict != OpenVerdict::Accept);
+                assert!(!rejectable || verdict != FlowVerdict::Accept);
             }
             5 => group.on_flow_finished(now, session, flow),
             6 => {
@@ -125,7 +125,7 @@ impl Harness {
     fn hello(&mut self, session: SessionId, flow: FlowId) {
         let hello = MembershipMessage::Hello(Hello::new(&SPEC, &NONCE, NEAR)).to_bytes();
         let verdict = self.group.on_hello(self.now, session, flow, &hello);
-        assert_eq!(verdict, HelloVerdict::Accept);
+        assert_eq!(verdict, FlowVerdict::Accept);
         self.drain();
     }
 

@@ -3,7 +3,7 @@
 use super::format;
 use rtmfp::Fingerprint;
 use rtmfp::peer::Search;
-use rtmfp::proto::transport::OpenError;
+use rtmfp::proto::transport::OpenSessionError;
 
 /// Unreachable members that are named; of others only the number is given.
 const NAMED: usize = 3;
@@ -81,23 +81,26 @@ impl Situation {
     }
 }
 
-fn find<'a>(list: &'a [(Fingerprint, OpenError)], peer: &Fingerprint) -> Option<&'a OpenError> {
+fn find<'a>(
+    list: &'a [(Fingerprint, OpenSessionError)],
+    peer: &Fingerprint,
+) -> Option<&'a OpenSessionError> {
     list.iter().find(|(listed, _)| listed == peer).map(|(_, error)| error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rtmfp::proto::node::ConnectError;
+    use rtmfp::proto::node::NetConnectionError;
     use std::time::Duration;
 
     fn peer(n: u8) -> Fingerprint {
         Fingerprint([n; 32])
     }
 
-    fn unreached(n: u8) -> (Fingerprint, OpenError) {
+    fn unreached(n: u8) -> (Fingerprint, OpenSessionError) {
         let addresses = vec![([192, 0, 2, n], 5000).into(), ([192, 0, 2, 99], 1935).into()];
-        (peer(n), OpenError::NoAnswer { addresses, after: Duration::from_secs(30) })
+        (peer(n), OpenSessionError::NoAnswer { addresses, after: Duration::from_secs(30) })
     }
 
     fn search() -> Search {
@@ -142,7 +145,7 @@ mod tests {
         assert!(with(|search| search.is_unserved = true).contains("keeps no groups"));
         let down = with(|search| {
             search.connected = false;
-            search.connect_failure = Some(ConnectError::Closed);
+            search.connect_failure = Some(NetConnectionError::Closed);
         });
         assert_eq!(
             down,

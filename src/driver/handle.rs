@@ -2,7 +2,7 @@
 
 use super::error::{ShutdownError, Stopped};
 use super::shared::{COMMAND_QUEUE, EVENT_QUEUE, Request, Shared};
-use super::stats::Stats;
+use super::stats::NetworkStats;
 use super::task::Task;
 use super::{Clock, Service, Sockets};
 use std::fmt;
@@ -164,7 +164,7 @@ impl<C: Send> Handle<C> {
     }
 
     /// Counters.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> NetworkStats {
         self.shared.counters.snapshot()
     }
 }

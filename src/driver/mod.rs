@@ -32,9 +32,9 @@
 //! | bound | at the bound |
 //! | --- | --- |
 //! | [`COMMAND_QUEUE`] commands wait | [`Handle::send`] waits |
-//! | [`EVENT_QUEUE`] events wait for a slow consumer | the machine's events stay in the machine, which is notified by [`Service::handle_stall`]; datagrams and timers go on; counted in [`Stats::stalls`] |
+//! | [`EVENT_QUEUE`] events wait for a slow consumer | the machine's events stay in the machine, which is notified by [`Service::handle_stall`]; datagrams and timers go on; counted in [`NetworkStats::stalls`] |
 //! | a job for each processor runs | further jobs wait, oldest first |
-//! | [`MAX_WAITING_JOBS`] jobs wait | the newest is dropped, like a lost packet, and counted in [`Stats::jobs_dropped`] |
+//! | [`MAX_WAITING_JOBS`] jobs wait | the newest is dropped, like a lost packet, and counted in [`NetworkStats::jobs_dropped`] |
 //! | [`POOL_THREADS`] strands of a [`Pool`] run | further strands wait for their turn |
 //! | a socket's send buffer is full | what the machine wants sent stays in the machine until there is space |
 //! | datagrams, commands and batches of a turn | other tasks run before the next turn |
@@ -84,7 +84,7 @@ pub use random::os_random;
 pub use resolve::{MAX_ADDRESSES, ascii_host, resolve};
 pub use shared::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE};
 pub use sockets::{Announced, MAX_SOCKETS, Sockets};
-pub use stats::Stats;
+pub use stats::NetworkStats;
 
 use crate::transport::{Machine, Time};
 use std::net::SocketAddr;

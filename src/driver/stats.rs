@@ -7,19 +7,19 @@ macro_rules! counters {
 /// Counters of a driver since its start. They only grow.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
-        pub struct Stats {
+        pub struct NetworkStats {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        /// The counters behind [`Stats`], shared by task and handles.
+        /// The counters behind [`NetworkStats`], shared by task and handles.
         #[derive(Debug, Default)]
         pub(super) struct Counters {
             $(pub(super) $name: Counter,)*
         }
 
         impl Counters {
-            pub(super) fn snapshot(&self) -> Stats {
-                Stats { $($name: self.$name.0.load(Relaxed),)* }
+            pub(super) fn snapshot(&self) -> NetworkStats {
+                NetworkStats { $($name: self.$name.0.load(Relaxed),)* }
             }
         }
     };

@@ -50,6 +50,8 @@ pub use command::{Command, ObjectEncoding};
 pub use error::FlashError;
 pub use message::{Body, Format, Message, MessageBytes};
 pub use metadata::FlowKind;
-pub use server::{ConnectRequest, Rejection, ServerConfig, ServerConnection, ServerEvent};
+pub use server::{
+    ConnectRequest, Rejection, ServerConnection, ServerConnectionConfig, ServerConnectionEvent,
+};
 pub use uri::{Host, Uri, UriError, UriProblem};
 pub use user_control::{Keepalive, UserControl};

@@ -38,7 +38,7 @@ const FIRST_CALL: u32 = 1;
 /// Configuration of a server's answers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct ServerConfig {
+pub struct ServerConnectionConfig {
     /// The keepalive periods to advise after `connect`, none for Flash Player's own (90 s to the
     /// server, 20 s to peers). Most NATs forget a silent session after 30 s.
     pub keepalive: Option<Keepalive>,
@@ -54,13 +54,13 @@ pub struct ServerConfig {
 /// Events of a client's connection.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum ServerEvent {
+pub enum ServerConnectionEvent {
     /// The client asks to connect: answer with [`ServerConnection::accept`] or
     /// [`ServerConnection::reject`].
     ConnectRequested(ConnectRequest),
     /// The client's addresses, at most [`peer_info::MAX_ADDRESSES`]. They replace earlier ones.
     PeerInfo(Vec<SocketAddr>),
-    /// The client calls one of [`ServerConfig::methods`].
+    /// The client calls one of [`ServerConnectionConfig::methods`].
     Call(Call),
     /// The client answered a call: a result or an error.
     Answered {
@@ -97,9 +97,9 @@ enum State {
 /// [`poll_event`](Self::poll_event). Time limits are the owner's.
 #[derive(Debug)]
 pub struct ServerConnection {
-    config: ServerConfig,
+    config: ServerConnectionConfig,
     control: Control,
-    events: EventQueue<ServerEvent>,
+    events: EventQueue<ServerConnectionEvent>,
     state: State,
     /// The client's control flow.
     canonical: Option<FlowId>,
@@ -108,7 +108,7 @@ pub struct ServerConnection {
     streams: Streams,
 }
 
-impl Default for ServerConfig {
+impl Default for ServerConnectionConfig {
     fn default() -> Self {
         let period = Duration::from_secs(20);
         Self {
@@ -122,7 +122,7 @@ impl Default for ServerConfig {
 
 impl ServerConnection {
     /// A connection on which nothing has happened.
-    pub fn new(now: Time, config: ServerConfig) -> Self {
+    pub fn new(now: Time, config: ServerConnectionConfig) -> Self {
         Self {
             config,
             control: Control::new(now, FIRST_CALL),
@@ -203,7 +203,7 @@ impl ServerConnection {
         self.control.send(now, Body::UserControl(advice));
     }
 
-    /// Calls a method of the client; the answer comes as [`ServerEvent::Answered`].
+    /// Calls a method of the client; the answer comes as [`ServerConnectionEvent::Answered`].
     ///
     /// # Errors
     ///
@@ -367,7 +367,7 @@ impl ServerConnection {
 
     /// The next event.
     #[must_use]
-    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+    pub fn poll_event(&mut self) -> Option<ServerConnectionEvent> {
         self.events.pop()
     }
 
@@ -418,18 +418,18 @@ impl ServerConnection {
         let request = ConnectRequest::new(command);
         self.state =
             State::Requested { encoding: request.encoding, transaction, early: Vec::new() };
-        self.events.push(ServerEvent::ConnectRequested(request));
+        self.events.push(ServerConnectionEvent::ConnectRequested(request));
     }
 
     fn handle_command(&mut self, now: Time, command: Command) {
         match &*command.name {
             "_result" | "_error" => {
                 if let Some((call, outcome)) = self.control.take_answer(&command) {
-                    self.events.push(ServerEvent::Answered { call, outcome });
+                    self.events.push(ServerConnectionEvent::Answered { call, outcome });
                 }
             }
             peer_info::COMMAND => {
-                self.events.push(ServerEvent::PeerInfo(peer_info::parse(&command.args)));
+                self.events.push(ServerConnectionEvent::PeerInfo(peer_info::parse(&command.args)));
                 self.confirm(now, &command, Value::Undefined);
             }
             "createStream" => match self.streams.create() {
@@ -445,7 +445,7 @@ impl ServerConnection {
             "connect" => self.control.fail_call(now, &command, "already connected"),
             _ => {
                 if let Some(call) = self.control.take_call(now, command, &self.config.methods) {
-                    self.events.push(ServerEvent::Call(call));
+                    self.events.push(ServerConnectionEvent::Call(call));
                 }
             }
         }
@@ -488,7 +488,7 @@ impl ServerConnection {
     fn finish(&mut self) {
         if !matches!(self.state, State::Closed) {
             self.state = State::Closed;
-            self.events.push(ServerEvent::Closed);
+            self.events.push(ServerConnectionEvent::Closed);
         }
     }
 }

@@ -12,7 +12,7 @@
 //! | `feature` | the interface that the capabilities share |
 //! | `event` | [`GroupAction`], [`GroupEvent`] |
 //! | `config` | [`GroupConfig`], [`ReceiveMode`], [`ReplicationLimits`] |
-//! | `error`, `status`, `verdict` | [`GroupError`]; [`NeighborInfo`], [`GroupStats`]; [`HelloVerdict`], [`OpenVerdict`] |
+//! | `error`, `status`, `verdict` | [`GroupError`]; [`NeighborInfo`], [`GroupStats`]; [`FlowVerdict`] |
 //! | [`message`] | the messages of the group flows |
 //! | `near_flows` | this end's flows, by neighbor and kind |
 //! | `membership/` | neighbors, known members, reports |
@@ -60,7 +60,7 @@ pub use replication::{
     NeighborTrade, Replication, ReplicationMut, ReplicationStats, ReplicationStrategy,
 };
 pub use status::{GroupStats, NeighborInfo};
-pub use verdict::{HelloVerdict, OpenVerdict};
+pub use verdict::FlowVerdict;
 
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::ServerMessage;
@@ -253,7 +253,7 @@ impl Group {
         session: SessionId,
         flow: FlowId,
         message: &Bytes,
-    ) -> HelloVerdict {
+    ) -> FlowVerdict {
         let verdict = self.membership.on_hello(now, session, flow, message);
         self.route(now);
         verdict
@@ -271,12 +271,12 @@ impl Group {
         flow: FlowId,
         kind: FlowKind,
         associated: FlowToken,
-    ) -> OpenVerdict {
+    ) -> FlowVerdict {
         match self.near_flows.find(associated) {
             Some((of, associated)) if of == session => {
                 self.membership.on_flow_opened(session, flow, kind, associated)
             }
-            _ => OpenVerdict::Reject(0),
+            _ => FlowVerdict::Reject(0),
         }
     }
 

@@ -1,16 +1,16 @@
 //! Dispatch of endpoint events to the NetConnection and the groups.
 
 use super::{
-    CONNECT_ANSWER, ConnectError, GroupHandle, MAX_UNCLAIMED, MAX_UNCLAIMED_OF_SESSION, Node,
+    CONNECT_ANSWER, GroupHandle, MAX_UNCLAIMED, MAX_UNCLAIMED_OF_SESSION, NetConnectionError, Node,
     NodeEvent, Owner, Peer, Server, ServerSession,
 };
 use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::ServerMessage;
 use crate::flash::{ClientConnection, ClientEvent, FlowDecision, FlowKind as Metadata, Uri};
 use crate::group::message::MembershipMessage;
-use crate::group::{FlowKind, GroupId, HelloVerdict, OpenVerdict};
+use crate::group::{FlowKind, FlowVerdict, GroupId};
 use crate::transport::{
-    Addressed, CloseReason, Event, FlowId, FlowInput, FlowToken, OpenError, OpenId, Role,
+    Addressed, CloseReason, Event, FlowId, FlowInput, FlowToken, OpenId, OpenSessionError, Role,
     SessionId, Time,
 };
 use bytes::Bytes;
@@ -118,18 +118,18 @@ impl Node {
             }
             Err(error) => {
                 self.endpoint.close(now, session);
-                self.fail_connection(now, ConnectError::Invalid(error));
+                self.fail_connection(now, NetConnectionError::Invalid(error));
             }
         }
     }
 
-    pub(super) fn fail_connection(&mut self, now: Time, error: ConnectError) {
+    pub(super) fn fail_connection(&mut self, now: Time, error: NetConnectionError) {
         self.server = Server::None;
         self.forget_server_flows();
         self.connect_failed(now, error);
     }
 
-    fn connect_failed(&mut self, now: Time, error: ConnectError) {
+    fn connect_failed(&mut self, now: Time, error: NetConnectionError) {
         self.search.connect_failed(error.clone());
         self.emit_connection_event(now, NodeEvent::ConnectFailed(error));
     }
@@ -154,7 +154,7 @@ impl Node {
         );
     }
 
-    fn on_open_failed(&mut self, now: Time, open: OpenId, error: OpenError) {
+    fn on_open_failed(&mut self, now: Time, open: OpenId, error: OpenSessionError) {
         if let Some((peer, _)) = self.attempts.remove(&open) {
             tracing::debug!(%peer, %error, "member not reached");
             self.search.unreached(peer, error);
@@ -189,7 +189,7 @@ impl Node {
         self.forget_server_flows();
         match was_connected {
             true => self.emit_connection_event(now, NodeEvent::Disconnected),
-            false => self.connect_failed(now, ConnectError::Closed),
+            false => self.connect_failed(now, NetConnectionError::Closed),
         }
         if let (CloseReason::SessionLost, Some(address)) = (reason, self.server_address) {
             tracing::info!(server = %address, "the server was restarted; connecting again");
@@ -266,8 +266,8 @@ impl Node {
         associated: FlowToken,
     ) -> Option<Owner> {
         match self.touch(handle)?.on_flow_opened(now, session, flow, kind, associated) {
-            OpenVerdict::Accept => Some(Owner::Group(handle)),
-            OpenVerdict::Reject(_) => None,
+            FlowVerdict::Accept => Some(Owner::Group(handle)),
+            FlowVerdict::Reject(_) => None,
         }
     }
 
@@ -329,15 +329,15 @@ impl Node {
         let handle = MembershipMessage::group_of_hello(message).and_then(|id| self.joined_as(id));
         let verdict = handle
             .and_then(|handle| self.touch(handle))
-            .map_or(HelloVerdict::Reject(0), |group| group.on_hello(now, session, flow, message));
+            .map_or(FlowVerdict::Reject(0), |group| group.on_hello(now, session, flow, message));
         match (handle, verdict) {
-            (Some(handle), HelloVerdict::Accept) => {
+            (Some(handle), FlowVerdict::Accept) => {
                 self.flows.accept(session, flow, Owner::Group(handle));
             }
-            (_, HelloVerdict::Reject(code)) => {
+            (_, FlowVerdict::Reject(code)) => {
                 self.flows.reject(&mut self.endpoint, session, flow, code);
             }
-            (None, HelloVerdict::Accept) => {}
+            (None, FlowVerdict::Accept) => {}
         }
     }
 
@@ -450,7 +450,7 @@ impl Node {
                 if now.since(*since) >= self.config.server_timeout =>
             {
                 let open = *open;
-                let error = self.endpoint.give_up(now, open).unwrap_or(OpenError::Cancelled);
+                let error = self.endpoint.give_up(now, open).unwrap_or(OpenSessionError::Cancelled);
                 self.fail_connection(now, error.into());
             }
             Server::Session(server)
@@ -458,7 +458,7 @@ impl Node {
                     && now.since(server.since) >= CONNECT_ANSWER =>
             {
                 let session = server.session;
-                self.fail_connection(now, ConnectError::NoAnswer(CONNECT_ANSWER));
+                self.fail_connection(now, NetConnectionError::NoAnswer(CONNECT_ANSWER));
                 self.endpoint.close(now, session);
             }
             _ => {}

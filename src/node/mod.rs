@@ -25,8 +25,8 @@ use crate::crypto::{Epd, Fingerprint, Identity};
 use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, Uri};
 use crate::group::{Group, GroupConfig, GroupEvent, GroupId, GroupSpec};
 use crate::transport::{
-    Config, Endpoint, FlowAction, FlowId, FlowTable, FlowToken, Layer, MIN_KEEPALIVE, OpenError,
-    OpenId, Random, SessionId, Time,
+    Config, Endpoint, FlowAction, FlowId, FlowTable, FlowToken, Layer, MIN_KEEPALIVE, OpenId,
+    OpenSessionError, Random, SessionId, Time,
 };
 use crate::wire::Shown;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -94,7 +94,7 @@ pub enum NodeEvent {
         server: SocketAddr,
     },
     /// The NetConnection could not be opened.
-    ConnectFailed(ConnectError),
+    ConnectFailed(NetConnectionError),
     /// The NetConnection is closed. Sessions with neighbors remain. If the server was restarted,
     /// the node connects again by itself, and a further event reports the result.
     Disconnected,
@@ -107,10 +107,10 @@ pub enum NodeEvent {
 /// Why there is no NetConnection.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
-pub enum ConnectError {
+pub enum NetConnectionError {
     /// No session with the server could be opened.
     #[error(transparent)]
-    Unreachable(#[from] OpenError),
+    Unreachable(#[from] OpenSessionError),
     /// The server refused the connection.
     #[error("the server refused: {0}")]
     Refused(String),
@@ -125,7 +125,7 @@ pub enum ConnectError {
     Invalid(#[from] FlashError),
 }
 
-impl From<ConnectFailure> for ConnectError {
+impl From<ConnectFailure> for NetConnectionError {
     fn from(failure: ConnectFailure) -> Self {
         let (description, code) = (Shown::new(&failure.description), Shown::new(&failure.code));
         Self::Refused(format!("{description} ({code})"))

@@ -1,8 +1,8 @@
 //! [`Search`]: the state of the search for members of a group.
 
-use super::{ConnectError, GroupHandle, Node, Server};
+use super::{GroupHandle, NetConnectionError, Node, Server};
 use crate::crypto::Fingerprint;
-use crate::transport::{OpenError, Time};
+use crate::transport::{OpenSessionError, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ pub struct Search {
     /// True while the connection to the server is up.
     pub connected: bool,
     /// Why the latest attempt to connect to the server failed; `None` after a success.
-    pub connect_failure: Option<ConnectError>,
+    pub connect_failure: Option<NetConnectionError>,
     /// True if the server does not keep groups: it has refused this group's channel.
     pub is_unserved: bool,
     /// Members known now, including neighbors, excluding this node.
@@ -30,18 +30,18 @@ pub struct Search {
     /// Members that have been neighbors, each counted once, up to [`MAX_MET`].
     pub met: usize,
     /// Members that are being connected to, and the state of each attempt.
-    pub trying: Vec<(Fingerprint, OpenError)>,
+    pub trying: Vec<(Fingerprint, OpenSessionError)>,
     /// Members that could not be reached and why, at most [`MAX_UNREACHED`], the latest last.
-    pub unreached: Vec<(Fingerprint, OpenError)>,
+    pub unreached: Vec<(Fingerprint, OpenSessionError)>,
 }
 
 /// The part of [`Search`] that the node records.
 #[derive(Debug, Default)]
 pub(super) struct SearchLog {
-    connect_failure: Option<ConnectError>,
+    connect_failure: Option<NetConnectionError>,
     unserved: BTreeSet<GroupHandle>,
     met: BTreeMap<GroupHandle, BTreeSet<Fingerprint>>,
-    unreached: VecDeque<(Fingerprint, OpenError)>,
+    unreached: VecDeque<(Fingerprint, OpenSessionError)>,
 }
 
 impl SearchLog {
@@ -50,7 +50,7 @@ impl SearchLog {
         self.unserved.clear();
     }
 
-    pub(super) fn connect_failed(&mut self, error: ConnectError) {
+    pub(super) fn connect_failed(&mut self, error: NetConnectionError) {
         self.connect_failure = Some(error);
     }
 
@@ -70,7 +70,7 @@ impl SearchLog {
         self.unreached.retain(|(known, _)| *known != peer);
     }
 
-    pub(super) fn unreached(&mut self, peer: Fingerprint, error: OpenError) {
+    pub(super) fn unreached(&mut self, peer: Fingerprint, error: OpenSessionError) {
         self.reached(peer);
         if self.unreached.len() >= MAX_UNREACHED {
             self.unreached.pop_front();
@@ -106,7 +106,7 @@ impl Node {
         })
     }
 
-    fn attempts_so_far(&self, now: Time) -> Vec<(Fingerprint, OpenError)> {
+    fn attempts_so_far(&self, now: Time) -> Vec<(Fingerprint, OpenSessionError)> {
         let attempts = self.attempts.iter();
         let so_far = attempts.filter_map(|(&open, (peer, _))| {
             self.endpoint.so_far(now, open).map(|error| (*peer, error))

@@ -129,7 +129,7 @@ impl Connection {
     }
 
     /// Counters of the sockets.
-    pub fn network_stats(&self) -> driver::Stats {
+    pub fn network_stats(&self) -> driver::NetworkStats {
         self.handle.stats()
     }
 

@@ -34,7 +34,7 @@ pub enum ConnectError {
     Listen(#[from] BindError),
     /// The server can't be reached, or refused the connection.
     #[error(transparent)]
-    Server(#[from] node::ConnectError),
+    Server(#[from] node::NetConnectionError),
     /// None of several servers can be reached.
     #[error("{}", Unreachable::list(.0))]
     Unreachable(Vec<Unreachable>),
@@ -63,7 +63,7 @@ pub enum Problem {
         /// The addresses that were tried.
         addresses: Vec<SocketAddr>,
         /// The last error.
-        error: node::ConnectError,
+        error: node::NetConnectionError,
     },
 }
 
@@ -78,7 +78,7 @@ impl fmt::Display for Unreachable {
             Problem::Connect { error, .. } => {
                 write!(f, "the rendezvous server {} cannot be reached: {error}", self.server)?;
                 match error {
-                    node::ConnectError::Unreachable(_) => {
+                    node::NetConnectionError::Unreachable(_) => {
                         write!(f, "; is it running, and does a firewall let UDP through?")
                     }
                     _ => Ok(()),

@@ -2,7 +2,7 @@
 
 use super::error::{Lagged, RecvError};
 use super::queue::{Kind, Queue, Queued, Reader, item};
-use crate::node::ConnectError;
+use crate::node::NetConnectionError;
 use futures_core::Stream;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub enum ConnectionEvent {
     },
     /// The connection could not be opened.
     #[cfg_attr(feature = "serde", serde(rename = "connect_failed", serialize_with = "reason"))]
-    Failed(ConnectError),
+    Failed(NetConnectionError),
     /// The connection is closed or lost. Groups and their neighbors remain.
     #[cfg_attr(feature = "serde", serde(rename = "disconnected"))]
     Closed,
@@ -35,7 +35,7 @@ impl ConnectionEvent {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Connected { .. } => "NetConnection.Connect.Success",
-            Self::Failed(ConnectError::Refused(_)) => "NetConnection.Connect.Rejected",
+            Self::Failed(NetConnectionError::Refused(_)) => "NetConnection.Connect.Rejected",
             Self::Failed(_) => "NetConnection.Connect.Failed",
             Self::Closed => "NetConnection.Connect.Closed",
         }
@@ -92,7 +92,10 @@ impl Stream for ConnectionEvents {
 
 /// Serializes an error as the text `reason`.
 #[cfg(feature = "serde")]
-fn reason<S: serde::Serializer>(error: &ConnectError, serializer: S) -> Result<S::Ok, S::Error> {
+fn reason<S: serde::Serializer>(
+    error: &NetConnectionError,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     use serde::ser::SerializeStruct;
     let mut fields = serializer.serialize_struct("Failed", 1)?;
     fields.serialize_field("reason", &error.to_string())?;

@@ -11,7 +11,7 @@ use super::wants::Wants;
 use crate::driver::{self, KeyLogFile, Service, WeakHandle};
 use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent};
-use crate::node::{ConnectError, GroupHandle, Guest, Node, NodeEvent};
+use crate::node::{GroupHandle, Guest, NetConnectionError, Node, NodeEvent};
 use crate::transport::{Layer, Time};
 use crate::wire::Shown;
 use std::collections::BTreeMap;
@@ -248,7 +248,7 @@ impl PeerMachine {
         self.events.push(ConnectionEvent::Connected { server });
     }
 
-    fn on_connect_failed(&mut self, now: Time, error: ConnectError) {
+    fn on_connect_failed(&mut self, now: Time, error: NetConnectionError) {
         tracing::debug!(%error, "cannot connect");
         self.state.send_replace(ConnectionState::Closed);
         let next = self.servers.as_mut().map(|servers| servers.reconnect.failed(now, &error));

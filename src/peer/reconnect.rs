@@ -2,7 +2,7 @@
 
 use super::error::{Problem, Unreachable};
 use crate::flash::{Host, Uri};
-use crate::node::ConnectError;
+use crate::node::NetConnectionError;
 use crate::transport::Time;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Reconnect {
     }
 
     /// An attempt has failed.
-    pub(super) fn failed(&mut self, now: Time, error: &ConnectError) -> Next {
+    pub(super) fn failed(&mut self, now: Time, error: &NetConnectionError) -> Next {
         let Some(failed) = self.servers.get(self.current) else {
             return Next::GiveUp(std::mem::take(&mut self.failures));
         };
@@ -158,7 +158,7 @@ mod tests {
         Time::ZERO + Duration::from_secs(seconds)
     }
 
-    const ERROR: ConnectError = ConnectError::Closed;
+    const ERROR: NetConnectionError = NetConnectionError::Closed;
 
     #[test]
     fn the_first_connection_tries_each_server_once_and_reports_all_failures() {

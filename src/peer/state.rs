@@ -26,5 +26,5 @@ pub struct ConnectionStats {
     /// Open sessions, including the one to the server.
     pub sessions: usize,
     /// Datagrams and bytes.
-    pub network: driver::Stats,
+    pub network: driver::NetworkStats,
 }

@@ -4,7 +4,7 @@ use super::addresses::Reported;
 use super::{Rendezvous, RendezvousEvent};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
-use crate::flash::{FlowDecision, FlowKind, ServerConnection, ServerEvent};
+use crate::flash::{FlowDecision, FlowKind, ServerConnection, ServerConnectionEvent};
 use crate::transport::{
     Addressed, FlowAction, FlowId, FlowInput, FlowOptions, FlowToken, MessageOptions, SessionId,
     Time,
@@ -224,10 +224,10 @@ impl Rendezvous {
         }
     }
 
-    fn on_connection_event(&mut self, now: Time, session: SessionId, event: ServerEvent) {
+    fn on_connection_event(&mut self, now: Time, session: SessionId, event: ServerConnectionEvent) {
         let Some(client) = self.clients.get_mut(&session) else { return };
         match event {
-            ServerEvent::ConnectRequested(request) => {
+            ServerConnectionEvent::ConnectRequested(request) => {
                 // Every application is welcome: the server is a meeting place and no more.
                 if let Err(error) = client.connection.accept(now, NO_EXTRAS) {
                     tracing::debug!(%session, %error, "connect not answered");
@@ -245,15 +245,15 @@ impl Rendezvous {
                     self.report(RendezvousEvent::ClientConnected { peer, address, app });
                 }
             }
-            ServerEvent::PeerInfo(addresses) => {
+            ServerConnectionEvent::PeerInfo(addresses) => {
                 if let Some(info) = self.endpoint.session(session) {
                     let (observed, own) = (info.path().remote, &self.config.own_addresses);
                     let refused = client.reported.replace(observed, &addresses, own);
                     self.stats.addresses_refused += refused as u64;
                 }
             }
-            ServerEvent::Call(call) => self.on_call(now, session, call),
-            ServerEvent::Closed => self.endpoint.close(now, session),
+            ServerConnectionEvent::Call(call) => self.on_call(now, session, call),
+            ServerConnectionEvent::Closed => self.endpoint.close(now, session),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@
 
 use super::{Rendezvous, RendezvousEvent};
 use crate::transport::buckets::Buckets;
-use crate::transport::{Introduction, Rate, SessionId, Time};
+use crate::transport::{IntroductionRequest, Rate, SessionId, Time};
 use crate::wire::{Address, Origin};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -113,7 +113,7 @@ const fn answer_len(tag: usize, certificate: usize) -> usize {
 
 impl Rendezvous {
     /// Answers a hello for a client.
-    pub(super) fn introduce(&mut self, now: Time, introduction: &Introduction) {
+    pub(super) fn introduce(&mut self, now: Time, introduction: &IntroductionRequest) {
         let from = introduction.from.remote;
         if !self.budgets.from_host.spend(now, from.ip(), 1) {
             self.stats.introductions_limited += 1;
@@ -140,7 +140,11 @@ impl Rendezvous {
     }
 
     /// Sends the addresses of the client of `session` to the asker, and returns their bytes.
-    fn send_addresses(&mut self, session: SessionId, introduction: &Introduction) -> Option<usize> {
+    fn send_addresses(
+        &mut self,
+        session: SessionId,
+        introduction: &IntroductionRequest,
+    ) -> Option<usize> {
         let client = self.clients.get_mut(&session)?;
         let info = self.endpoint.session(session)?;
         let observed = info.path().remote;

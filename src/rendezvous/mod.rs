@@ -25,7 +25,7 @@ mod relay;
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
-use crate::flash::{Keepalive, Methods, ServerConfig, ServerConnection};
+use crate::flash::{Keepalive, Methods, ServerConnection, ServerConnectionConfig};
 use crate::transport::{
     Config, Endpoint, EndpointStats, Event, FlowId, FlowTable, Layer, Random, SessionId, Time,
 };
@@ -330,12 +330,12 @@ impl Rendezvous {
         }
     }
 
-    fn server_config(&self) -> ServerConfig {
-        ServerConfig {
+    fn server_config(&self) -> ServerConnectionConfig {
+        ServerConnectionConfig {
             keepalive: self.advice(),
             properties: Value::Null,
             methods: Methods::named([relay::METHOD]),
-            ..ServerConfig::default()
+            ..ServerConnectionConfig::default()
         }
     }
 

@@ -64,7 +64,7 @@ pub struct ServerStats {
     /// Clients, groups and introductions.
     pub rendezvous: RendezvousStats,
     /// Datagrams and bytes.
-    pub network: driver::Stats,
+    pub network: driver::NetworkStats,
 }
 
 /// A running rendezvous server. Clones are cheap and refer to the same server, which stops when the

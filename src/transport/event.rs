@@ -64,7 +64,7 @@ pub enum Event {
         /// The attempt.
         open: OpenId,
         /// Why.
-        error: OpenError,
+        error: OpenSessionError,
     },
     /// A session is closed, and its flows with it.
     SessionClosed {
@@ -155,12 +155,12 @@ pub enum Event {
     /// A hello arrived for a fingerprint that is not this endpoint's; see
     /// [`Endpoint::redirect`](super::Endpoint::redirect) and
     /// [`Endpoint::forward_hello`](super::Endpoint::forward_hello).
-    IntroductionWanted(Box<Introduction>),
+    IntroductionWanted(Box<IntroductionRequest>),
 }
 
 /// A hello for somebody else (RFC 7016 §3.5.1.4, §3.5.1.5).
 #[derive(Debug, Clone)]
-pub struct Introduction {
+pub struct IntroductionRequest {
     /// Whom it asks for.
     pub epd: Epd,
     /// The fingerprint in `epd`.
@@ -176,7 +176,7 @@ pub struct Introduction {
 /// Reason for which an attempt to open a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum OpenSessionError {
     /// Nobody answered the hellos.
     #[error("{} within {}", no_answer(addresses), seconds(after))]
     NoAnswer {

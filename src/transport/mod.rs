@@ -44,7 +44,8 @@ pub use config::Config;
 pub use congestion::Controller;
 pub use endpoint::{Endpoint, Random, SESSION_ALLOWANCE, SessionRef};
 pub use event::{
-    CloseReason, Event, FarAddress, Introduction, NamedBy, OpenError, OpenId, Role, SendError,
+    CloseReason, Event, FarAddress, IntroductionRequest, NamedBy, OpenId, OpenSessionError, Role,
+    SendError,
 };
 pub use flow_action::{FlowAction, FlowInput, FlowToken};
 pub use flow_table::{Addressed, FlowTable};

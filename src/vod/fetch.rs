@@ -5,7 +5,7 @@ use super::share::{connect, peer_config};
 use super::store::Overwrite;
 use super::{Completed, Descriptor, FileEvent, FileExchange, ShareLink};
 use crate::crypto::Fingerprint;
-use crate::driver::{KeyLogFile, Stats};
+use crate::driver::{KeyLogFile, NetworkStats};
 use crate::group::{GroupSpec, ReplicationStrategy};
 use crate::node::Search;
 use crate::peer::{Connection, PeerConfig};
@@ -165,7 +165,7 @@ impl Fetch {
     }
 
     /// Counters of the connection's sockets.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> NetworkStats {
         self.connection().network_stats()
     }
 

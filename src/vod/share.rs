@@ -5,7 +5,7 @@ use super::{
     Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity, ServerAddress,
     ShareLink, SourceFile,
 };
-use crate::driver::{Announced, KeyLogFile, Stats, os_random};
+use crate::driver::{Announced, KeyLogFile, NetworkStats, os_random};
 use crate::flash::Uri;
 use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError};
 use crate::peer::{Connection, PeerConfig, Seed};
@@ -126,7 +126,7 @@ impl Share {
     }
 
     /// Counters of the connection's sockets.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> NetworkStats {
         self.connection().network_stats()
     }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::group::message::{Hello, MembershipMessage};
 use rtmfp::proto::group::{
-    FlowKind, Group, GroupAction, GroupConfig, GroupSpecBuilder, HelloVerdict, OpenVerdict,
+    FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupSpecBuilder,
 };
 use rtmfp::proto::transport::{FlowId, SessionId, Time};
 use rtmfp::wire::vlu;
@@ -155,13 +155,13 @@ fn flows_that_are_not_expected_are_rejected() {
         net.with(0, |g, now| g.on_flow_opened(now, session, FlowId(7777), kind, associated))
     };
     use FlowKind::{Membership, MulticastControl, Replication, Routing};
-    let reject = OpenVerdict::Reject(0);
+    let reject = FlowVerdict::Reject(0);
     assert_eq!(open(&mut net, session, Replication, Membership), reject, "a second one");
     assert_eq!(open(&mut net, session, Routing, Replication), reject);
     assert_eq!(open(&mut net, session, MulticastControl, Membership), reject);
     assert_eq!(open(&mut net, session, Membership, Membership), reject);
     assert_eq!(open(&mut net, SessionId(1), Routing, Membership), reject);
-    assert_eq!(open(&mut net, session, Routing, Membership), OpenVerdict::Accept, "though unused");
+    assert_eq!(open(&mut net, session, Routing, Membership), FlowVerdict::Accept, "though unused");
     net.with(0, |g, now| {
         g.on_message(now, session, FlowId(7777), Bytes::from_static(b"\x02\x00\x01x"));
         g.on_flow_finished(now, session, FlowId(7777));
@@ -186,13 +186,13 @@ fn messages_before_the_hello_wait_for_it_and_are_bounded() {
         let group = &mut net.nodes[0].group;
         let verdict =
             group.on_flow_opened(Time::ZERO, session, FlowId(8), FlowKind::Replication, associated);
-        assert_eq!(verdict, OpenVerdict::Accept);
+        assert_eq!(verdict, FlowVerdict::Accept);
         group.on_message(Time::ZERO, session, FlowId(8), Bytes::from_static(&[0x10, 0, 3]));
         group.on_message(Time::ZERO, session, FlowId(8), vec![0x7f; size].into());
         let hello = Hello::new(&spec(), &[1; 32], near);
         let hello = MembershipMessage::Hello(hello).to_bytes();
         let verdict = group.on_hello(Time::ZERO, session, FlowId(9), &hello);
-        assert_eq!(verdict, HelloVerdict::Accept);
+        assert_eq!(verdict, FlowVerdict::Accept);
         group.on_message(Time::ZERO, session, FlowId(9), Bytes::from_static(&[0x02]));
         let interested = group.neighbors()[0].trade.interesting;
         assert_eq!(interested, size == 10, "kept if small, lost with the relation if not");

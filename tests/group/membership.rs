@@ -3,7 +3,7 @@
 use crate::support::net::{Net, address, peer, server, spec};
 use rtmfp::proto::group::message::{MembershipMessage, Record, Report};
 use rtmfp::proto::group::{
-    FlowKind, GroupAction as A, GroupEvent, GroupSpecBuilder, HelloVerdict, ReceiveMode,
+    FlowKind, FlowVerdict, GroupAction as A, GroupEvent, GroupSpecBuilder, ReceiveMode,
 };
 use rtmfp::proto::transport::{FlowAction, FlowId};
 use rtmfp::wire::{Address, Origin};
@@ -96,7 +96,7 @@ fn wrong_proof_is_rejected() {
         let mut wrong = hello.to_vec();
         wrong[at] ^= 0x01;
         let verdict = net.with(1, |g, now| g.on_hello(now, session, flow, &wrong.into()));
-        assert_eq!(verdict, HelloVerdict::Reject(0), "byte {at}");
+        assert_eq!(verdict, FlowVerdict::Reject(0), "byte {at}");
     }
     assert_eq!(net.nodes[1].group.stats().hellos_rejected, 5);
     assert_eq!(net.neighbors(1).len(), 1, "the relation that exists is not harmed");
@@ -106,7 +106,7 @@ fn wrong_proof_is_rejected() {
     net.run_for(SECOND);
     let session = net.session(1, third);
     let verdict = net.with(1, |g, now| g.on_hello(now, session, flow, &hello));
-    assert_eq!(verdict, HelloVerdict::Reject(0));
+    assert_eq!(verdict, FlowVerdict::Reject(0));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::flash::group_channel::ServerMessage;
 use rtmfp::proto::group::message::{Hello, MembershipMessage, ReplicationMessage};
 use rtmfp::proto::group::{
-    FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, HelloVerdict, OpenVerdict,
+    FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec,
 };
 use rtmfp::proto::transport::{FlowAction, FlowId, FlowToken, SessionId, Time};
 use serde_json::Value;
@@ -112,7 +112,7 @@ impl Stand {
         let hello = Hello::new(&config.spec, &[1; 32], config.near);
         let hello = MembershipMessage::Hello(hello).to_bytes();
         let verdict = self.group.on_hello(self.now, SESSION, FAR_MEMBERSHIP, &hello);
-        assert_eq!(verdict, HelloVerdict::Accept);
+        assert_eq!(verdict, FlowVerdict::Accept);
         self.up = true;
         self.drain();
     }
@@ -122,7 +122,7 @@ impl Stand {
         self.drain();
     }
 
-    fn open_far(&mut self, flow: FlowId, kind: FlowKind) -> OpenVerdict {
+    fn open_far(&mut self, flow: FlowId, kind: FlowKind) -> FlowVerdict {
         let mut kinds = self.kinds.iter();
         let found = kinds.find(|(_, kind)| **kind == FlowKind::Membership);
         let membership = *found.expect("a hello was sent").0;
@@ -225,7 +225,7 @@ fn compare(name: &str, player: &str, from: (&str, Option<u64>), to: (&str, Optio
             stand.hello();
             stand.membership(Bytes::from_static(&[0x02]));
             stand.membership(Bytes::from_static(&[0x0e]));
-            assert_eq!(stand.open_far(FAR_REPLICATION, FlowKind::Replication), OpenVerdict::Accept);
+            assert_eq!(stand.open_far(FAR_REPLICATION, FlowKind::Replication), FlowVerdict::Accept);
         } else if replication && on(from) {
             stand.answer(&message);
             recorded.push(message);
@@ -301,13 +301,13 @@ fn a_player_that_was_called_gets_what_it_needs() {
             "475215" => {
                 assert_eq!(
                     stand.open_far(FAR_REPLICATION, FlowKind::Replication),
-                    OpenVerdict::Accept
+                    FlowVerdict::Accept
                 );
                 stand.replication(message);
             }
             "475219" => {
                 let kind = FlowKind::PostingValues;
-                assert_eq!(stand.open_far(FlowId(7), kind), OpenVerdict::Accept);
+                assert_eq!(stand.open_far(FlowId(7), kind), FlowVerdict::Accept);
                 stand.group.on_message(stand.now, SESSION, FlowId(7), message);
                 stand.drain();
             }
@@ -331,7 +331,7 @@ fn a_neighbour_whose_replication_flow_ends_is_lost() {
     stand.open_session(false);
     stand.hello();
     stand.membership(Bytes::from_static(&[0x02]));
-    assert_eq!(stand.open_far(FAR_REPLICATION, FlowKind::Replication), OpenVerdict::Accept);
+    assert_eq!(stand.open_far(FAR_REPLICATION, FlowKind::Replication), FlowVerdict::Accept);
     stand.replication(Bytes::from_static(&[0x10, 0x00, 0x03]));
     stand.group.replication_mut(stand.now).add_want(0..=3).unwrap();
     stand.drain();

@@ -11,7 +11,7 @@ use rand_core::Rng;
 use rtmfp::proto::crypto::{Epd, Fingerprint, KeyStyle};
 use rtmfp::proto::group::message::{Record, Report};
 use rtmfp::proto::sim::{NodeId, SeededRandom, Tapped};
-use rtmfp::proto::transport::{Introduction, Path};
+use rtmfp::proto::transport::{IntroductionRequest, Path};
 use rtmfp::wire::chunk::{InitiatorHello, Redirect, ResponderHello};
 use rtmfp::wire::{Address, Chunk, Origin};
 use std::net::SocketAddr;
@@ -306,7 +306,7 @@ fn forwarded_hellos() {
                 let epd = Epd::for_fingerprint(wanted);
                 let from = Path::to(victims(50)[usize::from(round % 50)]);
                 let tag = round.to_be_bytes().to_vec().into();
-                let hello = Introduction { epd, wanted, tag, from, received: 0 };
+                let hello = IntroductionRequest { epd, wanted, tag, from, received: 0 };
                 world.network.act(forger, |host, now| {
                     let endpoint = &mut host.forger().endpoint;
                     let session = endpoint.session_with(wanted).unwrap();

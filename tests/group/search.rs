@@ -3,10 +3,10 @@
 use crate::support::{for_seeds, secs};
 use rtmfp::proto::crypto::{DhGroup, Fingerprint, Identity, IdentityConfig, Negotiation};
 use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder};
-use rtmfp::proto::node::{ConnectError, GroupHandle, Node, NodeConfig, Search};
+use rtmfp::proto::node::{GroupHandle, NetConnectionError, Node, NodeConfig, Search};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
-use rtmfp::proto::transport::{Layer, Machine, OpenError, Time};
+use rtmfp::proto::transport::{Layer, Machine, OpenSessionError, Time};
 use std::net::SocketAddr;
 
 const SERVER: &str = "10.0.0.1:1935";
@@ -142,7 +142,7 @@ fn a_member_that_is_gone_is_named_with_the_addresses_that_were_asked() {
         world.network.run_for(secs(2));
         let peer = world.peer_id(gone);
         let trying = world.search(member).trying;
-        let [(tried, OpenError::NoAnswer { addresses, after })] = &trying[..] else {
+        let [(tried, OpenSessionError::NoAnswer { addresses, after })] = &trying[..] else {
             panic!("seed {seed}: {trying:?}");
         };
         assert_eq!(*tried, peer, "seed {seed}");
@@ -154,7 +154,7 @@ fn a_member_that_is_gone_is_named_with_the_addresses_that_were_asked() {
         while failed(&world).is_none() && world.network.now() < until {
             world.network.run_for(secs(1));
         }
-        let Some((_, OpenError::NoAnswer { addresses, .. })) = failed(&world) else {
+        let Some((_, OpenSessionError::NoAnswer { addresses, .. })) = failed(&world) else {
             panic!("seed {seed}: {:?}", world.search(member));
         };
         assert!(addresses.contains(&server()), "seed {seed}: {addresses:?}");
@@ -186,7 +186,7 @@ fn a_server_that_does_not_answer_is_the_reason_until_it_does() {
     world.vanish(server_id, &[member]);
     world.network.run_for(secs(30));
     let search = world.search(member);
-    let Some(ConnectError::Unreachable(OpenError::NoAnswer { addresses, .. })) =
+    let Some(NetConnectionError::Unreachable(OpenSessionError::NoAnswer { addresses, .. })) =
         search.connect_failure
     else {
         panic!("{search:?}")

@@ -2,10 +2,10 @@
 
 use rtmfp::driver::{BindError, Sockets};
 use rtmfp::peer::{
-    ConnectError, Connection, ConnectionEvent, ConnectionState, PeerConfig, RecvError,
+    ConnectError, Connection, ConnectionEvent, ConnectionState, NetConnectionError, PeerConfig,
+    RecvError,
 };
 use rtmfp::proto::crypto::{DhGroup, Negotiation};
-use rtmfp::proto::node::ConnectError as NodeError;
 use rtmfp::server::{Server, ServerConfig, ServerError, StopError};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -183,7 +183,7 @@ async fn nobody_there_is_an_error_that_names_what_was_tried() {
     let mut config = quick();
     config.node.server_timeout = Duration::from_millis(100);
     let error = Connection::connect_with(config, &uri).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Server(NodeError::Unreachable(_))), "{error:?}");
+    assert!(matches!(error, ConnectError::Server(NetConnectionError::Unreachable(_))), "{error:?}");
     let asked = format!("no answer from {} within 0.1 s", silent.local_addresses()[0]);
     assert!(error.to_string().contains(&asked), "{error}");
 }

@@ -8,7 +8,7 @@ use rtmfp::proto::crypto::{
     SendPolicy, SseqPolicy, Verification,
 };
 use rtmfp::proto::sim::Link;
-use rtmfp::proto::transport::{Config, Event, Interface, Machine, OpenError, Path, Role};
+use rtmfp::proto::transport::{Config, Event, Interface, Machine, OpenSessionError, Path, Role};
 use rtmfp::wire::chunk::{InitiatorHello, ResponderHello, ResponderKeying};
 use rtmfp::wire::{Chunk, Mode};
 use std::net::SocketAddr;
@@ -196,7 +196,7 @@ fn hellos_are_repeated_as_the_player_does_until_nobody_answers() {
     assert!(solo.sent.is_empty());
     let events = solo.events();
     let [Event::OpenFailed { open: failed, error }] = &events[..] else { panic!("{events:?}") };
-    assert_eq!(*error, OpenError::NoAnswer { addresses: vec![here()], after: secs(95) });
+    assert_eq!(*error, OpenSessionError::NoAnswer { addresses: vec![here()], after: secs(95) });
     assert_eq!(*failed, open);
     assert_eq!(error.to_string(), format!("no answer from {} within 95 s", here()));
     assert_eq!((solo.endpoint.load(), solo.endpoint.poll_timeout()), ((0, 0, 0), None));
@@ -219,7 +219,8 @@ fn keyings_are_repeated_likewise() {
     assert!(packets.iter().all(|p| p.to == elsewhere() && p.chunks() == packets[0].chunks()));
     solo.run_for(secs(1));
     let events = solo.events();
-    let [Event::OpenFailed { error: OpenError::NoKeying { address, after }, .. }] = &events[..]
+    let [Event::OpenFailed { error: OpenSessionError::NoKeying { address, after }, .. }] =
+        &events[..]
     else {
         panic!("{events:?}")
     };
@@ -254,7 +255,10 @@ fn an_endpoint_has_no_session_with_itself() {
     let events = pair.events(a);
     assert_eq!(events.len(), 2);
     for event in events {
-        assert!(matches!(event, Event::OpenFailed { error: OpenError::NoAnswer { .. }, .. }));
+        assert!(matches!(
+            event,
+            Event::OpenFailed { error: OpenSessionError::NoAnswer { .. }, .. }
+        ));
     }
     pair.check_end();
 }
@@ -271,7 +275,7 @@ fn a_cancelled_attempt_sends_no_more() {
     let events = solo.events();
     assert_eq!(events.len(), 1);
     assert!(
-        matches!(&events[0], Event::OpenFailed { open: o, error: OpenError::Cancelled } if *o == open)
+        matches!(&events[0], Event::OpenFailed { open: o, error: OpenSessionError::Cancelled } if *o == open)
     );
     assert_eq!((solo.endpoint.load(), solo.endpoint.poll_timeout()), ((0, 0, 0), None));
 }

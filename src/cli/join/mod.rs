@@ -29,7 +29,7 @@ use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, GroupEvent, NetGroup, PeerConfig,
     RecvError,
 };
-use rtmfp::proto::node::ConnectError::Unreachable;
+use rtmfp::proto::node::NetConnectionError::Unreachable;
 use rtmfp::proto::range::IndexSet;
 use std::fmt::Display;
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ServerConfig;
+use super::ServerConnectionConfig;
 use crate::amf::{Object, Value};
 use crate::flash::{Command, ObjectEncoding, Uri};
 
@@ -81,7 +81,7 @@ fn app_of(tc_url: &str) -> Option<Arc<str>> {
 /// `_result` of `connect`. Without an `objectEncoding` equal to the client's, Flash Player fails
 /// with "objectEncoding error".
 pub(super) fn acceptance<N: AsRef<str>>(
-    config: &ServerConfig,
+    config: &ServerConnectionConfig,
     encoding: ObjectEncoding,
     transaction: f64,
     extra: impl IntoIterator<Item = (N, Value)>,

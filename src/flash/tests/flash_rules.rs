@@ -94,7 +94,7 @@ fn answer_of(server: &mut ServerConnection) -> Answer {
 }
 
 fn requested(encoding: Option<f64>) -> ServerConnection {
-    let mut server = idle_server(ServerConfig::default());
+    let mut server = idle_server(ServerConnectionConfig::default());
     let encoding = encoding.map(|number| ("objectEncoding", Value::from(number)));
     let object = Value::object([("app", "live".into())].into_iter().chain(encoding));
     server.on_message(Time::ZERO, CONTROL, &connect(object));

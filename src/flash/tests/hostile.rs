@@ -141,7 +141,7 @@ macro_rules! feed {
 proptest! {
     #[test]
     fn server_survives_anything(inputs in vec(any_input(), 0..60)) {
-        let config = ServerConfig { methods: Methods::All, ..ServerConfig::default() };
+        let config = ServerConnectionConfig { methods: Methods::All, ..ServerConnectionConfig::default() };
         let mut server = ServerConnection::new(Time::ZERO, config);
         let metadata = FlowKind::tc(0).encode();
         let _ = server.on_flow_opened(Time::ZERO, FlowId(1), &metadata, None);
@@ -197,7 +197,7 @@ fn truncated_commands_change_nothing() {
 
 #[test]
 fn events_that_nobody_takes_are_bounded() {
-    let config = ServerConfig { methods: Methods::All, ..quiet_config() };
+    let config = ServerConnectionConfig { methods: Methods::All, ..quiet_config() };
     let (mut server, _) = accepted_server(config, 3.0);
     for _ in 0..1000 {
         server.on_message(Time::ZERO, CONTROL, &call("x", 0.0, vec![]));

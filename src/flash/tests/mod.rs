@@ -10,8 +10,8 @@ mod server;
 use bytes::Bytes;
 
 use super::{
-    Command, FlowDecision, Message, ObjectEncoding, ServerConfig, ServerConnection, ServerEvent,
-    metadata::FlowKind,
+    Command, FlowDecision, Message, ObjectEncoding, ServerConnection, ServerConnectionConfig,
+    ServerConnectionEvent, metadata::FlowKind,
 };
 use crate::amf::Value;
 use crate::transport::{FlowAction, FlowId, FlowOptions, FlowToken, Time};
@@ -63,12 +63,16 @@ fn sent(server: &mut ServerConnection) -> Vec<String> {
     messages.collect()
 }
 
-fn quiet_config() -> ServerConfig {
-    ServerConfig { keepalive: None, description: "ok".into(), ..ServerConfig::default() }
+fn quiet_config() -> ServerConnectionConfig {
+    ServerConnectionConfig {
+        keepalive: None,
+        description: "ok".into(),
+        ..ServerConnectionConfig::default()
+    }
 }
 
 /// A server with its client's control flow open.
-fn idle_server(config: ServerConfig) -> ServerConnection {
+fn idle_server(config: ServerConnectionConfig) -> ServerConnection {
     let mut server = ServerConnection::new(Time::ZERO, config);
     let metadata = FlowKind::tc(0).encode();
     let decision = server.on_flow_opened(Time::ZERO, CONTROL, &metadata, None);
@@ -77,11 +81,11 @@ fn idle_server(config: ServerConfig) -> ServerConnection {
 }
 
 /// A server with an accepted client of this encoding, all actions taken, and its control flow.
-fn accepted_server(config: ServerConfig, encoding: f64) -> (ServerConnection, FlowToken) {
+fn accepted_server(config: ServerConnectionConfig, encoding: f64) -> (ServerConnection, FlowToken) {
     let mut server = idle_server(config);
     let object = Value::object([("app", "live".into()), ("objectEncoding", Value::from(encoding))]);
     server.on_message(Time::ZERO, CONTROL, &connect(object));
-    assert!(matches!(server.poll_event(), Some(ServerEvent::ConnectRequested(_))));
+    assert!(matches!(server.poll_event(), Some(ServerConnectionEvent::ConnectRequested(_))));
     server.accept(Time::ZERO, NO_EXTRA).unwrap();
     while server.poll_action().is_some() {}
     let flow = server.control_flow().unwrap();

@@ -49,7 +49,7 @@ macro_rules! deliver {
 }
 
 impl Pair {
-    fn new(client: ClientConfig, server: ServerConfig) -> Self {
+    fn new(client: ClientConfig, server: ServerConnectionConfig) -> Self {
         let uri = Uri::parse("rtmfp://server.example/app/inst").unwrap();
         let args = vec!["user".into()];
         let mut pair = Self {
@@ -63,14 +63,17 @@ impl Pair {
         pair
     }
 
-    fn connected(client: ClientConfig, server: ServerConfig) -> Self {
+    fn connected(client: ClientConfig, server: ServerConnectionConfig) -> Self {
         let mut pair = Self::new(client, server);
-        assert!(matches!(pair.server.poll_event(), Some(ServerEvent::ConnectRequested(_))));
+        assert!(matches!(
+            pair.server.poll_event(),
+            Some(ServerConnectionEvent::ConnectRequested(_))
+        ));
         pair.server.accept(Time::ZERO, NO_EXTRA).unwrap();
         pair.run();
         assert!(matches!(pair.client.poll_event(), Some(ClientEvent::Connected { .. })));
         assert!(matches!(pair.client.poll_event(), Some(ClientEvent::Keepalive(_))));
-        assert!(matches!(pair.server.poll_event(), Some(ServerEvent::PeerInfo(_))));
+        assert!(matches!(pair.server.poll_event(), Some(ServerConnectionEvent::PeerInfo(_))));
         pair
     }
 
@@ -92,10 +95,12 @@ impl Pair {
 
 #[test]
 fn connecting() {
-    let mut pair = Pair::new(ClientConfig::default(), ServerConfig::default());
+    let mut pair = Pair::new(ClientConfig::default(), ServerConnectionConfig::default());
     let addresses = ["192.0.2.1:5".parse().unwrap(), "[2001:db8::1]:6".parse().unwrap()];
     pair.client.set_addresses(Time::ZERO, &addresses);
-    let Some(ServerEvent::ConnectRequested(request)) = pair.server.poll_event() else { panic!() };
+    let Some(ServerConnectionEvent::ConnectRequested(request)) = pair.server.poll_event() else {
+        panic!()
+    };
     assert_eq!(&*request.app, "app/inst");
     assert_eq!(request.tc_url.as_deref(), Some("rtmfp://server.example/app/inst"));
     assert!(request.flash_version.unwrap().starts_with("RTMFP 0,"));
@@ -112,22 +117,22 @@ fn connecting() {
         panic!();
     };
     assert_eq!(server.as_secs(), 20);
-    let Some(ServerEvent::PeerInfo(known)) = pair.server.poll_event() else { panic!() };
+    let Some(ServerConnectionEvent::PeerInfo(known)) = pair.server.poll_event() else { panic!() };
     assert_eq!(known, addresses);
     assert!(pair.client.is_connected() && pair.server.is_connected() && !pair.closed);
 }
 
 #[test]
 fn a_rejection() {
-    let mut pair = Pair::new(ClientConfig::default(), ServerConfig::default());
+    let mut pair = Pair::new(ClientConfig::default(), ServerConnectionConfig::default());
     pair.server.reject(Time::ZERO, &Rejection::new("go away")).unwrap();
     pair.run();
     let Some(ClientEvent::Failed(failure)) = pair.client.poll_event() else { panic!() };
     assert_eq!(failure.code, "NetConnection.Connect.Rejected");
     assert_eq!(failure.description, "go away");
     assert!(pair.closed);
-    assert!(matches!(pair.server.poll_event(), Some(ServerEvent::ConnectRequested(_))));
-    assert!(matches!(pair.server.poll_event(), Some(ServerEvent::Closed)));
+    assert!(matches!(pair.server.poll_event(), Some(ServerConnectionEvent::ConnectRequested(_))));
+    assert!(matches!(pair.server.poll_event(), Some(ServerConnectionEvent::Closed)));
 }
 
 #[test]
@@ -135,14 +140,14 @@ fn calls_both_ways_in_both_encodings() {
     for encoding in [ObjectEncoding::Amf0, ObjectEncoding::Amf3] {
         let client =
             ClientConfig { encoding, methods: Methods::named(["where"]), ..Default::default() };
-        let server = ServerConfig { methods: Methods::All, ..Default::default() };
+        let server = ServerConnectionConfig { methods: Methods::All, ..Default::default() };
         let mut pair = Pair::connected(client, server);
         let shared = Value::object([("x", 1.0)]);
         let args = vec![shared.clone(), shared.clone(), Value::array([1.0, 2.0])];
 
         let asked = pair.client.call(Time::ZERO, "echo", args.clone()).unwrap();
         pair.run();
-        let Some(ServerEvent::Call(call)) = pair.server.poll_event() else { panic!() };
+        let Some(ServerConnectionEvent::Call(call)) = pair.server.poll_event() else { panic!() };
         assert_eq!((&*call.name, &call.args), ("echo", &args));
         pair.server.answer(Time::ZERO, call.responder.unwrap(), Ok(Value::Null)).unwrap();
         pair.run();
@@ -157,13 +162,15 @@ fn calls_both_ways_in_both_encodings() {
         let Some(ClientEvent::Call(call)) = pair.client.poll_event() else { panic!() };
         pair.client.answer(Time::ZERO, call.responder.unwrap(), Ok(shared)).unwrap();
         pair.run();
-        let Some(ServerEvent::Answered { call, outcome: Err(info) }) = pair.server.poll_event()
+        let Some(ServerConnectionEvent::Answered { call, outcome: Err(info) }) =
+            pair.server.poll_event()
         else {
             panic!();
         };
         assert_eq!(call, unknown);
         assert_eq!(info.property("code"), Some(&"NetConnection.Call.Failed".into()));
-        let Some(ServerEvent::Answered { call, outcome }) = pair.server.poll_event() else {
+        let Some(ServerConnectionEvent::Answered { call, outcome }) = pair.server.poll_event()
+        else {
             panic!();
         };
         assert_eq!((call, outcome), (asked, Ok(Value::object([("x", 1.0)]))));
@@ -172,13 +179,13 @@ fn calls_both_ways_in_both_encodings() {
 
 #[test]
 fn closing_from_either_end() {
-    let mut pair = Pair::connected(ClientConfig::default(), ServerConfig::default());
+    let mut pair = Pair::connected(ClientConfig::default(), ServerConnectionConfig::default());
     pair.client.close();
     pair.run();
-    assert!(matches!(pair.server.poll_event(), Some(ServerEvent::Closed)));
+    assert!(matches!(pair.server.poll_event(), Some(ServerConnectionEvent::Closed)));
     assert!(pair.client.poll_event().is_none(), "who closes knows it");
 
-    let mut pair = Pair::connected(ClientConfig::default(), ServerConfig::default());
+    let mut pair = Pair::connected(ClientConfig::default(), ServerConnectionConfig::default());
     pair.server.close();
     pair.run();
     assert!(matches!(pair.client.poll_event(), Some(ClientEvent::Closed)));

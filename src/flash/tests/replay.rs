@@ -56,7 +56,7 @@ fn flash_args() -> Vec<Value> {
 fn connect_of_flash_player() {
     let mut server = idle_server(quiet_config());
     server.on_message(Time::ZERO, CONTROL, &hex(FLASH_CONNECT));
-    let Some(ServerEvent::ConnectRequested(request)) = server.poll_event() else {
+    let Some(ServerConnectionEvent::ConnectRequested(request)) = server.poll_event() else {
         panic!("no request");
     };
     assert_eq!(&*request.app, "app/inst");
@@ -127,22 +127,23 @@ fn our_client_takes_the_answer_that_flash_player_took() {
 
 #[test]
 fn the_first_minute_of_a_session() {
-    let config = ServerConfig { methods: Methods::named(["echo", "noresp"]), ..quiet_config() };
+    let config =
+        ServerConnectionConfig { methods: Methods::named(["echo", "noresp"]), ..quiet_config() };
     let mut server = idle_server(config);
     let receive = |server: &mut ServerConnection, text| {
         server.on_message(Time::from_millis(1), CONTROL, &hex(text));
     };
     receive(&mut server, FLASH_CONNECT);
-    assert!(matches!(server.poll_event(), Some(ServerEvent::ConnectRequested(_))));
+    assert!(matches!(server.poll_event(), Some(ServerConnectionEvent::ConnectRequested(_))));
     server.accept(Time::ZERO, NO_EXTRA).unwrap();
     assert_eq!(sent(&mut server).len(), 1);
 
     receive(&mut server, SET_PEER_INFO);
-    let Some(ServerEvent::PeerInfo(addresses)) = server.poll_event() else { panic!() };
+    let Some(ServerConnectionEvent::PeerInfo(addresses)) = server.poll_event() else { panic!() };
     assert_eq!(addresses, ["10.77.0.1:58379".parse().unwrap()]);
 
     receive(&mut server, FLASH_ECHO);
-    let Some(ServerEvent::Call(mut echo)) = server.poll_event() else { panic!() };
+    let Some(ServerConnectionEvent::Call(mut echo)) = server.poll_event() else { panic!() };
     assert_eq!((&*echo.name, echo.args.len()), ("echo", 10));
     assert_eq!(echo.args[..2], ["hi".into(), 42.0.into()]);
     let first = Ok(echo.args.swap_remove(0));
@@ -158,7 +159,7 @@ fn the_first_minute_of_a_session() {
     assert!(answers[1].starts_with("_error 4 null {"), "{answers:?}");
 
     receive(&mut server, FLASH_NORESP);
-    let Some(ServerEvent::Call(call)) = server.poll_event() else { panic!() };
+    let Some(ServerConnectionEvent::Call(call)) = server.poll_event() else { panic!() };
     assert_eq!((&*call.name, call.args), ("noresp", vec![7.0.into()]));
     assert!(call.responder.is_none());
     assert!(server.poll_event().is_none() && server.poll_action().is_none());
@@ -195,7 +196,7 @@ fn ping_response_and_keepalive_bytes() {
     let [FlowAction::Send { message, .. }] = &pong[..] else { panic!("{pong:?}") };
     assert_eq!(message[..], hex("04 00000000 0007 01020304"));
 
-    let mut server = idle_server(ServerConfig::default());
+    let mut server = idle_server(ServerConnectionConfig::default());
     server.on_message(Time::ZERO, CONTROL, &hex(FLASH_CONNECT));
     server.accept(Time::ZERO, NO_EXTRA).unwrap();
     let last = actions(|| server.poll_action()).pop();

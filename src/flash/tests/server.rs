@@ -133,7 +133,7 @@ fn the_answer_has_the_number_of_the_request() {
     for number in [0.0, 2.0] {
         let mut server = idle_server(quiet_config());
         server.on_message(Time::ZERO, CONTROL, &call("connect", number, vec![]));
-        assert!(matches!(server.poll_event(), Some(ServerEvent::ConnectRequested(_))));
+        assert!(matches!(server.poll_event(), Some(ServerConnectionEvent::ConnectRequested(_))));
         server.accept(Time::ZERO, NO_EXTRA).unwrap();
         let answer = sent(&mut server).remove(0);
         assert!(answer.starts_with(&format!("_result {number} ")), "{answer}");
@@ -145,7 +145,9 @@ fn the_app_comes_from_the_url_if_need_be() {
     let mut server = idle_server(quiet_config());
     let object = Value::object([("tcUrl", "rtmfp://h/live/x?y#z")]);
     server.on_message(Time::ZERO, CONTROL, &connect(object));
-    let Some(ServerEvent::ConnectRequested(request)) = server.poll_event() else { panic!() };
+    let Some(ServerConnectionEvent::ConnectRequested(request)) = server.poll_event() else {
+        panic!()
+    };
     assert_eq!((&*request.app, request.encoding), ("live/x?y", ObjectEncoding::Amf0));
 }
 
@@ -169,8 +171,8 @@ fn hostile_flood_before_the_decision() {
         server.on_message(Time::ZERO, CONTROL, &call("x", 2.0, vec![]));
     }
     assert_eq!(server.poll_action(), Some(FlowAction::Close));
-    assert!(matches!(server.poll_event(), Some(ServerEvent::ConnectRequested(_))));
-    assert!(matches!(server.poll_event(), Some(ServerEvent::Closed)));
+    assert!(matches!(server.poll_event(), Some(ServerConnectionEvent::ConnectRequested(_))));
+    assert!(matches!(server.poll_event(), Some(ServerConnectionEvent::Closed)));
     assert_eq!(server.accept(Time::ZERO, NO_EXTRA), Err(FlashError::NothingToAnswer));
 }
 
@@ -219,7 +221,7 @@ fn the_ways_a_client_leaves() {
     for leave in leave {
         let (mut server, control) = accepted_server(quiet_config(), 3.0);
         leave(&mut server, control);
-        assert!(matches!(server.poll_event(), Some(ServerEvent::Closed)));
+        assert!(matches!(server.poll_event(), Some(ServerConnectionEvent::Closed)));
         server.on_session_closed();
         assert!(server.poll_event().is_none(), "reported once");
         assert!(!server.is_connected());
@@ -235,11 +237,11 @@ fn the_ways_a_client_leaves() {
 
 #[test]
 fn a_relay_is_a_method_and_a_notification() {
-    let config = ServerConfig { methods: Methods::named(["relay"]), ..quiet_config() };
+    let config = ServerConnectionConfig { methods: Methods::named(["relay"]), ..quiet_config() };
     let (mut server, _) = accepted_server(config, 0.0);
     let args = vec!["peer".into(), "text".into(), 5.0.into()];
     server.on_message(Time::ZERO, CONTROL, &call("relay", 0.0, args));
-    let Some(ServerEvent::Call(call)) = server.poll_event() else { panic!() };
+    let Some(ServerConnectionEvent::Call(call)) = server.poll_event() else { panic!() };
     assert!(call.responder.is_none());
     let header = Value::object([("sender", "me")]);
     let relayed = [&[header], &call.args[1..]].concat();

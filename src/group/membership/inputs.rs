@@ -6,7 +6,7 @@ use super::session::{Neighbor, PeerSession};
 use super::{MAX_BLOCKED, Membership};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::ServerMessage;
-use crate::group::{FlowKind, GroupEvent, HelloVerdict, OpenVerdict};
+use crate::group::{FlowKind, FlowVerdict, GroupEvent};
 use crate::transport::{FlowId, SessionId, Time};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -101,10 +101,10 @@ impl Membership {
         session: SessionId,
         flow: FlowId,
         message: &Bytes,
-    ) -> HelloVerdict {
+    ) -> FlowVerdict {
         if !self.is_hello_valid(session, message) {
             self.counters.hellos_rejected += 1;
-            return HelloVerdict::Reject(0);
+            return FlowVerdict::Reject(0);
         }
         if self.neighbor_mut(session).is_some_and(|n| n.far_flow.is_some()) {
             // The far end has started anew; the end of its old flow has not arrived yet.
@@ -113,7 +113,7 @@ impl Membership {
         if self.neighbor_mut(session).is_none() {
             if self.neighbor_count() >= self.config.max_neighbors {
                 self.counters.hellos_rejected += 1;
-                return HelloVerdict::Reject(0);
+                return FlowVerdict::Reject(0);
             }
             self.start_neighbor(now, session);
         }
@@ -125,7 +125,7 @@ impl Membership {
         }
         self.send(session, &MembershipMessage::Accepted);
         self.send(session, &MembershipMessage::Mode(self.config.receive_mode));
-        HelloVerdict::Accept
+        FlowVerdict::Accept
     }
 
     /// A peer has opened a flow other than `GR 1C`, in return to this group's flow `associated`.
@@ -138,15 +138,15 @@ impl Membership {
         flow: FlowId,
         kind: FlowKind,
         associated: FlowKind,
-    ) -> OpenVerdict {
-        let Some(neighbor) = self.neighbor_mut(session) else { return OpenVerdict::Reject(0) };
+    ) -> FlowVerdict {
+        let Some(neighbor) = self.neighbor_mut(session) else { return FlowVerdict::Reject(0) };
         let wanted = kind.must_be_accepted() && kind != FlowKind::Membership;
         let second = neighbor.far_flows.values().any(|k| *k == kind);
         if !wanted || second || associated != FlowKind::Membership {
-            return OpenVerdict::Reject(0);
+            return FlowVerdict::Reject(0);
         }
         neighbor.far_flows.insert(flow, kind);
-        OpenVerdict::Accept
+        FlowVerdict::Accept
     }
 
     /// A message on a flow that was accepted.

@@ -4,7 +4,7 @@ use super::candidate::{BACKOFF, Candidate, Purse};
 use super::cookies;
 use super::{Endpoint, KeyingRandom};
 use crate::crypto::{Certificate, CryptoError, Epd, Fingerprint, Initiate, Initiated, SessionKeys};
-use crate::transport::event::OpenError;
+use crate::transport::event::OpenSessionError;
 use crate::transport::job::Work;
 use crate::transport::session::{Opening, Session, UNCONFIRMED};
 use crate::transport::{
@@ -82,13 +82,13 @@ impl Attempt {
     }
 
     /// The error with which it would end now.
-    fn failure(&self, now: Time) -> OpenError {
+    fn failure(&self, now: Time) -> OpenSessionError {
         let after = now.since(self.started);
         match &self.keying {
-            Some(keying) => OpenError::NoKeying { address: keying.path.remote, after },
+            Some(keying) => OpenSessionError::NoKeying { address: keying.path.remote, after },
             None => {
                 let addresses = self.candidates.iter().map(|c| c.path.remote).collect();
-                OpenError::NoAnswer { addresses, after }
+                OpenSessionError::NoAnswer { addresses, after }
             }
         }
     }
@@ -148,16 +148,16 @@ impl Endpoint {
 
     /// Gives an attempt up; [`Event::OpenFailed`] follows.
     pub fn cancel_open(&mut self, open: OpenId) {
-        self.fail(open.0, OpenError::Cancelled);
+        self.fail(open.0, OpenSessionError::Cancelled);
     }
 
     /// Progress of an attempt: the error with which it would end now. `None` if it is over.
-    pub fn so_far(&self, now: Time, open: OpenId) -> Option<OpenError> {
+    pub fn so_far(&self, now: Time, open: OpenId) -> Option<OpenSessionError> {
         self.attempts.get(&open.0).map(|attempt| attempt.failure(now))
     }
 
     /// Cancels an attempt without an event, and returns how far it came. `None` if it is over.
-    pub fn give_up(&mut self, now: Time, open: OpenId) -> Option<OpenError> {
+    pub fn give_up(&mut self, now: Time, open: OpenId) -> Option<OpenSessionError> {
         let error = self.so_far(now, open)?;
         self.forget(open.0);
         Some(error)
@@ -288,7 +288,7 @@ impl Endpoint {
             }
             Err(error) => {
                 let address = keying.path.remote;
-                self.fail(id, OpenError::Keying { address, error });
+                self.fail(id, OpenSessionError::Keying { address, error });
             }
         }
     }
@@ -452,7 +452,7 @@ impl Endpoint {
         }
     }
 
-    fn fail(&mut self, id: u64, error: OpenError) {
+    fn fail(&mut self, id: u64, error: OpenSessionError) {
         if self.attempts.contains_key(&id) {
             self.forget(id);
             self.events.push_back(Event::OpenFailed { open: OpenId(id), error });

@@ -28,7 +28,7 @@ pub use table::SESSION_ALLOWANCE;
 
 use super::buckets::Buckets;
 use super::datagrams::Datagrams;
-use super::event::Introduction;
+use super::event::IntroductionRequest;
 use super::job::{Outcome, PendingKey};
 use super::send_flow::{FlowOptions, MessageOptions};
 use super::session::{Context, EndpointStats, Forwarded, Session, SessionStats, TimeCritical};

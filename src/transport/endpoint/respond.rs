@@ -2,7 +2,7 @@
 
 use super::cookies::{self, Hello};
 use super::table::source;
-use super::{Endpoint, Epd, Forwarded, Interface, Introduction, KeyingRandom, PendingKey};
+use super::{Endpoint, Epd, Forwarded, Interface, IntroductionRequest, KeyingRandom, PendingKey};
 use crate::crypto::{
     COOKIE_LEN, Certificate, CookieCheck, CryptoError, Respond, SessionKeys, mac16,
 };
@@ -67,7 +67,7 @@ impl Endpoint {
         if self.introductions < MAX_INTRODUCTIONS_QUEUED {
             self.introductions += 1;
             let tag = Bytes::copy_from_slice(hello.tag);
-            let introduction = Introduction { epd, wanted, tag, from: path, received };
+            let introduction = IntroductionRequest { epd, wanted, tag, from: path, received };
             self.events.push_back(Event::IntroductionWanted(Box::new(introduction)));
         }
     }
@@ -126,7 +126,7 @@ impl Endpoint {
 
     /// Answers an introduction with addresses to ask (§3.5.1.4), as many as may be sent to an
     /// address that is not verified (`Config::max_amplification`). Returns the bytes that it took.
-    pub fn redirect(&mut self, introduction: &Introduction, addresses: &[Address]) -> usize {
+    pub fn redirect(&mut self, introduction: &IntroductionRequest, addresses: &[Address]) -> usize {
         let limit = self.config.max_amplification * introduction.received;
         let mut scratch = Vec::new();
         for count in (1..=addresses.len()).rev() {
@@ -140,7 +140,12 @@ impl Endpoint {
     }
 
     /// Passes a hello on to the peer of `session` (§3.5.1.5), unless it is too long for a packet.
-    pub fn forward_hello(&mut self, now: Time, session: SessionId, introduction: &Introduction) {
+    pub fn forward_hello(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        introduction: &IntroductionRequest,
+    ) {
         let Some(entry) = self.table.get_mut(session) else { return };
         let hello = ForwardedHello {
             epd: introduction.epd.as_bytes(),

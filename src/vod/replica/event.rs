@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, ReplicaError};
 use crate::crypto::Fingerprint;
-use crate::node::ConnectError;
+use crate::node::NetConnectionError;
 use crate::vod::descriptor::Descriptor;
 use crate::vod::hash::Digest256;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub enum FileEvent<P = Fingerprint> {
         again: bool,
     },
     /// The connection to the rendezvous server could not be opened. The attempt is repeated.
-    ConnectFailed(ConnectError),
+    ConnectFailed(NetConnectionError),
     /// The connection to the rendezvous server was lost. It is opened again.
     Disconnected,
     /// A neighbor connected.

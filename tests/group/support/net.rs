@@ -4,8 +4,7 @@ use bytes::Bytes;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::group::message::MembershipMessage;
 use rtmfp::proto::group::{
-    FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
-    HelloVerdict, OpenVerdict,
+    FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
 };
 use rtmfp::proto::transport::{
     FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time,
@@ -318,14 +317,14 @@ impl Net {
         state.accepted = match kind {
             FlowKind::Membership => {
                 MembershipMessage::group_of_hello(&message) == Some(group.id())
-                    && group.on_hello(self.now, session, flow, &message) == HelloVerdict::Accept
+                    && group.on_hello(self.now, session, flow, &message) == FlowVerdict::Accept
             }
             _ => {
                 let associated = state.association.and_then(|a| self.tokens.get(&a));
-                let verdict = associated.map_or(OpenVerdict::Reject(0), |&associated| {
+                let verdict = associated.map_or(FlowVerdict::Reject(0), |&associated| {
                     group.on_flow_opened(self.now, session, flow, kind, associated)
                 });
-                verdict == OpenVerdict::Accept
+                verdict == FlowVerdict::Accept
             }
         };
         if !state.accepted {
