@@ -4,11 +4,11 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rtmfp::proto::flash::{Body, Command, FlowKind, Message, ObjectEncoding, message, peer_info};
+use rtmfp::proto::flash::{Body, Command, FlowMetadata, Message, ObjectEncoding, message, peer_info};
 
 fuzz_target!(|input: &[u8]| {
-    if let Some(kind) = FlowKind::parse(input) {
-        assert_eq!(FlowKind::parse(&kind.encode()), Some(kind));
+    if let Some(kind) = FlowMetadata::parse(input) {
+        assert_eq!(FlowMetadata::parse(&kind.encode()), Some(kind));
     }
     let Ok(parsed) = Message::parse(&Bytes::copy_from_slice(input)) else { return };
     let _ = format!("{parsed:?}");

@@ -50,7 +50,7 @@ pub use negotiation::{
     Direction, HmacPolicy, Negotiated, Negotiation, SendPolicy, SseqPolicy, Verification,
 };
 pub use overheard::Overheard;
-pub use packet::{OpenError, Opened, Opener, PacketStart, Sealer};
+pub use packet::{Opened, Opener, PacketError, PacketStart, Sealer};
 pub use random::KeyingRandom;
 pub use replay::REPLAY_WINDOW;
 pub use schedule::{KeyLogEntry, keying_digest};

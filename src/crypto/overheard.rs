@@ -3,7 +3,7 @@
 use super::component::Component;
 use super::negotiation::Direction;
 use super::schedule::TrafficKeys;
-use super::{CryptoError, OpenError, Opener};
+use super::{CryptoError, Opener, PacketError};
 use std::fmt;
 
 /// Opens the packets of a recorded session, in both directions and without a replay check.
@@ -47,7 +47,7 @@ impl Overheard {
         &mut self,
         encrypted: &[u8],
         scratch: &'a mut Vec<u8>,
-    ) -> Result<&'a [u8], OpenError> {
+    ) -> Result<&'a [u8], PacketError> {
         self.from_initiator.open(copied(encrypted, scratch))
     }
 
@@ -99,7 +99,7 @@ impl Overheard {
         &mut self,
         encrypted: &[u8],
         scratch: &'a mut Vec<u8>,
-    ) -> Result<&'a [u8], OpenError> {
+    ) -> Result<&'a [u8], PacketError> {
         if let Some(opener) = &mut self.from_responder_to_flash
             && opener.open(copied(encrypted, scratch)).is_ok()
         {

@@ -191,7 +191,7 @@ impl Sealer {
 /// Reason for which a datagram was refused. Any forger can cause each of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum PacketError {
     /// Less than a cipher block and the HMAC, or not a whole number of blocks.
     #[error("not a whole number of cipher blocks")]
     Length,
@@ -211,7 +211,7 @@ pub enum OpenError {
 
 /// Range of the plain packet with its padding in a datagram that was opened, counted from the first
 /// byte after the session ID.
-pub type Opened = Result<Range<usize>, OpenError>;
+pub type Opened = Result<Range<usize>, PacketError>;
 
 /// Makes plain packets out of datagrams.
 pub struct Opener {
@@ -253,8 +253,8 @@ impl Opener {
     ///
     /// With an HMAC, `encrypted` is unchanged unless the HMAC was right. With a checksum it is
     /// decrypted before it is known whether it was.
-    pub fn open<'a>(&mut self, encrypted: &'a mut [u8]) -> Result<&'a [u8], OpenError> {
-        let mut opened = [Err(OpenError::Length)];
+    pub fn open<'a>(&mut self, encrypted: &'a mut [u8]) -> Result<&'a [u8], PacketError> {
+        let mut opened = [Err(PacketError::Length)];
         self.open_batch(&mut [&mut *encrypted], &mut opened);
         let [opened] = opened;
         opened.map(|plain| &encrypted[plain])
@@ -265,11 +265,11 @@ impl Opener {
     pub(super) fn open_trusting<'a>(
         &mut self,
         encrypted: &'a mut [u8],
-    ) -> Result<&'a [u8], OpenError> {
+    ) -> Result<&'a [u8], PacketError> {
         let hmac_len = self.hmac.as_ref().map_or(0, |hmac| hmac.len);
-        let len = encrypted.len().checked_sub(hmac_len).ok_or(OpenError::Length)?;
+        let len = encrypted.len().checked_sub(hmac_len).ok_or(PacketError::Length)?;
         if len == 0 || !len.is_multiple_of(BLOCK) {
-            return Err(OpenError::Length);
+            return Err(PacketError::Length);
         }
         let cipher = Aes128Dec::new((&*self.key).into());
         let blocks = &mut encrypted[..len];
@@ -290,7 +290,7 @@ impl Opener {
     /// Only as many datagrams are opened as there are places for results.
     ///
     /// ```ignore
-    /// let mut opened = [const { Err(OpenError::Length) }; 64];
+    /// let mut opened = [const { Err(PacketError::Length) }; 64];
     /// opener.open_batch(&mut encrypted, &mut opened);
     /// for (datagram, opened) in encrypted.iter().zip(opened) {
     ///     if let Ok(range) = opened {
@@ -310,7 +310,7 @@ impl Opener {
                         decrypt(cipher, blocks, self.hmac.is_none(), self.sequence_numbers)
                             .and_then(|plain| accept(&mut self.window, plain))
                     }
-                    None => Err(OpenError::Length),
+                    None => Err(PacketError::Length),
                 };
             }
         }
@@ -323,7 +323,7 @@ impl Opener {
         for (datagram, opened) in encrypted.iter_mut().zip(&mut *opened) {
             *opened = match datagram.as_mut().len().checked_sub(hmac_len) {
                 Some(len) if len > 0 && len.is_multiple_of(BLOCK) => Ok(0..len),
-                _ => Err(OpenError::Length),
+                _ => Err(PacketError::Length),
             };
         }
         let Some(hmac) = &self.hmac else { return };
@@ -338,7 +338,7 @@ impl Opener {
             if let Ok(blocks) = opened
                 && !bool::from(full[..hmac_len].ct_eq(&datagram.as_mut()[blocks.end..]))
             {
-                *opened = Err(OpenError::Hmac);
+                *opened = Err(PacketError::Hmac);
             }
         }
     }
@@ -356,19 +356,19 @@ fn decrypt(
     blocks: &mut [u8],
     has_checksum: bool,
     has_sequence: bool,
-) -> Result<Decrypted, OpenError> {
+) -> Result<Decrypted, PacketError> {
     cbc::decrypt(cipher, blocks);
     let mut plain: &[u8] = blocks;
     let mut sequence = None;
     if has_sequence {
-        let parsed = vlu::parse("sseq", plain).map_err(|_| OpenError::Sequence)?;
+        let parsed = vlu::parse("sseq", plain).map_err(|_| PacketError::Sequence)?;
         (sequence, plain) = (Some(parsed.0), parsed.1);
     }
     if has_checksum {
         let (field, checked) =
-            plain.split_first_chunk::<CHECKSUM_LEN>().ok_or(OpenError::Checksum)?;
+            plain.split_first_chunk::<CHECKSUM_LEN>().ok_or(PacketError::Checksum)?;
         if checksum(checked) != u16::from_be_bytes(*field) {
-            return Err(OpenError::Checksum);
+            return Err(PacketError::Checksum);
         }
         plain = checked;
     }
@@ -380,7 +380,7 @@ fn accept(window: &mut Option<ReplayWindow>, packet: Decrypted) -> Opened {
     if let (Some(window), Some(sequence)) = (window, packet.sequence)
         && !window.accept(sequence)
     {
-        return Err(OpenError::Replayed);
+        return Err(PacketError::Replayed);
     }
     Ok(packet.plain)
 }

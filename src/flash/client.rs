@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::action::EventQueue;
 use super::control::Control;
 use super::{
-    Body, Call, CallId, Command, FlashError, FlowDecision, FlowKind, Keepalive, Message, Methods,
-    ObjectEncoding, Responder, Uri, UserControl, peer_info,
+    Body, Call, CallId, Command, FlashError, FlowDecision, FlowMetadata, Keepalive, Message,
+    Methods, ObjectEncoding, Responder, Uri, UserControl, peer_info,
 };
 use crate::amf::{Member, Object, Value};
 use crate::transport::{FlowAction, FlowId, FlowToken, Time};
@@ -258,8 +258,8 @@ impl ClientConnection {
         association: Option<FlowToken>,
     ) -> FlowDecision {
         let ours = association.is_some() && association == self.control.flow();
-        match FlowKind::parse(metadata) {
-            Some(FlowKind::Tc { stream: 0, .. })
+        match FlowMetadata::parse(metadata) {
+            Some(FlowMetadata::Tc { stream: 0, .. })
                 if ours && self.state != State::Closed && self.flows.len() < MAX_FLOWS =>
             {
                 self.flows.insert(flow);

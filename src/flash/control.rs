@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::call::info;
 use super::limits::MAX_CALLS;
 use super::{
-    Body, Call, CallId, Command, FlashError, FlowKind, Message, Methods, ObjectEncoding, Responder,
-    UserControl,
+    Body, Call, CallId, Command, FlashError, FlowMetadata, Message, Methods, ObjectEncoding,
+    Responder, UserControl,
 };
 use crate::amf::Value;
 use crate::transport::{FlowAction, FlowId, FlowOptions, FlowToken, MessageOptions, Time};
@@ -57,7 +57,7 @@ impl Control {
     pub(super) fn open_flow(&mut self, stream: u32, association: Option<FlowId>) -> FlowToken {
         let token = FlowToken(self.next_token);
         self.next_token += 1;
-        let metadata = FlowKind::tc(stream).encode();
+        let metadata = FlowMetadata::tc(stream).encode();
         let options = FlowOptions::immediate(association);
         self.push(FlowAction::Open { token, metadata, options });
         token

@@ -13,7 +13,7 @@ const ARRIVAL_ORDER: u8 = 0x01;
 /// The kind of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum FlowKind {
+pub enum FlowMetadata {
     /// RTMP messages of one stream (`TC`). Stream 0 is the NetConnection itself.
     Tc {
         /// The RTMP stream ID, at most [`MAX_STREAM_ID`].
@@ -27,7 +27,7 @@ pub enum FlowKind {
     GroupPeer(u8),
 }
 
-impl FlowKind {
+impl FlowMetadata {
     /// A flow for the messages of `stream`, in their original order.
     pub const fn tc(stream: u32) -> Self {
         Self::Tc { stream, arrival_order: false }
@@ -72,15 +72,15 @@ mod tests {
 
     #[test]
     fn literal_bytes() {
-        let cases: [(&[u8], FlowKind); 5] = [
-            (b"TC\x04\x00", FlowKind::tc(0)),
-            (b"TC\x05\x00", FlowKind::Tc { stream: 0, arrival_order: true }),
-            (b"TC\x04\x81\x00", FlowKind::tc(128)),
-            (b"GC", FlowKind::GroupServer),
-            (b"GR\x1c", FlowKind::GroupPeer(0x1c)),
+        let cases: [(&[u8], FlowMetadata); 5] = [
+            (b"TC\x04\x00", FlowMetadata::tc(0)),
+            (b"TC\x05\x00", FlowMetadata::Tc { stream: 0, arrival_order: true }),
+            (b"TC\x04\x81\x00", FlowMetadata::tc(128)),
+            (b"GC", FlowMetadata::GroupServer),
+            (b"GR\x1c", FlowMetadata::GroupPeer(0x1c)),
         ];
         for (metadata, kind) in cases {
-            assert_eq!(FlowKind::parse(metadata), Some(kind));
+            assert_eq!(FlowMetadata::parse(metadata), Some(kind));
             assert_eq!(kind.encode(), metadata);
         }
     }
@@ -90,17 +90,20 @@ mod tests {
         for metadata in
             [&b""[..], b"T", b"TC", b"TC\x00", b"TC\x00\x00", b"metadata", b"GR", b"GCx"]
         {
-            assert_eq!(FlowKind::parse(metadata), None, "{metadata:02x?}");
+            assert_eq!(FlowMetadata::parse(metadata), None, "{metadata:02x?}");
         }
     }
 
     #[test]
     fn hostile_stream_ids() {
-        assert_eq!(FlowKind::parse(b"TC\x04"), None);
-        assert_eq!(FlowKind::parse(b"TC\x04\x81"), None);
-        assert_eq!(FlowKind::parse(b"TC\x04\x88\x80\x80\x00"), None); // 2^24
-        assert_eq!(FlowKind::parse(b"TC\x04\x87\xff\xff\x7f"), Some(FlowKind::tc(MAX_STREAM_ID)));
-        assert_eq!(FlowKind::parse(b"TC\x04\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), None);
+        assert_eq!(FlowMetadata::parse(b"TC\x04"), None);
+        assert_eq!(FlowMetadata::parse(b"TC\x04\x81"), None);
+        assert_eq!(FlowMetadata::parse(b"TC\x04\x88\x80\x80\x00"), None); // 2^24
+        assert_eq!(
+            FlowMetadata::parse(b"TC\x04\x87\xff\xff\x7f"),
+            Some(FlowMetadata::tc(MAX_STREAM_ID))
+        );
+        assert_eq!(FlowMetadata::parse(b"TC\x04\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), None);
     }
 
     proptest! {
@@ -108,8 +111,8 @@ mod tests {
         fn arbitrary_metadata_never_panics(tail: Vec<u8>, tc: bool) {
             let mut metadata = if tc { b"TC\x04".to_vec() } else { vec![] };
             metadata.extend(tail);
-            if let Some(kind) = FlowKind::parse(&metadata) {
-                prop_assert_eq!(FlowKind::parse(&kind.encode()), Some(kind));
+            if let Some(kind) = FlowMetadata::parse(&metadata) {
+                prop_assert_eq!(FlowMetadata::parse(&kind.encode()), Some(kind));
             }
         }
     }

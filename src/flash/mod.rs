@@ -49,7 +49,7 @@ pub use client::{ClientConfig, ClientConnection, ClientEvent, ConnectFailure};
 pub use command::{Command, ObjectEncoding};
 pub use error::FlashError;
 pub use message::{Body, Format, Message, MessageBytes};
-pub use metadata::FlowKind;
+pub use metadata::FlowMetadata;
 pub use server::{
     ConnectRequest, Rejection, ServerConnection, ServerConnectionConfig, ServerConnectionEvent,
 };

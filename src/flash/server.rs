@@ -13,8 +13,8 @@ use bytes::Bytes;
 use super::action::EventQueue;
 use super::control::Control;
 use super::{
-    Body, Call, CallId, Command, FlashError, FlowDecision, FlowKind, Keepalive, Message, Methods,
-    ObjectEncoding, Responder, UserControl, peer_info, shared_object,
+    Body, Call, CallId, Command, FlashError, FlowDecision, FlowMetadata, Keepalive, Message,
+    Methods, ObjectEncoding, Responder, UserControl, peer_info, shared_object,
 };
 use crate::amf::Value;
 use crate::transport::{FlowAction, FlowId, FlowToken, Time};
@@ -281,7 +281,7 @@ impl ServerConnection {
         metadata: &[u8],
         association: Option<FlowToken>,
     ) -> FlowDecision {
-        let Some(FlowKind::Tc { stream, .. }) = FlowKind::parse(metadata) else {
+        let Some(FlowMetadata::Tc { stream, .. }) = FlowMetadata::parse(metadata) else {
             return FlowDecision::REJECT;
         };
         let ours = association.is_some() && association == self.control.flow();

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::ServerMessage;
-use crate::flash::{ClientConnection, ClientEvent, FlowDecision, FlowKind as Metadata, Uri};
+use crate::flash::{ClientConnection, ClientEvent, FlowDecision, FlowMetadata, Uri};
 use crate::group::message::MembershipMessage;
 use crate::group::{FlowKind, FlowVerdict, GroupId};
 use crate::transport::{
@@ -207,15 +207,17 @@ impl Node {
     ) {
         let associated = association.and_then(|to| self.flows.sender(session, to));
         let kind = FlowKind::from_metadata(metadata);
-        let accepted = match (Metadata::parse(metadata), associated) {
-            (Some(Metadata::Tc { .. }), _) if self.is_server(session) => {
+        let accepted = match (FlowMetadata::parse(metadata), associated) {
+            (Some(FlowMetadata::Tc { .. }), _) if self.is_server(session) => {
                 self.offer_to_connection(now, flow, metadata, associated)
             }
-            (Some(Metadata::GroupServer), Some((owner @ Owner::GroupServer(_), _))) => Some(owner),
-            (Some(Metadata::GroupPeer(_)), Some((Owner::Group(handle), to))) => {
+            (Some(FlowMetadata::GroupServer), Some((owner @ Owner::GroupServer(_), _))) => {
+                Some(owner)
+            }
+            (Some(FlowMetadata::GroupPeer(_)), Some((Owner::Group(handle), to))) => {
                 kind.and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, to))
             }
-            (Some(Metadata::GroupPeer(_)), None) if kind == Some(FlowKind::Membership) => {
+            (Some(FlowMetadata::GroupPeer(_)), None) if kind == Some(FlowKind::Membership) => {
                 let room = self.unclaimed.len() < MAX_UNCLAIMED
                     && self.unclaimed_of(session).count() < MAX_UNCLAIMED_OF_SESSION;
                 if association.is_none() && room {

@@ -4,7 +4,7 @@ use super::addresses::Reported;
 use super::{Rendezvous, RendezvousEvent};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
-use crate::flash::{FlowDecision, FlowKind, ServerConnection, ServerConnectionEvent};
+use crate::flash::{FlowDecision, FlowMetadata, ServerConnection, ServerConnectionEvent};
 use crate::transport::{
     Addressed, FlowAction, FlowId, FlowInput, FlowOptions, FlowToken, MessageOptions, SessionId,
     Time,
@@ -92,8 +92,8 @@ impl Rendezvous {
             Some((Owner::Connection, token)) => Some(token),
             _ => None,
         };
-        let accepted = match FlowKind::parse(metadata) {
-            Some(FlowKind::GroupServer) => {
+        let accepted = match FlowMetadata::parse(metadata) {
+            Some(FlowMetadata::GroupServer) => {
                 let has_space = client.memberships.len() < self.config.max_groups_per_client;
                 let joins = client.connection.is_connected() && has_space;
                 if joins {
@@ -101,7 +101,7 @@ impl Rendezvous {
                 }
                 joins
             }
-            Some(FlowKind::Tc { .. }) if association.is_none() || token.is_some() => {
+            Some(FlowMetadata::Tc { .. }) if association.is_none() || token.is_some() => {
                 client.connection.on_flow_opened(now, flow, metadata, token) == FlowDecision::Accept
             }
             _ => false,

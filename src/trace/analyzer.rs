@@ -1,14 +1,14 @@
 //! Datagrams in; packets, sessions, flows, messages and groups out.
 
 use super::capture::DatagramRef;
-use super::decoder::{Decoder, Keying, Opened, Undecoded};
+use super::decoder::{Decoder, Keying, OpenedPacket, Undecoded};
 use super::flows::{Completed, FlowKey, FlowMessage, Flows, Side};
 use super::groups::Groups;
 use super::keylog::KeyLog;
 use super::message::FlowClass;
 use super::recognize::{self, Pairs};
 use super::sender::Sender;
-use super::sessions::{Introduction, Sessions};
+use super::sessions::{IntroductionRecord, Sessions};
 use crate::group::FlowKind;
 use crate::wire::chunk::{
     BitmapAck, CookieChange, ForwardedHello, InitiatorHello, NextUserData, RangeAck, Redirect,
@@ -310,7 +310,7 @@ impl Analyzer {
 
 /// The status of an opened datagram. A startup packet between addresses that are not known must look
 /// like one, as its checksum may be right by chance.
-fn status(opened: &Opened<'_>, is_known: bool) -> Status {
+fn status(opened: &OpenedPacket<'_>, is_known: bool) -> Status {
     let id = opened.session_id;
     match opened.sender {
         Sender::Startup if is_known || recognize::is_startup(opened.plain) => Status::Startup,
@@ -430,7 +430,7 @@ impl InSession<'_> {
             kind::FORWARDED_HELLO => {
                 if let Ok(hello) = ForwardedHello::parse(payload) {
                     let (session, time, frame) = (self.number, self.now, self.frame);
-                    self.sessions.forwarded(&hello, Introduction { session, time, frame });
+                    self.sessions.forwarded(&hello, IntroductionRecord { session, time, frame });
                 }
             }
             _ => {}

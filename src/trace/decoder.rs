@@ -95,7 +95,7 @@ pub type Ends = (SocketAddr, SocketAddr);
 
 /// A packet in the decoder's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opened<'a> {
+pub struct OpenedPacket<'a> {
     /// The session ID before the packet: 0, or the one that the receiver chose.
     pub session_id: u32,
     /// The sender.
@@ -150,7 +150,7 @@ pub struct Packet {
     pub sender: Sender,
     /// The keying that this packet completes, if it does.
     pub keying: Option<Keying>,
-    /// Bytes behind the last chunk that are no padding; see [`Opened::trailing`].
+    /// Bytes behind the last chunk that are no padding; see [`OpenedPacket::trailing`].
     pub trailing: usize,
     /// The plain packet with its padding.
     pub plain: Vec<u8>,
@@ -248,7 +248,7 @@ impl Decoder {
         time: Duration,
         ends: Ends,
         payload: &[u8],
-    ) -> Result<Opened<'_>, Undecoded> {
+    ) -> Result<OpenedPacket<'_>, Undecoded> {
         if payload.len() < MIN_DATAGRAM {
             return Err(Undecoded::TooShort);
         }
@@ -262,7 +262,7 @@ impl Decoder {
             Sender::Startup => self.note_keyings(session_id, ends),
             _ => None,
         };
-        Ok(Opened { session_id, sender, keying, trailing, plain: &self.plain })
+        Ok(OpenedPacket { session_id, sender, keying, trailing, plain: &self.plain })
     }
 
     /// True if the session ID of a datagram is that of a session whose keying was seen, or that of

@@ -6,7 +6,7 @@
 //! Bounds: [`MAX_FLOWS`] flows, beyond which the oldest is dropped; [`MAX_HELD`] bytes of fragments
 //! that wait for others; messages of [`MAX_MESSAGE`] bytes. Anything beyond is counted as skipped.
 
-use super::fields::Layout;
+use super::fields::FieldLayout;
 use super::message::FlowClass;
 use crate::flash::group_channel::GroupId;
 use crate::wire::chunk::{
@@ -108,7 +108,7 @@ pub struct FlowMessage {
     /// The class of the flow.
     pub class: FlowClass,
     /// The type of the message, if it is known.
-    pub layout: Option<&'static Layout>,
+    pub layout: Option<&'static FieldLayout>,
     /// The sequence number of its first fragment.
     pub first: u64,
     /// The sequence number of its last fragment.

@@ -5,7 +5,7 @@
 
 use super::analyzer::{PacketView, Status};
 use super::fields::{self, Base, Inside, Wire};
-use super::tree::{Node, Tree, Value};
+use super::tree::{FieldNode, FieldValue, Tree};
 use crate::amf;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -226,7 +226,7 @@ struct Nodes<'j, 'o> {
 
 impl Nodes<'_, '_> {
     /// Nodes of one depth with all that is deeper.
-    fn members(&mut self, mut nodes: &[Node<'_>]) {
+    fn members(&mut self, mut nodes: &[FieldNode<'_>]) {
         while let Some((node, rest)) = nodes.split_first() {
             if node.field.is_list() {
                 nodes = self.list(nodes);
@@ -239,7 +239,7 @@ impl Nodes<'_, '_> {
     }
 
     /// The nodes of the same list at the front; returns the nodes after them.
-    fn list<'n, 'a>(&mut self, mut nodes: &'n [Node<'a>]) -> &'n [Node<'a>] {
+    fn list<'n, 'a>(&mut self, mut nodes: &'n [FieldNode<'a>]) -> &'n [FieldNode<'a>] {
         let Some(first) = nodes.first() else { return nodes };
         let field = first.field;
         self.json.key(field.key);
@@ -253,12 +253,12 @@ impl Nodes<'_, '_> {
         nodes
     }
 
-    fn element(&mut self, node: &Node<'_>, inside: &[Node<'_>]) {
-        if let Value::Amf(value) = &node.value {
+    fn element(&mut self, node: &FieldNode<'_>, inside: &[FieldNode<'_>]) {
+        if let FieldValue::Amf(value) = &node.value {
             return write_amf(self.json, value);
         }
         self.json.open(b'{');
-        if let Value::Named(code, name) = node.value {
+        if let FieldValue::Named(code, name) = node.value {
             self.json.key("type").text(name);
             self.json.key("code").number(code);
         }
@@ -270,7 +270,7 @@ impl Nodes<'_, '_> {
         self.json.close(b'}');
     }
 
-    fn member(&mut self, node: &Node<'_>, inside: &[Node<'_>]) {
+    fn member(&mut self, node: &FieldNode<'_>, inside: &[FieldNode<'_>]) {
         let field = node.field;
         let has_inside = matches!(field.inside, Inside::Flags(_) | Inside::Options(_));
         if !has_inside && inside.is_empty() {
@@ -279,50 +279,50 @@ impl Nodes<'_, '_> {
         self.json.key(field.key);
         self.json.open(b'{');
         match &node.value {
-            Value::None => {}
-            Value::Named(code, name) => {
+            FieldValue::None => {}
+            FieldValue::Named(code, name) => {
                 self.json.key("type").text(name);
                 self.json.key("code").number(*code);
             }
-            Value::Bytes(bytes) => self.json.key("hex").hex(bytes),
+            FieldValue::Bytes(bytes) => self.json.key("hex").hex(bytes),
             _ => self.leaf("value", node),
         }
         self.members(inside);
         self.json.close(b'}');
     }
 
-    fn leaf(&mut self, key: &str, node: &Node<'_>) {
+    fn leaf(&mut self, key: &str, node: &FieldNode<'_>) {
         let json = &mut *self.json;
         match &node.value {
-            Value::None => json.key(key).null(),
-            Value::Flag(value) => json.key(key).bool(*value),
+            FieldValue::None => json.key(key).null(),
+            FieldValue::Flag(value) => json.key(key).bool(*value),
             // Session IDs, as elsewhere.
-            Value::Number(number)
+            FieldValue::Number(number)
                 if node.field.wire == Wire::U32 && node.field.base == Base::Hex =>
             {
                 json.key(key).display(format_args!("{number:08x}"));
             }
-            Value::Number(number) => json.key(key).number(*number),
-            Value::Named(_, name) => json.key(key).text(name),
-            Value::Text(text) => json.key(key).text(text),
-            Value::Malformed(why) => json.key(key).text(why),
-            Value::Amf(value) => write_amf(json.key(key), value),
-            Value::Bytes(bytes) if node.field.wire == Wire::Data => {
+            FieldValue::Number(number) => json.key(key).number(*number),
+            FieldValue::Named(_, name) => json.key(key).text(name),
+            FieldValue::Text(text) => json.key(key).text(text),
+            FieldValue::Malformed(why) => json.key(key).text(why),
+            FieldValue::Amf(value) => write_amf(json.key(key), value),
+            FieldValue::Bytes(bytes) if node.field.wire == Wire::Data => {
                 json.key(&[key, "_len"].concat()).number(bytes.len() as u64);
                 if self.with_data {
                     json.key(key).hex(bytes);
                 }
             }
-            Value::Bytes(bytes) => json.key(key).hex(bytes),
-            Value::Keys(keys) => {
+            FieldValue::Bytes(bytes) => json.key(key).hex(bytes),
+            FieldValue::Keys(keys) => {
                 json.key(key).array(|json| keys.chunks(8).for_each(|key| json.hex(key)));
             }
-            Value::Addresses(addresses) => json.key(key).array(|json| {
+            FieldValue::Addresses(addresses) => json.key(key).array(|json| {
                 for address in addresses {
                     json.display(address.socket);
                 }
             }),
-            Value::Ranges(ranges) => json.key(key).array(|json| {
+            FieldValue::Ranges(ranges) => json.key(key).array(|json| {
                 for range in ranges {
                     json.array(|json| {
                         json.number(*range.start());
@@ -335,7 +335,10 @@ impl Nodes<'_, '_> {
 }
 
 /// The nodes inside of a node, and the nodes after it.
-fn split_inside<'n, 'a>(node: &Node<'_>, rest: &'n [Node<'a>]) -> (&'n [Node<'a>], &'n [Node<'a>]) {
+fn split_inside<'n, 'a>(
+    node: &FieldNode<'_>,
+    rest: &'n [FieldNode<'a>],
+) -> (&'n [FieldNode<'a>], &'n [FieldNode<'a>]) {
     let end = rest.iter().position(|next| next.depth <= node.depth).unwrap_or(rest.len());
     rest.split_at(end)
 }

@@ -1,7 +1,7 @@
 //! The class of a flow, and its messages by type.
 
 use super::fields::{
-    self, DIRECTED, GROUP_SERVER, Layout, MEMBERSHIP, MULTICAST_CONTROL, MULTICAST_DATA, POST,
+    self, DIRECTED, FieldLayout, GROUP_SERVER, MEMBERSHIP, MULTICAST_CONTROL, MULTICAST_DATA, POST,
     POSTING_KEYS, REPLICATION, RTMP, STREAM_END,
 };
 use crate::group::FlowKind;
@@ -45,15 +45,15 @@ impl FlowClass {
         if let Some(kind) = FlowKind::from_metadata(metadata) {
             return Self::Group(kind);
         }
-        match flash::FlowKind::parse(metadata) {
-            Some(flash::FlowKind::Tc { stream, .. }) => Self::Tc(stream),
-            Some(flash::FlowKind::GroupServer) => Self::GroupServer,
+        match flash::FlowMetadata::parse(metadata) {
+            Some(flash::FlowMetadata::Tc { stream, .. }) => Self::Tc(stream),
+            Some(flash::FlowMetadata::GroupServer) => Self::GroupServer,
             _ => Self::Unknown,
         }
     }
 
     /// The layout of a message of such a flow, if its type is known.
-    pub fn layout(self, message: &[u8]) -> Option<&'static Layout> {
+    pub fn layout(self, message: &[u8]) -> Option<&'static FieldLayout> {
         let table = match self {
             Self::Unknown => return None,
             Self::Group(FlowKind::PostingValues) => return Some(&POST),

@@ -66,7 +66,9 @@ pub mod writer;
 
 pub use analyzer::{Analyzer, PacketInfo, PacketView, Status};
 pub use capture::{Capture, CaptureCounts, CaptureError, Datagram, DatagramRef, Frames, Unread};
-pub use decoder::{Decoded, Decoder, Ends, Handshake, Keying, Opened, Packet, Undecoded, Verify};
+pub use decoder::{
+    Decoded, Decoder, Ends, Handshake, Keying, OpenedPacket, Packet, Undecoded, Verify,
+};
 pub use keylog::{KeyLog, KeyLogError};
 pub use sender::Sender;
-pub use stats::Stats;
+pub use stats::CaptureStats;

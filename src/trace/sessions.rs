@@ -46,7 +46,7 @@ pub struct Session {
     /// The end that the initiator asked for.
     pub target: Target,
     /// Those who forwarded the initiator's hello.
-    pub introductions: Vec<Introduction>,
+    pub introductions: Vec<IntroductionRecord>,
     /// Redirects that the initiator got on its way.
     pub redirects: u64,
     /// Verification of the packets of initiator and responder.
@@ -74,7 +74,7 @@ pub enum Target {
 
 /// A forwarded hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Introduction {
+pub struct IntroductionRecord {
     /// The session in which it was forwarded.
     pub session: u64,
     /// The time.
@@ -111,7 +111,7 @@ pub struct End {
 struct Hello {
     target: Target,
     first: Option<Duration>,
-    introductions: Vec<Introduction>,
+    introductions: Vec<IntroductionRecord>,
     redirects: u64,
     responder: Option<Fingerprint>,
 }
@@ -143,7 +143,11 @@ impl Sessions {
         }
     }
 
-    pub(super) fn forwarded(&mut self, hello: &ForwardedHello<'_>, introduction: Introduction) {
+    pub(super) fn forwarded(
+        &mut self,
+        hello: &ForwardedHello<'_>,
+        introduction: IntroductionRecord,
+    ) {
         let Some(entry) = self.hellos.entry(hello.tag) else { return };
         entry.first = entry.first.or(Some(introduction.time));
         entry.target = target(hello.epd);

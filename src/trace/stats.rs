@@ -16,7 +16,7 @@ const MAX_METADATA_LEN: usize = 1024;
 
 /// Counters of the contents of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stats {
+pub struct CaptureStats {
     /// All datagrams.
     pub datagrams: u64,
     /// Packets under the Default Session Key.
@@ -40,7 +40,7 @@ pub struct Stats {
     pub flow_metadata: BTreeMap<Vec<u8>, u64>,
 }
 
-impl Stats {
+impl CaptureStats {
     /// Counts one datagram.
     pub fn add(&mut self, decoded: &Decoded) {
         match decoded {

@@ -6,7 +6,7 @@ use rtmfp::proto::crypto::{
     Certificate, CryptoError, DhGroup, Epd, Identity, IdentityConfig, Initiate, KeyingRandom,
     Negotiation, Respond,
 };
-use rtmfp::trace::{Capture, Decoded, Decoder, KeyLog, Stats, Undecoded};
+use rtmfp::trace::{Capture, CaptureStats, Decoded, Decoder, KeyLog, Undecoded};
 use rtmfp::wire::Chunk;
 use serde_json::{Map, Value};
 use std::fs::{self, File};
@@ -24,9 +24,9 @@ fn captures() -> Vec<PathBuf> {
     files
 }
 
-fn stats(capture: &Path, keys: KeyLog) -> Stats {
+fn stats(capture: &Path, keys: KeyLog) -> CaptureStats {
     let mut decoder = Decoder::new(keys);
-    let mut stats = Stats::default();
+    let mut stats = CaptureStats::default();
     for datagram in Capture::open(File::open(capture).unwrap()).unwrap() {
         stats.add(&decoder.feed(&datagram.unwrap()));
     }
@@ -44,7 +44,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The counts in the form of the files, in which a count of zero is left out.
-fn to_json(stats: &Stats) -> Value {
+fn to_json(stats: &CaptureStats) -> Value {
     let packets = [
         ("datagrams", stats.datagrams),
         ("startup", stats.startup),
@@ -115,7 +115,7 @@ fn a_damaged_capture_is_noticed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures");
     let capture = folder.join("cpp-echo-g14-hmac-sseq.pcap");
     let mut decoder = Decoder::new(keys(&capture));
-    let mut stats = Stats::default();
+    let mut stats = CaptureStats::default();
     for (number, datagram) in Capture::open(File::open(&capture).unwrap()).unwrap().enumerate() {
         let mut datagram = datagram.unwrap();
         if number >= 4 {

@@ -9,8 +9,8 @@ use rtmfp::proto::crypto::{
 use rtmfp::trace::flows::Side;
 use rtmfp::trace::writer::{packet, startup_packet};
 use rtmfp::trace::{
-    Analyzer, DatagramRef, Decoder, KeyLog, PacketView, Stats, Status, Undecoded, Verify, json,
-    line,
+    Analyzer, CaptureStats, DatagramRef, Decoder, KeyLog, PacketView, Status, Undecoded, Verify,
+    json, line,
 };
 use rtmfp::wire::chunk::{InitiatorKeying, ResponderKeying};
 use rtmfp::wire::{Chunk, Mode};
@@ -220,7 +220,7 @@ fn what_does_not_fill_a_packet_is_reported() {
     assert_eq!(packet.status, Status::Session(0, Side::Initiator), "nobody else's");
     assert!(packet.trailing >= 7);
     let trailing = packet.trailing;
-    let (mut text, mut bytes, mut stats) = (String::new(), Vec::new(), Stats::default());
+    let (mut text, mut bytes, mut stats) = (String::new(), Vec::new(), CaptureStats::default());
     line::write(&packet, &mut text).unwrap();
     let expected = format!("[{trailing} bytes are neither chunks nor padding]");
     assert!(text.contains("Ping") && text.ends_with(&expected), "{text}");

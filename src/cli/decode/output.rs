@@ -10,7 +10,9 @@ use rtmfp::trace::filter::Filter;
 use rtmfp::trace::report::{self, Chosen};
 use rtmfp::trace::tree::Tree;
 use rtmfp::trace::wireshark::Decrypted;
-use rtmfp::trace::{Analyzer, Capture, Frames, PacketView, Stats, Status, Undecoded, json, line};
+use rtmfp::trace::{
+    Analyzer, Capture, CaptureStats, Frames, PacketView, Status, Undecoded, json, line,
+};
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +51,7 @@ pub(super) struct Output {
     out: BufWriter<Stdout>,
     text: String,
     bytes: Vec<u8>,
-    stats: Stats,
+    stats: CaptureStats,
     chosen: Chosen,
     not_rtmfp: u64,
     /// RTMFP for which no key fits.
@@ -97,7 +99,7 @@ impl Output {
             out: BufWriter::with_capacity(BUFFER, io::stdout()),
             text: String::new(),
             bytes: Vec::new(),
-            stats: Stats::default(),
+            stats: CaptureStats::default(),
             not_rtmfp: 0,
             without_key: 0,
             notes: Vec::new(),

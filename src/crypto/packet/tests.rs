@@ -35,7 +35,7 @@ fn datagram(sealer: &mut Sealer, session_id: u32, plain: &[u8]) -> Vec<u8> {
     buf
 }
 
-fn open(opener: &mut Opener, datagram: &[u8]) -> Result<Vec<u8>, OpenError> {
+fn open(opener: &mut Opener, datagram: &[u8]) -> Result<Vec<u8>, PacketError> {
     let mut encrypted = datagram[4..].to_vec();
     opener.open(&mut encrypted).map(<[u8]>::to_vec)
 }
@@ -94,7 +94,7 @@ fn round_trip_in_every_mode() {
                 && direction.verification != Verification::Checksum
             {
                 // Nothing at all to encrypt.
-                assert_eq!(opened, Err(OpenError::Length));
+                assert_eq!(opened, Err(PacketError::Length));
                 continue;
             }
             let opened = opened.unwrap();
@@ -139,7 +139,7 @@ fn a_wrong_hmac_leaves_the_bytes_alone() {
     let mut bad = datagram(&mut sealer, 7, &[0x42; 60])[4..].to_vec();
     bad[0] ^= 1;
     let before = bad.clone();
-    assert_eq!(opener.open(&mut bad).unwrap_err(), OpenError::Hmac);
+    assert_eq!(opener.open(&mut bad).unwrap_err(), PacketError::Hmac);
     assert_eq!(bad, before);
 }
 
@@ -150,7 +150,7 @@ fn replayed_and_reordered_packets() {
         let datagrams: Vec<_> = (0..200).map(|i| datagram(&mut sealer, 7, &[i; 9])).collect();
         for i in (0..200).rev() {
             assert!(open(&mut opener, &datagrams[i]).is_ok());
-            assert_eq!(open(&mut opener, &datagrams[i]), Err(OpenError::Replayed));
+            assert_eq!(open(&mut opener, &datagrams[i]), Err(PacketError::Replayed));
         }
         let mut lenient = pair(direction(verification, true)).1.without_replay_check();
         assert!(open(&mut lenient, &datagrams[3]).is_ok());
@@ -166,14 +166,14 @@ fn a_replay_within_a_batch() {
     datagrams.insert(2, datagrams[1].clone());
     datagrams.push(vec![0x55; 60]);
     let mut encrypted: Vec<&mut [u8]> = datagrams.iter_mut().map(|d| &mut d[4..]).collect();
-    let mut opened = [const { Err(OpenError::Length) }; 8];
+    let mut opened = [const { Err(PacketError::Length) }; 8];
     opener.open_batch(&mut encrypted, &mut opened);
     assert_eq!(opened[0], Ok(1..32));
     assert_eq!(encrypted[1][1..21], [1; 20]);
     assert_eq!(opened[1], Ok(1..32));
-    assert_eq!(opened[2], Err(OpenError::Replayed));
+    assert_eq!(opened[2], Err(PacketError::Replayed));
     assert_eq!(opened[3], Ok(1..32));
-    assert!(matches!(opened[4], Err(OpenError::Length | OpenError::Hmac)));
+    assert!(matches!(opened[4], Err(PacketError::Length | PacketError::Hmac)));
 }
 
 #[test]
@@ -281,7 +281,7 @@ proptest! {
             })
             .collect();
         let mut opener = pair(direction(verification, sequence_numbers)).1;
-        let mut opened = vec![Err(OpenError::Length); places];
+        let mut opened = vec![Err(PacketError::Length); places];
         opener.open_batch(&mut batch, &mut opened);
         prop_assert_eq!(&opened[..expected_results.len()], &expected_results[..]);
         prop_assert_eq!(batch, expected);

@@ -143,7 +143,7 @@ proptest! {
     fn server_survives_anything(inputs in vec(any_input(), 0..60)) {
         let config = ServerConnectionConfig { methods: Methods::All, ..ServerConnectionConfig::default() };
         let mut server = ServerConnection::new(Time::ZERO, config);
-        let metadata = FlowKind::tc(0).encode();
+        let metadata = FlowMetadata::tc(0).encode();
         let _ = server.on_flow_opened(Time::ZERO, FlowId(1), &metadata, None);
         let mut checker = Checker::default();
         let decide = |server: &mut ServerConnection, yes| {

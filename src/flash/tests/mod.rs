@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{
     Command, FlowDecision, Message, ObjectEncoding, ServerConnection, ServerConnectionConfig,
-    ServerConnectionEvent, metadata::FlowKind,
+    ServerConnectionEvent, metadata::FlowMetadata,
 };
 use crate::amf::Value;
 use crate::transport::{FlowAction, FlowId, FlowOptions, FlowToken, Time};
@@ -74,7 +74,7 @@ fn quiet_config() -> ServerConnectionConfig {
 /// A server with its client's control flow open.
 fn idle_server(config: ServerConnectionConfig) -> ServerConnection {
     let mut server = ServerConnection::new(Time::ZERO, config);
-    let metadata = FlowKind::tc(0).encode();
+    let metadata = FlowMetadata::tc(0).encode();
     let decision = server.on_flow_opened(Time::ZERO, CONTROL, &metadata, None);
     assert_eq!(decision, FlowDecision::Accept);
     server

@@ -9,7 +9,7 @@ fn open(
     stream: u32,
     association: Option<FlowToken>,
 ) -> bool {
-    let metadata = FlowKind::tc(stream).encode();
+    let metadata = FlowMetadata::tc(stream).encode();
     let decision = server.on_flow_opened(Time::ZERO, FlowId(flow), &metadata, association);
     decision == FlowDecision::Accept
 }

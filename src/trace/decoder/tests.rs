@@ -3,7 +3,7 @@ use crate::crypto::{
     DhGroup, Identity, IdentityConfig, Initiate, KeyingRandom, Negotiation, Respond, Sealer,
     SessionKeys,
 };
-use crate::trace::Stats;
+use crate::trace::CaptureStats;
 use crate::wire::Mode;
 use crate::wire::chunk::PacketFragment;
 use proptest::prelude::*;
@@ -179,7 +179,7 @@ fn hostile_floods_of_keyings_are_bounded() {
 fn counts() {
     let mut keyed = keyed(1);
     let mut decoder = decoder(&[&keyed]);
-    let mut stats = Stats::default();
+    let mut stats = CaptureStats::default();
     let data = [0x80, 0x02, 0x01, 0x01, 0x03, 0x00, b'G', b'C', 0x00, b'x'];
     let chunks = [
         Chunk::parse(kind::USER_DATA, &data).unwrap(),
@@ -199,7 +199,7 @@ fn counts() {
     ] {
         stats.add(&decoder.feed(&datagram));
     }
-    let expected = Stats {
+    let expected = CaptureStats {
         datagrams: 6,
         startup: 3,
         session: 1,
@@ -208,7 +208,7 @@ fn counts() {
         undecoded: 1,
         chunks: [(0x38, 1), (0x78, 2), (0x10, 1), (0x01, 1)].into(),
         flow_metadata: [(b"GC".to_vec(), 1)].into(),
-        ..Stats::default()
+        ..CaptureStats::default()
     };
     assert_eq!(stats, expected);
 }
@@ -218,7 +218,7 @@ proptest! {
     fn arbitrary_datagrams_never_panic(payload: Vec<u8>) {
         let datagram =
             Datagram { time: Duration::ZERO, source: address(1), destination: address(2), payload };
-        let mut stats = Stats::default();
+        let mut stats = CaptureStats::default();
         stats.add(&decoder(&[]).feed(&datagram));
         prop_assert_eq!(stats.datagrams, 1);
     }

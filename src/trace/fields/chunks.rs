@@ -1,6 +1,6 @@
 //! Packets and chunks (RFC 7016 §2), and the fields of the cryptography profile in them (RFC 7425 §4).
 
-use super::{Field, Flag, Layout, OptionType, Wire};
+use super::{Field, FieldLayout, Flag, OptionType, Wire};
 use crate::wire::chunk::kind;
 
 macro_rules! fields {
@@ -153,7 +153,7 @@ static COMPONENT_OPTIONS: &[OptionType] = &[
 ];
 
 /// Chunks (RFC 7016 §2.3).
-pub static CHUNKS: &[Layout] = &[
+pub static CHUNKS: &[FieldLayout] = &[
     chunk(
         kind::PACKET_FRAGMENT,
         "PacketFragment",
@@ -247,6 +247,6 @@ const fn chunk(
     key: &'static str,
     title: &'static str,
     fields: &'static [&'static Field],
-) -> Layout {
-    Layout { code: code as u16, key, title, fields }
+) -> FieldLayout {
+    FieldLayout { code: code as u16, key, title, fields }
 }

@@ -2,7 +2,7 @@
 //! `protocol-notes/object-replication.md`).
 
 use super::chunks::{EPD_OPTIONS, fields};
-use super::{Field, Layout, OptionType, Wire};
+use super::{Field, FieldLayout, OptionType, Wire};
 
 fields! {
     RTMP_TIMESTAMP = "timestamp", "Timestamp", Wire::U32, "Milliseconds.";
@@ -99,7 +99,7 @@ static STREAM_OPTION_TYPES: &[OptionType] = &[
 ];
 
 /// RTMP messages on `TC` flows (RFC 7425 §5.1.2).
-pub static RTMP: &[Layout] = &[
+pub static RTMP: &[FieldLayout] = &[
     message(0x04, "UserControl", "User Control", &[&RTMP_TIMESTAMP, &EVENT]),
     message(0x08, "Audio", "Audio", &[&RTMP_TIMESTAMP, &MEDIA]),
     message(0x09, "Video", "Video", &[&RTMP_TIMESTAMP, &MEDIA]),
@@ -110,7 +110,7 @@ pub static RTMP: &[Layout] = &[
 ];
 
 /// User Control events by their number.
-pub static EVENTS: &[Layout] = &[
+pub static EVENTS: &[FieldLayout] = &[
     message(0x00, "StreamBegin", "Stream Begin", &[&STREAM]),
     message(0x03, "SetBufferLength", "Set Buffer Length", &[&STREAM, &MILLIS]),
     message(0x06, "PingRequest", "Ping Request", &[&PING_VALUE]),
@@ -120,14 +120,14 @@ pub static EVENTS: &[Layout] = &[
 ];
 
 /// Messages between a member and its server, on `GC` flows.
-pub static GROUP_SERVER: &[Layout] = &[
+pub static GROUP_SERVER: &[FieldLayout] = &[
     message(0x01, "Join", "Join a group", &[&JOIN_OPTIONS]),
     message(0x0b, "Connect", "Connect to a member", &[&PEER]),
     message(0x1b, "Hint", "Hint at a member", &[&PEER]),
 ];
 
 /// Messages on `GR 1C` flows.
-pub static MEMBERSHIP: &[Layout] = &[
+pub static MEMBERSHIP: &[FieldLayout] = &[
     message(0x01, "Hello", "Hello", &[&HELLO_OPTIONS]),
     message(0x02, "Accepted", "Hello accepted", &[]),
     message(0x0a, "Report", "Report", &[&REPORT_OPTIONS, &RECORDS]),
@@ -138,7 +138,7 @@ pub static MEMBERSHIP: &[Layout] = &[
 ];
 
 /// Messages on `GR 15` flows.
-pub static REPLICATION: &[Layout] = &[
+pub static REPLICATION: &[FieldLayout] = &[
     message(0x10, "Have", "Have", &[&RANGES]),
     message(0x11, "Unhave", "Have no more", &[&RANGES]),
     message(0x14, "Interested", "Interested", &[]),
@@ -151,14 +151,14 @@ pub static REPLICATION: &[Layout] = &[
 ];
 
 /// Messages on `GR 18` flows.
-pub static POSTING_KEYS: &[Layout] = &[
+pub static POSTING_KEYS: &[FieldLayout] = &[
     message(0x30, "Announce", "Announce posts", &[&KEYS]),
     message(0x3a, "Ask", "Ask for a post", &[&KEYS]),
     message(0x3e, "HaveNot", "Do not have a post", &[&KEYS]),
 ];
 
 /// Messages on `GR 11` flows.
-pub static MULTICAST_CONTROL: &[Layout] = &[
+pub static MULTICAST_CONTROL: &[FieldLayout] = &[
     message(0x21, "Stream", "Stream description", &[&STREAM_OPTIONS]),
     message(0x22, "Map", "Availability map", &[&NEWEST, &AVAILABLE]),
     message(0x23, "Push", "Push request", &[&PUSH_MASK]),
@@ -166,7 +166,7 @@ pub static MULTICAST_CONTROL: &[Layout] = &[
 ];
 
 /// Messages on `GR 12` flows.
-pub static MULTICAST_DATA: &[Layout] = &[
+pub static MULTICAST_DATA: &[FieldLayout] = &[
     message(0x00, "LastFragment", "Last fragment", &[&FRAGMENT_ID, &MEDIA]),
     message(0x10, "MiddleFragment", "Middle fragment", &[&FRAGMENT_ID, &REMAINING, &MEDIA]),
     message(
@@ -185,13 +185,13 @@ pub static MULTICAST_DATA: &[Layout] = &[
 ];
 
 /// The end of a stream on `GR 11` flows: distinguished from a description by its length.
-pub(in crate::trace) static STREAM_END: Layout =
+pub(in crate::trace) static STREAM_END: FieldLayout =
     message(0x21, "StreamEnd", "End of the stream", &[&END_ID]);
 
 /// Values on `GR 19` and `GR 1D` flows, which have no type.
-pub(in crate::trace) static POST: Layout = message(0, "Post", "Post", &[&VALUES]);
+pub(in crate::trace) static POST: FieldLayout = message(0, "Post", "Post", &[&VALUES]);
 /// See [`POST`].
-pub(in crate::trace) static DIRECTED: Layout =
+pub(in crate::trace) static DIRECTED: FieldLayout =
     message(0, "Directed", "Directed message", &[&VALUES]);
 
 const fn message(
@@ -199,6 +199,6 @@ const fn message(
     key: &'static str,
     title: &'static str,
     fields: &'static [&'static Field],
-) -> Layout {
-    Layout { code, key, title, fields }
+) -> FieldLayout {
+    FieldLayout { code, key, title, fields }
 }

@@ -1,7 +1,7 @@
 //! The field table: the fields of packets and messages, in the order of the wire.
 //!
 //! The tree output and the JSON output are made from it, and a dissector for another program can
-//! be. A [`Layout`] is a chunk or message type with its [`Field`]s one behind the other; a field
+//! be. A [`FieldLayout`] is a chunk or message type with its [`Field`]s one behind the other; a field
 //! has its encoding and the fields inside of it.
 
 mod chunks;
@@ -131,7 +131,7 @@ pub struct OptionType {
 
 /// A type of chunks or messages.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct FieldLayout {
     /// The type code.
     pub code: u16,
     /// Short name, in lines, filters and JSON.
@@ -143,7 +143,7 @@ pub struct Layout {
 }
 
 /// The layout with this code.
-pub fn find(layouts: &'static [Layout], code: u16) -> Option<&'static Layout> {
+pub fn find(layouts: &'static [FieldLayout], code: u16) -> Option<&'static FieldLayout> {
     layouts.iter().find(|layout| layout.code == code)
 }
 
@@ -190,7 +190,7 @@ mod tests {
     use crate::wire::chunk;
     use std::collections::HashSet;
 
-    const TABLES: [&[Layout]; 9] = [
+    const TABLES: [&[FieldLayout]; 9] = [
         CHUNKS,
         GROUP_SERVER,
         MEMBERSHIP,

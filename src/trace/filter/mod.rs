@@ -13,7 +13,7 @@
 mod parse;
 
 use super::analyzer::{PacketView, Status};
-use super::fields::{CHUNKS, Layout};
+use super::fields::{CHUNKS, FieldLayout};
 use super::line::command_name;
 use super::message::FlowClass;
 use crate::wire::chunk::{BitmapAck, RangeAck, UserData, kind};
@@ -279,7 +279,7 @@ pub(super) fn data_flows(packet: &PacketView<'_>) -> impl Iterator<Item = u64> {
     data.filter_map(flow)
 }
 
-fn chunk_names() -> impl Iterator<Item = &'static Layout> {
+fn chunk_names() -> impl Iterator<Item = &'static FieldLayout> {
     CHUNKS.iter().filter(|layout| layout.key != "Padding")
 }
 

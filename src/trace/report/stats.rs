@@ -1,6 +1,6 @@
 //! Counts.
 
-use crate::trace::Stats;
+use crate::trace::CaptureStats;
 use crate::trace::capture::{Frames, UnreadCount};
 use crate::trace::fields::{CHUNKS, find};
 use crate::trace::json::Json;
@@ -16,7 +16,7 @@ const MAX_METADATA: usize = 32;
 /// # Errors
 ///
 /// Errors of `out`.
-pub fn stats(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
+pub fn stats(stats: &CaptureStats, out: &mut impl Write) -> io::Result<()> {
     for (name, count) in packets(stats) {
         writeln!(out, "{name:<12} {count:>12}")?;
     }
@@ -55,7 +55,7 @@ fn frames(frames: &Frames, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn packets(stats: &Stats) -> [(&'static str, u64); 7] {
+fn packets(stats: &CaptureStats) -> [(&'static str, u64); 7] {
     [
         ("datagrams", stats.datagrams),
         ("startup", stats.startup),
@@ -68,7 +68,7 @@ fn packets(stats: &Stats) -> [(&'static str, u64); 7] {
 }
 
 /// Writes the counts as one JSON object and a line end. A count of zero is left out.
-pub fn stats_json(stats: &Stats, out: &mut Vec<u8>) {
+pub fn stats_json(stats: &CaptureStats, out: &mut Vec<u8>) {
     Json::new(out).object(|json| {
         json.key("packets").object(|json| {
             for (name, count) in packets(stats).into_iter().filter(|(_, count)| *count > 0) {

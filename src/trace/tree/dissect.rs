@@ -1,10 +1,10 @@
 //! Bytes to nodes, by the field table.
 
-use super::{MAX_NODES, Node, Value};
+use super::{FieldNode, FieldValue, MAX_NODES};
 use crate::amf;
 use crate::group::message::RangeList;
 use crate::trace::analyzer::PacketView;
-use crate::trace::fields::{self, Field, Flag, Inside, Layout, OptionType, Wire};
+use crate::trace::fields::{self, Field, FieldLayout, Flag, Inside, OptionType, Wire};
 use crate::trace::flows::FlowMessage;
 use crate::trace::message::MAX_AMF;
 use crate::wire::chunk::CHUNK_HEADER_LEN;
@@ -25,12 +25,17 @@ const MAX_DEPTH: u8 = 16;
 
 const OPTIONS_PRESENT: u8 = 0x80;
 
-pub(super) fn packet<'a>(packet: &PacketView<'a>) -> Vec<Node<'a>> {
+pub(super) fn packet<'a>(packet: &PacketView<'a>) -> Vec<FieldNode<'a>> {
     let mut tree = Builder { nodes: Vec::with_capacity(48) };
     let plain = packet.plain;
     let Ok((_, body)) = PacketHeader::parse(plain) else {
         if !plain.is_empty() {
-            tree.push(0, &fields::MALFORMED, 0..plain.len(), Value::Malformed("no header".into()));
+            tree.push(
+                0,
+                &fields::MALFORMED,
+                0..plain.len(),
+                FieldValue::Malformed("no header".into()),
+            );
         }
         return tree.nodes;
     };
@@ -52,7 +57,7 @@ pub(super) fn packet<'a>(packet: &PacketView<'a>) -> Vec<Node<'a>> {
 }
 
 struct Builder<'a> {
-    nodes: Vec<Node<'a>>,
+    nodes: Vec<FieldNode<'a>>,
 }
 
 /// The rest of a container, and its beginning.
@@ -96,15 +101,15 @@ impl<'a> Builder<'a> {
         depth: u8,
         field: &'static Field,
         at: std::ops::Range<usize>,
-        value: Value<'a>,
+        value: FieldValue<'a>,
     ) {
         if self.nodes.len() < MAX_NODES {
-            self.nodes.push(Node { depth, field, offset: at.start, len: at.len(), value });
+            self.nodes.push(FieldNode { depth, field, offset: at.start, len: at.len(), value });
         }
     }
 
     fn header(&mut self, plain: &'a [u8], len: usize) {
-        self.push(0, &fields::HEADER, 0..len, Value::None);
+        self.push(0, &fields::HEADER, 0..len, FieldValue::None);
         let mut cursor = Cursor::new(&plain[..len], 0);
         let _ = self.field(1, &fields::FLAGS, &mut cursor);
         let flags = plain.first().copied().unwrap_or(0);
@@ -117,7 +122,7 @@ impl<'a> Builder<'a> {
 
     fn chunk(&mut self, code: u8, payload: &'a [u8], at: usize) {
         let layout = fields::find(fields::CHUNKS, code.into());
-        let value = Value::Named(code.into(), layout.map_or("Unknown", |layout| layout.key));
+        let value = FieldValue::Named(code.into(), layout.map_or("Unknown", |layout| layout.key));
         let end = at + CHUNK_HEADER_LEN + payload.len();
         self.push(0, &fields::CHUNK, at..end, value);
         let base = at + CHUNK_HEADER_LEN;
@@ -128,26 +133,32 @@ impl<'a> Builder<'a> {
         let (class, layout) = (message.class, message.layout);
         let code = bytes.first().filter(|_| class.has_type()).copied().unwrap_or(0);
         let name = layout.map_or("Unknown", |layout| layout.key);
-        self.push(1, &fields::MESSAGE, 0..bytes.len(), Value::Named(code.into(), name));
+        self.push(1, &fields::MESSAGE, 0..bytes.len(), FieldValue::Named(code.into(), name));
         let mut about = |field, value| self.push(2, field, 0..0, value);
-        about(&fields::MESSAGE_CLASS, Value::Text(class.to_string().into()));
-        about(&fields::MESSAGE_FLOW, Value::Number(message.key.flow));
-        about(&fields::MESSAGE_FIRST, Value::Number(message.first));
-        about(&fields::MESSAGE_LAST, Value::Number(message.last));
+        about(&fields::MESSAGE_CLASS, FieldValue::Text(class.to_string().into()));
+        about(&fields::MESSAGE_FLOW, FieldValue::Number(message.key.flow));
+        about(&fields::MESSAGE_FIRST, FieldValue::Number(message.first));
+        about(&fields::MESSAGE_LAST, FieldValue::Number(message.last));
         if let Some(group) = message.group {
-            about(&fields::MESSAGE_GROUP, Value::Text(group.to_string().into()));
+            about(&fields::MESSAGE_GROUP, FieldValue::Text(group.to_string().into()));
         }
         let skip = usize::from(class.has_type() && !bytes.is_empty());
         self.layout(2, layout, &bytes[skip..], skip);
     }
 
-    fn layout(&mut self, depth: u8, layout: Option<&'static Layout>, data: &'a [u8], base: usize) {
+    fn layout(
+        &mut self,
+        depth: u8,
+        layout: Option<&'static FieldLayout>,
+        data: &'a [u8],
+        base: usize,
+    ) {
         let mut cursor = Cursor::new(data, base);
         match layout {
             Some(layout) => self.all(depth, layout.fields, &mut cursor),
             None => {
                 let end = base + data.len();
-                self.push(depth, &fields::PAYLOAD, base..end, Value::Bytes(data));
+                self.push(depth, &fields::PAYLOAD, base..end, FieldValue::Bytes(data));
             }
         }
     }
@@ -176,25 +187,25 @@ impl<'a> Builder<'a> {
             Wire::U8 => number(cursor.take(field, 1)?),
             Wire::U16 => number(cursor.take(field, 2)?),
             Wire::U32 => number(cursor.take(field, 4)?),
-            Wire::Vlu => Value::Number(cursor.vlu(field)?),
+            Wire::Vlu => FieldValue::Number(cursor.vlu(field)?),
             Wire::Prefixed => {
                 let len = cursor.vlu(field)?;
-                Value::Bytes(cursor.take(field, usize::try_from(len).unwrap_or(usize::MAX))?)
+                FieldValue::Bytes(cursor.take(field, usize::try_from(len).unwrap_or(usize::MAX))?)
             }
-            Wire::Fixed(len) => Value::Bytes(cursor.take(field, len)?),
-            Wire::Rest | Wire::Data => Value::Bytes(cursor.all()),
-            Wire::Text => Value::Text(String::from_utf8_lossy(cursor.all())),
-            Wire::Keys => Value::Keys(cursor.all()),
+            Wire::Fixed(len) => FieldValue::Bytes(cursor.take(field, len)?),
+            Wire::Rest | Wire::Data => FieldValue::Bytes(cursor.all()),
+            Wire::Text => FieldValue::Text(String::from_utf8_lossy(cursor.all())),
+            Wire::Keys => FieldValue::Keys(cursor.all()),
             Wire::Address => {
                 let parsed = Address::parse(cursor.rest).map_err(|e| e.within(start))?;
                 cursor.rest = parsed.1;
-                Value::Addresses(vec![parsed.0])
+                FieldValue::Addresses(vec![parsed.0])
             }
-            Wire::Addresses => Value::Addresses(addresses(cursor)?),
-            Wire::AckRuns | Wire::AckBits => Value::Ranges(acknowledged(field.wire, cursor)),
+            Wire::Addresses => FieldValue::Addresses(addresses(cursor)?),
+            Wire::AckRuns | Wire::AckBits => FieldValue::Ranges(acknowledged(field.wire, cursor)),
             Wire::Ranges => {
                 let list = RangeList::parse(cursor.all()).map_err(|e| e.within(start))?;
-                Value::Ranges(list.ranges)
+                FieldValue::Ranges(list.ranges)
             }
             Wire::Options => return self.options(depth, field, cursor),
             Wire::OptionsIfFlagged if cursor.whole.first().is_some_and(has_options) => {
@@ -215,21 +226,21 @@ impl<'a> Builder<'a> {
         depth: u8,
         field: &'static Field,
         at: std::ops::Range<usize>,
-        value: Value<'a>,
+        value: FieldValue<'a>,
     ) {
         match (field.inside, value) {
-            (Inside::Values(names), Value::Number(number)) => {
+            (Inside::Values(names), FieldValue::Number(number)) => {
                 let name = names.iter().find(|(value, _)| *value == number);
                 let name = name.map_or("Unknown", |(_, name)| name);
-                self.push(depth, field, at, Value::Named(number, name));
+                self.push(depth, field, at, FieldValue::Named(number, name));
             }
-            (Inside::Flags(flags), Value::Number(byte)) => {
-                self.push(depth, field, at.clone(), Value::Number(byte));
+            (Inside::Flags(flags), FieldValue::Number(byte)) => {
+                self.push(depth, field, at.clone(), FieldValue::Number(byte));
                 self.flags(depth + 1, flags, byte as u8, at);
             }
-            (Inside::Options(types), Value::Bytes(bytes)) => {
+            (Inside::Options(types), FieldValue::Bytes(bytes)) => {
                 let base = at.end - bytes.len();
-                self.push(depth, field, at, Value::Bytes(bytes));
+                self.push(depth, field, at, FieldValue::Bytes(bytes));
                 let mut cursor = Cursor::new(bytes, base);
                 if let Err(error) = self.option_items(depth + 1, types, &mut cursor, false) {
                     let at = error.offset..base + bytes.len().max(error.offset - base);
@@ -244,8 +255,8 @@ impl<'a> Builder<'a> {
         for flag in flags {
             let bits = (byte & flag.mask) >> flag.mask.trailing_zeros();
             let value = match flag.values.get(usize::from(bits)) {
-                Some(name) => Value::Named(bits.into(), name),
-                None => Value::Flag(bits != 0),
+                Some(name) => FieldValue::Named(bits.into(), name),
+                None => FieldValue::Flag(bits != 0),
             };
             self.push(depth, flag.field, at.clone(), value);
         }
@@ -298,7 +309,7 @@ impl<'a> Builder<'a> {
         let known = types.iter().find(|kind| kind.code == code);
         let base = at.end - value.len();
         let name = known.map_or("unknown", |kind| kind.key);
-        self.push(depth, &fields::OPTION, at, Value::Named(code, name));
+        self.push(depth, &fields::OPTION, at, FieldValue::Named(code, name));
         if depth >= MAX_DEPTH {
             return;
         }
@@ -313,7 +324,7 @@ impl<'a> Builder<'a> {
         while !cursor.rest.is_empty() {
             let index = self.nodes.len();
             let start = cursor.offset();
-            self.push(depth, &fields::RECORD, start..start, Value::None);
+            self.push(depth, &fields::RECORD, start..start, FieldValue::None);
             self.field(depth + 1, &fields::RECORD_EPD, cursor)?;
             self.field(depth + 1, &fields::AGE, cursor)?;
             self.option_items(depth + 1, fields::REPORT_OPTION_TYPES, cursor, true)?;
@@ -328,7 +339,7 @@ impl<'a> Builder<'a> {
         let base = cursor.offset();
         let bytes = cursor.all();
         if bytes.len() > MAX_AMF {
-            self.push(depth, &fields::PAYLOAD, base..base + bytes.len(), Value::Bytes(bytes));
+            self.push(depth, &fields::PAYLOAD, base..base + bytes.len(), FieldValue::Bytes(bytes));
             return Ok(());
         }
         let mut reader = amf::Reader::new(Bytes::copy_from_slice(bytes));
@@ -340,11 +351,11 @@ impl<'a> Builder<'a> {
             match reader.read_value() {
                 Ok(value) => {
                     let at = base + start..base + reader.position();
-                    self.push(depth, &fields::AMF, at, Value::Amf(value));
+                    self.push(depth, &fields::AMF, at, FieldValue::Amf(value));
                 }
                 Err(error) => {
                     let at = base + start..base + reader.position();
-                    let text = Value::Malformed(error.to_string().into());
+                    let text = FieldValue::Malformed(error.to_string().into());
                     self.push(depth, &fields::MALFORMED, at, text);
                     break;
                 }
@@ -360,10 +371,10 @@ impl<'a> Builder<'a> {
         cursor: &mut Cursor<'a>,
     ) -> Result<(), WireError> {
         let start = cursor.offset();
-        let Value::Number(code) = number(cursor.take(field, 2)?) else { return Ok(()) };
+        let FieldValue::Number(code) = number(cursor.take(field, 2)?) else { return Ok(()) };
         let layout = fields::find(fields::EVENTS, code as u16);
         let name = layout.map_or("Unknown", |layout| layout.key);
-        self.push(depth, field, start..start + 2, Value::Named(code, name));
+        self.push(depth, field, start..start + 2, FieldValue::Named(code, name));
         let end = cursor.offset();
         self.layout(depth + 1, layout, cursor.all(), end);
         Ok(())
@@ -374,8 +385,8 @@ fn has_options(flags: &u8) -> bool {
     flags & OPTIONS_PRESENT != 0
 }
 
-fn number(bytes: &[u8]) -> Value<'static> {
-    Value::Number(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+fn number(bytes: &[u8]) -> FieldValue<'static> {
+    FieldValue::Number(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
 fn addresses(cursor: &mut Cursor<'_>) -> Result<Vec<Address>, WireError> {

@@ -19,12 +19,12 @@ pub const MAX_NODES: usize = 65_536;
 /// The tree of a packet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tree<'a> {
-    nodes: Vec<Node<'a>>,
+    nodes: Vec<FieldNode<'a>>,
 }
 
 /// A field with its value.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Node<'a> {
+pub struct FieldNode<'a> {
     /// Depth of nesting; the packet's own fields have 0.
     pub depth: u8,
     /// The field.
@@ -35,13 +35,13 @@ pub struct Node<'a> {
     /// Length in bytes.
     pub len: usize,
     /// Its value.
-    pub value: Value<'a>,
+    pub value: FieldValue<'a>,
 }
 
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Value<'a> {
+pub enum FieldValue<'a> {
     /// No value of its own: the nodes inside have it.
     None,
     /// Yes or no.
@@ -73,12 +73,12 @@ impl<'a> Tree<'a> {
     }
 
     /// The nodes in their order.
-    pub fn nodes(&self) -> &[Node<'a>] {
+    pub fn nodes(&self) -> &[FieldNode<'a>] {
         &self.nodes
     }
 }
 
-impl From<WireError> for Value<'_> {
+impl From<WireError> for FieldValue<'_> {
     fn from(error: WireError) -> Self {
         Self::Malformed(error.to_string().into())
     }

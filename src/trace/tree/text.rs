@@ -1,6 +1,6 @@
 //! A tree for people.
 
-use super::{Node, Tree, Value};
+use super::{FieldNode, FieldValue, Tree};
 use crate::amf;
 use crate::trace::fields::{self, Base, Wire};
 use crate::trace::text::{Hex, Ranges};
@@ -31,7 +31,7 @@ impl Tree<'_> {
     }
 }
 
-fn write_node(node: &Node<'_>, out: &mut impl Write) -> io::Result<()> {
+fn write_node(node: &FieldNode<'_>, out: &mut impl Write) -> io::Result<()> {
     let indent = 2 * usize::from(node.depth) + 2;
     write!(out, "  {:04x}+{:04x}{:indent$}", node.offset, node.len, "")?;
     node.write_label(out)?;
@@ -43,7 +43,7 @@ fn write_node(node: &Node<'_>, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-impl<'a> Node<'a> {
+impl<'a> FieldNode<'a> {
     /// Writes the field's name and value for people, without a line break.
     ///
     /// # Errors
@@ -52,47 +52,49 @@ impl<'a> Node<'a> {
     pub fn write_label(&self, out: &mut impl Write) -> io::Result<()> {
         let field = self.field;
         match &self.value {
-            Value::None => write!(out, "{}", field.name),
-            Value::Flag(is_set) => {
+            FieldValue::None => write!(out, "{}", field.name),
+            FieldValue::Flag(is_set) => {
                 write!(out, "{}: {}", field.name, if *is_set { "yes" } else { "no" })
             }
-            Value::Number(number) if field.base == Base::Hex => {
+            FieldValue::Number(number) if field.base == Base::Hex => {
                 let width = 2 * self.len;
                 write!(out, "{}: 0x{number:0width$x}", field.name)
             }
-            Value::Number(number) => write!(out, "{}: {number}", field.name),
-            Value::Named(number, name) => write!(out, "{}: {name} (0x{number:02x})", field.name),
-            Value::Text(text) => write!(out, "{}: {:?}", field.name, text),
-            Value::Addresses(addresses) => {
+            FieldValue::Number(number) => write!(out, "{}: {number}", field.name),
+            FieldValue::Named(number, name) => {
+                write!(out, "{}: {name} (0x{number:02x})", field.name)
+            }
+            FieldValue::Text(text) => write!(out, "{}: {:?}", field.name, text),
+            FieldValue::Addresses(addresses) => {
                 write!(out, "{}:", field.name)?;
                 for address in addresses {
                     write!(out, " {} ({:?})", address.socket, address.origin)?;
                 }
                 Ok(())
             }
-            Value::Ranges(ranges) => write!(out, "{}: {}", field.name, Ranges(ranges)),
-            Value::Keys(keys) => {
+            FieldValue::Ranges(ranges) => write!(out, "{}: {}", field.name, Ranges(ranges)),
+            FieldValue::Keys(keys) => {
                 write!(out, "{}:", field.name)?;
                 for key in keys.chunks(8).take(MAX_BYTES) {
                     write!(out, " {}", Hex(key))?;
                 }
                 Ok(())
             }
-            Value::Bytes(bytes) => {
+            FieldValue::Bytes(bytes) => {
                 let limit = if field.wire == Wire::Data { MAX_DATA } else { MAX_BYTES };
                 let shown = &bytes[..bytes.len().min(limit)];
                 let more = if bytes.len() > limit { "…" } else { "" };
                 write!(out, "{} ({} bytes): {}{more}", field.name, bytes.len(), Hex(shown))
             }
-            Value::Malformed(why) => write!(out, "{}: {why}", field.name),
-            Value::Amf(value) => write!(out, "{}: {value:.MAX_AMF$}", field.name),
+            FieldValue::Malformed(why) => write!(out, "{}: {why}", field.name),
+            FieldValue::Amf(value) => write!(out, "{}: {value:.MAX_AMF$}", field.name),
         }
     }
 
     /// The members of a value in AMF that has some, theirs behind each.
     pub(in crate::trace) fn members(&self) -> Vec<Member<'_>> {
         let mut found = Vec::new();
-        if let Value::Amf(value) = &self.value {
+        if let FieldValue::Amf(value) = &self.value {
             members(value, 1, &mut found);
         }
         found

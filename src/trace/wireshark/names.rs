@@ -1,6 +1,6 @@
 //! The field table under Wireshark's names.
 
-use crate::trace::fields::{self, Base, Field, Inside, Layout, OptionType, Wire};
+use crate::trace::fields::{self, Base, Field, FieldLayout, Inside, OptionType, Wire};
 use std::collections::HashSet;
 
 /// The type of a field's values in Wireshark.
@@ -131,7 +131,7 @@ impl Table {
         }
     }
 
-    fn layouts(&mut self, layouts: &[Layout]) {
+    fn layouts(&mut self, layouts: &[FieldLayout]) {
         layouts.iter().flat_map(|layout| layout.fields).for_each(|field| self.field(field));
     }
 

@@ -19,7 +19,7 @@ use crate::trace::fields;
 use crate::trace::flows::Side;
 use crate::trace::line;
 use crate::trace::text::Ranges;
-use crate::trace::tree::{Node, Tree, Value};
+use crate::trace::tree::{FieldNode, FieldValue, Tree};
 use std::fmt::Write as _;
 use std::io;
 
@@ -140,14 +140,14 @@ impl Record<'_> {
         Ok(())
     }
 
-    fn node(&mut self, node: &Node<'_>, label: &str, offset: usize) {
+    fn node(&mut self, node: &FieldNode<'_>, label: &str, offset: usize) {
         let (depth, key) = (usize::from(node.depth), node.field.key);
         let head = Head { depth, key, label, offset, len: node.len };
         match &node.value {
-            Value::None => self.push(&head, Leaf::Label),
-            Value::Flag(is_set) => self.push(&head, Leaf::Flag(*is_set)),
-            Value::Number(number) => self.push(&head, Leaf::Number(*number)),
-            Value::Named(number, name) => {
+            FieldValue::None => self.push(&head, Leaf::Label),
+            FieldValue::Flag(is_set) => self.push(&head, Leaf::Flag(*is_set)),
+            FieldValue::Number(number) => self.push(&head, Leaf::Number(*number)),
+            FieldValue::Named(number, name) => {
                 self.push(&head, Leaf::Number(*number));
                 let named = match key {
                     "chunks" => "chunk_name",
@@ -159,17 +159,17 @@ impl Record<'_> {
                 let head = Head { depth: depth + 1, key: named, label: &label, ..head };
                 self.push(&head, Leaf::Text(name));
             }
-            Value::Bytes(_) => self.push(&head, Leaf::Bytes),
-            Value::Text(text) => self.push(&head, Leaf::Text(text)),
-            Value::Malformed(why) => self.push(&head, Leaf::Text(why)),
-            Value::Ranges(ranges) => {
+            FieldValue::Bytes(_) => self.push(&head, Leaf::Bytes),
+            FieldValue::Text(text) => self.push(&head, Leaf::Text(text)),
+            FieldValue::Malformed(why) => self.push(&head, Leaf::Text(why)),
+            FieldValue::Ranges(ranges) => {
                 self.push(&head, Leaf::Text(&Ranges(ranges).to_string()));
             }
-            Value::Keys(_) | Value::Addresses(_) => {
+            FieldValue::Keys(_) | FieldValue::Addresses(_) => {
                 let value = label.split_once(": ").map_or(label, |(_, value)| value);
                 self.push(&head, Leaf::Text(value));
             }
-            Value::Amf(value) => {
+            FieldValue::Amf(value) => {
                 self.push(&head, Leaf::Text(&format!("{value:.MAX_TEXT$}")));
                 let name = fields::AMF_MEMBER.key;
                 let mut text = String::new();

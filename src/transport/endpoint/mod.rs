@@ -37,8 +37,8 @@ use super::{
     Role, SendError, SessionId, Time, Transmit, TransmitBuf,
 };
 use crate::crypto::{
-    Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Negotiated, OpenError,
-    Opened, Opener, Sealer,
+    Certificate, CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Negotiated, Opened,
+    Opener, PacketError, Sealer,
 };
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 use bytes::Bytes;
@@ -441,7 +441,7 @@ impl Endpoint {
         id: SessionId,
     ) {
         let ecn = arrived.ecn;
-        let mut opened = [const { Err(OpenError::Length) }; OPENED_TOGETHER];
+        let mut opened = [const { Err(PacketError::Length) }; OPENED_TOGETHER];
         let mut encrypted: [&mut [u8]; OPENED_TOGETHER] = std::array::from_fn(|_| &mut [][..]);
         let mut datagrams = arrived.each().map(|d| d.get_mut(SESSION_ID_LEN..).unwrap_or_default());
         loop {

@@ -6,7 +6,7 @@ use super::rules::Judge;
 use super::session::Verdict;
 use bytes::Bytes;
 use rtmfp::proto::flash::group_channel::ServerMessage;
-use rtmfp::proto::flash::{Body, Command, FlowKind, Message, UserControl};
+use rtmfp::proto::flash::{Body, Command, FlowMetadata, Message, UserControl};
 use rtmfp::proto::transport::Time;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Client {
         if !self.connected {
             return Verdict::Wait;
         }
-        if let Some(FlowKind::Tc { stream, .. }) = FlowKind::parse(metadata) {
+        if let Some(FlowMetadata::Tc { stream, .. }) = FlowMetadata::parse(metadata) {
             if stream != 0 && !self.streams.contains(&u64::from(stream)) {
                 return Verdict::Wait;
             }
@@ -93,8 +93,8 @@ impl Client {
         judge: &mut Judge,
     ) {
         let associated = options.association.and_then(|flow| own.get(&flow));
-        let known = match FlowKind::parse(&options.metadata) {
-            Some(FlowKind::Tc { stream: 0, .. }) => {
+        let known = match FlowMetadata::parse(&options.metadata) {
+            Some(FlowMetadata::Tc { stream: 0, .. }) => {
                 judge.rule(
                     now,
                     "the answer to connect comes on a flow TC 04 00 associated with the player's control flow",
@@ -103,8 +103,8 @@ impl Client {
                 );
                 true
             }
-            Some(FlowKind::Tc { stream, .. }) => self.streams.contains(&u64::from(stream)),
-            Some(FlowKind::GroupServer) => associated.is_some_and(|metadata| metadata == b"GC"),
+            Some(FlowMetadata::Tc { stream, .. }) => self.streams.contains(&u64::from(stream)),
+            Some(FlowMetadata::GroupServer) => associated.is_some_and(|metadata| metadata == b"GC"),
             _ => false,
         };
         judge.rule(
@@ -128,8 +128,10 @@ impl Client {
             format!("{message:02x?}")
         });
         let Ok(parsed) = parsed else { return };
-        let stream =
-            !matches!(FlowKind::parse(&options.metadata), Some(FlowKind::Tc { stream: 0, .. }));
+        let stream = !matches!(
+            FlowMetadata::parse(&options.metadata),
+            Some(FlowMetadata::Tc { stream: 0, .. })
+        );
         match (parsed.body, command(message)) {
             (_, Some(command)) if !self.connected => {
                 self.connect_answered(now, message[0], &command, judge)
