@@ -15,8 +15,8 @@ use libfuzzer_sys::fuzz_target;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::group::message::{Hello, MembershipMessage, RangeList};
 use rtmfp::proto::group::{
-    FlowKind, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
-    FlowVerdict, ReceiveMode, ReplicationStrategy,
+    FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec,
+    GroupSpecBuilder, ReceiveMode, ReplicationStrategy,
 };
 use rtmfp::proto::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
 use rtmfp::wire::vlu;
@@ -175,7 +175,9 @@ impl Harness {
         match number % 6 {
             0 => self.group.set_receive_mode(self.now, ReceiveMode::Nearest),
             1 => self.group.set_receive_mode(self.now, ReceiveMode::Exact),
-            2 => self.group.replication_mut(self.now).set_strategy(ReplicationStrategy::RarestFirst),
+            2 => {
+                self.group.replication_mut(self.now).set_strategy(ReplicationStrategy::RarestFirst)
+            }
             3 => {
                 let strategy = ReplicationStrategy::RarestFirstSpread;
                 self.group.replication_mut(self.now).set_strategy(strategy);

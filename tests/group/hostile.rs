@@ -88,7 +88,7 @@ fn a_flood_of_requests_is_bounded() {
 }
 
 #[test]
-fn the_answer_to_a_neighbour_that_is_gone_goes_to_nobody_else() {
+fn the_answer_to_a_neighbor_that_is_gone_goes_to_nobody_else() {
     let mut net = Net::new(3);
     net.nodes[0].answer = Answer::Hold;
     net.with(0, |g, now| g.replication_mut(now).add_have(0..=9)).unwrap();
@@ -200,7 +200,7 @@ fn messages_before_the_hello_wait_for_it_and_are_bounded() {
 }
 
 #[test]
-fn neighbours_are_bounded() {
+fn neighbors_are_bounded() {
     let mut net = Net::new(4);
     let spec = spec();
     let mut config = GroupConfig::new(spec, peer(4));
@@ -228,7 +228,7 @@ fn bootstrap_peers_are_not_all_asked_for_at_once() {
 }
 
 #[test]
-fn peer_to_peer_disabled_means_no_neighbours() {
+fn peer_to_peer_disabled_means_no_neighbors() {
     let builder = GroupSpecBuilder::new("t").unwrap().peer_to_peer_disabled(true);
     let mut net = Net::new(0);
     net.add(builder.build().unwrap());

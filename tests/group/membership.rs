@@ -142,7 +142,7 @@ fn members_are_found_through_reports() {
     assert_eq!(net.neighbors(2), [0, 1].into());
 }
 
-/// What only one neighbour says goes no further; whom this node has met is passed on with where.
+/// What only one neighbor says goes no further; whom this node has met is passed on with where.
 #[test]
 fn hearsay_is_not_passed_on() {
     let mut net = Net::new(3);
@@ -203,7 +203,7 @@ fn leaving_finishes_replication_first() {
 }
 
 #[test]
-fn lost_neighbour_is_tried_again_in_the_same_session() {
+fn lost_neighbor_is_tried_again_in_the_same_session() {
     let mut net = Net::new(2);
     net.with(0, |g, now| g.replication_mut(now).add_have(0..=3)).unwrap();
     net.introduce_all();

@@ -63,7 +63,7 @@ fn every_message_is_written_as_it_was_read() {
     assert!(counts[0] > 200 && counts[1] > 200 && counts[2] > 10, "{counts:?}");
 }
 
-/// A group with one neighbour, made by hand.
+/// A group with one neighbor, made by hand.
 struct Stand {
     group: Group,
     now: Time,
@@ -196,7 +196,7 @@ impl Stand {
     }
 }
 
-/// When a neighbour is unchoked is our own policy; everything else is compared.
+/// When a neighbor is unchoked is our own policy; everything else is compared.
 fn without_choking(messages: Vec<Bytes>) -> Vec<Bytes> {
     messages.into_iter().filter(|m| !matches!(m[..], [0x16 | 0x17])).collect()
 }
@@ -323,10 +323,10 @@ fn a_player_that_was_called_gets_what_it_needs() {
     assert_eq!(stand.group.own_addresses(), ["127.0.0.1:28101".parse().unwrap()]);
 }
 
-/// The player finishes its flows when the neighbour has finished `15`; so do we, and the requests go on
+/// The player finishes its flows when the neighbor has finished `15`; so do we, and the requests go on
 /// elsewhere or wait.
 #[test]
-fn a_neighbour_whose_replication_flow_ends_is_lost() {
+fn a_neighbor_whose_replication_flow_ends_is_lost() {
     let mut stand = Stand::new(spec(), Fingerprint([1; 32]), Fingerprint([2; 32]));
     stand.open_session(false);
     stand.hello();

@@ -109,7 +109,7 @@ fn announcements_are_as_called() {
 }
 
 #[test]
-fn a_new_neighbour_is_told_the_complete_set() {
+fn a_new_neighbor_is_told_the_complete_set() {
     let mut net = Net::new(2);
     for range in [0..=0, 5..=6, 8..=9, 20..=30, (1 << 53) - 2..=1 << 53] {
         have(&mut net, 0, range);
