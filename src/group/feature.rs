@@ -114,7 +114,7 @@ impl FlowKind {
     }
 
     /// True if Flash Player treats the end of this flow as the loss of the neighbor.
-    pub const fn ends_relation(self) -> bool {
+    pub const fn ends_neighbor(self) -> bool {
         use FlowKind::{Membership, PostingKeys, PostingValues, Replication};
         matches!(self, Membership | Replication | PostingKeys | PostingValues)
     }

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 impl Node {
     /// Processes events, flow inputs and actions until none is left.
-    pub(super) fn pump(&mut self, now: Time) {
+    pub(super) fn process(&mut self, now: Time) {
         loop {
             let mut busy = false;
             while let Some(event) = self.endpoint.poll_event() {
@@ -98,7 +98,7 @@ impl Node {
         self.endpoint.watch(now, session, Epd::for_fingerprint(far));
         self.search.reached(far);
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
-            self.tell_group_of_session(now, handle, session);
+            self.report_session_to_group(now, handle, session);
         }
     }
 
@@ -134,7 +134,7 @@ impl Node {
         self.emit_connection_event(now, NodeEvent::ConnectFailed(error));
     }
 
-    pub(super) fn tell_group_of_session(
+    pub(super) fn report_session_to_group(
         &mut self,
         now: Time,
         handle: GroupHandle,
@@ -218,9 +218,9 @@ impl Node {
                 kind.and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, to))
             }
             (Some(FlowMetadata::GroupPeer(_)), None) if kind == Some(FlowKind::Membership) => {
-                let room = self.unclaimed.len() < MAX_UNCLAIMED
+                let has_space = self.unclaimed.len() < MAX_UNCLAIMED
                     && self.unclaimed_of(session).count() < MAX_UNCLAIMED_OF_SESSION;
-                if association.is_none() && room {
+                if association.is_none() && has_space {
                     self.unclaimed.insert((session, flow));
                     return;
                 }

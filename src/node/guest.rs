@@ -71,7 +71,7 @@ impl Node {
         {
             guest.handle_connection(now, group, &NodeEvent::Connected { server });
         }
-        self.pump(now);
+        self.process(now);
         handle
     }
 
@@ -92,7 +92,7 @@ impl Node {
         let (guest, group) = self.touch_guest(handle)?;
         let guest: &mut dyn Any = guest;
         let result = call(guest.downcast_mut()?, group, now);
-        self.pump(now);
+        self.process(now);
         Some(result)
     }
 

@@ -251,7 +251,7 @@ impl Node {
         let epd = Epd::for_uri(uri.as_str());
         let open = self.endpoint.open(now, epd, addresses);
         self.server = Server::Opening { open, uri: uri.clone(), since: now };
-        self.pump(now);
+        self.process(now);
     }
 
     /// Closes the NetConnection. Groups and their sessions stay.
@@ -276,7 +276,7 @@ impl Node {
             server.connection.set_addresses(now, &addresses);
         }
         self.addresses = addresses;
-        self.pump(now);
+        self.process(now);
     }
 
     /// Joins a group. Members are found through the server, if the groupspec allows it and as soon
@@ -289,7 +289,7 @@ impl Node {
     pub fn join_with(&mut self, now: Time, config: GroupConfig) -> GroupHandle {
         let handle = self.add_group(now, config, None);
         self.join_at_server(now, handle);
-        self.pump(now);
+        self.process(now);
         handle
     }
 
@@ -310,7 +310,7 @@ impl Node {
         self.groups.insert(handle, joined);
         self.touched.insert(handle);
         for session in self.peers.keys().copied().collect::<Vec<_>>() {
-            self.tell_group_of_session(now, handle, session);
+            self.report_session_to_group(now, handle, session);
         }
         handle
     }
@@ -326,7 +326,7 @@ impl Node {
                 let (session, end) = (server.session, FlowAction::Finish { token: GROUP_SERVER });
                 self.execute(now, session, Owner::GroupServer(handle), end);
             }
-            self.pump(now);
+            self.process(now);
             self.drop_group(handle);
         }
     }
@@ -344,7 +344,7 @@ impl Node {
         call: impl FnOnce(&mut Group, Time) -> R,
     ) -> Option<R> {
         let result = call(self.touch(handle)?, now);
-        self.pump(now);
+        self.process(now);
         Some(result)
     }
 
@@ -361,7 +361,7 @@ impl Node {
         for session in self.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
             self.endpoint.close(now, session);
         }
-        self.pump(now);
+        self.process(now);
     }
 
     /// True if no session is open and every far end has confirmed the close.
@@ -416,7 +416,7 @@ impl Layer for Node {
     }
 
     fn after_call(&mut self, now: Time) {
-        self.pump(now);
+        self.process(now);
     }
 
     fn poll_own_timeout(&self) -> Option<Time> {

@@ -41,7 +41,7 @@ impl World {
         self.pair.network.act(self.pair.a, |e, now| {
             table.execute(&mut e.0, now, session, "owner", action);
         });
-        self.pump();
+        self.process();
     }
 
     fn open(&mut self, token: FlowToken) {
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Hands the endpoint's events to the table, and the table's inputs to the owner.
-    fn pump(&mut self) {
+    fn process(&mut self) {
         let (table, inputs) = (&mut self.table, &mut self.inputs);
         self.pair.network.act(self.pair.a, |e, now| {
             while let Some(event) = e.0.poll_event() {
@@ -85,7 +85,7 @@ impl World {
     fn run(&mut self) {
         for _ in 0..400 {
             self.pair.network.run_for(millis(10));
-            self.pump();
+            self.process();
         }
     }
 

@@ -185,7 +185,7 @@ impl Membership {
         let membership = neighbor.far_flow;
         if membership == Some(flow) {
             self.end_neighbor(now, session, End::Neighbor);
-        } else if finished.is_some_and(FlowKind::ends_relation) {
+        } else if finished.is_some_and(FlowKind::ends_neighbor) {
             self.end_neighbor(now, session, End::Neighbor);
             let reject = membership.map(|flow| Output::RejectFlow { session, flow, code: 0 });
             self.output.extend(reject);

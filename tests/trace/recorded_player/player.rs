@@ -155,14 +155,14 @@ impl Player {
         }
     }
 
-    fn pump(&mut self, now: Time) {
+    fn process(&mut self, now: Time) {
         for index in 0..self.calls.len() {
             if self.call_due(index).is_some_and(|due| due <= now) {
                 self.place_call(now, index);
             }
         }
         for session in &mut self.sessions {
-            session.pump(now, &mut self.judge);
+            session.process(now, &mut self.judge);
             while let Some(datagram) = session.poll_datagram() {
                 self.out.push_back(datagram);
             }
@@ -444,11 +444,11 @@ impl Machine for Player {
                 None => self.on_startup(now, path.remote, id, datagram),
             }
         }
-        self.pump(now);
+        self.process(now);
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        self.pump(now);
+        self.process(now);
     }
 
     fn handle_computed(&mut self, _now: Time, _computed: Computed) {}

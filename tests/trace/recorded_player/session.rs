@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Sends what is due.
-    pub fn pump(&mut self, now: Time, judge: &mut Judge) {
+    pub fn process(&mut self, now: Time, judge: &mut Judge) {
         while let Some(next) = self.moves.front()
             && self.due(next) <= now
         {

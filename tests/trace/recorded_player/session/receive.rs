@@ -86,7 +86,7 @@ impl Session {
             all.rest().iter().all(|b| matches!(b, 0xff | 0)),
             || format!("{:02x?}", all.rest()),
         );
-        self.pump(now, judge);
+        self.process(now, judge);
         true
     }
 
