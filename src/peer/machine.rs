@@ -202,18 +202,22 @@ impl PeerMachine {
         }
     }
 
-    /// Distributes events and follows signals until there are none. A signal is followed when the
-    /// events before it have been distributed: what arrived is not wanted again.
+    /// Distributes events, then follows the signals that came before this call: what arrived is not
+    /// wanted again. Signals that come meanwhile have woken the machine and are followed next time,
+    /// when what the events made the node send is on its way: a member that leaves as soon as it has
+    /// a neighbor has become one itself.
     fn deliver(&mut self, now: Time) {
-        loop {
-            while let Some(event) = self.node.poll_event() {
-                self.deliver_event(now, event);
-            }
-            let signals = self.signals.take();
-            if signals.is_empty() {
-                return;
-            }
+        let signals = self.signals.take();
+        self.deliver_events(now);
+        if !signals.is_empty() {
             signals.into_iter().for_each(|signal| self.follow(now, signal));
+            self.deliver_events(now);
+        }
+    }
+
+    fn deliver_events(&mut self, now: Time) {
+        while let Some(event) = self.node.poll_event() {
+            self.deliver_event(now, event);
         }
     }
 

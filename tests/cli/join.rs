@@ -8,7 +8,7 @@ use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder};
 use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const NO_ARGS: [&str; 0] = [];
 const LOCAL: &str = "127.0.0.1:0";
@@ -353,12 +353,17 @@ fn a_member_whose_lines_nobody_reads_leaves() {
     let (_server, address) = Running::server(LOCAL, NO_ARGS);
     let one = Running::start(join(address).arg("--json"));
     event(&one, "joined");
+    // The lines are: connected, joined, the first neighbor.
     let shell = format!(
-        "'{}' join '{}' --via rtmfp://{address}/app --listen {LOCAL} | head -n 2",
+        "'{}' join '{}' --via rtmfp://{address}/app --listen {LOCAL} | head -n 3",
         env!("CARGO_BIN_EXE_rtmfp"),
         spec()
     );
-    assert!(Command::new("sh").args(["-c", &shell]).output().unwrap().status.success());
-    event(&one, "neighbor_connected");
-    event(&one, "neighbor_disconnected");
+    let mut two = Command::new("sh").args(["-c", &shell]).stdout(Stdio::null()).spawn().unwrap();
+    let two_id = peer_id(&event(&one, "neighbor_connected"));
+    // The line about another neighbor reaches nobody.
+    let _three = Running::start(join(address).arg("--json"));
+    let left = event(&one, "neighbor_disconnected");
+    assert_eq!(peer_id(&left), two_id);
+    assert!(two.wait().unwrap().success());
 }
