@@ -83,8 +83,8 @@ pub(crate) struct JoinArgs {
 
     /// Save each fetched object in this directory: a ByteArray as N.bin, other values as N.json
     ///
-    /// Files of these names are replaced. If --have names the same directory, what is there is not
-    /// fetched again.
+    /// A file of such a name with other content is never replaced: the member ends with an error. If
+    /// --have names the same directory, what is there is not fetched again.
     #[arg(long, value_name = "DIR", requires = "want")]
     save: Option<PathBuf>,
 
