@@ -1,6 +1,6 @@
 //! Objects spread among members with little upload.
 
-use crate::support::net::Net;
+use crate::support::net::{Answer, Net};
 use rtmfp::proto::group::ReplicationStrategy;
 use std::time::Duration;
 
@@ -72,4 +72,41 @@ fn one_receiver_fills_a_long_fat_path() {
     let time = net.now.since(start).as_secs_f64();
     // 2.6 s of transmission; four in flight would take 100 rounds of 126 ms.
     assert!(time < 3.5, "{time}");
+}
+
+/// A provider, two receivers that trade, and members that take part without being of any use.
+/// Returns the time until both receivers have everything.
+fn with_useless(silent: usize, idle: usize) -> Option<Duration> {
+    let mut net = Net::new(3 + silent + idle);
+    let (silent, idle) = (3..3 + silent, 3 + silent..3 + silent + idle);
+    for node in &mut net.nodes {
+        (node.uplink, node.object_size, node.shares) = (1_000_000, SIZE, true);
+    }
+    net.with(0, |g, now| g.replication_mut(now).add_have(0..=CHUNKS - 1)).unwrap();
+    for node in silent {
+        net.nodes[node].answer = Answer::Hold;
+        net.with(node, |g, now| g.replication_mut(now).add_have(0..=CHUNKS - 1)).unwrap();
+    }
+    net.introduce_all();
+    let start = net.now;
+    for node in (1..3).chain(idle.clone()) {
+        let spread = ReplicationStrategy::RarestFirstSpread;
+        net.with(node, |g, now| g.replication_mut(now).set_strategy(spread));
+        net.with(node, |g, now| g.replication_mut(now).add_want(0..=CHUNKS - 1)).unwrap();
+    }
+    // They have announced that they have nothing, and send nothing from now on.
+    idle.for_each(|node| net.nodes[node].uplink = 1);
+    let all = |net: &Net| (1..3).all(|n| net.nodes[n].group.replication().want().is_empty());
+    net.run_until(Duration::from_secs(3600), all).then(|| net.now.since(start))
+}
+
+#[test]
+fn members_that_are_of_no_use_do_not_stop_the_others() {
+    let alone = with_useless(0, 0).unwrap();
+    for (silent, idle) in [(1, 0), (0, 1), (1, 1), (2, 2), (10, 3), (30, 0)] {
+        let time = with_useless(silent, idle);
+        println!("{silent} silent, {idle} idle: {time:?} instead of {alone:?}");
+        let time = time.expect("the receivers finish");
+        assert!(time < 2 * alone + Duration::from_secs(10), "{time:?} instead of {alone:?}");
+    }
 }

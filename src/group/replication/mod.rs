@@ -286,15 +286,19 @@ impl Replication {
     fn on_have(&mut self, now: Time, session: SessionId, list: &RangeList) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         for range in &list.ranges {
-            if n.their_have.insert_range(range.clone()).is_err() {
-                self.stats.ignored_haves += 1;
+            match n.their_have.insert_range(range.clone()) {
+                Ok(true) => n.grew = now,
+                Ok(false) => {}
+                Err(_) => self.stats.ignored_haves += 1,
             }
+        }
+        if !std::mem::replace(&mut n.spoke, true) {
+            n.grew = now;
         }
         // Mostly an index that is held or requested already, so there is nothing to look for.
         if list.ranges.iter().any(|range| self.open.has_some_of(range)) {
             n.nothing_as_of = None;
         }
-        n.spoke = true;
         // Interest begins only with an index that is new in the set.
         if n.interested || list.ranges.iter().any(|range| self.want.has_some_of(range)) {
             self.refresh_interest(session);

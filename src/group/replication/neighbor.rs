@@ -13,6 +13,10 @@ const MAX_DENIED: usize = 1024;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
+/// A fetcher whose Have set has not grown for this long, or for twice the time after which an answer
+/// is overdue, gets nothing reserved.
+const MIN_CLAIM: Duration = Duration::from_secs(10);
+
 /// The state of serving this neighbor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Serving {
@@ -51,6 +55,8 @@ pub(super) struct Neighbor {
 
     // Fetching from it.
     pub(super) their_have: IndexSet,
+    /// The last time at which its Have set grew, or began.
+    pub(super) grew: Time,
     pub(super) interested: bool,
     pub(super) unchoked_us: bool,
     pub(super) in_flight: BTreeMap<u64, InFlight>,
@@ -89,6 +95,7 @@ impl Neighbor {
             flow_open: false,
             spoke: false,
             their_have: IndexSet::new(),
+            grew: now,
             interested: false,
             unchoked_us: false,
             in_flight: BTreeMap::new(),
@@ -127,6 +134,16 @@ impl Neighbor {
     /// True if it may be asked for something now, however many requests are in flight.
     pub(super) fn usable(&self, now: Time) -> bool {
         self.unchoked_us && now >= self.paused_until
+    }
+
+    /// The requests whose answer is still expected from it, and not from another neighbor.
+    pub(super) fn live_requests(&self) -> impl Iterator<Item = &InFlight> {
+        self.in_flight.values().filter(|request| !request.abandoned)
+    }
+
+    /// True if its Have set still grows, so that objects reserved for it can be expected from it.
+    pub(super) fn makes_progress(&self, now: Time, answer_timeout: Duration) -> bool {
+        self.spoke && now.since(self.grew) < MIN_CLAIM.max(2 * answer_timeout)
     }
 
     /// True if it may be asked for this index now.

@@ -7,7 +7,7 @@
 //! well and are not affected. A fetcher asks a neighbor that has everything
 //!
 //! 1. for objects of its own blocks that only such neighbors have, as many at a time as the
-//!    window allows;
+//!    window allows. A fetcher that makes no progress has no blocks;
 //! 2. for anything else only while almost no other request is in flight ([`FOREIGN`]), so that
 //!    a slow owner does not stall its blocks.
 //!
@@ -44,8 +44,9 @@ impl Replication {
         if !self.is_complete(n) {
             return self.pick_from_fetcher(now, session).map_or(Pick::Nothing, Pick::Index);
         }
-        let rivals: Vec<&Neighbor> =
-            self.neighbors.values().filter(|n| n.spoke && !self.is_complete(n)).collect();
+        let timeout = n.window.timeout();
+        let is_rival = |n: &&Neighbor| n.makes_progress(now, timeout) && !self.is_complete(n);
+        let rivals: Vec<&Neighbor> = self.neighbors.values().filter(is_rival).collect();
         if let Some(index) = self.own_index(now, n, &rivals) {
             if let Some(n) = self.neighbors.get_mut(&session) {
                 n.cursor = Some(index);
@@ -55,7 +56,9 @@ impl Replication {
         if first_askable(n, now, 0, &self.open).is_none() {
             return Pick::Nothing;
         }
-        if self.neighbors.values().map(|n| n.in_flight.len()).sum::<usize>() >= FOREIGN {
+        // An abandoned request may never be answered, so it reserves nothing.
+        let live = self.neighbors.values().flat_map(Neighbor::live_requests);
+        if live.take(FOREIGN).count() >= FOREIGN {
             return Pick::Later;
         }
         let from = random_index(&self.open, &mut self.rng);
