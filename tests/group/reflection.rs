@@ -238,35 +238,50 @@ fn hellos_to_the_server_as_if_from_a_client() {
 
 /// Forgers become neighbors of every member, or of one, and report members at the victim's
 /// addresses, which change; they say that everybody else is there too.
+fn report(seed: u64, forgers: usize, members: usize, known: usize) {
+    let mut world = World::new(seed, KeyStyle::Ephemeral);
+    let forgers: Vec<NodeId> = (0..forgers).map(|_| world.add_forger()).collect();
+    arrive(&mut world, members);
+    world.wait(secs(5));
+    forgers.iter().for_each(|&forger| world.introduce_forger(forger, known));
+    world.wait(secs(2));
+    let mut random = SeededRandom::new(seed);
+    for round in 0..24u16 {
+        let at = |i: u16| origin(&victims(1000)[usize::from((8 * i + round) % 900)..][..8]);
+        let mut report = Report::new(true, at(0)[0], &at(1));
+        // Some small and some as large as can be.
+        for i in 0..if round % 3 == 0 { 60 } else { 2 } {
+            let mut peer = [0; 32];
+            random.fill_bytes(&mut peer);
+            report.records.push(Record::new(&Fingerprint(peer), 0, &at(i)));
+        }
+        for &forger in &forgers {
+            world.network.act(forger, |host, now| host.forger().report(now, &report));
+        }
+        world.wait(secs(5));
+    }
+    world.wait(secs(300));
+    world.check_effect("reports");
+}
+
 #[test]
 fn reports_of_members() {
-    for (seed, forgers, members, known) in
-        [(15, 1, 4, 4), (16, 1, 30, 1), (17, 4, 20, 20), (18, 1, 12, 12)]
-    {
-        let mut world = World::new(seed, KeyStyle::Ephemeral);
-        let forgers: Vec<NodeId> = (0..forgers).map(|_| world.add_forger()).collect();
-        arrive(&mut world, members);
-        world.wait(secs(5));
-        forgers.iter().for_each(|&forger| world.introduce_forger(forger, known));
-        world.wait(secs(2));
-        let mut random = SeededRandom::new(seed);
-        for round in 0..24u16 {
-            let at = |i: u16| origin(&victims(1000)[usize::from((8 * i + round) % 900)..][..8]);
-            let mut report = Report::new(true, at(0)[0], &at(1));
-            // Some small and some as large as can be.
-            for i in 0..if round % 3 == 0 { 60 } else { 2 } {
-                let mut peer = [0; 32];
-                random.fill_bytes(&mut peer);
-                report.records.push(Record::new(&Fingerprint(peer), 0, &at(i)));
-            }
-            for &forger in &forgers {
-                world.network.act(forger, |host, now| host.forger().report(now, &report));
-            }
-            world.wait(secs(5));
-        }
-        world.wait(secs(300));
-        world.check_effect("reports");
-    }
+    report(15, 1, 4, 4);
+}
+
+#[test]
+fn reports_of_members_to_one_of_many() {
+    report(16, 1, 30, 1);
+}
+
+#[test]
+fn reports_of_members_by_several() {
+    report(17, 4, 20, 20);
+}
+
+#[test]
+fn reports_of_members_to_all() {
+    report(18, 1, 12, 12);
 }
 
 /// One report, and then nothing but signs of life: what members try again on their own is bounded.
