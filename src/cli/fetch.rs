@@ -16,8 +16,6 @@ use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, bail, ensure};
 use bytes::BytesMut;
-use rtmfp::Fingerprint;
-use rtmfp::Uri;
 use rtmfp::peer::ReplicationStrategy;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Progress, SessionError};
@@ -26,6 +24,7 @@ use rtmfp::vod::{
     CHUNK_SIZE, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity,
     ShareLink,
 };
+use rtmfp::{Fingerprint, Uri};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

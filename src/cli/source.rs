@@ -2,9 +2,8 @@
 
 use super::outcome::WrongUsage;
 use super::via;
-use rtmfp::GroupSpec;
-use rtmfp::Uri;
 use rtmfp::vod::ShareLink;
+use rtmfp::{GroupSpec, Uri};
 
 /// The argument of `fetch`.
 #[derive(Debug, Clone)]

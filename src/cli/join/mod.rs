@@ -21,9 +21,6 @@ use super::{STOP_GRACE, via};
 use anyhow::{Context, anyhow, bail, ensure};
 use objects::{Objects, parse_ranges};
 use output::{MemberEvent, Out};
-use rtmfp::Fingerprint;
-use rtmfp::GroupSpec;
-use rtmfp::Uri;
 use rtmfp::amf::Value;
 use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, GroupEvent, NetGroup, PeerConfig,
@@ -31,6 +28,7 @@ use rtmfp::peer::{
 };
 use rtmfp::proto::node::NetConnectionError::Unreachable;
 use rtmfp::proto::range::IndexSet;
+use rtmfp::{Fingerprint, GroupSpec, Uri};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::pin::pin;
