@@ -8,6 +8,7 @@ mod introduction_flood;
 mod many_groups;
 mod membership;
 mod newcomers;
+mod permits;
 mod recorded_players;
 mod reflection;
 mod search;

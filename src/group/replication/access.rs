@@ -9,8 +9,8 @@ use std::ops::{Deref, RangeInclusive};
 /// Mutable access to the object replication of one group. Drain the group's actions and events
 /// afterwards, as after every input.
 pub struct ReplicationMut<'a> {
-    group: &'a mut Group,
-    now: Time,
+    pub(super) group: &'a mut Group,
+    pub(super) now: Time,
 }
 
 impl Group {

@@ -17,17 +17,18 @@ const CHECK: Duration = Duration::from_millis(250);
 impl Replication {
     /// Sends requests until every neighbor that can be asked has its window full.
     pub(super) fn fill(&mut self, now: Time) {
+        self.throttle.begin();
         if self.open.is_empty() {
             return;
         }
         let mut order = self.fill_order(now);
-        while !order.is_empty() {
+        while !order.is_empty() && !self.throttle.is_starved() {
             order.retain(|&session| match self.pick(now, session) {
-                Some(index) => {
+                Some(index) if self.throttle.admit() => {
                     self.request(now, session, index);
                     true
                 }
-                None => false,
+                _ => false,
             });
         }
     }

@@ -14,6 +14,7 @@
 //! | `serve` | requests of neighbors, and which neighbors are served |
 //! | `neighbor` | the state of one neighbor |
 //! | `window` | the number of requests in flight |
+//! | `throttle` | requests by permission, for a limit of the download rate |
 //! | `rarity`, `spread` | the order of requests: rarest first, spread among fetchers |
 //! | `runs` | the sets that requests are searched in |
 
@@ -25,6 +26,7 @@ mod rarity;
 mod runs;
 mod serve;
 mod spread;
+mod throttle;
 mod window;
 
 pub use access::ReplicationMut;
@@ -42,6 +44,7 @@ use rarity::Rarity;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use throttle::Throttle;
 
 /// The order in which wanted objects are requested. Others do not see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -146,6 +149,7 @@ pub struct Replication {
     check_at: Option<Time>,
     /// The size of the largest recent object, in bytes; 0 before the first.
     object_size: usize,
+    throttle: Throttle,
     stats: ReplicationStats,
 }
 
@@ -169,6 +173,7 @@ impl Replication {
             round_at: None,
             check_at: None,
             object_size: 0,
+            throttle: Throttle::default(),
             stats: ReplicationStats::default(),
         }
     }
