@@ -1,11 +1,11 @@
 //! Sessions opened with fresh identities, many at once: the workload `handshakes`.
 
 use crate::Common;
+use crate::crowd::{Crowd, Note, Order, Outcome};
 use crate::endpoint_service::{Mode, PATIENCE, identity, negotiating};
 use crate::keylog::KeyLog;
 use crate::peer::{Peer, Remote, Sample, parse_group};
 use crate::report::{Report, percentile};
-use crate::swarm::{Note, Order, Outcome, Swarm};
 use anyhow::{bail, ensure};
 use clap::Args;
 use rtmfp::proto::crypto::{DhGroup, Identity, KeyStyle};
@@ -104,19 +104,19 @@ impl Handshakes {
     async fn once(&self, identities: &[Arc<Identity>], keylog: &KeyLog) -> anyhow::Result<Once> {
         let (mode, group) = (Mode::HmacSseq, self.group);
         let mut remote = Remote::start(&Peer { mode, echo: false, server: true, group })?;
-        let swarms = processors().min(self.concurrency as usize);
+        let crowds = processors().min(self.concurrency as usize);
         let before = remote.sample()?;
         let begun = Instant::now();
         let mut running = Vec::new();
-        for part in identities.chunks(identities.len().div_ceil(swarms)) {
+        for part in identities.chunks(identities.len().div_ceil(crowds)) {
             let order = Order {
                 server: remote.address,
                 config: negotiating(Config::default(), mode, group),
                 identities: part.to_vec(),
-                concurrency: (self.concurrency as usize).div_ceil(swarms),
+                concurrency: (self.concurrency as usize).div_ceil(crowds),
                 hold: false,
             };
-            running.push(Swarm::start(order, 1, keylog)?);
+            running.push(Crowd::start(order, 1, keylog)?);
         }
         let mut all = Outcome::default();
         for (_, notes) in &mut running {

@@ -1,13 +1,13 @@
 //! Idle sessions with their keepalives: the workload `idle`.
 
 use crate::Common;
+use crate::crowd::{Crowd, Note, Order};
 use crate::endpoint_service::{Mode, negotiating};
 use crate::flood::parse_seconds;
 use crate::handshakes::{identities, processors};
 use crate::keylog::KeyLog;
 use crate::peer::{Peer, Remote, parse_group};
 use crate::report::Report;
-use crate::swarm::{Note, Order, Swarm};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use rtmfp::driver::Handle;
@@ -38,7 +38,7 @@ pub(crate) struct Idle {
     window: f64,
 }
 
-/// Sockets of each swarm. More would make it slower, fewer would make equal session IDs likely.
+/// Sockets of each crowd. More would make it slower, fewer would make equal session IDs likely.
 const SOCKETS: u16 = 4;
 /// Sessions that are opened and closed before memory is measured, for what is paid once.
 const WARM_UP: usize = 64;
@@ -66,18 +66,18 @@ impl Clients {
         hold: bool,
         keylog: &KeyLog,
     ) -> anyhow::Result<Self> {
-        let swarms = processors().min(identities.len());
+        let crowds = processors().min(identities.len());
         let (outlet, notes) = mpsc::unbounded_channel();
         let mut handles = Vec::new();
-        for part in identities.chunks(identities.len().div_ceil(swarms)) {
+        for part in identities.chunks(identities.len().div_ceil(crowds)) {
             let order = Order {
                 server,
                 config: negotiating(Config::default(), Mode::HmacSseq, args.group),
                 identities: part.to_vec(),
-                concurrency: (args.concurrency as usize).div_ceil(swarms),
+                concurrency: (args.concurrency as usize).div_ceil(crowds),
                 hold,
             };
-            let (handle, mut events) = Swarm::start(order, SOCKETS, keylog)?;
+            let (handle, mut events) = Crowd::start(order, SOCKETS, keylog)?;
             let outlet = outlet.clone();
             tokio::spawn(async move {
                 while let Some(note) = events.recv().await {
@@ -95,8 +95,8 @@ impl Clients {
     async fn all_opened(&mut self, total: usize) -> anyhow::Result<Opened> {
         let begun = Instant::now();
         let mut opened = Opened { sessions: 0, failures: 0, retries: 0 };
-        let (mut ended, mut swarms) = (0, 0);
-        while swarms < self.handles.len() {
+        let (mut ended, mut crowds) = (0, 0);
+        while crowds < self.handles.len() {
             let note = tokio::time::timeout(STUCK, self.notes.recv()).await;
             match note.context("no session was opened for a long time")? {
                 Some(Note::Progress(more)) => {
@@ -104,7 +104,7 @@ impl Clients {
                     eprint!("\rbench: {ended} of {total}, {} s ", begun.elapsed().as_secs());
                 }
                 Some(Note::Done(outcome)) => {
-                    swarms += 1;
+                    crowds += 1;
                     opened.sessions += outcome.latencies.len();
                     opened.failures += outcome.failures;
                     opened.retries += outcome.retries;

@@ -17,13 +17,14 @@
 //! | `demo_path` | the workload `demo-path`: what `rtmfp demo` does |
 //! | `link` | the link of `lossy`: loss, delay, rate |
 //! | `endpoint_service` | an endpoint as a service of the driver, with an application in it |
-//! | `swarm` | thousands of endpoints on a few sockets, each with one session |
+//! | `crowd` | thousands of endpoints on a few sockets, each with one session |
 //! | `peer` | the other process and the dialogue with it |
 //! | `process` | resource usage of this process |
 //! | `report` | medians of runs |
 //! | `keylog` | the secrets of the sessions, on demand |
 #![expect(clippy::disallowed_methods, reason = "a program that measures time on real sockets")]
 
+mod crowd;
 mod demo_path;
 mod endpoint_service;
 mod flood;
@@ -36,7 +37,6 @@ mod peer;
 mod pingpong;
 mod process;
 mod report;
-mod swarm;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};

@@ -2,11 +2,11 @@
 //!
 //! An endpoint has one certificate, and to a responder two sessions with one certificate are one.
 //! So each session needs an endpoint. They share the driver's sockets: what arrives is given to
-//! the endpoint whose tag or session ID it carries, which the swarm has read in what that endpoint
+//! the endpoint whose tag or session ID it carries, which the crowd has read in what that endpoint
 //! sent (startup packets are encrypted under a key that everybody knows).
 //!
-//! The Diffie-Hellman work is done at once, in the driver's task: a swarm takes one processor, and
-//! several swarms take several.
+//! The Diffie-Hellman work is done at once, in the driver's task: a crowd takes one processor, and
+//! several crowds take several.
 
 use crate::endpoint_service::loopback;
 use crate::keylog::KeyLog;
@@ -24,7 +24,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The parameters of a swarm.
+/// The parameters of a crowd.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) server: SocketAddr,
@@ -37,7 +37,7 @@ pub(crate) struct Order {
     pub(crate) hold: bool,
 }
 
-/// Events of a swarm.
+/// Events of a crowd.
 #[derive(Debug)]
 pub(crate) enum Note {
     /// So many attempts more have ended.
@@ -62,7 +62,7 @@ pub(crate) struct Outcome {
 /// Attempts between two reports of progress.
 const REPORT_EVERY: usize = 500;
 
-pub(crate) struct Swarm {
+pub(crate) struct Crowd {
     order: Order,
     interfaces: u16,
     members: HashMap<usize, Member>,
@@ -100,15 +100,15 @@ enum Stage {
     Closing,
 }
 
-impl Swarm {
-    /// Starts a swarm on so many sockets of its own.
+impl Crowd {
+    /// Starts a crowd on so many sockets of its own.
     pub(crate) fn start(
         order: Order,
         sockets: u16,
         keylog: &KeyLog,
     ) -> anyhow::Result<(Handle<()>, Events<Note>)> {
         let bound = Sockets::bind(&vec![loopback(); usize::from(sockets)])?;
-        let swarm = Self {
+        let crowd = Self {
             order,
             interfaces: sockets,
             members: HashMap::new(),
@@ -125,7 +125,7 @@ impl Swarm {
             keylog: keylog.clone(),
             stopping: false,
         };
-        Ok(driver::spawn(swarm, bound, Clock::start()))
+        Ok(driver::spawn(crowd, bound, Clock::start()))
     }
 
     /// Begins attempts, as many as are wanted at a time.
@@ -268,7 +268,7 @@ fn startup_chunk<'a>(opener: &mut Opener, datagram: &'a mut [u8]) -> Option<Chun
     chunks(rest).next()
 }
 
-impl Machine for Swarm {
+impl Machine for Crowd {
     fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
         for datagram in arrived.each() {
             let index = match session_id(datagram) {
@@ -334,7 +334,7 @@ impl Machine for Swarm {
     }
 }
 
-impl Service for Swarm {
+impl Service for Crowd {
     type Command = ();
     type Event = Note;
 
