@@ -61,7 +61,8 @@ mod tests {
     fn datagram(from: u8, len: usize) -> InFlight {
         let (from, to) = (SocketAddr::from(([from; 4], 1)), SocketAddr::from(([9; 4], 1)));
         let bytes = vec![from.port() as u8; len];
-        InFlight { arrival: Time::ZERO, number: 0, from, to, marked: false, capable: false, bytes }
+        let arrival = Time::ZERO;
+        InFlight { arrival, number: 0, from, to, marked: false, capable: false, last: true, bytes }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Link {
     pub reorder: f64,
     /// Longer datagrams vanish, in bytes.
     pub mtu: usize,
+    /// Bytes that each datagram costs of the rate beyond its payload: its headers.
+    pub overhead: usize,
     /// Bytes per second; unlimited if `None`.
     pub rate: Option<u64>,
     /// Time that a datagram may wait for the rate before the queue is full.
@@ -40,6 +42,7 @@ impl Link {
             duplicate: 0.0,
             reorder: 0.0,
             mtu: 1472,
+            overhead: 0,
             rate: None,
             queue: Duration::from_millis(100),
             bottleneck: None,
@@ -79,6 +82,11 @@ impl Link {
         Self { queue, ..self }
     }
 
+    /// The same with headers of so many bytes, which take their part of the rate.
+    pub const fn with_overhead(self, overhead: usize) -> Self {
+        Self { overhead, ..self }
+    }
+
     /// The same, sharing queue and rate with the links of the same number.
     pub const fn through(self, bottleneck: u32) -> Self {
         Self { bottleneck: Some(bottleneck), ..self }
@@ -99,8 +107,13 @@ impl Link {
         if start.since(now) > self.queue {
             return None;
         }
-        *busy = start + Duration::from_secs_f64(len as f64 / rate.max(1) as f64);
+        *busy = start + Duration::from_secs_f64((len + self.overhead) as f64 / rate.max(1) as f64);
         Some(*busy)
+    }
+
+    /// True if a datagram is marked that may be marked and waits this long for the rate.
+    pub(super) fn marks(&self, waits: Duration) -> bool {
+        self.mark_after.is_some_and(|after| waits > after)
     }
 
     /// The delays of the copies that arrive: none, one or two.

@@ -25,6 +25,8 @@
 mod joined;
 mod link;
 mod random;
+#[cfg(test)]
+mod tests;
 
 pub use link::Link;
 pub use random::SeededRandom;
@@ -78,9 +80,18 @@ struct Node<M> {
     machine: Option<M>,
     address: SocketAddr,
     timer: Option<Time>,
+    downlink: Option<Downlink>,
     /// Time that its processor takes for a job.
     job_cost: Duration,
     /// When it has done all that was asked of it.
+    busy: Time,
+}
+
+/// The queue and the rate of everything that arrives at one machine.
+#[derive(Debug)]
+struct Downlink {
+    link: Link,
+    /// When the last datagram will have left it.
     busy: Time,
 }
 
@@ -94,6 +105,8 @@ struct InFlight {
     to: SocketAddr,
     marked: bool,
     capable: bool,
+    /// No downlink is before it.
+    last: bool,
     bytes: Vec<u8>,
 }
 
@@ -222,6 +235,7 @@ impl<M: Actor> Network<M> {
             machine: Some(machine),
             address,
             timer: None,
+            downlink: None,
             job_cost: Duration::ZERO,
             busy: Time::ZERO,
         });
@@ -271,6 +285,12 @@ impl<M: Actor> Network<M> {
     /// Sets the link in one direction between two machines.
     pub fn set_link(&mut self, from: NodeId, to: NodeId, link: Link) {
         self.links.insert((self.address(from), self.address(to)), link);
+    }
+
+    /// Lets everything that arrives at a machine pass one more queue. Of this link only rate, queue,
+    /// overhead, longest datagram and marks count: delay and losses are those of the links before.
+    pub fn set_downlink(&mut self, node: NodeId, link: Link) {
+        self.nodes[node.0].downlink = Some(Downlink { link, busy: Time::ZERO });
     }
 
     /// Sets the link of every pair that has none of its own.
@@ -354,14 +374,45 @@ impl<M: Actor> Network<M> {
 
     fn deliver_next(&mut self) {
         let Some(Reverse(first)) = self.in_flight.pop() else { return };
-        let (arrival, mut to) = (first.arrival, BTreeMap::from([(first.to, vec![first])]));
+        let arrival = first.arrival;
+        let mut to: BTreeMap<SocketAddr, Vec<InFlight>> = BTreeMap::new();
+        if let Some(first) = self.pass_downlink(first) {
+            to.insert(first.to, vec![first]);
+        }
         while !self.reading_interval.is_zero() && self.next_arrival() == Some(arrival) {
             let Some(Reverse(next)) = self.in_flight.pop() else { break };
-            to.entry(next.to).or_default().push(next);
+            if let Some(next) = self.pass_downlink(next) {
+                to.entry(next.to).or_default().push(next);
+            }
         }
         for (to, datagrams) in to {
             self.deliver(to, datagrams);
         }
+    }
+
+    /// Returns a datagram that has arrived; one that has a downlink before it is queued there.
+    fn pass_downlink(&mut self, mut datagram: InFlight) -> Option<InFlight> {
+        if std::mem::replace(&mut datagram.last, true) {
+            return Some(datagram);
+        }
+        let id = *self.by_address.get(&datagram.to)?;
+        let Some(Downlink { link, busy }) = &mut self.nodes[id].downlink else {
+            return Some(datagram);
+        };
+        let Some(departure) = link.departure(self.now, busy, datagram.bytes.len()) else {
+            self.stats.lost += 1;
+            return None;
+        };
+        let marked = datagram.capable && link.marks(departure.since(self.now));
+        self.stats.marked += u64::from(marked && !datagram.marked);
+        datagram.marked |= marked;
+        datagram.arrival = self.reading(departure);
+        self.in_flight.push(Reverse(datagram));
+        None
+    }
+
+    fn has_downlink(&self, address: SocketAddr) -> bool {
+        self.by_address.get(&address).is_some_and(|&id| self.nodes[id].downlink.is_some())
     }
 
     fn deliver(&mut self, to: SocketAddr, datagrams: Vec<InFlight>) {
@@ -451,16 +502,17 @@ impl<M: Actor> Network<M> {
             self.stats.lost += 1;
             return;
         };
-        let waits = departure.since(self.now);
-        let marked = capable && link.mark_after.is_some_and(|after| waits > after);
+        let marked = capable && link.marks(departure.since(self.now));
         self.stats.marked += u64::from(marked);
         let fates = link.fates(&mut self.random);
         self.stats.lost += u64::from(fates.is_empty());
+        let last = !self.has_downlink(to);
         for delay in fates {
             self.number += 1;
-            let (arrival, number) = (self.reading(departure + delay), self.number);
+            let (arrival, number) = (departure + delay, self.number);
+            let arrival = if last { self.reading(arrival) } else { arrival };
             let bytes = bytes.clone();
-            let datagram = InFlight { arrival, number, from, to, marked, capable, bytes };
+            let datagram = InFlight { arrival, number, from, to, marked, capable, last, bytes };
             self.in_flight.push(Reverse(datagram));
         }
     }
