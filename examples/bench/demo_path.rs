@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const MAX_RUN: Duration = Duration::from_secs(1800);
 const GIB: f64 = (1 << 30) as f64;
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let unit = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
     let (number, unit) = unit.unwrap_or((text, 1));

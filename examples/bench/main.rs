@@ -15,6 +15,7 @@
 //! | `flood` | the workloads `bulk` and `messages`: one flow at full rate |
 //! | `pingpong`, `handshakes`, `idle`, `lossy` | the workloads with these names |
 //! | `demo_path` | the workload `demo-path`: what `rtmfp demo` does |
+//! | `swarm` | the workload with this name: a file's way to many members with uplinks as at home |
 //! | `link` | the link of `lossy`: loss, delay, rate |
 //! | `endpoint_service` | an endpoint as a service of the driver, with an application in it |
 //! | `crowd` | thousands of endpoints on a few sockets, each with one session |
@@ -37,6 +38,7 @@ mod peer;
 mod pingpong;
 mod process;
 mod report;
+mod swarm;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -95,6 +97,9 @@ enum Workload {
     Lossy(lossy::Lossy),
     /// A file from one provider to many receivers: CPU time per GiB delivered, threads, sockets
     DemoPath(demo_path::DemoPath),
+    /// A file from one provider to many receivers with uplinks as at home: how long it takes, and
+    /// how long until it can be played
+    Swarm(swarm::Swarm),
     /// Every workload with its defaults, one table (takes some minutes)
     All,
     /// The other process; starts itself
@@ -147,6 +152,7 @@ async fn one(workload: &Workload, common: &Common, keylog: &KeyLog) -> anyhow::R
         Workload::Idle(args) => args.run(common, keylog).await,
         Workload::Lossy(args) => args.run(common, keylog).await,
         Workload::DemoPath(args) => args.run(common, keylog).await,
+        Workload::Swarm(args) => args.run(common),
         Workload::All | Workload::Peer(_) => unreachable!("not a single workload"),
     }
 }

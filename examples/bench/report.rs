@@ -15,9 +15,9 @@ pub(crate) struct Report {
 #[derive(Debug)]
 struct Figure {
     /// Its description for people.
-    name: &'static str,
+    name: String,
     /// Its field in the JSON line; the others are for people only.
-    field: Option<&'static str>,
+    field: Option<String>,
     runs: Vec<f64>,
 }
 
@@ -27,12 +27,12 @@ impl Report {
     }
 
     /// Adds a run of a figure that is a field of the JSON line.
-    pub(crate) fn add(&mut self, field: &'static str, name: &'static str, value: f64) {
+    pub(crate) fn add(&mut self, field: &str, name: &str, value: f64) {
         self.push(Some(field), name, value);
     }
 
     /// Adds a run of a figure that explains the others.
-    pub(crate) fn explain(&mut self, name: &'static str, value: f64) {
+    pub(crate) fn explain(&mut self, name: &str, value: f64) {
         self.push(None, name, value);
     }
 
@@ -40,10 +40,13 @@ impl Report {
         self.notes.push(note);
     }
 
-    fn push(&mut self, field: Option<&'static str>, name: &'static str, value: f64) {
+    fn push(&mut self, field: Option<&str>, name: &str, value: f64) {
         match self.figures.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.runs.push(value),
-            None => self.figures.push(Figure { name, field, runs: vec![value] }),
+            None => {
+                let (name, field) = (name.to_owned(), field.map(str::to_owned));
+                self.figures.push(Figure { name, field, runs: vec![value] });
+            }
         }
     }
 
@@ -62,10 +65,19 @@ impl Report {
 
     /// The workload and the medians of its fields.
     pub(crate) fn json(&self) -> Value {
-        let fields = self.figures.iter().filter_map(|figure| {
-            let field = figure.field?;
-            Some((field.to_owned(), Value::from(median(&figure.runs))))
-        });
+        self.object(median)
+    }
+
+    /// The workload and its fields in the last run.
+    pub(crate) fn last_json(&self) -> Value {
+        self.object(|runs| runs.last().copied().unwrap_or(f64::NAN))
+    }
+
+    fn object(&self, choose: impl Fn(&[f64]) -> f64) -> Value {
+        let fields = self
+            .figures
+            .iter()
+            .filter_map(|figure| Some((figure.field.clone()?, Value::from(choose(&figure.runs)))));
         let workload = ("work".to_owned(), Value::from(self.workload));
         Value::Object(std::iter::once(workload).chain(fields).collect::<Map<_, _>>())
     }

@@ -94,6 +94,17 @@ fn demo_path() {
 }
 
 #[test]
+fn swarm() {
+    let fields = ["last_s", "lb_s", "last_over_lb", "copies", "wire_over_payload", "startup_s_max"];
+    let work = "swarm --n 2 --size 256KiB --runs 1";
+    let line = figures(work, &fields);
+    assert_eq!(line["identical"], 2.0, "{line}");
+    assert!(line["last_over_lb"].as_f64().unwrap() > 1.0, "{line}");
+    let other = figures(work, &[]);
+    assert_eq!(line["last_s"], other["last_s"], "the seed determines the run");
+}
+
+#[test]
 fn the_key_log_has_each_session_and_nobody_else_reads_it() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("keys");

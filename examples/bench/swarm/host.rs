@@ -1,0 +1,236 @@
+//! The machines of a simulated run.
+
+use super::outcome::Receiver;
+use bytes::Bytes;
+use rtmfp::proto::flash::Uri;
+use rtmfp::proto::group::GroupConfig;
+use rtmfp::proto::node::{GroupHandle, Node, NodeEvent};
+use rtmfp::proto::range::IndexSet;
+use rtmfp::proto::rendezvous::Rendezvous;
+use rtmfp::proto::sim::Actor;
+use rtmfp::proto::transport::{Layer, Machine, Time};
+use rtmfp::vod::guest::ExchangeOutput;
+use rtmfp::vod::replica::StoreAction;
+use rtmfp::vod::store::Finished;
+use rtmfp::vod::{CHUNK_SIZE, ChunkStore, FileEvent, FileExchange, Layout, StoreError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A machine of the network.
+pub(super) enum Host {
+    Server(Box<Rendezvous>),
+    Member(Box<Member>),
+}
+
+/// A node with the exchange of the file as a guest.
+pub(super) struct Member {
+    node: Node,
+    group: GroupHandle,
+    store: Store,
+    server: (Uri, SocketAddr),
+    started: Time,
+    result: Receiver,
+    /// Its file was refused.
+    failed: Option<String>,
+}
+
+/// Which chunks a member holds of the file that everybody gets. The bytes are compared instead of
+/// kept.
+pub(super) struct Store {
+    file: Arc<[u8]>,
+    layout: Layout,
+    held: IndexSet,
+    differs: bool,
+}
+
+impl Store {
+    /// The store of a receiver, or of the provider.
+    pub(super) fn new(file: Arc<[u8]>, layout: Layout, is_complete: bool) -> Self {
+        let mut held = IndexSet::unbounded();
+        if is_complete && layout.chunks() > 0 {
+            let all = held.insert_range(1..=layout.chunks());
+            debug_assert!(all.is_ok(), "the set is unbounded");
+        }
+        Self { file, layout, held, differs: false }
+    }
+
+    fn original(&self, index: u64) -> &[u8] {
+        let start = (index as usize - 1) * CHUNK_SIZE as usize;
+        let end = self.file.len().min(start + CHUNK_SIZE as usize);
+        &self.file[start..end]
+    }
+}
+
+impl ChunkStore for Store {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn held(&self) -> &IndexSet {
+        &self.held
+    }
+
+    fn read_chunk(&mut self, index: u64) -> Result<Bytes, StoreError> {
+        if !self.held.contains(index) {
+            return Err(StoreError::NotHeld { index });
+        }
+        Ok(Bytes::copy_from_slice(self.original(index)))
+    }
+
+    fn write_chunk(&mut self, index: u64, data: &[u8]) -> Result<(), StoreError> {
+        self.layout.admit(index, data.len() as u64)?;
+        self.differs |= self.original(index) != data;
+        // Unbounded, so that this cannot fail.
+        let _ = self.held.insert(index);
+        Ok(())
+    }
+
+    fn forget_all(&mut self) -> Result<(), StoreError> {
+        self.held = IndexSet::unbounded();
+        self.differs = false;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Finished, StoreError> {
+        self.check_complete().map(|()| Finished::default())
+    }
+}
+
+impl Member {
+    pub(super) fn new(
+        now: Time,
+        mut node: Node,
+        config: GroupConfig,
+        exchange: FileExchange,
+        store: Store,
+        server: (Uri, SocketAddr),
+    ) -> Self {
+        let group = node.join_with_guest(now, config, Box::new(exchange));
+        let held_at = vec![f64::INFINITY; store.layout.chunks() as usize];
+        let result = Receiver { held_at, ..Receiver::default() };
+        Self { node, group, store, server, started: now, result, failed: None }
+    }
+
+    pub(super) fn connect(&mut self, now: Time, address: SocketAddr) {
+        self.node.set_addresses(now, vec![address]);
+        self.node.connect(now, &self.server.0, &[self.server.1]);
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.result.complete.is_some()
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        self.store.held.len()
+    }
+
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Bytes of objects that it has sent.
+    pub(super) fn bytes_sent(&self) -> u64 {
+        self.node.group(self.group).map_or(0, |group| group.stats().replication.bytes_sent)
+    }
+
+    pub(super) fn result(&self) -> Receiver {
+        let is_identical = self.is_complete() && !self.store.differs;
+        Receiver { is_identical, ..self.result.clone() }
+    }
+
+    fn react(&mut self, now: Time) -> bool {
+        let mut is_busy = false;
+        while let Some(event) = self.node.poll_event() {
+            is_busy = true;
+            if let NodeEvent::ConnectFailed(_) = event {
+                self.node.connect(now, &self.server.0, &[self.server.1]);
+            }
+        }
+        let poll = |exchange: &mut FileExchange, _: &mut _, _| exchange.poll_output();
+        while let Some(output) = self.node.with_guest(now, self.group, poll).flatten() {
+            is_busy = true;
+            self.on_output(now, output);
+        }
+        is_busy
+    }
+
+    fn on_output(&mut self, now: Time, output: ExchangeOutput) {
+        let Self { node, group, store, .. } = self;
+        let seconds = now.since(self.started).as_secs_f64();
+        match output {
+            ExchangeOutput::Store(action) => {
+                if let StoreAction::Write { index, .. } = &action
+                    && let Some(at) = self.result.held_at.get_mut(*index as usize - 1)
+                {
+                    *at = seconds.min(*at);
+                }
+                node.with_guest(now, *group, |exchange: &mut FileExchange, group, now| {
+                    exchange.perform(now, group, action, store);
+                });
+            }
+            ExchangeOutput::Event(FileEvent::DescriptorKnown(_)) => {
+                node.with_guest(now, *group, |exchange: &mut FileExchange, group, now| {
+                    exchange.store_opened(now, group, &store.held, &store.layout);
+                });
+            }
+            ExchangeOutput::Event(FileEvent::Complete(_)) => {
+                self.result.complete.get_or_insert(seconds);
+            }
+            ExchangeOutput::Event(FileEvent::Failed(error)) => {
+                self.failed = Some(error.to_string());
+            }
+            ExchangeOutput::Event(_) => {}
+        }
+    }
+}
+
+impl Host {
+    /// The member that this machine is.
+    pub(super) fn member(&self) -> Option<&Member> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Server(_) => None,
+        }
+    }
+
+    pub(super) fn member_mut(&mut self) -> Option<&mut Member> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Server(_) => None,
+        }
+    }
+}
+
+impl Layer for Host {
+    type Inner = dyn Machine;
+
+    fn inner(&self) -> &Self::Inner {
+        match self {
+            Self::Server(server) => &**server,
+            Self::Member(member) => &member.node,
+        }
+    }
+
+    fn inner_mut(&mut self) -> &mut Self::Inner {
+        match self {
+            Self::Server(server) => &mut **server,
+            Self::Member(member) => &mut member.node,
+        }
+    }
+}
+
+impl Actor for Host {
+    fn react(&mut self, now: Time) -> bool {
+        match self {
+            Self::Server(server) => {
+                while server.poll_event().is_some() {}
+                false
+            }
+            Self::Member(member) => member.react(now),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The workload `swarm`: a file from one provider to many receivers, all with uplinks as at home.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `links` | the members' links, and the time that no distribution can beat |
+//! | `outcome` | the result of a run, and its figures |
+//! | `simulated` | a run in the simulator's virtual time |
+//! | `host` | the machines of that run |
+
+mod host;
+mod links;
+mod outcome;
+mod simulated;
+
+use crate::Common;
+use crate::demo_path::parse_size;
+use crate::report::Report;
+use clap::Args;
+use links::Links;
+use outcome::Outcome;
+use std::time::Duration;
+
+/// The workload `swarm`.
+#[derive(Debug, Args)]
+pub(crate) struct Swarm {
+    /// Number of receivers
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=200))]
+    n: u32,
+    /// Size of the file: bytes, or a number with KiB, MiB or GiB
+    #[arg(long, default_value = "64MiB", value_parser = parse_size)]
+    size: u64,
+    /// Seed of the first run; each further run has the next one
+    #[arg(long, default_value = "1")]
+    seed: u64,
+    /// Rates in kbit/s at which the file is to be played while it arrives
+    #[arg(long, value_name = "KBIT", default_value = "1000", value_delimiter = ',')]
+    play: Vec<u32>,
+    /// Fetch in order, as `rtmfp fetch -o -` does
+    #[arg(long)]
+    in_order: bool,
+    /// Seconds from the arrival of one receiver to that of the next
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
+    arrivals: Duration,
+    #[command(flatten)]
+    links: Links,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+impl Swarm {
+    pub(crate) fn run(&self, common: &Common) -> anyhow::Result<Report> {
+        let mut report = Report::new("swarm", self.title());
+        for run in 0..common.runs(3) {
+            let seed = self.seed.wrapping_add(u64::from(run));
+            eprintln!("bench: swarm, run {} (seed {seed})", run + 1);
+            let outcome = simulated::run(self, seed)?;
+            self.add(&mut report, &outcome);
+            if common.json {
+                println!("{}", report.last_json());
+            }
+        }
+        Ok(report)
+    }
+
+    fn title(&self) -> String {
+        let Links { provider_up, up, down, .. } = self.links;
+        format!(
+            "swarm: {} receivers ({up} Mbit/s up, {down} down) of {} bytes, provider {provider_up} \
+             Mbit/s up, simulated",
+            self.n, self.size
+        )
+    }
+
+    fn add(&self, report: &mut Report, outcome: &Outcome) {
+        let least = self.links.least_seconds(self.n, self.size);
+        outcome.report(report, self.size, least, &self.play);
+    }
+}

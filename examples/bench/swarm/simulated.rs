@@ -1,0 +1,208 @@
+//! A run in the simulator: the members' machines and virtual time, repeated exactly by its seed.
+
+use super::Swarm;
+use super::host::{Host, Member, Store};
+use super::links::HEADERS;
+use super::outcome::Outcome;
+use crate::process;
+use anyhow::{Context, bail};
+use rtmfp::proto::crypto::{Identity, IdentityConfig};
+use rtmfp::proto::flash::Uri;
+use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder, ReplicationStrategy};
+use rtmfp::proto::node::{Node, NodeConfig};
+use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
+use rtmfp::proto::sim::{Link, Network, NodeId, SeededRandom};
+use rtmfp::proto::transport::Time;
+use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
+use rtmfp::vod::{
+    CHUNK_SIZE, Descriptor, DescriptorForm, Digest256, FileExchange, Integrity, Layout,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SERVER: &str = "10.0.0.1:1935";
+/// The provider is there before the first receiver by so much.
+const HEAD_START: Duration = Duration::from_secs(2);
+/// A run ends after so many times the least possible time, and this much.
+const PATIENCE: (f64, f64) = (10.0, 600.0);
+/// Steps of the simulator between two looks at the clock on the wall.
+const STEPS: u32 = 4096;
+/// Interval of the reports of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// One run; the seed determines everything but the time that it takes.
+pub(super) fn run(args: &Swarm, seed: u64) -> anyhow::Result<Outcome> {
+    let cpu = process::cpu_seconds();
+    let mut world = World::new(args, seed)?;
+    world.network.run_for(HEAD_START);
+    for number in 0..args.n {
+        world.add_receiver(number);
+        world.network.run_for(args.arrivals);
+    }
+    world.run_to_the_end()?;
+    Ok(world.outcome(process::cpu_seconds() - cpu))
+}
+
+struct World<'a> {
+    args: &'a Swarm,
+    network: Network<Host>,
+    members: Vec<(NodeId, Link)>,
+    file: Arc<[u8]>,
+    spec: GroupSpec,
+    descriptor: Descriptor,
+    uri: Uri,
+    server: SocketAddr,
+}
+
+impl<'a> World<'a> {
+    /// A network with a server and the provider, which connects.
+    fn new(args: &'a Swarm, seed: u64) -> anyhow::Result<Self> {
+        let mut network = Network::new(seed, args.links.link_of_server());
+        let file = noise(args.size, &mut network.random());
+        let layout = Layout::of_size(args.size, CHUNK_SIZE)?;
+        let hashes = file.chunks(CHUNK_SIZE as usize).map(chunk_hash);
+        let descriptor = Descriptor {
+            name: Some("film.mp4".into()),
+            sha256: Some(Digest256::of(&file)),
+            chunk_hashes: Some(ChunkHashes::from_hashes(hashes)),
+            ..Descriptor::of_layout(layout)
+        };
+        let spec = GroupSpecBuilder::new("film.mp4")?;
+        let spec = spec.object_replication(true).server_channel(true).build()?;
+        let server = server(&mut network);
+        network.add(SERVER, server);
+        let uri = Uri::parse(&format!("rtmfp://{SERVER}/")).context("the server's URI")?;
+        let server = SERVER.parse()?;
+        let members = Vec::new();
+        let mut world = Self { args, network, members, file, spec, descriptor, uri, server };
+        let exchange = FileExchange::provider(world.descriptor.clone(), DescriptorForm::Object);
+        world.add(exchange, args.links.provider_up);
+        Ok(world)
+    }
+
+    fn add_receiver(&mut self, number: u32) {
+        let integrity = Integrity::Descriptor(self.descriptor.digest());
+        let provider = self.provider().node().peer_id();
+        let strategy = match self.args.in_order {
+            true => ReplicationStrategy::LowestFirst,
+            false => ReplicationStrategy::RarestFirstSpread,
+        };
+        let exchange = FileExchange::receiver(integrity, Some(provider)).with_strategy(strategy);
+        let id = self.add(exchange, self.args.links.uplink(number));
+        self.network.set_downlink(id, self.args.links.downlink());
+    }
+
+    /// A member that connects now.
+    fn add(&mut self, exchange: FileExchange, uplink: f64) -> NodeId {
+        let now = self.network.now();
+        let node = node(&mut self.network);
+        let config = GroupConfig::new(self.spec.clone(), node.peer_id());
+        let is_provider = self.members.is_empty();
+        let store = Store::new(Arc::clone(&self.file), self.descriptor.layout, is_provider);
+        let server = (self.uri.clone(), self.server);
+        let member = Member::new(now, node, config, exchange, store, server);
+        let number = self.members.len();
+        let address = format!("10.0.{}.{}:1000", 1 + number / 200, 1 + number % 200);
+        let id = self.network.add(&address, Host::Member(Box::new(member)));
+        let link = self.args.links.link_of_member(uplink, number as u32);
+        for (other, back) in &self.members {
+            self.network.set_link(id, *other, link.clone());
+            self.network.set_link(*other, id, back.clone());
+        }
+        self.members.push((id, link));
+        let address = self.network.address(id);
+        self.network.act(id, |host, now| {
+            host.member_mut().into_iter().for_each(|member| member.connect(now, address));
+        });
+        id
+    }
+
+    fn member(&self, number: usize) -> &Member {
+        self.network[self.members[number].0].member().expect("a member")
+    }
+
+    fn provider(&self) -> &Member {
+        self.member(0)
+    }
+
+    fn receivers(&self) -> impl Iterator<Item = &Member> {
+        (1..self.members.len()).map(|number| self.member(number))
+    }
+
+    fn run_to_the_end(&mut self) -> anyhow::Result<()> {
+        let least = self.args.links.least_seconds(self.args.n, self.args.size);
+        let limit = Duration::from_secs_f64(PATIENCE.0 * least + PATIENCE.1);
+        let end = self.network.now() + limit;
+        let mut reported = Instant::now();
+        while !self.run_for_some_steps()? {
+            if let Some(error) = self.receivers().find_map(Member::failed) {
+                bail!("a receiver has failed: {error}");
+            }
+            if reported.elapsed() > PROGRESS {
+                self.report_progress();
+                reported = Instant::now();
+            }
+            if self.network.now() > end {
+                eprintln!("bench: given up after {:.0} s", end.since(Time::ZERO).as_secs_f64());
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// True if all copies are complete.
+    fn run_for_some_steps(&mut self) -> anyhow::Result<bool> {
+        for _ in 0..STEPS {
+            if self.receivers().all(Member::is_complete) {
+                return Ok(true);
+            }
+            if !self.network.step() {
+                bail!("nothing happens any more, and the copies are not complete");
+            }
+        }
+        Ok(false)
+    }
+
+    fn report_progress(&self) {
+        let held: u64 = self.receivers().map(Member::held).sum();
+        let all = self.descriptor.chunks() * u64::from(self.args.n);
+        let complete = self.receivers().filter(|member| member.is_complete()).count();
+        eprintln!(
+            "bench: {:5.0} s of virtual time, {:3.0} % of the chunks, {complete} copies complete",
+            self.network.now().since(Time::ZERO).as_secs_f64(),
+            held as f64 / all.max(1) as f64 * 100.0,
+        );
+    }
+
+    fn outcome(&self, cpu_seconds: f64) -> Outcome {
+        let stats = self.network.stats();
+        Outcome {
+            receivers: self.receivers().map(Member::result).collect(),
+            provider_bytes: self.provider().bytes_sent(),
+            wire_bytes: stats.bytes + stats.sent * HEADERS as u64,
+            cpu_seconds,
+        }
+    }
+}
+
+fn server(network: &mut Network<Host>) -> Host {
+    let mut random = network.random();
+    let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+    let choices = network.random();
+    let config = RendezvousConfig::default();
+    Host::Server(Box::new(Rendezvous::new(config, identity, Box::new(random), Box::new(choices))))
+}
+
+fn node(network: &mut Network<Host>) -> Node {
+    let mut random = network.random();
+    let identity = Identity::generate(&IdentityConfig::like_a_player(), &mut random);
+    let choices = network.random();
+    Node::new(NodeConfig::default(), identity, Box::new(random), Box::new(choices))
+}
+
+/// Bytes that cannot be compressed.
+fn noise(size: u64, random: &mut SeededRandom) -> Arc<[u8]> {
+    let words = (0..size.div_ceil(8)).flat_map(|_| random.below(u64::MAX).to_le_bytes());
+    words.take(size as usize).collect()
+}
