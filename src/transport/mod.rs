@@ -13,10 +13,12 @@
 //! | [`congestion`], `rtt` | congestion control, pacing, round trip times |
 //! | `fragments` | packets in pieces |
 //! | `buckets` | token buckets, one for each key |
+//! | `bandwidth`, `token_bucket` | rates, and the bucket of a limit |
 //! | `passwords` | signed keyings |
 //! | `job` | Diffie-Hellman work for other threads |
 //! | `machine`, `transmit`, `time` | interface to driver and simulator |
 
+mod bandwidth;
 pub(crate) mod buckets;
 mod config;
 pub mod congestion;
@@ -37,8 +39,10 @@ mod send_flow;
 mod sequence_set;
 mod session;
 mod time;
+pub(crate) mod token_bucket;
 mod transmit;
 
+pub use bandwidth::{Bandwidth, BandwidthError, BandwidthProblem};
 pub use buckets::Rate;
 pub use config::Config;
 pub use congestion::Controller;

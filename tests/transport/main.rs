@@ -29,6 +29,7 @@ mod priority;
 mod redirect;
 mod reorder;
 mod replay;
+mod send_limit;
 mod session_override;
 mod startup;
 mod state_machine;

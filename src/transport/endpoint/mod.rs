@@ -8,6 +8,7 @@
 //! | `initiate.rs` | attempts to open sessions (RFC 7016 §3.5.1.1.1) |
 //! | `respond.rs` | answers to hellos and keyings (§3.5.1.1.2), introductions (§3.5.1.4, §3.5.1.5) |
 //! | `session_ref.rs` | what can be read of a session |
+//! | `shaping.rs` | the limit of what is sent |
 //! | `startup.rs` | startup packets, in pieces if they are long (§3.4) |
 //! | `table.rs` | the sessions, by ID and fingerprint, with their timers |
 //! | `unconfirmed.rs` | sessions that their initiators have not used yet, by source |
@@ -20,6 +21,7 @@ mod initiate;
 mod memory;
 mod respond;
 mod session_ref;
+mod shaping;
 mod startup;
 mod table;
 mod unconfirmed;
@@ -49,6 +51,7 @@ use initiate::Attempt;
 use memory::Evictions;
 use rand_core::CryptoRng;
 use respond::Pending;
+use shaping::Shaping;
 use startup::Startup;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -97,6 +100,7 @@ pub struct Endpoint {
     /// Number of introductions in `events`: unverified senders cause those.
     introductions: usize,
     time_critical: TimeCritical,
+    shaping: Shaping,
     counters: EndpointStats,
     evictions: Evictions,
     /// The time of the latest input, for the timestamps of startup packets.
@@ -132,6 +136,7 @@ impl Endpoint {
             events: VecDeque::new(),
             introductions: 0,
             time_critical: TimeCritical::default(),
+            shaping: Shaping::default(),
             counters: EndpointStats::default(),
             evictions: Evictions::default(),
             now: Time::ZERO,
@@ -311,6 +316,7 @@ impl Endpoint {
             events: &mut self.events,
             counters: &mut self.counters,
             time_critical: &mut self.time_critical,
+            allowance: u64::MAX,
         };
         Some((session, cx))
     }
@@ -395,6 +401,7 @@ impl Endpoint {
 impl Machine for Endpoint {
     fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
         self.now = now;
+        self.counters.bytes_received += arrived.bytes.len() as u64;
         let Arrived { bytes: mut rest, segment, ecn } = arrived;
         let segment = segment.max(1);
         while !rest.is_empty() {
@@ -420,6 +427,7 @@ impl Machine for Endpoint {
 
     fn handle_timeout(&mut self, now: Time) {
         self.now = now;
+        self.shaping.handle_timeout(now);
         while let Some(timer) = self.table.pop_due(now) {
             match timer {
                 Timer::Session(id) => {
@@ -451,29 +459,20 @@ impl Machine for Endpoint {
 
     fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
         buf.clear();
-        if let Some((path, datagram)) = self.startup.pop() {
-            buf.push(&datagram);
-            let session = session_id(&datagram).unwrap_or_default();
-            return Some(Transmit { dscp: self.config.dscp, session, ..Transmit::to(path) });
-        }
-        while let Some(id) = self.table.next_ready() {
-            let Some((session, mut cx)) = self.entry(now, id) else { continue };
-            let transmit = session.fill(&mut cx, buf);
-            match transmit {
-                Some(transmit) => {
-                    // It may have more, but others come first.
-                    self.table.touch(id);
-                    self.table.schedule(now, id);
-                    return Some(transmit);
-                }
-                None => self.table.schedule(now, id),
+        let transmit = match self.startup.pop() {
+            Some((path, datagram)) => {
+                buf.push(&datagram);
+                let session = session_id(&datagram).unwrap_or_default();
+                Transmit { dscp: self.config.dscp, session, ..Transmit::to(path) }
             }
-        }
-        None
+            None => self.transmit_session(now, buf)?,
+        };
+        self.note_sent(now, buf.bytes.len());
+        Some(transmit)
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.table.next_due()
+        [self.table.next_due(), self.shaping.poll_timeout()].into_iter().flatten().min()
     }
 
     fn poll_job(&mut self) -> Option<Job> {

@@ -78,6 +78,8 @@ pub(crate) struct Context<'a> {
     pub(crate) counters: &'a mut EndpointStats,
     /// When any session of the endpoint last sent or received time critical data.
     pub(crate) time_critical: &'a mut TimeCritical,
+    /// Bytes of packets with user data that may leave, and what exceeds them of the last one.
+    pub(crate) allowance: u64,
 }
 
 #[derive(Debug)]

@@ -41,7 +41,9 @@ impl Session {
         let burst = self.sending.burst;
         let mut time_critical = false;
         while buf.datagrams.len() < MAX_BATCH && self.has_packet(cx, path) {
+            let before = buf.bytes.len();
             time_critical |= self.assemble(cx, path, buf);
+            cx.allowance = cx.allowance.saturating_sub((buf.bytes.len() - before) as u64);
         }
         if buf.datagrams.is_empty() {
             return None;
@@ -72,6 +74,11 @@ impl Session {
     }
 
     fn may_send_data(&mut self, cx: &Context<'_>) -> bool {
+        cx.allowance > 0 && self.wants_to_send(cx)
+    }
+
+    /// True if user data could leave, the allowance aside.
+    pub(crate) fn wants_to_send(&mut self, cx: &Context<'_>) -> bool {
         self.is_open() && self.sending.may_send(cx.now, cx.config)
     }
 

@@ -144,13 +144,18 @@ impl Sending {
             return false;
         }
         if !self.flows.values_mut().any(SendFlow::is_ready) {
-            self.congestion.on_app_limited(self.outstanding);
-            // What was acknowledged while nothing waited allows no burst later.
-            self.released = 0;
+            self.on_app_limited();
             return false;
         }
         let segment = config.max_datagram as u64;
         rate.is_none_or(|rate| self.pacer.hold(now, rate, segment).is_none())
+    }
+
+    /// Less is sent than the path would take.
+    fn on_app_limited(&mut self) {
+        self.congestion.on_app_limited(self.outstanding);
+        // What was acknowledged meanwhile allows no burst later.
+        self.released = 0;
     }
 
     /// Packets that may leave before the next acknowledgement: the RFC's few, or, where a far end
@@ -253,6 +258,18 @@ impl Session {
     /// Bytes queued in a sending flow and not yet acknowledged.
     pub(crate) fn queued(&self, flow: FlowId) -> u64 {
         self.sending.flows.get(&flow.0).map_or(0, SendFlow::queued)
+    }
+
+    /// A limit of the endpoint holds user data back.
+    pub(crate) fn on_limited(&mut self) {
+        self.sending.on_app_limited();
+    }
+
+    /// True if the flow that is served next has time critical data.
+    pub(crate) fn is_next_time_critical(&mut self) -> bool {
+        let next = self.sending.next_to_serve();
+        let flow = next.and_then(|id| self.sending.flows.get(&id));
+        flow.is_some_and(|flow| flow.options.time_critical)
     }
 
     /// Congestion window, and user data in flight, in bytes.

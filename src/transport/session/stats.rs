@@ -1,9 +1,13 @@
 //! Counters of endpoints and sessions.
 
-/// Counters of an endpoint, all about what it refused in order not to be used up.
+/// Counters of an endpoint; most are about what it refused in order not to be used up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {
+    /// Bytes of UDP payload sent, by all sessions and by startup packets.
+    pub bytes_sent: u64,
+    /// Bytes of UDP payload received, foreign and refused packets included.
+    pub bytes_received: u64,
     /// Fragments that were treated as lost because there was no space to hold them.
     pub fragments_refused: u64,
     /// Receiving flows that were rejected because their session held too much
