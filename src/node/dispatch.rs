@@ -28,7 +28,7 @@ impl Node {
             busy |= self.flow_inputs(now);
             busy |= self.connection_actions(now);
             busy |= self.group_actions(now);
-            if !busy {
+            if !busy && !self.permit_request(now) {
                 return;
             }
         }

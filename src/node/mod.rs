@@ -11,14 +11,17 @@
 //! | `dispatch.rs` | dispatch of endpoint events to connection and groups |
 //! | `actions.rs` | execution of their actions on the endpoint |
 //! | `guest.rs` | applications that act in a group |
+//! | `limits.rs` | limits of what is sent and received |
 //! | `search.rs` | the state of the search for members |
 
 mod actions;
 mod dispatch;
 mod guest;
+mod limits;
 mod search;
 
 pub use guest::Guest;
+pub use limits::Limits;
 pub use search::{MAX_MET, MAX_UNREACHED, Search};
 
 use crate::crypto::{Epd, Fingerprint, Identity};
@@ -81,7 +84,7 @@ impl Default for NodeConfig {
 }
 
 /// A group that this node has joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct GroupHandle(u32);
 
 /// An event of a [`Node`].
@@ -200,6 +203,7 @@ pub struct Node {
     unclaimed: BTreeSet<(SessionId, FlowId)>,
     events: VecDeque<NodeEvent>,
     search: search::SearchLog,
+    downloads: limits::Downloads,
 }
 
 impl Node {
@@ -225,6 +229,7 @@ impl Node {
             unclaimed: BTreeSet::new(),
             events: VecDeque::new(),
             search: search::SearchLog::default(),
+            downloads: limits::Downloads::default(),
         }
     }
 
@@ -304,7 +309,8 @@ impl Node {
         self.next_group += 1;
         let near = self.peer_id();
         let config = GroupConfig { near, server: self.server_address, ..config };
-        let group = Group::new(config, now, self.random.next_u64());
+        let mut group = Group::new(config, now, self.random.next_u64());
+        group.replication_mut(now).set_paced(self.downloads.is_limited());
         self.group_ids.insert((group.id(), handle));
         let joined = Joined { group, is_at_server: false, guest, deadline: None };
         self.groups.insert(handle, joined);
@@ -429,7 +435,8 @@ impl Layer for Node {
             }
             _ => None,
         };
-        group.into_iter().chain(attempt).chain(server).min()
+        let permit = self.downloads.poll_timeout();
+        group.into_iter().chain(attempt).chain(server).chain(permit).min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {

@@ -110,7 +110,8 @@ pub use crate::group::{
     GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, NeighborTrade, ReceiveMode,
     ReplicationLimits, ReplicationStrategy,
 };
-pub use crate::node::{Guest, NetConnectionError, NodeConfig, Search};
+pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};
+pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem};
 pub use config::PeerConfig;
 pub use connection::Connection;
 pub use error::{ConnectError, Lagged, NetGroupError, Problem, RecvError, Unreachable};

@@ -8,6 +8,7 @@ use nom::character::complete::{char, digit1, multispace0, one_of};
 use nom::combinator::{opt, recognize, value};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 use thiserror::Error;
 
 /// A rate, in bytes of UDP payload per second; at least [`MIN`](Self::MIN).
@@ -39,6 +40,12 @@ impl Bandwidth {
     /// Bytes per second.
     pub const fn as_bytes_per_second(self) -> u64 {
         self.0
+    }
+
+    /// Bytes in so much time, rounded down.
+    pub fn worth(self, time: Duration) -> u64 {
+        let bytes = u128::from(self.0) * time.as_micros() / 1_000_000;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 

@@ -57,7 +57,7 @@ impl Shaping {
     fn on_sent(&mut self, now: Time, bytes: usize, datagram: usize) {
         if let Some(bucket) = &mut self.bucket {
             bucket.fill(now, burst(bucket.rate(), datagram));
-            bucket.spend(bytes as u64, worth(bucket.rate(), MAX_DEBT));
+            bucket.spend(bytes as u64, bucket.rate().worth(MAX_DEBT));
         }
     }
 
@@ -104,13 +104,7 @@ impl Shaping {
 
 /// Bytes that may leave at once.
 fn burst(rate: Bandwidth, datagram: usize) -> u64 {
-    worth(rate, BURST).max(BURST_DATAGRAMS * datagram as u64)
-}
-
-/// Bytes of so much time at the rate.
-fn worth(rate: Bandwidth, time: Duration) -> u64 {
-    let bytes = u128::from(rate.as_bytes_per_second()) * time.as_micros() / 1_000_000;
-    u64::try_from(bytes).unwrap_or(u64::MAX)
+    rate.worth(BURST).max(BURST_DATAGRAMS * datagram as u64)
 }
 
 impl Endpoint {

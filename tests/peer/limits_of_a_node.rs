@@ -1,0 +1,124 @@
+//! How fast a node sends and receives, on a virtual network.
+
+use crate::support::swarm::{Host, Swarm, group_of};
+use rtmfp::peer::Limits;
+use rtmfp::proto::sim::{Link, NodeId};
+use rtmfp::proto::transport::Bandwidth;
+use rtmfp::vod::CHUNK_SIZE;
+use std::time::Duration;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn rate(bytes: u64) -> Option<Bandwidth> {
+    Some(Bandwidth::bytes_per_second(bytes))
+}
+
+fn swarm(seed: u64, size: usize) -> Swarm {
+    println!("seed {seed}");
+    Swarm::new(seed, Link::lan().with_delay(Duration::from_millis(10)), size, CHUNK_SIZE)
+}
+
+fn limit(swarm: &mut Swarm, node: NodeId, limits: Limits) {
+    swarm.network.act(node, |host, now| host.peer_mut().node.set_limits(now, limits));
+    assert_eq!(swarm.network[node].peer().node.limits(), limits);
+}
+
+/// Bytes of UDP payload received and sent so far.
+fn traffic(host: &Host) -> (u64, u64) {
+    let stats = host.peer().node.endpoint().stats();
+    (stats.bytes_received, stats.bytes_sent)
+}
+
+/// Bytes that a node receives in so much time.
+fn received_in(swarm: &mut Swarm, node: NodeId, time: Duration) -> u64 {
+    let before = traffic(&swarm.network[node]).0;
+    swarm.network.run_for(time);
+    traffic(&swarm.network[node]).0 - before
+}
+
+#[test]
+fn ten_seconds_of_a_download_are_within_three_percent_of_the_limit() {
+    for (seed, limited) in [(1, 200_000), (2, 500_000), (4, 2_000_000)] {
+        let mut swarm = swarm(seed, limited as usize * 16);
+        let receiver = swarm.add_receiver();
+        limit(&mut swarm, receiver, Limits::default().with_down(rate(limited)));
+        swarm.network.run_for(secs(4));
+        let ratio = received_in(&mut swarm, receiver, secs(10)) as f64 / (10 * limited) as f64;
+        println!("{limited} B/s: {ratio:.4} of it");
+        assert!((0.97..=1.03).contains(&ratio), "{limited} B/s: {ratio}");
+        assert!(swarm.run(), "not complete");
+        swarm.check_copies();
+        swarm.check_nothing_leaks();
+    }
+}
+
+#[test]
+fn a_slow_download_completes() {
+    let mut swarm = swarm(5, 1 << 20);
+    let receiver = swarm.add_receiver();
+    limit(&mut swarm, receiver, Limits::default().with_down(rate(20_000)));
+    let start = swarm.network.now();
+    assert!(swarm.run(), "not complete");
+    let time = swarm.network.now().since(start).as_secs_f64();
+    println!("{time:.1} s for 1 MiB at 20 KB/s");
+    assert!((50.0..=60.0).contains(&time), "{time}");
+    swarm.check_copies();
+    swarm.check_nothing_leaks();
+}
+
+/// Members that cannot send as fast as the limit are asked side by side.
+#[test]
+fn slow_members_together_fill_the_limit() {
+    let mut swarm = swarm(6, 12 << 20);
+    let others: Vec<_> = (0..4).map(|_| swarm.add_receiver()).collect();
+    assert!(swarm.run(), "not complete");
+    let everybody = others.into_iter().chain([swarm.provider]).collect::<Vec<_>>();
+    for node in everybody {
+        limit(&mut swarm, node, Limits::default().with_up(rate(150_000)));
+    }
+    let receiver = swarm.add_receiver();
+    limit(&mut swarm, receiver, Limits::default().with_down(rate(500_000)));
+    swarm.network.run_for(secs(5));
+    let ratio = received_in(&mut swarm, receiver, secs(15)) as f64 / 7.5e6;
+    println!("{ratio:.3} of 500 KB/s from five with 150 KB/s each");
+    assert!((0.8..=1.03).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn limits_change_while_a_file_is_on_its_way() {
+    let mut swarm = swarm(8, 32 << 20);
+    let receiver = swarm.add_receiver();
+    for limited in [300_000, 1_500_000, 500_000] {
+        limit(&mut swarm, receiver, Limits::default().with_down(rate(limited)));
+        swarm.network.run_for(secs(3));
+        let ratio = received_in(&mut swarm, receiver, secs(5)) as f64 / (5 * limited) as f64;
+        println!("{limited} B/s: {ratio:.3} of it");
+        assert!((0.95..=1.05).contains(&ratio), "{limited} B/s: {ratio}");
+    }
+    limit(&mut swarm, receiver, Limits::default());
+    let start = swarm.network.now();
+    assert!(swarm.run(), "not complete");
+    assert!(swarm.network.now().since(start) < secs(15));
+    swarm.check_copies();
+}
+
+#[test]
+fn a_provider_with_a_limit_serves_everybody_and_no_faster() {
+    let mut swarm = swarm(9, 4 << 20);
+    let provider = swarm.provider;
+    limit(&mut swarm, provider, Limits::default().with_up(rate(500_000)));
+    for _ in 0..3 {
+        swarm.add_receiver();
+    }
+    let (start, before) = (swarm.network.now(), traffic(&swarm.network[provider]).1);
+    assert!(swarm.run(), "not complete");
+    swarm.check_copies();
+    let time = swarm.network.now().since(start).as_secs_f64();
+    let sent = (traffic(&swarm.network[provider]).1 - before) as f64;
+    let objects = group_of(swarm.network[provider].peer()).stats().replication.bytes_sent;
+    println!("{sent} bytes, {objects} of them objects, in {time:.1} s");
+    assert!(sent <= 500_000.0 * time * 1.03, "{sent} in {time}");
+    assert!(time < 4.2e6 * 1.3 / 500_000.0 + 3.0, "{time}");
+}

@@ -1,0 +1,3 @@
+//! Helpers of these tests.
+#[cfg(feature = "vod")]
+pub mod swarm;
