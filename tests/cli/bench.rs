@@ -95,13 +95,27 @@ fn demo_path() {
 
 #[test]
 fn swarm() {
-    let fields = ["last_s", "lb_s", "last_over_lb", "copies", "wire_over_payload", "startup_s_max"];
-    let work = "swarm --n 2 --size 256KiB --runs 1";
+    let fields = [
+        "n",
+        "lb_s",
+        "first_s",
+        "median_s",
+        "last_s",
+        "last_over_lb",
+        "copies",
+        "wire_over_payload",
+        "startup_s_p50",
+        "startup_s_max",
+        "stalls",
+        "cpu_s_per_gib",
+        "identical",
+    ];
+    let work = "swarm --n 2 --size 256KiB";
     let line = figures(work, &fields);
     assert_eq!(line["identical"], 2.0, "{line}");
     assert!(line["last_over_lb"].as_f64().unwrap() > 1.0, "{line}");
-    let other = figures(work, &[]);
-    assert_eq!(line["last_s"], other["last_s"], "the seed determines the run");
+    let again = figures(work, &fields);
+    assert_eq!(line["last_s"], again["last_s"], "the seed determines the run");
 }
 
 #[test]
@@ -129,6 +143,8 @@ fn mistakes_are_reported() {
         ("handshakes --group 3", 2, "there are 2, 5, 14 and 16"),
         ("lossy --loss 2", 2, "a probability from 0 to 0.9"),
         ("demo-path --size 2MB", 2, "1 byte to 64GiB are possible"),
+        ("swarm --loss 1", 2, "a probability from 0 to 0.9"),
+        ("swarm --up 0", 2, "a rate from 0.01 to 10000 Mbit/s"),
         ("sleep", 2, "unrecognized subcommand"),
         ("bulk --keylog /nonexistent/keys", 1, "cannot write the key log /nonexistent/keys"),
     ] {
