@@ -6,10 +6,12 @@
 //! | `outcome` | the result of a run, and its figures |
 //! | `simulated` | a run in the simulator's virtual time |
 //! | `host` | the machines of that run |
+//! | `real` | a run of real programs in network namespaces |
 
 mod host;
 mod links;
 mod outcome;
+mod real;
 mod simulated;
 
 use crate::Common;
@@ -18,11 +20,15 @@ use crate::report::Report;
 use clap::Args;
 use links::Links;
 use outcome::Outcome;
+use real::Reference;
 use std::time::Duration;
 
 /// The workload `swarm`.
 #[derive(Debug, Args)]
 pub(crate) struct Swarm {
+    /// Run the real programs in network namespaces (needs root), not machines in the simulator
+    #[arg(long)]
+    real: bool,
     /// Number of receivers
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=200))]
     n: u32,
@@ -41,6 +47,12 @@ pub(crate) struct Swarm {
     /// Seconds from the arrival of one receiver to that of the next
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
     arrivals: Duration,
+    /// No limits of uplinks and downlinks
+    #[arg(long, requires = "real")]
+    unlimited: bool,
+    /// Measure another program in the same way
+    #[arg(long, requires = "real", value_name = "PROGRAM")]
+    reference: Option<Reference>,
     #[command(flatten)]
     links: Links,
 }
@@ -53,10 +65,13 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 impl Swarm {
     pub(crate) fn run(&self, common: &Common) -> anyhow::Result<Report> {
         let mut report = Report::new("swarm", self.title());
-        for run in 0..common.runs(3) {
+        for run in 0..common.runs(if self.real { 1 } else { 3 }) {
             let seed = self.seed.wrapping_add(u64::from(run));
             eprintln!("bench: swarm, run {} (seed {seed})", run + 1);
-            let outcome = simulated::run(self, seed)?;
+            let outcome = match self.real {
+                true => real::run(self, seed)?,
+                false => simulated::run(self, seed)?,
+            };
             self.add(&mut report, &outcome);
             if common.json {
                 println!("{}", report.last_json());
@@ -67,11 +82,16 @@ impl Swarm {
 
     fn title(&self) -> String {
         let Links { provider_up, up, down, .. } = self.links;
-        format!(
-            "swarm: {} receivers ({up} Mbit/s up, {down} down) of {} bytes, provider {provider_up} \
-             Mbit/s up, simulated",
-            self.n, self.size
-        )
+        let links = match self.unlimited {
+            true => "no limits".to_owned(),
+            false => format!("{up} Mbit/s up, {down} down, the provider {provider_up} up"),
+        };
+        let how = match (self.real, self.reference) {
+            (false, _) => "simulated",
+            (true, None) => "real",
+            (true, Some(Reference::Libtorrent)) => "libtorrent",
+        };
+        format!("swarm: {} receivers of {} bytes, {links}; {how}", self.n, self.size)
     }
 
     fn add(&self, report: &mut Report, outcome: &Outcome) {

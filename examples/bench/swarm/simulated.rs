@@ -202,7 +202,7 @@ fn node(network: &mut Network<Host>) -> Node {
 }
 
 /// Bytes that cannot be compressed.
-fn noise(size: u64, random: &mut SeededRandom) -> Arc<[u8]> {
+pub(super) fn noise(size: u64, random: &mut SeededRandom) -> Arc<[u8]> {
     let words = (0..size.div_ceil(8)).flat_map(|_| random.below(u64::MAX).to_le_bytes());
     words.take(size as usize).collect()
 }

@@ -1,0 +1,159 @@
+//! The programs that take part: `rtmfp`, or libtorrent for comparison.
+
+use super::super::Swarm;
+use super::namespaces::{Namespaces, address};
+use super::process::{Form, Process};
+use anyhow::{Context, bail, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long a program may take to begin.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any run: receivers share on until the last copy is complete.
+const SEED_FOR: &str = "24h";
+
+/// Another implementation of the same task, measured in the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in super::super) enum Reference {
+    /// BitTorrent: `benches/reference/libtorrent_member.py` with Debian's python3-libtorrent
+    Libtorrent,
+}
+
+/// The programs of a run.
+pub(super) enum Program {
+    /// The binary of this crate.
+    Rtmfp(PathBuf),
+    /// The script that runs libtorrent.
+    Libtorrent(PathBuf),
+}
+
+/// What a receiver has to know to fetch the file.
+pub(super) enum Offer {
+    Link(String),
+    Torrent { file: PathBuf, provider: u32 },
+}
+
+impl Program {
+    pub(super) fn find(args: &Swarm) -> anyhow::Result<Self> {
+        match args.reference {
+            None => rtmfp().map(Self::Rtmfp),
+            Some(Reference::Libtorrent) => libtorrent().map(Self::Libtorrent),
+        }
+    }
+
+    /// Starts the server, if there is one, and the provider, which is the last of the processes.
+    pub(super) fn offer(
+        &self,
+        namespaces: &Namespaces,
+        (server, provider): (u32, u32),
+        receivers: &[u32],
+        original: &Path,
+        directory: &Path,
+    ) -> anyhow::Result<(Vec<Process>, Offer)> {
+        match self {
+            Self::Rtmfp(program) => {
+                let mut serve = namespaces.command(server);
+                let listen = format!("{}:1935", address(server));
+                serve.arg(program).args(["serve", "--json", "--listen", &listen]);
+                let mut serve = Process::start("server", serve, Form::Events, directory)?;
+                serve.wait_for("listening", PATIENCE)?;
+                let mut share = namespaces.command(provider);
+                share.arg(program).arg("share").arg(original);
+                share.args(["--json", "--new", "--via", &format!("rtmfp://{}/", address(server))]);
+                let mut share = Process::start("provider", share, Form::Events, directory)?;
+                let shared = share.wait_for("shared", PATIENCE)?;
+                let link = shared["link"].as_str().context("`shared` without a link")?;
+                Ok((vec![serve, share], Offer::Link(link.to_owned())))
+            }
+            Self::Libtorrent(script) => {
+                let file = directory.join("film.torrent");
+                let mut make = Command::new("python3");
+                make.arg(script).arg("make").arg(original).arg(&file);
+                ensure!(make.status()?.success(), "the torrent can't be made");
+                let mut share = namespaces.command(provider);
+                share.arg("python3").arg(script).args(["member", "--torrent"]).arg(&file);
+                share.arg("--save").arg(directory);
+                share.args(["--listen", &torrent_address(provider), "--seed"]);
+                share.args(["--connect", &torrent_addresses(receivers)]);
+                let mut share = Process::start("provider", share, Form::Events, directory)?;
+                share.wait_for("complete", PATIENCE)?;
+                Ok((vec![share], Offer::Torrent { file, provider }))
+            }
+        }
+    }
+
+    /// Starts a receiver, one of these numbers, whose copy goes to `target` or to its standard output.
+    pub(super) fn receive(
+        &self,
+        namespaces: &Namespaces,
+        (number, all): (u32, &[u32]),
+        offer: &Offer,
+        target: &Path,
+        in_order: bool,
+    ) -> anyhow::Result<(Process, Form)> {
+        let directory = target.parent().context("a file in a directory")?;
+        let mut command = namespaces.command(number);
+        let form = match (self, offer) {
+            (Self::Rtmfp(program), Offer::Link(link)) => {
+                command.arg(program).args(["fetch", link, "--seed-for", SEED_FOR, "-o"]);
+                match in_order {
+                    true => command.arg("-"),
+                    false => command.arg(target).arg("--json"),
+                };
+                if in_order { Form::Bytes } else { Form::Events }
+            }
+            (Self::Libtorrent(script), Offer::Torrent { file, provider }) => {
+                std::fs::create_dir(target)?;
+                let others: Vec<u32> =
+                    all.iter().copied().filter(|other| *other != number).collect();
+                let others = [&others[..], &[*provider]].concat();
+                command.arg("python3").arg(script).args(["member", "--torrent"]).arg(file);
+                command.arg("--save").arg(target);
+                command.args(["--listen", &torrent_address(number)]);
+                command.args(["--connect", &torrent_addresses(&others)]);
+                if in_order {
+                    command.arg("--sequential");
+                }
+                Form::Events
+            }
+            _ => bail!("the offer is not of this program"),
+        };
+        let name = format!("receiver-{number}");
+        Ok((Process::start(&name, command, form, directory)?, form))
+    }
+}
+
+fn torrent_address(member: u32) -> String {
+    format!("{}:6881", address(member))
+}
+
+fn torrent_addresses(members: &[u32]) -> String {
+    members.iter().map(|member| torrent_address(*member)).collect::<Vec<_>>().join(",")
+}
+
+/// The binary beside the directory of this example.
+fn rtmfp() -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let directory = this.parent().and_then(Path::parent).context("no directory of this program")?;
+    let program = directory.join("rtmfp");
+    let profile = if cfg!(debug_assertions) { "" } else { " --release" };
+    ensure!(
+        program.exists(),
+        "--real runs {}, which is not there: first `cargo build{profile}`",
+        program.display()
+    );
+    Ok(program)
+}
+
+fn libtorrent() -> anyhow::Result<PathBuf> {
+    let script = "benches/reference/libtorrent_member.py";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+    ensure!(path.exists(), "{} is not there", path.display());
+    let version = Command::new("python3").args(["-c", "import libtorrent"]).output();
+    ensure!(
+        version.is_ok_and(|output| output.status.success()),
+        "--reference libtorrent needs its Python module (Debian: apt install python3-libtorrent)"
+    );
+    Ok(path)
+}
