@@ -1,5 +1,6 @@
 //! The machines of a simulated run.
 
+use super::hostile::Hostile;
 use super::outcome::Receiver;
 use bytes::Bytes;
 use rtmfp::proto::flash::Uri;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub(super) enum Host {
     Server(Box<Rendezvous>),
     Member(Box<Member>),
+    Hostile(Box<Hostile>),
 }
 
 /// A node with the exchange of the file as a guest.
@@ -193,14 +195,21 @@ impl Host {
     pub(super) fn member(&self) -> Option<&Member> {
         match self {
             Self::Member(member) => Some(member),
-            Self::Server(_) => None,
+            _ => None,
+        }
+    }
+
+    pub(super) fn hostile_mut(&mut self) -> Option<&mut Hostile> {
+        match self {
+            Self::Hostile(hostile) => Some(hostile),
+            _ => None,
         }
     }
 
     pub(super) fn member_mut(&mut self) -> Option<&mut Member> {
         match self {
             Self::Member(member) => Some(member),
-            Self::Server(_) => None,
+            _ => None,
         }
     }
 }
@@ -212,6 +221,7 @@ impl Layer for Host {
         match self {
             Self::Server(server) => &**server,
             Self::Member(member) => &member.node,
+            Self::Hostile(hostile) => &hostile.endpoint,
         }
     }
 
@@ -219,6 +229,20 @@ impl Layer for Host {
         match self {
             Self::Server(server) => &mut **server,
             Self::Member(member) => &mut member.node,
+            Self::Hostile(hostile) => &mut hostile.endpoint,
+        }
+    }
+
+    fn poll_own_timeout(&self) -> Option<Time> {
+        match self {
+            Self::Hostile(hostile) => hostile.poll_own_timeout(),
+            _ => None,
+        }
+    }
+
+    fn handle_own_timeout(&mut self, now: Time) {
+        if let Self::Hostile(hostile) = self {
+            hostile.handle_own_timeout(now);
         }
     }
 }
@@ -231,6 +255,7 @@ impl Actor for Host {
                 false
             }
             Self::Member(member) => member.react(now),
+            Self::Hostile(hostile) => hostile.react(now),
         }
     }
 }

@@ -6,9 +6,11 @@
 //! | `outcome` | the result of a run, and its figures |
 //! | `simulated` | a run in the simulator's virtual time |
 //! | `host` | the machines of that run |
+//! | `hostile` | members that are of no use |
 //! | `real` | a run of real programs in network namespaces |
 
 mod host;
+mod hostile;
 mod links;
 mod outcome;
 mod real;
@@ -18,6 +20,7 @@ use crate::Common;
 use crate::demo_path::parse_size;
 use crate::report::Report;
 use clap::Args;
+use hostile::Hostiles;
 use links::Links;
 use outcome::Outcome;
 use real::Reference;
@@ -47,6 +50,10 @@ pub(crate) struct Swarm {
     /// Seconds from the arrival of one receiver to that of the next
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
     arrivals: Duration,
+    /// Members more, of whom nothing is to be expected: KIND or KIND:COUNT, of silent, idle, both,
+    /// denying, wrong, huge, flapping, ranges, unasked, object0 and reports
+    #[arg(long, value_name = "KIND[:COUNT]", conflicts_with = "real")]
+    hostile: Vec<Hostiles>,
     /// No limits of uplinks and downlinks
     #[arg(long, requires = "real")]
     unlimited: bool,

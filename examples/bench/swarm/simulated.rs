@@ -2,6 +2,7 @@
 
 use super::Swarm;
 use super::host::{Host, Member, Store};
+use super::hostile::{Hostile, Hostiles, Kind};
 use super::links::HEADERS;
 use super::outcome::Outcome;
 use crate::process;
@@ -12,7 +13,7 @@ use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder, ReplicationS
 use rtmfp::proto::node::{Node, NodeConfig};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Link, Network, NodeId, SeededRandom};
-use rtmfp::proto::transport::Time;
+use rtmfp::proto::transport::{Config, Endpoint, Time};
 use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
 use rtmfp::vod::{
     CHUNK_SIZE, Descriptor, DescriptorForm, Digest256, FileExchange, Integrity, Layout,
@@ -47,12 +48,16 @@ pub(super) fn run(args: &Swarm, seed: u64) -> anyhow::Result<Outcome> {
 struct World<'a> {
     args: &'a Swarm,
     network: Network<Host>,
-    members: Vec<(NodeId, Link)>,
+    members: Vec<NodeId>,
+    hostile: Vec<NodeId>,
+    /// The uplinks of all of them.
+    uplinks: Vec<(NodeId, Link)>,
     file: Arc<[u8]>,
     spec: GroupSpec,
     descriptor: Descriptor,
     uri: Uri,
     server: SocketAddr,
+    server_id: NodeId,
 }
 
 impl<'a> World<'a> {
@@ -71,13 +76,27 @@ impl<'a> World<'a> {
         let spec = GroupSpecBuilder::new("film.mp4")?;
         let spec = spec.object_replication(true).server_channel(true).build()?;
         let server = server(&mut network);
-        network.add(SERVER, server);
+        let server_id = network.add(SERVER, server);
         let uri = Uri::parse(&format!("rtmfp://{SERVER}/")).context("the server's URI")?;
         let server = SERVER.parse()?;
-        let members = Vec::new();
-        let mut world = Self { args, network, members, file, spec, descriptor, uri, server };
+        let mut world = Self {
+            args,
+            network,
+            members: Vec::new(),
+            hostile: Vec::new(),
+            uplinks: Vec::new(),
+            file,
+            spec,
+            descriptor,
+            uri,
+            server,
+            server_id,
+        };
         let exchange = FileExchange::provider(world.descriptor.clone(), DescriptorForm::Object);
         world.add(exchange, args.links.provider_up);
+        for kind in args.hostile.iter().flat_map(Hostiles::kinds) {
+            world.add_hostile(kind);
+        }
         Ok(world)
     }
 
@@ -102,24 +121,62 @@ impl<'a> World<'a> {
         let store = Store::new(Arc::clone(&self.file), self.descriptor.layout, is_provider);
         let server = (self.uri.clone(), self.server);
         let member = Member::new(now, node, config, exchange, store, server);
-        let number = self.members.len();
-        let address = format!("10.0.{}.{}:1000", 1 + number / 200, 1 + number % 200);
-        let id = self.network.add(&address, Host::Member(Box::new(member)));
-        let link = self.args.links.link_of_member(uplink, number as u32);
-        for (other, back) in &self.members {
-            self.network.set_link(id, *other, link.clone());
-            self.network.set_link(*other, id, back.clone());
-        }
-        self.members.push((id, link));
+        let id = self.connect_to_all(Host::Member(Box::new(member)), uplink);
+        self.members.push(id);
         let address = self.network.address(id);
         self.network.act(id, |host, now| {
             host.member_mut().into_iter().for_each(|member| member.connect(now, address));
         });
+        for hostile in self.hostile.clone() {
+            self.approach(hostile, id);
+        }
+        id
+    }
+
+    fn add_hostile(&mut self, kind: Kind) {
+        let now = self.network.now();
+        let mut random = self.network.random();
+        let identity = Identity::generate(&IdentityConfig::like_a_player(), &mut random);
+        let endpoint = Endpoint::new(Config::default(), identity.into(), Box::new(random));
+        let random = self.network.random();
+        let group = (self.spec.clone(), self.descriptor.chunks());
+        let hostile = Hostile::new(now, endpoint, kind, group, random);
+        let id = self.connect_to_all(Host::Hostile(Box::new(hostile)), self.args.links.up);
+        self.network.set_downlink(id, self.args.links.downlink());
+        self.hostile.push(id);
+        for member in self.members.clone() {
+            self.approach(id, member);
+        }
+    }
+
+    /// A hostile member needs no server to find the others.
+    fn approach(&mut self, hostile: NodeId, member: NodeId) {
+        let address = self.network.address(member);
+        let Some(peer) = self.network[member].member().map(|member| member.node().peer_id()) else {
+            return;
+        };
+        self.network.act(hostile, |host, now| {
+            host.hostile_mut().into_iter().for_each(|host| host.approach(now, peer, address));
+        });
+    }
+
+    /// A machine with an uplink of its own.
+    fn connect_to_all(&mut self, host: Host, uplink: f64) -> NodeId {
+        let number = self.uplinks.len();
+        let address = format!("10.0.{}.{}:1000", 1 + number / 200, 1 + number % 200);
+        let id = self.network.add(&address, host);
+        let link = self.args.links.link_of_member(uplink, number as u32);
+        self.network.set_link(id, self.server_id, link.clone());
+        for (other, back) in &self.uplinks {
+            self.network.set_link(id, *other, link.clone());
+            self.network.set_link(*other, id, back.clone());
+        }
+        self.uplinks.push((id, link));
         id
     }
 
     fn member(&self, number: usize) -> &Member {
-        self.network[self.members[number].0].member().expect("a member")
+        self.network[self.members[number]].member().expect("a member")
     }
 
     fn provider(&self) -> &Member {
