@@ -4,6 +4,7 @@ use super::check;
 use super::destination::{self, Output, Stream};
 use super::events::Reporter;
 use super::key_log::KeyLogArgs;
+use super::limits::{DownArgs, UpArgs};
 use super::listen::{self, Listen};
 use super::outcome::{TimedOut, WrongUsage};
 use super::patience::{Patience, after, connecting};
@@ -16,7 +17,7 @@ use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, bail, ensure};
 use bytes::BytesMut;
-use rtmfp::peer::ReplicationStrategy;
+use rtmfp::peer::{Bandwidth, Limits, ReplicationStrategy};
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
@@ -95,8 +96,26 @@ pub(crate) struct FetchArgs {
     json: bool,
 
     #[command(flatten)]
+    up: UpArgs,
+
+    #[command(flatten)]
+    down: DownArgs,
+
+    /// For a link on which every byte costs: fetch, send nothing of the file to others, and end when it
+    /// is complete
+    ///
+    /// Fetched parts are not announced either, so that nobody asks for them. At most 8 members are
+    /// connected to (--max-neighbours sets another number), and the server is pinged every 20 s
+    /// instead of every 5 s. The others get nothing back for what they send: use it where you must.
+    #[arg(long, conflicts_with = "seed_for")]
+    metered: bool,
+
+    #[command(flatten)]
     key_log: KeyLogArgs,
 }
+
+/// Bytes that arrive for each byte of a chunk.
+const WITH_HEADERS: f64 = 1.2;
 
 /// How long to share on.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +168,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
                 .into()
         )
     );
-    let seed = seed(args.seed_for, stream.is_some());
+    let seed = seed(args.seed_for, stream.is_some(), args.metered);
     let timeout = args.timeout;
     let config = config(args, link, destination, scratch.as_ref())?;
     let is_verified = config.link.integrity != Integrity::None;
@@ -164,6 +183,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         stream,
         is_verified,
         reporter,
+        limits: config.limits,
     };
     reporter.connecting(config.link.servers().map(ToString::to_string));
     screen::line(&format!("connecting to {servers}"));
@@ -184,9 +204,10 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     outcome
 }
 
-fn seed(asked: Option<Duration>, is_pipe: bool) -> Seed {
+fn seed(asked: Option<Duration>, is_pipe: bool, is_metered: bool) -> Seed {
     match asked {
         Some(time) => Seed::For(time),
+        None if is_metered => Seed::For(Duration::ZERO),
         None if !is_pipe && std::io::stdout().is_terminal() => Seed::UntilInterrupted,
         None => Seed::For(Duration::ZERO),
     }
@@ -201,6 +222,9 @@ fn config(
     let mut config = FetchConfig::new(link, destination);
     config.listen = listen::addresses(args.listen);
     config.key_log = args.key_log.open()?;
+    config.limits = args.up.limits_with(args.down);
+    config.max_neighbors = args.up.max_neighbors();
+    config.metered = args.metered;
     if args.force {
         config.overwrite = Overwrite::Replace;
     }
@@ -220,6 +244,17 @@ struct Looking<'a> {
     /// The link has a hash of the file.
     is_verified: bool,
     reporter: &'a Reporter,
+    limits: Limits,
+}
+
+impl Looking<'_> {
+    /// The time that a chunk takes at the limit.
+    fn pause(&self) -> Duration {
+        let seconds = |limit: Bandwidth| {
+            f64::from(CHUNK_SIZE) * WITH_HEADERS / limit.as_bytes_per_second() as f64
+        };
+        self.limits.down.map_or(Duration::ZERO, |limit| Duration::from_secs_f64(seconds(limit)))
+    }
 }
 
 /// No server has answered in the time given by `--timeout`.
@@ -235,7 +270,7 @@ async fn fetch_and_seed(
     looking: &Looking<'_>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let (mut live, mut picture) = (Live::new(), Picture::new());
+    let (mut live, mut picture) = (Live::new(), Picture::with(looking.limits));
     let arrival = async {
         match &looking.stream {
             Some(stream) => pipe(fetch, stream).await,
@@ -287,7 +322,7 @@ async fn show(
     is_complete: bool,
 ) -> anyhow::Error {
     let (progress, mut events) = (fetch.progress(), fetch.events());
-    let mut patience = Patience::new(looking.timeout);
+    let mut patience = Patience::new(looking.timeout).with_pause(looking.pause());
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         tokio::select! {

@@ -35,6 +35,7 @@ mod groupspec;
 mod join;
 mod json;
 mod key_log;
+mod limits;
 mod listen;
 mod log;
 mod outcome;

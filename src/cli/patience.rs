@@ -24,6 +24,8 @@ pub(crate) struct Patience {
     /// The amount at that time.
     amount: u64,
     timeout: Option<Duration>,
+    /// Pauses of this length are usual.
+    pause: Duration,
     explain_after: Duration,
 }
 
@@ -31,7 +33,13 @@ impl Patience {
     /// Counts from now. Without a `timeout` it never ends.
     pub(crate) fn new(timeout: Option<Duration>) -> Self {
         let clock = Clock::start();
-        Self { since: clock.now(), clock, amount: 0, timeout, explain_after: FIRST_EXPLANATION }
+        let (since, explain_after) = (clock.now(), FIRST_EXPLANATION);
+        Self { since, clock, amount: 0, timeout, pause: Duration::ZERO, explain_after }
+    }
+
+    /// Pauses of this length are usual, and do not count.
+    pub(crate) fn with_pause(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 
     /// Notes how much has come so far.
@@ -47,7 +55,11 @@ impl Patience {
 
     /// The time without progress.
     pub(crate) fn idle(&self) -> Duration {
-        self.clock.now().since(self.since)
+        self.idle_at(self.clock.now())
+    }
+
+    fn idle_at(&self, now: Time) -> Duration {
+        now.since(self.since).saturating_sub(self.pause)
     }
 
     /// True if it is time to give up.
@@ -67,7 +79,7 @@ impl Patience {
     }
 
     fn is_explanation_due_at(&mut self, now: Time) -> bool {
-        let is_due = now.since(self.since) >= self.explain_after;
+        let is_due = self.idle_at(now) >= self.explain_after;
         if is_due {
             self.explain_after *= NEXT_EXPLANATION;
         }

@@ -3,8 +3,10 @@
 
 use super::fit::{Size, fit, map};
 use super::format::{self, Rate};
+use super::limits;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rtmfp::driver::Clock;
+use rtmfp::peer::Limits;
 use rtmfp::proto::transport::Time;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::Progress;
@@ -126,11 +128,17 @@ impl Drop for Live {
 pub(crate) struct Picture {
     down: Rate,
     up: Rate,
+    limits: Limits,
 }
 
 impl Picture {
     pub(crate) fn new() -> Self {
-        Self { down: Rate::new(), up: Rate::new() }
+        Self::with(Limits::default())
+    }
+
+    /// The same for a connection with these limits.
+    pub(crate) fn with(limits: Limits) -> Self {
+        Self { down: Rate::new(), up: Rate::new(), limits }
     }
 
     /// `3 neighbors, up 1.2 MB/s, 34.5 MB uploaded`.
@@ -138,9 +146,10 @@ impl Picture {
         let up = self.up.update(progress.bytes_uploaded);
         let server = if progress.connected { "" } else { ", no connection to the server" };
         format!(
-            "{}, up {}, {} uploaded{server}",
+            "{}, up {}{}, {} uploaded{server}",
             format::neighbors(progress.neighbors),
             format::rate(up),
+            limits::note(self.limits.up),
             format::bytes(progress.bytes_uploaded),
         )
     }
@@ -167,7 +176,7 @@ impl Picture {
             }
             Stage::Finishing => "finishing".into(),
             Stage::Complete => format!("complete, {}", self.sharing(progress)),
-            Stage::Chunks => chunks(progress, down, idle),
+            Stage::Chunks => chunks(progress, down, self.limits, idle),
             // The end is reported by the caller.
             _ => String::new(),
         }
@@ -185,16 +194,17 @@ impl Picture {
     }
 }
 
-fn chunks(progress: &Progress, down: f64, idle: Duration) -> String {
+fn chunks(progress: &Progress, down: f64, limits: Limits, idle: Duration) -> String {
     let size = progress.size.unwrap_or(progress.held_bytes);
     let left = size.saturating_sub(progress.held_bytes);
     let eta = time_left(left, down, idle)
         .map_or(String::new(), |time| format!(", {} left", format::duration(time)));
     format!(
-        "{} of {}, {}, {}{}{eta}",
+        "{} of {}, {}{}, {}{}{eta}",
         format::percent(progress.fraction()),
         format::bytes(size),
         format::rate(down),
+        limits::note(limits.down),
         format::neighbors(progress.neighbors),
         from_peers(progress),
     )

@@ -3,7 +3,9 @@
 use super::events::Reporter;
 use super::fit::{self, Size};
 use super::key_log::KeyLogArgs;
+use super::limits::UpArgs;
 use super::listen::{self, Listen};
+use super::outcome::WrongUsage;
 use super::patience::connecting;
 use super::public_address::PublicAddress;
 use super::remembered::{self, Remembered};
@@ -12,6 +14,7 @@ use super::signals::Signals;
 use super::{STOP_GRACE, embedded, format, via};
 use anyhow::{Context, bail, ensure};
 use rtmfp::Uri;
+use rtmfp::peer::Limits;
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use rtmfp::vod::{
@@ -72,6 +75,17 @@ pub(crate) struct ShareArgs {
     json: bool,
 
     #[command(flatten)]
+    limits: UpArgs,
+
+    /// Refused, with the reason
+    #[arg(long, hide = true)]
+    metered: bool,
+
+    /// Refused, with the reason
+    #[arg(long, hide = true, value_name = "RATE")]
+    down_limit: Option<String>,
+
+    #[command(flatten)]
     key_log: KeyLogArgs,
 }
 
@@ -85,6 +99,7 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
 async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let via = args.via.as_ref().map(via::server_of).transpose()?;
+    refuse(&args)?;
     check(&args.file)?;
     let key_log = args.key_log.open()?;
     let source = tokio::select! {
@@ -92,6 +107,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
         () = signals.recv() => bail!("interrupted"),
     };
     let listen = listen::addresses(args.listen.clone());
+    let limits = args.limits.limits();
     let mut remembered = remember(&args, &source);
     let mut ports = vec![DEFAULT_PORT];
     let earlier = remembered.as_ref().and_then(Remembered::link).cloned();
@@ -122,7 +138,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
         screen::line(&format!("rendezvous server in this process, UDP {}", ports.join(", ")));
     }
     screen::line("sharing until Ctrl-C");
-    let outcome = until_stopped(&share, &mut signals, reporter).await;
+    let outcome = until_stopped(&share, limits, &mut signals, reporter).await;
     let progress = share.progress();
     let stop = async {
         share.stop(STOP_GRACE).await;
@@ -156,6 +172,8 @@ async fn config(
     config.app = app;
     config.group = args.group;
     config.form = args.descriptor;
+    config.limits = args.limits.limits();
+    config.max_neighbors = args.limits.max_neighbors();
     config.listen = listen::addresses(args.listen);
     if let Some(public) = args.public_address {
         config.announced = public.announced().await;
@@ -219,6 +237,27 @@ fn explain_link(earlier: Option<&ShareLink>, link: &ShareLink, remembered: &mut 
     }
 }
 
+/// Explains options of other verbs that make no sense here.
+fn refuse(args: &ShareArgs) -> anyhow::Result<()> {
+    ensure!(
+        !args.metered,
+        WrongUsage(
+            "--metered does not go with share: to share a file is to upload it. --up-limit RATE bounds \
+             how fast, and Ctrl-C ends it when the others have a copy"
+                .into()
+        )
+    );
+    ensure!(
+        args.down_limit.is_none(),
+        WrongUsage(
+            "--down-limit does not go with share, which asks for nothing: what comes in are requests \
+             and acknowledgements. --up-limit RATE bounds what goes out"
+                .into()
+        )
+    );
+    Ok(())
+}
+
 fn check(file: &Path) -> anyhow::Result<()> {
     let shown = file.display();
     let metadata = file.metadata().with_context(|| format!("cannot share {shown}"))?;
@@ -250,10 +289,11 @@ pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
 
 async fn until_stopped(
     share: &Share,
+    limits: Limits,
     signals: &mut Signals,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
-    let (mut live, mut picture) = (Live::new(), Picture::new());
+    let (mut live, mut picture) = (Live::new(), Picture::with(limits));
     let (progress, mut events) = (share.progress(), share.events());
     let mut redraw = tokio::time::interval(REDRAW);
     loop {

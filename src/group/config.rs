@@ -4,6 +4,10 @@ use super::GroupSpec;
 use crate::crypto::Fingerprint;
 use std::net::SocketAddr;
 
+/// Neighbors that a member should be allowed to have at least: the group finds together by three
+/// neighbors next above and three next below each member on its ring.
+pub const MIN_NEIGHBORS: usize = 6;
+
 /// Settings of one group. [`GroupConfig::new`] fills in the defaults.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -18,7 +22,7 @@ pub struct GroupConfig {
     /// The directed messages to receive.
     pub receive_mode: ReceiveMode,
     /// The most neighbors at a time; further hellos are rejected and no further member is connected
-    /// to.
+    /// to. With less than [`MIN_NEIGHBORS`] a member of a large group may be found by nobody.
     pub max_neighbors: usize,
     /// The most members remembered; further ones that others report are ignored.
     pub max_members: usize,
@@ -60,7 +64,8 @@ pub struct ReplicationLimits {
     pub max_object: usize,
     /// Requests in flight at one neighbor.
     pub max_in_flight: usize,
-    /// Neighbors served at a time; if there are more, they take turns. The player serves 4.
+    /// Neighbors served at a time; if there are more, they take turns. The player serves 4. With 0
+    /// nobody is served: this member only fetches.
     pub max_unchoked: usize,
     /// Requests of one neighbor delivered to the application at a time; further ones are queued.
     /// Fewer are delivered if objects are large, and none while our flow to the neighbor is full.

@@ -51,7 +51,7 @@ mod verdict;
 
 pub use crate::flash::group_channel::GroupId;
 pub use address::{GroupAddress, ParseGroupAddressError, RingDistance};
-pub use config::{GroupConfig, ReceiveMode, ReplicationLimits};
+pub use config::{GroupConfig, MIN_NEIGHBORS, ReceiveMode, ReplicationLimits};
 pub use error::GroupError;
 pub use event::{GroupAction, GroupEvent};
 pub use feature::FlowKind;

@@ -3,8 +3,12 @@
 use super::Seed;
 use crate::crypto::IdentityConfig;
 use crate::driver::{Announced, KeyLogFile};
-use crate::node::NodeConfig;
+use crate::node::{Limits, NodeConfig};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// Silence of the server after which it is pinged on a metered link, as members ping each other.
+const METERED_KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Settings of a [`Connection`](super::Connection). The defaults suit most applications.
 #[derive(Debug, Clone)]
@@ -31,6 +35,9 @@ pub struct PeerConfig {
     /// The key log for the secrets of the sessions, for decoding captures: whoever reads this file
     /// can read and forge the traffic of the sessions. `None`, the default, writes no secrets.
     pub key_log: Option<KeyLogFile>,
+    /// How fast the connection sends and receives; by default as fast as it can.
+    /// [`Connection::set_limits`](super::Connection::set_limits) changes it later.
+    pub limits: Limits,
 }
 
 impl Default for PeerConfig {
@@ -45,6 +52,7 @@ impl Default for PeerConfig {
             ],
             announced: Vec::new(),
             key_log: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -53,6 +61,13 @@ impl PeerConfig {
     /// These addresses to listen on, in place of the default.
     pub fn with_listen(mut self, listen: Vec<SocketAddr>) -> Self {
         self.listen = listen;
+        self
+    }
+
+    /// Fewer signs of life, for a link on which every byte costs: the server is pinged every 20 s
+    /// instead of every 5 s, so that a restart of it is noticed later.
+    pub fn for_metered_link(mut self) -> Self {
+        self.node.server_keepalive = METERED_KEEPALIVE;
         self
     }
 }

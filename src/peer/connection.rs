@@ -11,7 +11,7 @@ use super::{ConnectError, PeerConfig};
 use crate::crypto::{Fingerprint, Identity};
 use crate::driver::{self, Clock, Handle, Pool, ShutdownError, Sockets, Stopped, os_random};
 use crate::flash::{Host, Uri};
-use crate::node::Node;
+use crate::node::{Limits, Node};
 use crate::transport::Time;
 use std::fmt;
 use std::net::SocketAddr;
@@ -133,6 +133,25 @@ impl Connection {
         self.handle.stats()
     }
 
+    /// Sets how fast this connection sends and receives, with all of its groups and files. Takes
+    /// effect at once, for what is on its way as well; [`Limits::default`] is no limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the connection was closed.
+    pub async fn set_limits(&self, limits: Limits) -> Result<(), Stopped> {
+        self.call(move |peer, now| peer.set_limits(now, limits)).await
+    }
+
+    /// How fast this connection sends and receives at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the connection was closed.
+    pub async fn limits(&self) -> Result<Limits, Stopped> {
+        self.call(|peer, _| peer.node().limits()).await
+    }
+
     /// The threads for blocking work of its [guests](crate::node::Guest).
     pub fn pool(&self) -> Pool {
         self.pool.clone()
@@ -159,7 +178,8 @@ impl Connection {
         };
         let clock = Clock::start();
         config.node.transport.keep_secrets |= config.key_log.is_some();
-        let node = Node::new(config.node, identity, random, os_random());
+        let mut node = Node::new(config.node, identity, random, os_random());
+        node.set_limits(clock.now(), config.limits);
         let peer_id = node.peer_id();
         let events = Arc::new(Queue::new());
         let (sender, state) = watch::channel(ConnectionState::Closed);

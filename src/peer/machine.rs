@@ -11,7 +11,7 @@ use super::wants::Wants;
 use crate::driver::{self, KeyLogFile, Service, WeakHandle};
 use crate::flash::Uri;
 use crate::group::{Group, GroupConfig, GroupEvent};
-use crate::node::{GroupHandle, Guest, NetConnectionError, Node, NodeEvent};
+use crate::node::{GroupHandle, Guest, Limits, NetConnectionError, Node, NodeEvent};
 use crate::transport::{Layer, Time};
 use crate::wire::Shown;
 use std::collections::BTreeMap;
@@ -99,6 +99,10 @@ impl PeerMachine {
 
     pub(super) fn set_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
         self.node.set_addresses(now, addresses);
+    }
+
+    pub(super) fn set_limits(&mut self, now: Time, limits: Limits) {
+        self.node.set_limits(now, limits);
     }
 
     /// Connects in place of an earlier connection or attempt, which is dropped, and reconnects

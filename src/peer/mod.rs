@@ -107,8 +107,8 @@ mod wants;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::group::{
-    GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, NeighborTrade, ReceiveMode,
-    ReplicationLimits, ReplicationStrategy,
+    GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, MIN_NEIGHBORS, NeighborTrade,
+    ReceiveMode, ReplicationLimits, ReplicationStrategy,
 };
 pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};
 pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem};

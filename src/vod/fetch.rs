@@ -8,12 +8,16 @@ use crate::crypto::Fingerprint;
 use crate::driver::{KeyLogFile, NetworkStats};
 use crate::group::{GroupSpec, ReplicationStrategy};
 use crate::node::Search;
-use crate::peer::{Connection, PeerConfig};
+use crate::peer::{Connection, Limits, PeerConfig};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
+
+/// Neighbors of a metered fetch, unless its config has another number: enough to find the fast ones,
+/// and each costs some hundred bytes a minute.
+pub const METERED_NEIGHBORS: usize = 8;
 
 /// Settings of a fetch.
 #[derive(Debug, Clone)]
@@ -34,6 +38,20 @@ pub struct FetchConfig {
     /// The key log for the secrets of the sessions, for decoding captures: whoever reads this file
     /// can read and forge the traffic of the sessions. `None`, the default, writes no secrets.
     pub key_log: Option<KeyLogFile>,
+    /// How fast the connection sends and receives;
+    /// [`connection().set_limits`](Connection::set_limits) changes it during the fetch.
+    pub limits: Limits,
+    /// The most neighbors in the group, [`MIN_NEIGHBORS`](crate::peer::MIN_NEIGHBORS) or more;
+    /// `None` for the default of [`GroupConfig`](crate::peer::GroupConfig), and for
+    /// [`METERED_NEIGHBORS`] of a metered fetch.
+    pub max_neighbors: Option<usize>,
+    /// Every byte costs: received chunks are neither announced nor sent to anybody, fewer members
+    /// are connected to, and the server is pinged every 20 s instead of every 5 s. What is sent then
+    /// are requests, acknowledgements and the messages by which members stay connected.
+    ///
+    /// The fetch does not end by itself: drop or [stop](Fetch::stop) it when it is
+    /// [completed](Fetch::completed).
+    pub metered: bool,
 }
 
 impl FetchConfig {
@@ -46,6 +64,9 @@ impl FetchConfig {
             strategy: ReplicationStrategy::RarestFirstSpread,
             listen: Vec::new(),
             key_log: None,
+            limits: Limits::default(),
+            max_neighbors: None,
+            metered: false,
         }
     }
 }
@@ -68,14 +89,21 @@ impl Fetch {
     /// reported by [`completed`](Self::completed).
     pub async fn start(config: FetchConfig) -> Result<Self, SessionError> {
         let spec = group_of(&config.link)?;
-        let peer =
-            PeerConfig { key_log: config.key_log.clone(), ..peer_config(config.listen.clone()) };
+        let mut peer = PeerConfig {
+            key_log: config.key_log.clone(),
+            limits: config.limits,
+            ..peer_config(config.listen.clone())
+        };
+        if config.metered {
+            peer = peer.for_metered_link();
+        }
         let connection = connect(peer, &config.link).await?;
         Self::join(connection, true, spec, config).await
     }
 
     /// Fetches on an open connection to a server of the link, which other groups and files may
-    /// share. The config's settings for sockets are not used.
+    /// share. The config's settings for sockets and limits are not used, and the server is pinged as
+    /// the connection does.
     ///
     /// # Errors
     ///
@@ -94,19 +122,22 @@ impl Fetch {
         spec: GroupSpec,
         config: FetchConfig,
     ) -> Result<Self, SessionError> {
-        let FetchConfig { link, destination, overwrite, strategy, .. } = config;
+        let FetchConfig { link, destination, overwrite, strategy, metered, .. } = config;
         let provider = link.provider.map(|id| Fingerprint(id.0));
         let identity = link.identity();
         let store_config =
             StoreConfig { destination, overwrite, identity, name: link.name.clone() };
+        let exchange = FileExchange::receiver(link.integrity, provider).with_strategy(strategy);
         let start = Start {
             connection,
             owns_connection,
             spec,
-            exchange: FileExchange::receiver(link.integrity, provider).with_strategy(strategy),
+            exchange: if metered { exchange.without_offers() } else { exchange },
             store: None,
             store_config: Some(store_config)
                 .filter(|config| config.destination != Destination::Nowhere),
+            max_neighbors: config.max_neighbors.or(metered.then_some(METERED_NEIGHBORS)),
+            is_metered: metered,
         };
         Ok(Self { session: Session::start(start).await?, provider })
     }

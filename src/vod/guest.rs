@@ -46,6 +46,8 @@ pub enum ExchangeOutput {
 pub struct FileExchange {
     replica: Replica<Fingerprint, Request>,
     strategy: ReplicationStrategy,
+    /// Received chunks are offered to others.
+    offers: bool,
     provider: Option<Fingerprint>,
     /// When the provider is requested again.
     seek_at: Option<Time>,
@@ -74,6 +76,7 @@ impl FileExchange {
         Self {
             replica,
             strategy: ReplicationStrategy::RarestFirstSpread,
+            offers: true,
             provider,
             seek_at: None,
             requests: HashMap::new(),
@@ -88,6 +91,14 @@ impl FileExchange {
     #[must_use]
     pub fn with_strategy(self, strategy: ReplicationStrategy) -> Self {
         Self { strategy, ..self }
+    }
+
+    /// Fetches as [`receiver`](Self::receiver) does, but offers nothing to others. The group should
+    /// serve nobody then
+    /// ([`max_unchoked`](crate::group::ReplicationLimits::max_unchoked) 0).
+    #[must_use]
+    pub fn without_offers(self) -> Self {
+        Self { offers: false, ..self }
     }
 
     /// The store is ready and holds these chunks.
@@ -166,6 +177,7 @@ impl FileExchange {
         action: GroupCall<Fingerprint, Request>,
     ) {
         let outcome = match action {
+            GroupCall::AddHave(_) if !self.offers => return,
             GroupCall::AddHave(range) => group.replication_mut(now).add_have(range),
             GroupCall::RemoveHave(range) => group.replication_mut(now).remove_have(range),
             GroupCall::AddWant(range) => group.replication_mut(now).add_want(range),

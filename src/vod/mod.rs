@@ -39,7 +39,7 @@ pub mod store;
 
 pub use chunker::{CHUNK_SIZE, Chunker};
 pub use descriptor::{Descriptor, DescriptorForm};
-pub use fetch::{Fetch, FetchConfig};
+pub use fetch::{Fetch, FetchConfig, METERED_NEIGHBORS};
 pub use guest::{FileExchange, Request};
 pub use hash::Digest256;
 pub use layout::Layout;

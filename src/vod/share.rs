@@ -8,7 +8,7 @@ use super::{
 use crate::driver::{Announced, KeyLogFile, NetworkStats, os_random};
 use crate::flash::Uri;
 use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError};
-use crate::peer::{Connection, PeerConfig, Seed};
+use crate::peer::{Connection, Limits, PeerConfig, Seed};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,12 @@ pub struct ShareConfig {
     /// The key log for the secrets of the sessions, for decoding captures: whoever reads this file
     /// can read and forge the traffic of the sessions. `None`, the default, writes no secrets.
     pub key_log: Option<KeyLogFile>,
+    /// How fast the connection sends and receives;
+    /// [`connection().set_limits`](Connection::set_limits) changes it while the file is shared.
+    pub limits: Limits,
+    /// The most neighbors in the group, [`MIN_NEIGHBORS`](crate::peer::MIN_NEIGHBORS) or more;
+    /// `None` for the default of [`GroupConfig`](crate::peer::GroupConfig).
+    pub max_neighbors: Option<usize>,
 }
 
 impl ShareConfig {
@@ -54,6 +60,8 @@ impl ShareConfig {
             seed: None,
             announced: Vec::new(),
             key_log: None,
+            limits: Limits::default(),
+            max_neighbors: None,
         }
     }
 }
@@ -79,6 +87,7 @@ impl Share {
             seed: config.seed,
             announced: config.announced,
             key_log: config.key_log,
+            limits: config.limits,
             ..peer_config(config.listen)
         };
         let connection = connect(peer, &offer.link).await?;
@@ -86,8 +95,8 @@ impl Share {
     }
 
     /// Offers the file on an open connection, which other groups and files may share. The config's
-    /// servers and application only go into the link; its settings for sockets and identity are not
-    /// used.
+    /// servers and application only go into the link; its settings for sockets, identity and limits
+    /// are not used.
     ///
     /// # Errors
     ///
@@ -156,6 +165,7 @@ struct Offer {
     spec: GroupSpec,
     descriptor: Descriptor,
     form: DescriptorForm,
+    max_neighbors: Option<usize>,
 }
 
 impl Offer {
@@ -168,7 +178,8 @@ impl Offer {
         link.app = config.app.clone();
         link.name = descriptor.name.clone();
         link.integrity = integrity_of(&descriptor, config.form);
-        Ok(Self { link, spec, descriptor, form: config.form })
+        let (form, max_neighbors) = (config.form, config.max_neighbors);
+        Ok(Self { link, spec, descriptor, form, max_neighbors })
     }
 
     async fn start(
@@ -177,7 +188,7 @@ impl Offer {
         owns_connection: bool,
         source: SourceFile,
     ) -> Result<Share, SessionError> {
-        let Self { mut link, spec, descriptor, form } = self;
+        let Self { mut link, spec, descriptor, form, max_neighbors } = self;
         link.provider = Some(Digest256(connection.peer_id().0));
         let start = Start {
             connection,
@@ -186,6 +197,8 @@ impl Offer {
             exchange: FileExchange::provider(descriptor.clone(), form),
             store: Some(Box::new(source)),
             store_config: None,
+            max_neighbors,
+            is_metered: false,
         };
         let session = Session::start(start).await?;
         Ok(Share { session, link, descriptor: Arc::new(descriptor) })

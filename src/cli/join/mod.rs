@@ -12,6 +12,7 @@ mod waiting;
 
 use super::format::{self, printable};
 use super::key_log::KeyLogArgs;
+use super::limits::{self, DownArgs, UpArgs};
 use super::listen::{self, Listen};
 use super::outcome::{TimedOut, WrongUsage};
 use super::patience::{after, connecting};
@@ -23,11 +24,12 @@ use objects::{Objects, parse_ranges};
 use output::{MemberEvent, Out};
 use rtmfp::amf::Value;
 use rtmfp::peer::{
-    ConnectError, Connection, ConnectionEvent, ConnectionState, GroupEvent, NetGroup, PeerConfig,
-    RecvError,
+    ConnectError, Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, Limits,
+    NetGroup, NetGroupError, PeerConfig, RecvError,
 };
 use rtmfp::proto::node::NetConnectionError::Unreachable;
 use rtmfp::proto::range::IndexSet;
+use rtmfp::vod::METERED_NEIGHBORS;
 use rtmfp::{Fingerprint, GroupSpec, Uri};
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -100,6 +102,19 @@ pub(crate) struct JoinArgs {
     listen: Vec<Listen>,
 
     #[command(flatten)]
+    up: UpArgs,
+
+    #[command(flatten)]
+    down: DownArgs,
+
+    /// For a link on which every byte costs: offer nothing, not even what --want has fetched
+    ///
+    /// At most 8 members are connected to (--max-neighbours sets another number), and the server is
+    /// pinged every 20 s instead of every 5 s. --exit-when-done ends it when everything is fetched.
+    #[arg(long, conflicts_with = "have")]
+    metered: bool,
+
+    #[command(flatten)]
     key_log: KeyLogArgs,
 }
 
@@ -114,6 +129,11 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     }
     let mut config = PeerConfig::default();
     config.key_log = args.key_log.open()?;
+    config.limits = args.up.limits_with(args.down);
+    if args.metered {
+        config = config.for_metered_link();
+    }
+    let limits = config.limits;
     if !args.listen.is_empty() {
         config.listen = listen::addresses(args.listen);
     }
@@ -129,10 +149,14 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
     let outcome = async {
-        let group = connection.join(args.spec).await?;
+        let max_neighbors = args.up.max_neighbors();
+        let group = join(&connection, args.spec, max_neighbors, args.metered).await?;
+        let offers = !args.metered;
         let exit_when_done = args.exit_when_done;
         let waiting = Waiting::new(args.timeout);
-        let mut member = Member { group, objects, out, exit_when_done, waiting, again: Vec::new() };
+        let again = Vec::new();
+        let mut member =
+            Member { group, objects, out, exit_when_done, offers, limits, waiting, again };
         member.begin().await?;
         tokio::select! {
             outcome = member.follow() => outcome?,
@@ -178,6 +202,21 @@ async fn connect(config: PeerConfig, via: &Uri) -> anyhow::Result<Connection> {
     })
 }
 
+async fn join(
+    connection: &Connection,
+    spec: GroupSpec,
+    max_neighbors: Option<usize>,
+    is_metered: bool,
+) -> Result<NetGroup, NetGroupError> {
+    let mut config = GroupConfig::new(spec, connection.peer_id());
+    if is_metered {
+        config.max_neighbors = METERED_NEIGHBORS;
+        config.replication.max_unchoked = 0;
+    }
+    config.max_neighbors = max_neighbors.unwrap_or(config.max_neighbors);
+    connection.join_with(config).await
+}
+
 fn no_connection(via: &Uri, why: impl Display) -> anyhow::Error {
     anyhow!("cannot connect to {via}: {why}; is it running, and does a firewall let UDP through?")
 }
@@ -194,6 +233,9 @@ struct Member {
     objects: Objects,
     out: Out,
     exit_when_done: bool,
+    /// Offers what it has fetched.
+    offers: bool,
+    limits: Limits,
     waiting: Waiting,
     /// Objects that could not be read.
     again: Vec<u64>,
@@ -298,7 +340,7 @@ impl Member {
         peer_id: Fingerprint,
     ) -> anyhow::Result<()> {
         let kept = self.objects.keep(index, object).await?;
-        if kept.is_had {
+        if kept.is_had && self.offers {
             self.group.add_have_objects(index, index).await?;
         }
         let (kind, bytes, file) = (kept.kind, kept.bytes, kept.file);
@@ -367,6 +409,7 @@ impl Member {
         if wanted > 0 {
             text += &format!(", {} of {wanted} objects fetched", wanted - missing);
         }
+        text += &limits::sentence(self.limits);
         if !matches!(self.group.connection().state(), ConnectionState::Connected { .. }) {
             text += ", no connection to the server";
         }

@@ -35,6 +35,21 @@ pub(in crate::vod) struct Start {
     pub(in crate::vod) store: Option<Box<dyn ChunkStore>>,
     /// The settings for a receiver's store.
     pub(in crate::vod) store_config: Option<StoreConfig>,
+    /// The most neighbors, if not as many as usual.
+    pub(in crate::vod) max_neighbors: Option<usize>,
+    /// Serve nobody.
+    pub(in crate::vod) is_metered: bool,
+}
+
+impl Start {
+    fn group_config(&self) -> GroupConfig {
+        let mut config = GroupConfig::new(self.spec.clone(), self.connection.peer_id());
+        config.max_neighbors = self.max_neighbors.unwrap_or(config.max_neighbors);
+        if self.is_metered {
+            config.replication.max_unchoked = 0;
+        }
+        config
+    }
 }
 
 /// A file that is exchanged on a connection; its group is left when this is dropped.
@@ -53,7 +68,8 @@ pub(in crate::vod) struct Session {
 impl Session {
     /// Joins the group of the file.
     pub(in crate::vod) async fn start(start: Start) -> Result<Self, SessionError> {
-        let Start { connection, owns_connection, spec, exchange, store, store_config } = start;
+        let config = start.group_config();
+        let Start { connection, owns_connection, exchange, store, store_config, .. } = start;
         let (progress_sender, progress) = watch::channel(Progress::default());
         let (outcome_sender, outcome) = watch::channel(None);
         let (descriptor_sender, descriptor) = watch::channel(None);
@@ -69,7 +85,6 @@ impl Session {
             descriptor: descriptor_sender,
             events: events.clone(),
         };
-        let config = GroupConfig::new(spec, connection.peer_id());
         let hosted = connection.host(config, member).await?;
         Ok(Self { hosted, owns_connection, progress, outcome, descriptor, events, store_ended })
     }
