@@ -14,6 +14,7 @@ mod groupspec;
 mod join;
 mod json;
 mod keylog;
+mod limits;
 mod serve;
 mod share_again;
 mod share_fetch;

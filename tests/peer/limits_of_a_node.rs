@@ -122,3 +122,21 @@ fn a_provider_with_a_limit_serves_everybody_and_no_faster() {
     assert!(sent <= 500_000.0 * time * 1.03, "{sent} in {time}");
     assert!(time < 4.2e6 * 1.3 / 500_000.0 + 3.0, "{time}");
 }
+
+#[test]
+fn a_metered_receiver_gets_the_file_and_serves_nobody() {
+    let mut swarm = swarm(12, 1 << 20);
+    let metered = swarm.add_metered_receiver();
+    assert!(swarm.run(), "not complete");
+    swarm.check_copies();
+    let provider = swarm.provider;
+    swarm.network.act(provider, |host, now| host.peer_mut().node.shut_down(now));
+    let other = swarm.add_receiver();
+    swarm.network.run_for(secs(120));
+    let neighbors = |node: NodeId| group_of(swarm.network[node].peer()).stats().neighbors;
+    assert_eq!((neighbors(metered), neighbors(other)), (1, 1), "they know each other");
+    assert!(!swarm.network[other].is_complete());
+    assert_eq!(swarm.uploaded(metered), 0);
+    let replication = group_of(swarm.network[metered].peer()).replication();
+    assert!(replication.have().is_empty());
+}

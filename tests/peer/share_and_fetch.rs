@@ -1,5 +1,6 @@
 //! Sharing and fetching as a library does it, over real sockets.
 
+use rtmfp::peer::{Bandwidth, Limits, MIN_NEIGHBORS};
 use rtmfp::server::{Server, ServerConfig};
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::{
@@ -158,4 +159,28 @@ async fn a_file_is_read_while_it_arrives() {
     assert_eq!(reader.read(&mut [0; 16]).await.unwrap(), 0, "behind the end");
     let before = reader.seek(SeekFrom::End(-(SIZE as i64) - 1)).await.unwrap_err();
     assert_eq!(before.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn limits_are_set_and_changed_while_a_file_is_fetched() {
+    let (_server, address) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let share = share(directory.path(), address).await;
+    let slow = Some(Bandwidth::bytes_per_second(2_000));
+    let mut config = FetchConfig::new(share.link().clone(), Destination::Memory);
+    config.listen = local();
+    config.limits = Limits::default().with_down(slow);
+    config.max_neighbors = Some(MIN_NEIGHBORS);
+    let fetch = Fetch::start(config).await.unwrap();
+    assert_eq!(fetch.connection().limits().await, Ok(Limits::default().with_down(slow)));
+    // With that limit one chunk in 33 s.
+    let mut progress = fetch.progress();
+    progress.wait_for(|progress| progress.stage == Stage::Chunks).await.unwrap();
+    let fast = Limits::default().with_up(slow);
+    fetch.connection().set_limits(fast).await.unwrap();
+    assert_eq!(fetch.connection().limits().await, Ok(fast));
+    fetch.completed().await.unwrap();
+    let connection = fetch.connection().clone();
+    connection.close(GRACE).await.unwrap();
+    assert!(connection.set_limits(Limits::default()).await.is_err());
 }

@@ -35,10 +35,10 @@ impl Peer {
     pub fn new(
         now: Time,
         mut node: Node,
+        config: GroupConfig,
         exchange: FileExchange,
         store: Option<Box<dyn ChunkStore>>,
     ) -> Self {
-        let config = GroupConfig::new(spec(), node.peer_id());
         let group = node.join_with_guest(now, config, Box::new(exchange));
         let is_complete = store.is_some();
         Self { node, group, store, is_complete }
@@ -232,7 +232,8 @@ impl Swarm {
         let now = network.now();
         let node = node(&mut network);
         let exchange = FileExchange::provider(descriptor.clone(), DescriptorForm::Object);
-        let peer = Peer::new(now, node, exchange, Some(Box::new(store)));
+        let config = GroupConfig::new(spec(), node.peer_id());
+        let peer = Peer::new(now, node, config, exchange, Some(Box::new(store)));
         let host = Host::Peer(Box::new(peer));
         let provider = network.add("10.0.1.1:1000", host);
         connect(&mut network, provider);
@@ -240,12 +241,27 @@ impl Swarm {
     }
 
     pub fn add_receiver(&mut self) -> NodeId {
+        self.add_receiver_that(false)
+    }
+
+    /// A receiver that offers nothing and serves nobody.
+    pub fn add_metered_receiver(&mut self) -> NodeId {
+        self.add_receiver_that(true)
+    }
+
+    fn add_receiver_that(&mut self, is_metered: bool) -> NodeId {
         let now = self.network.now();
         let node = node(&mut self.network);
         let integrity = Integrity::Descriptor(self.descriptor.digest());
         let provider = self.network[self.provider].peer().node.peer_id();
         let exchange = FileExchange::receiver(integrity, Some(provider));
-        let peer = Peer::new(now, node, exchange, None);
+        let mut config = GroupConfig::new(spec(), node.peer_id());
+        let mut exchange = exchange;
+        if is_metered {
+            config.replication.max_unchoked = 0;
+            exchange = exchange.without_offers();
+        }
+        let peer = Peer::new(now, node, config, exchange, None);
         let address = format!("10.0.2.{}:1000", self.receivers.len() + 1);
         let host = Host::Peer(Box::new(peer));
         let id = self.network.add(&address, host);
