@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `links` | the members' links, and the time that no distribution can beat |
 //! | `outcome` | the result of a run, and its figures |
+//! | `svg` | a picture of a run |
 //! | `simulated` | a run in the simulator's virtual time |
 //! | `host` | the machines of that run |
 //! | `hostile` | members that are of no use |
@@ -15,15 +16,17 @@ mod links;
 mod outcome;
 mod real;
 mod simulated;
+mod svg;
 
 use crate::Common;
 use crate::demo_path::parse_size;
 use crate::report::Report;
+use anyhow::Context;
 use clap::Args;
 use hostile::Hostiles;
 use links::Links;
-use outcome::Outcome;
 use real::Reference;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The workload `swarm`.
@@ -54,14 +57,30 @@ pub(crate) struct Swarm {
     /// denying, wrong, huge, flapping, ranges, unasked, object0 and reports
     #[arg(long, value_name = "KIND[:COUNT]", conflicts_with = "real")]
     hostile: Vec<Hostiles>,
+    /// What the receivers are like
+    #[arg(long, value_name = "KIND", default_value = "equal", conflicts_with = "real")]
+    members: Members,
     /// No limits of uplinks and downlinks
     #[arg(long, requires = "real")]
     unlimited: bool,
     /// Measure another program in the same way
     #[arg(long, requires = "real", value_name = "PROGRAM")]
     reference: Option<Reference>,
+    /// Draw the first run: which part of the file each receiver held when
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     #[command(flatten)]
     links: Links,
+}
+
+/// What the receivers are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Members {
+    /// All are of this crate
+    Equal,
+    /// Half of them are as Flash Player is: in order, at most 4 requests to each neighbor, at most 4
+    /// neighbors served (but they give up a request as the others do, which it never does)
+    Mixed,
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
@@ -79,7 +98,13 @@ impl Swarm {
                 true => real::run(self, seed)?,
                 false => simulated::run(self, seed)?,
             };
-            self.add(&mut report, &outcome);
+            let least = self.links.least_seconds(self.n, self.size);
+            outcome.report(&mut report, self.size, least, &self.play);
+            if let Some(path) = self.svg.as_ref().filter(|_| run == 0) {
+                let picture = svg::picture(&outcome, least, &self.title());
+                std::fs::write(path, picture)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
             if common.json {
                 println!("{}", report.last_json());
             }
@@ -99,10 +124,5 @@ impl Swarm {
             (true, Some(Reference::Libtorrent)) => "libtorrent",
         };
         format!("swarm: {} receivers of {} bytes, {links}; {how}", self.n, self.size)
-    }
-
-    fn add(&self, report: &mut Report, outcome: &Outcome) {
-        let least = self.links.least_seconds(self.n, self.size);
-        outcome.report(report, self.size, least, &self.play);
     }
 }

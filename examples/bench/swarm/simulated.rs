@@ -1,15 +1,17 @@
 //! A run in the simulator: the members' machines and virtual time, repeated exactly by its seed.
 
-use super::Swarm;
 use super::host::{Host, Member, Store};
 use super::hostile::{Hostile, Hostiles, Kind};
 use super::links::HEADERS;
 use super::outcome::Outcome;
+use super::{Members, Swarm};
 use crate::process;
 use anyhow::{Context, bail};
 use rtmfp::proto::crypto::{Identity, IdentityConfig};
 use rtmfp::proto::flash::Uri;
-use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder, ReplicationStrategy};
+use rtmfp::proto::group::{
+    GroupConfig, GroupSpec, GroupSpecBuilder, ReplicationLimits, ReplicationStrategy,
+};
 use rtmfp::proto::node::{Node, NodeConfig};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Link, Network, NodeId, SeededRandom};
@@ -93,7 +95,7 @@ impl<'a> World<'a> {
             server_id,
         };
         let exchange = FileExchange::provider(world.descriptor.clone(), DescriptorForm::Object);
-        world.add(exchange, args.links.provider_up);
+        world.add(exchange, ReplicationLimits::default(), args.links.provider_up);
         for kind in args.hostile.iter().flat_map(Hostiles::kinds) {
             world.add_hostile(kind);
         }
@@ -103,20 +105,27 @@ impl<'a> World<'a> {
     fn add_receiver(&mut self, number: u32) {
         let integrity = Integrity::Descriptor(self.descriptor.digest());
         let provider = self.provider().node().peer_id();
-        let strategy = match self.args.in_order {
+        // By twos, so that both halves have some of the narrow uplinks, which every second one has.
+        let like_a_player = self.args.members == Members::Mixed && number / 2 % 2 == 1;
+        let strategy = match self.args.in_order || like_a_player {
             true => ReplicationStrategy::LowestFirst,
             false => ReplicationStrategy::RarestFirstSpread,
         };
+        let mut limits = ReplicationLimits::default();
+        if like_a_player {
+            (limits.max_in_flight, limits.max_unchoked) = (4, 4);
+        }
         let exchange = FileExchange::receiver(integrity, Some(provider)).with_strategy(strategy);
-        let id = self.add(exchange, self.args.links.uplink(number));
+        let id = self.add(exchange, limits, self.args.links.uplink(number));
         self.network.set_downlink(id, self.args.links.downlink());
     }
 
     /// A member that connects now.
-    fn add(&mut self, exchange: FileExchange, uplink: f64) -> NodeId {
+    fn add(&mut self, exchange: FileExchange, limits: ReplicationLimits, uplink: f64) -> NodeId {
         let now = self.network.now();
         let node = node(&mut self.network);
-        let config = GroupConfig::new(self.spec.clone(), node.peer_id());
+        let mut config = GroupConfig::new(self.spec.clone(), node.peer_id());
+        config.replication = limits;
         let is_provider = self.members.is_empty();
         let store = Store::new(Arc::clone(&self.file), self.descriptor.layout, is_provider);
         let server = (self.uri.clone(), self.server);

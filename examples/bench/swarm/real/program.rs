@@ -25,7 +25,7 @@ pub(super) enum Program {
     /// The binary of this crate.
     Rtmfp(PathBuf),
     /// The script that runs libtorrent.
-    Libtorrent(PathBuf),
+    Libtorrent { python: &'static str, script: PathBuf },
 }
 
 /// What a receiver has to know to fetch the file.
@@ -38,7 +38,7 @@ impl Program {
     pub(super) fn find(args: &Swarm) -> anyhow::Result<Self> {
         match args.reference {
             None => rtmfp().map(Self::Rtmfp),
-            Some(Reference::Libtorrent) => libtorrent().map(Self::Libtorrent),
+            Some(Reference::Libtorrent) => libtorrent(),
         }
     }
 
@@ -66,13 +66,13 @@ impl Program {
                 let link = shared["link"].as_str().context("`shared` without a link")?;
                 Ok((vec![serve, share], Offer::Link(link.to_owned())))
             }
-            Self::Libtorrent(script) => {
+            Self::Libtorrent { python, script } => {
                 let file = directory.join("film.torrent");
-                let mut make = Command::new("python3");
+                let mut make = Command::new(python);
                 make.arg(script).arg("make").arg(original).arg(&file);
                 ensure!(make.status()?.success(), "the torrent can't be made");
                 let mut share = namespaces.command(provider);
-                share.arg("python3").arg(script).args(["member", "--torrent"]).arg(&file);
+                share.arg(python).arg(script).args(["member", "--torrent"]).arg(&file);
                 share.arg("--save").arg(directory);
                 share.args(["--listen", &torrent_address(provider), "--seed"]);
                 share.args(["--connect", &torrent_addresses(receivers)]);
@@ -103,12 +103,12 @@ impl Program {
                 };
                 if in_order { Form::Bytes } else { Form::Events }
             }
-            (Self::Libtorrent(script), Offer::Torrent { file, provider }) => {
+            (Self::Libtorrent { python, script }, Offer::Torrent { file, provider }) => {
                 std::fs::create_dir(target)?;
                 let others: Vec<u32> =
                     all.iter().copied().filter(|other| *other != number).collect();
                 let others = [&others[..], &[*provider]].concat();
-                command.arg("python3").arg(script).args(["member", "--torrent"]).arg(file);
+                command.arg(python).arg(script).args(["member", "--torrent"]).arg(file);
                 command.arg("--save").arg(target);
                 command.args(["--listen", &torrent_address(number)]);
                 command.args(["--connect", &torrent_addresses(&others)]);
@@ -146,14 +146,17 @@ fn rtmfp() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-fn libtorrent() -> anyhow::Result<PathBuf> {
+fn libtorrent() -> anyhow::Result<Program> {
     let script = "benches/reference/libtorrent_member.py";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
-    ensure!(path.exists(), "{} is not there", path.display());
-    let version = Command::new("python3").args(["-c", "import libtorrent"]).output();
-    ensure!(
-        version.is_ok_and(|output| output.status.success()),
-        "--reference libtorrent needs its Python module (Debian: apt install python3-libtorrent)"
-    );
-    Ok(path)
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+    ensure!(script.exists(), "{} is not there", script.display());
+    let has_module = |python: &&str| {
+        let output = Command::new(python).args(["-c", "import libtorrent"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    // Debian's packages are those of its own interpreter.
+    let python = ["python3", "/usr/bin/python3"].into_iter().find(has_module).context(
+        "--reference libtorrent needs its Python module (Debian: apt install python3-libtorrent)",
+    )?;
+    Ok(Program::Libtorrent { python, script })
 }
