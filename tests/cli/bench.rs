@@ -40,6 +40,23 @@ fn figures(arguments: &str, fields: &[&str]) -> Value {
     line
 }
 
+/// The fields of the work `swarm`.
+const SWARM: [&str; 13] = [
+    "n",
+    "lb_s",
+    "first_s",
+    "median_s",
+    "last_s",
+    "last_over_lb",
+    "copies",
+    "wire_over_payload",
+    "startup_s_p50",
+    "startup_s_max",
+    "stalls",
+    "cpu_s_per_gib",
+    "identical",
+];
+
 #[test]
 fn bulk() {
     let fields = ["sender_cpu_s_per_gib", "receiver_cpu_s_per_gib", "mb_per_s"];
@@ -95,27 +112,19 @@ fn demo_path() {
 
 #[test]
 fn swarm() {
-    let fields = [
-        "n",
-        "lb_s",
-        "first_s",
-        "median_s",
-        "last_s",
-        "last_over_lb",
-        "copies",
-        "wire_over_payload",
-        "startup_s_p50",
-        "startup_s_max",
-        "stalls",
-        "cpu_s_per_gib",
-        "identical",
-    ];
     let work = "swarm --n 2 --size 256KiB";
-    let line = figures(work, &fields);
+    let line = figures(work, &SWARM);
     assert_eq!(line["identical"], 2.0, "{line}");
     assert!(line["last_over_lb"].as_f64().unwrap() > 1.0, "{line}");
-    let again = figures(work, &fields);
+    let again = figures(work, &SWARM);
     assert_eq!(line["last_s"], again["last_s"], "the seed determines the run");
+}
+
+#[test]
+fn swarm_with_others() {
+    let work = "swarm --n 2 --size 256KiB --hostile denying --hostile both --members mixed";
+    let line = figures(work, &SWARM);
+    assert_eq!((&line["n"], &line["identical"]), (&2.0.into(), &2.0.into()), "{line}");
 }
 
 #[test]
@@ -144,6 +153,10 @@ fn mistakes_are_reported() {
         ("lossy --loss 2", 2, "a probability from 0 to 0.9"),
         ("demo-path --size 2MB", 2, "1 byte to 64GiB are possible"),
         ("swarm --loss 1", 2, "a probability from 0 to 0.9"),
+        ("swarm --hostile rude", 2, "there are silent, idle, both"),
+        ("swarm --hostile idle:0", 2, "1 to 200 members are possible"),
+        ("swarm --unlimited", 2, "--real"),
+        ("swarm --svg /nonexistent/a.svg --n 1 --size 1 --runs 1", 1, "cannot write /nonexistent"),
         ("swarm --up 0", 2, "a rate from 0.01 to 10000 Mbit/s"),
         ("sleep", 2, "unrecognized subcommand"),
         ("bulk --keylog /nonexistent/keys", 1, "cannot write the key log /nonexistent/keys"),
