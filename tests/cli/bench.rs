@@ -122,9 +122,13 @@ fn swarm() {
 
 #[test]
 fn swarm_with_others() {
-    let work = "swarm --n 2 --size 256KiB --hostile denying --hostile both --members mixed";
-    let line = figures(work, &SWARM);
-    assert_eq!((&line["n"], &line["identical"]), (&2.0.into(), &2.0.into()), "{line}");
+    for (work, copies) in [
+        ("swarm --n 2 --size 256KiB --hostile denying --hostile both", 2.0),
+        ("swarm --n 4 --size 256KiB --hostile idle --members mixed", 4.0),
+    ] {
+        let line = figures(work, &SWARM);
+        assert_eq!((&line["n"], &line["identical"]), (&copies.into(), &copies.into()), "{line}");
+    }
 }
 
 #[test]

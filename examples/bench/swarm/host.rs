@@ -1,8 +1,11 @@
 //! The machines of a simulated run.
 
 use super::hostile::Hostile;
+use super::neighbors::Neighbors;
 use super::outcome::Receiver;
+use super::player::Player;
 use bytes::Bytes;
+use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::flash::Uri;
 use rtmfp::proto::group::GroupConfig;
 use rtmfp::proto::node::{GroupHandle, Node, NodeEvent};
@@ -21,6 +24,7 @@ use std::sync::Arc;
 pub(super) enum Host {
     Server(Box<Rendezvous>),
     Member(Box<Member>),
+    Player(Box<Player>),
     Hostile(Box<Hostile>),
 }
 
@@ -54,6 +58,11 @@ impl Store {
             debug_assert!(all.is_ok(), "the set is unbounded");
         }
         Self { file, layout, held, differs: false }
+    }
+
+    /// Something other than the file was written.
+    pub(super) fn differs(&self) -> bool {
+        self.differs
     }
 
     fn original(&self, index: u64) -> &[u8] {
@@ -118,20 +127,8 @@ impl Member {
         self.node.connect(now, &self.server.0, &[self.server.1]);
     }
 
-    pub(super) fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.result.complete.is_some()
-    }
-
-    pub(super) fn node(&self) -> &Node {
-        &self.node
-    }
-
-    pub(super) fn held(&self) -> u64 {
-        self.store.held.len()
-    }
-
-    pub(super) fn failed(&self) -> Option<&str> {
-        self.failed.as_deref()
     }
 
     /// Bytes of objects that it has sent.
@@ -139,7 +136,7 @@ impl Member {
         self.node.group(self.group).map_or(0, |group| group.stats().replication.bytes_sent)
     }
 
-    pub(super) fn result(&self) -> Receiver {
+    fn result(&self) -> Receiver {
         let is_identical = self.is_complete() && !self.store.differs;
         Receiver { is_identical, ..self.result.clone() }
     }
@@ -199,10 +196,58 @@ impl Host {
         }
     }
 
-    pub(super) fn hostile_mut(&mut self) -> Option<&mut Hostile> {
+    /// The neighbors of a machine that is not of this crate.
+    pub(super) fn neighbors(&self) -> Option<&Neighbors> {
         match self {
-            Self::Hostile(hostile) => Some(hostile),
-            _ => None,
+            Self::Player(player) => Some(&player.neighbors),
+            Self::Hostile(hostile) => Some(&hostile.neighbors),
+            Self::Server(_) | Self::Member(_) => None,
+        }
+    }
+
+    pub(super) fn neighbors_mut(&mut self) -> Option<&mut Neighbors> {
+        match self {
+            Self::Player(player) => Some(&mut player.neighbors),
+            Self::Hostile(hostile) => Some(&mut hostile.neighbors),
+            Self::Server(_) | Self::Member(_) => None,
+        }
+    }
+
+    /// The peer ID of a machine that is no server.
+    pub(super) fn peer_id(&self) -> Option<Fingerprint> {
+        let neighbors = self.neighbors().map(|neighbors| neighbors.endpoint.fingerprint());
+        neighbors.or_else(|| Some(self.member()?.node.peer_id()))
+    }
+
+    /// True if it is a receiver with all chunks.
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            Self::Member(member) => member.is_complete(),
+            Self::Player(player) => player.is_complete(),
+            Self::Server(_) | Self::Hostile(_) => false,
+        }
+    }
+
+    /// The number of chunks that it holds.
+    pub(super) fn held(&self) -> u64 {
+        match self {
+            Self::Member(member) => member.store.held.len(),
+            Self::Player(player) => player.held(),
+            Self::Server(_) | Self::Hostile(_) => 0,
+        }
+    }
+
+    /// Why it has given up.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.member()?.failed.as_deref()
+    }
+
+    /// What happened at a receiver.
+    pub(super) fn result(&self) -> Receiver {
+        match self {
+            Self::Member(member) => member.result(),
+            Self::Player(player) => player.result(),
+            Self::Server(_) | Self::Hostile(_) => Receiver::default(),
         }
     }
 
@@ -221,7 +266,8 @@ impl Layer for Host {
         match self {
             Self::Server(server) => &**server,
             Self::Member(member) => &member.node,
-            Self::Hostile(hostile) => &hostile.endpoint,
+            Self::Player(player) => &player.neighbors.endpoint,
+            Self::Hostile(hostile) => &hostile.neighbors.endpoint,
         }
     }
 
@@ -229,20 +275,24 @@ impl Layer for Host {
         match self {
             Self::Server(server) => &mut **server,
             Self::Member(member) => &mut member.node,
-            Self::Hostile(hostile) => &mut hostile.endpoint,
+            Self::Player(player) => &mut player.neighbors.endpoint,
+            Self::Hostile(hostile) => &mut hostile.neighbors.endpoint,
         }
     }
 
     fn poll_own_timeout(&self) -> Option<Time> {
         match self {
+            Self::Player(player) => player.poll_own_timeout(),
             Self::Hostile(hostile) => hostile.poll_own_timeout(),
             _ => None,
         }
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
-        if let Self::Hostile(hostile) = self {
-            hostile.handle_own_timeout(now);
+        match self {
+            Self::Player(player) => player.handle_own_timeout(now),
+            Self::Hostile(hostile) => hostile.handle_own_timeout(now),
+            Self::Server(_) | Self::Member(_) => {}
         }
     }
 }
@@ -255,6 +305,7 @@ impl Actor for Host {
                 false
             }
             Self::Member(member) => member.react(now),
+            Self::Player(player) => player.react(now),
             Self::Hostile(hostile) => hostile.react(now),
         }
     }

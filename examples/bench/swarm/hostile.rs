@@ -1,17 +1,14 @@
 //! Members that speak the protocol of groups and are of no use, or worse.
 
-use bytes::Bytes;
+use super::neighbors::{Input, Neighbors};
 use clap::ValueEnum;
 use rtmfp::amf::{self, Value};
-use rtmfp::proto::crypto::{Epd, Fingerprint};
+use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::group::message::{
-    Hello, MAX_LIST_RANGES, MembershipMessage, RangeList, Record, ReplicationMessage, Report,
+    MAX_LIST_RANGES, RangeList, Record, ReplicationMessage, Report,
 };
-use rtmfp::proto::group::{FlowKind, GroupSpec, ReceiveMode};
 use rtmfp::proto::sim::SeededRandom;
-use rtmfp::proto::transport::{
-    Endpoint, Event, FlowId, FlowOptions, MessageOptions, SessionId, Time,
-};
+use rtmfp::proto::transport::{SessionId, Time};
 use rtmfp::vod::CHUNK_SIZE;
 use rtmfp::wire::{Address, Origin};
 use std::collections::BTreeMap;
@@ -96,44 +93,30 @@ impl Hostiles {
 
 /// A member that follows no rules but those of the transport.
 pub(super) struct Hostile {
-    pub(super) endpoint: Endpoint,
+    pub(super) neighbors: Neighbors,
     kind: Kind,
-    spec: GroupSpec,
     chunks: u64,
     random: SeededRandom,
-    neighbors: BTreeMap<SessionId, Neighbor>,
+    /// What each neighbor has asked for and not been denied.
+    requests: BTreeMap<SessionId, Vec<u64>>,
     tick_at: Time,
     ticks: u32,
-}
-
-struct Neighbor {
-    membership: FlowId,
-    /// Our flow of objects, once the neighbor has a membership flow with which it is associated.
-    objects: Option<FlowId>,
-    /// What it has asked for and not been denied.
-    requests: Vec<u64>,
 }
 
 impl Hostile {
     pub(super) fn new(
         now: Time,
-        endpoint: Endpoint,
+        neighbors: Neighbors,
         kind: Kind,
-        (spec, chunks): (GroupSpec, u64),
+        chunks: u64,
         random: SeededRandom,
     ) -> Self {
         let tick_at = now + TICK;
-        let neighbors = BTreeMap::new();
-        Self { endpoint, kind, spec, chunks, random, neighbors, tick_at, ticks: 0 }
-    }
-
-    /// Opens a session with a member.
-    pub(super) fn approach(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
-        self.endpoint.open(now, Epd::for_fingerprint(peer), &[address]);
+        Self { neighbors, kind, chunks, random, requests: BTreeMap::new(), tick_at, ticks: 0 }
     }
 
     pub(super) fn poll_own_timeout(&self) -> Option<Time> {
-        (!self.neighbors.is_empty()).then_some(self.tick_at)
+        (!self.requests.is_empty()).then_some(self.tick_at)
     }
 
     pub(super) fn handle_own_timeout(&mut self, now: Time) {
@@ -142,64 +125,32 @@ impl Hostile {
         }
         self.tick_at = now + TICK;
         self.ticks = self.ticks.wrapping_add(1);
-        for session in self.neighbors.keys().copied().collect::<Vec<_>>() {
+        for session in self.requests.keys().copied().collect::<Vec<_>>() {
             self.tick(now, session);
         }
     }
 
     pub(super) fn react(&mut self, now: Time) -> bool {
         let mut is_busy = false;
-        while let Some(event) = self.endpoint.poll_event() {
+        while let Some(input) = self.neighbors.poll(now) {
             is_busy = true;
-            match event {
-                Event::SessionOpened { session, .. } => self.join(now, session),
-                Event::SessionClosed { session, .. } => {
-                    self.neighbors.remove(&session);
+            match input {
+                Input::Ready(session) => self.claim(now, session),
+                Input::Message(session, ReplicationMessage::Request(index)) => {
+                    self.on_request(now, session, index);
                 }
-                Event::FlowOpened { session, flow, metadata, .. }
-                    if FlowKind::from_metadata(&metadata) == Some(FlowKind::Membership) =>
-                {
-                    self.open_objects(now, session, flow);
+                Input::Gone(session) => {
+                    self.requests.remove(&session);
                 }
-                Event::Message { session, message, .. } => {
-                    if let Ok(ReplicationMessage::Request(index)) =
-                        ReplicationMessage::parse(message)
-                    {
-                        self.on_request(now, session, index);
-                    }
-                }
-                _ => {}
+                Input::Message(..) | Input::Other => {}
             }
         }
         is_busy
     }
 
-    /// Becomes a neighbor of whom it has a session with.
-    fn join(&mut self, now: Time, session: SessionId) {
-        let Some(info) = self.endpoint.session(session) else { return };
-        let hello = Hello::new(&self.spec, info.far_nonce(), info.far());
-        let metadata = FlowKind::Membership.metadata();
-        let Ok(flow) = self.endpoint.open_flow(session, &metadata, FlowOptions::default()) else {
-            return;
-        };
-        let neighbor = Neighbor { membership: flow, objects: None, requests: Vec::new() };
-        self.neighbors.insert(session, neighbor);
-        for message in [
-            MembershipMessage::Hello(hello),
-            MembershipMessage::Accepted,
-            MembershipMessage::Mode(ReceiveMode::Exact),
-        ] {
-            self.send(now, session, flow, message.to_bytes());
-        }
-    }
-
-    /// Opens the flow of objects and claims what its kind claims.
-    fn open_objects(&mut self, now: Time, session: SessionId, association: FlowId) {
-        let mut options = FlowOptions::default();
-        options.association = Some(association);
-        let flow = self.endpoint.open_flow(session, &FlowKind::Replication.metadata(), options);
-        let (Ok(flow), Some(neighbor)) = (flow, self.neighbors.get_mut(&session)) else { return };
-        neighbor.objects = Some(flow);
+    /// Claims what its kind claims.
+    fn claim(&mut self, now: Time, session: SessionId) {
+        self.requests.insert(session, Vec::new());
         let have = match self.kind {
             Kind::Idle | Kind::Ranges | Kind::Unasked | Kind::Reports => RangeList::default(),
             _ => RangeList::change(0..=self.chunks),
@@ -229,8 +180,7 @@ impl Hostile {
                 ReplicationMessage::Object { index, value }
             }
             Kind::Flapping => {
-                let neighbor = self.neighbors.get_mut(&session);
-                return neighbor.into_iter().for_each(|n| n.requests.push(index));
+                return self.requests.entry(session).or_default().push(index);
             }
             _ => return,
         };
@@ -245,8 +195,7 @@ impl Hostile {
             }
             Kind::Flapping => {
                 self.say(now, session, &ReplicationMessage::Choke);
-                let neighbor = self.neighbors.get_mut(&session);
-                let requests = neighbor.map(|n| std::mem::take(&mut n.requests));
+                let requests = self.requests.get_mut(&session).map(std::mem::take);
                 for index in requests.unwrap_or_default() {
                     self.say(now, session, &ReplicationMessage::Deny(index));
                 }
@@ -264,8 +213,6 @@ impl Hostile {
     }
 
     fn report(&mut self, now: Time, session: SessionId) {
-        let Some(neighbor) = self.neighbors.get(&session) else { return };
-        let flow = neighbor.membership;
         let own = Address::new(SocketAddr::from(([10, 0, 250, 1], 1000)), Origin::Local);
         let mut report = Report::new(false, own, &[own]);
         if self.kind == Kind::Reports {
@@ -279,7 +226,7 @@ impl Hostile {
             });
             report.records = records.collect();
         }
-        self.send(now, session, flow, MembershipMessage::Report(report).to_bytes());
+        self.neighbors.report(now, session, report);
     }
 
     /// An object with bytes of its own.
@@ -290,12 +237,6 @@ impl Hostile {
     }
 
     fn say(&mut self, now: Time, session: SessionId, message: &ReplicationMessage) {
-        let flow = self.neighbors.get(&session).and_then(|neighbor| neighbor.objects);
-        flow.into_iter().for_each(|flow| self.send(now, session, flow, message.to_bytes()));
-    }
-
-    /// Sends a message, unless the flow is full.
-    fn send(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
-        let _ = self.endpoint.send(now, session, flow, message, MessageOptions::RELIABLE);
+        self.neighbors.say(now, session, message);
     }
 }

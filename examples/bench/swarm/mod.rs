@@ -7,13 +7,17 @@
 //! | `svg` | a picture of a run |
 //! | `simulated` | a run in the simulator's virtual time |
 //! | `host` | the machines of that run |
+//! | `player` | a receiver as Flash Player is |
 //! | `hostile` | members that are of no use |
+//! | `neighbors` | the membership of these two |
 //! | `real` | a run of real programs in network namespaces |
 
 mod host;
 mod hostile;
 mod links;
+mod neighbors;
 mod outcome;
+mod player;
 mod real;
 mod simulated;
 mod svg;
@@ -78,8 +82,8 @@ pub(crate) struct Swarm {
 pub(crate) enum Members {
     /// All are of this crate
     Equal,
-    /// Half of them are as Flash Player is: in order, at most 4 requests to each neighbor, at most 4
-    /// neighbors served (but they give up a request as the others do, which it never does)
+    /// Half of them are as Flash Player is: in order, at most 4 requests to each neighbor, which are
+    /// never given up, and at most 4 neighbors served
     Mixed,
 }
 

@@ -3,15 +3,15 @@
 use super::host::{Host, Member, Store};
 use super::hostile::{Hostile, Hostiles, Kind};
 use super::links::HEADERS;
+use super::neighbors::Neighbors;
 use super::outcome::Outcome;
+use super::player::Player;
 use super::{Members, Swarm};
 use crate::process;
 use anyhow::{Context, bail};
 use rtmfp::proto::crypto::{Identity, IdentityConfig};
 use rtmfp::proto::flash::Uri;
-use rtmfp::proto::group::{
-    GroupConfig, GroupSpec, GroupSpecBuilder, ReplicationLimits, ReplicationStrategy,
-};
+use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder, ReplicationStrategy};
 use rtmfp::proto::node::{Node, NodeConfig};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Link, Network, NodeId, SeededRandom};
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Swarm, seed: u64) -> anyhow::Result<Outcome> {
     let mut world = World::new(args, seed)?;
     world.network.run_for(HEAD_START);
     for number in 0..args.n {
-        world.add_receiver(number);
+        world.add_receiver(number)?;
         world.network.run_for(args.arrivals);
     }
     world.run_to_the_end()?;
@@ -50,8 +50,10 @@ pub(super) fn run(args: &Swarm, seed: u64) -> anyhow::Result<Outcome> {
 struct World<'a> {
     args: &'a Swarm,
     network: Network<Host>,
+    /// The provider and the receivers.
     members: Vec<NodeId>,
-    hostile: Vec<NodeId>,
+    /// Those that do not ask the server who is there.
+    outsiders: Vec<NodeId>,
     /// The uplinks of all of them.
     uplinks: Vec<(NodeId, Link)>,
     file: Arc<[u8]>,
@@ -85,7 +87,7 @@ impl<'a> World<'a> {
             args,
             network,
             members: Vec::new(),
-            hostile: Vec::new(),
+            outsiders: Vec::new(),
             uplinks: Vec::new(),
             file,
             spec,
@@ -95,77 +97,97 @@ impl<'a> World<'a> {
             server_id,
         };
         let exchange = FileExchange::provider(world.descriptor.clone(), DescriptorForm::Object);
-        world.add(exchange, ReplicationLimits::default(), args.links.provider_up);
+        world.add(exchange, args.links.provider_up);
         for kind in args.hostile.iter().flat_map(Hostiles::kinds) {
             world.add_hostile(kind);
         }
         Ok(world)
     }
 
-    fn add_receiver(&mut self, number: u32) {
-        let integrity = Integrity::Descriptor(self.descriptor.digest());
-        let provider = self.provider().node().peer_id();
+    fn add_receiver(&mut self, number: u32) -> anyhow::Result<()> {
         // By twos, so that both halves have some of the narrow uplinks, which every second one has.
-        let like_a_player = self.args.members == Members::Mixed && number / 2 % 2 == 1;
-        let strategy = match self.args.in_order || like_a_player {
-            true => ReplicationStrategy::LowestFirst,
-            false => ReplicationStrategy::RarestFirstSpread,
+        let is_player = self.args.members == Members::Mixed && number / 2 % 2 == 1;
+        let uplink = self.args.links.uplink(number);
+        let id = match is_player {
+            true => self.add_player(uplink),
+            false => {
+                let integrity = Integrity::Descriptor(self.descriptor.digest());
+                let provider = self.network[self.provider()].peer_id().context("a provider")?;
+                let strategy = match self.args.in_order {
+                    true => ReplicationStrategy::LowestFirst,
+                    false => ReplicationStrategy::RarestFirstSpread,
+                };
+                let exchange = FileExchange::receiver(integrity, Some(provider));
+                self.add(exchange.with_strategy(strategy), uplink)
+            }
         };
-        let mut limits = ReplicationLimits::default();
-        if like_a_player {
-            (limits.max_in_flight, limits.max_unchoked) = (4, 4);
-        }
-        let exchange = FileExchange::receiver(integrity, Some(provider)).with_strategy(strategy);
-        let id = self.add(exchange, limits, self.args.links.uplink(number));
         self.network.set_downlink(id, self.args.links.downlink());
+        Ok(())
     }
 
     /// A member that connects now.
-    fn add(&mut self, exchange: FileExchange, limits: ReplicationLimits, uplink: f64) -> NodeId {
+    fn add(&mut self, exchange: FileExchange, uplink: f64) -> NodeId {
         let now = self.network.now();
         let node = node(&mut self.network);
-        let mut config = GroupConfig::new(self.spec.clone(), node.peer_id());
-        config.replication = limits;
+        let config = GroupConfig::new(self.spec.clone(), node.peer_id());
         let is_provider = self.members.is_empty();
-        let store = Store::new(Arc::clone(&self.file), self.descriptor.layout, is_provider);
+        let store = self.store(is_provider);
         let server = (self.uri.clone(), self.server);
         let member = Member::new(now, node, config, exchange, store, server);
         let id = self.connect_to_all(Host::Member(Box::new(member)), uplink);
-        self.members.push(id);
         let address = self.network.address(id);
         self.network.act(id, |host, now| {
             host.member_mut().into_iter().for_each(|member| member.connect(now, address));
         });
-        for hostile in self.hostile.clone() {
-            self.approach(hostile, id);
+        self.members.push(id);
+        for outsider in self.outsiders.clone() {
+            self.approach(outsider, id);
         }
+        id
+    }
+
+    fn add_player(&mut self, uplink: f64) -> NodeId {
+        let now = self.network.now();
+        let player = Player::new(now, self.neighbors(), self.store(false));
+        let id = self.connect_to_all(Host::Player(Box::new(player)), uplink);
+        for other in [&self.members[..], &self.outsiders].concat() {
+            self.approach(id, other);
+        }
+        self.members.push(id);
+        self.outsiders.push(id);
         id
     }
 
     fn add_hostile(&mut self, kind: Kind) {
         let now = self.network.now();
+        let (neighbors, random) = (self.neighbors(), self.network.random());
+        let hostile = Hostile::new(now, neighbors, kind, self.descriptor.chunks(), random);
+        let id = self.connect_to_all(Host::Hostile(Box::new(hostile)), self.args.links.up);
+        self.network.set_downlink(id, self.args.links.downlink());
+        for other in self.members.clone() {
+            self.approach(id, other);
+        }
+        self.outsiders.push(id);
+    }
+
+    fn neighbors(&mut self) -> Neighbors {
         let mut random = self.network.random();
         let identity = Identity::generate(&IdentityConfig::like_a_player(), &mut random);
         let endpoint = Endpoint::new(Config::default(), identity.into(), Box::new(random));
-        let random = self.network.random();
-        let group = (self.spec.clone(), self.descriptor.chunks());
-        let hostile = Hostile::new(now, endpoint, kind, group, random);
-        let id = self.connect_to_all(Host::Hostile(Box::new(hostile)), self.args.links.up);
-        self.network.set_downlink(id, self.args.links.downlink());
-        self.hostile.push(id);
-        for member in self.members.clone() {
-            self.approach(id, member);
-        }
+        Neighbors::new(endpoint, self.spec.clone())
     }
 
-    /// A hostile member needs no server to find the others.
-    fn approach(&mut self, hostile: NodeId, member: NodeId) {
-        let address = self.network.address(member);
-        let Some(peer) = self.network[member].member().map(|member| member.node().peer_id()) else {
-            return;
-        };
-        self.network.act(hostile, |host, now| {
-            host.hostile_mut().into_iter().for_each(|host| host.approach(now, peer, address));
+    fn store(&self, is_complete: bool) -> Store {
+        Store::new(Arc::clone(&self.file), self.descriptor.layout, is_complete)
+    }
+
+    /// A member that does not ask the server opens a session with another.
+    fn approach(&mut self, outsider: NodeId, other: NodeId) {
+        let address = self.network.address(other);
+        let Some(peer) = self.network[other].peer_id() else { return };
+        self.network.act(outsider, |host, now| {
+            let neighbors = host.neighbors_mut().into_iter();
+            neighbors.for_each(|neighbors| neighbors.approach(now, peer, address));
         });
     }
 
@@ -184,16 +206,12 @@ impl<'a> World<'a> {
         id
     }
 
-    fn member(&self, number: usize) -> &Member {
-        self.network[self.members[number]].member().expect("a member")
+    fn provider(&self) -> NodeId {
+        self.members[0]
     }
 
-    fn provider(&self) -> &Member {
-        self.member(0)
-    }
-
-    fn receivers(&self) -> impl Iterator<Item = &Member> {
-        (1..self.members.len()).map(|number| self.member(number))
+    fn receivers(&self) -> impl Iterator<Item = &Host> {
+        self.members.iter().skip(1).map(|id| &self.network[*id])
     }
 
     fn run_to_the_end(&mut self) -> anyhow::Result<()> {
@@ -202,7 +220,7 @@ impl<'a> World<'a> {
         let end = self.network.now() + limit;
         let mut reported = Instant::now();
         while !self.run_for_some_steps()? {
-            if let Some(error) = self.receivers().find_map(Member::failed) {
+            if let Some(error) = self.receivers().find_map(Host::failed) {
                 bail!("a receiver has failed: {error}");
             }
             if reported.elapsed() > PROGRESS {
@@ -220,7 +238,7 @@ impl<'a> World<'a> {
     /// True if all copies are complete.
     fn run_for_some_steps(&mut self) -> anyhow::Result<bool> {
         for _ in 0..STEPS {
-            if self.receivers().all(Member::is_complete) {
+            if self.receivers().all(Host::is_complete) {
                 return Ok(true);
             }
             if !self.network.step() {
@@ -231,9 +249,9 @@ impl<'a> World<'a> {
     }
 
     fn report_progress(&self) {
-        let held: u64 = self.receivers().map(Member::held).sum();
+        let held: u64 = self.receivers().map(Host::held).sum();
         let all = self.descriptor.chunks() * u64::from(self.args.n);
-        let complete = self.receivers().filter(|member| member.is_complete()).count();
+        let complete = self.receivers().filter(|host| host.is_complete()).count();
         eprintln!(
             "bench: {:5.0} s of virtual time, {:3.0} % of the chunks, {complete} copies complete",
             self.network.now().since(Time::ZERO).as_secs_f64(),
@@ -244,8 +262,8 @@ impl<'a> World<'a> {
     fn outcome(&self, cpu_seconds: f64) -> Outcome {
         let stats = self.network.stats();
         Outcome {
-            receivers: self.receivers().map(Member::result).collect(),
-            provider_bytes: self.provider().bytes_sent(),
+            receivers: self.receivers().map(Host::result).collect(),
+            provider_bytes: self.network[self.provider()].member().map_or(0, Member::bytes_sent),
             wire_bytes: stats.bytes + stats.sent * HEADERS as u64,
             cpu_seconds,
         }
