@@ -4,7 +4,7 @@ use super::check;
 use super::destination::{self, Output, Stream};
 use super::events::Reporter;
 use super::key_log::KeyLogArgs;
-use super::limits::{DownArgs, UpArgs};
+use super::limits::{DownArgs, HEADING, UpArgs, chunk_time};
 use super::listen::{self, Listen};
 use super::outcome::{TimedOut, WrongUsage};
 use super::patience::{Patience, after, connecting};
@@ -17,7 +17,7 @@ use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, bail, ensure};
 use bytes::BytesMut;
-use rtmfp::peer::{Bandwidth, Limits, ReplicationStrategy};
+use rtmfp::peer::{Limits, ReplicationStrategy};
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
@@ -107,15 +107,12 @@ pub(crate) struct FetchArgs {
     /// Fetched parts are not announced either, so that nobody asks for them. At most 8 members are
     /// connected to (--max-neighbours sets another number), and the server is pinged every 20 s
     /// instead of every 5 s. The others get nothing back for what they send: use it where you must.
-    #[arg(long, conflicts_with = "seed_for")]
+    #[arg(long, conflicts_with = "seed_for", help_heading = HEADING)]
     metered: bool,
 
     #[command(flatten)]
     key_log: KeyLogArgs,
 }
-
-/// Bytes that arrive for each byte of a chunk.
-const WITH_HEADERS: f64 = 1.2;
 
 /// How long to share on.
 #[derive(Debug, Clone, Copy)]
@@ -247,16 +244,6 @@ struct Looking<'a> {
     limits: Limits,
 }
 
-impl Looking<'_> {
-    /// The time that a chunk takes at the limit.
-    fn pause(&self) -> Duration {
-        let seconds = |limit: Bandwidth| {
-            f64::from(CHUNK_SIZE) * WITH_HEADERS / limit.as_bytes_per_second() as f64
-        };
-        self.limits.down.map_or(Duration::ZERO, |limit| Duration::from_secs_f64(seconds(limit)))
-    }
-}
-
 /// No server has answered in the time given by `--timeout`.
 fn no_answer(servers: &str, timeout: Option<Duration>) -> anyhow::Error {
     let time = format::duration(timeout.unwrap_or_default());
@@ -322,7 +309,7 @@ async fn show(
     is_complete: bool,
 ) -> anyhow::Error {
     let (progress, mut events) = (fetch.progress(), fetch.events());
-    let mut patience = Patience::new(looking.timeout).with_pause(looking.pause());
+    let mut patience = Patience::new(looking.timeout).with_pause(chunk_time(looking.limits.down));
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         tokio::select! {

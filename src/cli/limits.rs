@@ -2,6 +2,11 @@
 
 use super::format;
 use rtmfp::peer::{Bandwidth, Limits, MIN_NEIGHBORS};
+use rtmfp::vod::CHUNK_SIZE;
+use std::time::Duration;
+
+/// The section of the help that lists these options.
+pub(super) const HEADING: &str = "Limits";
 
 /// The largest number for `--max-neighbours`.
 const MAX_NEIGHBORS: usize = 1000;
@@ -13,14 +18,20 @@ pub(crate) struct UpArgs {
     ///
     /// This is the sum over all members. K, M and G are thousands, Ki, Mi and Gi multiples of 1024; bits
     /// are written `bit` or `bps`. Acknowledgements and handshakes count, but never wait.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", help_heading = HEADING)]
     up_limit: Option<Bandwidth>,
 
     /// Connect to at most this many members of the group at a time, 6 to 1000 [default: 64]
     ///
-    /// A group holds together by the three neighbors on either side of each member, so fewer than 6
-    /// could leave this one alone. A fetch that is --metered takes 8.
-    #[arg(long, visible_alias = "max-neighbors", value_name = "N", value_parser = parse_neighbors)]
+    /// The group is a ring on which each member needs three neighbors on either side: with fewer than 6
+    /// this one could be found by nobody.
+    #[arg(
+        long,
+        visible_alias = "max-neighbors",
+        value_name = "N",
+        value_parser = parse_neighbors,
+        help_heading = HEADING
+    )]
     max_neighbours: Option<usize>,
 }
 
@@ -31,7 +42,7 @@ pub(crate) struct DownArgs {
     ///
     /// Members are asked for no more than that. Each part of a file comes as fast as it can, so that
     /// the limit holds on average over some parts, of 64 KB each.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", help_heading = HEADING)]
     down_limit: Option<Bandwidth>,
 }
 
@@ -56,9 +67,20 @@ fn parse_neighbors(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|n| (MIN_NEIGHBORS..=MAX_NEIGHBORS).contains(n));
     number.ok_or_else(|| {
         format!(
-            "write a number from {MIN_NEIGHBORS} to {MAX_NEIGHBORS}: the group finds together by three \
-             neighbors on either side of each member"
+            "write a number from {MIN_NEIGHBORS} to {MAX_NEIGHBORS}: the group is a ring on which each \
+             member needs three neighbors on either side"
         )
+    })
+}
+
+/// Bytes that arrive for each byte of a chunk.
+const WITH_HEADERS: f64 = 1.1;
+
+/// The time that a chunk takes with this limit.
+pub(crate) fn chunk_time(limit: Option<Bandwidth>) -> Duration {
+    limit.map_or(Duration::ZERO, |limit| {
+        let bytes = f64::from(CHUNK_SIZE) * WITH_HEADERS;
+        Duration::from_secs_f64(bytes / limit.as_bytes_per_second() as f64)
     })
 }
 
@@ -95,6 +117,13 @@ mod tests {
             let error = parse_neighbors(wrong).unwrap_err();
             assert!(error.contains("from 6 to 1000"), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn a_chunk_takes_its_time() {
+        assert_eq!(chunk_time(None), Duration::ZERO);
+        let time = chunk_time(Some(Bandwidth::bytes_per_second(7_209)));
+        assert!((time.as_secs_f64() - 10.0).abs() < 0.01, "{time:?}");
     }
 
     #[test]

@@ -138,7 +138,8 @@ impl Picture {
 
     /// The same for a connection with these limits.
     pub(crate) fn with(limits: Limits) -> Self {
-        Self { down: Rate::new(), up: Rate::new(), limits }
+        let of = |limit| Rate::of_steps(limits::chunk_time(limit));
+        Self { down: of(limits.down), up: of(limits.up), limits }
     }
 
     /// `3 neighbors, up 1.2 MB/s, 34.5 MB uploaded`.
@@ -161,7 +162,10 @@ impl Picture {
 
     /// The same when nothing has come for `idle`.
     fn fetching_after(&mut self, progress: &Progress, idle: Duration) -> String {
-        let down = self.down.update(progress.bytes_from_provider + progress.bytes_from_peers);
+        let fetched = progress.bytes_from_provider + progress.bytes_from_peers;
+        let limit = self.limits.down.map(|limit| limit.as_bytes_per_second() as f64);
+        // Chunks come faster one by one than on average.
+        let down = self.down.update(fetched).min(limit.unwrap_or(f64::INFINITY));
         match progress.stage {
             Stage::Descriptor if progress.neighbors == 0 => format!(
                 "looking for members of the group: {} known, {} met",

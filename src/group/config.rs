@@ -4,8 +4,8 @@ use super::GroupSpec;
 use crate::crypto::Fingerprint;
 use std::net::SocketAddr;
 
-/// Neighbors that a member should be allowed to have at least: the group finds together by three
-/// neighbors next above and three next below each member on its ring.
+/// Neighbors that a member should be allowed to have at least: a group is a ring on which each member
+/// needs the three next above and the three next below.
 pub const MIN_NEIGHBORS: usize = 6;
 
 /// Settings of one group. [`GroupConfig::new`] fills in the defaults.

@@ -136,6 +136,17 @@ impl Connection {
     /// Sets how fast this connection sends and receives, with all of its groups and files. Takes
     /// effect at once, for what is on its way as well; [`Limits::default`] is no limit.
     ///
+    /// ```no_run
+    /// # async fn example(connection: rtmfp::Connection) -> Result<(), Box<dyn std::error::Error>> {
+    /// use rtmfp::peer::{Bandwidth, Limits};
+    ///
+    /// let up = Bandwidth::bytes_per_second(500_000);
+    /// let limits = Limits::default().with_up(Some(up)).with_down(Some("4Mbit/s".parse()?));
+    /// connection.set_limits(limits).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Stopped`] if the connection was closed.

@@ -140,3 +140,21 @@ fn a_metered_receiver_gets_the_file_and_serves_nobody() {
     let replication = group_of(swarm.network[metered].peer()).replication();
     assert!(replication.have().is_empty());
 }
+
+/// Slow requests spread among the fetchers as fast ones do.
+#[test]
+fn receivers_with_limits_trade() {
+    let mut swarm = swarm(13, 4 << 20);
+    for _ in 0..4 {
+        let receiver = swarm.add_receiver();
+        limit(&mut swarm, receiver, Limits::default().with_down(rate(300_000)));
+    }
+    let start = swarm.network.now();
+    assert!(swarm.run(), "not complete");
+    let time = swarm.network.now().since(start).as_secs_f64();
+    let uploaded = swarm.uploaded(swarm.provider) as f64 / swarm.file.len() as f64;
+    println!("{time:.1} s, the provider uploaded {uploaded:.2} files");
+    assert!(uploaded <= 2.0, "{uploaded}");
+    // 4 MiB and headers at 300 KB/s.
+    assert!((13.0..20.0).contains(&time), "{time}");
+}

@@ -12,7 +12,7 @@ mod waiting;
 
 use super::format::{self, printable};
 use super::key_log::KeyLogArgs;
-use super::limits::{self, DownArgs, UpArgs};
+use super::limits::{self, DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
 use super::outcome::{TimedOut, WrongUsage};
 use super::patience::{after, connecting};
@@ -111,7 +111,7 @@ pub(crate) struct JoinArgs {
     ///
     /// At most 8 members are connected to (--max-neighbours sets another number), and the server is
     /// pinged every 20 s instead of every 5 s. --exit-when-done ends it when everything is fetched.
-    #[arg(long, conflicts_with = "have")]
+    #[arg(long, conflicts_with = "have", help_heading = HEADING)]
     metered: bool,
 
     #[command(flatten)]
