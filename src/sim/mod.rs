@@ -218,6 +218,11 @@ impl<M: Actor> Network<M> {
         self.stats
     }
 
+    /// How long a datagram that reaches the links of this number now waits for their rate.
+    pub fn waiting_time(&self, bottleneck: u32) -> Duration {
+        self.busy_bottlenecks.get(&bottleneck).map_or(Duration::ZERO, |busy| busy.since(self.now))
+    }
+
     /// A source of randomness for a machine, different at each call and repeated by the seed.
     pub fn random(&mut self) -> SeededRandom {
         self.random.fork()

@@ -148,7 +148,7 @@ impl Default for Config {
             keyings_per_address: Rate { burst: 8, per_second: 1 },
             max_flows: 1024,
             max_pending_keyings: 1024,
-            controller: Controller::AppendixA,
+            controller: Controller::default(),
             burst_packets: 6,
             bitmap_acks: false,
             keep_secrets: false,

@@ -10,6 +10,7 @@ mod deadline;
 mod duplication;
 mod ecn;
 mod exception;
+mod fairness;
 #[cfg(feature = "tokio")]
 mod flash_era_peers;
 mod flood;

@@ -29,19 +29,19 @@ fn a_transfer_goes_on_at_a_new_address() {
         let mut pair = Pair::new(seed, Link::bad());
         let (session, far) = pair.open();
         let (a, b) = (pair.a, pair.b);
-        let (up, down) = both_ways(&mut pair, session, far, 20);
+        let (up, down) = both_ways(&mut pair, session, far, 60);
         pair.network.run_for(millis(150 + 3 * seed));
         pair.network.relocate(a, "10.0.0.77:7");
         let done = |n: &rtmfp::proto::sim::Network<crate::support::Tapped>| {
             n[a].0.queued(session, up) == 0 && n[b].0.queued(far, down) == 0
         };
         assert!(pair.network.run_until(done));
-        assert_eq!(crate::support::messages(pair.events(a)).len(), 20);
+        assert_eq!(crate::support::messages(pair.events(a)).len(), 60);
         let events = pair.events(b);
         let moved =
             |e: &Event| matches!(e, Event::AddressChanged { address, .. } if address.port() == 7);
         assert!(events.iter().any(moved));
-        assert_eq!(crate::support::messages(events).len(), 20);
+        assert_eq!(crate::support::messages(events).len(), 60);
         let path = pair.network[b].0.session(far).unwrap().path();
         assert_eq!(path.remote, pair.network.address(a));
         pair.close_and_check(a, session);

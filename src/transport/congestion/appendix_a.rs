@@ -45,6 +45,14 @@ impl AppendixA {
         }
     }
 
+    /// A session that has had so much in flight, out of slow start.
+    pub(super) fn with_window(segment: u64, window: u64) -> Self {
+        let mut started = Self::new(segment);
+        started.window = window.max(started.window);
+        started.slow_start_threshold = started.window;
+        started
+    }
+
     /// One reduction for all losses of what was in flight together, as RFC 5681 §4.3 has it.
     fn on_loss(&mut self, report: &AckReport) {
         if report.newest_lost.is_some_and(|tsn| tsn < self.answered) {

@@ -25,12 +25,11 @@ use std::str::FromStr;
 /// Which algorithm decides how much may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Controller {
-    /// The window algorithm of RFC 7016 Appendix A: takes every loss for congestion, yields to
-    /// time critical data.
-    #[default]
+    /// The window algorithm of RFC 7016 Appendix A: takes every loss for congestion.
     AppendixA,
     /// A BBR-like controller: measures delivery rate and round trip, and bears losses that are
-    /// not its own doing.
+    /// not its own doing. Appendix A takes over while it must yield to time critical data.
+    #[default]
     Bbr,
 }
 

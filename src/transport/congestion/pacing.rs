@@ -12,10 +12,15 @@ const MIN_BURST: u64 = 2;
 const LATENESS: Duration = Duration::from_millis(2);
 const MICROS: u128 = 1_000_000;
 
-/// Bytes that may leave at once at `rate` bytes per second.
-pub(super) fn quantum(rate: u64, segment: u64) -> u64 {
+/// Bytes that `rate` bytes per second are in a quantum.
+pub(super) fn quantum(rate: u64) -> u64 {
     let bytes = u128::from(rate) * QUANTUM.as_micros() / MICROS;
-    u64::try_from(bytes).unwrap_or(u64::MAX).max(segment.saturating_mul(MIN_BURST))
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Bytes that may leave at once at `rate` bytes per second.
+fn burst(rate: u64, segment: u64) -> u64 {
+    quantum(rate).max(segment.saturating_mul(MIN_BURST))
 }
 
 /// When the packets of one session may leave.
@@ -40,7 +45,7 @@ impl Pacer {
             return None;
         }
         self.late = false;
-        let ahead = span(quantum(rate, segment), rate);
+        let ahead = span(burst(rate, segment), rate);
         self.waiting |= self.next > now + ahead;
         self.waiting.then_some(self.next)
     }
@@ -150,6 +155,6 @@ mod tests {
         pacer.on_sent(Time::from_micros(u64::MAX), u64::MAX, 1);
         pacer.on_sent(Time::from_micros(u64::MAX), u64::MAX, 0);
         assert_eq!(pacer.hold(Time::ZERO, u64::MAX, u64::MAX), Some(Time::from_micros(u64::MAX)));
-        assert_eq!(quantum(u64::MAX, 1), u64::MAX / 1000);
+        assert_eq!(super::burst(u64::MAX, 1), u64::MAX / 1000);
     }
 }

@@ -2,6 +2,8 @@
 pub mod bottleneck;
 pub mod operations;
 pub mod puppet;
+pub mod shared;
+pub mod tcp;
 pub mod wiretap;
 
 #[path = "../../support/packets.rs"]

@@ -15,7 +15,7 @@
 mod phases;
 mod sampling;
 
-use super::appendix_a::initial_window;
+use super::appendix_a::{AppendixA, initial_window};
 use super::pacing::quantum;
 use super::{AckReport, Congestion, SentPacket};
 use crate::transport::Time;
@@ -25,6 +25,9 @@ use std::time::Duration;
 
 /// BBR.MinPipeCwnd: the window is never smaller, in segments.
 const MIN_PIPE_CWND: u64 = 4;
+/// The same while the path is congested, and while the round trip is measured: what a receiver
+/// acknowledges at once.
+const MIN_CONGESTED_CWND: u64 = 2;
 /// 1 − BBR.PacingMarginPercent: packets leave slightly slower than they are delivered, so that no
 /// queue builds up.
 const PACING_MARGIN: f64 = 0.99;
@@ -52,10 +55,8 @@ const FALLEN_STEP: Duration = Duration::from_millis(10);
 const EXTRA_ACKED_FILTER_LEN: u64 = 10;
 /// A session that has not sent for so long begins anew.
 const FORGET_AFTER: Duration = Duration::from_secs(10);
-/// Growth of the window within a round trip while yielding to time critical data: the greater of
-/// these bytes and this share (RFC 7016 §3.5.2.1).
-const YIELDING_BYTES: f64 = 384.0;
-const YIELDING_SHARE: f64 = 0.005;
+/// In small windows losses are counted over so many segments, since a few are most of a flight.
+const LOSS_SEGMENTS: u64 = 32;
 /// The window may hold so many bursts, however short the round trip.
 const BURSTS_IN_FLIGHT: u64 = 3;
 
@@ -95,8 +96,10 @@ struct Model {
     round_end: u64,
     /// The round in which congestion was last seen.
     congested_round: Option<u64>,
-    /// Time critical data is sent or received elsewhere, and not sent here.
-    yielding: bool,
+    /// Bounds the window while time critical data is sent or received elsewhere, and not sent here.
+    yielding: Option<AppendixA>,
+    /// What was delivered and lost when losses were last looked at.
+    loss_counted: (u64, u64),
     /// Congestion marks that were not answered yet.
     marked: bool,
     /// Highest rate in this round, in bytes per second.
@@ -171,6 +174,11 @@ impl Congestion for Bbr {
     fn on_timeout(&mut self, lost: u64) {
         let Some(model) = &mut self.model else { return };
         model.sampler.on_timeout(lost);
+        // Answered by the small window.
+        model.loss_counted = (model.sampler.delivered, model.sampler.lost);
+        if let Some(bound) = &mut model.yielding {
+            bound.on_timeout(lost);
+        }
         if lost > 0 {
             model.window = model.min_window();
         }
@@ -197,7 +205,8 @@ impl Model {
             round: 0,
             round_end: 0,
             congested_round: None,
-            yielding: false,
+            yielding: None,
+            loss_counted: (0, 0),
             marked: false,
             round_rate: 0,
             slow_for: Duration::ZERO,
@@ -225,7 +234,7 @@ impl Model {
     }
 
     fn on_packet(&mut self, report: &AckReport) {
-        self.yielding = !report.fast_grow && !report.time_critical_sent;
+        self.update_yielding(report);
         self.marked |= report.ecn_congestion;
         let min_rtt = self.min_rtt.unwrap_or_default();
         let Some(sample) = self.sampler.on_packet(report, min_rtt) else { return };
@@ -245,6 +254,22 @@ impl Model {
         self.advance(report, &sample, round_over);
         self.set_pacing_rate();
         self.set_window(report);
+    }
+
+    /// Appendix A takes over from what is in flight now, so that losses count as it wants, and the
+    /// window grows no faster than RFC 7016 §3.5.2.1 allows.
+    fn update_yielding(&mut self, report: &AckReport) {
+        if report.fast_grow || report.time_critical_sent {
+            self.yielding = None;
+            return;
+        }
+        let (segment, in_flight) = (self.segment, report.outstanding_before);
+        let bound = self.yielding.get_or_insert_with(|| AppendixA::with_window(segment, in_flight));
+        bound.on_packet(report);
+        if bound.window() < self.window {
+            self.window = bound.window();
+            self.sampler.on_app_limited(report.outstanding);
+        }
     }
 
     fn begin_round(&mut self) {
@@ -289,7 +314,8 @@ impl Model {
             self.extra_acked_round = self.round;
         }
         let extra = if acked <= expected { 0 } else { self.acked_since.1 - expected };
-        self.extra_acked[0] = self.extra_acked[0].max(extra.min(self.inflight(1.0)));
+        let most = self.bdp_multiple(1.0).max(self.bursts());
+        self.extra_acked[0] = self.extra_acked[0].max(extra.min(most));
     }
 
     fn has_queue(&self, rtt: Duration) -> bool {
@@ -297,12 +323,20 @@ impl Model {
         rtt > min.saturating_add(QUEUE_SLACK).max(min.saturating_add(min.mul_f64(QUEUE_GAIN - 1.0)))
     }
 
-    fn is_congested(&self, sample: &Sample) -> bool {
+    fn is_congested(&mut self, sample: &Sample) -> bool {
         let bearable =
             if self.has_queue(sample.rtt) { LOSS_THRESH } else { LOSS_THRESH_WITHOUT_QUEUE };
         let chance = self.segment.saturating_mul(CHANCE_LOSS);
+        let too_many = |lost: u64, of: u64| lost > scale(of, bearable).saturating_add(chance);
+        let (delivered, lost) = self.loss_counted;
+        let lost = self.sampler.lost.saturating_sub(lost);
+        let sent = self.sampler.delivered.saturating_sub(delivered).saturating_add(lost);
+        let counted = sent >= self.segment.saturating_mul(LOSS_SEGMENTS);
+        if counted {
+            self.loss_counted = (self.sampler.delivered, self.sampler.lost);
+        }
         self.congested_round != Some(self.round)
-            && sample.lost > scale(sample.in_flight, bearable).saturating_add(chance)
+            && (too_many(sample.lost, sample.in_flight) || counted && too_many(lost, sent))
     }
 
     /// A path that has become much slower is not found out by waiting for old rates to expire. Time
@@ -349,8 +383,11 @@ impl Model {
 
     /// The same, but enough for bursts on short paths (BBRInflight).
     fn inflight(&self, gain: f64) -> u64 {
-        let bursts = quantum(self.pacing_rate, self.segment).saturating_mul(BURSTS_IN_FLIGHT);
-        self.bdp_multiple(gain).max(bursts).max(self.min_window())
+        self.bdp_multiple(gain).max(self.bursts()).max(self.min_window())
+    }
+
+    fn bursts(&self) -> u64 {
+        quantum(self.pacing_rate).saturating_mul(BURSTS_IN_FLIGHT)
     }
 
     fn min_window(&self) -> u64 {
@@ -365,22 +402,25 @@ impl Model {
         let round_trip = self.min_rtt.unwrap_or_default().max(QUEUE_SLACK);
         let floor = scale(self.min_window(), 1.0 / round_trip.as_secs_f64());
         if self.full_bw_reached || rate > self.pacing_rate {
-            self.pacing_rate = rate.max(floor.min(self.max_rate())).max(self.segment);
+            self.pacing_rate = rate.max(floor.min(self.rate())).max(self.segment);
         }
     }
 
     fn set_window(&mut self, report: &AckReport) {
         let extra = self.extra_acked[0].max(self.extra_acked[1]);
         let target = self.inflight(self.phase.window_gain()).saturating_add(extra);
-        let share = (YIELDING_BYTES / self.window.max(1) as f64).max(YIELDING_SHARE);
-        let share = if self.yielding { share.min(1.0) } else { 1.0 };
-        let grown = self.window.saturating_add(scale(report.acked_bytes, share));
+        let grown = self.window.saturating_add(report.acked_bytes);
         if self.full_bw_reached {
             self.window = grown.min(target);
         } else if self.window < target || self.max_rate() == 0 {
             self.window = grown;
         }
-        self.window = self.window.min(self.bound()).max(self.min_window());
+        let small = self.phase == Phase::ProbeRtt || self.inflight_low < u64::MAX;
+        let least = if small { MIN_CONGESTED_CWND } else { MIN_PIPE_CWND };
+        self.window = self.window.min(self.bound()).max(self.segment.saturating_mul(least));
+        if let Some(bound) = &self.yielding {
+            self.window = self.window.min(bound.window());
+        }
     }
 
     /// The most that may be in flight in this phase.

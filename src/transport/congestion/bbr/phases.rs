@@ -1,6 +1,6 @@
 //! States of the controller, and when it changes them (draft-ietf-ccwg-bbr §5.3).
 
-use super::{BETA, MIN_PIPE_CWND, Model, Sample, scale};
+use super::{BETA, MIN_CONGESTED_CWND, Model, Sample, scale};
 use crate::transport::Time;
 use crate::transport::congestion::AckReport;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const HEADROOM: f64 = 0.15;
 /// More is tried after this long, and up to [`PROBE_SPREAD`] more.
 const PROBE_AFTER: Duration = Duration::from_secs(2);
 const PROBE_SPREAD: Duration = Duration::from_secs(1);
-/// BBR.ProbeRTTInterval: the round trip is measured if it was not as short as before for so long.
+/// BBR.ProbeRTTInterval: at multiples of this the round trip is measured.
 const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
 /// Duration of a measurement, in shortest round trips.
 const PROBE_RTT_ROUNDS: u32 = 4;
@@ -36,7 +36,7 @@ const PROBE_RTT_ROUNDS: u32 = 4;
 const PROBE_RTT_DURATION: (Duration, Duration) =
     (Duration::from_millis(5), Duration::from_millis(200));
 /// BBR.ProbeRTTCwndGain.
-const PROBE_RTT_CWND_GAIN: f64 = 0.5;
+const PROBE_RTT_CWND_GAIN: f64 = 0.25;
 
 /// State of the controller (BBR.state).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,10 @@ impl Model {
         self.phase_since = now;
         match phase {
             Phase::Down => {
-                self.rates = [0, self.max_rate()];
+                // A cycle in which the owner had too little to send shows nothing.
+                if self.rates[0] > 0 {
+                    self.rates = [0, self.rates[0]];
+                }
                 self.acked_since = (now, 0);
                 self.probe_at = now + PROBE_AFTER + self.spread(now);
             }
@@ -132,7 +135,7 @@ impl Model {
                 let inflight =
                     sample.delivered.max(scale(self.inflight_low.min(self.window), BETA));
                 self.rate_low = rate.max(1);
-                self.inflight_low = inflight.max(self.min_window());
+                self.inflight_low = inflight;
             }
         }
     }
@@ -159,8 +162,8 @@ impl Model {
                     self.enter(now, Phase::Down);
                 }
             }
-            Phase::Refill | Phase::Up if self.yielding => self.enter(now, Phase::Down),
-            Phase::Down | Phase::Cruise if now >= self.probe_at && !self.yielding => {
+            Phase::Refill | Phase::Up if self.yielding.is_some() => self.enter(now, Phase::Down),
+            Phase::Down | Phase::Cruise if now >= self.probe_at && self.yielding.is_none() => {
                 self.enter(now, Phase::Refill);
             }
             Phase::Down if outstanding <= self.inflight(1.0).min(self.with_headroom()) => {
@@ -171,10 +174,18 @@ impl Model {
             Phase::ProbeRtt => self.measure_rtt(report, round_over),
             Phase::Drain | Phase::Down | Phase::Cruise | Phase::Refill => {}
         }
-        let stale = now.since(self.min_rtt_at) > PROBE_RTT_INTERVAL;
-        if stale && !matches!(self.phase, Phase::ProbeRtt | Phase::Up | Phase::Refill) {
+        if self.phase != Phase::ProbeRtt && self.is_rtt_stale(now) {
             self.enter(now, Phase::ProbeRtt);
         }
+    }
+
+    /// True if the round trip was not as short as before for half an interval when one began. The
+    /// sessions of an endpoint have one clock and therefore measure at the same time: otherwise
+    /// each would measure the queue of the others.
+    fn is_rtt_stale(&self, now: Time) -> bool {
+        let interval = PROBE_RTT_INTERVAL.as_micros() as u64;
+        let began = Time::from_micros(now.as_micros() / interval * interval);
+        began > self.min_rtt_at + PROBE_RTT_INTERVAL / 2
     }
 
     /// A round is over: true if the rate has not grown for some.
@@ -246,7 +257,7 @@ impl Model {
     }
 
     pub(super) fn probe_rtt_window(&self) -> u64 {
-        self.bdp_multiple(PROBE_RTT_CWND_GAIN).max(self.segment.saturating_mul(MIN_PIPE_CWND))
+        self.bdp_multiple(PROBE_RTT_CWND_GAIN).max(self.segment.saturating_mul(MIN_CONGESTED_CWND))
     }
 
     /// Window known to be safe, without the part that is left to others.

@@ -49,7 +49,8 @@ pub(super) struct Sampler {
     delivered_at: Time,
     /// When the packet left that begins the sending side of the next sample.
     first_sent: Time,
-    lost: u64,
+    /// All bytes lost.
+    pub(super) lost: u64,
     /// Packets that leave before so much is delivered do not fill the path; 0: they do.
     app_limited_until: u64,
     packets: VecDeque<Record>,

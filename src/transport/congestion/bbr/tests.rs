@@ -227,3 +227,34 @@ fn time_critical_data_elsewhere_ends_growth() {
     let phases = track.phases(8000);
     assert!(!phases.contains(&Phase::Refill) && !phases.contains(&Phase::Up), "{phases:?}");
 }
+
+#[test]
+fn a_loss_halves_the_window_while_time_critical_data_is_elsewhere() {
+    let mut track = Track::new(5_000_000, 50);
+    track.run(1500);
+    track.fast_grow = false;
+    track.run(10);
+    let outstanding = track.outstanding();
+    track.flight.pop_front();
+    let first_tsn = track.next - track.flight.len() as u64;
+    let loss = AckReport {
+        now: track.now,
+        outstanding_before: outstanding,
+        outstanding: track.outstanding(),
+        lost_bytes: SEGMENT,
+        newest_lost: Some(first_tsn - 1),
+        first_tsn,
+        next_tsn: track.next,
+        any_acks: true,
+        any_naks: true,
+        any_loss: true,
+        ..AckReport::default()
+    };
+    track.bbr.on_packet(&loss);
+    assert_eq!(track.bbr.window(), outstanding / 2);
+    track.run(1000);
+    within(track.bbr.window(), outstanding / 2, outstanding / 2 + 20 * 700);
+    track.fast_grow = true;
+    track.run(200);
+    within(track.bbr.window(), outstanding, 4 * outstanding);
+}
