@@ -3,6 +3,7 @@
 
 mod amf_oracle;
 mod blocked_neighbor;
+mod few_neighbors;
 mod hostile;
 mod introduction_flood;
 mod many_groups;
