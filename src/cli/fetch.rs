@@ -107,7 +107,7 @@ pub(crate) struct FetchArgs {
     /// Fetched parts are not announced either, so that nobody asks for them. At most 8 members are
     /// connected to (--max-neighbours sets another number), and the server is pinged every 20 s
     /// instead of every 5 s. The others get nothing back for what they send: use it where you must.
-    #[arg(long, conflicts_with = "seed_for", help_heading = HEADING)]
+    #[arg(long, conflicts_with = "seed_for", help_heading = HEADING, display_order = 4)]
     metered: bool,
 
     #[command(flatten)]

@@ -18,7 +18,7 @@ pub(crate) struct UpArgs {
     ///
     /// This is the sum over all members. K, M and G are thousands, Ki, Mi and Gi multiples of 1024; bits
     /// are written `bit` or `bps`. Acknowledgements and handshakes count, but never wait.
-    #[arg(long, value_name = "RATE", help_heading = HEADING)]
+    #[arg(long, value_name = "RATE", help_heading = HEADING, display_order = 1)]
     up_limit: Option<Bandwidth>,
 
     /// Connect to at most this many members of the group at a time, 6 to 1000 [default: 64]
@@ -30,7 +30,8 @@ pub(crate) struct UpArgs {
         visible_alias = "max-neighbors",
         value_name = "N",
         value_parser = parse_neighbors,
-        help_heading = HEADING
+        help_heading = HEADING,
+        display_order = 3
     )]
     max_neighbours: Option<usize>,
 }
@@ -42,7 +43,7 @@ pub(crate) struct DownArgs {
     ///
     /// Members are asked for no more than that. Each part of a file comes as fast as it can, so that
     /// the limit holds on average over some parts, of 64 KB each.
-    #[arg(long, value_name = "RATE", help_heading = HEADING)]
+    #[arg(long, value_name = "RATE", help_heading = HEADING, display_order = 2)]
     down_limit: Option<Bandwidth>,
 }
 

@@ -6,6 +6,7 @@
 //! they come from.
 
 use super::{GroupHandle, Node};
+use crate::group::Group;
 use crate::transport::token_bucket::TokenBucket;
 use crate::transport::{Bandwidth, Time};
 use std::ops::Bound;
@@ -19,6 +20,10 @@ const MAX_EXPECTED: Duration = Duration::from_secs(4);
 const EXPECTED_OBJECTS: u64 = 4;
 /// What arrives without being asked for delays requests by not more than this time.
 const MAX_DEBT: Duration = Duration::from_secs(2);
+
+/// Answers to one member take so long at the limit, or there is one of them: requests to that member
+/// are sent after them.
+const PENDING: Duration = Duration::from_secs(2);
 
 /// Limits of what a node, or a connection, sends and receives; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -44,6 +49,13 @@ impl Limits {
     /// The same with this limit of what is received.
     pub const fn with_down(self, down: Option<Bandwidth>) -> Self {
         Self { down, ..self }
+    }
+
+    /// Tells a group what it needs to know of the limits.
+    pub(super) fn apply(self, now: Time, group: &mut Group) {
+        let pending = self.up.map_or(u64::MAX, |up| up.worth(PENDING));
+        group.replication_mut(now).set_pending_bytes(pending);
+        group.replication_mut(now).set_paced(self.down.is_some());
     }
 }
 
@@ -110,7 +122,7 @@ impl Node {
         self.endpoint.set_send_limit(now, limits.up);
         let received = self.endpoint.stats().bytes_received;
         self.downloads.set_limit(now, received, limits.down);
-        self.touch_all(|group| group.replication_mut(now).set_paced(limits.down.is_some()));
+        self.touch_all(|group| limits.apply(now, group));
         self.process(now);
     }
 

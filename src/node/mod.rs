@@ -310,7 +310,7 @@ impl Node {
         let near = self.peer_id();
         let config = GroupConfig { near, server: self.server_address, ..config };
         let mut group = Group::new(config, now, self.random.next_u64());
-        group.replication_mut(now).set_paced(self.downloads.is_limited());
+        self.limits().apply(now, &mut group);
         self.group_ids.insert((group.id(), handle));
         let joined = Joined { group, is_at_server: false, guest, deadline: None };
         self.groups.insert(handle, joined);

@@ -158,3 +158,20 @@ fn receivers_with_limits_trade() {
     // 4 MiB and headers at 300 KB/s.
     assert!((13.0..20.0).contains(&time), "{time}");
 }
+
+/// What a member sends to another does not keep its requests to that one waiting.
+#[test]
+fn receivers_with_slow_uplinks_still_fetch() {
+    let mut swarm = swarm(14, 4 << 20);
+    for _ in 0..3 {
+        let receiver = swarm.add_receiver();
+        limit(&mut swarm, receiver, Limits::default().with_up(rate(60_000)));
+    }
+    let start = swarm.network.now();
+    assert!(swarm.run(), "not complete");
+    let time = swarm.network.now().since(start).as_secs_f64();
+    let uploaded = swarm.uploaded(swarm.provider) as f64 / swarm.file.len() as f64;
+    println!("{time:.1} s, the provider uploaded {uploaded:.2} files");
+    // Two thirds of each copy come from the others, 46 s at the limit.
+    assert!(time < 75.0, "{time}");
+}

@@ -111,7 +111,7 @@ pub(crate) struct JoinArgs {
     ///
     /// At most 8 members are connected to (--max-neighbours sets another number), and the server is
     /// pinged every 20 s instead of every 5 s. --exit-when-done ends it when everything is fetched.
-    #[arg(long, conflicts_with = "have", help_heading = HEADING)]
+    #[arg(long, conflicts_with = "have", help_heading = HEADING, display_order = 4)]
     metered: bool,
 
     #[command(flatten)]

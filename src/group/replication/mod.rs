@@ -41,6 +41,7 @@ use bytes::Bytes;
 use message::{RangeList, ReplicationMessage};
 use neighbor::{Neighbor, Serving};
 use rarity::Rarity;
+use serve::MAX_PENDING_BYTES;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -150,6 +151,8 @@ pub struct Replication {
     /// The size of the largest recent object, in bytes; 0 before the first.
     object_size: usize,
     throttle: Throttle,
+    /// Bytes of objects that the delivered requests of one neighbor ask for.
+    pending_bytes: usize,
     stats: ReplicationStats,
 }
 
@@ -174,6 +177,7 @@ impl Replication {
             check_at: None,
             object_size: 0,
             throttle: Throttle::default(),
+            pending_bytes: MAX_PENDING_BYTES,
             stats: ReplicationStats::default(),
         }
     }

@@ -19,7 +19,7 @@ const PENDING_AT_FIRST: usize = 4;
 /// Bytes of objects that the delivered requests of one neighbor ask for, estimated by the largest
 /// recent object; at least one request is delivered. Answers while the flow is full wait outside
 /// its queue.
-const MAX_PENDING_BYTES: usize = 4 << 20;
+pub(super) const MAX_PENDING_BYTES: usize = 4 << 20;
 
 /// The fraction by which the size of the largest object decays with each object.
 const SIZE_DECAY: usize = 16;
@@ -68,7 +68,7 @@ impl Replication {
     fn may_deliver(&self, session: SessionId) -> bool {
         let most = match self.object_size {
             0 => PENDING_AT_FIRST,
-            size => (MAX_PENDING_BYTES / size).max(1),
+            size => (self.pending_bytes / size).max(1),
         };
         let most = most.min(self.limits.max_pending);
         self.neighbors

@@ -4,6 +4,7 @@
 //! for. The advertised receive window would slow a sender down as well, but by window and round
 //! trip, for each flow on its own, and in steps of 1,024 bytes.
 
+use super::serve::MAX_PENDING_BYTES;
 use super::{Replication, ReplicationMut};
 use crate::transport::Time;
 
@@ -76,6 +77,13 @@ impl ReplicationMut<'_> {
     pub fn set_paced(&mut self, is_paced: bool) {
         self.group.replication.set_paced(self.now, is_paced);
         self.group.drain_features();
+    }
+
+    /// Bounds the bytes of objects that one neighbor is answered with before our own requests to it,
+    /// which share its flow; the answer to one request is always possible.
+    pub fn set_pending_bytes(&mut self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.group.replication.pending_bytes = bytes.min(MAX_PENDING_BYTES);
     }
 
     /// Permits one request now. False if there is nothing to ask for.

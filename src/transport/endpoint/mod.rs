@@ -101,6 +101,8 @@ pub struct Endpoint {
     introductions: usize,
     time_critical: TimeCritical,
     shaping: Shaping,
+    /// Bytes that may wait in a sending flow.
+    max_queue: u64,
     counters: EndpointStats,
     evictions: Evictions,
     /// The time of the latest input, for the timestamps of startup packets.
@@ -112,6 +114,7 @@ impl Endpoint {
     pub fn new(config: Config, identity: Arc<Identity>, mut random: Random) -> Self {
         let cookies = CookieSecret::generate(&mut *random);
         let startup = Startup::new(config.max_startup_reassemblies);
+        let max_queue = config.max_send_queue;
         let keyings = Buckets::new(config.keyings_per_address, MAX_KEYING_ADDRESSES);
         Self {
             config,
@@ -137,6 +140,7 @@ impl Endpoint {
             introductions: 0,
             time_critical: TimeCritical::default(),
             shaping: Shaping::default(),
+            max_queue,
             counters: EndpointStats::default(),
             evictions: Evictions::default(),
             now: Time::ZERO,
@@ -227,7 +231,7 @@ impl Endpoint {
         options: MessageOptions,
     ) -> Result<(), SendError> {
         let entry = self.table.get_mut(session).ok_or(SendError::NoSession)?;
-        entry.send(now, &self.config, flow, message, options)?;
+        entry.send(now, self.max_queue, flow, message, options)?;
         self.table.touch(session);
         self.account(now, session);
         Ok(())

@@ -20,6 +20,10 @@ const TURNS_OF_BURST: u64 = 4;
 /// What left without waiting delays user data by not more than this, however much it was.
 const MAX_DEBT: Duration = Duration::from_secs(1);
 
+/// A flow's queue takes what leaves in this time at the limit, and one message in any case: short
+/// messages should not wait behind more than that.
+const QUEUE: Duration = Duration::from_secs(2);
+
 /// The place of a session that waits: bulk data comes last; then its number.
 type Place = (bool, u64);
 
@@ -112,11 +116,15 @@ impl Endpoint {
     /// now on; `None` for no limit. Over seconds the rate is kept to the byte, unless
     /// acknowledgements and handshakes alone take more: those never wait. At most 20 ms of it, or
     /// two datagrams, leave at once. Sessions get equal shares, and time critical data goes first.
+    /// Meanwhile a flow's queue takes not more than leaves in 2 s, or one message
+    /// ([`Config::max_send_queue`](crate::transport::Config::max_send_queue)).
     pub fn set_send_limit(&mut self, now: Time, limit: Option<Bandwidth>) {
         match (&mut self.shaping.bucket, limit) {
             (Some(bucket), Some(limit)) => bucket.set_rate(now, limit),
             (bucket, limit) => *bucket = limit.map(|limit| TokenBucket::new(now, limit)),
         }
+        let queue = limit.map_or(u64::MAX, |limit| limit.worth(QUEUE));
+        self.max_queue = queue.min(self.config.max_send_queue);
         // Whoever waits is looked at again under the new limit.
         let waiting = std::mem::take(&mut self.shaping.waiting);
         self.shaping.places.clear();

@@ -239,13 +239,13 @@ impl Session {
     pub(crate) fn send(
         &mut self,
         now: Time,
-        config: &Config,
+        max_queue: u64,
         flow: FlowId,
         message: Bytes,
         options: MessageOptions,
     ) -> Result<(), SendError> {
         self.must_be_open()?;
-        let (size, max_queue) = (self.fragment_size(), config.max_send_queue);
+        let size = self.fragment_size();
         self.sending.change(flow, |flow| flow.push(now, message, options, size, max_queue))?
     }
 
