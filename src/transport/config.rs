@@ -27,7 +27,8 @@ pub struct Config {
     pub max_datagram: usize,
     /// Largest UDP payload that a session looks for, in bytes, if it sends much and the far end
     /// puts packet fragments together (RFC 7016 §3.5.4.3). No search if it is not larger than
-    /// [`max_datagram`](Self::max_datagram). 1,452 is what IPv6 leaves of an Ethernet frame.
+    /// [`max_datagram`](Self::max_datagram). 1,472 is what IPv4 leaves of an Ethernet frame; it is
+    /// 20 less to an IPv6 address.
     pub max_probed_datagram: usize,
     /// Bytes of packets in pieces that one session holds (RFC 7016 §3.4), headers included; 0 for
     /// none.
@@ -125,7 +126,7 @@ impl Default for Config {
             accept: true,
             introduce: false,
             max_datagram: 1200,
-            max_probed_datagram: 1452,
+            max_probed_datagram: 1472,
             max_reassembly: 64 << 10,
             max_startup_reassemblies: 16,
             ecn: true,

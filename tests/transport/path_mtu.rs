@@ -1,7 +1,7 @@
 //! Larger datagrams where the path takes them (RFC 7016 §3.5.4.3).
 
 use crate::support::puppet::Puppet;
-use crate::support::{Pair, Tapped, Wire, for_seeds, quick, secs};
+use crate::support::{Pair, Tapped, Wire, for_seeds, millis, quick, secs};
 use rtmfp::proto::sim::{Link, Network};
 use rtmfp::proto::transport::Config;
 use rtmfp::wire::Chunk;
@@ -13,7 +13,7 @@ fn searching() -> Config {
 }
 
 fn link(mtu: usize) -> Link {
-    Link { mtu, ..Link::lan().with_delay(crate::support::millis(10)) }
+    Link { mtu, ..Link::lan().with_delay(millis(10)) }
 }
 
 fn size(pair: &Pair) -> usize {
@@ -105,7 +105,7 @@ fn a_path_that_takes_less_than_before_is_found_out() {
         for i in 0..4 {
             pair.send(a, session, flow, &[i; 20_000]);
         }
-        pair.network.run_for(crate::support::millis(3 * (seed % 50)));
+        pair.network.run_for(millis(3 * (seed % 50)));
         pair.network.set_default_link(link(1200 + (seed % 5) as usize * 50));
         let done = |n: &Network<Tapped>| n[a].0.queued(session, flow) == 0;
         assert!(pair.network.run_until(done), "stuck");
@@ -125,6 +125,64 @@ fn a_path_that_takes_less_than_before_is_found_out() {
     });
 }
 
+/// A batch that is dropped as a whole says nothing of the size.
+#[test]
+fn a_lost_burst_keeps_the_size() {
+    for_seeds(20, |seed| {
+        let (mut pair, session) = after_search(seed, link(9000), searching(), quick());
+        let a = pair.a;
+        let flow = pair.open_flow(a, session, b"more");
+        pair.send(a, session, flow, &[2; 400_000]);
+        pair.network.run_for(millis(100 + seed));
+        pair.network.set_default_link(Link::cut());
+        pair.network.run_for(millis(15));
+        pair.network.set_default_link(link(9000));
+        while pair.network[a].0.queued(session, flow) > 0 {
+            pair.network.run_for(millis(5));
+            assert_eq!(size(&pair), 1452);
+        }
+        let stats = pair.network[a].0.session(session).unwrap().stats();
+        assert!(stats.fragments_lost > 6 || stats.timeouts > 0, "{stats:?}");
+    });
+}
+
+#[test]
+fn a_path_that_takes_less_is_found_out_within_seconds() {
+    for_seeds(20, |seed| {
+        let (mut pair, session) = after_search(seed, link(9000), searching(), quick());
+        let a = pair.a;
+        let flow = pair.open_flow(a, session, b"more");
+        pair.send(a, session, flow, &[2; 400_000]);
+        pair.network.run_for(millis(100 + seed));
+        pair.network.set_default_link(link(1300));
+        let changed = pair.now();
+        assert!(
+            pair.network.run_until(|n| n[a].0.session(session).unwrap().max_datagram() == 1200)
+        );
+        assert!(pair.now().since(changed) < millis(1500), "{:?}", pair.now().since(changed));
+        assert!(pair.network.run_until(|n| n[a].0.queued(session, flow) == 0));
+        pair.network.run_for(secs(20));
+        // Datagrams grow by blocks of 16 bytes: one that may have 1,315 has 1,300.
+        assert!((1260..1316).contains(&size(&pair)), "{}", size(&pair));
+    });
+}
+
+/// Nothing passed for a while: the size is not to blame, and is tried again at once.
+#[test]
+fn the_size_is_back_soon_after_the_link_was_down() {
+    let (mut pair, session) = after_search(6, link(9000), searching(), quick());
+    let a = pair.a;
+    let flow = pair.open_flow(a, session, b"more");
+    pair.send(a, session, flow, &[2; 400_000]);
+    pair.network.run_for(millis(100));
+    pair.network.set_default_link(Link::cut());
+    pair.network.run_for(secs(5));
+    assert_eq!(size(&pair), 1200);
+    pair.network.set_default_link(link(9000));
+    pair.network.run_for(secs(5));
+    assert_eq!(size(&pair), 1452);
+}
+
 #[test]
 fn a_new_path_is_taken_to_pass_no_more_than_any() {
     let (mut pair, session) = after_search(5, link(9000), searching(), searching());
@@ -133,7 +191,7 @@ fn a_new_path_is_taken_to_pass_no_more_than_any() {
     let far = pair.session(b);
     let flow = pair.open_flow(b, far, b"back");
     pair.send(b, far, flow, &[1; 10]);
-    pair.network.run_for(crate::support::millis(60));
+    pair.network.run_for(millis(60));
     assert_eq!(pair.network[a].0.session(session).unwrap().path().remote.port(), 9);
     assert_eq!(size(&pair), 1200);
     pair.network.run_for(secs(60));

@@ -169,7 +169,7 @@ impl Session {
             keepalive: Keepalive::new(now, config),
             time_critical: SessionTimeCritical::default(),
             mobility: Mobility::new(mobility_secret),
-            path_mtu: PathMtu::new(config),
+            path_mtu: PathMtu::new(config, path.remote),
             ecn: EcnState::new(config.ecn),
             pieces: Pieces::new(config),
             budget: Budget::new(now),

@@ -10,6 +10,7 @@ use super::Session;
 use crate::transport::{Config, Time, TransmitBuf};
 use crate::wire::chunk::CHUNK_HEADER_LEN;
 use crate::wire::chunk::kind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A session that has sent less, in bytes, does not search.
@@ -23,10 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// After a search, and after a far end that does not answer, it is tried again then (RFC 4821
 /// §7.3).
 const SEARCH_AGAIN: Duration = Duration::from_secs(600);
-/// After the path turned out to take less than before, it is tried again then.
-const AFTER_BLACK_HOLE: Duration = Duration::from_secs(60);
-/// So many large fragments lost in a row mean that large datagrams no longer pass.
-const LOST_IN_A_ROW: u32 = 6;
+/// So many flights in a row whose large fragments were lost mean that large datagrams no longer
+/// pass. All losses of one flight are one: a queue that overflows or a batch that is dropped takes
+/// many at once.
+const LOST_FLIGHTS: u32 = 3;
+/// What IPv6 leaves of an Ethernet frame, and so do most tunnels; tried when more does not pass.
+const COMMON: usize = 1452;
+/// The header of IPv6 is longer by this than that of IPv4.
+const IPV6_MORE: usize = 20;
 /// First byte of the ping's message.
 const MARK: u8 = b'P';
 const MESSAGE_LEN: usize = 1 + 4;
@@ -47,13 +52,17 @@ pub(super) struct PathMtu {
     number: u32,
     /// To be sent now.
     due: Option<Probe>,
-    lost_in_a_row: u32,
+    lost_flights: u32,
+    /// Losses of transmissions before this one belong to a flight that was counted.
+    counted: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Search {
     /// No search yet.
     Idle,
+    /// Large datagrams seem not to pass. Waits for a sign that small ones do.
+    Doubting,
     /// Waits for the next search.
     Resting { until: Time },
     /// The far end was asked whether it puts pieces together.
@@ -71,16 +80,18 @@ pub(super) struct Probe {
 }
 
 impl PathMtu {
-    pub(super) const fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, remote: SocketAddr) -> Self {
+        let less = if remote.ip().to_canonical().is_ipv6() { IPV6_MORE } else { 0 };
         Self {
             base: config.max_datagram,
-            ceiling: config.max_probed_datagram,
+            ceiling: config.max_probed_datagram.saturating_sub(less),
             current: config.max_datagram,
             largest: config.max_datagram,
             search: Search::Idle,
             number: 0,
             due: None,
-            lost_in_a_row: 0,
+            lost_flights: 0,
+            counted: 0,
         }
     }
 
@@ -112,7 +123,7 @@ impl PathMtu {
 
     pub(super) const fn next_timeout(&self) -> Option<Time> {
         match self.search {
-            Search::Idle => None,
+            Search::Idle | Search::Doubting => None,
             Search::Resting { until: at }
             | Search::Asking { again: at, .. }
             | Search::Probing { again: at, .. } => Some(at),
@@ -126,7 +137,7 @@ impl PathMtu {
         }
         let again = now + timeout.max(PATIENCE);
         match self.search {
-            Search::Idle => {}
+            Search::Idle | Search::Doubting => {}
             Search::Resting { .. } if !self.is_worth_it() => self.rest(now, SEARCH_AGAIN),
             Search::Resting { .. } => {
                 self.search = Search::Asking { tries: 1, again };
@@ -149,12 +160,14 @@ impl PathMtu {
         self.search = Search::Resting { until: now + period };
     }
 
-    /// Tries the middle between what passes and `high`, which does not.
+    /// Tries a common size, or the middle between what passes and `high`, which does not.
     fn look_below(&mut self, now: Time, again: Time, high: usize) {
         if high < self.current + RESOLUTION {
             return self.rest(now, SEARCH_AGAIN);
         }
-        self.probe(high, self.current + (high - self.current) / 2, again);
+        let is_between = self.current < COMMON && COMMON < high;
+        let middle = self.current + (high - self.current) / 2;
+        self.probe(high, if is_between { COMMON } else { middle }, again);
     }
 
     fn probe(&mut self, high: usize, size: usize, again: Time) {
@@ -194,45 +207,50 @@ impl PathMtu {
             Search::Probing { high, size, .. } => {
                 self.current = size;
                 self.largest = self.largest.max(size);
-                self.lost_in_a_row = 0;
+                self.lost_flights = 0;
                 self.look_below(now, again, high);
             }
-            Search::Idle | Search::Resting { .. } => {}
+            Search::Idle | Search::Doubting | Search::Resting { .. } => {}
         }
         true
     }
 
     /// A fragment of `size` bytes has arrived; `large` is what a small datagram does not hold.
-    pub(super) const fn on_acknowledged(&mut self, size: u64, large: u64) {
+    pub(super) const fn on_acknowledged(&mut self, now: Time, size: u64, large: u64) {
         if size > large {
-            self.lost_in_a_row = 0;
+            self.lost_flights = 0;
+        }
+        // In pieces also the large ones pass.
+        if matches!(self.search, Search::Doubting) {
+            self.search = Search::Resting { until: now };
         }
     }
 
-    /// A fragment of `size` bytes was lost.
-    pub(super) fn on_lost(&mut self, now: Time, size: u64, large: u64) {
-        if size <= large || self.current == self.base {
+    /// A fragment of `size` bytes was lost, the transmission `tsn`; the next one will be `next`.
+    pub(super) fn on_lost(&mut self, (tsn, next): (u64, u64), size: u64, large: u64) {
+        if size <= large || self.current == self.base || tsn < self.counted {
             return;
         }
-        self.lost_in_a_row += 1;
-        if self.lost_in_a_row >= LOST_IN_A_ROW {
+        self.counted = next;
+        self.lost_flights += 1;
+        if self.lost_flights >= LOST_FLIGHTS {
             tracing::debug!(bytes = self.current, "large datagrams no longer pass");
-            self.fall_back(now, AFTER_BLACK_HOLE);
+            self.fall_back(Search::Doubting);
         }
     }
 
     /// The path is another one now.
     pub(super) fn on_moved(&mut self, now: Time) {
         if self.search != Search::Idle {
-            self.fall_back(now, PATIENCE);
+            self.fall_back(Search::Resting { until: now + PATIENCE });
         }
     }
 
-    fn fall_back(&mut self, now: Time, period: Duration) {
+    const fn fall_back(&mut self, search: Search) {
         self.current = self.base;
-        self.lost_in_a_row = 0;
+        self.lost_flights = 0;
         self.due = None;
-        self.rest(now, period);
+        self.search = search;
     }
 }
 
@@ -282,7 +300,7 @@ mod tests {
 
     fn searching() -> PathMtu {
         let config = Config { max_probed_datagram: 1452, ..Config::default() };
-        let mut mtu = PathMtu::new(&config);
+        let mut mtu = PathMtu::new(&config, ([192, 0, 2, 1], 1).into());
         mtu.on_sent(Time::ZERO, WORTHWHILE - 1);
         assert_eq!(mtu.next_timeout(), None);
         mtu.on_sent(Time::ZERO, WORTHWHILE);
@@ -330,23 +348,41 @@ mod tests {
     }
 
     #[test]
-    fn six_large_losses_in_a_row_lead_back() {
+    fn three_lost_flights_in_a_row_lead_back() {
         let mut mtu = searching();
         let now = run(&mut mtu, Time::ZERO, 9000);
         assert_eq!(mtu.size(), 1452);
-        for _ in 0..5 {
-            mtu.on_lost(now, 1300, 1190);
+        // A hundred datagrams of one batch.
+        for tsn in 10..110 {
+            mtu.on_lost((tsn, 200), 1300, 1190);
         }
-        mtu.on_acknowledged(500, 1190);
-        mtu.on_lost(now, 500, 1190);
-        mtu.on_acknowledged(1300, 1190);
-        for _ in 0..5 {
-            mtu.on_lost(now, 1300, 1190);
-        }
+        mtu.on_lost((200, 300), 1300, 1190);
+        mtu.on_acknowledged(now, 1300, 1190);
+        mtu.on_lost((300, 400), 1300, 1190);
+        mtu.on_acknowledged(now, 500, 1190);
+        mtu.on_lost((450, 500), 500, 1190);
+        mtu.on_lost((399, 500), 1300, 1190);
+        mtu.on_lost((400, 500), 1300, 1190);
         assert_eq!(mtu.size(), 1452);
-        mtu.on_lost(now, 1300, 1190);
+        mtu.on_lost((500, 600), 1300, 1190);
         assert!(mtu.size() == 1200 && mtu.has_shrunk());
-        assert_eq!(mtu.next_timeout(), Some(now + AFTER_BLACK_HOLE));
+        assert_eq!(mtu.next_timeout(), None, "nothing passes yet");
+        mtu.on_acknowledged(now, 500, 1190);
+        assert_eq!(mtu.next_timeout(), Some(now));
+        run(&mut mtu, now, 9000);
+        assert_eq!(mtu.size(), 1452);
+    }
+
+    #[test]
+    fn what_tunnels_leave_is_tried_second() {
+        let config = Config::default();
+        let mut mtu = PathMtu::new(&config, ([192, 0, 2, 1], 1).into());
+        mtu.on_sent(Time::ZERO, WORTHWHILE);
+        let now = run(&mut mtu, Time::ZERO, 1464);
+        assert_eq!(mtu.size(), 1452);
+        assert!(now <= Time::ZERO + 6 * PATIENCE, "{now:?}");
+        let six = PathMtu::new(&config, (std::net::Ipv6Addr::LOCALHOST, 1).into());
+        assert_eq!(six.ceiling, 1452);
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Session {
         let (mut bytes, mut newest) = (0, report.newest_acked);
         sending.on_ack(cx.now, blocks, cumulative, ranges, |acked: Acked| {
             bytes += acked.size;
-            path_mtu.on_acknowledged(acked.size, large);
+            path_mtu.on_acknowledged(cx.now, acked.size, large);
             newest = newest.max(Some(acked.tsn));
             transmissions.on_acked(acked.tsn);
         });
@@ -56,7 +56,7 @@ impl Session {
     /// Every chunk of a packet was processed. `congested`: it reported congestion marks.
     pub(super) fn after_acks(&mut self, cx: &Context<'_>, mut report: AckReport, congested: bool) {
         if report.any_acks {
-            self.detect_losses(cx.now, &mut report);
+            self.detect_losses(&mut report);
             self.restart_timers(cx.now, report.acked_bytes);
             self.ecn.on_acknowledgement();
         }
@@ -86,10 +86,11 @@ impl Session {
     }
 
     /// Negative acknowledgement by transmission order (§3.6.2.5).
-    fn detect_losses(&mut self, now: Time, report: &mut AckReport) {
+    fn detect_losses(&mut self, report: &mut AckReport) {
         let large = self.large_fragment();
         let Sending { flows, transmissions, outstanding, .. } = &mut self.sending;
         let (stats, path_mtu) = (&mut self.stats, &mut self.path_mtu);
+        let next = transmissions.next();
         let any_naks = transmissions.detect_losses(|tsn, transmission| {
             report.any_loss = true;
             report.newest_lost = Some(tsn);
@@ -98,7 +99,7 @@ impl Session {
                 let bytes = flow.on_lost(transmission.sequence);
                 *outstanding -= bytes;
                 report.lost_bytes += bytes;
-                path_mtu.on_lost(now, bytes, large);
+                path_mtu.on_lost((tsn, next), bytes, large);
             }
         });
         report.any_naks |= any_naks;
@@ -112,11 +113,13 @@ impl Session {
         let large = self.large_fragment();
         let Sending { flows, transmissions, outstanding, .. } = &mut self.sending;
         let before = *outstanding;
+        // The newest was sent after whatever was found lost earlier.
+        let (newest, next) = (transmissions.next() - 1, transmissions.next());
         for transmission in transmissions.drain() {
             if let Some(flow) = flows.get_mut(&transmission.flow) {
                 let size = flow.on_lost(transmission.sequence);
                 *outstanding -= size;
-                self.path_mtu.on_lost(now, size, large);
+                self.path_mtu.on_lost((newest, next), size, large);
             }
         }
         let lost = before - *outstanding;
