@@ -9,8 +9,9 @@ use rtmfp::proto::group::{
 use rtmfp::proto::transport::{
     FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 /// What a node's application does with a request.
@@ -31,12 +32,25 @@ pub struct Node {
     /// Adds what it has fetched to its Have set.
     pub shares: bool,
     pub object_size: usize,
-    /// Bytes a second that it can send; 0 for no limit.
+    /// Bytes a second that it can send, shared equally by its sessions; 0 for no limit.
     pub uplink: u64,
+    /// Bytes a second that it can receive; 0 for no limit.
+    pub downlink: u64,
     /// Does not let sessions be opened.
     pub unreachable: bool,
     /// Everything that it has sent on its flows: far node, kind, message.
     pub sent: Vec<(usize, FlowKind, Bytes)>,
+    /// Neither events nor messages are recorded, and an object takes its size only on the links: for
+    /// large swarms.
+    pub is_light: bool,
+    /// The indices of fetched objects, and when they arrived.
+    pub arrivals: Vec<(Time, u64)>,
+    /// Messages that wait for the uplink, by session, each with the bytes that are left to send.
+    waiting: BTreeMap<SessionId, VecDeque<(u64, Delivery)>>,
+    /// The session whose turn was last.
+    turn: SessionId,
+    is_sending: bool,
+    /// When the downlink is free.
     free_at: Time,
 }
 
@@ -55,7 +69,14 @@ enum Delivery {
     Open { peer: Fingerprint, initiator: bool, near: [u8; 32], far: [u8; 32], address: SocketAddr },
     Closed,
     ConnectFailed { peer: Fingerprint },
+    /// The node's uplink has sent so many bytes of the session's first message.
+    Sent { bytes: u64 },
 }
+
+/// Bytes of one session that an uplink sends before it is the next session's turn.
+const TURN: u64 = 4096;
+/// Bytes that each message takes in addition.
+const OVERHEAD: u64 = 40;
 
 pub struct Net {
     pub now: Time,
@@ -132,8 +153,14 @@ impl Net {
             shares: false,
             object_size: 16,
             uplink: 0,
+            downlink: 0,
             unreachable: false,
             sent: Vec::new(),
+            is_light: false,
+            arrivals: Vec::new(),
+            waiting: BTreeMap::new(),
+            turn: SessionId(0),
+            is_sending: false,
             free_at: Time::ZERO,
         });
         self.drain(node);
@@ -293,6 +320,7 @@ impl Net {
             Delivery::Message { flow, kind, message } => {
                 self.deliver_message(node, session, flow, kind, message);
             }
+            Delivery::Sent { bytes } => return self.on_sent(node, session, bytes),
         }
         self.drain(node);
     }
@@ -341,7 +369,9 @@ impl Net {
             self.act(node, action);
         }
         while let Some(event) = self.nodes[node].group.poll_event() {
-            self.nodes[node].events.push(event.clone());
+            if !self.nodes[node].is_light {
+                self.nodes[node].events.push(event.clone());
+            }
             self.react(node, event);
         }
         let idle = self.nodes[node].group.poll_action().is_none();
@@ -355,7 +385,7 @@ impl Net {
         match event {
             GroupEvent::ReplicationRequest { index, request_id } => match this.answer {
                 Answer::Write => {
-                    let value = object(index, this.object_size);
+                    let value = object(index, if this.is_light { 0 } else { this.object_size });
                     this.group.replication_mut(self.now).write_requested(request_id, value);
                 }
                 Answer::Deny => {
@@ -363,8 +393,11 @@ impl Net {
                 }
                 Answer::Hold => this.held.push(request_id),
             },
-            GroupEvent::ReplicationFetchResult { index, .. } if this.shares => {
-                this.group.replication_mut(self.now).add_have(index..=index).unwrap();
+            GroupEvent::ReplicationFetchResult { index, .. } => {
+                this.arrivals.push((self.now, index));
+                if this.shares {
+                    this.group.replication_mut(self.now).add_have(index..=index).unwrap();
+                }
             }
             _ => return,
         }
@@ -396,7 +429,9 @@ impl Net {
                 assert_eq!(options, MessageOptions::RELIABLE);
                 let kind = self.kinds[&(node, token)];
                 let Some(&(to, _)) = self.far_end.get(&(node, session)) else { return };
-                self.nodes[node].sent.push((to, kind, message.clone()));
+                if !self.nodes[node].is_light {
+                    self.nodes[node].sent.push((to, kind, message.clone()));
+                }
                 let flow = self.flows[&(node, session, kind)].id;
                 self.transmit(node, session, Delivery::Message { flow, kind, message });
             }
@@ -440,16 +475,70 @@ impl Net {
     }
 
     fn transmit(&mut self, node: usize, session: SessionId, delivery: Delivery) {
-        let Some(&(far, far_session)) = self.far_end.get(&(node, session)) else { return };
-        const OVERHEAD: u64 = 40;
-        let len = match &delivery {
-            Delivery::Message { message, .. } => message.len() as u64 + OVERHEAD,
-            _ => OVERHEAD,
-        };
+        if !self.far_end.contains_key(&(node, session)) {
+            return;
+        }
+        let size = self.nodes[node].object_size as u64;
+        let bytes = OVERHEAD
+            + match &delivery {
+                Delivery::Message { kind: FlowKind::Replication, message, .. }
+                    if message.first() == Some(&0x18) =>
+                {
+                    size.max(message.len() as u64)
+                }
+                Delivery::Message { message, .. } => message.len() as u64,
+                _ => 0,
+            };
+        if self.nodes[node].uplink == 0 {
+            return self.arrive(node, session, delivery);
+        }
+        self.nodes[node].waiting.entry(session).or_default().push_back((bytes, delivery));
+        self.send_on(node);
+    }
+
+    /// Lets the next session use a node's uplink, if it is free.
+    fn send_on(&mut self, node: usize) {
         let sender = &mut self.nodes[node];
-        let busy = Duration::from_micros((len * 1_000_000).checked_div(sender.uplink).unwrap_or(0));
-        sender.free_at = sender.free_at.max(self.now) + busy;
-        let at = sender.free_at + self.latency;
+        if sender.is_sending {
+            return;
+        }
+        let after = (Bound::Excluded(sender.turn), Bound::Unbounded);
+        let next = sender.waiting.range(after).next().or_else(|| sender.waiting.iter().next());
+        let Some((&session, queue)) = next else { return };
+        let bytes = queue.front().map_or(0, |(left, _)| *left).min(TURN);
+        (sender.turn, sender.is_sending) = (session, true);
+        let at = self.now + Duration::from_nanos(bytes * 1_000_000_000 / sender.uplink);
+        self.deliver_at(at, node, session, Delivery::Sent { bytes });
+    }
+
+    /// The uplink is free again.
+    fn on_sent(&mut self, node: usize, session: SessionId, bytes: u64) {
+        let sender = &mut self.nodes[node];
+        sender.is_sending = false;
+        let queue = sender.waiting.get_mut(&session).expect("the session's queue");
+        let front = queue.front_mut().expect("what was sent");
+        front.0 -= bytes;
+        let sent = match front.0 {
+            0 => queue.pop_front(),
+            _ => None,
+        };
+        if queue.is_empty() {
+            sender.waiting.remove(&session);
+        }
+        let far = self.far_end.get(&(node, session)).map(|(far, _)| *far);
+        if let Some(receiver) = far.map(|far| &mut self.nodes[far]) {
+            let busy = (bytes * 1_000_000_000).checked_div(receiver.downlink).unwrap_or(0);
+            receiver.free_at = receiver.free_at.max(self.now) + Duration::from_nanos(busy);
+        }
+        if let Some((_, delivery)) = sent {
+            self.arrive(node, session, delivery);
+        }
+        self.send_on(node);
+    }
+
+    fn arrive(&mut self, node: usize, session: SessionId, delivery: Delivery) {
+        let Some(&(far, far_session)) = self.far_end.get(&(node, session)) else { return };
+        let at = self.now.max(self.nodes[far].free_at) + self.latency;
         self.deliver_at(at, far, far_session, delivery);
     }
 
