@@ -17,7 +17,7 @@ use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, bail, ensure};
 use bytes::BytesMut;
-use rtmfp::peer::{Limits, ReplicationStrategy};
+use rtmfp::peer::Limits;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
@@ -144,14 +144,14 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
             path.as_deref() != Some(Path::new("-")),
             WrongUsage("--check needs a file to check: -o - is standard output".into())
         );
-        let config = config(args, link, Destination::Nowhere, None)?;
+        let config = config(args, link, Destination::Nowhere)?;
         return check::run(path.as_deref(), config, timeout, &mut signals).await;
     }
     let output = tokio::select! {
         output = destination::choose(args.output.as_deref(), &link) => output?,
         () = signals.recv() => bail!("interrupted"),
     };
-    let (destination, stream, scratch) = match output {
+    let (destination, stream, _scratch) = match output {
         Output::File(destination) => (destination, None, None),
         Output::Stream(stream) => {
             let scratch = Scratch::new()?;
@@ -167,7 +167,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     );
     let seed = seed(args.seed_for, stream.is_some(), args.metered);
     let timeout = args.timeout;
-    let config = config(args, link, destination, scratch.as_ref())?;
+    let config = config(args, link, destination)?;
     let is_verified = config.link.integrity != Integrity::None;
     if !is_verified {
         screen::line("nothing vouches for what this group sends: the file is not verified");
@@ -214,7 +214,6 @@ fn config(
     args: FetchArgs,
     link: ShareLink,
     destination: Destination,
-    scratch: Option<&Scratch>,
 ) -> anyhow::Result<FetchConfig> {
     let mut config = FetchConfig::new(link, destination);
     config.listen = listen::addresses(args.listen);
@@ -224,9 +223,6 @@ fn config(
     config.metered = args.metered;
     if args.force {
         config.overwrite = Overwrite::Replace;
-    }
-    if scratch.is_some() {
-        config.strategy = ReplicationStrategy::LowestFirst;
     }
     Ok(config)
 }

@@ -79,7 +79,7 @@ impl Default for ReplicationLimits {
         Self {
             max_object: 4 << 20,
             max_in_flight: 64,
-            max_unchoked: 8,
+            max_unchoked: 32,
             max_pending: 32,
             max_queued: 256,
         }

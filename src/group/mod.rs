@@ -44,6 +44,7 @@ pub mod groupspec;
 mod membership;
 pub mod message;
 mod near_flows;
+mod places;
 mod replication;
 mod rng;
 mod status;
@@ -97,8 +98,8 @@ impl Group {
     /// A group that was just joined. `seed` is any number; it seeds the random choice of members
     /// and times. The group connects to up to 16 bootstrap peers of the groupspec at once.
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
-        let mut rng = Rng::new(seed);
-        let replication = Replication::new(&config, Rng::new(rng.next()));
+        let rng = Rng::new(seed);
+        let replication = Replication::new(&config);
         let mut group = Self {
             membership: Membership::new(config, now, rng),
             replication,
@@ -178,6 +179,9 @@ impl Group {
     /// `1B`, to connect to when the topology calls for it.
     pub fn on_introduced(&mut self, now: Time, peer: Fingerprint, hint: bool) {
         if !self.closed {
+            if self.replication.provider() == Some(peer) {
+                self.free_place(now);
+            }
             self.membership.on_introduced(now, peer, hint);
             self.route(now);
         }
@@ -254,6 +258,7 @@ impl Group {
         flow: FlowId,
         message: &Bytes,
     ) -> FlowVerdict {
+        self.make_place(now, session);
         let verdict = self.membership.on_hello(now, session, flow, message);
         self.route(now);
         verdict

@@ -29,8 +29,8 @@ pub struct FetchConfig {
     pub destination: Destination,
     /// The treatment of a different file of that name.
     pub overwrite: Overwrite,
-    /// The order in which chunks are fetched. The default puts the least load on the provider;
-    /// [`ReplicationStrategy::LowestFirst`] is for reading the file while it is fetched.
+    /// The order in which chunks are fetched. The default, [`ReplicationStrategy::Swarm`], is nearly
+    /// in order, so that the file can be read while it is fetched, and shares the work with others.
     pub strategy: ReplicationStrategy,
     /// Addresses to bind sockets to; if empty, all addresses of this host, on ports that the
     /// operating system chooses.
@@ -55,13 +55,13 @@ pub struct FetchConfig {
 }
 
 impl FetchConfig {
-    /// A fetch that overwrites nothing and puts the least load on the provider.
+    /// A fetch that overwrites nothing.
     pub fn new(link: ShareLink, destination: Destination) -> Self {
         Self {
             link,
             destination,
             overwrite: Overwrite::Never,
-            strategy: ReplicationStrategy::RarestFirstSpread,
+            strategy: ReplicationStrategy::Swarm,
             listen: Vec::new(),
             key_log: None,
             limits: Limits::default(),

@@ -7,7 +7,7 @@
 
 use super::descriptor::{Descriptor, DescriptorForm};
 use super::link::Integrity;
-use super::replica::{Action, FileEvent, GroupCall, Replica, StoreAction, StoreReply};
+use super::replica::{Action, FileEvent, GroupCall, Replica, Stage, StoreAction, StoreReply};
 use super::{ChunkStore, Layout, StoreError};
 use crate::amf;
 use crate::crypto::Fingerprint;
@@ -19,8 +19,10 @@ use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-/// Interval of the requests for the provider while there is no neighbor.
-const SEEK_PROVIDER: Duration = Duration::from_secs(60);
+/// The provider is asked for again after this time, and then after twice the time each, if it is
+/// not a neighbor.
+const SEEK_FIRST: Duration = Duration::from_secs(15);
+const SEEK_MOST: Duration = Duration::from_secs(120);
 
 /// A request of a neighbor. Request IDs are reused; the serial number shows if an answer is still
 /// expected.
@@ -49,8 +51,9 @@ pub struct FileExchange {
     /// Received chunks are offered to others.
     offers: bool,
     provider: Option<Fingerprint>,
-    /// When the provider is requested again.
+    /// When the provider is requested again, and the time to wait after that.
     seek_at: Option<Time>,
+    seek_next: Duration,
     requests: HashMap<u32, u64>,
     serial: u64,
     has_connected: bool,
@@ -75,10 +78,11 @@ impl FileExchange {
     fn new(replica: Replica<Fingerprint, Request>, provider: Option<Fingerprint>) -> Self {
         Self {
             replica,
-            strategy: ReplicationStrategy::RarestFirstSpread,
+            strategy: ReplicationStrategy::Swarm,
             offers: true,
             provider,
             seek_at: None,
+            seek_next: SEEK_FIRST,
             requests: HashMap::new(),
             serial: 0,
             has_connected: false,
@@ -146,13 +150,24 @@ impl FileExchange {
         self.met.len()
     }
 
-    /// Asks the server to introduce the provider, repeatedly while there is no neighbor.
+    /// Asks the server to introduce the provider, repeatedly while it is not a neighbor and the
+    /// file is incomplete.
     fn seek_provider(&mut self, now: Time, group: &mut Group) {
-        let is_alone = group.stats().neighbors == 0;
         self.seek_at = None;
-        if let Some(provider) = self.provider.filter(|_| is_alone) {
+        let Some(provider) = self.provider else { return };
+        let is_needed = !matches!(self.replica.stage(), Stage::Complete | Stage::Withdrawn);
+        if is_needed && !group.neighbors().iter().any(|n| n.peer == provider) {
             group.on_introduced(now, provider, false);
-            self.seek_at = Some(now + SEEK_PROVIDER);
+            self.seek_at = Some(now + self.seek_next);
+            self.seek_next = (self.seek_next * 2).min(SEEK_MOST);
+        }
+    }
+
+    /// A neighbor is gone: it may be the provider.
+    fn seek_again(&mut self, now: Time, peer: Fingerprint) {
+        if self.provider == Some(peer) {
+            self.seek_next = SEEK_FIRST;
+            self.seek_at = Some(now + self.seek_next);
         }
     }
 
@@ -208,7 +223,9 @@ impl FileExchange {
 
 impl Guest for FileExchange {
     fn start(&mut self, now: Time, group: &mut Group, _: GroupHandle) {
-        group.replication_mut(now).set_strategy(self.strategy);
+        let mut replication = group.replication_mut(now);
+        replication.set_provider(self.provider);
+        replication.set_strategy(self.strategy);
         self.carry_out_actions(now, group);
     }
 
@@ -233,6 +250,7 @@ impl Guest for FileExchange {
                 self.emit(FileEvent::NeighborConnect(peer_id));
             }
             GroupEvent::NeighborDisconnect { peer_id, .. } => {
+                self.seek_again(now, peer_id);
                 self.emit(FileEvent::NeighborDisconnect(peer_id));
             }
             _ => {}
@@ -244,6 +262,7 @@ impl Guest for FileExchange {
         match event {
             &NodeEvent::Connected { server } => {
                 let again = std::mem::replace(&mut self.has_connected, true);
+                self.seek_next = SEEK_FIRST;
                 self.seek_provider(now, group);
                 self.emit(FileEvent::Connected { server, again });
             }

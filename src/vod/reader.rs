@@ -11,9 +11,8 @@ use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
 /// Reads a file while it is fetched: for a player, a pipe, an extractor.
 ///
-/// A read waits until the chunk at its position has arrived, in whatever order chunks arrive;
-/// [`ReplicationStrategy::LowestFirst`](crate::group::ReplicationStrategy::LowestFirst) suits
-/// readers. It fails if the fetch fails. Without chunk hashes, the bytes read are verified only
+/// A read waits until the chunk at its position has arrived, in whatever order chunks arrive. It
+/// fails if the fetch fails. Without chunk hashes, the bytes read are verified only
 /// when the fetch is [complete](Fetch::completed).
 pub struct FetchReader<'a> {
     fetch: &'a Fetch,

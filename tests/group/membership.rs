@@ -61,7 +61,8 @@ fn periodic_reports_ask_and_are_answered() {
     let asking = all.iter().filter(|r| r.asks()).count();
     let answers = all.iter().filter(|r| !r.asks()).count() - 2;
     assert!((4..=20).contains(&asking), "{asking}");
-    assert_eq!(asking, answers);
+    // The last one may be answered later.
+    assert!((asking - 1..=asking).contains(&answers), "{asking} and {answers}");
     let later = reports(&net, 0, 1).pop().unwrap();
     let own = Address::new(address(0), Origin::Reflexive);
     assert_eq!(later.sender_addresses(), [own, Address::new(server(), Origin::Relay)]);

@@ -1,9 +1,9 @@
 //! Neighbors announce, request and send objects.
 
-use crate::support::net::{Answer, Net, object};
+use crate::support::net::{Answer, Net, object, peer, server, spec};
 use rtmfp::proto::group::message::ReplicationMessage as M;
 use rtmfp::proto::group::{
-    FlowKind, GroupError, GroupEvent, GroupSpecBuilder, ReplicationStrategy,
+    FlowKind, GroupConfig, GroupError, GroupEvent, GroupSpecBuilder, ReplicationStrategy,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -329,9 +329,21 @@ fn objects_that_are_too_large_fail() {
     assert!(net.nodes[1].group.stats().replication.too_large >= 1);
 }
 
+/// Nodes that serve so many neighbors at a time.
+fn with_places(places: usize, nodes: usize) -> Net {
+    let mut net = Net::new(0);
+    for node in 0..nodes {
+        let mut config = GroupConfig::new(spec(), peer(node));
+        config.server = Some(server());
+        config.replication.max_unchoked = places;
+        net.add_configured(config);
+    }
+    net
+}
+
 #[test]
 fn twelve_fetchers_share_eight_places() {
-    let mut net = Net::new(13);
+    let mut net = with_places(8, 13);
     have(&mut net, 0, 0..=1_000_000);
     net.nodes[0].uplink = 20_000;
     for node in 1..13 {
@@ -357,7 +369,7 @@ fn twelve_fetchers_share_eight_places() {
 
 #[test]
 fn choke_comes_after_the_answers_that_are_due() {
-    let mut net = Net::new(10);
+    let mut net = with_places(8, 10);
     net.nodes[0].answer = Answer::Hold;
     have(&mut net, 0, 0..=100);
     for node in 1..10 {
@@ -382,7 +394,7 @@ fn choke_comes_after_the_answers_that_are_due() {
 
 #[test]
 fn those_who_want_nothing_make_room() {
-    let mut net = Net::new(10);
+    let mut net = with_places(8, 10);
     have(&mut net, 0, 0..=0);
     for node in 1..10 {
         net.introduce(node, 0);

@@ -20,7 +20,8 @@ fn four_receivers_and_the_provider_uploads_at_most_twice_the_file() {
     swarm.check_copies();
     let uploaded = swarm.uploaded(swarm.provider) as f64 / swarm.file.len() as f64;
     eprintln!("{:?}, provider uploaded {uploaded:.2} x", swarm.network.now() - start);
-    assert!(uploaded <= 1.3, "{uploaded}");
+    // Its link has no limit, so it helps to spread what it has sent once.
+    assert!(uploaded <= 2.0, "{uploaded}");
     swarm.check_nothing_leaks();
 }
 

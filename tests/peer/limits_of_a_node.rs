@@ -63,7 +63,8 @@ fn a_slow_download_completes() {
     assert!(swarm.run(), "not complete");
     let time = swarm.network.now().since(start).as_secs_f64();
     println!("{time:.1} s for 1 MiB at 20 KB/s");
-    assert!((50.0..=60.0).contains(&time), "{time}");
+    // 52.4 s at that rate; the first chunk may come at once, which are 3.3 s of it.
+    assert!((49.0..=60.0).contains(&time), "{time}");
     swarm.check_copies();
     swarm.check_nothing_leaks();
 }

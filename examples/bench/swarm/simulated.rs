@@ -11,7 +11,7 @@ use crate::process;
 use anyhow::{Context, bail};
 use rtmfp::proto::crypto::{Identity, IdentityConfig};
 use rtmfp::proto::flash::Uri;
-use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder, ReplicationStrategy};
+use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder};
 use rtmfp::proto::node::{Node, NodeConfig};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Link, Network, NodeId, SeededRandom};
@@ -113,12 +113,7 @@ impl<'a> World<'a> {
             false => {
                 let integrity = Integrity::Descriptor(self.descriptor.digest());
                 let provider = self.network[self.provider()].peer_id().context("a provider")?;
-                let strategy = match self.args.in_order {
-                    true => ReplicationStrategy::LowestFirst,
-                    false => ReplicationStrategy::RarestFirstSpread,
-                };
-                let exchange = FileExchange::receiver(integrity, Some(provider));
-                self.add(exchange.with_strategy(strategy), uplink)
+                self.add(FileExchange::receiver(integrity, Some(provider)), uplink)
             }
         };
         self.network.set_downlink(id, self.args.links.downlink());

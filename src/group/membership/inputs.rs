@@ -111,7 +111,7 @@ impl Membership {
             self.end_neighbor(now, session, End::Neighbor);
         }
         if self.neighbor_mut(session).is_none() {
-            if self.neighbor_count() >= self.config.max_neighbors {
+            if self.is_full() {
                 self.counters.hellos_rejected += 1;
                 return FlowVerdict::Reject(0);
             }
@@ -217,10 +217,19 @@ impl Membership {
         }
     }
 
+    /// True if no further neighbor is accepted.
+    pub(in crate::proto::group) fn is_full(&self) -> bool {
+        self.neighbor_count() >= self.config.max_neighbors
+    }
+
+    /// True if there is a neighbor in this session, connected or not.
+    pub(in crate::proto::group) fn is_neighbor(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|s| s.neighbor.is_some())
+    }
+
     /// Connects to a member, in an existing session if there is one.
     pub(super) fn connect(&mut self, now: Time, peer: Fingerprint) {
-        let full = self.neighbor_count() >= self.config.max_neighbors;
-        if full || self.blocked.contains(&peer) {
+        if self.is_full() || self.blocked.contains(&peer) {
             return;
         }
         if self.has_neighbor(&peer) || self.config.spec.peer_to_peer_disabled() {

@@ -1,6 +1,7 @@
 //! The calls with which the application changes object replication.
 
 use super::{Replication, ReplicationStrategy};
+use crate::crypto::Fingerprint;
 use crate::group::{Group, GroupError};
 use crate::transport::Time;
 use bytes::Bytes;
@@ -74,6 +75,12 @@ impl ReplicationMut<'_> {
     pub fn set_strategy(&mut self, strategy: ReplicationStrategy) {
         self.group.replication.set_strategy(self.now, strategy);
         self.group.drain_features();
+    }
+
+    /// Names the member that has everything from the start, for
+    /// [`ReplicationStrategy::Swarm`]. Without, it is whoever has everything when it is met.
+    pub fn set_provider(&mut self, provider: Option<Fingerprint>) {
+        self.group.replication.set_provider(provider);
     }
 
     fn change(

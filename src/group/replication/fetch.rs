@@ -2,7 +2,7 @@
 
 use super::neighbor::{InFlight, Neighbor};
 use super::runs::Runs;
-use super::spread::Pick;
+use super::swarm::Pick;
 use super::{GroupEvent, Replication, ReplicationMessage, ReplicationStrategy};
 use crate::amf::Encoded;
 use crate::crypto::Fingerprint;
@@ -14,18 +14,31 @@ use std::time::Duration;
 /// Interval of the check for overdue answers and expired back-offs, while there are any.
 const CHECK: Duration = Duration::from_millis(250);
 
+/// Flash Player's requests in flight at one neighbor; its strategies have no fewer here.
+const FLASH_WINDOW: usize = 4;
+
 impl Replication {
     /// Sends requests until every neighbor that can be asked has its window full.
     pub(super) fn fill(&mut self, now: Time) {
         self.throttle.begin();
+        self.fill_those(now, |_, _| true);
+    }
+
+    /// Sends requests to a neighbor that can be asked for more than before, and to the source, for
+    /// which it can make a difference.
+    pub(super) fn fill_from(&mut self, now: Time, session: SessionId) {
+        self.fill_those(now, |this, (&other, n)| other == session || this.is_source(n));
+    }
+
+    fn fill_those(&mut self, now: Time, among: impl Fn(&Self, (&SessionId, &Neighbor)) -> bool) {
         if self.open.is_empty() {
             return;
         }
-        let mut order = self.fill_order(now);
+        let mut order = self.fill_order(now, among);
         while !order.is_empty() && !self.throttle.is_starved() {
             order.retain(|&session| match self.pick(now, session) {
                 Some(index) if self.throttle.admit() => {
-                    self.request(now, session, index);
+                    self.request(now, session, index, false);
                     true
                 }
                 _ => false,
@@ -36,7 +49,7 @@ impl Replication {
     pub(super) fn on_choke(&mut self, now: Time, session: SessionId, unchoked: bool) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         n.unchoked_us = unchoked;
-        self.fill(now);
+        self.fill_from(now, session);
     }
 
     pub(super) fn on_object(&mut self, now: Time, session: SessionId, index: u64, value: Bytes) {
@@ -50,13 +63,17 @@ impl Replication {
         if value.len() > self.limits.max_object {
             self.stats.too_large += 1;
             self.fail(now, session, index, request);
+            self.fill(now);
         } else {
             n.forgive(index);
             let peer_id = n.peer;
             self.note_size(value.len());
+            if !request.satisfied {
+                self.note_delivery(session, index);
+            }
             self.deliver(request, index, value.into(), peer_id);
+            self.fill_from(now, session);
         }
-        self.fill(now);
     }
 
     pub(super) fn on_deny(&mut self, now: Time, session: SessionId, index: u64) {
@@ -66,6 +83,7 @@ impl Replication {
             return;
         };
         self.stats.denials_received += 1;
+        self.trust(session, false);
         self.fail(now, session, index, request);
         self.fill(now);
     }
@@ -94,6 +112,9 @@ impl Replication {
     /// Reassigns overdue requests that other neighbors can take, and retries denied ones.
     pub(super) fn check(&mut self, now: Time) {
         self.check_at = None;
+        if self.strategy == ReplicationStrategy::Swarm {
+            self.double_late(now);
+        }
         for session in self.sessions() {
             let Some(n) = self.neighbors.get_mut(&session) else { continue };
             if n.backed_off_enough(now) {
@@ -114,7 +135,7 @@ impl Replication {
         let replaceable = self.neighbors.iter().any(|(&other, n)| {
             other != session
                 && n.usable(now)
-                && n.in_flight.len() < n.window.size()
+                && n.occupied(now) < self.window(n)
                 && n.their_have.contains(index)
                 && n.may_ask(now, index)
         });
@@ -123,24 +144,42 @@ impl Replication {
         if replaceable {
             request.abandoned = true;
             n.window.on_overdue();
+            self.trust(session, false);
             self.stats.overdue += 1;
             self.reopen(index);
         }
     }
 
-    /// The neighbors that can be asked, in order.
-    fn fill_order(&self, now: Time) -> Vec<SessionId> {
+    /// The neighbors `among` them that can be asked, in order.
+    fn fill_order(
+        &self,
+        now: Time,
+        among: impl Fn(&Self, (&SessionId, &Neighbor)) -> bool,
+    ) -> Vec<SessionId> {
+        let neighbors = self.neighbors.iter();
         let mut order: Vec<_> =
-            self.neighbors.iter().filter(|(_, n)| self.has_window(now, n)).collect();
-        if self.strategy == ReplicationStrategy::RarestFirstSpread {
-            order.sort_by_key(|(_, n)| n.their_have.len());
+            neighbors.filter(|&(s, n)| among(self, (s, n)) && self.has_window(now, n)).collect();
+        if self.strategy == ReplicationStrategy::Swarm {
+            // The lowest indices go to the fastest.
+            let pace = |n: &Neighbor| n.window.expected(1);
+            order.sort_by(|a, b| pace(a.1).total_cmp(&pace(b.1)));
         }
         order.into_iter().map(|(&session, _)| session).collect()
     }
 
     fn has_window(&self, now: Time, n: &Neighbor) -> bool {
-        let is_open = n.in_flight.len() < n.window.size();
-        n.usable(now) && is_open && n.nothing_as_of != Some(self.open_epoch)
+        n.usable(now)
+            && n.nothing_as_of != Some(self.open_epoch)
+            && n.occupied(now) < self.window(n)
+    }
+
+    /// The number of requests that may be in flight at a neighbor.
+    pub(super) fn window(&self, n: &Neighbor) -> usize {
+        let least = match self.strategy {
+            ReplicationStrategy::Swarm => 1,
+            ReplicationStrategy::LowestFirst | ReplicationStrategy::RarestFirst => FLASH_WINDOW,
+        };
+        n.window.size().max(least.min(self.limits.max_in_flight))
     }
 
     /// The index to ask this neighbor for next, if its window allows a request.
@@ -151,7 +190,7 @@ impl Replication {
         let picked = match self.strategy {
             ReplicationStrategy::LowestFirst => self.pick_lowest(now, session),
             ReplicationStrategy::RarestFirst => self.pick_rarest(now, session),
-            ReplicationStrategy::RarestFirstSpread => self.pick_spread(now, session),
+            ReplicationStrategy::Swarm => self.pick_swarm(now, session),
         };
         match picked {
             Pick::Index(index) => return Some(index),
@@ -180,9 +219,16 @@ impl Replication {
         picked.map_or(Pick::Nothing, Pick::Index)
     }
 
-    fn request(&mut self, now: Time, session: SessionId, index: u64) {
+    pub(super) fn request(&mut self, now: Time, session: SessionId, index: u64, is_doubled: bool) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
-        n.in_flight.insert(index, InFlight { sent: now, abandoned: false, satisfied: false });
+        let request = InFlight {
+            sent: now,
+            depth: n.in_flight.len() + 1,
+            is_doubled,
+            abandoned: false,
+            satisfied: false,
+        };
+        n.in_flight.insert(index, request);
         // A single index out of an unbounded set: cannot be refused.
         let _ = self.open.remove(index);
         self.stats.requests_sent += 1;

@@ -15,24 +15,27 @@
 //! | `neighbor` | the state of one neighbor |
 //! | `window` | the number of requests in flight |
 //! | `throttle` | requests by permission, for a limit of the download rate |
-//! | `rarity`, `spread` | the order of requests: rarest first, spread among fetchers |
+//! | `late` | late answers: another neighbor is asked as well |
+//! | `rarity` | the order of requests: rarest first |
+//! | `swarm`, `spread` | the order of requests: so that many fetchers help each other |
 //! | `runs` | the sets that requests are searched in |
 
 mod access;
 mod fetch;
+mod late;
 pub(super) mod message;
 mod neighbor;
 mod rarity;
 mod runs;
 mod serve;
 mod spread;
+mod swarm;
 mod throttle;
 mod window;
 
 pub use access::ReplicationMut;
 
 use super::feature::{Feature, Output};
-use super::rng::Rng;
 use super::{FlowKind, GroupConfig, GroupEvent, ReplicationLimits};
 use crate::crypto::Fingerprint;
 use crate::range::{IndexSet, RangeError};
@@ -42,6 +45,7 @@ use message::{RangeList, ReplicationMessage};
 use neighbor::{Neighbor, Serving};
 use rarity::Rarity;
 use serve::MAX_PENDING_BYTES;
+use spread::Spread;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -56,10 +60,10 @@ pub enum ReplicationStrategy {
     LowestFirst,
     /// The index that the fewest neighbors have first; if several, the lowest.
     RarestFirst,
-    /// Fetchers that start together take different objects from the provider and then exchange
-    /// them: each first asks for its own part, selected by a hash, and gets the rest from the
-    /// others. Flash has no equivalent.
-    RarestFirstSpread,
+    /// Nearly in order, and so that many fetchers finish early together: they bring in different
+    /// objects from the [provider](ReplicationMut::set_provider) and exchange them. Flash has no
+    /// equivalent.
+    Swarm,
 }
 
 /// Counters of object replication since the group was made.
@@ -140,12 +144,13 @@ pub struct Replication {
     /// The number of times that `open` grew.
     open_epoch: u64,
     rarity: Rarity,
+    spread: Spread,
+    provider: Option<Fingerprint>,
     neighbors: BTreeMap<SessionId, Neighbor>,
     /// By request ID. `None`: the neighbor is gone, and the application has not answered yet.
     requests: BTreeMap<u32, Option<Shown>>,
     free_ids: Vec<u32>,
     output: VecDeque<Output>,
-    rng: Rng,
     round_at: Option<Time>,
     check_at: Option<Time>,
     /// The size of the largest recent object, in bytes; 0 before the first.
@@ -157,7 +162,7 @@ pub struct Replication {
 }
 
 impl Replication {
-    pub(super) fn new(config: &GroupConfig, rng: Rng) -> Self {
+    pub(super) fn new(config: &GroupConfig) -> Self {
         Self {
             near: config.near,
             enabled: config.spec.object_replication_enabled(),
@@ -168,11 +173,12 @@ impl Replication {
             open: IndexSet::unbounded(),
             open_epoch: 0,
             rarity: Rarity::default(),
+            spread: Spread::default(),
+            provider: None,
             neighbors: BTreeMap::new(),
             requests: BTreeMap::new(),
             free_ids: Vec::new(),
             output: VecDeque::new(),
-            rng,
             round_at: None,
             check_at: None,
             object_size: 0,
@@ -186,6 +192,21 @@ impl Replication {
         self.strategy = strategy;
         self.open_epoch += 1;
         self.fill(now);
+    }
+
+    /// True if this node has or wants anything.
+    pub(super) fn is_used(&self) -> bool {
+        !self.have.is_empty() || !self.want.is_empty()
+    }
+
+    /// The provider, if one was named.
+    pub(super) fn provider(&self) -> Option<Fingerprint> {
+        self.provider
+    }
+
+    pub(super) fn set_provider(&mut self, provider: Option<Fingerprint>) {
+        self.provider = provider;
+        self.spread.invalidate();
     }
 
     /// The order in which wanted objects are requested.
@@ -216,7 +237,7 @@ impl Replication {
             interesting: n.interested,
             unchoked_us: n.unchoked_us,
             in_flight: n.in_flight.len(),
-            window: n.window.size(),
+            window: self.window(n),
             response_time: n.window.response_time(),
             wants_ours: n.wants_ours,
             served: n.serving != Serving::Choked,
@@ -274,6 +295,7 @@ impl Replication {
         }
         self.open_epoch += 1;
         self.rarity.touch();
+        self.spread.invalidate();
         self.announce_loss(&range);
         for session in self.sessions() {
             self.ensure_open(session);
@@ -303,9 +325,11 @@ impl Replication {
         }
         if !std::mem::replace(&mut n.spoke, true) {
             n.grew = now;
+            n.first_announced = n.their_have.len();
         }
         // Mostly an index that is held or requested already, so there is nothing to look for.
-        if list.ranges.iter().any(|range| self.open.has_some_of(range)) {
+        let has_news = list.ranges.iter().any(|range| self.open.has_some_of(range));
+        if has_news {
             n.nothing_as_of = None;
         }
         // Interest begins only with an index that is new in the set.
@@ -313,7 +337,10 @@ impl Replication {
             self.refresh_interest(session);
         }
         self.rarity.touch();
-        self.fill(now);
+        let has_spread = self.note_spread(session, list);
+        if has_news || has_spread {
+            self.fill_from(now, session);
+        }
     }
 
     /// Releases requested indices among them to other neighbors; an answer is still accepted.
@@ -333,6 +360,7 @@ impl Replication {
         }
         freed.into_iter().for_each(|index| self.reopen(index));
         self.rarity.touch();
+        self.spread.invalidate();
         self.withdraw_interest(session);
         self.fill(now);
     }
@@ -413,7 +441,7 @@ impl Feature for Replication {
     fn on_neighbor_connected(&mut self, now: Time, session: SessionId, peer: Fingerprint) {
         let neighbor = Neighbor::new(now, peer, self.limits.max_in_flight);
         self.neighbors.insert(session, neighbor);
-        if !self.have.is_empty() || !self.want.is_empty() {
+        if self.is_used() {
             self.ensure_open(session);
         }
     }
@@ -422,6 +450,7 @@ impl Feature for Replication {
     fn on_neighbor_gone(&mut self, now: Time, session: SessionId) {
         let Some(neighbor) = self.neighbors.remove(&session) else { return };
         self.rarity.touch();
+        self.spread.invalidate();
         self.release(&neighbor);
         for request in self.requests.values_mut() {
             request.take_if(|pending| pending.session == session);

@@ -32,6 +32,10 @@ pub(super) enum Serving {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlight {
     pub(super) sent: Time,
+    /// The number of requests in flight at this neighbor with this one.
+    pub(super) depth: usize,
+    /// True if two neighbors were asked because an answer was late.
+    pub(super) is_doubled: bool,
     /// True if another neighbor may be asked: the answer is overdue or the index withdrawn. An
     /// answer is still accepted.
     pub(super) abandoned: bool,
@@ -52,6 +56,10 @@ pub(super) struct Neighbor {
 
     /// True once it has announced its Have set, which is empty for a pure fetcher.
     pub(super) spoke: bool,
+    /// The number of indices in the set that it announced first.
+    pub(super) first_announced: u64,
+    /// True if it delivers what it announces: its latest answer was an object, and none is overdue.
+    pub(super) delivers: bool,
 
     // Fetching from it.
     pub(super) their_have: IndexSet,
@@ -63,8 +71,6 @@ pub(super) struct Neighbor {
     pub(super) window: Window,
     /// Nothing can be requested in this state of the open set; see `Replication::open_epoch`.
     pub(super) nothing_as_of: Option<u64>,
-    /// The position of the spreading strategy: the index last requested from it.
-    pub(super) cursor: Option<u64>,
     last_answer: Time,
     /// The time at which the latest of the answered requests was sent.
     overtaken: Time,
@@ -94,6 +100,8 @@ impl Neighbor {
             peer,
             flow_open: false,
             spoke: false,
+            first_announced: 0,
+            delivers: false,
             their_have: IndexSet::new(),
             grew: now,
             interested: false,
@@ -101,7 +109,6 @@ impl Neighbor {
             in_flight: BTreeMap::new(),
             window: Window::new(max_window),
             nothing_as_of: None,
-            cursor: None,
             last_answer: now,
             overtaken: Time::ZERO,
             denied: BTreeMap::new(),
@@ -141,6 +148,19 @@ impl Neighbor {
         self.in_flight.values().filter(|request| !request.abandoned)
     }
 
+    /// The requests that take places of its window. Those given up do if it is silent: it would not
+    /// answer others either.
+    pub(super) fn occupied(&self, now: Time) -> usize {
+        match self.is_silent(now) {
+            true => self.in_flight.len(),
+            false => self.live_requests().count(),
+        }
+    }
+
+    fn is_silent(&self, now: Time) -> bool {
+        now.since(self.last_answer) > self.window.timeout()
+    }
+
     /// True if its Have set still grows, so that objects reserved for it can be expected from it.
     pub(super) fn makes_progress(&self, now: Time, answer_timeout: Duration) -> bool {
         self.spoke && now.since(self.grew) < MIN_CLAIM.max(2 * answer_timeout)
@@ -155,10 +175,9 @@ impl Neighbor {
     /// Records an answer. Returns the request, or `None` if there was none. The response time of a
     /// denial says nothing about that of objects.
     pub(super) fn answered(&mut self, now: Time, index: u64, denied: bool) -> Option<InFlight> {
-        let in_flight = self.in_flight.len();
         let request = self.in_flight.remove(&index)?;
         if !denied {
-            self.window.on_answer(now.since(request.sent), in_flight);
+            self.window.on_answer(now.since(request.sent), request.depth);
         }
         self.last_answer = now;
         self.overtaken = self.overtaken.max(request.sent);
@@ -170,7 +189,7 @@ impl Neighbor {
     /// was answered first.
     pub(super) fn overdue(&self, now: Time) -> Vec<u64> {
         let timeout = self.window.timeout();
-        let silent = now.since(self.last_answer) > timeout;
+        let silent = self.is_silent(now);
         let late = |r: &InFlight| {
             !r.abandoned && now.since(r.sent) > timeout && (silent || r.sent < self.overtaken)
         };

@@ -9,7 +9,6 @@ use std::ops::{Range, RangeInclusive};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     ranges: Vec<(u64, u64)>,
-    len: u64,
 }
 
 impl Runs {
@@ -19,29 +18,11 @@ impl Runs {
             Some((_, last)) if *last + 1 == start => *last = end,
             _ => self.ranges.push((start, end)),
         }
-        self.len += end - start + 1;
     }
 
     /// True if the set is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
-    }
-
-    /// The number of indices in the set.
-    pub(super) fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// The index at position `skip`, from 0.
-    pub(super) fn nth(&self, mut skip: u64) -> Option<u64> {
-        for &(start, end) in &self.ranges {
-            let len = end - start + 1;
-            if skip < len {
-                return Some(start + skip);
-            }
-            skip -= len;
-        }
-        None
     }
 
     /// The lowest index that `accept` accepts.
@@ -111,11 +92,7 @@ mod tests {
     fn ranges_that_touch_are_joined() {
         let runs = Runs::from_iter([0..=3, 4..=4, 6..=9]);
         assert_eq!(runs.ranges, [(0, 4), (6, 9)]);
-        assert_eq!((runs.len(), runs.is_empty()), (9, false));
-        assert_eq!(
-            [0, 4, 5, 8, 9].map(|n| runs.nth(n)),
-            [Some(0), Some(4), Some(6), Some(9), None]
-        );
+        assert!(!runs.is_empty());
         assert_eq!(runs.find(|index| index > 4), Some(6));
         assert!(Runs::default().is_empty());
     }

@@ -1,14 +1,17 @@
-//! The number of requests in flight at one neighbor, and when an answer is overdue.
+//! The number of requests in flight at one neighbor, and when an answer is expected and overdue.
 
 use std::time::Duration;
 
-/// Initial number of requests in flight; Flash Player never exceeds it.
-pub(super) const INITIAL: usize = 4;
+/// Requests in flight before anything was measured.
+const INITIAL: usize = 2;
 
-/// Requests that may wait at the neighbor beyond those that keep the path busy. Below the first
-/// number the window grows, above the second it shrinks.
-const QUEUED_LOW: f64 = 3.0;
-const QUEUED_HIGH: f64 = 8.0;
+/// Seconds of a neighbor's work that wait at it as requests, beyond those that are on the path; but
+/// not more than so many requests.
+const QUEUED: f64 = 1.0;
+const MAX_QUEUED: f64 = 8.0;
+
+/// Seconds that a neighbor is believed to need for an object before anything was measured.
+const FIRST_PACE: f64 = 1.0;
 
 /// An answer is never overdue before this.
 const MIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -16,48 +19,52 @@ const MIN_TIMEOUT: Duration = Duration::from_secs(3);
 const FIRST_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Adapts to bandwidth × delay by comparing the response time with the lowest one measured: the
-/// excess is the time that requests spent waiting at the neighbor.
-///
-/// The window grows by one per answer (doubling every round trip) while fewer than three requests
-/// wait there, as long as it is fully used.
+/// Adapts to bandwidth × delay. A neighbor answers one request after the other, so the response
+/// time divided by the number of requests in flight is its pace; the window is what it serves in
+/// a round trip and a little more.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     size: usize,
     cap: usize,
+    /// The lowest response time, drifting upwards.
     lowest: Option<f64>,
     smoothed: Option<f64>,
+    /// Smoothed seconds for one object.
+    pace: Option<f64>,
 }
 
 impl Window {
     pub(super) fn new(cap: usize) -> Self {
         let cap = cap.max(1);
-        Self { size: INITIAL.min(cap), cap, lowest: None, smoothed: None }
+        Self { size: INITIAL.min(cap), cap, lowest: None, smoothed: None, pace: None }
     }
 
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// A request was answered after `response`; `in_flight` counts it and the others in flight.
-    pub(super) fn on_answer(&mut self, response: Duration, in_flight: usize) {
+    /// A request was answered after `response`; when it was sent, `depth` were in flight with it.
+    pub(super) fn on_answer(&mut self, response: Duration, depth: usize) {
         let sample = response.as_secs_f64().max(1e-6);
         // The drift lets the lowest value follow a path whose delay has increased.
         let lowest = self.lowest.map_or(sample, |l| sample.min(l * 1.0001));
         let smoothed = self.smoothed.map_or(sample, |s| s + (sample - s) / 8.0);
-        (self.lowest, self.smoothed) = (Some(lowest), Some(smoothed));
+        let share = sample / depth.max(1) as f64;
+        let pace = self.pace.map_or(share, |p| p + (share - p) / 4.0);
+        (self.lowest, self.smoothed, self.pace) = (Some(lowest), Some(smoothed), Some(pace));
+        let round_trip = (lowest - pace).max(0.0);
+        let queued = (QUEUED / pace).min(MAX_QUEUED);
+        self.size = (1.0 + queued + round_trip / pace).min(self.cap as f64) as usize;
+    }
 
-        let queued = self.size as f64 * (1.0 - lowest / smoothed.max(lowest));
-        if queued < QUEUED_LOW && in_flight >= self.size {
-            self.size = (self.size + 1).min(self.cap);
-        } else if queued > QUEUED_HIGH && self.size > INITIAL {
-            self.size -= 1;
-        }
+    /// Seconds until the answer to a request that is the `depth`th in flight.
+    pub(super) fn expected(&self, depth: usize) -> f64 {
+        self.pace.unwrap_or(FIRST_PACE) * depth as f64
     }
 
     /// An answer is overdue: halves the window.
     pub(super) fn on_overdue(&mut self) {
-        self.size = (self.size / 2).max(INITIAL.min(self.cap));
+        self.size = (self.size / 2).max(1);
     }
 
     /// The time to wait for an answer before asking another neighbor.
@@ -88,11 +95,11 @@ mod tests {
             while in_flight.len() < window.size() {
                 let start = free.max(now + delay / 2.0);
                 free = start + service;
-                in_flight.push_back((now, free + delay / 2.0));
+                in_flight.push_back((now, free + delay / 2.0, in_flight.len() + 1));
             }
-            let (sent, arrived) = in_flight.pop_front().unwrap();
+            let (sent, arrived, depth) = in_flight.pop_front().unwrap();
             now = arrived;
-            window.on_answer(Duration::from_secs_f64(now - sent), in_flight.len() + 1);
+            window.on_answer(Duration::from_secs_f64(now - sent), depth);
         }
         window.size()
     }
@@ -100,21 +107,37 @@ mod tests {
     #[test]
     fn fills_a_long_fat_path() {
         // 100 ms away, 5 ms an object: 21 in flight keep it full.
-        assert!((21..=32).contains(&settle(0.005, 0.1)), "{}", settle(0.005, 0.1));
+        assert!((21..=40).contains(&settle(0.005, 0.1)), "{}", settle(0.005, 0.1));
+        // A second and a half away: fewer than 15 would leave it idle.
+        assert!((15..=32).contains(&settle(0.1, 1.5)), "{}", settle(0.1, 1.5));
         assert_eq!(settle(0.001, 0.2), 64, "capped");
     }
 
     #[test]
-    fn stays_small_on_a_slow_path() {
-        assert!(settle(0.5, 0.01) <= 10, "{}", settle(0.5, 0.01));
+    fn is_small_on_a_slow_path() {
+        assert_eq!(settle(0.5, 0.01), 3);
+        assert_eq!(settle(9.0, 0.01), 1);
     }
 
     #[test]
-    fn unused_window_does_not_grow() {
+    fn begins_small_and_halves() {
         let mut window = Window::new(64);
-        (0..100).for_each(|_| window.on_answer(Duration::from_millis(10), 1));
         assert_eq!(window.size(), INITIAL);
+        (0..20).for_each(|_| window.on_answer(Duration::from_millis(100), 1));
+        assert_eq!(window.size(), 9);
+        window.on_overdue();
+        assert_eq!(window.size(), 4);
+        (0..5).for_each(|_| window.on_overdue());
+        assert_eq!(window.size(), 1);
         assert_eq!(Window::new(0).size(), 1);
+    }
+
+    #[test]
+    fn answers_are_expected_by_the_pace() {
+        let mut window = Window::new(64);
+        assert!((window.expected(3) - 3.0).abs() < 1e-9);
+        (0..50).for_each(|_| window.on_answer(Duration::from_millis(400), 2));
+        assert!((window.expected(3) - 0.6).abs() < 1e-3, "{}", window.expected(3));
     }
 
     #[test]

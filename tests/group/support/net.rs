@@ -47,6 +47,8 @@ pub struct Node {
     pub arrivals: Vec<(Time, u64)>,
     /// Messages that wait for the uplink, by session, each with the bytes that are left to send.
     waiting: BTreeMap<SessionId, VecDeque<(u64, Delivery)>>,
+    /// When the group's timeout is due.
+    due: Option<Time>,
     /// The session whose turn was last.
     turn: SessionId,
     is_sending: bool,
@@ -63,14 +65,33 @@ struct SendingFlow {
 }
 
 enum Delivery {
-    Message { flow: FlowId, kind: FlowKind, message: Bytes },
-    Finished { flow: FlowId },
-    Rejected { kind: FlowKind, flow: FlowId },
-    Open { peer: Fingerprint, initiator: bool, near: [u8; 32], far: [u8; 32], address: SocketAddr },
+    Message {
+        flow: FlowId,
+        kind: FlowKind,
+        message: Bytes,
+    },
+    Finished {
+        flow: FlowId,
+    },
+    Rejected {
+        kind: FlowKind,
+        flow: FlowId,
+    },
+    Open {
+        peer: Fingerprint,
+        initiator: bool,
+        near: [u8; 32],
+        far: [u8; 32],
+        address: SocketAddr,
+    },
     Closed,
-    ConnectFailed { peer: Fingerprint },
+    ConnectFailed {
+        peer: Fingerprint,
+    },
     /// The node's uplink has sent so many bytes of the session's first message.
-    Sent { bytes: u64 },
+    Sent {
+        bytes: u64,
+    },
 }
 
 /// Bytes of one session that an uplink sends before it is the next session's turn.
@@ -159,6 +180,7 @@ impl Net {
             is_light: false,
             arrivals: Vec::new(),
             waiting: BTreeMap::new(),
+            due: None,
             turn: SessionId(0),
             is_sending: false,
             free_at: Time::ZERO,
@@ -281,7 +303,7 @@ impl Net {
 
     fn next_time(&self) -> Option<Time> {
         let queued = self.queue.keys().next().map(|(at, _)| *at);
-        let timers = self.nodes.iter().filter_map(|n| n.group.poll_timeout()).min();
+        let timers = self.nodes.iter().filter_map(|n| n.due).min();
         queued.into_iter().chain(timers).min().map(|at| at.max(self.now))
     }
 
@@ -293,7 +315,7 @@ impl Net {
             return;
         }
         for node in 0..self.nodes.len() {
-            if self.nodes[node].group.poll_timeout().is_some_and(|t| t <= at) {
+            if self.nodes[node].due.is_some_and(|t| t <= at) {
                 self.with(node, |group, now| group.handle_timeout(now));
                 let next = self.nodes[node].group.poll_timeout();
                 assert!(next.is_none_or(|t| t > at), "a timeout that does not go away");
@@ -378,6 +400,7 @@ impl Net {
         if !idle {
             unreachable!("react drains");
         }
+        self.nodes[node].due = self.nodes[node].group.poll_timeout();
     }
 
     fn react(&mut self, node: usize, event: GroupEvent) {

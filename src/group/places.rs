@@ -1,0 +1,39 @@
+//! The places of neighbors in a group that exchanges objects, when all are taken.
+//!
+//! A neighbor that neither gives nor takes objects loses its place to a newcomer, so that members
+//! without any use cannot keep the others from the provider, nor the provider from them.
+
+use super::membership::End;
+use super::{Group, NeighborInfo};
+use crate::transport::{SessionId, Time};
+use std::time::Duration;
+
+/// A neighbor has its place for at least this long, to begin to trade.
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Group {
+    /// A member says hello in this session: frees a place for it if there is none.
+    pub(super) fn make_place(&mut self, now: Time, session: SessionId) {
+        if self.membership.is_neighbor(session) {
+            return;
+        }
+        self.free_place(now);
+    }
+
+    /// If all places are taken, ends the neighbor that has been without any use for the longest.
+    pub(super) fn free_place(&mut self, now: Time) {
+        if !self.membership.is_full() || !self.replication.is_used() {
+            return;
+        }
+        let provider = self.replication.provider();
+        let is_idle = |n: &NeighborInfo| {
+            let traded = n.trade.bytes_received.max(n.trade.bytes_sent);
+            traded == 0 && now.since(n.since) >= GRACE && provider != Some(n.peer)
+        };
+        let neighbors = self.neighbors();
+        if let Some(idle) = neighbors.iter().filter(|n| is_idle(n)).min_by_key(|n| n.since) {
+            self.membership.end_neighbor(now, idle.session, End::Neighbor);
+            self.route(now);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Requests whose answer is late: another neighbor is asked as well, if it has nothing better to do.
+
+use super::Replication;
+use super::neighbor::{InFlight, Neighbor};
+use crate::transport::{SessionId, Time};
+use std::time::Duration;
+
+/// An answer is never late before this.
+const MIN_LATE: Duration = Duration::from_secs(1);
+/// Nor before this multiple of the time after which it is expected.
+const LATE: f64 = 2.5;
+/// Of the lowest wanted indices, so many are worth a place in a neighbor's window.
+const URGENT: u64 = 8;
+
+impl Replication {
+    /// Asks for late objects a second time.
+    pub(super) fn double_late(&mut self, now: Time) {
+        let mut late: Vec<(u64, SessionId)> = Vec::new();
+        for (&session, n) in &self.neighbors {
+            let requests = n.in_flight.iter();
+            late.extend(requests.filter(|(_, r)| n.is_late(now, r)).map(|(&i, _)| (i, session)));
+        }
+        late.sort_unstable();
+        let lowest = self.want.first().unwrap_or(0);
+        for (index, holder) in late {
+            let is_urgent = index < lowest.saturating_add(URGENT);
+            if let Some(helper) = self.helper(now, index, holder, is_urgent) {
+                if let Some(n) = self.neighbors.get_mut(&holder)
+                    && let Some(request) = n.in_flight.get_mut(&index)
+                {
+                    request.is_doubled = true;
+                }
+                self.request(now, helper, index, true);
+            }
+        }
+    }
+
+    /// The neighbor that is expected to deliver first.
+    fn helper(
+        &self,
+        now: Time,
+        index: u64,
+        holder: SessionId,
+        is_urgent: bool,
+    ) -> Option<SessionId> {
+        let can_help = |n: &Neighbor| {
+            let most = if is_urgent { n.window.size() } else { 1 };
+            n.usable(now)
+                && n.in_flight.len() <= most
+                && n.their_have.contains(index)
+                && n.may_ask(now, index)
+        };
+        let others =
+            self.neighbors.iter().filter(|&(&session, n)| session != holder && can_help(n));
+        others.min_by(|a, b| a.1.expected().total_cmp(&b.1.expected())).map(|(&session, _)| session)
+    }
+}
+
+impl Neighbor {
+    /// Seconds until the answer to one more request.
+    fn expected(&self) -> f64 {
+        self.window.expected(self.in_flight.len() + 1)
+    }
+
+    fn is_late(&self, now: Time, request: &InFlight) -> bool {
+        let expected = Duration::from_secs_f64(LATE * self.window.expected(request.depth));
+        let is_open = !request.is_doubled && !request.satisfied && !request.abandoned;
+        is_open && now.since(request.sent) > expected.max(MIN_LATE)
+    }
+}

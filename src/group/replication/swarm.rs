@@ -1,0 +1,152 @@
+//! The strategy of `share` and `fetch`: nearly in order, in the time that all uplinks together
+//! need, whoever serves how fast (`protocol-notes/swarm.md`).
+//!
+//! The *source* is the provider. Of every other neighbor, finished or not, a fetcher asks for the
+//! lowest index that it lacks: what one has fetched first differs from what others have, so there
+//! is something to trade without looking for rare objects. Of the source it asks
+//!
+//! 1. for *fresh* objects, those that nobody else has, as long as few of those it has brought in
+//!    are still unknown to all others: whoever cannot pass on objects does not bring in more;
+//! 2. otherwise for the lowest index it lacks, a few at a time.
+//!
+//! Fetchers agree without messages on who brings in what: a hash of index and peer ID ranks them
+//! for each object. One of a lower rank takes an object too, as soon as enough fresh objects
+//! behind it have come in, so nobody is waited for.
+
+use super::Replication;
+use super::fetch::first_askable;
+use super::neighbor::Neighbor;
+use crate::crypto::Fingerprint;
+use crate::group::rng::Rng;
+use crate::transport::{SessionId, Time};
+
+/// Objects brought in, but unknown to all others, with which no more are brought in; or the
+/// source's window, which is what it sends in about a second.
+const UNSPREAD: usize = 4;
+/// Objects of which others have a copy that the source is asked for at a time.
+const COPIES: usize = 2;
+/// Or this part of the source's window, so that a long fat path is filled.
+const COPIES_PART: usize = 4;
+/// By so many fresh objects, for each fetcher, an object comes later for each rank.
+const RANK: usize = 15;
+/// Fresh objects examined for one request.
+const MAX_CANDIDATES: usize = 256;
+
+/// The result of a search for an index to request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    Index(u64),
+    /// There is something to ask for, but not now.
+    Later,
+    Nothing,
+}
+
+impl Replication {
+    /// True if a neighbor is the provider. If none is known by its name, those are that had
+    /// everything when they were met.
+    pub(super) fn is_source(&self, n: &Neighbor) -> bool {
+        match self.provider {
+            Some(provider) => n.peer == provider,
+            None => n.first_announced >= self.total(),
+        }
+    }
+
+    pub(super) fn pick_swarm(&mut self, now: Time, session: SessionId) -> Pick {
+        self.refresh_spread(now);
+        let Some(n) = self.neighbors.get(&session) else { return Pick::Nothing };
+        if self.is_source(n) {
+            return self.pick_from_source(now, n);
+        }
+        self.lowest_askable(now, n).map_or(Pick::Nothing, Pick::Index)
+    }
+
+    fn pick_from_source(&self, now: Time, source: &Neighbor) -> Pick {
+        let Some(first) = self.fresh_from(now, source, 0) else {
+            return self.lowest_askable(now, source).map_or(Pick::Nothing, Pick::Index);
+        };
+        let rivals = self.rivals(now, source);
+        if rivals.is_empty() {
+            return Pick::Index(first);
+        }
+        let window = source.window.size();
+        if self.spread.unspread() < UNSPREAD.max(window) {
+            return Pick::Index(self.own_fresh(now, source, first, &rivals));
+        }
+        match source.live_requests().count() < COPIES.max(window / COPIES_PART) {
+            true => self.lowest_askable(now, source).map_or(Pick::Nothing, Pick::Index),
+            false => Pick::Later,
+        }
+    }
+
+    /// Fetchers that bring in objects too.
+    fn rivals(&self, now: Time, source: &Neighbor) -> Vec<Fingerprint> {
+        let timeout = source.window.timeout();
+        let is_rival = |n: &&Neighbor| {
+            n.makes_progress(now, timeout)
+                && n.their_have.len() < self.total()
+                && !self.is_source(n)
+        };
+        self.neighbors.values().filter(is_rival).map(|n| n.peer).collect()
+    }
+
+    /// The fresh index that this node should bring in: the first for which it has the best rank,
+    /// unless one of a worse rank has been left that far behind. `first` is the first of all.
+    fn own_fresh(&self, now: Time, source: &Neighbor, first: u64, rivals: &[Fingerprint]) -> u64 {
+        let weight = RANK * (rivals.len() + 1);
+        let (mut best, mut least) = (first, usize::MAX);
+        let mut candidate = Some(first);
+        for position in 0..MAX_CANDIDATES.min(least) {
+            let Some(index) = candidate.filter(|_| position < least) else { break };
+            let near = mix(index, &self.near);
+            let rank = rivals.iter().filter(|rival| mix(index, rival) < near).count();
+            let cost = position + rank * weight;
+            if cost < least {
+                (best, least) = (index, cost);
+            }
+            candidate = self.fresh_from(now, source, index + 1);
+        }
+        best
+    }
+
+    /// The first index from `at` on that is open and that only the source has.
+    fn fresh_from(&self, now: Time, source: &Neighbor, mut at: u64) -> Option<u64> {
+        loop {
+            let index = first_askable(source, now, at, &self.open)?;
+            at = self.spread.first_unknown(index)?;
+            if at == index {
+                return Some(index);
+            }
+        }
+    }
+
+    fn lowest_askable(&self, now: Time, n: &Neighbor) -> Option<u64> {
+        first_askable(n, now, 0, &self.open)
+    }
+
+    /// Objects that this node has or wants.
+    pub(super) fn total(&self) -> u64 {
+        self.have.len().saturating_add(self.want.len())
+    }
+}
+
+/// A number for an index and a peer, evenly distributed and the same on every node.
+fn mix(index: u64, peer: &Fingerprint) -> u64 {
+    let (head, _) = peer.0.split_first_chunk::<8>().expect("32 bytes begin with 8");
+    Rng::new(u64::from_be_bytes(*head) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_dealt_evenly() {
+        let peers: Vec<Fingerprint> = (0..4).map(|i| Fingerprint([i * 37 + 1; 32])).collect();
+        let mut dealt = [0; 4];
+        for index in 0..1000 {
+            let first = (0..4).min_by_key(|&i| mix(index, &peers[i])).unwrap();
+            dealt[first] += 1;
+        }
+        assert!(dealt.iter().all(|&n| (200..300).contains(&n)), "{dealt:?}");
+    }
+}
