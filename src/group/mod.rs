@@ -224,6 +224,9 @@ impl Group {
         if self.closed {
             return;
         }
+        if initiator && self.replication.provider() == Some(peer) {
+            self.free_place(now);
+        }
         let opened = PeerSession::new(now, peer, initiator, near_nonce, far_nonce, far_address);
         self.membership.on_session_opened(now, session, opened);
         self.route(now);

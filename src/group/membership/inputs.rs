@@ -59,7 +59,7 @@ impl Membership {
         self.members.end_attempt(&peer);
         self.members.set_met_at(&peer, far_address);
         let wanted = self.members.get(&peer).is_some() && !self.blocked.contains(&peer);
-        if initiator && wanted && !self.has_neighbor(&peer) {
+        if initiator && wanted && !self.has_neighbor(&peer) && !self.is_full() {
             self.start_neighbor(now, session);
         }
     }

@@ -10,6 +10,9 @@ const INITIAL: usize = 2;
 const QUEUED: f64 = 1.0;
 const MAX_QUEUED: f64 = 8.0;
 
+/// A neighbor that has never answered sooner, in seconds, may have only one request in flight.
+const SLOW: f64 = 3.0;
+
 /// Seconds that a neighbor is believed to need for an object before anything was measured.
 const FIRST_PACE: f64 = 1.0;
 
@@ -54,7 +57,9 @@ impl Window {
         (self.lowest, self.smoothed, self.pace) = (Some(lowest), Some(smoothed), Some(pace));
         let round_trip = (lowest - pace).max(0.0);
         let queued = (QUEUED / pace).min(MAX_QUEUED);
-        self.size = (1.0 + queued + round_trip / pace).min(self.cap as f64) as usize;
+        let size = (1.0 + queued + round_trip / pace).min(self.cap as f64) as usize;
+        // With one request in flight, a long path and a slow neighbor look the same.
+        self.size = size.max(if lowest < SLOW { 2.min(self.cap) } else { 1 });
     }
 
     /// Seconds until the answer to a request that is the `depth`th in flight.
