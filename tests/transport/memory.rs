@@ -226,8 +226,8 @@ fn a_reader_that_acknowledges_nothing_counts() {
 #[test]
 fn what_was_refused_for_lack_of_space_arrives_later() {
     let mut tight = quick();
-    tight.max_session_memory = 6_000;
-    let mut pair = Pair::with_configs(7, Link::bad(), quick(), tight);
+    tight.max_session_memory = 30_000;
+    let mut pair = Pair::with_configs(1, Link::bad(), quick(), tight);
     let (session, _) = pair.open();
     let (a, b) = (pair.a, pair.b);
     let flow = pair.open_flow(a, session, b"data");

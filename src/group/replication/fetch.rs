@@ -160,9 +160,12 @@ impl Replication {
         let mut order: Vec<_> =
             neighbors.filter(|&(s, n)| among(self, (s, n)) && self.has_window(now, n)).collect();
         if self.strategy == ReplicationStrategy::Swarm {
-            // The lowest indices go to the fastest.
+            // The lowest indices go to the fastest. The source is spared where requests are few.
             let pace = |n: &Neighbor| n.window.expected(1);
-            order.sort_by(|a, b| pace(a.1).total_cmp(&pace(b.1)));
+            order.sort_by(|(_, a), (_, b)| {
+                let by_pace = pace(a).total_cmp(&pace(b));
+                self.is_source(a).cmp(&self.is_source(b)).then(by_pace)
+            });
         }
         order.into_iter().map(|(&session, _)| session).collect()
     }

@@ -75,10 +75,19 @@ impl Replication {
 
     /// A neighbor delivers what it announces, or no longer does.
     pub(super) fn trust(&mut self, session: SessionId, delivers: bool) {
-        if let Some(n) = self.neighbors.get_mut(&session)
-            && std::mem::replace(&mut n.delivers, delivers) != delivers
-        {
-            self.spread.invalidate();
+        let Some(n) = self.neighbors.get_mut(&session) else { return };
+        if std::mem::replace(&mut n.delivers, delivers) == delivers {
+            return;
+        }
+        let Some(n) = self.neighbors.get(&session).filter(|n| !self.is_source(n)) else { return };
+        match delivers {
+            true => {
+                for range in self.want.common_ranges(&n.their_have) {
+                    // Valid indices in an unbounded set: cannot be refused.
+                    let _ = self.spread.elsewhere.insert_range(range);
+                }
+            }
+            false => self.spread.invalidate(),
         }
     }
 

@@ -26,7 +26,7 @@ const UNSPREAD: usize = 4;
 /// Objects of which others have a copy that the source is asked for at a time.
 const COPIES: usize = 2;
 /// Or this part of the source's window, so that a long fat path is filled.
-const COPIES_PART: usize = 4;
+const COPIES_PART: usize = 8;
 /// By so many fresh objects, for each fetcher, an object comes later for each rank.
 const RANK: usize = 15;
 /// Fresh objects examined for one request.
