@@ -31,7 +31,7 @@ impl<'a> SessionRef<'a> {
     }
 
     /// The identifiers of the passwords that the far end has proved to know when the session was
-    /// opened ([`Config::passwords`]).
+    /// opened ([`Config::passwords`](crate::transport::Config::passwords)).
     pub fn proven_passwords(&self) -> &'a [Vec<u8>] {
         &self.0.keyed.proven
     }
@@ -92,7 +92,8 @@ impl<'a> SessionRef<'a> {
     }
 
     /// The key log line of this session (a secret; see the key log format in
-    /// `protocol-notes/cryptography.md`), if [`Config::keep_secrets`] is set.
+    /// `protocol-notes/cryptography.md`), if
+    /// [`Config::keep_secrets`](crate::transport::Config::keep_secrets) is set.
     pub fn key_log_line(&self) -> Option<impl AsRef<str> + use<>> {
         self.0.keyed.key_log.as_ref().map(|entry| KeyLogLine(entry.line()))
     }
