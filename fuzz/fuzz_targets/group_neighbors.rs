@@ -179,7 +179,7 @@ impl Harness {
                 self.group.replication_mut(self.now).set_strategy(ReplicationStrategy::RarestFirst)
             }
             3 => {
-                let strategy = ReplicationStrategy::RarestFirstSpread;
+                let strategy = ReplicationStrategy::Swarm;
                 self.group.replication_mut(self.now).set_strategy(strategy);
             }
             4 => {
