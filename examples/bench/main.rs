@@ -105,6 +105,9 @@ enum Workload {
     /// The other process; starts itself
     #[command(hide = true)]
     Peer(peer::Peer),
+    /// A hostile member of `swarm --real`; starts itself
+    #[command(hide = true)]
+    Hostile(swarm::HostileProcess),
 }
 
 fn main() -> ExitCode {
@@ -120,8 +123,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        if let Workload::Peer(peer) = &arguments.workload {
-            return peer::serve(peer).await;
+        match &arguments.workload {
+            Workload::Peer(peer) => return peer::serve(peer).await,
+            Workload::Hostile(hostile) => return hostile.run().await,
+            _ => {}
         }
         if cfg!(debug_assertions) {
             eprintln!("bench: built without optimization: the figures mean nothing (--release)");
@@ -153,7 +158,9 @@ async fn one(workload: &Workload, common: &Common, keylog: &KeyLog) -> anyhow::R
         Workload::Lossy(args) => args.run(common, keylog).await,
         Workload::DemoPath(args) => args.run(common, keylog).await,
         Workload::Swarm(args) => args.run(common),
-        Workload::All | Workload::Peer(_) => unreachable!("not a single workload"),
+        Workload::All | Workload::Peer(_) | Workload::Hostile(_) => {
+            unreachable!("not a single workload")
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Members that speak the protocol of groups and are of no use, or worse.
 
-use super::neighbors::{Input, Neighbors};
+use super::neighbors::{Input, Neighbors, OWN_ADDRESS};
 use clap::ValueEnum;
 use rtmfp::amf::{self, Value};
 use rtmfp::proto::crypto::Fingerprint;
@@ -29,7 +29,7 @@ const FORGED_RECORDS: u64 = 50;
 
 /// What a hostile member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Claims to have everything and never answers a request
     Silent,
     /// Has nothing and never does anything
@@ -213,7 +213,7 @@ impl Hostile {
     }
 
     fn report(&mut self, now: Time, session: SessionId) {
-        let own = Address::new(SocketAddr::from(([10, 0, 250, 1], 1000)), Origin::Local);
+        let own = Address::new(SocketAddr::from(OWN_ADDRESS), Origin::Local);
         let mut report = Report::new(false, own, &[own]);
         if self.kind == Kind::Reports {
             let records = (0..FORGED_RECORDS).map(|_| {

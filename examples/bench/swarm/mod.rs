@@ -22,6 +22,8 @@ mod real;
 mod simulated;
 mod svg;
 
+pub(crate) use real::HostileProcess;
+
 use crate::Common;
 use crate::demo_path::parse_size;
 use crate::report::Report;
@@ -59,7 +61,7 @@ pub(crate) struct Swarm {
     arrivals: Duration,
     /// Members more, of whom nothing is to be expected: KIND or KIND:COUNT, of silent, idle, both,
     /// denying, wrong, huge, flapping, ranges, unasked, object0 and reports
-    #[arg(long, value_name = "KIND[:COUNT]", conflicts_with = "real")]
+    #[arg(long, value_name = "KIND[:COUNT]", conflicts_with = "reference")]
     hostile: Vec<Hostiles>,
     /// What the receivers are like
     #[arg(long, value_name = "KIND", default_value = "equal", conflicts_with = "real")]

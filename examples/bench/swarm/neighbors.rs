@@ -7,14 +7,21 @@ use rtmfp::proto::group::{FlowKind, GroupSpec, ReceiveMode};
 use rtmfp::proto::transport::{
     Endpoint, Event, FlowId, FlowOptions, MessageOptions, SessionId, Time,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+
+/// The address by which members that are not of this crate call themselves in reports.
+pub(super) const OWN_ADDRESS: ([u8; 4], u16) = ([10, 0, 250, 1], 1000);
 
 /// An endpoint that becomes a neighbor of everybody with whom it has a session.
 pub(super) struct Neighbors {
     pub(super) endpoint: Endpoint,
     spec: GroupSpec,
     flows: BTreeMap<SessionId, Flows>,
+    /// The neighbors' flows with messages about members, if reports are to be followed.
+    reports: Option<BTreeSet<(SessionId, FlowId)>>,
+    /// Those with whom a session was opened.
+    approached: BTreeSet<Fingerprint>,
 }
 
 /// This end's flows to a neighbor.
@@ -38,12 +45,20 @@ pub(super) enum Input {
 
 impl Neighbors {
     pub(super) fn new(endpoint: Endpoint, spec: GroupSpec) -> Self {
-        Self { endpoint, spec, flows: BTreeMap::new() }
+        let (flows, approached) = (BTreeMap::new(), BTreeSet::new());
+        Self { endpoint, spec, flows, reports: None, approached }
+    }
+
+    /// Opens sessions with the members of whom neighbors report.
+    pub(super) fn follow_reports(&mut self) {
+        self.reports = Some(BTreeSet::new());
     }
 
     /// Opens a session with a member; the server is not needed to find it.
     pub(super) fn approach(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
-        self.endpoint.open(now, Epd::for_fingerprint(peer), &[address]);
+        if self.approached.insert(peer) {
+            self.endpoint.open(now, Epd::for_fingerprint(peer), &[address]);
+        }
     }
 
     /// The next thing that has happened.
@@ -54,12 +69,24 @@ impl Neighbors {
                 None
             }
             Event::SessionClosed { session, .. } => {
+                if let Some(reports) = &mut self.reports {
+                    reports.retain(|(of, _)| *of != session);
+                }
                 self.flows.remove(&session).map(|_| Input::Gone(session))
             }
             Event::FlowOpened { session, flow, metadata, .. }
                 if FlowKind::from_metadata(&metadata) == Some(FlowKind::Membership) =>
             {
+                if let Some(reports) = &mut self.reports {
+                    reports.insert((session, flow));
+                }
                 self.open_objects(session, flow).map(|()| Input::Ready(session))
+            }
+            Event::Message { session, flow, message, .. }
+                if self.reports.as_ref().is_some_and(|flows| flows.contains(&(session, flow))) =>
+            {
+                self.on_membership(now, &message);
+                None
             }
             Event::Message { session, message, .. } => {
                 // What is about members is not for this parser, which calls it unknown.
@@ -83,8 +110,27 @@ impl Neighbors {
         }
     }
 
+    /// Approaches the members in a report, unless it is one of a member of this kind, which may be
+    /// forged.
+    fn on_membership(&mut self, now: Time, message: &Bytes) {
+        let Ok(MembershipMessage::Report(report)) = MembershipMessage::parse(message) else {
+            return;
+        };
+        let own = SocketAddr::from(OWN_ADDRESS);
+        if report.sender_addresses().iter().any(|address| address.socket == own) {
+            return;
+        }
+        for record in &report.records {
+            let address = record.addresses().first().map(|address| address.socket);
+            if let (Some(peer), Some(address)) = (record.peer(), address) {
+                self.approach(now, peer, address);
+            }
+        }
+    }
+
     fn join(&mut self, now: Time, session: SessionId) {
         let Some(info) = self.endpoint.session(session) else { return };
+        self.approached.insert(info.far());
         let hello = Hello::new(&self.spec, info.far_nonce(), info.far());
         let metadata = FlowKind::Membership.metadata();
         let Ok(flow) = self.endpoint.open_flow(session, &metadata, FlowOptions::default()) else {

@@ -6,13 +6,16 @@
 //! | `process` | a program and what it prints |
 //! | `program` | the programs that take part: `rtmfp`, or libtorrent for comparison |
 //! | `copy` | a receiver's copy, as it arrives |
+//! | `hostile` | a member of no use |
 
 mod copy;
+mod hostile;
 mod namespaces;
 mod process;
 mod program;
 
 use super::Swarm;
+use super::hostile::Hostiles;
 use super::outcome::Outcome;
 use super::simulated::noise;
 use anyhow::{Context, bail};
@@ -27,6 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use hostile::HostileProcess;
 pub(super) use program::Reference;
 
 /// How often the programs' output is read.
@@ -36,6 +40,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const PROGRESS: Duration = Duration::from_secs(5);
 /// A run ends after so many times the least possible time, and this much.
 const PATIENCE: (f64, f64) = (10.0, 300.0);
+/// The members that are no receivers are there before the first receiver by so much.
+const HEAD_START: Duration = Duration::from_secs(2);
 
 /// One run; the seed determines the file.
 pub(super) fn run(args: &Swarm, seed: u64) -> anyhow::Result<Outcome> {
@@ -90,8 +96,20 @@ impl<'a> World<'a> {
         let receivers =
             (0..args.n).map(|n| namespaces.add(shape(args.links.uplink(n)), &args.links));
         let numbers = receivers.collect::<Result<Vec<_>, _>>()?;
-        let (others, offer) =
+        let mut hostiles = Vec::new();
+        for kind in args.hostile.iter().flat_map(Hostiles::kinds) {
+            hostiles.push((namespaces.add(shape(args.links.up), &args.links)?, kind));
+        }
+        let (mut others, offer) =
             program.offer(namespaces, (server, provider), &numbers, original, directory)?;
+        if !hostiles.is_empty() {
+            let started = hostiles
+                .iter()
+                .map(|hostile| program::start_hostile(namespaces, *hostile, &offer, directory));
+            // The provider remains the last.
+            others.splice(..0, started.collect::<anyhow::Result<Vec<_>>>()?);
+            std::thread::sleep(HEAD_START);
+        }
         let wire_bytes_before = namespaces.wire_bytes()?;
         let receivers = Vec::new();
         Ok(Self {

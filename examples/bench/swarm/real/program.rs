@@ -1,9 +1,12 @@
 //! The programs that take part: `rtmfp`, or libtorrent for comparison.
 
 use super::super::Swarm;
+use super::super::hostile::Kind;
+use super::hostile::HostileProcess;
 use super::namespaces::{Namespaces, address};
 use super::process::{Form, Process};
 use anyhow::{Context, bail, ensure};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -30,7 +33,7 @@ pub(super) enum Program {
 
 /// What a receiver has to know to fetch the file.
 pub(super) enum Offer {
-    Link(String),
+    Link { link: String, chunks: u64 },
     Torrent { file: PathBuf, provider: u32 },
 }
 
@@ -64,7 +67,8 @@ impl Program {
                 let mut share = Process::start("provider", share, Form::Events, directory)?;
                 let shared = share.wait_for("shared", PATIENCE)?;
                 let link = shared["link"].as_str().context("`shared` without a link")?;
-                Ok((vec![serve, share], Offer::Link(link.to_owned())))
+                let chunks = shared["chunks"].as_u64().context("`shared` without a number")?;
+                Ok((vec![serve, share], Offer::Link { link: link.to_owned(), chunks }))
             }
             Self::Libtorrent { python, script } => {
                 let file = directory.join("film.torrent");
@@ -95,7 +99,7 @@ impl Program {
         let directory = target.parent().context("a file in a directory")?;
         let mut command = namespaces.command(number);
         let form = match (self, offer) {
-            (Self::Rtmfp(program), Offer::Link(link)) => {
+            (Self::Rtmfp(program), Offer::Link { link, .. }) => {
                 command.arg(program).args(["fetch", link, "--seed-for", SEED_FOR, "-o"]);
                 match in_order {
                     true => command.arg("-"),
@@ -122,6 +126,24 @@ impl Program {
         let name = format!("receiver-{number}");
         Ok((Process::start(&name, command, form, directory)?, form))
     }
+}
+
+/// Starts a member of no use in the namespace with this number.
+pub(super) fn start_hostile(
+    namespaces: &Namespaces,
+    (number, kind): (u32, Kind),
+    offer: &Offer,
+    directory: &Path,
+) -> anyhow::Result<Process> {
+    let Offer::Link { link, chunks } = offer else { bail!("the offer is not of this program") };
+    let listen = SocketAddr::from((address(number), 0));
+    let hostile = HostileProcess::new(kind, (&link.parse()?, *chunks), listen, number.into());
+    let mut command = namespaces.command(number);
+    command.arg(std::env::current_exe()?).args(hostile.arguments());
+    let mut process =
+        Process::start(&format!("hostile-{number}"), command, Form::Events, directory)?;
+    process.wait_for("started", PATIENCE)?;
+    Ok(process)
 }
 
 fn torrent_address(member: u32) -> String {
