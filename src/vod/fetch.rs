@@ -1,6 +1,8 @@
 //! [`Fetch`]: fetches a shared file and shares it on.
 
-use super::session::{Destination, Progress, Session, SessionError, Start, StoreConfig};
+use super::session::{
+    Destination, Progress, ReaderToken, Session, SessionError, Start, StoreConfig,
+};
 use super::share::{connect, peer_config};
 use super::store::Overwrite;
 use super::{Completed, Descriptor, FileEvent, FileExchange, ShareLink};
@@ -167,6 +169,15 @@ impl Fetch {
     /// [`StoreError::NotHeld`](super::StoreError), or an I/O error.
     pub async fn read_chunk(&self, index: u64) -> Result<Bytes, SessionError> {
         self.session.read(index).await
+    }
+
+    /// Reads a chunk for a reader, whose place it is from now on.
+    pub(super) async fn read_in_order(
+        &self,
+        reader: ReaderToken,
+        index: u64,
+    ) -> Result<Bytes, SessionError> {
+        self.session.read_in_order(reader, index).await
     }
 
     /// The state of the search for members: which were met, which could not be reached and why. The

@@ -1,6 +1,6 @@
 //! [`FetchReader`]: a file as a stream of bytes while it is fetched.
 
-use super::session::SessionError;
+use super::session::{ReaderToken, SessionError};
 use super::{Fetch, StoreError};
 use bytes::{Buf, Bytes};
 use std::fmt;
@@ -11,11 +11,13 @@ use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
 /// Reads a file while it is fetched: for a player, a pipe, an extractor.
 ///
-/// A read waits until the chunk at its position has arrived, in whatever order chunks arrive. It
-/// fails if the fetch fails. Without chunk hashes, the bytes read are verified only
+/// A read waits until the chunk at its position has arrived, in whatever order chunks arrive. After
+/// a seek to a part that is missing, that part is fetched before everything else; a reader that is
+/// dropped no longer counts. A read fails if the fetch fails. Without chunk hashes, the bytes read are verified only
 /// when the fetch is [complete](Fetch::completed).
 pub struct FetchReader<'a> {
     fetch: &'a Fetch,
+    token: ReaderToken,
     position: u64,
     /// The rest of the chunk at the position.
     chunk: Bytes,
@@ -28,7 +30,8 @@ type Reading<'a> = Pin<Box<dyn Future<Output = Result<Bytes, SessionError>> + Se
 impl Fetch {
     /// Reads the file from its beginning, while it is fetched.
     pub fn reader(&self) -> FetchReader<'_> {
-        FetchReader { fetch: self, position: 0, chunk: Bytes::new(), reading: None }
+        let token = ReaderToken::default();
+        FetchReader { fetch: self, token, position: 0, chunk: Bytes::new(), reading: None }
     }
 }
 
@@ -50,7 +53,10 @@ impl AsyncRead for FetchReader<'_> {
         let this = self.get_mut();
         if this.chunk.is_empty() && buffer.remaining() > 0 {
             let (fetch, position) = (this.fetch, this.position);
-            let reading = this.reading.get_or_insert_with(|| Box::pin(read_at(fetch, position)));
+            let token = &this.token;
+            let reading = this
+                .reading
+                .get_or_insert_with(|| Box::pin(read_at(fetch, token.clone(), position)));
             let read = ready!(reading.as_mut().poll(cx));
             this.reading = None;
             this.chunk = read.map_err(io::Error::other)?;
@@ -93,7 +99,7 @@ impl fmt::Debug for FetchReader<'_> {
 }
 
 /// The rest of the chunk at a position; empty beyond the end of the file.
-async fn read_at(fetch: &Fetch, position: u64) -> Result<Bytes, SessionError> {
+async fn read_at(fetch: &Fetch, token: ReaderToken, position: u64) -> Result<Bytes, SessionError> {
     let layout = fetch.descriptor().await?.layout;
     if layout.chunks() == 0 {
         return Ok(Bytes::new());
@@ -102,24 +108,32 @@ async fn read_at(fetch: &Fetch, position: u64) -> Result<Bytes, SessionError> {
         _ if position == 0 => 1,
         Some(size) => u64::from(size),
         // All but the last chunk have the length of the first.
-        None => (read_when_held(fetch, 1).await?.len() as u64).max(1),
+        None => (read_when_held(fetch, None, 1).await?.len() as u64).max(1),
     };
     let (before, offset) = (position / chunk_size, position % chunk_size);
     if before >= layout.chunks() {
         return Ok(Bytes::new());
     }
-    let mut chunk = read_when_held(fetch, before + 1).await?;
+    let mut chunk = read_when_held(fetch, Some(&token), before + 1).await?;
     // A chunk has at most 2^32 bytes.
     chunk.advance(chunk.len().min(usize::try_from(offset).unwrap_or(usize::MAX)));
     Ok(chunk)
 }
 
-/// Reads a chunk as soon as it is held.
-async fn read_when_held(fetch: &Fetch, index: u64) -> Result<Bytes, SessionError> {
+/// Reads a chunk as soon as it is held, perhaps for a reader, whose place it is.
+async fn read_when_held(
+    fetch: &Fetch,
+    reader: Option<&ReaderToken>,
+    index: u64,
+) -> Result<Bytes, SessionError> {
     let mut progress = fetch.progress();
     loop {
         progress.borrow_and_update();
-        match fetch.read_chunk(index).await {
+        let read = match reader {
+            Some(reader) => fetch.read_in_order(reader.clone(), index).await,
+            None => fetch.read_chunk(index).await,
+        };
+        match read {
             Err(SessionError::Store(error)) if matches!(*error, StoreError::NotHeld { .. }) => {}
             read => return read,
         }

@@ -10,6 +10,7 @@ mod many_groups;
 mod membership;
 mod newcomers;
 mod permits;
+mod playheads;
 mod recorded_players;
 mod reflection;
 mod search;

@@ -162,6 +162,41 @@ async fn a_file_is_read_while_it_arrives() {
 }
 
 #[tokio::test]
+async fn what_a_reader_has_jumped_to_is_fetched_first() {
+    const CHUNKS: u64 = 60;
+    let (_server, address) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("film.bin");
+    let content: Vec<u8> = (0..CHUNKS * u64::from(CHUNK_SIZE)).map(|i| (i % 249) as u8).collect();
+    std::fs::write(&path, &content).unwrap();
+    let mut config = ShareConfig::new(address);
+    config.listen = local();
+    // Ten chunks a second, and two at once.
+    config.limits = Limits::default().with_up(Some(Bandwidth::bytes_per_second(650_000)));
+    let source = SourceFile::scan(&path, CHUNK_SIZE, |_| {}).unwrap();
+    let share = Share::start(source, config).await.unwrap();
+    let fetch = fetch(share.link()).await.unwrap();
+    let held = || fetch.progress().borrow().held_chunks;
+
+    let (mut reader, mut other, mut part) = (fetch.reader(), fetch.reader(), [0; 1000]);
+    reader.read_exact(&mut part).await.unwrap();
+    let before = held();
+    let position = 50 * u64::from(CHUNK_SIZE) + 5;
+    reader.seek(SeekFrom::Start(position)).await.unwrap();
+    reader.read_exact(&mut part).await.unwrap();
+    assert!(part == content[position as usize..][..1000]);
+    assert!(held() < before + 12, "{} chunks came first, after {before}", held());
+
+    // Without the reader, the beginning is next, and what is read from there.
+    drop(reader);
+    let mut rest = Vec::new();
+    other.read_to_end(&mut rest).await.unwrap();
+    assert!(rest == content);
+    assert_eq!(fetch.progress().borrow().bytes_from_provider, content.len() as u64, "once each");
+    fetch.completed().await.unwrap();
+}
+
+#[tokio::test]
 async fn limits_are_set_and_changed_while_a_file_is_fetched() {
     let (_server, address) = server().await;
     let directory = tempfile::tempdir().unwrap();

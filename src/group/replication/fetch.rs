@@ -44,6 +44,7 @@ impl Replication {
                 _ => false,
             });
         }
+        self.ask_for_help(now);
     }
 
     pub(super) fn on_choke(&mut self, now: Time, session: SessionId, unchoked: bool) {
@@ -79,7 +80,7 @@ impl Replication {
     pub(super) fn on_deny(&mut self, now: Time, session: SessionId, index: u64) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         let Some(request) = n.answered(now, index, true) else {
-            self.stats.unrequested += 1;
+            self.stats.unrequested += u64::from(!self.is_helped(index));
             return;
         };
         self.stats.denials_received += 1;
@@ -190,11 +191,12 @@ impl Replication {
         if !self.has_window(now, self.neighbors.get(&session)?) {
             return None;
         }
-        let picked = match self.strategy {
+        let at_playheads = self.pick_at_playheads(now, session);
+        let picked = at_playheads.unwrap_or_else(|| match self.strategy {
             ReplicationStrategy::LowestFirst => self.pick_lowest(now, session),
             ReplicationStrategy::RarestFirst => self.pick_rarest(now, session),
             ReplicationStrategy::Swarm => self.pick_swarm(now, session),
-        };
+        });
         match picked {
             Pick::Index(index) => return Some(index),
             Pick::Later => {}
@@ -234,6 +236,7 @@ impl Replication {
         n.in_flight.insert(index, request);
         // A single index out of an unbounded set: cannot be refused.
         let _ = self.open.remove(index);
+        self.note_request(index);
         self.stats.requests_sent += 1;
         self.check_at.get_or_insert(now + CHECK);
         self.event(GroupEvent::ReplicationFetchSendNotify { index });

@@ -23,7 +23,7 @@ impl Replication {
         late.sort_unstable();
         let lowest = self.want.first().unwrap_or(0);
         for (index, holder) in late {
-            let is_urgent = index < lowest.saturating_add(URGENT);
+            let is_urgent = index < lowest.saturating_add(URGENT) || self.is_played(index);
             if let Some(helper) = self.helper(now, index, holder, is_urgent) {
                 if let Some(n) = self.neighbors.get_mut(&holder)
                     && let Some(request) = n.in_flight.get_mut(&index)

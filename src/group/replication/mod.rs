@@ -16,6 +16,7 @@
 //! | `window` | the number of requests in flight |
 //! | `throttle` | requests by permission, for a limit of the download rate |
 //! | `late` | late answers: another neighbor is asked as well |
+//! | `playhead` | the objects that the application reads next |
 //! | `rarity` | the order of requests: rarest first |
 //! | `swarm`, `spread` | the order of requests: so that many fetchers help each other |
 //! | `runs` | the sets that requests are searched in |
@@ -25,6 +26,7 @@ mod fetch;
 mod late;
 pub(super) mod message;
 mod neighbor;
+mod playhead;
 mod rarity;
 mod runs;
 mod serve;
@@ -43,6 +45,7 @@ use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use message::{RangeList, ReplicationMessage};
 use neighbor::{Neighbor, Serving};
+use playhead::Playheads;
 use rarity::Rarity;
 use serve::MAX_PENDING_BYTES;
 use spread::Spread;
@@ -146,6 +149,7 @@ pub struct Replication {
     rarity: Rarity,
     spread: Spread,
     provider: Option<Fingerprint>,
+    playheads: Playheads,
     neighbors: BTreeMap<SessionId, Neighbor>,
     /// By request ID. `None`: the neighbor is gone, and the application has not answered yet.
     requests: BTreeMap<u32, Option<Shown>>,
@@ -175,6 +179,7 @@ impl Replication {
             rarity: Rarity::default(),
             spread: Spread::default(),
             provider: None,
+            playheads: Playheads::default(),
             neighbors: BTreeMap::new(),
             requests: BTreeMap::new(),
             free_ids: Vec::new(),

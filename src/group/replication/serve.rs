@@ -38,6 +38,7 @@ impl Replication {
     pub(super) fn on_request(&mut self, session: SessionId, index: u64) {
         let Some(n) = self.neighbors.get(&session) else { return };
         if n.serving == Serving::Choked || !self.have.contains(index) {
+            self.note_favor(session, index);
             self.deny(session, index);
         } else if n.queue.is_empty() && self.may_deliver(session) {
             self.deliver_request(session, index);

@@ -98,7 +98,8 @@ impl Replication {
             return;
         }
         let mut others = self.neighbors.values().filter(|n| !self.is_source(n));
-        if !others.any(|n| n.their_have.contains(index)) {
+        // Nobody but the application needs it now.
+        if !self.is_played(index) && !others.any(|n| n.their_have.contains(index)) {
             let _ = self.spread.unspread.insert(index);
         }
     }

@@ -130,7 +130,7 @@ impl Replication {
 }
 
 /// A number for an index and a peer, evenly distributed and the same on every node.
-fn mix(index: u64, peer: &Fingerprint) -> u64 {
+pub(super) fn mix(index: u64, peer: &Fingerprint) -> u64 {
     let (head, _) = peer.0.split_first_chunk::<8>().expect("32 bytes begin with 8");
     Rng::new(u64::from_be_bytes(*head) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next()
 }

@@ -4,8 +4,9 @@ use super::SessionError;
 use super::destination::StoreConfig;
 use super::member::{FileMember, StoreStart, StoreState};
 use super::progress::{Progress, ProgressPublisher};
+use super::readers::{ReaderToken, Readers};
 use crate::crypto::Fingerprint;
-use crate::group::{GroupConfig, GroupSpec, ReplicationStrategy};
+use crate::group::{Group, GroupConfig, GroupSpec, ReplicationLimits, ReplicationStrategy};
 use crate::node::Search;
 use crate::peer::{Connection, Hosted};
 use crate::vod::replica::Completed;
@@ -81,6 +82,7 @@ impl Session {
             exchange,
             store: StoreState::Waiting(Some(StoreStart { pool, replies, store, end })),
             store_config,
+            readers: Readers::default(),
             outcome: outcome_sender,
             descriptor: descriptor_sender,
             events: events.clone(),
@@ -120,6 +122,21 @@ impl Session {
     pub(in crate::vod) async fn read(&self, index: u64) -> Result<Bytes, SessionError> {
         let (answer, answered) = oneshot::channel();
         self.hosted.call(move |member, _, _| member.read(index, answer)).await?;
+        Ok(answered.await.map_err(|_| SessionError::Stopped)??)
+    }
+
+    /// Reads a chunk for a reader, whose place it is from now on.
+    pub(in crate::vod) async fn read_in_order(
+        &self,
+        reader: ReaderToken,
+        index: u64,
+    ) -> Result<Bytes, SessionError> {
+        let (answer, answered) = oneshot::channel();
+        let read = move |member: &mut FileMember, group: &mut Group, now| {
+            member.note_reader(now, group, &reader, index);
+            member.read(index, answer);
+        };
+        self.hosted.call(read).await?;
         Ok(answered.await.map_err(|_| SessionError::Stopped)??)
     }
 

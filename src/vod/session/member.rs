@@ -5,6 +5,7 @@ use super::SessionError;
 use super::destination::StoreConfig;
 use super::handle::Outcome;
 use super::progress::ProgressPublisher;
+use super::readers::{ReaderToken, Readers};
 use super::worker::{StoreCommand, Worker};
 use crate::driver::{Pool, Strand};
 use crate::group::{Group, GroupEvent};
@@ -28,6 +29,7 @@ pub(in crate::vod) struct FileMember {
     /// without chunks.
     pub(super) store_config: Option<StoreConfig>,
     pub(super) progress: ProgressPublisher,
+    pub(super) readers: Readers,
     pub(super) outcome: watch::Sender<Option<Outcome>>,
     pub(super) descriptor: watch::Sender<Option<Arc<Descriptor>>>,
     pub(super) events: broadcast::Sender<FileEvent>,
@@ -81,6 +83,24 @@ impl FileMember {
         self.give_to_store(StoreCommand::Read(index, answer));
     }
 
+    /// A reader is at this chunk.
+    pub(super) fn note_reader(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        reader: &ReaderToken,
+        index: u64,
+    ) {
+        self.readers.note(reader, index);
+        self.set_playheads(now, group);
+    }
+
+    fn set_playheads(&mut self, now: Time, group: &mut Group) {
+        if let Some(playheads) = self.readers.changed() {
+            group.replication_mut(now).set_playheads(&playheads);
+        }
+    }
+
     fn give_to_store(&mut self, work: StoreCommand) {
         if let StoreState::Running(strand) = &self.store {
             strand.push(work);
@@ -88,7 +108,8 @@ impl FileMember {
     }
 
     /// Drains the outputs of the exchange, and publishes the progress if that is due.
-    fn after_call(&mut self, now: Time, group: &Group) {
+    fn after_call(&mut self, now: Time, group: &mut Group) {
+        self.set_playheads(now, group);
         // The progress is published before the event, so that whoever receives the event sees it.
         self.progress.update(now, &self.exchange, group);
         while let Some(output) = self.exchange.poll_output() {

@@ -2,6 +2,7 @@
 
 use super::member::{FileMember, StoreStart, StoreState};
 use super::progress::{PROGRESS_INTERVAL, Progress, ProgressPublisher};
+use super::readers::Readers;
 use crate::crypto::{DhGroup, Identity, IdentityConfig, Negotiation};
 use crate::driver::Pool;
 use crate::group::{GroupConfig, GroupSpecBuilder};
@@ -95,6 +96,7 @@ fn fetch(network: &mut Network<Host>) -> NodeId {
         exchange,
         store: StoreState::Waiting(Some(StoreStart { pool, replies, store: None, end })),
         store_config: None,
+        readers: Readers::default(),
         outcome: watch::channel(None).0,
         descriptor: watch::channel(None).0,
         events: events_sender,
