@@ -12,6 +12,24 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(10);
 
 impl Group {
+    /// Sets the number of neighbors at a time
+    /// ([`max_neighbors`](super::GroupConfig::max_neighbors)). If there are more now, those are ended
+    /// with which the fewest bytes of objects were exchanged, the provider last.
+    pub fn set_max_neighbors(&mut self, now: Time, max_neighbors: usize) {
+        self.membership.set_max_neighbors(max_neighbors);
+        let provider = self.replication.provider();
+        let use_of = |n: &NeighborInfo| {
+            let traded = n.trade.bytes_received.saturating_add(n.trade.bytes_sent);
+            (provider == Some(n.peer), traded)
+        };
+        let mut neighbors = self.neighbors();
+        neighbors.sort_by_key(|n| std::cmp::Reverse(use_of(n)));
+        for surplus in neighbors.iter().skip(max_neighbors) {
+            self.membership.end_neighbor(now, surplus.session, End::Neighbor);
+        }
+        self.route(now);
+    }
+
     /// A member says hello in this session: frees a place for it if there is none.
     pub(super) fn make_place(&mut self, now: Time, session: SessionId) {
         if self.membership.is_neighbor(session) {

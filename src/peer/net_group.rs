@@ -160,6 +160,25 @@ impl NetGroup {
         self.call(move |group, _, now| group.replication_mut(now).set_strategy(strategy)).await
     }
 
+    /// Sets the number of neighbors at a time. If there are more now, the least useful are left.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn set_max_neighbors(&self, max_neighbors: usize) -> Result<(), NetGroupError> {
+        self.call(move |group, _, now| group.set_max_neighbors(now, max_neighbors)).await
+    }
+
+    /// Sets the number of neighbors whose requests are answered; 0 for a member that only fetches.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn set_max_served(&self, max_served: usize) -> Result<(), NetGroupError> {
+        self.call(move |group, _, now| group.replication_mut(now).set_max_unchoked(max_served))
+            .await
+    }
+
     /// The neighbors.
     ///
     /// # Errors

@@ -191,6 +191,17 @@ impl Fetch {
         self.session.set_strategy(strategy).await;
     }
 
+    /// Sets the most neighbors in the group. If there are more now, the least useful are left.
+    pub async fn set_max_neighbors(&self, max_neighbors: usize) {
+        self.session.set_max_neighbors(max_neighbors).await;
+    }
+
+    /// Offers received chunks to others, or no longer, as a [metered](FetchConfig::metered) fetch
+    /// does not. The number of neighbors and the server's pings remain as they are.
+    pub async fn set_offers(&self, offers: bool) {
+        self.session.set_offers(offers).await;
+    }
+
     /// The state of the fetch, continuously updated.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.session.progress()

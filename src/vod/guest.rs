@@ -11,7 +11,7 @@ use super::replica::{Action, FileEvent, GroupCall, Replica, Stage, StoreAction, 
 use super::{ChunkStore, Layout, StoreError};
 use crate::amf;
 use crate::crypto::Fingerprint;
-use crate::group::{Group, GroupEvent, ReplicationStrategy};
+use crate::group::{Group, GroupError, GroupEvent, ReplicationStrategy};
 use crate::node::{GroupHandle, Guest, MAX_MET, NodeEvent};
 use crate::range::IndexSet;
 use crate::transport::Time;
@@ -50,6 +50,8 @@ pub struct FileExchange {
     strategy: ReplicationStrategy,
     /// Received chunks are offered to others.
     offers: bool,
+    /// What is offered, or would be.
+    offered: IndexSet,
     provider: Option<Fingerprint>,
     /// When the provider is requested again, and the time to wait after that.
     seek_at: Option<Time>,
@@ -80,6 +82,7 @@ impl FileExchange {
             replica,
             strategy: ReplicationStrategy::Swarm,
             offers: true,
+            offered: IndexSet::unbounded(),
             provider,
             seek_at: None,
             seek_next: SEEK_FIRST,
@@ -103,6 +106,22 @@ impl FileExchange {
     #[must_use]
     pub fn without_offers(self) -> Self {
         Self { offers: false, ..self }
+    }
+
+    /// From now on received chunks are offered to others, or no longer; see
+    /// [`without_offers`](Self::without_offers).
+    pub fn set_offers(&mut self, now: Time, group: &mut Group, offers: bool) {
+        if std::mem::replace(&mut self.offers, offers) == offers {
+            return;
+        }
+        for range in self.offered.ranges().collect::<Vec<_>>() {
+            let mut replication = group.replication_mut(now);
+            let outcome = match offers {
+                true => replication.add_have(range),
+                false => replication.remove_have(range),
+            };
+            note_refusal(outcome);
+        }
     }
 
     /// The store is ready and holds these chunks.
@@ -191,6 +210,14 @@ impl FileExchange {
         group: &mut Group,
         action: GroupCall<Fingerprint, Request>,
     ) {
+        // Valid indices in an unbounded set: cannot be refused.
+        let _ = match &action {
+            GroupCall::AddHave(range) => self.offered.insert_range(range.clone()),
+            GroupCall::RemoveHave(range) | GroupCall::AddWant(range) => {
+                self.offered.remove_range(range.clone())
+            }
+            _ => Ok(false),
+        };
         let outcome = match action {
             GroupCall::AddHave(_) if !self.offers => return,
             GroupCall::AddHave(range) => group.replication_mut(now).add_have(range),
@@ -203,9 +230,7 @@ impl FileExchange {
             GroupCall::Deny { request } => return self.answer(now, group, request, None),
             GroupCall::Distrust(peer) => return group.block(now, peer),
         };
-        if let Err(error) = outcome {
-            tracing::warn!(%error, "the group refused a call");
-        }
+        note_refusal(outcome);
     }
 
     /// Answers a request, unless its neighbor is gone and the ID now belongs to another request.
@@ -218,6 +243,12 @@ impl FileExchange {
             Some(object) => group.replication_mut(now).write_requested(request.id, object),
             None => group.replication_mut(now).deny_requested(request.id),
         };
+    }
+}
+
+fn note_refusal(outcome: Result<(), GroupError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "the group refused a call");
     }
 }
 

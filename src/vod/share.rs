@@ -144,6 +144,11 @@ impl Share {
         self.connection().local_addresses()
     }
 
+    /// Sets the most neighbors in the group. If there are more now, the least useful are left.
+    pub async fn set_max_neighbors(&self, max_neighbors: usize) {
+        self.session.set_max_neighbors(max_neighbors).await;
+    }
+
     /// Waits until the file can no longer be shared: it was changed, or the disk has failed.
     pub async fn failed(&self) -> SessionError {
         match self.session.outcome().await {

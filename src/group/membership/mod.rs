@@ -108,6 +108,11 @@ impl Membership {
         &self.config
     }
 
+    /// Applies to neighbors from now on.
+    pub(super) fn set_max_neighbors(&mut self, max_neighbors: usize) {
+        self.config.max_neighbors = max_neighbors;
+    }
+
     /// The next output. Drain after every input.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         self.output.pop_front()

@@ -1,5 +1,6 @@
 //! The calls with which the application changes object replication.
 
+use super::neighbor::{Neighbor, Serving};
 use super::{Replication, ReplicationStrategy};
 use crate::crypto::Fingerprint;
 use crate::group::{Group, GroupError};
@@ -83,6 +84,14 @@ impl ReplicationMut<'_> {
         self.group.replication.set_provider(provider);
     }
 
+    /// Sets the number of neighbors that are served at a time
+    /// ([`max_unchoked`](crate::group::ReplicationLimits::max_unchoked)). Those that are too many are
+    /// choked when what they are owed is sent.
+    pub fn set_max_unchoked(&mut self, max_unchoked: usize) {
+        self.group.replication.set_max_unchoked(self.now, max_unchoked);
+        self.group.drain_features();
+    }
+
     fn change(
         &mut self,
         change: impl FnOnce(&mut Replication, Time) -> Result<(), GroupError>,
@@ -94,6 +103,17 @@ impl ReplicationMut<'_> {
         }
         self.group.drain_features();
         Ok(())
+    }
+}
+
+impl Replication {
+    fn set_max_unchoked(&mut self, now: Time, max_unchoked: usize) {
+        self.limits.max_unchoked = max_unchoked;
+        let is_served = |n: &Neighbor| n.serving == Serving::Unchoked;
+        let served = self.neighbors.iter().filter(|(_, n)| is_served(n));
+        let surplus: Vec<_> = served.map(|(&session, _)| session).skip(max_unchoked).collect();
+        surplus.into_iter().for_each(|session| self.begin_choke(now, session));
+        self.rebalance(now);
     }
 }
 

@@ -182,7 +182,7 @@ impl Replication {
     }
 
     /// Chokes now, or after the answers that the application still owes.
-    fn begin_choke(&mut self, now: Time, session: SessionId) {
+    pub(super) fn begin_choke(&mut self, now: Time, session: SessionId) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         n.serving = Serving::Ending;
         if n.pending == 0 {

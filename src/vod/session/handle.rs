@@ -154,6 +154,26 @@ impl Session {
         let _ = set.await;
     }
 
+    /// Sets the most neighbors.
+    pub(in crate::vod) async fn set_max_neighbors(&self, max_neighbors: usize) {
+        let set = self.hosted.call(move |_, group, now| {
+            group.set_max_neighbors(now, max_neighbors);
+        });
+        // As above.
+        let _ = set.await;
+    }
+
+    /// Offers what was received to others, or no longer.
+    pub(in crate::vod) async fn set_offers(&self, offers: bool) {
+        let set = self.hosted.call(move |member, group, now| {
+            let usual = ReplicationLimits::default().max_unchoked;
+            member.exchange.set_offers(now, group, offers);
+            group.replication_mut(now).set_max_unchoked(if offers { usual } else { 0 });
+        });
+        // As above.
+        let _ = set.await;
+    }
+
     /// Leaves the group, and waits until everything that has arrived is written. If the connection
     /// is closed with the session, also waits until the far ends have confirmed, at most for
     /// `grace`.
