@@ -1,7 +1,9 @@
 //! Events of a share or fetch, as JSON for programs.
 
+use super::console::{self, Asked, InForce};
 use super::json::JsonLines;
 use super::outcome;
+use super::screen;
 use super::situation::Situation;
 use rtmfp::driver::Clock;
 use rtmfp::proto::transport::Time;
@@ -9,7 +11,7 @@ use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::Progress;
 use rtmfp::vod::{Completed, Descriptor, FileEvent, ShareLink};
 use serde::Serialize;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,11 +32,21 @@ enum Event<'a> {
     Described { name: String, bytes: Option<u64>, chunks: u64 },
     BadObject { index: u64, peer_id: String, reason: String },
     Rejected { sha256: String },
-    Progress(Numbers),
+    Progress(Progressed),
+    Limits(console::Numbers),
+    BadInput { reason: &'a str },
     Waiting(Waiting),
     Complete { sha256: String, path: Option<String>, bytes: u64, verified: bool },
     Stopped { bytes_uploaded: u64 },
     Failed { status: u8, reason: &'a str },
+}
+
+#[derive(Debug, Serialize)]
+struct Progressed {
+    #[serde(flatten)]
+    numbers: Numbers,
+    #[serde(flatten)]
+    limits: console::Numbers,
 }
 
 #[derive(Debug, Serialize)]
@@ -129,12 +141,13 @@ pub(crate) struct Reporter {
     lines: Option<JsonLines>,
     clock: Clock,
     last: RefCell<Option<(Time, Progress)>>,
+    limits: Cell<InForce>,
 }
 
 impl Reporter {
     pub(crate) fn new(json: bool) -> Self {
         let lines = json.then(JsonLines::new);
-        Self { lines, clock: Clock::start(), last: RefCell::new(None) }
+        Self { lines, clock: Clock::start(), last: RefCell::new(None), limits: Cell::default() }
     }
 
     /// True if standard output is for events alone.
@@ -178,8 +191,26 @@ impl Reporter {
                 || (before != progress && now.since(*then) >= PROGRESS_INTERVAL)
         });
         if self.is_on() && is_due {
-            self.emit(&Event::Progress(progress.into()));
+            let (numbers, limits) = (progress.into(), self.limits.get().numbers());
+            self.emit(&Event::Progress(Progressed { numbers, limits }));
             *last = Some((now, progress.clone()));
+        }
+    }
+
+    /// The limits of which `progress` reports from now on.
+    pub(crate) fn set_limits(&self, limits: InForce) {
+        self.limits.set(limits);
+    }
+
+    /// Answers a line on standard input, after which these limits are in force.
+    pub(crate) fn answer(&self, asked: &Asked, limits: InForce) {
+        self.set_limits(limits);
+        match asked {
+            Asked::Wrong(reason) if self.is_on() => self.emit(&Event::BadInput { reason }),
+            Asked::Wrong(reason) => screen::error(reason),
+            Asked::Limits if self.is_on() => self.emit(&Event::Limits(limits.numbers())),
+            Asked::Limits => screen::line(&limits.sentence()),
+            Asked::Change(_) | Asked::Nothing => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! `rtmfp fetch`: get a shared file and share it on.
 
 use super::check;
+use super::console::{Asked, Console, Form, InForce, change_limits};
 use super::destination::{self, Output, Stream};
 use super::events::Reporter;
 use super::key_log::KeyLogArgs;
@@ -17,7 +18,6 @@ use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, bail, ensure};
 use bytes::BytesMut;
-use rtmfp::peer::Limits;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
@@ -46,7 +46,10 @@ Examples:
   rtmfp fetch rtmfp-share://192.0.2.7:1935/1/group=G:…
   rtmfp fetch LINK -o ~/Videos/ --seed-for 2h
   rtmfp fetch LINK -o - | mpv -
-  rtmfp fetch G:0102010c050e66696c6d00 --via rtmfp://rendezvous.example/vod -o film.flv")]
+  rtmfp fetch G:0102010c050e66696c6d00 --via rtmfp://rendezvous.example/vod -o film.flv
+
+While it runs in the foreground of a terminal, and not with -o -, `up 500K`, `down off`, `neighbours 8`,
+`metered on` and `limits` with Enter change and show its limits.")]
 pub(crate) struct FetchArgs {
     /// The link that `rtmfp share` printed, or, with --via, the groupspec of a Flash application
     /// that shares a file, which begins with G:
@@ -167,6 +170,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     );
     let seed = seed(args.seed_for, stream.is_some(), args.metered);
     let timeout = args.timeout;
+    let in_force = args.up.in_force_with(args.down, args.metered);
     let config = config(args, link, destination)?;
     let is_verified = config.link.integrity != Integrity::None;
     if !is_verified {
@@ -180,8 +184,8 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         stream,
         is_verified,
         reporter,
-        limits: config.limits,
     };
+    reporter.set_limits(in_force);
     reporter.connecting(config.link.servers().map(ToString::to_string));
     screen::line(&format!("connecting to {servers}"));
     let fetch = tokio::select! {
@@ -190,7 +194,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
     reporter.connected(fetch.search().await.0.server);
-    let outcome = fetch_and_seed(&fetch, seed, &looking, &mut signals).await;
+    let outcome = fetch_and_seed(&fetch, seed, in_force, &looking, &mut signals).await;
     let progress = fetch.progress();
     signals.or_at_once(fetch.stop(STOP_GRACE)).await;
     let uploaded = progress.borrow().bytes_uploaded;
@@ -237,7 +241,23 @@ struct Looking<'a> {
     /// The link has a hash of the file.
     is_verified: bool,
     reporter: &'a Reporter,
-    limits: Limits,
+}
+
+/// What a person sees and types.
+struct View {
+    live: Live,
+    picture: Picture,
+    console: Console,
+    in_force: InForce,
+}
+
+impl View {
+    fn new(in_force: InForce, looking: &Looking<'_>) -> Self {
+        let form = if looking.reporter.is_on() { Form::Json } else { Form::Words };
+        // The program at the other end of the pipe reads the terminal.
+        let console = Console::open(form, looking.stream.is_none());
+        Self { live: Live::new(), picture: Picture::with(in_force.limits), console, in_force }
+    }
 }
 
 /// No server has answered in the time given by `--timeout`.
@@ -250,10 +270,11 @@ fn no_answer(servers: &str, timeout: Option<Duration>) -> anyhow::Error {
 async fn fetch_and_seed(
     fetch: &Fetch,
     seed: Seed,
+    in_force: InForce,
     looking: &Looking<'_>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let (mut live, mut picture) = (Live::new(), Picture::with(looking.limits));
+    let mut view = View::new(in_force, looking);
     let arrival = async {
         match &looking.stream {
             Some(stream) => pipe(fetch, stream).await,
@@ -262,17 +283,17 @@ async fn fetch_and_seed(
     };
     let completed = tokio::select! {
         completed = arrival => completed?,
-        error = show(fetch, &mut live, &mut picture, looking, false) => return Err(error),
+        error = show(fetch, &mut view, looking, false) => return Err(error),
         () = signals.recv() => bail!(interrupted(fetch, looking.stream.is_some())),
     };
-    live.clear();
+    view.live.clear();
     summary(fetch, &completed, looking)?;
     match seed {
         Seed::For(Duration::ZERO) => return Ok(()),
         Seed::For(time) => screen::line(&format!("sharing on for {}", format::duration(time))),
         Seed::UntilInterrupted => screen::line("sharing on until Ctrl-C"),
     }
-    let mut live = Live::new();
+    view.live = Live::new();
     let end = async {
         match seed {
             Seed::For(time) => tokio::time::timeout(time, std::future::pending()).await,
@@ -281,7 +302,7 @@ async fn fetch_and_seed(
     };
     tokio::select! {
         Ok(()) | Err(_) = end => {}
-        error = show(fetch, &mut live, &mut picture, looking, true) => return Err(error),
+        error = show(fetch, &mut view, looking, true) => return Err(error),
         () = signals.recv() => {}
     }
     Ok(())
@@ -299,13 +320,13 @@ fn interrupted(fetch: &Fetch, is_pipe: bool) -> &'static str {
 /// Shows the progress. Ends, with the reason, when nothing has come for too long.
 async fn show(
     fetch: &Fetch,
-    live: &mut Live,
-    picture: &mut Picture,
+    view: &mut View,
     looking: &Looking<'_>,
     is_complete: bool,
 ) -> anyhow::Error {
+    let View { live, picture, console, in_force } = view;
     let (progress, mut events) = (fetch.progress(), fetch.events());
-    let mut patience = Patience::new(looking.timeout).with_pause(chunk_time(looking.limits.down));
+    let mut patience = Patience::new(looking.timeout).with_pause(chunk_time(in_force.limits.down));
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         tokio::select! {
@@ -327,12 +348,37 @@ async fn show(
                     explain(fetch, looking, patience.idle()).await;
                 }
             }
+            asked = console.next() => {
+                obey(asked, fetch, in_force, looking.reporter).await;
+                picture.set_limits(in_force.limits);
+                patience.set_pause(chunk_time(in_force.limits.down));
+            }
             Ok(event) = events.recv() => {
                 looking.reporter.file_event(&event);
                 print_event(&event);
             }
         }
     }
+}
+
+/// Does what a line on standard input asks for.
+async fn obey(asked: Asked, fetch: &Fetch, in_force: &mut InForce, reporter: &Reporter) {
+    let asked = match asked {
+        Asked::Change(change) => {
+            change_limits(fetch.connection(), &change, in_force).await;
+            if let Some(max_neighbors) = change.max_neighbors {
+                fetch.set_max_neighbors(max_neighbors).await;
+                in_force.max_neighbors = max_neighbors;
+            }
+            if let Some(is_metered) = change.is_metered {
+                fetch.set_offers(!is_metered).await;
+                in_force.is_metered = is_metered;
+            }
+            Asked::Limits
+        }
+        asked => asked,
+    };
+    reporter.answer(&asked, *in_force);
 }
 
 /// Notes what has come. While there is something else to do than to wait, nothing is missed.

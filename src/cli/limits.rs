@@ -1,8 +1,9 @@
 //! The options that bound what a verb takes of the link.
 
+use super::console::InForce;
 use super::format;
 use rtmfp::peer::{Bandwidth, Limits, MIN_NEIGHBORS};
-use rtmfp::vod::CHUNK_SIZE;
+use rtmfp::vod::{CHUNK_SIZE, METERED_NEIGHBORS};
 use std::time::Duration;
 
 /// The section of the help that lists these options.
@@ -10,6 +11,9 @@ pub(super) const HEADING: &str = "Limits";
 
 /// The largest number for `--max-neighbours`.
 const MAX_NEIGHBORS: usize = 1000;
+
+/// The number of neighbors without `--max-neighbours`.
+const DEFAULT_NEIGHBORS: usize = 64;
 
 /// Bounds on what is sent.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
@@ -52,6 +56,18 @@ impl UpArgs {
         self.max_neighbours
     }
 
+    /// What is in force at the start of a verb that receives nothing to speak of.
+    pub(crate) fn in_force(self) -> InForce {
+        self.in_force_with(DownArgs::default(), false)
+    }
+
+    /// The same for a verb that receives as well.
+    pub(crate) fn in_force_with(self, down: DownArgs, is_metered: bool) -> InForce {
+        let usual = if is_metered { METERED_NEIGHBORS } else { DEFAULT_NEIGHBORS };
+        let max_neighbors = self.max_neighbours.unwrap_or(usual);
+        InForce { limits: self.limits_with(down), max_neighbors, is_metered }
+    }
+
     /// The limits of a verb that receives nothing to speak of.
     pub(crate) fn limits(self) -> Limits {
         Limits::default().with_up(self.up_limit)
@@ -64,7 +80,7 @@ impl UpArgs {
 }
 
 /// Reads the number of neighbors.
-fn parse_neighbors(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_neighbors(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|n| (MIN_NEIGHBORS..=MAX_NEIGHBORS).contains(n));
     number.ok_or_else(|| {
         format!(
@@ -99,6 +115,11 @@ pub(crate) fn sentence(limits: Limits) -> String {
         true => String::new(),
         false => format!(", at most {}", both.join(" and ")),
     }
+}
+
+/// `500.0 kB/s`, or `without a limit`.
+pub(crate) fn or_none(limit: Option<Bandwidth>) -> String {
+    limit.map_or_else(|| "without a limit".to_owned(), shown)
 }
 
 /// `500.0 kB/s`.

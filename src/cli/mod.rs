@@ -11,6 +11,7 @@
 //! | `source` | the argument of `fetch` |
 //! | `via` | the server that `--via` names |
 //! | `json`, `events` | events for programs |
+//! | `console` | lines on standard input that change limits |
 //! | `log` | log lines between the progress |
 //! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
@@ -23,6 +24,7 @@
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
 mod check;
+mod console;
 mod decode;
 mod demo;
 mod destination;

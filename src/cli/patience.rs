@@ -42,6 +42,11 @@ impl Patience {
         Self { pause, ..self }
     }
 
+    /// The same from now on.
+    pub(crate) fn set_pause(&mut self, pause: Duration) {
+        self.pause = pause;
+    }
+
     /// Notes how much has come so far.
     pub(crate) fn note(&mut self, amount: u64) {
         self.note_at(self.clock.now(), amount);

@@ -142,6 +142,11 @@ impl Picture {
         Self { down: of(limits.down), up: of(limits.up), limits }
     }
 
+    /// The limits are others from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        *self = Self::with(limits);
+    }
+
     /// `3 neighbors, up 1.2 MB/s, 34.5 MB uploaded`.
     pub(crate) fn sharing(&mut self, progress: &Progress) -> String {
         let up = self.up.update(progress.bytes_uploaded);

@@ -1,5 +1,6 @@
 //! `rtmfp share`: offer a file and print the link to it.
 
+use super::console::{Asked, Change, Console, Form, InForce, change_limits};
 use super::events::Reporter;
 use super::fit::{self, Size};
 use super::key_log::KeyLogArgs;
@@ -14,7 +15,6 @@ use super::signals::Signals;
 use super::{STOP_GRACE, embedded, format, via};
 use anyhow::{Context, bail, ensure};
 use rtmfp::Uri;
-use rtmfp::peer::Limits;
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use rtmfp::vod::{
@@ -31,7 +31,11 @@ use tokio::sync::mpsc;
 #[command(after_help = "\
 Examples:
   rtmfp share film.mp4
-  rtmfp share film.mp4 --via rtmfp://rendezvous.example/films")]
+  rtmfp share film.mp4 --via rtmfp://rendezvous.example/films
+
+While it runs in the foreground of a terminal, `up 500K`, `up off`, `neighbours 8` and `limits` with Enter
+change and show its limits. They do not bound the rendezvous server in this process, which sends some
+hundred bytes for each introduction.")]
 pub(crate) struct ShareArgs {
     /// The file to share; it must not be changed meanwhile
     file: PathBuf,
@@ -107,7 +111,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
         () = signals.recv() => bail!("interrupted"),
     };
     let listen = listen::addresses(args.listen.clone());
-    let limits = args.limits.limits();
+    let in_force = args.limits.in_force();
     let mut remembered = remember(&args, &source);
     let mut ports = vec![DEFAULT_PORT];
     let earlier = remembered.as_ref().and_then(Remembered::link).cloned();
@@ -138,7 +142,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
         screen::line(&format!("rendezvous server in this process, UDP {}", ports.join(", ")));
     }
     screen::line("sharing until Ctrl-C");
-    let outcome = until_stopped(&share, limits, &mut signals, reporter).await;
+    let outcome = until_stopped(&share, in_force, &mut signals, reporter).await;
     let progress = share.progress();
     let stop = async {
         share.stop(STOP_GRACE).await;
@@ -289,11 +293,14 @@ pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
 
 async fn until_stopped(
     share: &Share,
-    limits: Limits,
+    mut in_force: InForce,
     signals: &mut Signals,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
-    let (mut live, mut picture) = (Live::new(), Picture::with(limits));
+    let (mut live, mut picture) = (Live::new(), Picture::with(in_force.limits));
+    let form = if reporter.is_on() { Form::Json } else { Form::Words };
+    let mut console = Console::open(form, true);
+    reporter.set_limits(in_force);
     let (progress, mut events) = (share.progress(), share.events());
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
@@ -308,9 +315,45 @@ async fn until_stopped(
                 reporter.file_event(&event);
                 print_event(&event);
             },
+            asked = console.next() => {
+                obey(asked, share, &mut in_force, reporter).await;
+                picture.set_limits(in_force.limits);
+            }
             error = share.failed() => return Err(error.into()),
             () = signals.recv() => return Ok(()),
         }
+    }
+}
+
+/// Does what a line on standard input asks for.
+async fn obey(asked: Asked, share: &Share, in_force: &mut InForce, reporter: &Reporter) {
+    let asked = match asked {
+        Asked::Change(change) => match refused(&change) {
+            Some(reason) => Asked::Wrong(reason.to_owned()),
+            None => {
+                change_limits(share.connection(), &change, in_force).await;
+                if let Some(max_neighbors) = change.max_neighbors {
+                    share.set_max_neighbors(max_neighbors).await;
+                    in_force.max_neighbors = max_neighbors;
+                }
+                Asked::Limits
+            }
+        },
+        asked => asked,
+    };
+    reporter.answer(&asked, *in_force);
+}
+
+/// Why a share cannot do this.
+fn refused(change: &Change) -> Option<&'static str> {
+    match change {
+        Change { down: Some(_), .. } => {
+            Some("a share asks for nothing: `down` has no meaning here")
+        }
+        Change { is_metered: Some(_), .. } => {
+            Some("to share a file is to upload it: `metered` has no meaning here")
+        }
+        _ => None,
     }
 }
 

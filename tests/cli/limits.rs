@@ -5,6 +5,7 @@
 use crate::support::{Running, Share, fail, rtmfp, succeed, write_file};
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const SIZE: usize = 1_200_000;
@@ -93,4 +94,54 @@ fn a_metered_member_fetches_and_offers_nothing() {
     assert!(stdout.contains("NetGroup.Replication.Fetch.Result"), "{stdout}");
     let err = fail(&mut join(&["--have", offer, "--metered"]), 2);
     assert!(err.contains("--have"), "{err}");
+}
+
+#[test]
+fn limits_are_changed_by_objects_on_standard_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("film.bin");
+    let bytes = write_file(&file, 44, 600_000);
+    let share = Share::start([&file]);
+    let copy = directory.path().join("copy.bin");
+    let mut command = rtmfp(["fetch", &share.link, "--json", "--down-limit", "2KB/s", "-o"]);
+    let mut fetch = Running::start(command.arg(&copy).stdin(Stdio::piped()));
+    let is = |event: &str| {
+        let event = format!(r#""event":"{event}""#);
+        move |line: &str| line.contains(&event)
+    };
+    let last = |lines: Vec<String>| lines.last().unwrap().clone();
+    let progress = last(fetch.until(|line| is("progress")(line) && line.contains("chunks")));
+    assert!(progress.contains(r#""down_limit":2000"#), "{progress}");
+    fetch.type_line("faster");
+    let reason = last(fetch.until(is("bad_input")));
+    assert!(reason.contains("no JSON"), "{reason}");
+    fetch.type_line("{}");
+    let limits = last(fetch.until(is("limits")));
+    let same = r#""up_limit":null,"down_limit":2000,"max_neighbours":64,"metered":false"#;
+    assert!(limits.contains(same), "{limits}");
+    // Otherwise it would take five minutes.
+    let change = r#"{"up_limit":"1M","down_limit":"off","max_neighbours":8,"metered":true}"#;
+    fetch.type_line(change);
+    let limits = last(fetch.until(is("limits")));
+    let others = r#""up_limit":1000000,"down_limit":null,"max_neighbours":8,"metered":true"#;
+    assert!(limits.contains(others), "{limits}");
+    fetch.until(is("complete"));
+    let (status, _, err) = fetch.wait();
+    assert_eq!(status, Some(0), "{err}");
+    assert!(fs::read(copy).unwrap() == bytes);
+}
+
+#[test]
+fn a_pipe_is_not_read_without_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("film.bin");
+    write_file(&file, 45, 1000);
+    let share = Share::start([&file]);
+    let mut command = rtmfp(["fetch", &share.link, "--seed-for", "1s", "-o"]);
+    let copy = directory.path().join("copy.bin");
+    let mut fetch = Running::start(command.arg(&copy).stdin(Stdio::piped()));
+    fetch.type_line("down fast");
+    let (status, _, err) = fetch.wait();
+    assert_eq!(status, Some(0), "{err}");
+    assert!(!err.contains("down:"), "{err}");
 }

@@ -1,7 +1,7 @@
 //! The built `rtmfp` command as a child process.
 use rtmfp::proto::sim::SeededRandom;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -156,6 +156,12 @@ impl Running {
         let server = Self::start(rtmfp(["serve", "--listen", listen]).args(args));
         let address = server.line().rsplit(' ').next().unwrap().parse().unwrap();
         (server, address)
+    }
+
+    /// Writes a line to its standard input, which must be a pipe.
+    pub fn type_line(&mut self, line: &str) {
+        let mut stdin = self.child.0.stdin.as_ref().expect("a pipe");
+        writeln!(stdin, "{line}").unwrap();
     }
 
     /// The next line.

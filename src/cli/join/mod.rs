@@ -10,6 +10,7 @@ mod objects;
 mod output;
 mod waiting;
 
+use super::console::{Asked, Console, InForce, change_limits};
 use super::format::{self, printable};
 use super::key_log::KeyLogArgs;
 use super::limits::{self, DownArgs, HEADING, UpArgs};
@@ -24,8 +25,8 @@ use objects::{Objects, parse_ranges};
 use output::{MemberEvent, Out};
 use rtmfp::amf::Value;
 use rtmfp::peer::{
-    ConnectError, Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, Limits,
-    NetGroup, NetGroupError, PeerConfig, RecvError,
+    ConnectError, Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, NetGroup,
+    NetGroupError, PeerConfig, RecvError, ReplicationLimits,
 };
 use rtmfp::proto::node::NetConnectionError::Unreachable;
 use rtmfp::proto::range::IndexSet;
@@ -52,7 +53,10 @@ Examples:
   rtmfp join G:0103010c050e6368617400 --via rtmfp://rendezvous.example/chat
   rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --have objects/
   rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --want 0-99,200 --save objects/ --exit-when-done
-  rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --for 10m --json | jq .code")]
+  rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --for 10m --json | jq .code
+
+While it runs in the foreground of a terminal, `/up 500K`, `/down off`, `/neighbours 8`, `/metered on` and
+`/limits` with Enter change and show its limits.")]
 pub(crate) struct JoinArgs {
     /// The group, by its groupspec, which begins with G:
     #[arg(value_name = "GROUPSPEC")]
@@ -133,7 +137,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     if args.metered {
         config = config.for_metered_link();
     }
-    let limits = config.limits;
+    let in_force = args.up.in_force_with(args.down, args.metered);
     if !args.listen.is_empty() {
         config.listen = listen::addresses(args.listen);
     }
@@ -156,7 +160,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         let waiting = Waiting::new(args.timeout);
         let again = Vec::new();
         let mut member =
-            Member { group, objects, out, exit_when_done, offers, limits, waiting, again };
+            Member { group, objects, out, exit_when_done, offers, in_force, waiting, again };
         member.begin().await?;
         tokio::select! {
             outcome = member.follow() => outcome?,
@@ -235,7 +239,7 @@ struct Member {
     exit_when_done: bool,
     /// Offers what it has fetched.
     offers: bool,
-    limits: Limits,
+    in_force: InForce,
     waiting: Waiting,
     /// Objects that could not be read.
     again: Vec<u64>,
@@ -275,6 +279,7 @@ impl Member {
         let mut closed = false;
         let mut redraw = tokio::time::interval(REDRAW);
         let mut again = tokio::time::interval(AGAIN);
+        let mut console = Console::open(self.out.form(), true);
         while !(self.exit_when_done && self.objects.is_complete()) {
             tokio::select! {
                 event = events.recv() => match event {
@@ -298,9 +303,47 @@ impl Member {
                         self.waiting.explain(self.group.search().await?)?;
                     }
                 }
+                asked = console.next() => self.obey(asked).await?,
                 _ = again.tick() => for index in std::mem::take(&mut self.again) {
                     self.group.add_want_objects(index, index).await?;
                 },
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a line on standard input asks for.
+    async fn obey(&mut self, asked: Asked) -> anyhow::Result<()> {
+        let asked = match asked {
+            Asked::Change(change) => {
+                change_limits(self.group.connection(), &change, &mut self.in_force).await;
+                if let Some(max_neighbors) = change.max_neighbors {
+                    self.group.set_max_neighbors(max_neighbors).await?;
+                    self.in_force.max_neighbors = max_neighbors;
+                }
+                if let Some(is_metered) = change.is_metered {
+                    self.set_metered(is_metered).await?;
+                }
+                Asked::Limits
+            }
+            asked => asked,
+        };
+        self.out.answer(&asked, &self.in_force)
+    }
+
+    /// Offers nothing from now on, or everything again.
+    async fn set_metered(&mut self, is_metered: bool) -> anyhow::Result<()> {
+        if std::mem::replace(&mut self.in_force.is_metered, is_metered) == is_metered {
+            return Ok(());
+        }
+        self.offers = !is_metered;
+        let usual = ReplicationLimits::default().max_unchoked;
+        self.group.set_max_served(if is_metered { 0 } else { usual }).await?;
+        for range in self.objects.had().ranges() {
+            let (start, end) = (*range.start(), *range.end());
+            match is_metered {
+                true => self.group.remove_have_objects(start, end).await?,
+                false => self.group.add_have_objects(start, end).await?,
             }
         }
         Ok(())
@@ -409,7 +452,7 @@ impl Member {
         if wanted > 0 {
             text += &format!(", {} of {wanted} objects fetched", wanted - missing);
         }
-        text += &limits::sentence(self.limits);
+        text += &limits::sentence(self.in_force.limits);
         if !matches!(self.group.connection().state(), ConnectionState::Connected { .. }) {
             text += ", no connection to the server";
         }

@@ -1,5 +1,6 @@
 //! The lines on standard output, as text or JSON.
 
+use crate::cli::console::{Asked, Form, InForce, Numbers};
 use crate::cli::{format, screen};
 use anyhow::Context;
 use rtmfp::driver::Clock;
@@ -59,6 +60,10 @@ pub(super) enum MemberEvent {
     Lagged {
         missed: u64,
     },
+    Limits(Numbers),
+    BadInput {
+        reason: String,
+    },
     Left,
 }
 
@@ -75,6 +80,25 @@ impl Out {
         event: &MemberEvent,
     ) -> anyhow::Result<()> {
         self.line(code, event, &event.to_string())
+    }
+
+    /// The form of the lines on standard input.
+    pub(super) fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Slash }
+    }
+
+    /// Answers a line on standard input, after which these limits are in force.
+    pub(super) fn answer(&self, asked: &Asked, in_force: &InForce) -> anyhow::Result<()> {
+        match (asked, self.json) {
+            (Asked::Wrong(reason), true) => {
+                self.emit(None, &MemberEvent::BadInput { reason: reason.clone() })?;
+            }
+            (Asked::Wrong(reason), false) => screen::error(reason),
+            (Asked::Limits, true) => self.emit(None, &MemberEvent::Limits(in_force.numbers()))?,
+            (Asked::Limits, false) => screen::line(&in_force.sentence()),
+            (Asked::Change(_) | Asked::Nothing, _) => {}
+        }
+        Ok(())
     }
 
     /// Prints an event of the group.
@@ -145,6 +169,8 @@ impl fmt::Display for MemberEvent {
             Self::Lagged { missed } => {
                 write!(f, "{} skipped: output is too slow", format::count(*missed, "event"))
             }
+            Self::Limits(_) => write!(f, "limits"),
+            Self::BadInput { reason } => write!(f, "{reason}"),
             Self::Left => write!(f, "left the group"),
         }
     }

@@ -1,0 +1,137 @@
+//! Lines on standard input that change the limits of a running `share`, `fetch` or `join`.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `order` | the lines, as words and as JSON |
+//! | `input` | reading them, and when not to |
+
+mod input;
+mod order;
+
+use super::limits;
+use super::screen;
+use order::{Order, parse, parse_json};
+use rtmfp::peer::{Connection, Limits};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+pub(crate) use order::Change;
+
+/// The limits in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct InForce {
+    pub(crate) limits: Limits,
+    pub(crate) max_neighbors: usize,
+    pub(crate) is_metered: bool,
+}
+
+/// The same as JSON: bytes a second.
+#[derive(Debug, Serialize)]
+pub(crate) struct Numbers {
+    up_limit: Option<u64>,
+    down_limit: Option<u64>,
+    max_neighbours: usize,
+    metered: bool,
+}
+
+impl InForce {
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers {
+            up_limit: self.limits.up.map(|limit| limit.as_bytes_per_second()),
+            down_limit: self.limits.down.map(|limit| limit.as_bytes_per_second()),
+            max_neighbours: self.max_neighbors,
+            metered: self.is_metered,
+        }
+    }
+
+    /// `up 500.0 kB/s, down without a limit, at most 64 neighbors`.
+    pub(crate) fn sentence(&self) -> String {
+        let metered = if self.is_metered { ", metered: nothing is offered to others" } else { "" };
+        format!(
+            "up {}, down {}, at most {} neighbors{metered}",
+            limits::or_none(self.limits.up),
+            limits::or_none(self.limits.down),
+            self.max_neighbors,
+        )
+    }
+}
+
+/// The form of lines and answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Words, as a person types them.
+    Words,
+    /// Words after a slash.
+    Slash,
+    /// An object a line.
+    Json,
+}
+
+/// What a line asks for.
+pub(crate) enum Asked {
+    Change(Change),
+    /// The limits are to be shown.
+    Limits,
+    /// It was answered, or there is nothing to do.
+    Nothing,
+    /// It was wrong, for this reason.
+    Wrong(String),
+}
+
+/// The lines on standard input.
+pub(crate) struct Console {
+    lines: Option<mpsc::Receiver<String>>,
+    form: Form,
+}
+
+impl Console {
+    /// Reads standard input, in the words of a person only if it is a terminal. Without
+    /// permission, nothing is read.
+    pub(crate) fn open(form: Form, is_allowed: bool) -> Self {
+        let lines = is_allowed.then(|| input::lines(form == Form::Json)).flatten();
+        Self { lines, form }
+    }
+
+    /// What the next line asks for. Never, when there is no further one.
+    pub(crate) async fn next(&mut self) -> Asked {
+        let Some(lines) = &mut self.lines else { return std::future::pending().await };
+        match lines.recv().await {
+            Some(line) => self.understand(&line),
+            None => {
+                self.lines = None;
+                std::future::pending().await
+            }
+        }
+    }
+
+    fn understand(&self, line: &str) -> Asked {
+        let order = match self.form {
+            Form::Json => parse_json(line),
+            Form::Words | Form::Slash => parse(line, self.form == Form::Slash),
+        };
+        match order {
+            Ok(Order::Change(change)) => Asked::Change(change),
+            Ok(Order::Limits) => Asked::Limits,
+            Ok(Order::Help) => {
+                order::help(self.form == Form::Slash).iter().for_each(|line| screen::line(line));
+                Asked::Nothing
+            }
+            Ok(Order::Nothing) => Asked::Nothing,
+            Err(reason) => Asked::Wrong(reason),
+        }
+    }
+}
+
+/// Applies the part of a change that concerns a connection. One that is closed has no limits.
+pub(crate) async fn change_limits(
+    connection: &Connection,
+    change: &Change,
+    in_force: &mut InForce,
+) {
+    let limits = Limits::default()
+        .with_up(change.up.unwrap_or(in_force.limits.up))
+        .with_down(change.down.unwrap_or(in_force.limits.down));
+    if limits != in_force.limits && connection.set_limits(limits).await.is_ok() {
+        in_force.limits = limits;
+    }
+}
