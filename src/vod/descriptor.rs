@@ -16,9 +16,9 @@
 //! chain of trust begins with the [link](super::link), which is not sent through the group. In the
 //! object form the link carries [`Descriptor::digest`], so that no other descriptor is accepted;
 //! the descriptor carries a hash of each chunk, so that a bad chunk is detected on arrival and
-//! attributed to its sender; and the whole file's hash is compared at the end. In the Number form
-//! the link carries the SHA-256, the size and the chunk length of the file: forgery is detected
-//! only at the end.
+//! attributed to its sender; when all chunks are there, so is the file. In the Number form the link
+//! carries the SHA-256, the size and the chunk length of the file: forgery is detected only at the
+//! end.
 //!
 //! The digest covers the *meaning* of the descriptor, not its AMF bytes, because a Flash member
 //! that passes the object on encodes it anew, with its members in any order. It is the SHA-256 of

@@ -10,8 +10,8 @@ use crate::text::hex_bytes;
 
 /// The bytes of SHA-256 kept per chunk.
 ///
-/// With 16 bytes, a forgery costs 2^128 attempts per chunk. A provider that prepares two versions
-/// of its *own* chunk (2^64 attempts) gains nothing: the whole file's SHA-256 is kept in full.
+/// With 16 bytes, a forgery costs 2^128 attempts per chunk. A provider can prepare two versions of
+/// its *own* chunk with 2^64: a link is worth what its provider is.
 pub const CHUNK_HASH_LEN: usize = 16;
 
 /// The most chunk hashes in a descriptor: 2^20, a 64 GB file in chunks of 64 KB.

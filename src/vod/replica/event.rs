@@ -60,7 +60,8 @@ pub enum FileEvent<P = Fingerprint> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completed {
-    /// SHA-256 of the file.
+    /// SHA-256 of the file. If every chunk was compared with its own hash, it is the one that the
+    /// descriptor states, and the file was not hashed again.
     pub sha256: Digest256,
     /// The path, unless it is in memory.
     pub path: Option<PathBuf>,

@@ -10,12 +10,16 @@
 //!                                            object 0: check it against the link, addHaveObjects(0, 0)
 //!                                            open the store, addWantObjects(1, N)
 //!   request i: read chunk i, write it        object i: check hash and length, write it, addHaveObjects(i, i)
-//!                                            all there: compare the whole file's hash, give it its name
+//!                                            all there: give the file its name
 //! ```
 //!
 //! A receiver provides each chunk from the moment it holds it, and remains a provider when it is
-//! complete. The file is hashed from its beginning as chunks arrive, so that hashing does not delay
-//! the end of a large file.
+//! complete.
+//!
+//! If the link vouches for the descriptor and the descriptor lists the hashes of all chunks, the file
+//! is verified when its chunks are. In all other cases it is hashed from its beginning as chunks
+//! arrive, so that hashing does not delay the end of a large file, and the hash is compared at the
+//! end.
 //!
 //! A bad object is refused, wanted again and counted for its sender; after [`MAX_BAD_OBJECTS`] of
 //! them [`GroupCall::Distrust`] drops the sender. Without chunk hashes (the Number form, and
@@ -27,6 +31,7 @@ mod backlog;
 mod event;
 mod fault;
 mod senders;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +41,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 pub use action::{Action, GroupCall, StoreAction, StoreReply};
 pub use backlog::MAX_BACKLOG;
@@ -46,6 +50,7 @@ pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, SenderStats};
 
 use self::backlog::Backlog;
 use self::senders::Senders;
+use self::whole::{Step, WholeHash};
 use super::descriptor::{Descriptor, DescriptorForm};
 use super::hash::Digest256;
 use super::layout::{Layout, LayoutError, Placement};
@@ -122,26 +127,10 @@ pub struct Replica<P, R> {
     unplaced: Option<(Bytes, P)>,
     differing_lengths: u64,
     attempts: u32,
-    verified: Verified,
+    whole: WholeHash,
     senders: Senders<P>,
     stats: ReplicaStats,
     actions: VecDeque<Action<P, R>>,
-}
-
-/// The running hash over the beginning of the file.
-#[derive(Debug)]
-struct Verified {
-    hasher: Sha256,
-    /// The next chunk to hash.
-    next: u64,
-    /// True while the store is reading it.
-    is_requested: bool,
-}
-
-impl Verified {
-    fn new() -> Self {
-        Self { hasher: Sha256::new(), next: 1, is_requested: false }
-    }
 }
 
 impl<P: Ord + Clone, R> Replica<P, R> {
@@ -177,7 +166,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             unplaced: None,
             differing_lengths: 0,
             attempts: 1,
-            verified: Verified::new(),
+            whole: WholeHash::running(),
             senders: Senders::new(),
             stats: ReplicaStats::default(),
             actions: VecDeque::new(),
@@ -287,7 +276,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             StoreReply::Forgot(Ok(())) => self.want_missing(),
             StoreReply::Finished(Ok(finished)) => {
                 self.stage = Stage::Complete;
-                let sha256 = Digest256::from_hasher(self.verified.hasher.clone());
+                let sha256 = self.whole.value();
                 let Finished { path, kept } = finished;
                 self.emit(FileEvent::Complete(Completed { sha256, path, kept }));
             }
@@ -305,6 +294,11 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             Ok(accepted) => accepted,
             Err(fault) => return self.refuse(0, from, fault),
         };
+        if let (Integrity::Descriptor(_), Some(_), Some(sha256)) =
+            (&self.integrity, &descriptor.chunk_hashes, descriptor.sha256)
+        {
+            self.whole = WholeHash::Stated(sha256);
+        }
         let descriptor = Arc::new(descriptor);
         self.layout = descriptor.layout;
         self.object0 = Some(served);
@@ -369,10 +363,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         if self.storing.push(index, bytes) {
             self.group(GroupCall::RemoveWant(self.layout.indices()));
         }
-        if self.verified.next == index && !self.verified.is_requested {
-            self.verified.hasher.update(&data);
-            self.verified.next += 1;
-        }
+        self.whole.offer(index, &data);
         self.store(StoreAction::Write { index, data });
     }
 
@@ -428,13 +419,12 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     }
 
     fn chunk_to_verify(&mut self, index: u64, result: Result<Bytes, StoreError>) {
-        if self.verified.next != index || !std::mem::take(&mut self.verified.is_requested) {
+        if !self.whole.was_read(index) {
             return;
         }
         match result {
             Ok(data) => {
-                self.verified.hasher.update(&data);
-                self.verified.next += 1;
+                self.whole.offer(index, &data);
                 self.verify_on();
             }
             Err(error) => self.chunk_lost(index, error),
@@ -448,10 +438,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             StoreError::Damaged { .. } if self.held.contains(index) => {
                 // The set is unbounded: this cannot fail.
                 let _ = self.held.remove(index);
-                if index < self.verified.next {
-                    // The chunk that replaces it has not been hashed.
-                    self.verified = Verified::new();
-                }
+                self.whole.lost(index);
                 self.group(GroupCall::RemoveHave(index..=index));
                 if matches!(self.stage, Stage::Chunks | Stage::Finishing) {
                     self.stage = Stage::Chunks;
@@ -465,18 +452,18 @@ impl<P: Ord + Clone, R> Replica<P, R> {
 
     /// Continues the hash of the file from its beginning, and ends the fetch at the file's end.
     fn verify_on(&mut self) {
-        if self.stage != Stage::Chunks || self.verified.is_requested {
+        if self.stage != Stage::Chunks {
             return;
         }
-        let index = self.verified.next;
-        if self.held.contains(index) {
-            self.verified.is_requested = true;
-            return self.store(StoreAction::Verify { index });
+        match self.whole.step(&self.held) {
+            Step::Read(index) => return self.store(StoreAction::Verify { index }),
+            Step::Wait => return,
+            Step::Nothing => {}
         }
-        if index <= self.layout.chunks() || self.held.len() < self.layout.chunks() {
+        if self.held.len() < self.layout.chunks() {
             return;
         }
-        let actual = Digest256::from_hasher(self.verified.hasher.clone());
+        let actual = self.whole.value();
         match self.descriptor.as_ref().and_then(|it| it.sha256) {
             Some(expected) if expected != actual => self.wrong_file(expected, actual),
             _ => {
@@ -499,7 +486,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         self.attempts += 1;
         self.layout = descriptor.layout;
-        self.verified = Verified::new();
+        self.whole = WholeHash::running();
         self.emit(FileEvent::FileRejected { actual });
     }
 

@@ -59,6 +59,8 @@ struct Member {
     group: Vec<GroupCall<char, u32>>,
     events: Vec<String>,
     completed: Option<Digest256>,
+    /// Chunks that were read to verify the whole file.
+    verified: usize,
     failed: Option<Arc<ReplicaError>>,
 }
 
@@ -85,7 +87,8 @@ impl Member {
 
     fn new(replica: Replica<char, u32>, store: Box<dyn ChunkStore>) -> Self {
         let (group, events) = (Vec::new(), Vec::new());
-        let mut member = Self { replica, store, group, events, completed: None, failed: None };
+        let (completed, failed) = (None, None);
+        let mut member = Self { replica, store, group, events, completed, verified: 0, failed };
         member.work();
         member
     }
@@ -96,6 +99,7 @@ impl Member {
             match action {
                 Action::Group(action) => self.group.push(action),
                 Action::Store(action) => {
+                    self.verified += usize::from(matches!(action, StoreAction::Verify { .. }));
                     self.replica.store_replied(action.perform(self.store.as_mut()));
                 }
                 Action::Event(event) => self.on_event(event),
@@ -347,13 +351,36 @@ fn a_file_that_remains_wrong_is_given_up() {
 }
 
 #[test]
+fn chunks_that_the_link_vouches_for_are_not_read_again_to_verify_the_file() {
+    let last_first = [5, 4, 3, 2, 1];
+    let mut member = Member::with_descriptor(by_descriptor(), object_form());
+    member.fetched(3, bytes(b"wrong"), 'x');
+    assert_eq!(member.events.len(), 1, "a wrong chunk is found");
+    member.fetched_chunks(&last_first, PROVIDER);
+    member.assert_complete();
+    assert_eq!(member.verified, 0);
+
+    for (integrity, object) in [(by_file(), number_form()), (Integrity::None, object_form())] {
+        let mut member = Member::with_descriptor(integrity, object);
+        member.fetched_chunks(&last_first, PROVIDER);
+        member.assert_complete();
+        assert_eq!(member.verified, 4, "the first was hashed as it came");
+    }
+}
+
+#[test]
 fn a_descriptor_that_contradicts_itself_is_the_providers_fault() {
     let mut wrong = descriptor();
     wrong.sha256 = Some(Digest256::of(b"another file"));
-    let integrity = Integrity::Descriptor(wrong.digest());
-    let mut member = Member::with_descriptor(integrity, wrong.to_value(DescriptorForm::Object));
+    let object = wrong.to_value(DescriptorForm::Object);
+    let mut member = Member::with_descriptor(Integrity::None, object.clone());
     member.fetched_chunks(&[1, 2, 3, 4, 5], PROVIDER);
     assert!(matches!(member.failed.as_deref(), Some(ReplicaError::WrongFile { .. })));
+    // Each chunk is what the provider's link vouches for, and so is the hash that is shown.
+    let mut member = Member::with_descriptor(Integrity::Descriptor(wrong.digest()), object);
+    member.fetched_chunks(&[1, 2, 3, 4, 5], PROVIDER);
+    assert_eq!(member.file(), content());
+    assert_eq!(member.completed, wrong.sha256);
 
     let mut wrong = descriptor();
     wrong.layout = Layout::of_size(44, CHUNK).unwrap();
@@ -571,8 +598,15 @@ fn an_interrupted_download_is_finished_by_a_second_run() {
             replica.store_opened(store.held(), store.layout());
             let (group, events) = (Vec::new(), Vec::new());
             let store = Box::new(store);
-            let mut member =
-                Member { replica, store, group, events, completed: None, failed: None };
+            let mut member = Member {
+                replica,
+                store,
+                group,
+                events,
+                completed: None,
+                verified: 0,
+                failed: None,
+            };
             // The event of the descriptor was handled above.
             member
                 .replica
