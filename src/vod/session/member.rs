@@ -6,6 +6,7 @@ use super::destination::StoreConfig;
 use super::handle::Outcome;
 use super::progress::ProgressPublisher;
 use super::readers::{ReaderToken, Readers};
+use super::recent::Recent;
 use super::worker::{StoreCommand, Worker};
 use crate::driver::{Pool, Strand};
 use crate::group::{Group, GroupEvent};
@@ -159,7 +160,14 @@ impl Guest for FileMember {
             && let Some(StoreStart { pool, replies, store, end }) = start.take()
         {
             let progress = self.progress.sender();
-            let worker = Worker { store, progress, replies, group: handle, _end: end };
+            let worker = Worker {
+                store,
+                recent: Recent::default(),
+                progress,
+                replies,
+                group: handle,
+                _end: end,
+            };
             self.store = StoreState::Running(worker.start(pool));
         }
         self.exchange.start(now, group, handle);

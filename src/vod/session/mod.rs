@@ -29,6 +29,7 @@ mod handle;
 mod member;
 mod progress;
 mod readers;
+mod recent;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -8,12 +8,13 @@
 use super::destination::StoreConfig;
 use super::member::FileMember;
 use super::progress::{PROGRESS_INTERVAL, Progress};
+use super::recent::Recent;
 use crate::driver::{Pool, Strand};
 use crate::group::Group;
 use crate::node::GroupHandle;
 use crate::peer::GuestSender;
 use crate::transport::Time;
-use crate::vod::replica::StoreAction;
+use crate::vod::replica::{StoreAction, StoreReply};
 use crate::vod::{ChunkStore, Descriptor, MemoryStore, PartialFile, Request, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(super) enum StoreCommand {
 /// The state of a store's strand.
 pub(super) struct Worker {
     pub(super) store: Option<Box<dyn ChunkStore>>,
+    pub(super) recent: Recent,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) replies: GuestSender,
     pub(super) group: GroupHandle,
@@ -51,7 +53,7 @@ impl Worker {
             StoreCommand::Perform(action) => {
                 // The replica sends no command before the store is open.
                 let Some(store) = &mut self.store else { return };
-                let reply = action.perform(&mut **store);
+                let reply = perform(action, &mut **store, &mut self.recent);
                 self.reply(|member, now, group| member.store_replied(now, group, reply));
             }
             StoreCommand::Read(index, answer) => {
@@ -83,6 +85,33 @@ impl Worker {
         let call = |member: &mut FileMember, group: &mut Group, now| call(member, now, group);
         // The connection may be closed: then the reply is not needed.
         let _ = self.replies.blocking_call(self.group, call);
+    }
+}
+
+/// Carries out a command for the store. What was just written is not read from it.
+fn perform(
+    action: StoreAction<Request>,
+    store: &mut dyn ChunkStore,
+    recent: &mut Recent,
+) -> StoreReply<Request> {
+    match action {
+        StoreAction::Read { index, request } if store.held().contains(index) => {
+            let result = recent.get(index).map_or_else(|| store.read_chunk(index), Ok);
+            StoreReply::Read { index, request, result }
+        }
+        StoreAction::Write { index, ref data } => {
+            let data = data.clone();
+            let reply = action.perform(store);
+            if matches!(reply, StoreReply::Wrote { result: Ok(()), .. }) {
+                recent.insert(index, data);
+            }
+            reply
+        }
+        StoreAction::ForgetAll => {
+            recent.clear();
+            action.perform(store)
+        }
+        action => action.perform(store),
     }
 }
 
