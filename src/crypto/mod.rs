@@ -54,6 +54,7 @@ pub use packet::{Opened, Opener, PacketError, PacketStart, Sealer};
 pub use random::KeyingRandom;
 pub use replay::REPLAY_WINDOW;
 pub use schedule::{KeyLogEntry, keying_digest};
+pub(crate) use sha256::{digests, measure as measure_hashing};
 pub use signature::{NO_SIGNATURE, Password, SignatureCheck, sign, verify};
 
 /// A seeded generator for the tests of this module.

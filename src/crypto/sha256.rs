@@ -2,14 +2,20 @@
 //!
 //! A processor with wide vectors hashes eight or sixteen messages in about the time of one, each
 //! in a lane of its own. That pays from two messages on, unless the processor has instructions for
-//! SHA-256, which `sha2` knows to use. A single message has code of its own, too.
+//! SHA-256, which `sha2` knows to use; with these it pays on some processors only, and for many
+//! messages. Turns of a block each help there: while the last rounds of one message wait for each
+//! other, the processor begins with the next. A single message has code of its own, too.
 
+mod choice;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod single;
 
+pub(crate) use choice::measure;
+
 use sha2::block_api::compress256;
+use std::slice;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes of a hash.
@@ -59,15 +65,18 @@ impl HmacKey {
         mut messages: impl Iterator<Item = &'a [u8]>,
         hmacs: &mut [[u8; HASH_LEN]],
     ) {
-        let engine = Engine::best();
         if let [hmac] = hmacs {
             if let Some(message) = messages.next() {
-                *hmac = self.compute_one(engine, message);
+                *hmac = self.compute_one(choice::best(1), message);
             }
             return;
         }
         for hmacs in hmacs.chunks_mut(MAX_LANES) {
-            self.compute_with(engine, messages.by_ref().take(hmacs.len()), hmacs);
+            self.compute_with(
+                choice::best(hmacs.len()),
+                messages.by_ref().take(hmacs.len()),
+                hmacs,
+            );
         }
     }
 
@@ -86,6 +95,16 @@ impl HmacKey {
         let count = engine.hash(&self.inner, BLOCK, messages, &mut inner[..hmacs.len()]);
         engine.hash(&self.outer, BLOCK, inner[..count].iter().map(|hash| &hash[..]), hmacs);
     }
+}
+
+/// The SHA-256 of each message, in their order. It is quickest if neighbors have about the same
+/// length.
+pub(crate) fn digests(messages: &[&[u8]]) -> Vec<[u8; HASH_LEN]> {
+    let mut hashes = vec![[0; HASH_LEN]; messages.len()];
+    for (messages, hashes) in messages.chunks(MAX_LANES).zip(hashes.chunks_mut(MAX_LANES)) {
+        choice::best(messages.len()).hash(&INITIAL, 0, messages.iter().copied(), hashes);
+    }
+    hashes
 }
 
 /// The rest of a message: its whole blocks, and the last one or two with the padding.
@@ -115,13 +134,20 @@ impl<'a> Remaining<'a> {
     fn blocks(&self) -> usize {
         self.whole.len() + self.padded_len
     }
+
+    fn block(&self, i: usize) -> Option<&Block> {
+        let padded = &self.padded[..self.padded_len];
+        self.whole.get(i).or_else(|| padded.get(i.checked_sub(self.whole.len())?))
+    }
 }
 
 /// Method by which several messages are hashed.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Engine {
     /// One after the other, by `sha2`.
     Serial,
+    /// A block of each in turn, by `sha2`.
+    Turns,
     /// With vectors of 256 bits.
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
@@ -131,24 +157,15 @@ enum Engine {
 }
 
 impl Engine {
-    /// The quickest. Without optimization that is `sha2`, which our manifest has optimized even
-    /// then.
-    #[cfg(target_arch = "x86_64")]
-    fn best() -> Self {
-        use pulp::x86::{V3, V4};
-        if cfg!(debug_assertions) || std::arch::is_x86_feature_detected!("sha") {
-            return Self::Serial;
+    /// Every method that this processor has.
+    fn available() -> Vec<Self> {
+        let mut engines = vec![Self::Serial, Self::Turns];
+        #[cfg(target_arch = "x86_64")]
+        {
+            engines.extend(pulp::x86::V3::try_new().map(Self::Avx2));
+            engines.extend(pulp::x86::V4::try_new().map(Self::Avx512));
         }
-        match (V4::try_new(), V3::try_new()) {
-            (Some(cpu), _) => Self::Avx512(cpu),
-            (None, Some(cpu)) => Self::Avx2(cpu),
-            (None, None) => Self::Serial,
-        }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn best() -> Self {
-        Self::Serial
+        engines
     }
 
     /// Continues from a state that `hashed` bytes, whole blocks, have led to. Returns how many
@@ -172,6 +189,7 @@ impl Engine {
             Self::Avx2(cpu) if count > 1 => lanes::hash_256(cpu, from, messages, hashes),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(cpu) if count > 1 => lanes::hash_512(cpu, from, messages, hashes),
+            Self::Turns if count > 1 => hash_in_turns(from, messages, hashes),
             _ => {
                 for (message, hash) in messages.iter().zip(hashes) {
                     *hash = self.hash_one(from, message);
@@ -190,13 +208,27 @@ impl Engine {
 
     fn compress(self, state: &mut State, blocks: &[Block]) {
         match self {
-            Self::Serial => compress256(state, blocks),
+            Self::Serial | Self::Turns => compress256(state, blocks),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(cpu) => single::compress(cpu, state, blocks),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(cpu) => single::compress(*cpu, state, blocks),
         }
     }
+}
+
+/// Hashes several messages by `sha2`, a block of each in turn.
+fn hash_in_turns(from: &State, messages: &[Remaining<'_>], hashes: &mut [[u8; HASH_LEN]]) {
+    let mut states = [*from; MAX_LANES];
+    let blocks = messages.iter().map(Remaining::blocks).max().unwrap_or(0);
+    for i in 0..blocks {
+        for (state, message) in states.iter_mut().zip(messages) {
+            if let Some(block) = message.block(i) {
+                compress256(state, slice::from_ref(block));
+            }
+        }
+    }
+    hashes.iter_mut().zip(states).for_each(|(hash, state)| *hash = to_bytes(state));
 }
 
 fn to_bytes(state: State) -> [u8; HASH_LEN] {

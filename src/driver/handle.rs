@@ -1,10 +1,12 @@
 //! Handle and event queue of a running driver.
 
+use super::clock::instant_now;
 use super::error::{ShutdownError, Stopped};
 use super::shared::{COMMAND_QUEUE, EVENT_QUEUE, Request, Shared};
 use super::stats::NetworkStats;
 use super::task::Task;
 use super::{Clock, Service, Sockets};
+use crate::crypto;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub fn spawn<S: Service>(
     sockets: Sockets,
     clock: Clock,
 ) -> (Handle<S::Command>, Events<S::Event>) {
+    let begun = instant_now();
+    crypto::measure_hashing(|| instant_now() - begun);
     let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
     let (outbox, events) = mpsc::channel(EVENT_QUEUE);
     let shared = Arc::new(Shared::new(&sockets));

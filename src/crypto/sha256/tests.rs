@@ -4,13 +4,15 @@ use sha2::{Digest, Sha256};
 
 /// Every way to hash that this processor has.
 fn engines() -> Vec<(&'static str, Engine)> {
-    let mut engines = vec![("serial", Engine::Serial)];
-    #[cfg(target_arch = "x86_64")]
-    {
-        engines.extend(pulp::x86::V3::try_new().map(|cpu| ("avx2", Engine::Avx2(cpu))));
-        engines.extend(pulp::x86::V4::try_new().map(|cpu| ("avx512", Engine::Avx512(cpu))));
-    }
-    engines
+    let name = |engine: &Engine| match engine {
+        Engine::Serial => "serial",
+        Engine::Turns => "turns",
+        #[cfg(target_arch = "x86_64")]
+        Engine::Avx2(_) => "avx2",
+        #[cfg(target_arch = "x86_64")]
+        Engine::Avx512(_) => "avx512",
+    };
+    Engine::available().into_iter().map(|engine| (name(&engine), engine)).collect()
 }
 
 fn hash(engine: Engine, messages: &[&[u8]]) -> Vec<[u8; 32]> {
@@ -121,6 +123,16 @@ fn more_messages_than_lanes() {
         key.compute(std::iter::once(*message), &mut single);
         assert_eq!(found, single[0]);
     }
+}
+
+#[test]
+fn many_digests() {
+    let bytes: Vec<u8> = (0..500u16).map(|i| (i * 5) as u8).collect();
+    let messages: Vec<&[u8]> = (0..40).map(|i| &bytes[..i * i / 4]).collect();
+    for (message, found) in messages.iter().zip(digests(&messages)) {
+        assert_eq!(found[..], Sha256::digest(message)[..]);
+    }
+    assert!(digests(&[]).is_empty());
 }
 
 proptest! {
