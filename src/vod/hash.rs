@@ -1,11 +1,14 @@
 //! The hashes of a file: [`Digest256`] of the whole and [`ChunkHashes`] of its chunks.
 
 use std::fmt;
+use std::panic::resume_unwind;
 use std::str::FromStr;
+use std::thread;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::crypto::digests;
 use crate::text::hex_bytes;
 
 /// The bytes of SHA-256 kept per chunk.
@@ -75,6 +78,30 @@ pub fn chunk_hash(data: &[u8]) -> ChunkHash {
     hash
 }
 
+/// Bytes of chunks for which a second thread is worth its start.
+const WORTH_A_THREAD: usize = 256 << 10;
+
+/// The hashes of several chunks, side by side. A hash of the whole goes on over all of them at the
+/// same time, in a thread of its own.
+pub(super) fn hash_chunks(chunks: &[&[u8]], whole: Option<&mut Sha256>) -> Vec<ChunkHash> {
+    let Some(whole) = whole else { return chunk_hashes(chunks) };
+    let mut continue_whole = || chunks.iter().for_each(|chunk| whole.update(chunk));
+    if chunks.iter().map(|chunk| chunk.len()).sum::<usize>() < WORTH_A_THREAD {
+        continue_whole();
+        return chunk_hashes(chunks);
+    }
+    thread::scope(|scope| {
+        let hashes = scope.spawn(|| chunk_hashes(chunks));
+        continue_whole();
+        hashes.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+fn chunk_hashes(chunks: &[&[u8]]) -> Vec<ChunkHash> {
+    let hashes = digests(chunks).into_iter();
+    hashes.map(|hash| hash.first_chunk().copied().unwrap_or_default()).collect()
+}
+
 /// The hashes of the chunks 1 to N, concatenated.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChunkHashes(Bytes);
@@ -139,6 +166,21 @@ mod tests {
         assert!("g".repeat(64).parse::<Digest256>().is_err());
         assert!("é".repeat(32).parse::<Digest256>().is_err());
         assert!("+1".repeat(32).parse::<Digest256>().is_err());
+    }
+
+    #[test]
+    fn chunks_and_whole_are_hashed_side_by_side() {
+        let data: Vec<u8> = (0..600_000u32).map(|n| (n / 7) as u8).collect();
+        for size in [1 << 16, 1000, 70_001, 600_000] {
+            let chunks: Vec<&[u8]> = data.chunks(size).collect();
+            let expected: Vec<ChunkHash> = chunks.iter().map(|chunk| chunk_hash(chunk)).collect();
+            let mut whole = Sha256::new();
+            for (chunks, expected) in chunks.chunks(20).zip(expected.chunks(20)) {
+                assert_eq!(hash_chunks(chunks, Some(&mut whole)), expected);
+                assert_eq!(hash_chunks(chunks, None), expected);
+            }
+            assert_eq!(Digest256::from_hasher(whole), Digest256::of(&data));
+        }
     }
 
     #[test]

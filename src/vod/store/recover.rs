@@ -7,10 +7,13 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use super::super::descriptor::Descriptor;
-use super::super::hash::{ChunkHash, ChunkHashes, Digest256, chunk_hash};
+use super::super::hash::{ChunkHash, ChunkHashes, Digest256, hash_chunks};
 use super::super::layout::Layout;
 use super::positioned;
 use crate::range::IndexSet;
+
+/// Bytes of chunks that are read and hashed together, or one chunk.
+const READ_AT_ONCE: usize = 1 << 20;
 
 /// The result of [`examine`].
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub(super) fn examine(
         has_content: false,
         is_blank: layout.size().is_some_and(|size| length <= size),
     };
+    let mut group = Group::default();
     for index in layout.indices() {
         let place = layout.offset(index).zip(layout.length(index));
         let Some((offset, size)) = place.filter(|&(offset, _)| offset < length) else { break };
@@ -62,23 +66,61 @@ pub(super) fn examine(
             findings.is_blank = false;
             break;
         };
-        if is_whole {
-            whole.update(&data);
+        group.push(index, data);
+        if group.is_full() {
+            findings.add(&group.take(), hashes, is_whole.then_some(&mut whole));
+            progress(offset + size);
         }
-        let is_zero = data.iter().all(|&byte| byte == 0);
-        findings.is_blank &= is_zero;
-        let hash = chunk_hash(&data);
-        if hashes.is_none_or(|listed| listed.hash(index) == Some(&hash)) {
-            findings.good.insert(index, hash);
-            findings.has_content |= hashes.is_some() && !is_zero;
-        }
-        progress(offset + size);
+    }
+    if !group.chunks.is_empty() {
+        findings.add(&group.chunks, hashes, is_whole.then_some(&mut whole));
+        progress(length.min(layout.size().unwrap_or(length)));
     }
     findings.sha256 = is_whole.then(|| Digest256::from_hasher(whole));
     Ok(findings)
 }
 
+/// Chunks that are hashed side by side.
+#[derive(Default)]
+struct Group {
+    chunks: Vec<(u64, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Group {
+    fn push(&mut self, index: u64, data: Vec<u8>) {
+        self.bytes += data.len();
+        self.chunks.push((index, data));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= READ_AT_ONCE
+    }
+
+    fn take(&mut self) -> Vec<(u64, Vec<u8>)> {
+        std::mem::take(self).chunks
+    }
+}
+
 impl Findings {
+    /// Compares chunks with their hashes, and continues the hash of the whole.
+    fn add(
+        &mut self,
+        chunks: &[(u64, Vec<u8>)],
+        listed: Option<&ChunkHashes>,
+        whole: Option<&mut Sha256>,
+    ) {
+        let data: Vec<&[u8]> = chunks.iter().map(|(_, data)| &data[..]).collect();
+        for ((index, data), hash) in chunks.iter().zip(hash_chunks(&data, whole)) {
+            let is_zero = data.iter().all(|&byte| byte == 0);
+            self.is_blank &= is_zero;
+            if listed.is_none_or(|listed| listed.hash(*index) == Some(&hash)) {
+                self.good.insert(*index, hash);
+                self.has_content |= listed.is_some() && !is_zero;
+            }
+        }
+    }
+
     /// True if the file is the shared one.
     pub(super) fn is_the_file(&self, descriptor: &Descriptor) -> bool {
         self.sha256.is_some() && self.sha256 == descriptor.sha256

@@ -1,19 +1,22 @@
 //! [`SourceFile`].
 
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::super::chunker::Chunker;
+use super::super::chunker::MAX_CHUNK_SIZE;
 use super::super::descriptor::Descriptor;
-use super::super::hash::{ChunkHashes, Digest256, MAX_HASHED_CHUNKS, chunk_hash};
+use super::super::hash::{ChunkHash, ChunkHashes, Digest256, MAX_HASHED_CHUNKS, hash_chunks};
 use super::super::layout::Layout;
 use super::{ChunkStore, Finished, StoreError, positioned};
 use crate::range::IndexSet;
+
+/// Bytes that the first pass over a file reads at a time, or one chunk.
+const READ_AT_ONCE: usize = 1 << 20;
 
 /// A file that is being shared. It must not change meanwhile.
 ///
@@ -49,14 +52,15 @@ impl SourceFile {
         let file = File::open(path).map_err(io("open"))?;
         let before = file.metadata().map_err(io("open"))?;
         let layout = Layout::of_size(before.len(), chunk_size)?;
-        let mut hashes = Hashes::new(chunk_size);
-        let mut buffer = vec![0; 256 * 1024];
+        let mut hashes = Hashes::new();
+        let chunk_size = usize::try_from(chunk_size.clamp(1, MAX_CHUNK_SIZE)).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; (READ_AT_ONCE / chunk_size).max(1) * chunk_size];
         loop {
-            let read = (&file).read(&mut buffer).map_err(io("read"))?;
+            let read = read_full(&file, &mut buffer).map_err(io("read"))?;
             if read == 0 {
                 break;
             }
-            hashes.update(buffer.get(..read).unwrap_or_default());
+            hashes.update(buffer.get(..read).unwrap_or_default(), chunk_size);
             if hashes.bytes > before.len() {
                 return Err(changed());
             }
@@ -135,37 +139,40 @@ fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
 
 /// The hashes of a stream: of the whole and of each chunk.
 struct Hashes {
-    chunker: Chunker,
     whole: Sha256,
-    chunks: Vec<u8>,
+    chunks: Vec<ChunkHash>,
     bytes: u64,
 }
 
 impl Hashes {
-    fn new(chunk_size: u32) -> Self {
-        Self {
-            chunker: Chunker::new(chunk_size),
-            whole: Sha256::new(),
-            chunks: Vec::new(),
-            bytes: 0,
-        }
+    fn new() -> Self {
+        Self { whole: Sha256::new(), chunks: Vec::new(), bytes: 0 }
     }
 
-    fn update(&mut self, data: &[u8]) {
+    /// Continues with chunks of this length; only the last one of all may be shorter.
+    fn update(&mut self, data: &[u8], chunk_size: usize) {
         self.bytes += data.len() as u64;
-        self.whole.update(data);
-        for (_, chunk) in self.chunker.push(data) {
-            self.chunks.extend(chunk_hash(&chunk));
-        }
+        let chunks: Vec<&[u8]> = data.chunks(chunk_size).collect();
+        self.chunks.extend(hash_chunks(&chunks, Some(&mut self.whole)));
     }
 
-    fn finish(mut self) -> (Digest256, ChunkHashes) {
-        if let Some((_, chunk)) = self.chunker.finish() {
-            self.chunks.extend(chunk_hash(&chunk));
-        }
-        let chunks = ChunkHashes::from_hashes(self.chunks.as_chunks().0.iter().copied());
-        (Digest256::from_hasher(self.whole), chunks)
+    fn finish(self) -> (Digest256, ChunkHashes) {
+        (Digest256::from_hasher(self.whole), ChunkHashes::from_hashes(self.chunks))
     }
+}
+
+/// Reads until the buffer is full or the file ends. Returns the number of bytes read.
+fn read_full(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 #[cfg(test)]
