@@ -163,7 +163,18 @@ impl<S: Service> Task<S> {
         }
     }
 
+    /// Carries out the requests that wait. What several of them want sent leaves together. Returns
+    /// whether there may be more.
     fn handle_requests(&mut self) -> bool {
+        let mut has_commands = false;
+        let has_more = self.take_requests(&mut has_commands);
+        if has_commands {
+            self.core.drain();
+        }
+        has_more
+    }
+
+    fn take_requests(&mut self, has_commands: &mut bool) -> bool {
         for _ in 0..COMMANDS_PER_TURN {
             let request = match self.request.take() {
                 Some(request) => request,
@@ -183,7 +194,10 @@ impl<S: Service> Task<S> {
                 Request::Command(command) => {
                     let now = self.core.clock.now();
                     self.core.service.handle_command(now, command);
-                    self.core.drain();
+                    *has_commands = true;
+                    if self.core.deliver() {
+                        self.core.drain();
+                    }
                 }
                 Request::Shutdown { grace } => self.begin_stop(grace),
             }
