@@ -1,6 +1,7 @@
 //! Events of a share or fetch, as JSON for programs.
 
-use super::console::{self, Asked, InForce};
+use super::console::Asked;
+use super::in_force::{self, InForce};
 use super::json::JsonLines;
 use super::outcome;
 use super::screen;
@@ -33,7 +34,7 @@ enum Event<'a> {
     BadObject { index: u64, peer_id: String, reason: String },
     Rejected { sha256: String },
     Progress(Progressed),
-    Limits(console::Numbers),
+    Limits(in_force::Numbers),
     BadInput { reason: &'a str },
     Waiting(Waiting),
     Complete { sha256: String, path: Option<String>, bytes: u64, verified: bool },
@@ -46,7 +47,7 @@ struct Progressed {
     #[serde(flatten)]
     numbers: Numbers,
     #[serde(flatten)]
-    limits: console::Numbers,
+    limits: in_force::Numbers,
 }
 
 #[derive(Debug, Serialize)]

@@ -1,9 +1,10 @@
 //! `rtmfp fetch`: get a shared file and share it on.
 
 use super::check;
-use super::console::{Asked, Console, Form, InForce, change_limits};
+use super::console::{Asked, Console, Form, change_limits};
 use super::destination::{self, Output, Stream};
 use super::events::Reporter;
+use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::limits::{DownArgs, HEADING, UpArgs, chunk_time};
 use super::listen::{self, Listen};
@@ -170,7 +171,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     );
     let seed = seed(args.seed_for, stream.is_some(), args.metered);
     let timeout = args.timeout;
-    let in_force = args.up.in_force_with(args.down, args.metered);
+    let in_force = InForce::new(args.up, args.down, args.metered);
     let config = config(args, link, destination)?;
     let is_verified = config.link.integrity != Integrity::None;
     if !is_verified {

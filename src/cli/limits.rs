@@ -1,9 +1,8 @@
 //! The options that bound what a verb takes of the link.
 
-use super::console::InForce;
 use super::format;
 use rtmfp::peer::{Bandwidth, Limits, MIN_NEIGHBORS};
-use rtmfp::vod::{CHUNK_SIZE, METERED_NEIGHBORS};
+use rtmfp::vod::CHUNK_SIZE;
 use std::time::Duration;
 
 /// The section of the help that lists these options.
@@ -11,9 +10,6 @@ pub(super) const HEADING: &str = "Limits";
 
 /// The largest number for `--max-neighbours`.
 const MAX_NEIGHBORS: usize = 1000;
-
-/// The number of neighbors without `--max-neighbours`.
-const DEFAULT_NEIGHBORS: usize = 64;
 
 /// Bounds on what is sent.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
@@ -54,18 +50,6 @@ pub(crate) struct DownArgs {
 impl UpArgs {
     pub(crate) const fn max_neighbors(self) -> Option<usize> {
         self.max_neighbours
-    }
-
-    /// What is in force at the start of a verb that receives nothing to speak of.
-    pub(crate) fn in_force(self) -> InForce {
-        self.in_force_with(DownArgs::default(), false)
-    }
-
-    /// The same for a verb that receives as well.
-    pub(crate) fn in_force_with(self, down: DownArgs, is_metered: bool) -> InForce {
-        let usual = if is_metered { METERED_NEIGHBORS } else { DEFAULT_NEIGHBORS };
-        let max_neighbors = self.max_neighbours.unwrap_or(usual);
-        InForce { limits: self.limits_with(down), max_neighbors, is_metered }
     }
 
     /// The limits of a verb that receives nothing to speak of.

@@ -12,6 +12,7 @@
 //! | `via` | the server that `--via` names |
 //! | `json`, `events` | events for programs |
 //! | `console` | lines on standard input that change limits |
+//! | `in_force` | the limits of a running command |
 //! | `log` | log lines between the progress |
 //! | `format` | numbers and foreign text for people |
 //! | `embedded` | the rendezvous server inside `share` |
@@ -34,6 +35,7 @@ mod fetch;
 mod fit;
 mod format;
 mod groupspec;
+mod in_force;
 mod join;
 mod json;
 mod key_log;

@@ -1,10 +1,11 @@
 //! `rtmfp share`: offer a file and print the link to it.
 
-use super::console::{Asked, Change, Console, Form, InForce, change_limits};
+use super::console::{Asked, Change, Console, Form, change_limits};
 use super::events::Reporter;
 use super::fit::{self, Size};
+use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
-use super::limits::UpArgs;
+use super::limits::{DownArgs, UpArgs};
 use super::listen::{self, Listen};
 use super::outcome::WrongUsage;
 use super::patience::connecting;
@@ -111,7 +112,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
         () = signals.recv() => bail!("interrupted"),
     };
     let listen = listen::addresses(args.listen.clone());
-    let in_force = args.limits.in_force();
+    let in_force = InForce::new(args.limits, DownArgs::default(), false);
     let mut remembered = remember(&args, &source);
     let mut ports = vec![DEFAULT_PORT];
     let earlier = remembered.as_ref().and_then(Remembered::link).cloned();

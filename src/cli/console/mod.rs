@@ -8,53 +8,13 @@
 mod input;
 mod order;
 
-use super::limits;
+use super::in_force::InForce;
 use super::screen;
 use order::{Order, parse, parse_json};
 use rtmfp::peer::{Connection, Limits};
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 pub(crate) use order::Change;
-
-/// The limits in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct InForce {
-    pub(crate) limits: Limits,
-    pub(crate) max_neighbors: usize,
-    pub(crate) is_metered: bool,
-}
-
-/// The same as JSON: bytes a second.
-#[derive(Debug, Serialize)]
-pub(crate) struct Numbers {
-    up_limit: Option<u64>,
-    down_limit: Option<u64>,
-    max_neighbours: usize,
-    metered: bool,
-}
-
-impl InForce {
-    pub(crate) fn numbers(&self) -> Numbers {
-        Numbers {
-            up_limit: self.limits.up.map(|limit| limit.as_bytes_per_second()),
-            down_limit: self.limits.down.map(|limit| limit.as_bytes_per_second()),
-            max_neighbours: self.max_neighbors,
-            metered: self.is_metered,
-        }
-    }
-
-    /// `up 500.0 kB/s, down without a limit, at most 64 neighbors`.
-    pub(crate) fn sentence(&self) -> String {
-        let metered = if self.is_metered { ", metered: nothing is offered to others" } else { "" };
-        format!(
-            "up {}, down {}, at most {} neighbors{metered}",
-            limits::or_none(self.limits.up),
-            limits::or_none(self.limits.down),
-            self.max_neighbors,
-        )
-    }
-}
 
 /// The form of lines and answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

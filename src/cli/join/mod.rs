@@ -10,8 +10,9 @@ mod objects;
 mod output;
 mod waiting;
 
-use super::console::{Asked, Console, InForce, change_limits};
+use super::console::{Asked, Console, change_limits};
 use super::format::{self, printable};
+use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::limits::{self, DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
@@ -137,7 +138,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     if args.metered {
         config = config.for_metered_link();
     }
-    let in_force = args.up.in_force_with(args.down, args.metered);
+    let in_force = InForce::new(args.up, args.down, args.metered);
     if !args.listen.is_empty() {
         config.listen = listen::addresses(args.listen);
     }

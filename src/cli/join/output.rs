@@ -1,6 +1,7 @@
 //! The lines on standard output, as text or JSON.
 
-use crate::cli::console::{Asked, Form, InForce, Numbers};
+use crate::cli::console::{Asked, Form};
+use crate::cli::in_force::{InForce, Numbers};
 use crate::cli::{format, screen};
 use anyhow::Context;
 use rtmfp::driver::Clock;
