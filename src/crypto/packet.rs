@@ -14,7 +14,7 @@ use super::cbc::{self, BLOCK};
 use super::negotiation::{Direction, Verification};
 use super::replay::ReplayWindow;
 use super::schedule::TrafficKeys;
-use super::sha256::{HASH_LEN, HmacKey};
+use super::sha256::{HASH_LEN, HmacKey, Place};
 use crate::wire::{multiplex, vlu};
 use aes::cipher::KeyInit;
 use aes::{Aes128Dec, Aes128Enc};
@@ -176,7 +176,7 @@ impl Sealer {
             let mut hmacs = [[0; HASH_LEN]; HMACS];
             for datagrams in datagrams.chunks(HMACS) {
                 let hmacs = &mut hmacs[..datagrams.len()];
-                hmac.key.compute(datagrams.iter().map(|d| &buf[blocks(d)]), hmacs);
+                hmac.key.compute(datagrams.iter().map(|d| &buf[blocks(d)]), hmacs, Place::Near);
                 for (datagram, full) in datagrams.iter().zip(hmacs) {
                     buf[datagram.end - hmac_len..datagram.end].copy_from_slice(&full[..hmac_len]);
                 }
@@ -333,7 +333,7 @@ impl Opener {
             Ok(blocks) => &datagram.as_mut()[blocks.clone()],
             Err(_) => &[],
         });
-        hmac.key.compute(messages, &mut hmacs[..count]);
+        hmac.key.compute(messages, &mut hmacs[..count], Place::Far);
         for ((datagram, opened), full) in encrypted.iter_mut().zip(opened).zip(&hmacs) {
             if let Ok(blocks) = opened
                 && !bool::from(full[..hmac_len].ct_eq(&datagram.as_mut()[blocks.end..]))

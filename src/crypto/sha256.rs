@@ -35,6 +35,15 @@ const INITIAL: State = [
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 ];
 
+/// Where messages are when they are hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a cache next to the processor: they have just been written.
+    Near,
+    /// Farther away, as what the operating system has received.
+    Far,
+}
+
 /// The key of an HMAC-SHA256, as the two states that it leads to.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(super) struct HmacKey {
@@ -64,16 +73,17 @@ impl HmacKey {
         &self,
         mut messages: impl Iterator<Item = &'a [u8]>,
         hmacs: &mut [[u8; HASH_LEN]],
+        place: Place,
     ) {
         if let [hmac] = hmacs {
             if let Some(message) = messages.next() {
-                *hmac = self.compute_one(choice::best(1), message);
+                *hmac = self.compute_one(choice::best(1, place), message);
             }
             return;
         }
         for hmacs in hmacs.chunks_mut(MAX_LANES) {
             self.compute_with(
-                choice::best(hmacs.len()),
+                choice::best(hmacs.len(), place),
                 messages.by_ref().take(hmacs.len()),
                 hmacs,
             );
@@ -102,7 +112,12 @@ impl HmacKey {
 pub(crate) fn digests(messages: &[&[u8]]) -> Vec<[u8; HASH_LEN]> {
     let mut hashes = vec![[0; HASH_LEN]; messages.len()];
     for (messages, hashes) in messages.chunks(MAX_LANES).zip(hashes.chunks_mut(MAX_LANES)) {
-        choice::best(messages.len()).hash(&INITIAL, 0, messages.iter().copied(), hashes);
+        choice::best(messages.len(), Place::Near).hash(
+            &INITIAL,
+            0,
+            messages.iter().copied(),
+            hashes,
+        );
     }
     hashes
 }

@@ -4,7 +4,7 @@
 //! message with them about as quickly as wide vectors hash a message each of sixteen lanes, others
 //! half as quickly. The driver, which has a clock, lets it be measured once.
 
-use super::{BLOCK, Engine, INITIAL, MAX_LANES};
+use super::{BLOCK, Engine, INITIAL, MAX_LANES, Place};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -18,12 +18,14 @@ type Choice = [Engine; MAX_LANES];
 
 static MEASURED: OnceLock<Choice> = OnceLock::new();
 
-/// The quickest engine for `count` messages, as far as that is known.
-pub(super) fn best(count: usize) -> Engine {
-    let place = count.clamp(1, MAX_LANES) - 1;
-    match MEASURED.get().and_then(|choice| choice.get(place)) {
-        Some(engine) => *engine,
-        None => presumed(place + 1),
+/// The quickest engine for `count` messages, as far as that is known. What is far away comes quicker
+/// as one stream than by turns.
+pub(super) fn best(count: usize, place: Place) -> Engine {
+    let count = count.clamp(1, MAX_LANES);
+    let measured = MEASURED.get().and_then(|choice| choice.get(count - 1).copied());
+    match measured.unwrap_or_else(|| presumed(count)) {
+        Engine::Turns if place == Place::Far => Engine::Serial,
+        engine => engine,
     }
 }
 
@@ -117,11 +119,11 @@ mod tests {
         for count in 0..100 {
             let mut hashes = [[0; 32]; 2];
             let messages = [&b"one"[..], b"two"];
-            best(count).hash(&INITIAL, 0, messages.into_iter(), &mut hashes);
+            best(count, Place::Near).hash(&INITIAL, 0, messages.into_iter(), &mut hashes);
             presumed(count).hash(&INITIAL, 0, messages.into_iter(), &mut hashes);
             assert_eq!(
                 hashes[0],
-                best(1).hash_one(&INITIAL, &super::super::Remaining::new(b"one", 0))
+                best(1, Place::Far).hash_one(&INITIAL, &super::super::Remaining::new(b"one", 0))
             );
         }
     }

@@ -118,9 +118,9 @@ fn more_messages_than_lanes() {
     let messages: Vec<&[u8]> = (0..40).map(|i| &bytes[i..10 * i + 40]).collect();
     let key = HmacKey::new(&[7; 32]);
     let (mut together, mut single) = ([[0; 32]; 40], [[0; 32]]);
-    key.compute(messages.iter().copied(), &mut together);
+    key.compute(messages.iter().copied(), &mut together, Place::Near);
     for (message, found) in messages.iter().zip(together) {
-        key.compute(std::iter::once(*message), &mut single);
+        key.compute(std::iter::once(*message), &mut single, Place::Far);
         assert_eq!(found, single[0]);
     }
 }
