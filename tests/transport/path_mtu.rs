@@ -3,7 +3,7 @@
 use crate::support::puppet::Puppet;
 use crate::support::{Pair, Tapped, Wire, for_seeds, millis, quick, secs};
 use rtmfp::proto::sim::{Link, Network};
-use rtmfp::proto::transport::Config;
+use rtmfp::proto::transport::{Config, FlowId, SessionId};
 use rtmfp::wire::Chunk;
 
 fn searching() -> Config {
@@ -22,12 +22,7 @@ fn size(pair: &Pair) -> usize {
 }
 
 /// A session over which so much was sent that the search is over.
-fn after_search(
-    seed: u64,
-    link: Link,
-    a: Config,
-    b: Config,
-) -> (Pair, rtmfp::proto::transport::SessionId) {
+fn after_search(seed: u64, link: Link, a: Config, b: Config) -> (Pair, SessionId) {
     let mut pair = Pair::with_configs(seed, link, a, b);
     let (session, _) = pair.open();
     let flow = pair.open_flow(pair.a, session, b"data");
@@ -37,6 +32,15 @@ fn after_search(
     pair.network.run_for(secs(60));
     assert_eq!(pair.messages(pair.b).len(), 8);
     (pair, session)
+}
+
+/// The same, while a long message is being sent.
+fn in_a_stream(seed: u64) -> (Pair, SessionId, FlowId) {
+    let (mut pair, session) = after_search(seed, link(9000), searching(), quick());
+    let flow = pair.open_flow(pair.a, session, b"more");
+    pair.send(pair.a, session, flow, &[2; 400_000]);
+    pair.network.run_for(millis(100 + seed));
+    (pair, session, flow)
 }
 
 #[test]
@@ -129,11 +133,8 @@ fn a_path_that_takes_less_than_before_is_found_out() {
 #[test]
 fn a_lost_burst_keeps_the_size() {
     for_seeds(20, |seed| {
-        let (mut pair, session) = after_search(seed, link(9000), searching(), quick());
+        let (mut pair, session, flow) = in_a_stream(seed);
         let a = pair.a;
-        let flow = pair.open_flow(a, session, b"more");
-        pair.send(a, session, flow, &[2; 400_000]);
-        pair.network.run_for(millis(100 + seed));
         pair.network.set_default_link(Link::cut());
         pair.network.run_for(millis(15));
         pair.network.set_default_link(link(9000));
@@ -149,11 +150,8 @@ fn a_lost_burst_keeps_the_size() {
 #[test]
 fn a_path_that_takes_less_is_found_out_within_seconds() {
     for_seeds(20, |seed| {
-        let (mut pair, session) = after_search(seed, link(9000), searching(), quick());
+        let (mut pair, session, flow) = in_a_stream(seed);
         let a = pair.a;
-        let flow = pair.open_flow(a, session, b"more");
-        pair.send(a, session, flow, &[2; 400_000]);
-        pair.network.run_for(millis(100 + seed));
         pair.network.set_default_link(link(1300));
         let changed = pair.now();
         assert!(

@@ -2,67 +2,22 @@
 //!
 //! Every test prints its seed; virtual time makes the figures exact.
 
+use crate::support::bulk::Bulk;
 use crate::support::{millis, quick, secs};
 use bytes::Bytes;
-use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig};
-use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
+use rtmfp::proto::crypto::Epd;
+use rtmfp::proto::sim::{Link, Network, NodeId};
 use rtmfp::proto::transport::{
-    Bandwidth, Controller, Endpoint, Event, FlowId, FlowOptions, Layer, MessageOptions, SessionId,
-    Time,
+    Bandwidth, Controller, FlowId, FlowOptions, MessageOptions, SessionId, Time,
 };
 use std::time::Duration;
 
 /// What a sender keeps queued in a flow.
 const QUEUED: u64 = 256 << 10;
 
-/// An endpoint that keeps flows full, and counts what it receives.
-struct Host {
-    endpoint: Endpoint,
-    bulk: Vec<(SessionId, FlowId)>,
-    received: u64,
-    /// When short messages arrived.
-    urgent: Vec<Time>,
-}
-
-impl Layer for Host {
-    type Inner = Endpoint;
-
-    fn inner(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    fn inner_mut(&mut self) -> &mut Endpoint {
-        &mut self.endpoint
-    }
-}
-
-impl Actor for Host {
-    fn react(&mut self, now: Time) -> bool {
-        while let Some(event) = self.endpoint.poll_event() {
-            match event {
-                Event::Message { message, .. } if message.len() < 200 => self.urgent.push(now),
-                Event::Message { message, .. } => self.received += message.len() as u64,
-                _ => {}
-            }
-        }
-        let mut sent = false;
-        for &(session, flow) in &self.bulk {
-            while self.endpoint.queued(session, flow) < QUEUED {
-                let message = Bytes::from_static(&[7; 16 << 10]);
-                let options = MessageOptions::RELIABLE;
-                if self.endpoint.send(now, session, flow, message, options).is_err() {
-                    break;
-                }
-                sent = true;
-            }
-        }
-        sent
-    }
-}
-
 /// A sender and its receivers, with a session to each.
 struct Star {
-    network: Network<Host>,
+    network: Network<Bulk>,
     center: NodeId,
     leaves: Vec<NodeId>,
 }
@@ -109,13 +64,13 @@ impl Star {
 
     fn open_flow(&mut self, from: NodeId, to: NodeId, options: FlowOptions) -> (SessionId, FlowId) {
         let session = self.session(from, to);
-        let open = |host: &mut Host, _| host.endpoint.open_flow(session, b"data", options);
+        let open = |host: &mut Bulk, _| host.endpoint.open_flow(session, b"data", options);
         (session, self.network.act(from, open).expect("a flow"))
     }
 
     fn stream(&mut self, from: NodeId, to: NodeId) {
         let flow = self.open_flow(from, to, FlowOptions::default());
-        self.network.act(from, |host, _| host.bulk.push(flow));
+        self.network.act(from, |host, _| host.flows.push(flow));
     }
 
     /// The center streams to every leaf.
@@ -147,13 +102,11 @@ impl Star {
     }
 }
 
-fn add(network: &mut Network<Host>, address: &str, controller: Controller) -> NodeId {
+fn add(network: &mut Network<Bulk>, address: &str, controller: Controller) -> NodeId {
     let mut config = quick();
     config.controller = controller;
-    let mut random = network.random();
-    let identity = Identity::generate(&IdentityConfig::default(), &mut random);
-    let endpoint = Endpoint::new(config, identity.into(), Box::new(random));
-    network.add(address, Host { endpoint, bulk: Vec::new(), received: 0, urgent: Vec::new() })
+    let host = Bulk::new(network, config, QUEUED);
+    network.add(address, host)
 }
 
 fn total(sent: &[(Time, u64)]) -> u64 {

@@ -1,16 +1,12 @@
 //! Streams of bulk data through one bottleneck in a virtual network.
-use bytes::Bytes;
-use rtmfp::proto::crypto::{DhGroup, Epd, Identity, IdentityConfig, Negotiation};
-use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
-use rtmfp::proto::transport::{
-    Config, Controller, Endpoint, Event, FlowId, FlowOptions, Layer, MessageOptions, SessionId,
-    Time,
-};
+use super::bulk::Bulk;
+use rtmfp::proto::crypto::{DhGroup, Epd, Negotiation};
+use rtmfp::proto::sim::{Link, Network, NodeId};
+use rtmfp::proto::transport::{Config, Controller, FlowOptions, SessionId};
 use std::time::Duration;
 
 /// 50 Mbit/s.
 pub const RATE: u64 = 6_250_000;
-const MESSAGE: usize = 16 << 10;
 /// What a sender keeps queued.
 const QUEUED: u64 = 8 << 20;
 
@@ -40,69 +36,23 @@ impl Path {
     }
 }
 
-/// An endpoint that keeps one flow full, or counts what it receives.
-#[derive(Debug)]
-pub struct Host {
-    endpoint: Endpoint,
-    flow: Option<(SessionId, FlowId)>,
-    message: Bytes,
-    received: u64,
+fn host(network: &mut Network<Bulk>, controller: Controller) -> Bulk {
+    let groups = vec![DhGroup::Modp2];
+    let negotiation = Negotiation { groups, ..Negotiation::checksum_only() };
+    let mut config = Config::default();
+    config.controller = controller;
+    config.negotiation = negotiation;
+    Bulk::new(network, config, QUEUED)
 }
 
-impl Host {
-    fn new(network: &mut Network<Self>, controller: Controller) -> Self {
-        let groups = vec![DhGroup::Modp2];
-        let negotiation = Negotiation { groups, ..Negotiation::checksum_only() };
-        let mut config = Config::default();
-        config.controller = controller;
-        config.negotiation = negotiation;
-        let mut random = network.random();
-        let identity = Identity::generate(&IdentityConfig::default(), &mut random);
-        let endpoint = Endpoint::new(config, identity.into(), Box::new(random));
-        Self { endpoint, flow: None, message: vec![7; MESSAGE].into(), received: 0 }
-    }
-
-    fn session(&self) -> Option<SessionId> {
-        self.endpoint.sessions().next().map(|(id, _)| id)
-    }
-}
-
-impl Layer for Host {
-    type Inner = Endpoint;
-
-    fn inner(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    fn inner_mut(&mut self) -> &mut Endpoint {
-        &mut self.endpoint
-    }
-}
-
-impl Actor for Host {
-    fn react(&mut self, now: Time) -> bool {
-        while let Some(event) = self.endpoint.poll_event() {
-            if let Event::Message { message, .. } = event {
-                self.received += message.len() as u64;
-            }
-        }
-        let mut sent = false;
-        while let Some((session, flow)) = self.flow
-            && self.endpoint.queued(session, flow) < QUEUED
-        {
-            let (message, options) = (self.message.clone(), MessageOptions::RELIABLE);
-            if self.endpoint.send(now, session, flow, message, options).is_err() {
-                break;
-            }
-            sent = true;
-        }
-        sent
-    }
+/// Its only session.
+fn session(host: &Bulk) -> Option<SessionId> {
+    host.endpoint.sessions().next().map(|(id, _)| id)
 }
 
 /// Senders, each with its receiver, behind one bottleneck.
 pub struct Streams {
-    pub network: Network<Host>,
+    pub network: Network<Bulk>,
     pairs: Vec<(NodeId, NodeId)>,
 }
 
@@ -112,7 +62,7 @@ impl Streams {
         let mut network = Network::new(seed, path.0.clone());
         let mut pairs = Vec::new();
         for (i, &controller) in controllers.iter().enumerate() {
-            let (a, b) = (Host::new(&mut network, controller), Host::new(&mut network, controller));
+            let (a, b) = (host(&mut network, controller), host(&mut network, controller));
             let a = network.add(&format!("10.0.0.1:{}", 1000 + i), a);
             let b = network.add(&format!("10.0.0.2:{}", 1000 + i), b);
             network.set_link(b, a, path.back());
@@ -120,7 +70,7 @@ impl Streams {
             let epd = Epd::for_fingerprint(network[b].endpoint.fingerprint());
             let address = network.address(b);
             network.act(a, |host, now| host.endpoint.open(now, epd, &[address]));
-            assert!(network.run_until(|n| n[b].session().is_some()), "no session");
+            assert!(network.run_until(|n| session(&n[b]).is_some()), "no session");
             network.set_link(a, b, path.0.clone());
             pairs.push((a, b));
         }
@@ -134,10 +84,10 @@ impl Streams {
     fn start(&mut self, stream: usize) {
         let (a, _) = self.pairs[stream];
         self.network.act(a, |host, _| {
-            let session = host.session().expect("a session");
+            let session = session(host).expect("a session");
             let options = FlowOptions::default();
             let flow = host.endpoint.open_flow(session, b"bulk", options).expect("a flow");
-            host.flow = Some((session, flow));
+            host.flows.push((session, flow));
         });
     }
 
@@ -166,7 +116,7 @@ impl Streams {
 
     pub fn sender(&self, stream: usize) -> rtmfp::proto::transport::SessionRef<'_> {
         let host = &self.network[self.pairs[stream].0];
-        host.endpoint.session(host.session().expect("a session")).expect("open")
+        host.endpoint.session(session(host).expect("a session")).expect("open")
     }
 }
 

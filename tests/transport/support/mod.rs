@@ -1,5 +1,6 @@
 //! Two endpoints on a virtual network, for the transport's behaviour tests.
 pub mod bottleneck;
+pub mod bulk;
 pub mod operations;
 pub mod puppet;
 pub mod shared;
