@@ -158,6 +158,8 @@ impl Swarm {
             ShareConfig::new(ServerAddress::new(&address.ip().to_string(), address.port())?);
         config.listen = vec![local];
         config.key_log = key_log.clone();
+        // No link has a limit here, so that it costs no time.
+        config.save_upload = true;
         let share = Share::start(source, config).await?;
         let name = share.descriptor().file_name();
         let size = share.descriptor().layout.size().unwrap_or_default();

@@ -79,6 +79,13 @@ pub(crate) struct ShareArgs {
     #[arg(long)]
     json: bool,
 
+    /// Upload little more than one copy, although everybody is complete somewhat later
+    ///
+    /// The link says so to whoever fetches: chunks that somebody else has are not asked of this
+    /// provider.
+    #[arg(long)]
+    save_upload: bool,
+
     #[command(flatten)]
     limits: UpArgs,
 
@@ -179,6 +186,7 @@ async fn config(
     config.form = args.descriptor;
     config.limits = args.limits.limits();
     config.max_neighbors = args.limits.max_neighbors();
+    config.save_upload = args.save_upload;
     config.listen = listen::addresses(args.listen);
     if let Some(public) = args.public_address {
         config.announced = public.announced().await;

@@ -129,7 +129,9 @@ impl Fetch {
         let identity = link.identity();
         let store_config =
             StoreConfig { destination, overwrite, identity, name: link.name.clone() };
-        let exchange = FileExchange::receiver(link.integrity, provider).with_strategy(strategy);
+        let exchange = FileExchange::receiver(link.integrity, provider)
+            .with_strategy(strategy)
+            .sparing_provider(link.spares_provider);
         let start = Start {
             connection,
             owns_connection,

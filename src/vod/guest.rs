@@ -53,6 +53,7 @@ pub struct FileExchange {
     /// What is offered, or would be.
     offered: IndexSet,
     provider: Option<Fingerprint>,
+    spares_provider: bool,
     /// When the provider is requested again, and the time to wait after that.
     seek_at: Option<Time>,
     seek_next: Duration,
@@ -84,6 +85,7 @@ impl FileExchange {
             offers: true,
             offered: IndexSet::unbounded(),
             provider,
+            spares_provider: false,
             seek_at: None,
             seek_next: SEEK_FIRST,
             requests: HashMap::new(),
@@ -98,6 +100,13 @@ impl FileExchange {
     #[must_use]
     pub fn with_strategy(self, strategy: ReplicationStrategy) -> Self {
         Self { strategy, ..self }
+    }
+
+    /// Fetches as [`receiver`](Self::receiver) does, but asks the provider only for what nobody else
+    /// has ([`spare_provider`](crate::group::ReplicationMut::spare_provider)), or as before.
+    #[must_use]
+    pub fn sparing_provider(self, spares: bool) -> Self {
+        Self { spares_provider: spares, ..self }
     }
 
     /// Fetches as [`receiver`](Self::receiver) does, but offers nothing to others. The group should
@@ -256,6 +265,7 @@ impl Guest for FileExchange {
     fn start(&mut self, now: Time, group: &mut Group, _: GroupHandle) {
         let mut replication = group.replication_mut(now);
         replication.set_provider(self.provider);
+        replication.spare_provider(self.spares_provider);
         replication.set_strategy(self.strategy);
         self.carry_out_actions(now, group);
     }

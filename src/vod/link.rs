@@ -20,6 +20,7 @@
 //! | `sha256`, `size`, `chunk` | SHA-256 and size of the file, chunk length in bytes: the Number form, whose descriptor has only the number of chunks |
 //! | `name` | file name |
 //! | `provider` | peer ID of the provider, 64 hexadecimal digits |
+//! | `spare` | `provider`: whoever fetches asks the provider only for what nobody else has |
 //!
 //! An unknown key is skipped; a change that must not be skipped raises the version. The characters
 //! used need no quoting in a POSIX shell or PowerShell; other characters in values are
@@ -231,6 +232,8 @@ pub struct ShareLink {
     pub name: Option<String>,
     /// Peer ID of the provider.
     pub provider: Option<Digest256>,
+    /// Whoever fetches asks the provider only for chunks that nobody else has.
+    pub spares_provider: bool,
 }
 
 impl ShareLink {
@@ -244,6 +247,7 @@ impl ShareLink {
             integrity: Integrity::None,
             name: None,
             provider: None,
+            spares_provider: false,
         })
     }
 
@@ -290,6 +294,9 @@ impl fmt::Display for ShareLink {
         }
         if let Some(provider) = &self.provider {
             write!(f, "/provider={provider}")?;
+        }
+        if self.spares_provider {
+            f.write_str("/spare=provider")?;
         }
         if let Some(name) = &self.name {
             write!(f, "/name={}", encoded(name))?;
@@ -359,6 +366,7 @@ struct Values {
     chunk: Option<u32>,
     name: Option<String>,
     provider: Option<Digest256>,
+    spare: Option<bool>,
 }
 
 impl Values {
@@ -372,6 +380,8 @@ impl Values {
             "descriptor" => self.descriptor.replace(digest("descriptor", value)?).is_none(),
             "sha256" => self.sha256.replace(digest("sha256", value)?).is_none(),
             "provider" => self.provider.replace(digest("provider", value)?).is_none(),
+            // Another value is for other versions.
+            "spare" => self.spare.replace(value == "provider").is_none(),
             "size" => self.size.replace(number("size", value, 0..=MAX_INDEX)?).is_none(),
             "chunk" => {
                 let length = number("chunk", value, 1..=MAX_CHUNK_SIZE.into())?;
@@ -416,6 +426,7 @@ impl Values {
             integrity,
             name: self.name,
             provider: self.provider,
+            spares_provider: self.spare.unwrap_or_default(),
         })
     }
 }

@@ -46,6 +46,9 @@ pub struct ShareConfig {
     /// The most neighbors in the group, [`MIN_NEIGHBORS`](crate::peer::MIN_NEIGHBORS) or more;
     /// `None` for the default of [`GroupConfig`](crate::peer::GroupConfig).
     pub max_neighbors: Option<usize>,
+    /// The link asks whoever fetches to ask this provider only for what nobody else has: little more
+    /// than one copy is uploaded, and everybody is complete somewhat later.
+    pub save_upload: bool,
 }
 
 impl ShareConfig {
@@ -62,6 +65,7 @@ impl ShareConfig {
             key_log: None,
             limits: Limits::default(),
             max_neighbors: None,
+            save_upload: false,
         }
     }
 }
@@ -181,6 +185,7 @@ impl Offer {
         let mut link = ShareLink::new(first.clone(), spec.as_str())?;
         link.also = also.to_vec();
         link.app = config.app.clone();
+        link.spares_provider = config.save_upload;
         link.name = descriptor.name.clone();
         link.integrity = integrity_of(&descriptor, config.form);
         let (form, max_neighbors) = (config.form, config.max_neighbors);

@@ -39,6 +39,8 @@ struct Scene {
     arrivals: Duration,
     /// Every second receiver behaves like a player.
     with_players: bool,
+    /// The provider is to send little more than one copy.
+    spares_provider: bool,
 }
 
 impl Scene {
@@ -50,6 +52,7 @@ impl Scene {
             latency: Duration::from_millis(10),
             arrivals: Duration::ZERO,
             with_players: false,
+            spares_provider: false,
         }
     }
 
@@ -108,6 +111,7 @@ impl Scene {
             net.with(node, |group, now| {
                 let mut replication = group.replication_mut(now);
                 replication.set_provider(Some(peer(0)));
+                replication.spare_provider(self.spares_provider);
                 replication.set_strategy(strategy);
                 replication.add_want(0..=CHUNKS - 1)
             })
@@ -198,6 +202,22 @@ fn chunks_arrive_nearly_in_order() {
         let wait = outcome.start_up(mbit(rate));
         println!("{rate} Mbit/s can be played after {wait:.1} s");
         assert!(wait < most, "{rate} Mbit/s: {wait:.1} s");
+    }
+}
+
+/// Then the uplinks of the receivers must carry almost everything.
+#[test]
+fn a_provider_may_save_its_upload() {
+    for receivers in [4, 10] {
+        let mut scene = Scene::new(10.0, receivers, 5.0);
+        scene.spares_provider = true;
+        let outcome = scene.run();
+        let (seconds, copies) = (outcome.seconds(), outcome.copies);
+        let n = receivers as f64;
+        let bound = (n - 1.0) * FILE / (n * mbit(5.0) as f64);
+        println!("{receivers} receivers: {copies:.2} copies, {seconds:.1} s of {bound:.1} s");
+        assert!(copies < 1.2, "{receivers} receivers: {copies:.2} copies");
+        assert!(seconds < 1.2 * bound, "{receivers} receivers: {seconds:.1} s of {bound:.1} s");
     }
 }
 

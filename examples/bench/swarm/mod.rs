@@ -56,6 +56,9 @@ pub(crate) struct Swarm {
     /// Fetch in order, as `rtmfp fetch -o -` does
     #[arg(long)]
     in_order: bool,
+    /// The provider sends little more than one copy, as with `rtmfp share --save-upload`
+    #[arg(long, conflicts_with = "reference")]
+    save_upload: bool,
     /// Seconds from the arrival of one receiver to that of the next
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
     arrivals: Duration,

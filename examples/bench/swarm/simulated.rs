@@ -113,7 +113,8 @@ impl<'a> World<'a> {
             false => {
                 let integrity = Integrity::Descriptor(self.descriptor.digest());
                 let provider = self.network[self.provider()].peer_id().context("a provider")?;
-                self.add(FileExchange::receiver(integrity, Some(provider)), uplink)
+                let exchange = FileExchange::receiver(integrity, Some(provider));
+                self.add(exchange.sparing_provider(self.args.save_upload), uplink)
             }
         };
         self.network.set_downlink(id, self.args.links.downlink());

@@ -84,6 +84,13 @@ impl ReplicationMut<'_> {
         self.group.replication.set_provider(provider);
     }
 
+    /// From now on, [`ReplicationStrategy::Swarm`] asks the provider only for objects that no other
+    /// neighbor has, unless nothing has come from it for 5 s; or it does no longer. Everybody is
+    /// complete later, and the provider sends little more than one copy.
+    pub fn spare_provider(&mut self, spares: bool) {
+        self.group.replication.spare_provider(spares);
+    }
+
     /// Sets the number of neighbors that are served at a time
     /// ([`max_unchoked`](crate::group::ReplicationLimits::max_unchoked)). Those that are too many are
     /// choked when what they are owed is sent.

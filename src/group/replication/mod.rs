@@ -149,6 +149,8 @@ pub struct Replication {
     rarity: Rarity,
     spread: Spread,
     provider: Option<Fingerprint>,
+    /// The provider is not asked for what others have.
+    spares_provider: bool,
     playheads: Playheads,
     neighbors: BTreeMap<SessionId, Neighbor>,
     /// By request ID. `None`: the neighbor is gone, and the application has not answered yet.
@@ -179,6 +181,7 @@ impl Replication {
             rarity: Rarity::default(),
             spread: Spread::default(),
             provider: None,
+            spares_provider: false,
             playheads: Playheads::default(),
             neighbors: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -212,6 +215,10 @@ impl Replication {
     pub(super) fn set_provider(&mut self, provider: Option<Fingerprint>) {
         self.provider = provider;
         self.spread.invalidate();
+    }
+
+    pub(super) fn spare_provider(&mut self, spares: bool) {
+        self.spares_provider = spares;
     }
 
     /// The order in which wanted objects are requested.

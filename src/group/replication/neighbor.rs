@@ -157,6 +157,11 @@ impl Neighbor {
         }
     }
 
+    /// True if nothing is in flight, and has not been for so long.
+    pub(super) fn is_idle(&self, now: Time, time: Duration) -> bool {
+        self.live_requests().next().is_none() && now.since(self.last_answer) >= time
+    }
+
     fn is_silent(&self, now: Time) -> bool {
         now.since(self.last_answer) > self.window.timeout()
     }

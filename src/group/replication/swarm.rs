@@ -19,6 +19,7 @@ use super::neighbor::Neighbor;
 use crate::crypto::Fingerprint;
 use crate::group::rng::Rng;
 use crate::transport::{SessionId, Time};
+use std::time::Duration;
 
 /// Objects brought in, but unknown to all others, with which no more are brought in; or the
 /// source's window, which is what it sends in about a second.
@@ -29,6 +30,12 @@ const COPIES: usize = 2;
 const COPIES_PART: usize = 8;
 /// By so many fresh objects, for each fetcher, an object comes later for each rank.
 const RANK: usize = 15;
+/// If the provider is spared, objects that others should bring in are not asked of it before nothing
+/// has come from it for so long.
+const LEFT_TO_OTHERS: Duration = Duration::from_millis(500);
+/// If the provider is spared, it is asked for what others have when nothing has come from it for so
+/// long: they may be out of reach.
+const SPARED: Duration = Duration::from_secs(5);
 /// Fresh objects examined for one request.
 const MAX_CANDIDATES: usize = 256;
 
@@ -62,7 +69,7 @@ impl Replication {
 
     fn pick_from_source(&self, now: Time, source: &Neighbor) -> Pick {
         let Some(first) = self.fresh_from(now, source, 0) else {
-            return self.lowest_askable(now, source).map_or(Pick::Nothing, Pick::Index);
+            return self.pick_copy(now, source);
         };
         let rivals = self.rivals(now, source);
         if rivals.is_empty() {
@@ -70,12 +77,20 @@ impl Replication {
         }
         let window = source.window.size();
         if self.spread.unspread() < UNSPREAD.max(window) {
-            return Pick::Index(self.own_fresh(now, source, first, &rivals));
+            return self.own_fresh(now, source, first, &rivals).map_or(Pick::Later, Pick::Index);
         }
         match source.live_requests().count() < COPIES.max(window / COPIES_PART) {
-            true => self.lowest_askable(now, source).map_or(Pick::Nothing, Pick::Index),
+            true => self.pick_copy(now, source),
             false => Pick::Later,
         }
+    }
+
+    /// The lowest index that the source can be asked for, whoever else has it.
+    fn pick_copy(&self, now: Time, source: &Neighbor) -> Pick {
+        if self.spares_provider && !source.is_idle(now, SPARED) {
+            return Pick::Later;
+        }
+        self.lowest_askable(now, source).map_or(Pick::Nothing, Pick::Index)
     }
 
     /// Fetchers that bring in objects too.
@@ -90,10 +105,18 @@ impl Replication {
     }
 
     /// The fresh index that this node should bring in: the first for which it has the best rank,
-    /// unless one of a worse rank has been left that far behind. `first` is the first of all.
-    fn own_fresh(&self, now: Time, source: &Neighbor, first: u64, rivals: &[Fingerprint]) -> u64 {
+    /// unless one of a worse rank has been left that far behind. `first` is the first of all. If
+    /// all are others', the source is asked for one at a time.
+    fn own_fresh(
+        &self,
+        now: Time,
+        source: &Neighbor,
+        first: u64,
+        rivals: &[Fingerprint],
+    ) -> Option<u64> {
         let weight = RANK * (rivals.len() + 1);
         let (mut best, mut least) = (first, usize::MAX);
+        let mut is_own = false;
         let mut candidate = Some(first);
         for position in 0..MAX_CANDIDATES.min(least) {
             let Some(index) = candidate.filter(|_| position < least) else { break };
@@ -102,10 +125,13 @@ impl Replication {
             let cost = position + rank * weight;
             if cost < least {
                 (best, least) = (index, cost);
+                is_own = rank == 0;
             }
             candidate = self.fresh_from(now, source, index + 1);
         }
-        best
+        let pause = if self.spares_provider { LEFT_TO_OTHERS } else { Duration::ZERO };
+        let is_idle = source.is_idle(now, pause);
+        (is_own || candidate.is_some() || is_idle).then_some(best)
     }
 
     /// The first index from `at` on that is open and that only the source has.

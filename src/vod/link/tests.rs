@@ -55,6 +55,17 @@ fn ipv6_further_servers_and_application() {
 }
 
 #[test]
+fn the_provider_asks_to_be_spared() {
+    let mut link = with("").unwrap();
+    assert!(!link.spares_provider && !link.to_string().contains("spare"));
+    link.spares_provider = true;
+    assert!(link.to_string().ends_with("/spare=provider"));
+    assert_eq!(parse(&link.to_string()).unwrap(), link);
+    // What is not understood is no reason to refuse the link.
+    assert!(!with("/spare=nothing").unwrap().spares_provider);
+}
+
+#[test]
 fn internationalised_names_and_zones_are_kept_as_given() {
     for server in ["bücher.example:1935", "[fe80::1%eth0]:1935"] {
         let text = format!("rtmfp-share://{server}/1/group={GROUP}");

@@ -26,7 +26,7 @@ pub(in super::super) enum Reference {
 /// The programs of a run.
 pub(super) enum Program {
     /// The binary of this crate.
-    Rtmfp(PathBuf),
+    Rtmfp { program: PathBuf, save_upload: bool },
     /// The script that runs libtorrent.
     Libtorrent { python: &'static str, script: PathBuf },
 }
@@ -40,7 +40,7 @@ pub(super) enum Offer {
 impl Program {
     pub(super) fn find(args: &Swarm) -> anyhow::Result<Self> {
         match args.reference {
-            None => rtmfp().map(Self::Rtmfp),
+            None => Ok(Self::Rtmfp { program: rtmfp()?, save_upload: args.save_upload }),
             Some(Reference::Libtorrent) => libtorrent(),
         }
     }
@@ -55,7 +55,7 @@ impl Program {
         directory: &Path,
     ) -> anyhow::Result<(Vec<Process>, Offer)> {
         match self {
-            Self::Rtmfp(program) => {
+            Self::Rtmfp { program, save_upload } => {
                 let mut serve = namespaces.command(server);
                 let listen = format!("{}:1935", address(server));
                 serve.arg(program).args(["serve", "--json", "--listen", &listen]);
@@ -64,6 +64,7 @@ impl Program {
                 let mut share = namespaces.command(provider);
                 share.arg(program).arg("share").arg(original);
                 share.args(["--json", "--new", "--via", &format!("rtmfp://{}/", address(server))]);
+                share.args(save_upload.then_some("--save-upload"));
                 let mut share = Process::start("provider", share, Form::Events, directory)?;
                 let shared = share.wait_for("shared", PATIENCE)?;
                 let link = shared["link"].as_str().context("`shared` without a link")?;
@@ -99,7 +100,7 @@ impl Program {
         let directory = target.parent().context("a file in a directory")?;
         let mut command = namespaces.command(number);
         let form = match (self, offer) {
-            (Self::Rtmfp(program), Offer::Link { link, .. }) => {
+            (Self::Rtmfp { program, .. }, Offer::Link { link, .. }) => {
                 command.arg(program).args(["fetch", link, "--seed-for", SEED_FOR, "-o"]);
                 match in_order {
                     true => command.arg("-"),
