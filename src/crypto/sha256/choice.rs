@@ -18,8 +18,8 @@ type Choice = [Engine; MAX_LANES];
 
 static MEASURED: OnceLock<Choice> = OnceLock::new();
 
-/// The quickest engine for `count` messages, as far as that is known. What is far away comes quicker
-/// as one stream than by turns.
+/// The quickest engine for `count` messages, as far as that is known. What was just received is hashed
+/// one after the other: by turns, a whole receiver took 13 % longer (`protocol-notes/performance.md`).
 pub(super) fn best(count: usize, place: Place) -> Engine {
     let count = count.clamp(1, MAX_LANES);
     let measured = MEASURED.get().and_then(|choice| choice.get(count - 1).copied());
