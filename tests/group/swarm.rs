@@ -222,6 +222,30 @@ fn a_provider_may_save_its_upload() {
 }
 
 #[test]
+fn a_spared_provider_is_asked_when_others_stop() {
+    let mut net = Net::new(3);
+    for node in [0, 1] {
+        net.with(node, |g, now| g.replication_mut(now).add_have(0..=9)).unwrap();
+    }
+    (net.nodes[1].uplink, net.nodes[1].object_size) = (100_000, SIZE);
+    net.with(2, |group, now| {
+        let mut replication = group.replication_mut(now);
+        replication.set_provider(Some(peer(0)));
+        replication.spare_provider(true);
+        replication.set_strategy(ReplicationStrategy::Swarm);
+        replication.add_want(0..=9)
+    })
+    .unwrap();
+    net.introduce(2, 1);
+    net.run_for(Duration::from_secs(1));
+    net.with(1, |group, now| group.replication_mut(now).set_max_unchoked(0));
+    net.run_for(Duration::from_secs(30));
+    net.introduce(2, 0);
+    let done = |net: &Net| net.nodes[2].group.replication().want().is_empty();
+    assert!(net.run_until(HOUR, done), "{:?} are missing", net.nodes[2].group.replication().want());
+}
+
+#[test]
 fn slow_uplinks_do_not_hold_up_fast_ones() {
     let mut scene = Scene::new(10.0, 10, 5.0);
     scene.receivers.iter_mut().step_by(2).for_each(|uplink| *uplink /= 10);

@@ -127,7 +127,9 @@ impl Replication {
         }
         self.fill(now);
         let busy = |n: &Neighbor| !n.in_flight.is_empty() || n.backing_off(now, &self.want);
-        if self.neighbors.values().any(busy) {
+        // A provider that is spared is asked once it has been idle for long enough.
+        let may_spare = self.spares_provider && !self.open.is_empty();
+        if may_spare || self.neighbors.values().any(busy) {
             self.check_at = Some(now + CHECK);
         }
     }

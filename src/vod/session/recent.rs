@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Bytes of chunks that are kept. What others are told of they ask for within moments.
+/// Bytes of chunks that are kept. Others ask for a chunk moments after it was announced.
 const MAX_BYTES: usize = 8 << 20;
 
 /// The chunks that were written last, so that a chunk that is passed on at once is neither read from
