@@ -28,6 +28,8 @@ pub struct GroupConfig {
     pub max_members: usize,
     /// Limits of object replication.
     pub replication: ReplicationLimits,
+    /// Limits of directed routing.
+    pub routing: RoutingLimits,
 }
 
 impl GroupConfig {
@@ -41,6 +43,7 @@ impl GroupConfig {
             max_neighbors: 64,
             max_members: 1024,
             replication: ReplicationLimits::default(),
+            routing: RoutingLimits::default(),
         }
     }
 }
@@ -83,5 +86,24 @@ impl Default for ReplicationLimits {
             max_pending: 32,
             max_queued: 256,
         }
+    }
+}
+
+/// Limits of directed routing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RoutingLimits {
+    /// The largest message that is sent or received, in encoded bytes. A larger one is not sent, which
+    /// is an error; a larger one of a neighbor is dropped and counted.
+    pub max_message: usize,
+    /// The most bytes that wait for a neighbor whose flow is full. What would exceed them is not sent,
+    /// which is an error.
+    pub max_queued: usize,
+}
+
+impl Default for RoutingLimits {
+    /// 1 MiB and 4 MiB.
+    fn default() -> Self {
+        Self { max_message: 1 << 20, max_queued: 4 << 20 }
     }
 }

@@ -1,10 +1,11 @@
 //! Errors of the calls of the application.
 
+use crate::amf::AmfError;
 use crate::range::RangeError;
 use thiserror::Error;
 
 /// Why a call of the application was refused. The call had no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GroupError {
     /// The group was closed.
@@ -16,4 +17,26 @@ pub enum GroupError {
     /// An index out of range.
     #[error(transparent)]
     Range(#[from] RangeError),
+    /// The groupspec does not allow directed routing.
+    #[error("directed routing is not enabled in the groupspec")]
+    RoutingDisabled,
+    /// A message that is empty or too large.
+    #[error("a message of {bytes} bytes can't be sent: 1 to {max} are allowed")]
+    MessageSize {
+        /// Its encoded bytes.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The neighbor receives more slowly than messages are sent to it.
+    #[error("too many bytes wait for the neighbor: {queued}, at most {max}")]
+    QueueFull {
+        /// The bytes that wait.
+        queued: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A message that is no AMF value, or a value that cannot be encoded.
+    #[error(transparent)]
+    Value(#[from] AmfError),
 }

@@ -103,6 +103,28 @@ pub enum GroupEvent {
         /// The number to answer with; it is reused for another request after the answer.
         request_id: u32,
     },
+    /// A directed message arrived from a neighbor, or from this node itself.
+    #[cfg_attr(feature = "serde", serde(rename = "directed_message"))]
+    SendToNotify {
+        /// Its AMF value, encoded.
+        #[cfg_attr(feature = "serde", serde(skip))]
+        message: Encoded,
+        /// The group address of the neighbor that sent it, or this node's own.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
+        from: GroupAddress,
+        /// True if this node sent it to itself, as the nearest to the address.
+        from_local: bool,
+    },
+    /// The part of the ring for which this node is responsible has changed.
+    #[cfg_attr(feature = "serde", serde(rename = "local_coverage"))]
+    LocalCoverageNotify {
+        /// Its start: Flash's `localCoverageFrom`.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
+        from: GroupAddress,
+        /// Its end, in increasing direction: Flash's `localCoverageTo`.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
+        to: GroupAddress,
+    },
 }
 
 impl GroupEvent {
@@ -116,6 +138,8 @@ impl GroupEvent {
             Self::ReplicationFetchFailed { .. } => "NetGroup.Replication.Fetch.Failed",
             Self::ReplicationFetchResult { .. } => "NetGroup.Replication.Fetch.Result",
             Self::ReplicationRequest { .. } => "NetGroup.Replication.Request",
+            Self::SendToNotify { .. } => "NetGroup.SendTo.Notify",
+            Self::LocalCoverageNotify { .. } => "NetGroup.LocalCoverage.Notify",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! NetGroups, without sockets, clocks or random sources: the behavior of a member of a Flash Player
-//! group (`protocol-notes/netgroup-membership.md`, `protocol-notes/object-replication.md`).
+//! group (`protocol-notes/netgroup-membership.md`, `protocol-notes/object-replication.md`,
+//! `protocol-notes/netgroup-routing.md`).
 //!
 //! [`Group`] is one group on one endpoint. Its owner carries sessions, flows and messages; the
 //! group makes the decisions. Call an input, then drain [`Group::poll_action`] and
@@ -11,12 +12,13 @@
 //! | `mod` | [`Group`]: the switchboard between its owner and the capabilities |
 //! | `feature` | the interface that the capabilities share |
 //! | `event` | [`GroupAction`], [`GroupEvent`] |
-//! | `config` | [`GroupConfig`], [`ReceiveMode`], [`ReplicationLimits`] |
+//! | `config` | [`GroupConfig`], [`ReceiveMode`], the limits of the capabilities |
 //! | `error`, `status`, `verdict` | [`GroupError`]; [`NeighborInfo`], [`GroupStats`]; [`FlowVerdict`] |
 //! | [`message`] | the messages of the group flows |
 //! | `near_flows` | this end's flows, by neighbor and kind |
 //! | `membership/` | neighbors, known members, reports |
 //! | `replication/` | object replication: sets, requesting, serving |
+//! | `routing/` | directed routing: messages to the neighbor nearest to an address |
 //! | [`groupspec`] | the groupspec string: build, parse, group ID, passwords |
 //! | `address` | group addresses on the ring of 2^256 |
 //!
@@ -47,18 +49,22 @@ mod near_flows;
 mod places;
 mod replication;
 mod rng;
+mod routing;
 mod status;
 mod verdict;
 
 pub use crate::flash::group_channel::GroupId;
 pub use address::{GroupAddress, ParseGroupAddressError, RingDistance};
-pub use config::{GroupConfig, MIN_NEIGHBORS, ReceiveMode, ReplicationLimits};
+pub use config::{GroupConfig, MIN_NEIGHBORS, ReceiveMode, ReplicationLimits, RoutingLimits};
 pub use error::GroupError;
 pub use event::{GroupAction, GroupEvent};
 pub use feature::FlowKind;
 pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
 pub use replication::{
     NeighborTrade, Replication, ReplicationMut, ReplicationStats, ReplicationStrategy,
+};
+pub use routing::{
+    MAX_HOPS, Routed, RoutedMessage, Routing, RoutingMut, RoutingStats, SendMode, SendResult,
 };
 pub use status::{GroupStats, NeighborInfo};
 pub use verdict::FlowVerdict;
@@ -88,6 +94,7 @@ use std::time::Duration;
 pub struct Group {
     membership: Membership,
     replication: Replication,
+    routing: Routing,
     near_flows: NearFlows,
     actions: VecDeque<GroupAction>,
     events: VecDeque<GroupEvent>,
@@ -99,10 +106,11 @@ impl Group {
     /// and times. The group connects to up to 16 bootstrap peers of the groupspec at once.
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
         let rng = Rng::new(seed);
-        let replication = Replication::new(&config);
+        let (replication, routing) = (Replication::new(&config), Routing::new(&config));
         let mut group = Self {
             membership: Membership::new(config, now, rng),
             replication,
+            routing,
             near_flows: NearFlows::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -113,13 +121,13 @@ impl Group {
     }
 
     /// Every capability besides membership.
-    fn features(&self) -> [&dyn Feature; 1] {
-        [&self.replication]
+    fn features(&self) -> [&dyn Feature; 2] {
+        [&self.replication, &self.routing]
     }
 
     /// Every capability besides membership, for calling inputs.
-    fn features_mut(&mut self) -> [&mut dyn Feature; 1] {
-        [&mut self.replication]
+    fn features_mut(&mut self) -> [&mut dyn Feature; 2] {
+        [&mut self.replication, &mut self.routing]
     }
 
     /// The group's identity.
@@ -404,6 +412,7 @@ impl Group {
             hellos_rejected: counters.hellos_rejected,
             malformed: counters.malformed,
             replication: self.replication.stats(),
+            routing: self.routing.stats(),
         }
     }
 

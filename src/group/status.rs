@@ -1,6 +1,7 @@
 //! The state of a group, for its owner: neighbors and counters.
 
 use super::replication::{NeighborTrade, ReplicationStats};
+use super::routing::RoutingStats;
 use super::{GroupAddress, ReceiveMode};
 use crate::crypto::Fingerprint;
 use crate::transport::{SessionId, Time};
@@ -43,4 +44,6 @@ pub struct GroupStats {
     pub malformed: u64,
     /// Object replication.
     pub replication: ReplicationStats,
+    /// Directed routing.
+    pub routing: RoutingStats,
 }

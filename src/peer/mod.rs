@@ -71,6 +71,7 @@
 //! | [`MAX_EVENTS`] events | the oldest notification is dropped and counted, see [`RecvError::Lagged`] |
 //! | [`SLOW_OBJECTS`] fetched objects or [`SLOW_OBJECT_BYTES`] of them | no further object is requested until most are received |
 //! | [`MAX_OBJECT_BYTES`] of fetched objects | objects that still arrive are refused and fetched again later |
+//! | [`MAX_MESSAGE_BYTES`] of messages | the oldest are dropped and counted |
 //! | [`MAX_EVENTS`] requests of neighbors | further ones are denied; the neighbor asks again |
 //!
 //! | file | subject |
@@ -119,6 +120,6 @@ pub use event::{ConnectionEvent, ConnectionEvents};
 pub use group_events::NetGroupEvents;
 pub use hosted::{GuestSender, Hosted};
 pub use net_group::{Neighbor, NetGroup};
-pub use queue::{MAX_EVENTS, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};
+pub use queue::{MAX_EVENTS, MAX_MESSAGE_BYTES, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};
 pub use seed::Seed;
 pub use state::{ConnectionState, ConnectionStats};

@@ -17,6 +17,8 @@ pub const SLOW_OBJECTS: usize = 256;
 pub const SLOW_OBJECT_BYTES: usize = 32 << 20;
 /// The most bytes of queued objects.
 pub const MAX_OBJECT_BYTES: usize = 64 << 20;
+/// The most bytes of queued messages; beyond, the oldest are dropped.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// The application has caught up when the queue is down to this part of those limits.
 const CAUGHT_UP: usize = 4;
 
@@ -25,10 +27,18 @@ const CAUGHT_UP: usize = 4;
 pub(super) enum Kind {
     /// It can be dropped.
     Notice,
+    /// A message of this many bytes, which can be dropped.
+    Message(usize),
     /// A neighbor waits for an answer.
     Request,
     /// An object of this many bytes.
     Object(usize),
+}
+
+impl Kind {
+    fn is_droppable(self) -> bool {
+        matches!(self, Self::Notice | Self::Message(_))
+    }
 }
 
 pub(super) trait Queued {
@@ -54,6 +64,7 @@ struct State<E> {
     events: VecDeque<E>,
     objects: usize,
     object_bytes: usize,
+    message_bytes: usize,
     lagged: u64,
     /// The machine has stopped fetching until the application catches up.
     slow: bool,
@@ -77,6 +88,7 @@ impl<E: Queued> Queue<E> {
             events: VecDeque::new(),
             objects: 0,
             object_bytes: 0,
+            message_bytes: 0,
             lagged: 0,
             slow: false,
             closed: false,
@@ -203,25 +215,50 @@ impl<E: Queued> State<E> {
         {
             return Some(event);
         }
-        if self.events.len() >= MAX_EVENTS {
-            match self.events.iter().position(|waiting| waiting.kind() == Kind::Notice) {
-                Some(oldest) => {
-                    self.events.remove(oldest);
-                    self.lagged += 1;
-                }
-                None if kind == Kind::Notice => {
-                    self.lagged += 1;
-                    return None;
-                }
-                None => return Some(event),
-            }
+        if let Kind::Message(bytes) = kind {
+            let max = MAX_MESSAGE_BYTES.saturating_sub(bytes);
+            while self.message_bytes > max && self.drop_oldest(|k| matches!(k, Kind::Message(_))) {}
         }
-        if let Kind::Object(bytes) = kind {
-            self.objects += 1;
-            self.object_bytes += bytes;
+        if self.events.len() >= MAX_EVENTS && !self.drop_oldest(Kind::is_droppable) {
+            if kind.is_droppable() {
+                self.lagged += 1;
+                return None;
+            }
+            return Some(event);
+        }
+        match kind {
+            Kind::Object(bytes) => {
+                self.objects += 1;
+                self.object_bytes += bytes;
+            }
+            Kind::Message(bytes) => self.message_bytes += bytes,
+            Kind::Notice | Kind::Request => {}
         }
         self.events.push_back(event);
         None
+    }
+
+    /// Drops the oldest event of such a kind; `false` if there is none.
+    fn drop_oldest(&mut self, is_of: impl Fn(Kind) -> bool) -> bool {
+        let oldest = self.events.iter().position(|waiting| is_of(waiting.kind()));
+        let Some(dropped) = oldest.and_then(|oldest| self.events.remove(oldest)) else {
+            return false;
+        };
+        self.lagged += 1;
+        self.removed(&dropped);
+        true
+    }
+
+    /// Accounts for an event that left the queue.
+    fn removed(&mut self, event: &E) {
+        match event.kind() {
+            Kind::Object(bytes) => {
+                self.objects -= 1;
+                self.object_bytes -= bytes;
+            }
+            Kind::Message(bytes) => self.message_bytes -= bytes,
+            Kind::Notice | Kind::Request => {}
+        }
     }
 
     fn pop(&mut self) -> Result<Option<E>, RecvError> {
@@ -231,10 +268,7 @@ impl<E: Queued> State<E> {
         let Some(event) = self.events.pop_front() else {
             return if self.closed { Err(RecvError::Closed) } else { Ok(None) };
         };
-        if let Kind::Object(bytes) = event.kind() {
-            self.objects -= 1;
-            self.object_bytes -= bytes;
-        }
+        self.removed(&event);
         Ok(Some(event))
     }
 
@@ -248,7 +282,8 @@ impl<E: Queued> State<E> {
 #[cfg(test)]
 mod tests {
     use super::{
-        CAUGHT_UP, Kind, MAX_EVENTS, MAX_OBJECT_BYTES, Queue, Queued, Reader, SLOW_OBJECTS,
+        CAUGHT_UP, Kind, MAX_EVENTS, MAX_MESSAGE_BYTES, MAX_OBJECT_BYTES, Queue, Queued, Reader,
+        SLOW_OBJECTS,
     };
     use crate::peer::RecvError;
     use std::future::poll_fn;
@@ -321,6 +356,24 @@ mod tests {
         assert!(queue.resume());
         assert!(!queue.is_slow());
         assert!(!queue.resume(), "once");
+    }
+
+    #[test]
+    fn messages_are_bounded_by_bytes_and_the_oldest_give_way() {
+        let queue = Queue::new();
+        let message = |n, bytes| Event(n, Kind::Message(bytes));
+        assert!(queue.push(notice(0)).refused.is_none());
+        for n in 1..=4 {
+            let pushed = queue.push(message(n, MAX_MESSAGE_BYTES / 4));
+            assert!(pushed.refused.is_none() && !pushed.is_slow);
+        }
+        assert!(queue.push(message(5, MAX_MESSAGE_BYTES / 4 + 1)).refused.is_none());
+        let left = drain(&queue);
+        assert_eq!(left[0], Err(RecvError::Lagged(2)));
+        let left: Vec<_> = left[1..].iter().map(|e| e.as_ref().unwrap().0).collect();
+        assert_eq!(left, [0, 3, 4, 5]);
+        assert!(queue.push(message(6, 2 * MAX_MESSAGE_BYTES)).refused.is_none());
+        assert_eq!(drain(&queue).len(), 1, "one always fits");
     }
 
     #[test]

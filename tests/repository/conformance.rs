@@ -1,4 +1,4 @@
-//! The table in `protocol-notes/conformance.md` names only what exists.
+//! The tables of rules in `protocol-notes/` name only what exists.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -82,4 +82,32 @@ fn every_file_function_and_test_in_the_table_exists() {
         }
     }
     assert!(rows > 100 && tests > 100, "{rows} rows, {tests} tests");
+}
+
+/// The tables with the columns "rule" and "test" in the other notes.
+#[test]
+fn every_test_of_a_rule_exists() {
+    let mut sources = Sources(HashMap::new());
+    let mut tests = 0;
+    for note in std::fs::read_dir(root().join("protocol-notes")).unwrap() {
+        let note = std::fs::read_to_string(note.unwrap().path()).unwrap();
+        let table = note.lines().skip_while(|line| *line != "| rule | test |").skip(2);
+        for line in table.take_while(|line| line.starts_with("| ")) {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            assert_eq!(cells.len(), 2, "{line}");
+            let mut current = None;
+            for word in quoted(cells[1]) {
+                if let Some(path) = file(word) {
+                    current = Some(path);
+                    continue;
+                }
+                let path = current.as_ref().unwrap_or_else(|| panic!("{word} of what? {line}"));
+                let text = sources.text(path);
+                let at = text.find(&format!("fn {word}(")).unwrap_or_else(|| panic!("{line}"));
+                assert!(text[..at].trim_end().ends_with(']'), "{word} is no test: {line}");
+                tests += 1;
+            }
+        }
+    }
+    assert!(tests > 10, "{tests} tests");
 }

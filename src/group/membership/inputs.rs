@@ -283,7 +283,10 @@ impl Membership {
                     self.send_report(now, session, false);
                 }
             }
-            MembershipMessage::Mode(mode) => neighbor.mode = Some(mode),
+            MembershipMessage::Mode(mode) => {
+                neighbor.mode = Some(mode);
+                self.note_coverage();
+            }
             MembershipMessage::Unneeded => self.on_unneeded(now, session),
             _ => {}
         }
@@ -350,6 +353,7 @@ impl Membership {
         let (peer, address) = (state.peer, state.address);
         if neighbor.is_connected {
             self.event(GroupEvent::NeighborDisconnect { peer_id: peer, address });
+            self.note_coverage();
         }
         self.output.push_back(Output::Gone { session, end });
     }

@@ -65,6 +65,8 @@ pub(super) struct Membership {
     members: Members,
     /// Members that are not to be neighbors.
     blocked: VecDeque<Fingerprint>,
+    /// The coverage as last reported to the application.
+    coverage: (GroupAddress, GroupAddress),
     /// Selects the random member of the lists of wanted neighbors.
     random_member: u64,
     rng: Rng,
@@ -76,9 +78,11 @@ pub(super) struct Membership {
 impl Membership {
     /// Connects to up to 16 bootstrap peers of the groupspec at once.
     pub(super) fn new(config: GroupConfig, now: Time, mut rng: Rng) -> Self {
+        let address = GroupAddress::of(&config.near);
         let mut membership = Self {
             id: config.spec.group_id(),
-            address: GroupAddress::of(&config.near),
+            address,
+            coverage: coverage_of(&address, config.receive_mode, &[]),
             members: Members::new(config.max_members),
             sessions: BTreeMap::new(),
             blocked: VecDeque::new(),
@@ -142,6 +146,7 @@ impl Membership {
         for session in self.sessions_where(accepted) {
             self.send(session, &MembershipMessage::Mode(mode));
         }
+        self.note_coverage();
     }
 
     /// Connected neighbors.
@@ -168,11 +173,17 @@ impl Membership {
 
     /// The part of the ring for which this node is responsible, from and to.
     pub(super) fn local_coverage(&self) -> (GroupAddress, GroupAddress) {
-        if self.config.receive_mode == ReceiveMode::Exact {
-            return (self.address, self.address);
-        }
         let nearest = |n: &Neighbor| n.mode == Some(ReceiveMode::Nearest);
-        topology::local_coverage(&self.address, &self.neighbor_addresses(nearest))
+        let nearest = self.neighbor_addresses(nearest);
+        coverage_of(&self.address, self.config.receive_mode, &nearest)
+    }
+
+    /// Reports the coverage if it is not what was last reported.
+    fn note_coverage(&mut self) {
+        let (from, to) = self.local_coverage();
+        if std::mem::replace(&mut self.coverage, (from, to)) != (from, to) {
+            self.event(GroupEvent::LocalCoverageNotify { from, to });
+        }
     }
 
     fn neighbor_addresses(&self, accept: impl Fn(&Neighbor) -> bool) -> Vec<GroupAddress> {
@@ -216,5 +227,17 @@ impl Membership {
     /// A message on a neighbor's flow of a capability.
     fn forward(&mut self, session: SessionId, kind: FlowKind, message: Bytes) {
         self.output.push_back(Output::Message { session, kind, message });
+    }
+}
+
+/// The coverage of a node at `own` with these neighbors in mode NEAREST.
+fn coverage_of(
+    own: &GroupAddress,
+    mode: ReceiveMode,
+    nearest: &[GroupAddress],
+) -> (GroupAddress, GroupAddress) {
+    match mode {
+        ReceiveMode::Exact => (*own, *own),
+        ReceiveMode::Nearest => topology::local_coverage(own, nearest),
     }
 }
