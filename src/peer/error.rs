@@ -104,7 +104,7 @@ pub enum NetGroupError {
     Closed,
     /// The group refused the call.
     #[error(transparent)]
-    Group(#[from] GroupError),
+    Group(GroupError),
     /// The object cannot be encoded.
     #[error("the object can't be sent: {0}")]
     Object(#[from] AmfError),
@@ -132,6 +132,15 @@ pub struct Lagged(pub u64);
 impl From<Lagged> for RecvError {
     fn from(Lagged(skipped): Lagged) -> Self {
         Self::Lagged(skipped)
+    }
+}
+
+impl From<GroupError> for NetGroupError {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::Closed => Self::Closed,
+            error => Self::Group(error),
+        }
     }
 }
 

@@ -82,6 +82,7 @@
 //! | `reconnect` | the next server to connect to, and the time |
 //! | `seed` | [`Seed`] |
 //! | `net_group` | [`NetGroup`] |
+//! | `routing` | directed messages of a [`NetGroup`] |
 //! | `hosted` | [`Hosted`]: a guest in a group |
 //! | `joined` | the state that the handles of a group share |
 //! | `event`, `group_events` | the events of both |
@@ -101,6 +102,7 @@ mod machine;
 mod net_group;
 mod queue;
 mod reconnect;
+mod routing;
 mod seed;
 mod signals;
 mod state;
@@ -109,7 +111,8 @@ mod wants;
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::group::{
     GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, MIN_NEIGHBORS, NeighborTrade,
-    ReceiveMode, ReplicationLimits, ReplicationStrategy,
+    ReceiveMode, ReplicationLimits, ReplicationStrategy, RoutedMessage, RoutingLimits, SendMode,
+    SendResult,
 };
 pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};
 pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem};

@@ -242,13 +242,10 @@ impl NetGroup {
         &self,
         call: impl FnOnce(&mut Group, &mut Wants, Time) -> Result<(), GroupError> + Send + 'static,
     ) -> Result<(), NetGroupError> {
-        self.call(call).await?.map_err(|error| match error {
-            GroupError::Closed => NetGroupError::Closed,
-            error => NetGroupError::Group(error),
-        })
+        self.call(call).await?.map_err(NetGroupError::from)
     }
 
-    async fn call<R: Send + 'static>(
+    pub(super) async fn call<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Group, &mut Wants, Time) -> R + Send + 'static,
     ) -> Result<R, NetGroupError> {

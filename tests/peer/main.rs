@@ -7,9 +7,10 @@ mod file_through_a_group;
 #[cfg(feature = "vod")]
 mod limits_of_a_node;
 #[cfg(feature = "vod")]
+mod routing;
+#[cfg(feature = "vod")]
 #[path = "../support/seeds.rs"]
 mod seeds;
 mod serve;
-#[cfg(feature = "vod")]
 mod share_and_fetch;
 mod support;
