@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "modules of a test")]
 
 mod amf_oracle;
+mod announcements;
 mod blocked_neighbor;
 mod few_neighbors;
 mod hostile;

@@ -29,7 +29,7 @@ impl ReplicationMut<'_> {
     /// # Errors
     /// Like all calls on the sets: an index above 2^53, replication not enabled, or the group closed.
     pub fn add_have(&mut self, range: RangeInclusive<u64>) -> Result<(), GroupError> {
-        self.change(|replication, _| Ok(replication.add_have(range)?))
+        self.change(|replication, now| Ok(replication.add_have(now, range)?))
     }
 
     /// Removes an inclusive range from the Have set.

@@ -67,6 +67,7 @@ impl Replication {
             self.fill(now);
         } else {
             n.forgive(index);
+            n.gave = Some(index);
             let peer_id = n.peer;
             self.note_size(value.len());
             if !request.satisfied {

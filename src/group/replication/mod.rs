@@ -7,8 +7,9 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `mod` | the two sets, announcements, incoming messages |
+//! | `mod` | the two sets, incoming messages |
 //! | `access` | the calls of the application |
+//! | `announce` | announcements of the Have set |
 //! | [`message`] | the messages of the flow `GR 15` |
 //! | `fetch` | requests of this node, answers, overdue answers |
 //! | `serve` | requests of neighbors, and which neighbors are served |
@@ -22,6 +23,7 @@
 //! | `runs` | the sets that requests are searched in |
 
 mod access;
+mod announce;
 mod fetch;
 mod late;
 pub(super) mod message;
@@ -159,6 +161,8 @@ pub struct Replication {
     output: VecDeque<Output>,
     round_at: Option<Time>,
     check_at: Option<Time>,
+    /// When the next announcement is due, or earlier.
+    announce_at: Option<Time>,
     /// The size of the largest recent object, in bytes; 0 before the first.
     object_size: usize,
     throttle: Throttle,
@@ -189,6 +193,7 @@ impl Replication {
             output: VecDeque::new(),
             round_at: None,
             check_at: None,
+            announce_at: None,
             object_size: 0,
             throttle: Throttle::default(),
             pending_bytes: MAX_PENDING_BYTES,
@@ -260,7 +265,11 @@ impl Replication {
 
     /// Adds to the Have set and removes from the Want set. The call is announced even if nothing is
     /// new.
-    pub(super) fn add_have(&mut self, range: RangeInclusive<u64>) -> Result<(), RangeError> {
+    pub(super) fn add_have(
+        &mut self,
+        now: Time,
+        range: RangeInclusive<u64>,
+    ) -> Result<(), RangeError> {
         if range.is_empty() {
             return Ok(());
         }
@@ -268,11 +277,10 @@ impl Replication {
         self.want.remove_range(range.clone())?;
         self.open.remove_range(range.clone())?;
         self.rarity.touch();
-        let change = ReplicationMessage::Have(RangeList::change(range)).to_bytes();
         for session in self.sessions() {
             self.ensure_open(session);
             self.withdraw_interest(session);
-            self.output.push_back(Output::Send(session, FlowKind::Replication, change.clone()));
+            self.announce(now, session, &range);
         }
         Ok(())
     }
@@ -371,6 +379,7 @@ impl Replication {
             }
         }
         freed.into_iter().for_each(|index| self.reopen(index));
+        self.hurry_announcements(now, session, list);
         self.rarity.touch();
         self.spread.invalidate();
         self.withdraw_interest(session);
@@ -378,6 +387,7 @@ impl Replication {
     }
 
     fn announce_loss(&mut self, range: &RangeInclusive<u64>) {
+        self.unannounce(range);
         let message = ReplicationMessage::Unhave(RangeList::change(range.clone()));
         for session in self.sessions() {
             if self.neighbors.get(&session).is_some_and(|n| n.flow_open) {
@@ -427,6 +437,7 @@ impl Replication {
 
     fn send(&mut self, session: SessionId, message: &ReplicationMessage) {
         self.ensure_open(session);
+        self.flush_announcements(session);
         self.output(session, message);
     }
 
@@ -498,10 +509,13 @@ impl Feature for Replication {
         if self.check_at.is_some_and(|at| now >= at) {
             self.check(now);
         }
+        if self.announce_at.is_some_and(|at| now >= at) {
+            self.announce_due(now);
+        }
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.round_at.into_iter().chain(self.check_at).min()
+        [self.round_at, self.check_at, self.announce_at].into_iter().flatten().min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {

@@ -1,10 +1,12 @@
 //! The state of replication with one neighbor.
 
+use super::announce::Unannounced;
 use super::window::Window;
 use crate::crypto::Fingerprint;
 use crate::range::IndexSet;
 use crate::transport::Time;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Denied indices remembered per neighbor; beyond this, the neighbor as a whole is not asked for a
@@ -53,6 +55,7 @@ pub(super) struct Neighbor {
     pub(super) peer: Fingerprint,
     /// True once our own `15` flow to it is open and the complete set sent.
     pub(super) flow_open: bool,
+    pub(super) unannounced: Unannounced,
 
     /// True once it has announced its Have set, which is empty for a pure fetcher.
     pub(super) spoke: bool,
@@ -67,6 +70,8 @@ pub(super) struct Neighbor {
     pub(super) grew: Time,
     pub(super) interested: bool,
     pub(super) unchoked_us: bool,
+    /// The object that it delivered last.
+    pub(super) gave: Option<u64>,
     pub(super) in_flight: BTreeMap<u64, InFlight>,
     pub(super) window: Window,
     /// Nothing can be requested in this state of the open set; see `Replication::open_epoch`.
@@ -99,6 +104,7 @@ impl Neighbor {
         Self {
             peer,
             flow_open: false,
+            unannounced: Unannounced::default(),
             spoke: false,
             first_announced: 0,
             delivers: false,
@@ -106,6 +112,7 @@ impl Neighbor {
             grew: now,
             interested: false,
             unchoked_us: false,
+            gave: None,
             in_flight: BTreeMap::new(),
             window: Window::new(max_window),
             nothing_as_of: None,
@@ -136,6 +143,11 @@ impl Neighbor {
             .or_else(|| want.first_common_at_or_after(&self.their_have, 0));
         self.witness = found.unwrap_or(self.witness);
         found.is_some()
+    }
+
+    /// True if it has not announced all of this range.
+    pub(super) fn lacks_some_of(&self, range: &RangeInclusive<u64>) -> bool {
+        !self.their_have.contains_range(range.clone())
     }
 
     /// True if it may be asked for something now, however many requests are in flight.
