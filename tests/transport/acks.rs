@@ -116,6 +116,32 @@ fn acknowledgements_travel_with_data() {
 }
 
 #[test]
+fn acknowledgements_wait_for_data_that_is_about_to_leave() {
+    let mut puppet = opened(quick());
+    // More than the first window: the rest waits.
+    puppet.flow_with(&[&[1; 20_000]]);
+    assert!(acks(&puppet.take()).is_empty());
+    message(&mut puppet, 2);
+    message(&mut puppet, 3);
+    assert!(acks(&puppet.wait(millis(19))).is_empty());
+    assert_eq!(acks(&puppet.wait(millis(1))), [(3, vec![])], "it does not wait for long");
+    for sequence in 4..11 {
+        message(&mut puppet, sequence);
+        assert!(puppet.take().is_empty());
+    }
+    message(&mut puppet, 11);
+    assert_eq!(acks(&puppet.take()), [(11, vec![])], "nor are many kept waiting");
+    message(&mut puppet, 12);
+    message(&mut puppet, 13);
+    puppet.ack(2, 3, 64);
+    let packets = puppet.take();
+    assert_eq!(acks(&packets), [(13, vec![])]);
+    assert!(packets[0].any(|c| matches!(c, Chunk::UserData(_))), "along with data");
+    message(&mut puppet, 15);
+    assert_eq!(acks(&puppet.take()), [(13, vec![15..=15])], "a gap: at once");
+}
+
+#[test]
 fn bitmaps_only_if_asked_for() {
     let holes = |puppet: &mut Puppet| {
         for i in 0..40 {

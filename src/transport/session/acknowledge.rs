@@ -10,6 +10,10 @@ use std::time::Duration;
 const DELAYED_ACK: Duration = Duration::from_millis(200);
 /// Packets with user data after which an acknowledgement is due.
 const ACK_EVERY: u32 = 2;
+/// An acknowledgement that is due because of these waits so long for a packet with user data to go
+/// along with, if there is user data to be sent, and at most until so many packets have arrived.
+const RIDE: Duration = Duration::from_millis(20);
+const ACK_EVERY_RIDING: u32 = 8;
 
 /// Receiving flows that have something to acknowledge.
 #[derive(Debug, Default)]
@@ -47,10 +51,16 @@ impl Acks {
         }
     }
 
-    /// A packet with user data arrived.
-    pub(super) const fn on_data_packet(&mut self) {
+    /// A packet with user data arrived. `may_ride`: user data waits to leave, so that an
+    /// acknowledgement may be on its way with it soon.
+    pub(super) fn on_data_packet(&mut self, now: Time, may_ride: bool) {
         self.data_packets += 1;
-        self.due |= self.data_packets >= ACK_EVERY;
+        let most = if may_ride { ACK_EVERY_RIDING } else { ACK_EVERY };
+        self.due |= self.data_packets >= most;
+        if self.data_packets >= ACK_EVERY && !self.due {
+            let at = now + RIDE;
+            self.delayed = Some(self.delayed.map_or(at, |due| due.min(at)));
+        }
     }
 
     pub(super) fn on_timeout(&mut self, now: Time) {

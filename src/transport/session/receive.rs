@@ -302,7 +302,8 @@ impl Session {
             return;
         }
         if packet.data {
-            self.acks.on_data_packet();
+            let may_ride = self.sending.has_ready();
+            self.acks.on_data_packet(cx.now, may_ride);
         }
         self.after_acks(cx, std::mem::take(&mut packet.report), packet.congested);
         if path != self.path {

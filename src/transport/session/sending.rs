@@ -143,12 +143,17 @@ impl Sending {
         if rate.is_none() && self.burst >= self.burst_limit(config) {
             return false;
         }
-        if !self.flows.values_mut().any(SendFlow::is_ready) {
+        if !self.has_ready() {
             self.on_app_limited();
             return false;
         }
         let segment = config.max_datagram as u64;
         rate.is_none_or(|rate| self.pacer.hold(now, rate, segment).is_none())
+    }
+
+    /// True if user data waits to leave, for the congestion window, the pace or its turn.
+    pub(super) fn has_ready(&mut self) -> bool {
+        self.flows.values_mut().any(SendFlow::is_ready)
     }
 
     /// Less is sent than the path would take.
