@@ -3,6 +3,7 @@
 use super::GroupSpec;
 use crate::crypto::Fingerprint;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Neighbors that a member should be allowed to have at least: a group is a ring on which each member
 /// needs the three next above and the three next below.
@@ -30,6 +31,8 @@ pub struct GroupConfig {
     pub replication: ReplicationLimits,
     /// Limits of directed routing.
     pub routing: RoutingLimits,
+    /// Limits of streams.
+    pub multicast: MulticastLimits,
 }
 
 impl GroupConfig {
@@ -44,6 +47,7 @@ impl GroupConfig {
             max_members: 1024,
             replication: ReplicationLimits::default(),
             routing: RoutingLimits::default(),
+            multicast: MulticastLimits::default(),
         }
     }
 }
@@ -56,6 +60,40 @@ pub enum ReceiveMode {
     Exact,
     /// Every address to which it is the nearest of the members in this mode.
     Nearest,
+}
+
+/// Limits of streams.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct MulticastLimits {
+    /// Flash's `multicastPushNeighborLimit`: the neighbors that each fragment is sent to in advance;
+    /// further subscribers have to request it. With 0 fragments are sent only on request.
+    pub push_neighbor_limit: usize,
+    /// Flash's `multicastRelayMarginDuration`: how much longer than the stream's window fragments are
+    /// held for others.
+    pub relay_margin: Duration,
+    /// Streams at a time, published here or by others. A stream without fragments makes place for
+    /// another; else the description of a further one is rejected.
+    pub max_streams: usize,
+    /// Bytes that the held fragments of one stream take; beyond it the oldest are dropped.
+    pub max_stream_bytes: usize,
+    /// Bytes that all held fragments take; beyond it the stream that holds most loses its oldest.
+    pub max_total_bytes: usize,
+    /// The longest message that is put together; a longer one is relayed, but not delivered.
+    pub max_message: usize,
+}
+
+impl Default for MulticastLimits {
+    fn default() -> Self {
+        Self {
+            push_neighbor_limit: 4,
+            relay_margin: Duration::from_secs(2),
+            max_streams: 64,
+            max_stream_bytes: 32 << 20,
+            max_total_bytes: 64 << 20,
+            max_message: 8 << 20,
+        }
+    }
 }
 
 /// Limits of object replication.

@@ -14,6 +14,21 @@ pub enum GroupError {
     /// The groupspec does not allow object replication.
     #[error("object replication is not enabled in the groupspec")]
     ReplicationDisabled,
+    /// The groupspec does not allow streams.
+    #[error("multicast is not enabled in the groupspec")]
+    MulticastDisabled,
+    /// The groupspec has a publish password, and the string does not carry the right one.
+    #[error("the groupspec does not carry the password that publishing needs")]
+    PublishNotAuthorized,
+    /// The name of a stream is longer than 512 bytes.
+    #[error("the name of the stream is too long")]
+    StreamNameTooLong,
+    /// No further stream has place.
+    #[error("there are too many streams")]
+    TooManyStreams,
+    /// The stream is not published, or no longer.
+    #[error("there is no such stream")]
+    NoSuchStream,
     /// An index out of range.
     #[error(transparent)]
     Range(#[from] RangeError),

@@ -3,6 +3,7 @@
 use super::GroupAddress;
 use crate::amf::Encoded;
 use crate::crypto::Fingerprint;
+use crate::flash::Message;
 use crate::transport::{FarAddress, FlowAction, SessionId};
 
 /// An action for the owner of a [`Group`](super::Group), to be carried out in order.
@@ -35,6 +36,12 @@ pub enum GroupAction {
         session: SessionId,
     },
 }
+
+/// A stream that the application publishes or plays in a group: Flash's `NetStream`. Unique in the
+/// group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct NetStreamId(pub u32);
 
 /// An event of a group. [`code`](Self::code) is the `info.code` of Flash's `NetStatusEvent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,10 +132,40 @@ pub enum GroupEvent {
         #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
         to: GroupAddress,
     },
+    /// A stream is published in the group.
+    #[cfg_attr(feature = "serde", serde(rename = "stream_published"))]
+    MulticastStreamPublishNotify {
+        /// Its name.
+        name: String,
+    },
+    /// A stream has ended: its end was reached, or nothing came for long.
+    #[cfg_attr(feature = "serde", serde(rename = "stream_unpublished"))]
+    MulticastStreamUnpublishNotify {
+        /// Its name.
+        name: String,
+    },
+    /// A stream that is played begins, or goes on elsewhere: the next message does not follow the
+    /// last.
+    #[cfg_attr(feature = "serde", serde(rename = "stream_reset"))]
+    MulticastStreamReset {
+        /// The player.
+        id: NetStreamId,
+        /// The name of the stream.
+        name: String,
+    },
+    /// A message of a stream that is played.
+    #[cfg_attr(feature = "serde", serde(rename = "stream_message"))]
+    MulticastStreamMessage {
+        /// The player.
+        id: NetStreamId,
+        /// Audio, video, data, or a command such as `onStatus` at the end.
+        #[cfg_attr(feature = "serde", serde(skip))]
+        message: Message,
+    },
 }
 
 impl GroupEvent {
-    /// The `info.code` of the same event in Flash.
+    /// The `info.code` of the same event in Flash, which has none for the messages of a stream.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::ConnectRejected => "NetGroup.Connect.Rejected",
@@ -140,6 +177,12 @@ impl GroupEvent {
             Self::ReplicationRequest { .. } => "NetGroup.Replication.Request",
             Self::SendToNotify { .. } => "NetGroup.SendTo.Notify",
             Self::LocalCoverageNotify { .. } => "NetGroup.LocalCoverage.Notify",
+            Self::MulticastStreamPublishNotify { .. } => "NetGroup.MulticastStream.PublishNotify",
+            Self::MulticastStreamUnpublishNotify { .. } => {
+                "NetGroup.MulticastStream.UnpublishNotify"
+            }
+            Self::MulticastStreamReset { .. } => "NetStream.MulticastStream.Reset",
+            Self::MulticastStreamMessage { .. } => "",
         }
     }
 }

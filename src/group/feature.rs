@@ -3,7 +3,7 @@
 
 use super::GroupEvent;
 use crate::crypto::Fingerprint;
-use crate::transport::{Priority, SessionId, Time};
+use crate::transport::{FlowId, Priority, SessionId, Time};
 use crate::wire::{Reason, WireError};
 use bytes::Bytes;
 
@@ -36,6 +36,62 @@ pub(super) trait Feature {
 
     /// The next output, in order.
     fn poll_output(&mut self) -> Option<Output>;
+
+    /// A neighbor has opened one of several flows of this kind, in return to this end's `lane`. True
+    /// to accept it. The neighbor may not be connected yet.
+    fn on_flow_opened(
+        &mut self,
+        session: SessionId,
+        flow: FlowId,
+        kind: FlowKind,
+        lane: Lane,
+    ) -> bool {
+        let _ = (session, flow, kind, lane);
+        false
+    }
+
+    /// A message on a neighbor's flow, for a capability with several flows of a kind.
+    fn on_message_of(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        flow: FlowId,
+        kind: FlowKind,
+        message: Bytes,
+    ) {
+        let _ = flow;
+        self.on_message(now, session, kind, message);
+    }
+
+    /// A neighbor has finished a flow of this kind, and remains a neighbor.
+    fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
+        let _ = (now, session, flow);
+    }
+
+    /// A neighbor has rejected one of this end's flows, and remains a neighbor.
+    fn on_lane_rejected(&mut self, now: Time, session: SessionId, lane: Lane) {
+        let _ = (now, session, lane);
+    }
+
+    /// As [`on_flow_blocked`](Self::on_flow_blocked), for a capability with several flows of a kind.
+    fn on_lane_blocked(&mut self, now: Time, session: SessionId, lane: Lane, is_blocked: bool) {
+        self.on_flow_blocked(now, session, lane.kind, is_blocked);
+    }
+}
+
+/// One of this end's flows to a neighbor: its kind, and which of several of that kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    /// The kind.
+    pub(super) kind: FlowKind,
+    /// The number of the stream; 0 for a kind with one flow.
+    pub(super) stream: u32,
+}
+
+impl From<FlowKind> for Lane {
+    fn from(kind: FlowKind) -> Self {
+        Self { kind, stream: 0 }
+    }
 }
 
 /// An output of a capability.
@@ -45,6 +101,14 @@ pub(super) enum Output {
     OpenFlow(SessionId, FlowKind),
     /// Send a message on this end's flow of this kind.
     Send(SessionId, FlowKind, Bytes),
+    /// Open this end's flow, associated with the neighbor's flow `to`, or with its membership flow.
+    OpenLane { session: SessionId, lane: Lane, to: Option<FlowId> },
+    /// Send a message on this end's flow.
+    SendOn(SessionId, Lane, Bytes),
+    /// Finish this end's flow.
+    FinishLane(SessionId, Lane),
+    /// Reject a neighbor's flow that was accepted before.
+    Reject(SessionId, FlowId),
     /// Deliver an event to the application.
     Event(GroupEvent),
 }
@@ -106,6 +170,11 @@ impl FlowKind {
             Self::Membership => Priority::Immediate,
             _ => Priority::Routine,
         }
+    }
+
+    /// True if a neighbor has one flow of this kind for each stream.
+    pub const fn is_of_stream(self) -> bool {
+        matches!(self, Self::MulticastControl | Self::MulticastData)
     }
 
     /// True if Flash Player drops a neighbor that rejects this flow.

@@ -1,6 +1,6 @@
 //! NetGroups, without sockets, clocks or random sources: the behavior of a member of a Flash Player
 //! group (`protocol-notes/netgroup-membership.md`, `protocol-notes/object-replication.md`,
-//! `protocol-notes/netgroup-routing.md`).
+//! `protocol-notes/netgroup-routing.md`, `protocol-notes/netgroup-multicast.md`).
 //!
 //! [`Group`] is one group on one endpoint. Its owner carries sessions, flows and messages; the
 //! group makes the decisions. Call an input, then drain [`Group::poll_action`] and
@@ -19,6 +19,7 @@
 //! | `membership/` | neighbors, known members, reports |
 //! | `replication/` | object replication: sets, requesting, serving |
 //! | `routing/` | directed routing: messages to the neighbor nearest to an address |
+//! | `multicast/` | streams: publishing, playing, relaying |
 //! | [`groupspec`] | the groupspec string: build, parse, group ID, passwords |
 //! | `address` | group addresses on the ring of 2^256 |
 //!
@@ -45,6 +46,7 @@ mod feature;
 pub mod groupspec;
 mod membership;
 pub mod message;
+mod multicast;
 mod near_flows;
 mod places;
 mod replication;
@@ -55,11 +57,17 @@ mod verdict;
 
 pub use crate::flash::group_channel::GroupId;
 pub use address::{GroupAddress, ParseGroupAddressError, RingDistance};
-pub use config::{GroupConfig, MIN_NEIGHBORS, ReceiveMode, ReplicationLimits, RoutingLimits};
+pub use config::{
+    GroupConfig, MIN_NEIGHBORS, MulticastLimits, ReceiveMode, ReplicationLimits, RoutingLimits,
+};
 pub use error::GroupError;
-pub use event::{GroupAction, GroupEvent};
+pub use event::{GroupAction, GroupEvent, NetStreamId};
 pub use feature::FlowKind;
 pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
+pub use multicast::{
+    ConfigurationPart, Multicast, MulticastMut, MulticastStats, NetStreamMulticastInfo,
+    PublishOptions, configuration,
+};
 pub use replication::{
     NeighborTrade, Replication, ReplicationMut, ReplicationStats, ReplicationStrategy,
 };
@@ -73,7 +81,7 @@ use crate::crypto::Fingerprint;
 use crate::flash::group_channel::ServerMessage;
 use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time};
 use bytes::Bytes;
-use feature::Feature;
+use feature::{Feature, Lane};
 use membership::{End, Membership, PeerSession};
 use near_flows::NearFlows;
 use rng::Rng;
@@ -95,6 +103,7 @@ pub struct Group {
     membership: Membership,
     replication: Replication,
     routing: Routing,
+    multicast: Multicast,
     near_flows: NearFlows,
     actions: VecDeque<GroupAction>,
     events: VecDeque<GroupEvent>,
@@ -107,10 +116,12 @@ impl Group {
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
         let rng = Rng::new(seed);
         let (replication, routing) = (Replication::new(&config), Routing::new(&config));
+        let multicast = Multicast::new(&config, Rng::new(rng.clone().next()));
         let mut group = Self {
             membership: Membership::new(config, now, rng),
             replication,
             routing,
+            multicast,
             near_flows: NearFlows::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -121,13 +132,18 @@ impl Group {
     }
 
     /// Every capability besides membership.
-    fn features(&self) -> [&dyn Feature; 2] {
-        [&self.replication, &self.routing]
+    fn features(&self) -> [&dyn Feature; 3] {
+        [&self.replication, &self.routing, &self.multicast]
     }
 
     /// Every capability besides membership, for calling inputs.
-    fn features_mut(&mut self) -> [&mut dyn Feature; 2] {
-        [&mut self.replication, &mut self.routing]
+    fn features_mut(&mut self) -> [&mut dyn Feature; 3] {
+        [&mut self.replication, &mut self.routing, &mut self.multicast]
+    }
+
+    /// The capability to which flows of this kind belong.
+    fn carrier(&mut self, kind: FlowKind) -> Option<&mut dyn Feature> {
+        self.features_mut().into_iter().find(|feature| feature.carries(kind))
     }
 
     /// The group's identity.
@@ -289,10 +305,28 @@ impl Group {
         associated: FlowToken,
     ) -> FlowVerdict {
         match self.near_flows.find(associated) {
-            Some((of, associated)) if of == session => {
-                self.membership.on_flow_opened(session, flow, kind, associated)
+            Some((of, lane)) if of == session && kind.is_of_stream() => {
+                self.on_stream_flow_opened(session, flow, kind, lane)
+            }
+            Some((of, lane)) if of == session => {
+                self.membership.on_flow_opened(session, flow, kind, lane.kind)
             }
             _ => FlowVerdict::Reject(0),
+        }
+    }
+
+    fn on_stream_flow_opened(
+        &mut self,
+        session: SessionId,
+        flow: FlowId,
+        kind: FlowKind,
+        lane: Lane,
+    ) -> FlowVerdict {
+        let carrier = self.carrier(kind);
+        let accepts = carrier.is_some_and(|it| it.on_flow_opened(session, flow, kind, lane));
+        match accepts && self.membership.add_stream_flow(session, flow, kind) {
+            true => FlowVerdict::Accept,
+            false => FlowVerdict::Reject(0),
         }
     }
 
@@ -321,17 +355,19 @@ impl Group {
     }
 
     fn on_flow_rejected(&mut self, now: Time, token: FlowToken) {
-        let Some((session, kind)) = self.near_flows.remove(token) else { return };
-        if kind.must_be_accepted() {
+        let Some((session, lane)) = self.near_flows.remove(token) else { return };
+        if lane.kind.must_be_accepted() {
             self.membership.end_neighbor(now, session, End::Neighbor);
-            self.route(now);
+        } else if let Some(feature) = self.carrier(lane.kind) {
+            feature.on_lane_rejected(now, session, lane);
         }
+        self.route(now);
     }
 
     fn on_flow_blocked(&mut self, now: Time, token: FlowToken, is_blocked: bool) {
-        let Some((session, kind)) = self.near_flows.find(token) else { return };
-        for feature in self.features_mut().into_iter().filter(|feature| feature.carries(kind)) {
-            feature.on_flow_blocked(now, session, kind, is_blocked);
+        let Some((session, lane)) = self.near_flows.find(token) else { return };
+        if let Some(feature) = self.carrier(lane.kind) {
+            feature.on_lane_blocked(now, session, lane, is_blocked);
         }
         self.route(now);
     }
@@ -370,6 +406,11 @@ impl Group {
     /// Object replication: its sets and counters.
     pub fn replication(&self) -> &Replication {
         &self.replication
+    }
+
+    /// Streams: what is published, and counters.
+    pub fn multicast(&self) -> &Multicast {
+        &self.multicast
     }
 
     /// The connected neighbors.
@@ -413,6 +454,7 @@ impl Group {
             malformed: counters.malformed,
             replication: self.replication.stats(),
             routing: self.routing.stats(),
+            multicast: self.multicast.stats(),
         }
     }
 
@@ -434,10 +476,10 @@ impl Group {
             }
             Output::OpenFlow(session) => {
                 self.near_flows.insert(session);
-                self.open_flow(session, FlowKind::Membership);
+                self.open_flow(session, FlowKind::Membership.into(), None);
             }
             Output::Send(session, message) => {
-                self.send(session, FlowKind::Membership, message);
+                self.send(session, FlowKind::Membership.into(), message);
             }
             Output::RejectFlow { session, flow, code } => {
                 self.act(session, FlowAction::Reject { flow, code });
@@ -452,10 +494,14 @@ impl Group {
                     feature.on_neighbor_connected(now, session, peer);
                 }
             }
-            Output::Message { session, kind, message } => {
-                let mut features = self.features_mut().into_iter();
-                if let Some(feature) = features.find(|feature| feature.carries(kind)) {
-                    feature.on_message(now, session, kind, message);
+            Output::Message { session, flow, kind, message } => {
+                if let Some(feature) = self.carrier(kind) {
+                    feature.on_message_of(now, session, flow, kind, message);
+                }
+            }
+            Output::FlowFinished { session, flow, kind } => {
+                if let Some(feature) = self.carrier(kind) {
+                    feature.on_flow_finished(now, session, flow);
                 }
             }
             Output::Gone { session, end } => {
@@ -484,21 +530,33 @@ impl Group {
     fn on_feature_output(&mut self, output: feature::Output) {
         use feature::Output;
         match output {
-            Output::OpenFlow(session, kind) => self.open_flow(session, kind),
-            Output::Send(session, kind, message) => self.send(session, kind, message),
+            Output::OpenFlow(session, kind) => self.open_flow(session, kind.into(), None),
+            Output::Send(session, kind, message) => self.send(session, kind.into(), message),
+            Output::OpenLane { session, lane, to } => self.open_flow(session, lane, to),
+            Output::SendOn(session, lane, message) => self.send(session, lane, message),
+            Output::FinishLane(session, lane) => {
+                if let Some(token) = self.near_flows.token(session, lane) {
+                    self.near_flows.remove(token);
+                    self.act(session, FlowAction::Finish { token });
+                }
+            }
+            Output::Reject(session, flow) => {
+                self.membership.forget_flow(session, flow);
+                self.act(session, FlowAction::Reject { flow, code: 0 });
+            }
             Output::Event(event) => self.events.push_back(event),
         }
     }
 
-    fn open_flow(&mut self, session: SessionId, kind: FlowKind) {
-        if let Some(action) = self.near_flows.open(session, kind) {
+    fn open_flow(&mut self, session: SessionId, lane: Lane, to: Option<FlowId>) {
+        if let Some(action) = self.near_flows.open(session, lane, to) {
             self.act(session, action);
         }
     }
 
     /// Sends a message, unless the flow was rejected or finished.
-    fn send(&mut self, session: SessionId, kind: FlowKind, message: Bytes) {
-        if let Some(token) = self.near_flows.token(session, kind) {
+    fn send(&mut self, session: SessionId, lane: Lane, message: Bytes) {
+        if let Some(token) = self.near_flows.token(session, lane) {
             let options = MessageOptions::RELIABLE;
             self.act(session, FlowAction::Send { token, message, options });
         }

@@ -1,5 +1,6 @@
 //! The state of a group, for its owner: neighbors and counters.
 
+use super::multicast::MulticastStats;
 use super::replication::{NeighborTrade, ReplicationStats};
 use super::routing::RoutingStats;
 use super::{GroupAddress, ReceiveMode};
@@ -46,4 +47,6 @@ pub struct GroupStats {
     pub replication: ReplicationStats,
     /// Directed routing.
     pub routing: RoutingStats,
+    /// Streams.
+    pub multicast: MulticastStats,
 }

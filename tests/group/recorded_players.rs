@@ -5,7 +5,9 @@ use crate::support::net::spec;
 use bytes::Bytes;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::flash::group_channel::ServerMessage;
-use rtmfp::proto::group::message::{Hello, MembershipMessage, ReplicationMessage};
+use rtmfp::proto::group::message::{
+    Hello, MembershipMessage, MulticastControl, MulticastData, ReplicationMessage,
+};
 use rtmfp::proto::group::{
     FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec,
 };
@@ -35,6 +37,8 @@ fn re_encoded(metadata: &str, message: &Bytes) -> Option<Bytes> {
     match metadata {
         "47521c" => MembershipMessage::parse(message).ok().map(|m| m.to_bytes()),
         "475215" => ReplicationMessage::parse(message.clone()).ok().map(|m| m.to_bytes()),
+        "475211" => MulticastControl::parse(message).ok().map(|m| m.to_bytes()),
+        "475212" => MulticastData::parse(message).ok().map(|m| m.to_bytes()),
         "4743" => ServerMessage::parse(message).ok().map(|m| m.to_bytes()),
         _ => Some(message.clone()),
     }
@@ -42,7 +46,7 @@ fn re_encoded(metadata: &str, message: &Bytes) -> Option<Bytes> {
 
 #[test]
 fn every_message_is_written_as_it_was_read() {
-    let mut counts = [0; 3];
+    let mut counts = [0; 5];
     for entry in std::fs::read_dir(DIR).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|e| e != "jsonl") {
@@ -56,11 +60,13 @@ fn every_message_is_written_as_it_was_read() {
                 // The observer tried some malformed ones on the player.
                 None => assert_eq!(line["obs"], true, "{line}"),
             }
-            let kind = ["47521c", "475215", "4743"].iter().position(|m| *m == metadata);
+            let kinds = ["47521c", "475215", "4743", "475211", "475212"];
+            let kind = kinds.iter().position(|m| *m == metadata);
             kind.into_iter().for_each(|kind| counts[kind] += 1);
         }
     }
     assert!(counts[0] > 200 && counts[1] > 200 && counts[2] > 10, "{counts:?}");
+    assert!(counts[3] > 1000 && counts[4] > 500, "{counts:?}");
 }
 
 /// A group with one neighbor, made by hand.

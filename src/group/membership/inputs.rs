@@ -16,6 +16,9 @@ use std::time::Duration;
 /// once.
 const GLARE: Duration = Duration::from_secs(5);
 
+/// Flows of one neighbor beside its membership flow, two for each stream; further ones are rejected.
+const MAX_FAR_FLOWS: usize = 256;
+
 impl Membership {
     /// The server, the groupspec or the application names a member.
     pub(in crate::proto::group) fn on_introduced(
@@ -149,6 +152,29 @@ impl Membership {
         FlowVerdict::Accept
     }
 
+    /// A capability accepts one of several flows that a neighbor opens. False if there is no such
+    /// neighbor, or if it has too many flows.
+    pub(in crate::proto::group) fn add_stream_flow(
+        &mut self,
+        session: SessionId,
+        flow: FlowId,
+        kind: FlowKind,
+    ) -> bool {
+        let Some(neighbor) = self.neighbor_mut(session) else { return false };
+        let has_space = neighbor.far_flows.len() < MAX_FAR_FLOWS;
+        if has_space {
+            neighbor.far_flows.insert(flow, kind);
+        }
+        has_space
+    }
+
+    /// A neighbor's flow is rejected that was accepted before.
+    pub(in crate::proto::group) fn forget_flow(&mut self, session: SessionId, flow: FlowId) {
+        if let Some(neighbor) = self.neighbor_mut(session) {
+            neighbor.far_flows.remove(&flow);
+        }
+    }
+
     /// A message on a flow that was accepted.
     pub(in crate::proto::group) fn on_message(
         &mut self,
@@ -168,7 +194,7 @@ impl Membership {
         } else if let Some(&kind) = neighbor.far_flows.get(&flow) {
             // Whoever associates a flow with ours has accepted our hello.
             self.connected(now, session);
-            self.forward(session, kind, message);
+            self.forward(session, flow, kind, message);
         }
     }
 
@@ -183,7 +209,9 @@ impl Membership {
         let Some(neighbor) = self.neighbor_mut(session) else { return };
         let finished = neighbor.far_flows.remove(&flow);
         let membership = neighbor.far_flow;
-        if membership == Some(flow) {
+        if let Some(kind) = finished.filter(|kind| kind.is_of_stream()) {
+            self.output.push_back(Output::FlowFinished { session, flow, kind });
+        } else if membership == Some(flow) {
             self.end_neighbor(now, session, End::Neighbor);
         } else if finished.is_some_and(FlowKind::ends_neighbor) {
             self.end_neighbor(now, session, End::Neighbor);
@@ -314,7 +342,7 @@ impl Membership {
         for (flow, message) in early {
             let kind = self.neighbor_mut(session).and_then(|n| n.far_flows.get(&flow).copied());
             if let Some(kind) = kind {
-                self.forward(session, kind, message);
+                self.forward(session, flow, kind, message);
             }
         }
         self.drop_duplicate(now, session);

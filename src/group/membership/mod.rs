@@ -31,7 +31,7 @@ pub(super) use session::PeerSession;
 use super::rng::Rng;
 use super::{FlowKind, GroupAddress, GroupConfig, GroupEvent, GroupId, ReceiveMode};
 use crate::crypto::Fingerprint;
-use crate::transport::{SessionId, Time};
+use crate::transport::{FlowId, SessionId, Time};
 use bytes::Bytes;
 use members::Members;
 use message::MembershipMessage;
@@ -225,8 +225,8 @@ impl Membership {
     }
 
     /// A message on a neighbor's flow of a capability.
-    fn forward(&mut self, session: SessionId, kind: FlowKind, message: Bytes) {
-        self.output.push_back(Output::Message { session, kind, message });
+    fn forward(&mut self, session: SessionId, flow: FlowId, kind: FlowKind, message: Bytes) {
+        self.output.push_back(Output::Message { session, flow, kind, message });
     }
 }
 

@@ -22,7 +22,9 @@ pub(in crate::proto::group) enum Output {
     /// A neighbor has connected. The flows of the capabilities are associated with `flow`.
     Connected { session: SessionId, peer: Fingerprint, flow: FlowId },
     /// A message on a neighbor's flow of a capability.
-    Message { session: SessionId, kind: FlowKind, message: Bytes },
+    Message { session: SessionId, flow: FlowId, kind: FlowKind, message: Bytes },
+    /// A neighbor has finished a flow of a capability, and remains a neighbor.
+    FlowFinished { session: SessionId, flow: FlowId, kind: FlowKind },
     /// The neighbor in this session, connected or not yet, is gone.
     Gone { session: SessionId, end: End },
     /// Deliver an event to the application.

@@ -72,7 +72,7 @@ pub(in crate::proto::group) struct Neighbor {
     pub(in crate::proto::group) mode: Option<ReceiveMode>,
     /// True if a report was requested from it and has not arrived.
     pub(super) owes_report: bool,
-    /// Its flows of the capabilities.
+    /// Its flows of the capabilities; two for each stream at most.
     pub(super) far_flows: BTreeMap<FlowId, FlowKind>,
     early: Vec<(FlowId, Bytes)>,
     early_bytes: usize,

@@ -59,6 +59,7 @@ pub struct Node {
 struct SendingFlow {
     id: FlowId,
     token: FlowToken,
+    kind: FlowKind,
     association: Option<FlowId>,
     accepted: bool,
     dead: bool,
@@ -74,7 +75,6 @@ enum Delivery {
         flow: FlowId,
     },
     Rejected {
-        kind: FlowKind,
         flow: FlowId,
     },
     Open {
@@ -105,7 +105,7 @@ pub struct Net {
     pub latency: Duration,
     queue: BTreeMap<(Time, u64), (usize, SessionId, Delivery)>,
     far_end: HashMap<(usize, SessionId), (usize, SessionId)>,
-    flows: HashMap<(usize, SessionId, FlowKind), SendingFlow>,
+    flows: HashMap<(usize, SessionId, FlowToken), SendingFlow>,
     /// Its owner's token of every flow ever opened.
     tokens: HashMap<FlowId, FlowToken>,
     /// Kind of every flow ever opened, by node and token.
@@ -238,8 +238,16 @@ impl Net {
 
     /// The token of a node's flow of this kind, or one that its group does not know.
     pub fn token(&self, node: usize, session: SessionId, kind: FlowKind) -> FlowToken {
-        let flow = self.flows.get(&(node, session, kind));
-        flow.map_or(FlowToken(u32::MAX), |flow| flow.token)
+        self.flow(node, session, kind).map_or(FlowToken(u32::MAX), |flow| flow.token)
+    }
+
+    /// A node's newest flow of this kind.
+    fn flow(&self, node: usize, session: SessionId, kind: FlowKind) -> Option<&SendingFlow> {
+        let of_kind = self
+            .flows
+            .iter()
+            .filter(|(key, flow)| (key.0, key.1, flow.kind) == (node, session, kind));
+        of_kind.map(|(_, flow)| flow).max_by_key(|flow| flow.id)
     }
 
     /// The far end rejects a node's flow of this kind.
@@ -263,10 +271,27 @@ impl Net {
     /// Lets a message arrive as if the far end had sent it on an accepted flow of that kind.
     pub fn inject(&mut self, node: usize, from: usize, kind: FlowKind, message: &[u8]) {
         let session = self.session(from, node);
-        let flow = self.flows[&(from, session, kind)].id;
+        let flow = self.flow(from, session, kind).expect("a flow").id;
         let to = self.session(node, from);
         let message = Bytes::copy_from_slice(message);
         self.with(node, |group, now| group.on_message(now, to, flow, message));
+    }
+
+    /// Lets a control flow of a stream arrive, with its first message.
+    pub fn open_stream(&mut self, from: usize, node: usize, message: &[u8]) {
+        let (session, to) = (self.session(from, node), self.session(node, from));
+        let membership = self.token(node, to, FlowKind::Membership);
+        self.count += 1;
+        let flow = FlowId(self.count);
+        let message = Bytes::copy_from_slice(message);
+        self.tokens.insert(flow, FlowToken(u32::MAX));
+        assert!(self.far_end.contains_key(&(from, session)));
+        self.with(node, |group, now| {
+            let kind = FlowKind::MulticastControl;
+            if group.on_flow_opened(now, to, flow, kind, membership) == FlowVerdict::Accept {
+                group.on_message(now, to, flow, message);
+            }
+        });
     }
 
     /// Messages of one kind that a node has sent to another.
@@ -333,9 +358,8 @@ impl Net {
             Delivery::Closed => group.on_session_closed(now, session),
             Delivery::ConnectFailed { peer } => group.on_connect_failed(now, peer),
             Delivery::Finished { flow } => group.on_flow_finished(now, session, flow),
-            Delivery::Rejected { kind, flow } => {
-                let known = self.flows.get(&(node, session, kind));
-                if let Some(&SendingFlow { token, .. }) = known.filter(|f| f.id == flow) {
+            Delivery::Rejected { flow } => {
+                if let Some(&token) = self.tokens.get(&flow) {
                     group.on_flow_input(now, session, FlowInput::Rejected { token, code: 0 });
                 }
             }
@@ -356,7 +380,8 @@ impl Net {
         message: Bytes,
     ) {
         let Some(&(from, from_session)) = self.far_end.get(&(node, session)) else { return };
-        let Some(state) = self.flows.get_mut(&(from, from_session, kind)) else { return };
+        let Some(token) = self.tokens.get(&flow) else { return };
+        let Some(state) = self.flows.get_mut(&(from, from_session, *token)) else { return };
         if state.id != flow || state.dead {
             return;
         }
@@ -380,7 +405,7 @@ impl Net {
         if !state.accepted {
             state.dead = true;
             let at = self.now + self.latency;
-            self.deliver_at(at, from, from_session, Delivery::Rejected { kind, flow });
+            self.deliver_at(at, from, from_session, Delivery::Rejected { flow });
         } else if kind != FlowKind::Membership {
             group.on_message(self.now, session, flow, message);
         }
@@ -445,8 +470,9 @@ impl Net {
                 self.tokens.insert(id, token);
                 assert!(self.kinds.insert((node, token), kind).is_none(), "a token is used once");
                 let association = options.association;
-                let flow = SendingFlow { id, token, association, accepted: false, dead: false };
-                self.flows.insert((node, session, kind), flow);
+                let (accepted, dead) = (false, false);
+                let flow = SendingFlow { id, token, kind, association, accepted, dead };
+                self.flows.insert((node, session, token), flow);
             }
             FlowAction::Send { token, message, options } => {
                 assert_eq!(options, MessageOptions::RELIABLE);
@@ -455,16 +481,22 @@ impl Net {
                 if !self.nodes[node].is_light {
                     self.nodes[node].sent.push((to, kind, message.clone()));
                 }
-                let flow = self.flows[&(node, session, kind)].id;
+                let Some(flow) = self.flows.get(&(node, session, token)).map(|f| f.id) else {
+                    return;
+                };
                 self.transmit(node, session, Delivery::Message { flow, kind, message });
             }
             FlowAction::Finish { token } => {
-                let kind = self.kinds[&(node, token)];
-                let Some(flow) = self.flows.get(&(node, session, kind)) else { return };
+                let Some(flow) = self.flows.get(&(node, session, token)) else { return };
                 if flow.accepted || !flow.dead {
                     let flow = flow.id;
                     self.transmit(node, session, Delivery::Finished { flow });
                 }
+            }
+            FlowAction::Reject { flow, .. } => {
+                let Some(&(far, far_session)) = self.far_end.get(&(node, session)) else { return };
+                let at = self.now + self.latency;
+                self.deliver_at(at, far, far_session, Delivery::Rejected { flow });
             }
             _ => {}
         }

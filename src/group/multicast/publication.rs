@@ -1,0 +1,210 @@
+//! A stream that is published here: its messages become fragments.
+
+use super::message::{MulticastData, cut};
+use crate::amf::Value;
+use crate::flash::{Body, Command, FlashError, Format, Message, MessageBytes, ObjectEncoding};
+use crate::transport::Time;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Codec configuration and metadata are repeated before a key frame, but not more often than this.
+const REPEAT: Duration = Duration::from_secs(1);
+
+/// They are repeated after this whether or not there is a key frame.
+const REPEAT_ALWAYS: Duration = Duration::from_secs(4);
+
+/// The messages that whoever joins late needs, as they were last sent.
+#[derive(Debug, Default)]
+struct Configuration {
+    metadata: Option<Body>,
+    video: Option<Body>,
+    audio: Option<Body>,
+    sent: Option<Time>,
+}
+
+/// What is known of a publication beside its fragments.
+#[derive(Debug)]
+pub(super) struct Publication {
+    next: u64,
+    timestamp: u32,
+    configuration: Option<Configuration>,
+}
+
+impl Publication {
+    /// A publication before its first message. With `repeats`, codec configuration and metadata are
+    /// sent again for those who join late.
+    pub(super) fn new(repeats: bool) -> Self {
+        let configuration = repeats.then(Configuration::default);
+        Self { next: 1, timestamp: 0, configuration }
+    }
+
+    /// The number of the next fragment.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The fragments of a message, and before them those of what is to be repeated.
+    pub(super) fn send(&mut self, now: Time, message: &Message) -> Vec<(u64, MulticastData)> {
+        self.timestamp = message.timestamp;
+        let repeated = self.configuration.as_mut().map(|it| it.before(now, &message.body));
+        let mut out = Vec::new();
+        for body in repeated.unwrap_or_default() {
+            self.cut(&Message::new(message.timestamp, body).encode(), &mut out);
+        }
+        self.cut(&message.encode(), &mut out);
+        out
+    }
+
+    /// The fragments with which a stream ends: two commands, and the end.
+    pub(super) fn end(&mut self, name: &str) -> Vec<(u64, MulticastData)> {
+        let mut out = Vec::new();
+        // The values are small, so that there is an encoding.
+        for body in ending(name).unwrap_or_default() {
+            self.cut(&Message::new(self.timestamp, body).encode(), &mut out);
+        }
+        out.push((self.next, MulticastData::End(self.next)));
+        self.next += 1;
+        out
+    }
+
+    fn cut(&mut self, message: &MessageBytes, out: &mut Vec<(u64, MulticastData)>) {
+        for fragment in cut(message, self.next) {
+            if let Ok(data) = MulticastData::parse(&fragment) {
+                out.push((self.next, data));
+            }
+            self.next += 1;
+        }
+    }
+}
+
+/// What Flash says at the end: `onStatus` with `NetStream.Play.UnpublishNotify`, and `closeStream`.
+fn ending(name: &str) -> Result<Vec<Body>, FlashError> {
+    let status = Value::object([
+        ("level", Value::from("status")),
+        ("code", Value::from("NetStream.Play.UnpublishNotify")),
+        ("description", Value::from(format!("{name} is now unpublished.").as_str())),
+    ]);
+    let commands =
+        [Command::new("onStatus", 0.0, vec![status]), Command::new("closeStream", 0.0, Vec::new())];
+    let extended = |command: Command| match command.encode(ObjectEncoding::Amf0)? {
+        Body::Command(_, values) => Ok(Body::Command(Format::Extended, values)),
+        other => Ok(other),
+    };
+    commands.into_iter().map(extended).collect()
+}
+
+impl Configuration {
+    /// Remembers a message that is configuration. Otherwise returns what is to be repeated before it.
+    fn before(&mut self, now: Time, body: &Body) -> Vec<Body> {
+        let part = match configuration(body) {
+            Some(Part::Metadata) => &mut self.metadata,
+            Some(Part::Video) => &mut self.video,
+            Some(Part::Audio) => &mut self.audio,
+            None => return self.repeated(now, body),
+        };
+        *part = Some(body.clone());
+        self.sent = Some(now);
+        Vec::new()
+    }
+
+    fn repeated(&mut self, now: Time, body: &Body) -> Vec<Body> {
+        let Some(age) = self.sent.map(|sent| now.since(sent)) else { return Vec::new() };
+        let begins = match body {
+            Body::Video(data) => is_key_frame(data),
+            Body::Audio(_) => self.video.is_none(),
+            _ => false,
+        };
+        if age < REPEAT || age < REPEAT_ALWAYS && !begins {
+            return Vec::new();
+        }
+        self.sent = Some(now);
+        let parts = [&self.metadata, &self.video, &self.audio];
+        parts.into_iter().flatten().cloned().collect()
+    }
+}
+
+/// The parts of the configuration of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// `onMetaData`.
+    Metadata,
+    /// The sequence header of AVC, or that of another codec in the extended form.
+    Video,
+    /// The sequence header of AAC.
+    Audio,
+}
+
+/// The part of the configuration that a message is, if it is one.
+pub fn configuration(body: &Body) -> Option<Part> {
+    const ON_META_DATA: &[u8] = b"\x02\0\x0aonMetaData";
+    const SET_DATA_FRAME: &[u8] = b"\x02\0\x0d@setDataFrame";
+    match body {
+        Body::Data(_, values)
+            if values.starts_with(ON_META_DATA) || values.starts_with(SET_DATA_FRAME) =>
+        {
+            Some(Part::Metadata)
+        }
+        Body::Video(data) => match data[..] {
+            // Frame type and codec 7, AVC packet type 0.
+            [first, 0, ..] if first & 0x8f == 0x07 => Some(Part::Video),
+            // The extended form: packet type 0 is a sequence start.
+            [first, ..] if first & 0x8f == 0x80 => Some(Part::Video),
+            _ => None,
+        },
+        // Codec 10, AAC packet type 0.
+        Body::Audio(data) if matches!(data[..], [0xa0..=0xaf, 0, ..]) => Some(Part::Audio),
+        _ => None,
+    }
+}
+
+fn is_key_frame(video: &Bytes) -> bool {
+    video.first().is_some_and(|first| first & 0x70 == 0x10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video(bytes: &'static [u8]) -> Body {
+        Body::Video(Bytes::from_static(bytes))
+    }
+
+    fn sent(publication: &mut Publication, at: u64, body: &Body) -> Vec<u8> {
+        let message = Message::new(at as u32, body.clone());
+        let fragments = publication.send(Time::from_millis(at), &message);
+        let last = |data: &MulticastData| *data.to_bytes().last().unwrap();
+        fragments.iter().map(|(_, data)| last(data)).collect()
+    }
+
+    #[test]
+    fn configuration_is_repeated_before_key_frames() {
+        let header = video(b"\x17\0\0\0\0H");
+        let (key, inter) = (video(b"\x17\x01\0\0\0K"), video(b"\x27\x01\0\0\0I"));
+        let aac = Body::Audio(Bytes::from_static(b"\xaf\0A"));
+        let mut publication = Publication::new(true);
+        assert_eq!(sent(&mut publication, 0, &header), b"H");
+        assert_eq!(sent(&mut publication, 0, &aac), b"A");
+        assert_eq!(sent(&mut publication, 40, &key), b"K");
+        assert_eq!(sent(&mut publication, 1200, &inter), b"I");
+        assert_eq!(sent(&mut publication, 1240, &key), b"HAK");
+        assert_eq!(sent(&mut publication, 5300, &inter), b"HAI", "no key frame for long");
+        assert_eq!(publication.next(), 11);
+        let mut once = Publication::new(false);
+        assert_eq!(sent(&mut once, 0, &header), b"H");
+        assert_eq!(sent(&mut once, 9000, &key), b"K");
+    }
+
+    #[test]
+    fn the_end_is_that_of_the_player() {
+        let mut publication = Publication { next: 0x29, timestamp: 0x55ea, configuration: None };
+        let end = publication.end("st1");
+        let bytes: Vec<Bytes> = end.iter().map(|(_, data)| data.to_bytes()).collect();
+        let status = b"\x20\x29\x11\0\0\x55\xea\0\x02\0\x08onStatus\0\0\0\0\0\0\0\0\0\x05\
+            \x03\0\x05level\x02\0\x06status\0\x04code\x02\0\x1eNetStream.Play.UnpublishNotify\
+            \0\x0bdescription\x02\0\x17st1 is now unpublished.\0\0\x09";
+        assert_eq!(bytes[0], &status[..]);
+        let close = b"\x20\x2a\x11\0\0\x55\xea\0\x02\0\x0bcloseStream\0\0\0\0\0\0\0\0\0\x05";
+        assert_eq!(bytes[1], &close[..]);
+        assert_eq!(bytes[2], &[0x21, 0x2b][..]);
+    }
+}
