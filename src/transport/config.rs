@@ -61,9 +61,10 @@ pub struct Config {
     /// Bytes that may wait in a sending flow; above, [`SendError::Full`](super::SendError).
     pub max_send_queue: u64,
     /// Bytes of memory for what one session's far end sends and nobody has taken yet: its flows,
-    /// fragments that wait for earlier ones, messages and packets in pieces. At the bound fragments
-    /// out of order are refused as if they had been lost, so that they are sent again later; if
-    /// messages in progress reach it, the flow that holds most is rejected.
+    /// fragments that wait for earlier ones, messages and packets in pieces. At half of it fragments
+    /// out of order are refused as if they had been lost, so that they are sent again later, and no
+    /// flow has a larger receive buffer; if messages in progress reach the bound, which must
+    /// therefore be more than twice the longest message, the flow that holds most is rejected.
     pub max_session_memory: u64,
     /// Bytes of memory for all flows, in both directions and with all that waits in them, of the
     /// sessions with one IP address (IPv6: one network of 64 bits), beyond the first

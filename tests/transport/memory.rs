@@ -2,14 +2,17 @@
 //! a session, for an address, and in all.
 
 use crate::support::puppet::{Solo, flags, fragment, initiate, metadata, seal};
-use crate::support::{Pair, quick};
+use crate::support::{Pair, Tapped, for_seeds, quick};
 use rtmfp::proto::crypto::{Identity, IdentityConfig, SessionKeys};
-use rtmfp::proto::sim::Link;
-use rtmfp::proto::transport::{CloseReason, Config, Event, SESSION_ALLOWANCE, SessionId};
+use rtmfp::proto::sim::{Link, Network};
+use rtmfp::proto::transport::{
+    CloseReason, Config, Controller, Event, SESSION_ALLOWANCE, SessionId,
+};
 use rtmfp::wire::chunk::{FragmentControl, NextUserData, UserData};
 use rtmfp::wire::{Chunk, Mode, PacketHeader};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Fragments of one byte that fit into a packet together.
 const FRAGMENTS: usize = 200;
@@ -223,20 +226,48 @@ fn a_reader_that_acknowledges_nothing_counts() {
     assert!(solo.endpoint.stats().sessions_evicted >= 4);
 }
 
-#[test]
-fn what_was_refused_for_lack_of_space_arrives_later() {
+/// Sends messages of `length` bytes in some flows to an endpoint that may hold little of them. Returns
+/// how many fragments it has refused.
+fn refused(seed: u64, controller: Controller, (flows, count, length): (usize, u8, usize)) -> u64 {
     let mut tight = quick();
     tight.max_session_memory = 30_000;
-    let mut pair = Pair::with_configs(1, Link::bad(), quick(), tight);
+    let mut loose = quick();
+    loose.controller = controller;
+    let mut pair = Pair::with_configs(seed, Link::bad(), loose, tight);
     let (session, _) = pair.open();
     let (a, b) = (pair.a, pair.b);
-    let flow = pair.open_flow(a, session, b"data");
-    for i in 0..200u8 {
-        pair.send(a, session, flow, &[i; 1000]);
+    let flows: Vec<_> = (0..flows).map(|_| pair.open_flow(a, session, b"data")).collect();
+    for i in 0..count {
+        for &flow in &flows {
+            pair.send(a, session, flow, &vec![i; length]);
+        }
     }
-    assert!(pair.network.run_until(|n| n[a].0.queued(session, flow) == 0));
-    assert!(pair.network[b].0.stats().fragments_refused > 0);
-    let expected: Vec<_> = (0..200u8).map(|i| vec![i; 1000]).collect();
-    assert_eq!(pair.messages(b), expected);
+    let is_done = |n: &Network<Tapped>| flows.iter().all(|f| n[a].0.queued(session, *f) == 0);
+    assert!(pair.network.run_until(is_done));
+    let stats = pair.network[b].0.stats();
+    assert_eq!(stats.flows_rejected, 0);
+    let mut messages = pair.messages(b);
+    // Those of each flow are in order.
+    if flows.len() > 1 {
+        messages.sort();
+    }
+    let all = (0..count).flat_map(|i| vec![vec![i; length]; flows.len()]);
+    assert!(messages == all.collect::<Vec<_>>(), "{} messages", messages.len());
+    let refused = stats.fragments_refused;
     pair.close_and_check(a, session);
+    refused
+}
+
+#[test]
+fn what_was_refused_for_lack_of_space_arrives_later() {
+    for controller in [Controller::AppendixA, Controller::Bbr] {
+        let total = AtomicU64::new(0);
+        for sent in [(1, 200, 1000), (1, 60, 7000), (3, 100, 1000)] {
+            for_seeds(4, |seed| {
+                total.fetch_add(refused(seed, controller, sent), Ordering::Relaxed);
+            });
+            println!("{controller}, {sent:?}: {total:?} fragments were refused");
+        }
+        assert!(total.into_inner() > 0, "{controller}");
+    }
 }

@@ -180,7 +180,8 @@ impl Session {
         } else if options.is_some_and(|o| FlowStart::parse(o).is_none()) {
             self.reject_unasked(cx, flow);
         }
-        let space = cx.config.max_session_memory.saturating_sub(self.received_memory());
+        // The rest is for messages in progress, which those out of order become.
+        let space = (cx.config.max_session_memory / 2).saturating_sub(self.received_memory());
         let (session, flow_id, now) = (self.id, FlowId(flow), cx.now);
         let events = &mut *cx.events;
         let mut sink = |delivery: Delivery| events.push_back(delivery.into_event(session, flow_id));
@@ -236,7 +237,9 @@ impl Session {
     /// A new receiving flow (§3.6.3.1); rejected at once if the far end may not open it like this.
     fn start_flow(&mut self, cx: &mut Context<'_>, id: u64, options: Option<&[u8]>) {
         let flow = FlowId(id);
-        let mut receiving = RecvFlow::new(flow, cx.config.receive_buffer, cx.config.max_message);
+        // More could not be held: the far end is not invited to send it.
+        let buffer = cx.config.receive_buffer.min(cx.config.max_session_memory / 2);
+        let mut receiving = RecvFlow::new(flow, buffer, cx.config.max_message);
         let start = options
             .and_then(FlowStart::parse)
             .filter(|start| start.association.is_none_or(|to| self.sending.is_open(to)));
