@@ -101,6 +101,11 @@ impl Congestion for AppendixA {
         (self.window / BATCH_SHARE).min(self.segment.saturating_mul(MAX_BATCH))
     }
 
+    fn set_segment(&mut self, segment: u64) {
+        self.segment = segment.max(1);
+        self.window = self.window.max(self.segment);
+    }
+
     fn on_packet(&mut self, report: &AckReport) {
         if report.any_loss || report.ecn_congestion {
             return self.on_loss(report);

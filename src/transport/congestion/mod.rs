@@ -136,6 +136,14 @@ pub trait Congestion: fmt::Debug + Send {
         None
     }
 
+    /// Bytes of user data chunks that may leave at once however low the pacing rate.
+    fn burst(&self) -> u64 {
+        0
+    }
+
+    /// Datagrams have up to `segment` bytes from now on.
+    fn set_segment(&mut self, _segment: u64) {}
+
     /// A packet with user data was sent.
     fn on_sent(&mut self, _packet: &SentPacket) {}
 

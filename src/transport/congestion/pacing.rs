@@ -5,8 +5,6 @@ use std::time::Duration;
 
 /// Packets leave in bursts that last about this long at the rate: timers are not much finer.
 const QUANTUM: Duration = Duration::from_millis(1);
-/// A burst takes at least this many segments at any rate.
-const MIN_BURST: u64 = 2;
 /// Delay that a timer which fires late may make good: the timers of the driver are rounded up to
 /// milliseconds.
 const LATENESS: Duration = Duration::from_millis(2);
@@ -16,11 +14,6 @@ const MICROS: u128 = 1_000_000;
 pub(super) fn quantum(rate: u64) -> u64 {
     let bytes = u128::from(rate) * QUANTUM.as_micros() / MICROS;
     u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-/// Bytes that may leave at once at `rate` bytes per second.
-fn burst(rate: u64, segment: u64) -> u64 {
-    quantum(rate).max(segment.saturating_mul(MIN_BURST))
 }
 
 /// When the packets of one session may leave.
@@ -38,14 +31,14 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// When the next packet may leave; `None`: now.
-    pub(crate) fn hold(&mut self, now: Time, rate: u64, segment: u64) -> Option<Time> {
+    /// When the next packet may leave; `None`: now. A burst has at least `burst` bytes.
+    pub(crate) fn hold(&mut self, now: Time, rate: u64, burst: u64) -> Option<Time> {
         self.on_timer(now);
         if self.next <= now {
             return None;
         }
         self.late = false;
-        let ahead = span(burst(rate, segment), rate);
+        let ahead = span(quantum(rate).max(burst), rate);
         self.waiting |= self.next > now + ahead;
         self.waiting.then_some(self.next)
     }
@@ -89,7 +82,7 @@ mod tests {
     /// Sends what may leave at `now`; returns how many packets, and when there may be more.
     fn burst(pacer: &mut Pacer, now: Time, rate: u64) -> (usize, Time) {
         for count in 0..100_000 {
-            if let Some(at) = pacer.hold(now, rate, SEGMENT) {
+            if let Some(at) = pacer.hold(now, rate, 2 * SEGMENT) {
                 assert_eq!(pacer.due(), Some(at));
                 assert!(at > now);
                 return (count, at);
@@ -106,7 +99,7 @@ mod tests {
         // 5 MB/s: 200 µs a packet.
         assert_eq!(burst(&mut pacer, start, 5_000_000), (6, start + Duration::from_micros(1200)));
         let next = start + Duration::from_micros(1200);
-        assert_eq!(pacer.hold(start + QUANTUM, 5_000_000, SEGMENT), Some(next));
+        assert_eq!(pacer.hold(start + QUANTUM, 5_000_000, 2 * SEGMENT), Some(next));
         assert_eq!(burst(&mut pacer, next, 5_000_000), (6, next + Duration::from_micros(1200)));
     }
 
@@ -155,6 +148,6 @@ mod tests {
         pacer.on_sent(Time::from_micros(u64::MAX), u64::MAX, 1);
         pacer.on_sent(Time::from_micros(u64::MAX), u64::MAX, 0);
         assert_eq!(pacer.hold(Time::ZERO, u64::MAX, u64::MAX), Some(Time::from_micros(u64::MAX)));
-        assert_eq!(super::burst(u64::MAX, 1), u64::MAX / 1000);
+        assert_eq!(quantum(u64::MAX), u64::MAX / 1000);
     }
 }

@@ -99,7 +99,7 @@ proptest! {
                 prop_assert_ne!(congestion.pacing_rate(), Some(0));
                 if let (Some(rate), Input::Sent(packet)) = (congestion.pacing_rate(), input) {
                     pacer.on_sent(packet.now, packet.bytes, rate);
-                    pacer.hold(packet.now, rate, segment);
+                    pacer.hold(packet.now, rate, congestion.burst());
                 }
             }
         }

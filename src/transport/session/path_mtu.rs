@@ -32,6 +32,9 @@ const LOST_FLIGHTS: u32 = 3;
 const COMMON: usize = 1452;
 /// The header of IPv6 is longer by this than that of IPv4.
 const IPV6_MORE: usize = 20;
+/// What IPv4 leaves of the largest Ethernet frames in use. Every system's loopback interface passes
+/// it: it is tried there when the ceiling has passed.
+const JUMBO: usize = 8972;
 /// First byte of the ping's message.
 const MARK: u8 = b'P';
 const MESSAGE_LEN: usize = 1 + 4;
@@ -43,6 +46,8 @@ pub(super) struct PathMtu {
     base: usize,
     /// Largest size that is searched for.
     ceiling: usize,
+    /// A much larger one to be tried when the ceiling has passed; `None` afterwards.
+    jumbo: Option<usize>,
     /// Size that passes this path.
     current: usize,
     /// The largest that it ever was.
@@ -81,10 +86,14 @@ pub(super) struct Probe {
 
 impl PathMtu {
     pub(super) fn new(config: &Config, remote: SocketAddr) -> Self {
-        let less = if remote.ip().to_canonical().is_ipv6() { IPV6_MORE } else { 0 };
+        let remote = remote.ip().to_canonical();
+        let less = if remote.is_ipv6() { IPV6_MORE } else { 0 };
+        let ceiling = config.max_probed_datagram.saturating_sub(less);
+        let jumbo = remote.is_loopback().then_some(JUMBO - less);
         Self {
             base: config.max_datagram,
-            ceiling: config.max_probed_datagram.saturating_sub(less),
+            ceiling,
+            jumbo: jumbo.filter(|&size| size > ceiling && ceiling > config.max_datagram),
             current: config.max_datagram,
             largest: config.max_datagram,
             search: Search::Idle,
@@ -103,6 +112,12 @@ impl PathMtu {
     /// Size that passes every path.
     pub(super) const fn base(&self) -> usize {
         self.base
+    }
+
+    /// The size by which windows are counted: three of the base hold two datagrams of an Ethernet
+    /// frame as well, but not of much larger ones.
+    pub(super) const fn segment(&self) -> usize {
+        if self.current > 2 * self.base { self.current } else { self.base }
     }
 
     /// Fragments may wait that are too large for the path as it is now.
@@ -162,8 +177,14 @@ impl PathMtu {
 
     /// Tries a common size, or the middle between what passes and `high`, which does not.
     fn look_below(&mut self, now: Time, again: Time, high: usize) {
-        if high < self.current + RESOLUTION {
+        if high > self.ceiling + 1 {
             return self.rest(now, SEARCH_AGAIN);
+        }
+        if high < self.current + RESOLUTION {
+            return match self.jumbo.take_if(|_| high > self.ceiling) {
+                Some(size) => self.probe(size + 1, size, again),
+                None => self.rest(now, SEARCH_AGAIN),
+            };
         }
         let is_between = self.current < COMMON && COMMON < high;
         let middle = self.current + (high - self.current) / 2;
@@ -241,6 +262,7 @@ impl PathMtu {
 
     /// The path is another one now.
     pub(super) fn on_moved(&mut self, now: Time) {
+        self.jumbo = None;
         if self.search != Search::Idle {
             self.fall_back(Search::Resting { until: now + PATIENCE });
         }
@@ -383,6 +405,31 @@ mod tests {
         assert!(now <= Time::ZERO + 6 * PATIENCE, "{now:?}");
         let six = PathMtu::new(&config, (std::net::Ipv6Addr::LOCALHOST, 1).into());
         assert_eq!(six.ceiling, 1452);
+    }
+
+    #[test]
+    fn much_more_is_tried_on_the_loopback_interface() {
+        for (limit, expected) in [(65_507, 8972), (8971, 1472), (1452, 1452), (1200, 1200)] {
+            let mut mtu =
+                PathMtu::new(&Config::default(), (std::net::Ipv4Addr::LOCALHOST, 1).into());
+            mtu.on_sent(Time::ZERO, WORTHWHILE);
+            let now = run(&mut mtu, Time::ZERO, limit);
+            assert_eq!(mtu.size(), expected, "{limit}");
+            assert_eq!(mtu.segment(), if expected == 8972 { 8972 } else { 1200 });
+            if expected == 8972 {
+                (0..3).for_each(|flight| mtu.on_lost((flight * 10, flight * 10 + 9), 8900, 1190));
+                assert_eq!((mtu.size(), mtu.segment()), (1200, 1200));
+                mtu.on_acknowledged(now, 500, 1190);
+                run(&mut mtu, now, limit);
+                assert_eq!(mtu.size(), 1472, "not a second time");
+            }
+        }
+        let six = (std::net::Ipv6Addr::LOCALHOST, 1).into();
+        assert_eq!(PathMtu::new(&Config::default(), six).jumbo, Some(8952));
+        let no_search = Config { max_probed_datagram: 0, ..Config::default() };
+        assert_eq!(PathMtu::new(&no_search, six).jumbo, None);
+        let elsewhere = ([192, 168, 0, 1], 1).into();
+        assert_eq!(PathMtu::new(&Config::default(), elsewhere).jumbo, None);
     }
 
     #[test]

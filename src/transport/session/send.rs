@@ -38,6 +38,7 @@ impl Session {
             transmit.alone = true;
             return Some(self.seal(cx, buf, transmit));
         }
+        self.sending.set_segment(self.path_mtu.segment());
         let burst = self.sending.burst;
         let mut time_critical = false;
         while buf.datagrams.len() < MAX_BATCH && self.has_packet(cx, path) {

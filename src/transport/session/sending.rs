@@ -31,6 +31,8 @@ pub(super) struct Sending {
     /// Bytes acknowledged since then.
     pub(super) released: u64,
     pub(super) congestion: Box<dyn Congestion>,
+    /// Bytes of a datagram as `congestion` knows it.
+    segment: u64,
     pub(super) pacer: Pacer,
     /// The retransmission timer.
     pub(super) timeout: Option<Time>,
@@ -48,6 +50,7 @@ impl Sending {
             burst: 0,
             released: 0,
             congestion: config.controller.start(config.max_datagram as u64),
+            segment: config.max_datagram.max(1) as u64,
             pacer: Pacer::default(),
             timeout: None,
         }
@@ -147,8 +150,17 @@ impl Sending {
             self.on_app_limited();
             return false;
         }
-        let segment = config.max_datagram as u64;
-        rate.is_none_or(|rate| self.pacer.hold(now, rate, segment).is_none())
+        let burst = self.congestion.burst();
+        rate.is_none_or(|rate| self.pacer.hold(now, rate, burst).is_none())
+    }
+
+    /// Datagrams have up to so many bytes.
+    pub(super) fn set_segment(&mut self, segment: usize) {
+        let segment = segment.max(1) as u64;
+        if self.segment != segment {
+            self.segment = segment;
+            self.congestion.set_segment(segment);
+        }
     }
 
     /// True if user data waits to leave, for the congestion window, the pace or its turn.
@@ -167,7 +179,7 @@ impl Sending {
     /// acknowledges many at once, twice what it has just taken off the network, which is what slow
     /// start asks for and no burst that the path has not just carried.
     fn burst_limit(&self, config: &Config) -> u32 {
-        let released = 2 * self.released / config.max_datagram.max(1) as u64;
+        let released = 2 * self.released / self.segment;
         config.burst_packets.max(u32::try_from(released).unwrap_or(u32::MAX))
     }
 

@@ -57,6 +57,13 @@ const EXTRA_ACKED_FILTER_LEN: u64 = 10;
 const FORGET_AFTER: Duration = Duration::from_secs(10);
 /// In small windows losses are counted over so many segments, since a few are most of a flight.
 const LOSS_SEGMENTS: u64 = 32;
+/// A burst takes at least so many segments at any rate.
+const MIN_BURST: u64 = 2;
+/// The same if they are at least [`LARGE`]: as many of the largest as one call sends.
+const MIN_LARGE_BURST: u64 = 7;
+/// So large, in bytes, are segments only within a computer or a data center, where batches are worth
+/// more than short queues.
+const LARGE: u64 = 8192;
 /// The window may hold so many bursts, however short the round trip.
 const BURSTS_IN_FLIGHT: u64 = 3;
 
@@ -146,6 +153,21 @@ impl Congestion for Bbr {
 
     fn pacing_rate(&self) -> Option<u64> {
         self.model.as_ref().map(|model| model.pacing_rate).filter(|&rate| rate > 0)
+    }
+
+    fn burst(&self) -> u64 {
+        least_burst(self.segment)
+    }
+
+    fn set_segment(&mut self, segment: u64) {
+        self.segment = segment.max(1);
+        if let Some(model) = &mut self.model {
+            model.segment = self.segment;
+            model.window = model.window.max(model.min_window());
+            if let Some(bound) = &mut model.yielding {
+                bound.set_segment(self.segment);
+            }
+        }
     }
 
     fn on_sent(&mut self, packet: &SentPacket) {
@@ -387,7 +409,8 @@ impl Model {
     }
 
     fn bursts(&self) -> u64 {
-        quantum(self.pacing_rate).saturating_mul(BURSTS_IN_FLIGHT)
+        let least = if self.segment >= LARGE { least_burst(self.segment) } else { 0 };
+        quantum(self.pacing_rate).max(least).saturating_mul(BURSTS_IN_FLIGHT)
     }
 
     fn min_window(&self) -> u64 {
@@ -432,6 +455,11 @@ impl Model {
             Phase::Down | Phase::Drain => self.inflight_high.min(self.inflight_low),
         }
     }
+}
+
+/// Bytes that may leave at once at any rate.
+const fn least_burst(segment: u64) -> u64 {
+    segment.saturating_mul(if segment >= LARGE { MIN_LARGE_BURST } else { MIN_BURST })
 }
 
 fn scale(value: u64, factor: f64) -> u64 {

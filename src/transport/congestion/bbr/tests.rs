@@ -258,3 +258,15 @@ fn a_loss_halves_the_window_while_time_critical_data_is_elsewhere() {
     track.run(200);
     within(track.bbr.window(), outstanding, 4 * outstanding);
 }
+
+#[test]
+fn large_datagrams_leave_seven_at_a_time() {
+    let mut track = Track::new(1_000_000, 1);
+    track.run(1000);
+    assert_eq!(track.bbr.burst(), 2 * SEGMENT);
+    assert!(track.bbr.window() < 20 * SEGMENT);
+    track.bbr.set_segment(8972);
+    assert_eq!(track.bbr.burst(), 7 * 8972);
+    track.run(1000);
+    assert!(track.bbr.window() >= 3 * 7 * 8972, "{}", track.bbr.window());
+}
