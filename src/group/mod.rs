@@ -84,6 +84,7 @@ use bytes::Bytes;
 use feature::{Feature, Lane};
 use membership::{End, Membership, PeerSession};
 use near_flows::NearFlows;
+use places::Named;
 use rng::Rng;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -105,6 +106,7 @@ pub struct Group {
     routing: Routing,
     multicast: Multicast,
     near_flows: NearFlows,
+    named: Named,
     actions: VecDeque<GroupAction>,
     events: VecDeque<GroupEvent>,
     closed: bool,
@@ -123,6 +125,7 @@ impl Group {
             routing,
             multicast,
             near_flows: NearFlows::default(),
+            named: Named::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
             closed: false,
@@ -184,6 +187,7 @@ impl Group {
     /// When to call [`handle_timeout`](Self::handle_timeout); `None` once closed.
     pub fn poll_timeout(&self) -> Option<Time> {
         let features = self.features().into_iter().filter_map(|feature| feature.poll_timeout());
+        let features = features.chain(self.named.poll_timeout());
         let next = features.fold(self.membership.poll_timeout(), Time::min);
         (!self.closed).then_some(next)
     }
@@ -193,6 +197,7 @@ impl Group {
         if self.closed {
             return;
         }
+        self.retry_named(now);
         self.membership.handle_timeout(now);
         self.route(now);
         self.features_mut().into_iter().for_each(|feature| feature.handle_timeout(now));
@@ -202,12 +207,14 @@ impl Group {
     /// The server or the application names a member: `0B`, to connect to at once, or, with `hint`,
     /// `1B`, to connect to when the topology calls for it.
     pub fn on_introduced(&mut self, now: Time, peer: Fingerprint, hint: bool) {
-        if !self.closed {
-            if self.replication.provider() == Some(peer) {
-                self.free_place(now);
-            }
+        if self.closed {
+            return;
+        }
+        if hint {
             self.membership.on_introduced(now, peer, hint);
             self.route(now);
+        } else {
+            self.connect_named(now, peer);
         }
     }
 
@@ -220,10 +227,14 @@ impl Group {
 
     /// A message from the server on its `GC` flow. Unknown messages are ignored.
     pub fn on_server_message(&mut self, now: Time, message: &Bytes) {
-        if !self.closed {
-            self.membership.on_server_message(now, message);
-            self.route(now);
+        if self.closed {
+            return;
         }
+        if let Ok(ServerMessage::Connect(peer)) = ServerMessage::parse(message) {
+            return self.connect_named(now, peer);
+        }
+        self.membership.on_server_message(now, message);
+        self.route(now);
     }
 
     /// Sets the server that can introduce this member; its address is sent to others in reports.
@@ -248,8 +259,8 @@ impl Group {
         if self.closed {
             return;
         }
-        if initiator && self.replication.provider() == Some(peer) {
-            self.free_place(now);
+        if initiator && (self.replication.provider() == Some(peer) || self.named.has(&peer)) {
+            self.free_place(now, Some(peer));
         }
         let opened = PeerSession::new(now, peer, initiator, near_nonce, far_nonce, far_address);
         self.membership.on_session_opened(now, session, opened);

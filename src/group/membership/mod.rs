@@ -203,7 +203,7 @@ impl Membership {
     }
 
     /// True if the peer is a neighbor, connected or not yet.
-    fn has_neighbor(&self, peer: &Fingerprint) -> bool {
+    pub(super) fn has_neighbor(&self, peer: &Fingerprint) -> bool {
         self.sessions.values().any(|s| s.peer == *peer && s.neighbor.is_some())
     }
 

@@ -164,11 +164,17 @@ impl Replication {
         let mut order: Vec<_> =
             neighbors.filter(|&(s, n)| among(self, (s, n)) && self.has_window(now, n)).collect();
         if self.strategy == ReplicationStrategy::Swarm {
-            // The lowest indices go to the fastest. The source is spared where requests are few.
+            // The lowest indices go to the fastest. The source is spared where requests are few, but
+            // not when others have let this node wait: who has given nothing yet comes after it.
+            let has_failed = self.neighbors.values().any(|n| n.has_failed() && !self.is_source(n));
+            let class = |n: &Neighbor| match self.is_source(n) {
+                true => 1,
+                false if has_failed && n.received == 0 => 2,
+                false => 0,
+            };
             let pace = |n: &Neighbor| n.window.expected(1);
             order.sort_by(|(_, a), (_, b)| {
-                let by_pace = pace(a).total_cmp(&pace(b));
-                self.is_source(a).cmp(&self.is_source(b)).then(by_pace)
+                class(a).cmp(&class(b)).then(pace(a).total_cmp(&pace(b)))
             });
         }
         order.into_iter().map(|(&session, _)| session).collect()

@@ -52,7 +52,11 @@ impl Replication {
         };
         let others =
             self.neighbors.iter().filter(|&(&session, n)| session != holder && can_help(n));
-        others.min_by(|a, b| a.1.expected().total_cmp(&b.1.expected())).map(|(&session, _)| session)
+        let order = |n: &Neighbor| n.received == 0 && !self.is_source(n);
+        let best = others.min_by(|(_, a), (_, b)| {
+            order(a).cmp(&order(b)).then(a.expected().total_cmp(&b.expected()))
+        });
+        best.map(|(&session, _)| session)
     }
 }
 

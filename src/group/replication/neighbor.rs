@@ -169,6 +169,11 @@ impl Neighbor {
         }
     }
 
+    /// True if it has given nothing yet, and another was asked for what it was asked for.
+    pub(super) fn has_failed(&self) -> bool {
+        self.received == 0 && self.in_flight.values().any(|r| r.abandoned || r.is_doubled)
+    }
+
     /// True if nothing is in flight, and has not been for so long.
     pub(super) fn is_idle(&self, now: Time, time: Duration) -> bool {
         self.live_requests().next().is_none() && now.since(self.last_answer) >= time
