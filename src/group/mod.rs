@@ -198,7 +198,8 @@ impl Group {
             return;
         }
         self.retry_named(now);
-        self.membership.handle_timeout(now);
+        let replication = &self.replication;
+        self.membership.handle_timeout(now, |session| replication.is_trading(session));
         self.route(now);
         self.features_mut().into_iter().for_each(|feature| feature.handle_timeout(now));
         self.route(now);
@@ -296,7 +297,9 @@ impl Group {
         flow: FlowId,
         message: &Bytes,
     ) -> FlowVerdict {
-        self.make_place(now, session);
+        if self.membership.is_hello_valid(session, message) {
+            self.make_place(now, session);
+        }
         let verdict = self.membership.on_hello(now, session, flow, message);
         self.route(now);
         verdict
@@ -513,6 +516,11 @@ impl Group {
             Output::FlowFinished { session, flow, kind } => {
                 if let Some(feature) = self.carrier(kind) {
                     feature.on_flow_finished(now, session, flow);
+                }
+            }
+            Output::Unneeded(session) => {
+                if !self.replication.is_trading(session) {
+                    self.membership.end_neighbor(now, session, End::Neighbor);
                 }
             }
             Output::Gone { session, end } => {

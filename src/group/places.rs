@@ -83,12 +83,19 @@ impl Group {
         self.route(now);
     }
 
-    /// A member says hello in this session: frees a place for it if there is none.
+    /// A member says hello in this session: frees a place for it if there is none, and if it is of
+    /// more use than the neighbor that has one.
     pub(super) fn make_place(&mut self, now: Time, session: SessionId) {
         if self.membership.is_neighbor(session) {
             return;
         }
         self.free_place(now, None);
+        let peer = self.membership.peer(session);
+        if self.membership.is_full() && peer.is_some_and(|p| self.membership.would_want(now, p)) {
+            let replication = &self.replication;
+            self.membership.yield_place(now, &|session| replication.is_trading(session));
+            self.route(now);
+        }
     }
 
     /// The server or the application names a member to connect to.

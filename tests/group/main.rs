@@ -9,6 +9,7 @@ mod hostile;
 mod introduction_flood;
 mod many_groups;
 mod membership;
+mod membership_large;
 mod multicast;
 mod newcomers;
 mod permits;

@@ -18,7 +18,11 @@ fn file(name: &str) -> Option<PathBuf> {
     if !looks_like_one || name.contains("::") {
         return None;
     }
-    let below = if name.starts_with("tests/") { root() } else { root().join("src") };
+    let below = if name.starts_with("tests/") || name.starts_with("src/") {
+        root()
+    } else {
+        root().join("src")
+    };
     Some(below.join(name))
 }
 

@@ -70,12 +70,16 @@ impl Membership {
     /// The attempt to connect to a member has failed.
     pub(in crate::proto::group) fn on_connect_failed(&mut self, peer: Fingerprint) {
         self.members.end_attempt(&peer);
+        self.members.set_lost(&peer);
     }
 
     /// A session is closed.
     pub(in crate::proto::group) fn on_session_closed(&mut self, now: Time, session: SessionId) {
         self.end_neighbor(now, session, End::Session);
-        self.sessions.remove(&session);
+        let closed = self.sessions.remove(&session);
+        if let Some(peer) = closed.map(|s| s.peer).filter(|peer| self.session_of(peer).is_none()) {
+            self.members.set_lost(&peer);
+        }
     }
 
     /// The round-trip time of a session.
@@ -250,6 +254,11 @@ impl Membership {
         self.neighbor_count() >= self.config.max_neighbors
     }
 
+    /// The peer of a session.
+    pub(in crate::proto::group) fn peer(&self, session: SessionId) -> Option<Fingerprint> {
+        self.sessions.get(&session).map(|s| s.peer)
+    }
+
     /// True if there is a neighbor in this session, connected or not.
     pub(in crate::proto::group) fn is_neighbor(&self, session: SessionId) -> bool {
         self.sessions.get(&session).is_some_and(|s| s.neighbor.is_some())
@@ -283,7 +292,12 @@ impl Membership {
         self.send(session, &MembershipMessage::Hello(hello));
     }
 
-    fn is_hello_valid(&self, session: SessionId, message: &Bytes) -> bool {
+    /// True if this is the hello of a member, for this node, on this session.
+    pub(in crate::proto::group) fn is_hello_valid(
+        &self,
+        session: SessionId,
+        message: &Bytes,
+    ) -> bool {
         let Ok(MembershipMessage::Hello(hello)) = MembershipMessage::parse(message) else {
             return false;
         };
@@ -320,11 +334,11 @@ impl Membership {
         }
     }
 
-    /// The neighbor does not need this node. If this node does not need it either, it is dropped.
+    /// The neighbor does not need this node. If this node does not need it either, it may be dropped.
     fn on_unneeded(&mut self, now: Time, session: SessionId) {
         let Some(peer) = self.sessions.get(&session).map(|s| s.peer) else { return };
         if !self.wanted_neighbors(now).contains(&peer) {
-            self.end_neighbor(now, session, End::Neighbor);
+            self.output.push_back(Output::Unneeded(session));
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Member {
     pub(super) shares_server: bool,
     /// True if the server introduced it.
     pub(super) introduced: bool,
+    /// True if its session was lost or it could not be reached, and there is no news of it since.
+    pub(super) lost: bool,
     reported: Option<Reported>,
     attempt: Option<Time>,
     age: u64,
@@ -105,6 +107,7 @@ impl Members {
         }
         let member = self.entry(now, peer);
         member.introduced = true;
+        member.lost = false;
         (member.age, member.as_of) = (0, now);
     }
 
@@ -112,6 +115,7 @@ impl Members {
     pub(super) fn confirm(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
         let member = self.entry(now, peer);
         (member.age, member.as_of) = (0, now);
+        member.lost = false;
         member.met_at = Some(address);
     }
 
@@ -143,11 +147,14 @@ impl Members {
             return;
         }
         let known = self.map.get(&peer);
-        let full = known.is_none() && self.map.len() >= self.max;
-        if full || known.is_some_and(|m| m.age(now) <= age && m.has_addresses()) {
+        if known.is_some_and(|m| m.age(now) <= age && m.has_addresses()) {
+            return;
+        }
+        if known.is_none() && self.map.len() >= self.max && !self.drop_reported(now, by) {
             return;
         }
         let member = self.entry(now, peer);
+        member.lost &= member.age(now) <= age;
         (member.age, member.as_of) = (age.min(member.age(now)), now);
         // A server's addresses are useful only to clients of that server.
         let direct = addresses.iter().filter(|a| a.origin != Origin::Relay).map(|a| a.socket);
@@ -167,6 +174,13 @@ impl Members {
         !pending
     }
 
+    /// The member cannot be reached now.
+    pub(super) fn set_lost(&mut self, peer: &Fingerprint) {
+        if let Some(member) = self.map.get_mut(peer) {
+            member.lost = true;
+        }
+    }
+
     pub(super) fn end_attempt(&mut self, peer: &Fingerprint) {
         if let Some(member) = self.map.get_mut(peer) {
             member.attempt = None;
@@ -184,11 +198,32 @@ impl Members {
             met_at: None,
             shares_server: false,
             introduced: false,
+            lost: false,
             reported: None,
             attempt: None,
             age: MAX_AGE,
             as_of: now,
         })
+    }
+
+    /// Drops the oldest of the members that are known only by reports of the neighbor that has
+    /// reported most of these: who reports members that do not exist displaces no others. `false` if
+    /// there are none.
+    fn drop_reported(&mut self, now: Time, by: SessionId) -> bool {
+        let only_reported = |member: &Member| match &member.reported {
+            Some(reported) if !member.is_known_first_hand() => Some(reported.by),
+            _ => None,
+        };
+        let mut counts: BTreeMap<SessionId, usize> = BTreeMap::new();
+        for reporter in self.map.values().filter_map(only_reported) {
+            *counts.entry(reporter).or_default() += 1;
+        }
+        // Among equals it is the present one, whose next record would otherwise displace another's.
+        let most = counts.iter().max_by_key(|&(&reporter, &count)| (count, reporter == by));
+        let Some((&most, _)) = most else { return false };
+        let of_most = self.map.iter().filter(|(_, member)| only_reported(member) == Some(most));
+        let oldest = of_most.max_by_key(|(_, member)| member.age(now)).map(|(&peer, _)| peer);
+        oldest.and_then(|peer| self.map.remove(&peer)).is_some()
     }
 
     fn drop_oldest(&mut self, now: Time) {
@@ -282,6 +317,26 @@ mod tests {
         members.add_introduced(Time::ZERO, peer(200));
         assert_eq!(members.len(), 3);
         assert!(members.get(&peer(200)).is_some(), "the server is believed");
+    }
+
+    #[test]
+    fn a_flood_of_one_neighbor_displaces_its_own_members_only() {
+        let mut members = Members::new(40);
+        let (honest, hostile) = (SessionId(1), SessionId(2));
+        for n in 0..10 {
+            members.add_reported(Time::ZERO, peer(n), 10, honest, &at(n.into()));
+        }
+        for n in 50..200 {
+            members.add_reported(Time::ZERO, peer(n), 0, hostile, &at(n.into()));
+        }
+        assert_eq!(members.len(), 40);
+        assert!((0..10).all(|n| members.get(&peer(n)).is_some()));
+        // And what the honest one reports finds a place.
+        for n in 10..20 {
+            members.add_reported(Time::ZERO, peer(n), 10, honest, &at(n.into()));
+        }
+        assert!((0..20).all(|n| members.get(&peer(n)).is_some()));
+        assert_eq!(members.len(), 40);
     }
 
     #[test]

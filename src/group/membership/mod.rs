@@ -9,6 +9,7 @@
 //! | `inputs` | sessions, hellos, flows and messages |
 //! | `reports` | the content of reports, sent and received |
 //! | `tick` | periodic maintenance |
+//! | `trim` | neighbors that are not needed |
 //! | `topology` | the wanted neighbors, the member estimate, the coverage |
 //! | `output` | the outputs of membership |
 //!
@@ -24,6 +25,7 @@ mod reports;
 mod session;
 mod tick;
 mod topology;
+mod trim;
 
 pub(super) use output::{End, Output};
 pub(super) use session::PeerSession;
@@ -71,6 +73,8 @@ pub(super) struct Membership {
     random_member: u64,
     rng: Rng,
     tick_at: Time,
+    /// When neighbors that are not needed are first informed of it; `None` afterwards.
+    trim_at: Option<Time>,
     output: VecDeque<Output>,
     counters: Counters,
 }
@@ -79,6 +83,7 @@ impl Membership {
     /// Connects to up to 16 bootstrap peers of the groupspec at once.
     pub(super) fn new(config: GroupConfig, now: Time, mut rng: Rng) -> Self {
         let address = GroupAddress::of(&config.near);
+        let random_member = rng.next();
         let mut membership = Self {
             id: config.spec.group_id(),
             address,
@@ -86,9 +91,10 @@ impl Membership {
             members: Members::new(config.max_members),
             sessions: BTreeMap::new(),
             blocked: VecDeque::new(),
-            random_member: rng.next(),
+            random_member,
             rng,
             tick_at: now + tick::FIRST,
+            trim_at: Some(now + trim::first_after(random_member)),
             output: VecDeque::new(),
             counters: Counters::default(),
             config,
@@ -123,12 +129,16 @@ impl Membership {
     }
 
     pub(super) fn poll_timeout(&self) -> Time {
-        self.tick_at
+        self.trim_at.map_or(self.tick_at, |at| at.min(self.tick_at))
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Time) {
+    /// `is_used` is true for neighbors with which a capability is at work; they are kept.
+    pub(super) fn handle_timeout(&mut self, now: Time, is_used: impl Fn(SessionId) -> bool) {
+        if self.trim_at.take_if(|at| now >= *at).is_some() {
+            self.trim(now, &is_used);
+        }
         if now >= self.tick_at {
-            self.tick(now);
+            self.tick(now, &is_used);
         }
     }
 
@@ -190,8 +200,9 @@ impl Membership {
         self.neighbors().filter(|(_, _, n)| accept(n)).map(|(_, s, _)| s.address).collect()
     }
 
-    fn rtt_of(&self, peer: &Fingerprint) -> Option<Duration> {
-        self.sessions.values().filter(|s| s.peer == *peer).find_map(|s| s.rtt)
+    /// The round-trip times that are known.
+    fn rtts(&self) -> BTreeMap<Fingerprint, Duration> {
+        self.sessions.values().filter_map(|s| Some((s.peer, s.rtt?))).collect()
     }
 
     fn session_of(&self, peer: &Fingerprint) -> Option<SessionId> {

@@ -25,6 +25,8 @@ pub(in crate::proto::group) enum Output {
     Message { session: SessionId, flow: FlowId, kind: FlowKind, message: Bytes },
     /// A neighbor has finished a flow of a capability, and remains a neighbor.
     FlowFinished { session: SessionId, flow: FlowId, kind: FlowKind },
+    /// The neighbor in this session does not need this node, and this node does not want it.
+    Unneeded(SessionId),
     /// The neighbor in this session, connected or not yet, is gone.
     Gone { session: SessionId, end: End },
     /// Deliver an event to the application.

@@ -58,17 +58,39 @@ impl Membership {
         }
     }
 
-    /// The members that this node wants as neighbors.
+    /// The members that this node wants as neighbors: of those known, a silent neighbor among them.
+    /// Lost ones are wanted as well, but take no place of others: the ring must close over them.
     pub(super) fn wanted_neighbors(&self, now: Time) -> Vec<Fingerprint> {
-        let near = self.config.near;
-        let all: Vec<_> = self.fresh(now).filter(|(p, _)| **p != near).map(|(p, _)| *p).collect();
-        self.choose(&self.address, &all)
+        self.wanted_among(now, None)
+    }
+
+    /// True if this node would want this member as a neighbor, known or not.
+    pub(in crate::proto::group) fn would_want(&self, now: Time, peer: Fingerprint) -> bool {
+        self.wanted_among(now, Some(peer)).contains(&peer)
+    }
+
+    fn wanted_among(&self, now: Time, also: Option<Fingerprint>) -> Vec<Fingerprint> {
+        let neighbors = || self.neighbors().map(|(_, session, _)| session.peer);
+        let choose = |known: &mut dyn Iterator<Item = (&Fingerprint, &Member)>| {
+            let known = known.map(|(peer, _)| *peer);
+            let all: BTreeSet<_> = known.chain(neighbors()).chain(also).collect();
+            let all: Vec<_> = all.into_iter().filter(|peer| *peer != self.config.near).collect();
+            self.choose(&self.address, &all)
+        };
+        let mut wanted = choose(&mut self.fresh(now).filter(|(_, member)| !member.lost));
+        if self.members.iter().any(|(_, member)| member.lost) {
+            let beside: BTreeSet<_> = wanted.iter().copied().collect();
+            let all = choose(&mut self.fresh(now)).into_iter();
+            wanted.extend(all.filter(|peer| !beside.contains(peer)));
+        }
+        wanted
     }
 
     /// The members that the peer of a session should want as neighbors.
     fn wanted_by(&self, now: Time, session: &PeerSession) -> Vec<Fingerprint> {
         let small = self.members.len() <= FULL_MESH;
-        let known = self.fresh(now).filter(|(_, member)| member.is_known_first_hand());
+        let is_listed = |member: &Member| member.is_known_first_hand() && (small || !member.lost);
+        let known = self.fresh(now).filter(|(_, member)| is_listed(member));
         let others = known.filter(|(p, _)| small || **p != session.peer);
         let others: Vec<_> = others.map(|(p, _)| *p).collect();
         match small {
@@ -78,9 +100,10 @@ impl Membership {
     }
 
     fn choose(&self, x: &GroupAddress, peers: &[Fingerprint]) -> Vec<Fingerprint> {
+        let rtts = self.rtts();
         let candidate = |peer: &Fingerprint| Candidate {
-            address: self.members.get(peer).map_or(*x, |m| m.address),
-            rtt: self.rtt_of(peer),
+            address: self.members.get(peer).map_or_else(|| GroupAddress::of(peer), |m| m.address),
+            rtt: rtts.get(peer).copied(),
         };
         let candidates: Vec<_> = peers.iter().map(candidate).collect();
         let chosen = topology::wanted(x, &candidates, self.random_member);

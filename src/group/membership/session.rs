@@ -72,6 +72,8 @@ pub(in crate::proto::group) struct Neighbor {
     pub(in crate::proto::group) mode: Option<ReceiveMode>,
     /// True if a report was requested from it and has not arrived.
     pub(super) owes_report: bool,
+    /// When it was informed that this node does not need it.
+    pub(super) unneeded_at: Option<Time>,
     /// Its flows of the capabilities; two for each stream at most.
     pub(super) far_flows: BTreeMap<FlowId, FlowKind>,
     early: Vec<(FlowId, Bytes)>,
@@ -88,6 +90,7 @@ impl Neighbor {
             is_connected: false,
             mode: None,
             owes_report: false,
+            unneeded_at: None,
             far_flows: BTreeMap::new(),
             early: Vec::new(),
             early_bytes: 0,

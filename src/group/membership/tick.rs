@@ -3,7 +3,9 @@
 use super::Membership;
 use super::output::{End, Output};
 use super::session::PeerSession;
-use crate::transport::Time;
+use crate::crypto::Fingerprint;
+use crate::transport::{SessionId, Time};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The first tick after joining.
@@ -24,12 +26,15 @@ const MAX_ATTEMPTS: usize = 16;
 
 impl Membership {
     /// Sends one report to one neighbor, and attempts to connect to wanted members.
-    pub(super) fn tick(&mut self, now: Time) {
+    pub(super) fn tick(&mut self, now: Time, is_used: &impl Fn(SessionId) -> bool) {
         self.tick_at = now + BEAT * (1 + self.rng.below(MAX_BEATS) as u32);
         self.drop_unanswered(now);
         self.expire(now);
         self.ask_for_report(now);
-        self.connect_wanted(now);
+        if self.trim_at.is_none() {
+            self.trim(now, is_used);
+        }
+        self.connect_wanted(now, is_used);
         self.release_idle(now);
         // Draws the random member of the lists of wanted neighbors anew from time to time.
         if self.rng.below(8) == 0 {
@@ -44,13 +49,16 @@ impl Membership {
         };
         for session in self.sessions_where(stale) {
             self.end_neighbor(now, session, End::Neighbor);
+            if let Some(peer) = self.peer(session) {
+                self.members.set_lost(&peer);
+            }
         }
     }
 
     fn expire(&mut self, now: Time) {
-        let sessions = &self.sessions;
-        self.members
-            .expire(now, |peer| sessions.values().any(|s| s.peer == *peer && s.neighbor.is_some()));
+        let neighbors = self.sessions.values().filter(|s| s.neighbor.is_some());
+        let kept: BTreeSet<Fingerprint> = neighbors.map(|s| s.peer).collect();
+        self.members.expire(now, |peer| kept.contains(peer));
     }
 
     /// Requests a report from a random neighbor.
@@ -66,9 +74,12 @@ impl Membership {
         self.send_report(now, session, true);
     }
 
-    fn connect_wanted(&mut self, now: Time) {
+    fn connect_wanted(&mut self, now: Time, is_used: &impl Fn(SessionId) -> bool) {
         let mut wanted = self.wanted_neighbors(now);
-        wanted.retain(|peer| !self.has_neighbor(peer));
+        wanted.retain(|peer| !self.has_neighbor(peer) && !self.blocked.contains(peer));
+        if !wanted.is_empty() && self.is_full() {
+            self.yield_place(now, is_used);
+        }
         // A table full of members that do not exist must not crowd out those that do.
         for i in (1..wanted.len()).rev() {
             wanted.swap(i, self.rng.below(i as u64 + 1) as usize);

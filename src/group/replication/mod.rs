@@ -212,6 +212,17 @@ impl Replication {
         !self.have.is_empty() || !self.want.is_empty()
     }
 
+    /// True if objects were exchanged with this neighbor, or can be.
+    pub(super) fn is_trading(&self, session: SessionId) -> bool {
+        self.neighbors.get(&session).is_some_and(|n| {
+            n.interested
+                || n.wants_ours
+                || n.received > 0
+                || n.sent > 0
+                || self.provider == Some(n.peer)
+        })
+    }
+
     /// The provider, if one was named.
     pub(super) fn provider(&self) -> Option<Fingerprint> {
         self.provider
