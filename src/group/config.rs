@@ -33,6 +33,8 @@ pub struct GroupConfig {
     pub routing: RoutingLimits,
     /// Limits of streams.
     pub multicast: MulticastLimits,
+    /// Limits of posting.
+    pub posting: PostingLimits,
 }
 
 impl GroupConfig {
@@ -48,6 +50,7 @@ impl GroupConfig {
             replication: ReplicationLimits::default(),
             routing: RoutingLimits::default(),
             multicast: MulticastLimits::default(),
+            posting: PostingLimits::default(),
         }
     }
 }
@@ -143,5 +146,50 @@ impl Default for RoutingLimits {
     /// 1 MiB and 4 MiB.
     fn default() -> Self {
         Self { max_message: 1 << 20, max_queued: 4 << 20 }
+    }
+}
+
+/// Limits of posting. They bound the memory of one group to about 24 MB at the defaults, however
+/// many values its members post.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PostingLimits {
+    /// The largest value that is posted and accepted, in encoded bytes; a larger one is dropped, and
+    /// not passed on.
+    pub max_value: usize,
+    /// Values held for others, for 300 s each. At the bound, the oldest one is dropped of the
+    /// neighbor that has brought most of them, and no further neighbor is informed of it. With 0 this
+    /// member takes no part: it neither posts nor receives, nor passes anything on.
+    pub max_values: usize,
+    /// The same in encoded bytes.
+    pub max_bytes: usize,
+    /// Values recognized when they arrive again, within 300 s. At the bound the oldest is forgotten;
+    /// if it arrives again, it is delivered and passed on again.
+    pub max_remembered: usize,
+    /// Values that one neighbor has announced and this member has not received; further ones are
+    /// ignored. Each is one request at most.
+    pub max_keys: usize,
+    /// Requests of one neighbor that wait while our flow to it is full; further ones are dropped. The
+    /// neighbor repeats them.
+    pub max_owed: usize,
+}
+
+impl Default for PostingLimits {
+    fn default() -> Self {
+        Self {
+            max_value: 1 << 20,
+            max_values: 4096,
+            max_bytes: 16 << 20,
+            max_remembered: 1 << 16,
+            max_keys: 1024,
+            max_owed: 256,
+        }
+    }
+}
+
+impl PostingLimits {
+    /// For a member that takes no part in posting.
+    pub fn none() -> Self {
+        Self { max_values: 0, ..Self::default() }
     }
 }

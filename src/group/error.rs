@@ -29,6 +29,23 @@ pub enum GroupError {
     /// The stream is not published, or no longer.
     #[error("there is no such stream")]
     NoSuchStream,
+    /// The groupspec does not allow posting.
+    #[error("posting is not enabled in the groupspec")]
+    PostingDisabled,
+    /// The groupspec requires a password for posting that this one does not carry.
+    #[error("posting needs a password in this group, which the groupspec does not carry")]
+    PostingUnauthorized,
+    /// The posted value is too large.
+    #[error("the value has {bytes} bytes, more than the {max} that members accept")]
+    PostingTooLarge {
+        /// Its encoded bytes.
+        bytes: usize,
+        /// The most that are accepted.
+        max: usize,
+    },
+    /// The posted value has no bytes, so it is no AMF value.
+    #[error("no value")]
+    PostingEmpty,
     /// An index out of range.
     #[error(transparent)]
     Range(#[from] RangeError),

@@ -1,6 +1,6 @@
 //! The actions of a group for its owner, and its events for the application.
 
-use super::GroupAddress;
+use super::{GroupAddress, MessageId};
 use crate::amf::Encoded;
 use crate::crypto::Fingerprint;
 use crate::flash::Message;
@@ -162,6 +162,16 @@ pub enum GroupEvent {
         #[cfg_attr(feature = "serde", serde(skip))]
         message: Message,
     },
+    /// A member posted a value. Own posts are not reported.
+    #[cfg_attr(feature = "serde", serde(rename = "posting"))]
+    PostingNotify {
+        /// The AMF value, encoded. Whether it is well-formed is known once it is decoded.
+        #[cfg_attr(feature = "serde", serde(skip))]
+        message: Encoded,
+        /// Its identity: Flash's `messageID`. It does not tell who posted it; nothing does.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "text"))]
+        message_id: MessageId,
+    },
 }
 
 impl GroupEvent {
@@ -183,6 +193,7 @@ impl GroupEvent {
             }
             Self::MulticastStreamReset { .. } => "NetStream.MulticastStream.Reset",
             Self::MulticastStreamMessage { .. } => "",
+            Self::PostingNotify { .. } => "NetGroup.Posting.Notify",
         }
     }
 }

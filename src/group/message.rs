@@ -8,4 +8,5 @@ pub use super::multicast::message::{
     Description, FRAGMENT_SIZE, Fragment, MAX_DESCRIPTION, MAX_END, MAX_MAP, Map, MulticastControl,
     MulticastData, StreamKey, StreamSettings, cut,
 };
+pub use super::posting::message::{KeyList, PostingMessage};
 pub use super::replication::message::{MAX_LIST_RANGES, RangeList, ReplicationMessage};

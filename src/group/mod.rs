@@ -1,6 +1,7 @@
 //! NetGroups, without sockets, clocks or random sources: the behavior of a member of a Flash Player
 //! group (`protocol-notes/netgroup-membership.md`, `protocol-notes/object-replication.md`,
-//! `protocol-notes/netgroup-routing.md`, `protocol-notes/netgroup-multicast.md`).
+//! `protocol-notes/netgroup-routing.md`, `protocol-notes/netgroup-posting.md`,
+//! `protocol-notes/netgroup-multicast.md`).
 //!
 //! [`Group`] is one group on one endpoint. Its owner carries sessions, flows and messages; the
 //! group makes the decisions. Call an input, then drain [`Group::poll_action`] and
@@ -14,16 +15,19 @@
 //! | `event` | [`GroupAction`], [`GroupEvent`] |
 //! | `config` | [`GroupConfig`], [`ReceiveMode`], the limits of the capabilities |
 //! | `error`, `status`, `verdict` | [`GroupError`]; [`NeighborInfo`], [`GroupStats`]; [`FlowVerdict`] |
+//! | `info` | [`NetGroupInfo`]: bytes exchanged, and rates |
 //! | [`message`] | the messages of the group flows |
+//! | `message_id` | [`MessageId`]: the identity of a posted value |
 //! | `near_flows` | this end's flows, by neighbor and kind |
 //! | `membership/` | neighbors, known members, reports |
 //! | `replication/` | object replication: sets, requesting, serving |
 //! | `routing/` | directed routing: messages to the neighbor nearest to an address |
 //! | `multicast/` | streams: publishing, playing, relaying |
+//! | `posting/` | posting: values that reach every member |
 //! | [`groupspec`] | the groupspec string: build, parse, group ID, passwords |
 //! | `address` | group addresses on the ring of 2^256 |
 //!
-//! Objects are opaque at this level: the encoded AMF value is carried as bytes.
+//! Objects and posted values are opaque at this level: the encoded AMF value is carried as bytes.
 //!
 //! # Capabilities
 //!
@@ -44,11 +48,14 @@ mod error;
 mod event;
 mod feature;
 pub mod groupspec;
+mod info;
 mod membership;
 pub mod message;
+mod message_id;
 mod multicast;
 mod near_flows;
 mod places;
+mod posting;
 mod replication;
 mod rng;
 mod routing;
@@ -58,16 +65,20 @@ mod verdict;
 pub use crate::flash::group_channel::GroupId;
 pub use address::{GroupAddress, ParseGroupAddressError, RingDistance};
 pub use config::{
-    GroupConfig, MIN_NEIGHBORS, MulticastLimits, ReceiveMode, ReplicationLimits, RoutingLimits,
+    GroupConfig, MIN_NEIGHBORS, MulticastLimits, PostingLimits, ReceiveMode, ReplicationLimits,
+    RoutingLimits,
 };
 pub use error::GroupError;
 pub use event::{GroupAction, GroupEvent, NetStreamId};
 pub use feature::FlowKind;
 pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
+pub use info::{NetGroupBytes, NetGroupInfo};
+pub use message_id::{MessageId, ParseMessageIdError, PostKey};
 pub use multicast::{
     ConfigurationPart, Multicast, MulticastMut, MulticastStats, NetStreamMulticastInfo,
     PublishOptions, configuration,
 };
+pub use posting::{Posting, PostingMut, PostingStats};
 pub use replication::{
     NeighborTrade, Replication, ReplicationMut, ReplicationStats, ReplicationStrategy,
 };
@@ -82,6 +93,7 @@ use crate::flash::group_channel::ServerMessage;
 use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time};
 use bytes::Bytes;
 use feature::{Feature, Lane};
+use info::Traffic;
 use membership::{End, Membership, PeerSession};
 use near_flows::NearFlows;
 use places::Named;
@@ -89,6 +101,9 @@ use rng::Rng;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// Distinguishes the random choices of posting from those of membership.
+const POSTING_SEED: u64 = 0x18_19;
 
 /// One NetGroup on one endpoint: membership and its other capabilities, without sockets.
 ///
@@ -105,8 +120,10 @@ pub struct Group {
     replication: Replication,
     routing: Routing,
     multicast: Multicast,
+    posting: Posting,
     near_flows: NearFlows,
     named: Named,
+    traffic: Traffic,
     actions: VecDeque<GroupAction>,
     events: VecDeque<GroupEvent>,
     closed: bool,
@@ -119,13 +136,17 @@ impl Group {
         let rng = Rng::new(seed);
         let (replication, routing) = (Replication::new(&config), Routing::new(&config));
         let multicast = Multicast::new(&config, Rng::new(rng.clone().next()));
+        // A sequence of its own, so that no capability influences another's choices.
+        let posting = Posting::new(&config, Rng::new(seed ^ POSTING_SEED));
         let mut group = Self {
             membership: Membership::new(config, now, rng),
             replication,
             routing,
             multicast,
+            posting,
             near_flows: NearFlows::default(),
             named: Named::default(),
+            traffic: Traffic::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
             closed: false,
@@ -135,13 +156,13 @@ impl Group {
     }
 
     /// Every capability besides membership.
-    fn features(&self) -> [&dyn Feature; 3] {
-        [&self.replication, &self.routing, &self.multicast]
+    fn features(&self) -> [&dyn Feature; 4] {
+        [&self.replication, &self.routing, &self.multicast, &self.posting]
     }
 
     /// Every capability besides membership, for calling inputs.
-    fn features_mut(&mut self) -> [&mut dyn Feature; 3] {
-        [&mut self.replication, &mut self.routing, &mut self.multicast]
+    fn features_mut(&mut self) -> [&mut dyn Feature; 4] {
+        [&mut self.replication, &mut self.routing, &mut self.multicast, &mut self.posting]
     }
 
     /// The capability to which flows of this kind belong.
@@ -469,6 +490,8 @@ impl Group {
             replication: self.replication.stats(),
             routing: self.routing.stats(),
             multicast: self.multicast.stats(),
+            posting: self.posting.stats(),
+            bytes: self.traffic.totals(),
         }
     }
 
@@ -476,6 +499,7 @@ impl Group {
     /// message of a capability precedes the end of its flow, because its outputs are drained after
     /// each call.
     fn route(&mut self, now: Time) {
+        self.traffic.advance(now);
         self.drain_features();
         while let Some(output) = self.membership.poll_output() {
             self.on_membership_output(now, output);
@@ -509,6 +533,7 @@ impl Group {
                 }
             }
             Output::Message { session, flow, kind, message } => {
+                self.traffic.received(kind, message.len());
                 if let Some(feature) = self.carrier(kind) {
                     feature.on_message_of(now, session, flow, kind, message);
                 }
@@ -576,6 +601,7 @@ impl Group {
     /// Sends a message, unless the flow was rejected or finished.
     fn send(&mut self, session: SessionId, lane: Lane, message: Bytes) {
         if let Some(token) = self.near_flows.token(session, lane) {
+            self.traffic.sent(lane.kind, message.len());
             let options = MessageOptions::RELIABLE;
             self.act(session, FlowAction::Send { token, message, options });
         }

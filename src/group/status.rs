@@ -1,6 +1,8 @@
 //! The state of a group, for its owner: neighbors and counters.
 
+use super::info::NetGroupBytes;
 use super::multicast::MulticastStats;
+use super::posting::PostingStats;
 use super::replication::{NeighborTrade, ReplicationStats};
 use super::routing::RoutingStats;
 use super::{GroupAddress, ReceiveMode};
@@ -49,4 +51,8 @@ pub struct GroupStats {
     pub routing: RoutingStats,
     /// Streams.
     pub multicast: MulticastStats,
+    /// Posting.
+    pub posting: PostingStats,
+    /// Message bytes exchanged with neighbors, by capability.
+    pub bytes: NetGroupBytes,
 }

@@ -18,6 +18,7 @@ pub struct ReplicationMut<'a> {
 impl Group {
     /// Mutable access to object replication at the time `now`.
     pub fn replication_mut(&mut self, now: Time) -> ReplicationMut<'_> {
+        self.traffic.advance(now);
         ReplicationMut { group: self, now }
     }
 }

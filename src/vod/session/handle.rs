@@ -6,7 +6,9 @@ use super::member::{FileMember, StoreStart, StoreState};
 use super::progress::{Progress, ProgressPublisher};
 use super::readers::{ReaderToken, Readers};
 use crate::crypto::Fingerprint;
-use crate::group::{Group, GroupConfig, GroupSpec, ReplicationLimits, ReplicationStrategy};
+use crate::group::{
+    Group, GroupConfig, GroupSpec, PostingLimits, ReplicationLimits, ReplicationStrategy,
+};
 use crate::node::Search;
 use crate::peer::{Connection, Hosted};
 use crate::vod::replica::Completed;
@@ -46,6 +48,8 @@ impl Start {
     fn group_config(&self) -> GroupConfig {
         let mut config = GroupConfig::new(self.spec.clone(), self.connection.peer_id());
         config.max_neighbors = self.max_neighbors.unwrap_or(config.max_neighbors);
+        // The groups of files have no posting, so there is nothing to pass on but what abuses them.
+        config.posting = PostingLimits::none();
         if self.is_metered {
             config.replication.max_unchoked = 0;
         }
