@@ -70,7 +70,9 @@ impl Queued for GroupEvent {
         match self {
             Self::ReplicationFetchResult { object, .. } => Kind::Object(object.len()),
             Self::ReplicationRequest { .. } => Kind::Request,
-            Self::SendToNotify { message, .. } => Kind::Message(message.len()),
+            Self::SendToNotify { message, .. } | Self::PostingNotify { message, .. } => {
+                Kind::Message(message.len())
+            }
             _ => Kind::Notice,
         }
     }

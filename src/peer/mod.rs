@@ -110,9 +110,9 @@ mod wants;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::group::{
-    GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, MIN_NEIGHBORS, NeighborTrade,
-    ReceiveMode, ReplicationLimits, ReplicationStrategy, RoutedMessage, RoutingLimits, SendMode,
-    SendResult,
+    GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, MIN_NEIGHBORS, MessageId,
+    NeighborTrade, NetGroupBytes, NetGroupInfo, PostingLimits, PostingStats, ReceiveMode,
+    ReplicationLimits, ReplicationStrategy, RoutedMessage, RoutingLimits, SendMode, SendResult,
 };
 pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};
 pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem};

@@ -9,8 +9,8 @@ use super::{Connection, NetGroupError};
 use crate::amf::{self, Value};
 use crate::crypto::Fingerprint;
 use crate::group::{
-    Group, GroupAddress, GroupConfig, GroupError, GroupId, GroupSpec, GroupStats, NeighborInfo,
-    NeighborTrade, ReceiveMode, ReplicationStrategy,
+    Group, GroupAddress, GroupConfig, GroupError, GroupId, GroupSpec, GroupStats, MessageId,
+    NeighborInfo, NeighborTrade, NetGroupInfo, ReceiveMode, ReplicationStrategy,
 };
 use crate::node::Search;
 use crate::transport::Time;
@@ -160,6 +160,23 @@ impl NetGroup {
         self.call(move |group, _, now| group.replication_mut(now).set_strategy(strategy)).await
     }
 
+    /// Posts a message to all members, and returns its identity: Flash's `messageID`, by its text.
+    /// It is not delivered to this member. Order and arrival are not guaranteed.
+    ///
+    /// A message equal to one that was received within the last 300 s is not sent, and one equal to
+    /// an earlier one of this member's is ignored by whoever has that: let each differ, by a number
+    /// for example.
+    ///
+    /// # Errors
+    ///
+    /// Where Flash returns null: [`NetGroupError::Group`] if the groupspec does not enable posting, if
+    /// it requires a password that is not in the groupspec, or if the message is too large;
+    /// [`NetGroupError::Object`] if the message cannot be encoded; [`NetGroupError::Closed`].
+    pub async fn post(&self, message: &Value) -> Result<MessageId, NetGroupError> {
+        let message = amf::to_bytes(message)?.into();
+        self.change(move |group, _, now| group.posting_mut(now).post(message)).await
+    }
+
     /// Sets the number of neighbors at a time. If there are more now, the least useful are left.
     ///
     /// # Errors
@@ -220,6 +237,15 @@ impl NetGroup {
         self.call(|group, _, _| group.stats()).await
     }
 
+    /// The rates at which the group exchanges bytes with its neighbors.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn info(&self) -> Result<NetGroupInfo, NetGroupError> {
+        self.call(|group, _, now| group.info(now)).await
+    }
+
     /// The state of the search for members: which were met, which could not be reached and why.
     ///
     /// # Errors
@@ -238,10 +264,10 @@ impl NetGroup {
         let _ = self.0.connection.call(move |peer, now| peer.leave(now, group)).await;
     }
 
-    async fn change(
+    async fn change<R: Send + 'static>(
         &self,
-        call: impl FnOnce(&mut Group, &mut Wants, Time) -> Result<(), GroupError> + Send + 'static,
-    ) -> Result<(), NetGroupError> {
+        call: impl FnOnce(&mut Group, &mut Wants, Time) -> Result<R, GroupError> + Send + 'static,
+    ) -> Result<R, NetGroupError> {
         self.call(call).await?.map_err(NetGroupError::from)
     }
 
