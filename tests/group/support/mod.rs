@@ -3,6 +3,7 @@
 pub mod forger;
 pub mod meeting;
 pub mod net;
+pub mod stand;
 pub mod trader;
 pub mod world;
 
