@@ -367,3 +367,42 @@ fn a_member_whose_lines_nobody_reads_leaves() {
     assert_eq!(peer_id(&left), two_id);
     assert!(two.wait().unwrap().success());
 }
+
+/// Two members post to each other, in both directions and as every kind of JSON.
+#[test]
+fn members_post_to_each_other() {
+    let spec = GroupSpecBuilder::new("cli-chat").unwrap().posting(true).server_channel(true);
+    let spec = spec.build().unwrap();
+    let (_server, address) = Running::server(LOCAL, NO_ARGS);
+    let via = format!("rtmfp://{address}/app");
+    let start = || {
+        let args = ["join", spec.as_str(), "--via", &via, "--listen", LOCAL, "--json"];
+        let mut command = rtmfp(args);
+        command.stdin(Stdio::piped());
+        Running::start(&mut command)
+    };
+    let mut members = [start(), start()];
+    members.iter().for_each(|member| drop(event(member, "neighbor_connected")));
+    for (from, value) in [(0, r#""hello""#), (1, r#"{"text":"hi","user":"b"}"#), (0, "[1.5,null]")]
+    {
+        members[from].type_line(&format!(r#"{{"command":"post","value":{value}}}"#));
+        let posted = event(&members[from], "posted");
+        let posting = event(&members[1 - from], "posting");
+        assert_eq!(posting["value"], serde_json::from_str::<Value>(value).unwrap());
+        assert_eq!(posting["message_id"], posted["message_id"]);
+        assert_eq!(posting["code"], "NetGroup.Posting.Notify");
+    }
+    members[0].type_line(r#"{"command":"peers"}"#);
+    assert_eq!(event(&members[0], "peers")["peers"].as_array().unwrap().len(), 1);
+    members[1].type_line(r#"{"command":"stats"}"#);
+    let stats = event(&members[1], "stats");
+    assert_eq!((&stats["posted"], &stats["received"]), (&1.into(), &2.into()));
+    members[1].type_line(r#"{"command":"fly"}"#);
+    event(&members[1], "bad_input");
+    for mut member in members {
+        member.type_line(r#"{"command":"quit"}"#);
+        let (status, lines, errors) = member.wait();
+        assert_eq!(status, Some(0), "{errors}");
+        assert_eq!(parsed(lines.last().unwrap())["event"], "left");
+    }
+}

@@ -54,26 +54,35 @@ impl Console {
 
     /// What the next line asks for. Never, when there is no further one.
     pub(crate) async fn next(&mut self) -> Asked {
+        let line = self.line().await;
+        self.form.understand(&line)
+    }
+
+    /// The next line. Never, when there is no further one.
+    pub(crate) async fn line(&mut self) -> String {
         let Some(lines) = &mut self.lines else { return std::future::pending().await };
         match lines.recv().await {
-            Some(line) => self.understand(&line),
+            Some(line) => line,
             None => {
                 self.lines = None;
                 std::future::pending().await
             }
         }
     }
+}
 
-    fn understand(&self, line: &str) -> Asked {
-        let order = match self.form {
-            Form::Json => parse_json(line),
-            Form::Words | Form::Slash => parse(line, self.form == Form::Slash),
+impl Form {
+    /// What a line asks for.
+    pub(crate) fn understand(self, line: &str) -> Asked {
+        let order = match self {
+            Self::Json => parse_json(line),
+            Self::Words | Self::Slash => parse(line, self == Self::Slash),
         };
         match order {
             Ok(Order::Change(change)) => Asked::Change(change),
             Ok(Order::Limits) => Asked::Limits,
             Ok(Order::Help) => {
-                order::help(self.form == Form::Slash).iter().for_each(|line| screen::line(line));
+                order::help(self == Self::Slash).iter().for_each(|line| screen::line(line));
                 Asked::Nothing
             }
             Ok(Order::Nothing) => Asked::Nothing,

@@ -2,15 +2,17 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `commands` | what is typed: posts and commands |
 //! | `objects` | what the member has and wants, in files and in memory |
 //! | `output` | the lines on standard output, for people and as JSON |
 //! | `waiting` | why nothing comes, and when to give up |
 
+mod commands;
 mod objects;
 mod output;
 mod waiting;
 
-use super::console::{Asked, Console, change_limits};
+use super::console::{Asked, Console, Form, change_limits};
 use super::format::{self, printable};
 use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
@@ -22,8 +24,9 @@ use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, via};
 use anyhow::{Context, anyhow, bail, ensure};
+use commands::{Command, to_json};
 use objects::{Objects, parse_ranges};
-use output::{MemberEvent, Out};
+use output::{MemberEvent, Out, Peer, Stats};
 use rtmfp::amf::Value;
 use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, NetGroup,
@@ -42,7 +45,7 @@ use waiting::Waiting;
 /// How often objects that came but could not be read are asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Join a group: see who is there, fetch objects, offer objects.
+/// Join a group: see who is there, talk to them, fetch objects, offer objects.
 ///
 /// The group may be that of a Flash application: GROUPSPEC is what its
 /// GroupSpecifier.groupspecWithAuthorizations() gives, and --via the server that it connects to.
@@ -56,8 +59,11 @@ Examples:
   rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --want 0-99,200 --save objects/ --exit-when-done
   rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --for 10m --json | jq .code
 
-While it runs in the foreground of a terminal, `/up 500K`, `/down off`, `/neighbours 8`, `/metered on` and
-`/limits` with Enter change and show its limits.")]
+While it runs in the foreground of a terminal, a line that is typed is posted to all members, and a line
+with a slash is a command: `/post {\"user\":\"me\",\"text\":\"hi\"}` posts an object, `/peers`, `/stats` and
+`/help` show what there is, `/quit` leaves; `/up 500K`, `/down off`, `/neighbours 8`, `/metered on` and
+`/limits` change and show its limits. With --json, commands are objects on standard input, one a line:
+{\"command\":\"post\",\"value\":\"hi\"}.")]
 pub(crate) struct JoinArgs {
     /// The group, by its groupspec, which begins with G:
     #[arg(value_name = "GROUPSPEC")]
@@ -159,9 +165,17 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         let offers = !args.metered;
         let exit_when_done = args.exit_when_done;
         let waiting = Waiting::new(args.timeout);
-        let again = Vec::new();
-        let mut member =
-            Member { group, objects, out, exit_when_done, offers, in_force, waiting, again };
+        let mut member = Member {
+            group,
+            objects,
+            out,
+            exit_when_done,
+            offers,
+            in_force,
+            waiting,
+            again: Vec::new(),
+            has_quit: false,
+        };
         member.begin().await?;
         tokio::select! {
             outcome = member.follow() => outcome?,
@@ -232,6 +246,15 @@ fn late(via: &Uri, timeout: Option<Duration>) -> anyhow::Error {
     TimedOut(format!("gave up: no answer from {via} within {time}")).into()
 }
 
+/// A posted value for people: a text as it is, another as this crate prints it. Strangers wrote it; it
+/// is escaped and shortened where it is printed.
+fn readable(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.to_string(),
+        value => format!("{value:.500}"),
+    }
+}
+
 /// A member of a group with its objects.
 struct Member {
     group: NetGroup,
@@ -244,6 +267,8 @@ struct Member {
     waiting: Waiting,
     /// Objects that could not be read.
     again: Vec<u64>,
+    /// `/quit` was typed.
+    has_quit: bool,
 }
 
 impl Member {
@@ -281,7 +306,7 @@ impl Member {
         let mut redraw = tokio::time::interval(REDRAW);
         let mut again = tokio::time::interval(AGAIN);
         let mut console = Console::open(self.out.form(), true);
-        while !(self.exit_when_done && self.objects.is_complete()) {
+        while !(self.has_quit || self.exit_when_done && self.objects.is_complete()) {
             tokio::select! {
                 event = events.recv() => match event {
                     Ok(event) => self.on_event(event).await?,
@@ -304,7 +329,7 @@ impl Member {
                         self.waiting.explain(self.group.search().await?)?;
                     }
                 }
-                asked = console.next() => self.obey(asked).await?,
+                line = console.line() => self.on_line(&line).await?,
                 _ = again.tick() => for index in std::mem::take(&mut self.again) {
                     self.group.add_want_objects(index, index).await?;
                 },
@@ -314,7 +339,64 @@ impl Member {
     }
 
     /// Does what a line on standard input asks for.
-    async fn obey(&mut self, asked: Asked) -> anyhow::Result<()> {
+    async fn on_line(&mut self, line: &str) -> anyhow::Result<()> {
+        let form = self.out.form();
+        let command = match form {
+            Form::Json => commands::parse_json(line),
+            Form::Words | Form::Slash => commands::parse(line),
+        };
+        match command {
+            Some(Ok(command)) => self.obey(command).await,
+            Some(Err(reason)) => self.out.answer(&Asked::Wrong(reason), &self.in_force),
+            None => self.change(form.understand(line)).await,
+        }
+    }
+
+    async fn obey(&mut self, command: Command) -> anyhow::Result<()> {
+        match command {
+            Command::Post(value) => self.post(&value).await,
+            Command::Peers => {
+                let peers = self.group.neighbors().await?.into_iter().map(|neighbor| Peer {
+                    peer_id: neighbor.peer_id.to_string(),
+                    address: neighbor.address.to_string(),
+                    far_address: neighbor.far_address,
+                    round_trip: neighbor.round_trip.map(|time| time.as_secs_f64()),
+                });
+                self.out.reply(&MemberEvent::Peers { peers: peers.collect() })
+            }
+            Command::Stats => {
+                let stats = self.group.stats().await?;
+                self.out.reply(&MemberEvent::Stats(Stats {
+                    neighbors: stats.neighbors,
+                    members: self.group.estimated_member_count().await?,
+                    posted: stats.posting.posted,
+                    received: stats.posting.received,
+                    bytes: stats.bytes,
+                    rates: self.group.info().await?,
+                }))
+            }
+            Command::Help => {
+                commands::help().iter().for_each(|line| screen::line(line));
+                self.change(Form::Slash.understand("/help")).await
+            }
+            Command::Quit => {
+                self.has_quit = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Posts a value; if that is not possible, the person is told why.
+    async fn post(&self, value: &Value) -> anyhow::Result<()> {
+        match self.group.post(value).await {
+            Ok(id) => self.out.reply(&MemberEvent::Posted { message_id: id.to_string() }),
+            Err(NetGroupError::Closed) => Err(NetGroupError::Closed.into()),
+            Err(error) => self.out.answer(&Asked::Wrong(error.to_string()), &self.in_force),
+        }
+    }
+
+    /// Changes or shows limits.
+    async fn change(&mut self, asked: Asked) -> anyhow::Result<()> {
         let asked = match asked {
             Asked::Change(change) => {
                 change_limits(self.group.connection(), &change, &mut self.in_force).await;
@@ -369,6 +451,14 @@ impl Member {
                     Some(emitted) => emitted,
                     None => return Ok(()),
                 }
+            }
+            GroupEvent::PostingNotify { message, message_id } => {
+                let (value, text) = match message.decode() {
+                    Ok(value) => (to_json(&value), readable(&value)),
+                    // As Flash has it.
+                    Err(error) => (serde_json::Value::Null, format!("no AMF value: {error}")),
+                };
+                MemberEvent::Posting { message_id: message_id.to_string(), value, text }
             }
             event => return self.out.group_event(&event),
         };

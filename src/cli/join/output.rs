@@ -5,9 +5,10 @@ use crate::cli::in_force::{InForce, Numbers};
 use crate::cli::{format, screen};
 use anyhow::Context;
 use rtmfp::driver::Clock;
-use rtmfp::peer::{ConnectionEvent, GroupEvent};
+use rtmfp::peer::{ConnectionEvent, GroupEvent, NetGroupBytes, NetGroupInfo};
 use serde::Serialize;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// Where lines go, and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +62,44 @@ pub(super) enum MemberEvent {
     Lagged {
         missed: u64,
     },
+    Posting {
+        message_id: String,
+        value: serde_json::Value,
+        #[serde(skip)]
+        text: String,
+    },
+    Posted {
+        message_id: String,
+    },
+    Peers {
+        peers: Vec<Peer>,
+    },
+    Stats(Stats),
     Limits(Numbers),
     BadInput {
         reason: String,
     },
     Left,
+}
+
+/// A neighbor, as `/peers` shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct Peer {
+    pub(super) peer_id: String,
+    pub(super) address: String,
+    pub(super) far_address: SocketAddr,
+    pub(super) round_trip: Option<f64>,
+}
+
+/// Counters, as `/stats` shows them.
+#[derive(Debug, Serialize)]
+pub(super) struct Stats {
+    pub(super) neighbors: usize,
+    pub(super) members: f64,
+    pub(super) posted: u64,
+    pub(super) received: u64,
+    pub(super) bytes: NetGroupBytes,
+    pub(super) rates: NetGroupInfo,
 }
 
 impl Out {
@@ -86,6 +120,15 @@ impl Out {
     /// The form of the lines on standard input.
     pub(super) fn form(&self) -> Form {
         if self.json { Form::Json } else { Form::Slash }
+    }
+
+    /// Answers a command: as an event in JSON, for people beside the events.
+    pub(super) fn reply(&self, event: &MemberEvent) -> anyhow::Result<()> {
+        if self.json {
+            return self.emit(None, event);
+        }
+        event.to_string().lines().for_each(|line| screen::line(&format::printable(line)));
+        Ok(())
     }
 
     /// Answers a line on standard input, after which these limits are in force.
@@ -170,9 +213,41 @@ impl fmt::Display for MemberEvent {
             Self::Lagged { missed } => {
                 write!(f, "{} skipped: output is too slow", format::count(*missed, "event"))
             }
+            Self::Posting { message_id, text, .. } => {
+                write!(f, "post {}: {text}", short(message_id))
+            }
+            Self::Posted { message_id } => write!(f, "posted {}", short(message_id)),
+            Self::Peers { peers } if peers.is_empty() => write!(f, "no neighbours"),
+            Self::Peers { peers } => peers.iter().try_for_each(|peer| {
+                let round_trip = peer.round_trip.map(|time| format!(", {:.0} ms", 1e3 * time));
+                let (id, address) = (&peer.peer_id, peer.far_address);
+                writeln!(f, "{id} at {address}{}", round_trip.unwrap_or_default())
+            }),
+            Self::Stats(stats) => {
+                let (bytes, rates) = (&stats.bytes, &stats.rates);
+                let sent = bytes.posting_send_control_bytes + bytes.posting_send_data_bytes;
+                let came = bytes.posting_receive_control_bytes + bytes.posting_receive_data_bytes;
+                let rate = rates.posting_receive_data_bytes_per_second as u64;
+                write!(
+                    f,
+                    "{}, about {:.0} members; {} posted, {} received; for posts {} out, {} in, {}/s now",
+                    format::neighbors(stats.neighbors),
+                    stats.members,
+                    stats.posted,
+                    stats.received,
+                    format::bytes(sent),
+                    format::bytes(came),
+                    format::bytes(rate),
+                )
+            }
             Self::Limits(_) => write!(f, "limits"),
             Self::BadInput { reason } => write!(f, "{reason}"),
             Self::Left => write!(f, "left the group"),
         }
     }
+}
+
+/// The first digits of an ID, enough for a person.
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
 }
