@@ -5,7 +5,7 @@ use super::multicast::MulticastStats;
 use super::posting::PostingStats;
 use super::replication::{NeighborTrade, ReplicationStats};
 use super::routing::RoutingStats;
-use super::{GroupAddress, ReceiveMode};
+use super::{Group, GroupAddress, ReceiveMode};
 use crate::crypto::Fingerprint;
 use crate::transport::{SessionId, Time};
 use std::net::SocketAddr;
@@ -55,4 +55,53 @@ pub struct GroupStats {
     pub posting: PostingStats,
     /// Message bytes exchanged with neighbors, by capability.
     pub bytes: NetGroupBytes,
+}
+
+impl Group {
+    /// The connected neighbors.
+    pub fn neighbors(&self) -> Vec<NeighborInfo> {
+        let neighbors = self.membership.neighbors();
+        let describe = neighbors.map(|(id, session, neighbor)| NeighborInfo {
+            session: id,
+            peer: session.peer,
+            address: session.address,
+            far_address: session.far_address,
+            rtt: session.rtt,
+            since: neighbor.since,
+            receive_mode: neighbor.mode,
+            trade: self.replication.trade(id),
+        });
+        describe.collect()
+    }
+
+    /// The estimated number of members, by the density of the neighbors on the ring.
+    pub fn estimated_member_count(&self) -> f64 {
+        self.membership.estimated_member_count()
+    }
+
+    /// The part of the ring for which this node is responsible, from and to.
+    pub fn local_coverage(&self) -> (GroupAddress, GroupAddress) {
+        self.membership.local_coverage()
+    }
+
+    /// This node's addresses as its peers see them, most frequent first.
+    pub fn own_addresses(&self) -> Vec<SocketAddr> {
+        self.membership.own_addresses()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> GroupStats {
+        let counters = self.membership.counters();
+        GroupStats {
+            neighbors: self.membership.neighbors().count(),
+            members: self.membership.members(),
+            hellos_rejected: counters.hellos_rejected,
+            malformed: counters.malformed,
+            replication: self.replication.stats(),
+            routing: self.routing.stats(),
+            multicast: self.multicast.stats(),
+            posting: self.posting.stats(),
+            bytes: self.traffic.totals(),
+        }
+    }
 }
