@@ -368,20 +368,68 @@ fn a_member_whose_lines_nobody_reads_leaves() {
     assert!(two.wait().unwrap().success());
 }
 
-/// Two members post to each other, in both directions and as every kind of JSON.
-#[test]
-fn members_post_to_each_other() {
-    let spec = GroupSpecBuilder::new("cli-chat").unwrap().posting(true).server_channel(true);
-    let spec = spec.build().unwrap();
-    let (_server, address) = Running::server(LOCAL, NO_ARGS);
-    let via = format!("rtmfp://{address}/app");
+/// Two members with `--json` that listen on standard input, as neighbors.
+fn two_members(spec: &GroupSpec, server: SocketAddr) -> [Running; 2] {
+    let via = format!("rtmfp://{server}/app");
     let start = || {
         let args = ["join", spec.as_str(), "--via", &via, "--listen", LOCAL, "--json"];
         let mut command = rtmfp(args);
         command.stdin(Stdio::piped());
         Running::start(&mut command)
     };
-    let mut members = [start(), start()];
+    [start(), start()]
+}
+
+/// Two members send to each other: to all, to the next, and to the nearest of an address.
+#[test]
+fn members_send_to_each_other() {
+    let spec = GroupSpecBuilder::new("cli-send").unwrap().routing(true).server_channel(true);
+    let spec = spec.build().unwrap();
+    let (_server, address) = Running::server(LOCAL, NO_ARGS);
+    let mut members = two_members(&spec, address);
+    let at = [0, 1].map(|n: usize| event(&members[n], "joined")["address"].clone());
+    members.iter().for_each(|member| drop(event(member, "neighbor_connected")));
+
+    for command in ["all", "next", "prev"] {
+        for from in [0, 1] {
+            let line = format!(r#"{{"command":"{command}","value":{{"by":"{command}"}}}}"#);
+            members[from].type_line(&line);
+            assert_eq!(event(&members[from], "directed")["result"], "sent");
+            let message = event(&members[1 - from], "directed_message");
+            assert_eq!(message["value"]["by"], command);
+            assert_eq!((&message["from"], &message["from_local"]), (&at[from], &false.into()));
+            assert_eq!(message["code"], "NetGroup.SendTo.Notify");
+        }
+    }
+
+    // One bit beside its address the member hears only what is for the nearest.
+    let own = at[1].as_str().unwrap();
+    let last = if own.ends_with('0') { '1' } else { '0' };
+    let beside = format!("{}{last}", &own[..own.len() - 1]);
+    let line = format!(r#"{{"command":"nearest","address":"{beside}","value":"x"}}"#);
+    members[0].type_line(&line);
+    assert_eq!(event(&members[0], "directed")["result"], "no route");
+    members[1].type_line(r#"{"command":"mode","mode":"nearest"}"#);
+    assert_eq!(event(&members[1], "mode")["mode"], "nearest");
+    members[1].type_line(&line);
+    let message = event(&members[1], "directed_message");
+    assert_eq!((&message["from"], &message["from_local"]), (&at[1], &true.into()));
+    // The mode arrives before what is sent after it.
+    members[1].type_line(r#"{"command":"all","value":"now"}"#);
+    event(&members[0], "directed_message");
+    members[0].type_line(&line);
+    assert_eq!(event(&members[0], "directed")["result"], "sent");
+    assert_eq!(event(&members[1], "directed_message")["value"], "x");
+    members.into_iter().for_each(end);
+}
+
+/// Two members post to each other, in both directions and as every kind of JSON.
+#[test]
+fn members_post_to_each_other() {
+    let spec = GroupSpecBuilder::new("cli-chat").unwrap().posting(true).server_channel(true);
+    let spec = spec.build().unwrap();
+    let (_server, address) = Running::server(LOCAL, NO_ARGS);
+    let mut members = two_members(&spec, address);
     members.iter().for_each(|member| drop(event(member, "neighbor_connected")));
     for (from, value) in [(0, r#""hello""#), (1, r#"{"text":"hi","user":"b"}"#), (0, "[1.5,null]")]
     {

@@ -2,16 +2,27 @@
 //! is posted. The limits are the console's own (`crate::cli::console`).
 
 use rtmfp::amf::{Array, Object, Value};
+use rtmfp::peer::{GroupAddress, ReceiveMode, SendMode};
 use serde_json::Value as Json;
 
 /// Something that the member is to do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
     Post(Value),
+    Send(Destination, Value),
+    Mode(ReceiveMode),
     Peers,
     Stats,
     Help,
     Quit,
+}
+
+/// The members that receive a directed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Destination {
+    Nearest(GroupAddress),
+    Next(SendMode),
+    All,
 }
 
 /// A command: to add one, add a variant of [`Command`], a line here, and its arm in `Member::obey`.
@@ -32,6 +43,36 @@ enum Arguments<'a> {
 const COMMANDS: &[Entry] = &[
     Entry { name: "post", arguments: "JSON", help: "post a value to all members", parse: post },
     Entry {
+        name: "nearest",
+        arguments: "ADDRESS TEXT",
+        help: "send to the neighbour nearest to an address",
+        parse: nearest,
+    },
+    Entry {
+        name: "next",
+        arguments: "TEXT",
+        help: "send to the neighbour with the next higher address",
+        parse: |arguments| send("next", Destination::Next(SendMode::NextIncreasing), arguments),
+    },
+    Entry {
+        name: "prev",
+        arguments: "TEXT",
+        help: "send to the neighbour with the next lower address",
+        parse: |arguments| send("prev", Destination::Next(SendMode::NextDecreasing), arguments),
+    },
+    Entry {
+        name: "all",
+        arguments: "TEXT",
+        help: "send to all neighbours",
+        parse: |arguments| send("all", Destination::All, arguments),
+    },
+    Entry {
+        name: "mode",
+        arguments: "exact|nearest",
+        help: "receive what is sent to this address, or near it",
+        parse: mode,
+    },
+    Entry {
         name: "peers",
         arguments: "",
         help: "list the neighbours",
@@ -46,7 +87,7 @@ const COMMANDS: &[Entry] = &[
 pub(super) fn help() -> Vec<String> {
     let line = |entry: &Entry| {
         let usage = format!("/{} {}", entry.name, entry.arguments);
-        format!("{usage:<21}{}", entry.help)
+        format!("{usage:<23}{}", entry.help)
     };
     let mut lines = vec!["a line without a slash is posted to all members".to_owned()];
     lines.extend(COMMANDS.iter().map(line));
@@ -86,6 +127,53 @@ fn post(arguments: Arguments<'_>) -> Result<Command, String> {
         Arguments::Json(members) => to_amf(members.get("value").ok_or("post: `value` is missing")?),
     };
     Ok(Command::Post(value))
+}
+
+fn nearest(arguments: Arguments<'_>) -> Result<Command, String> {
+    const USAGE: &str = "the address must have 64 hexadecimal digits, as /peers shows it";
+    let (address, arguments) = match arguments {
+        Arguments::Text(text) => {
+            let (address, text) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+            (address, Arguments::Text(text.trim()))
+        }
+        Arguments::Json(members) => {
+            let address = members.get("address").ok_or("nearest: `address` is missing")?;
+            (address.as_str().unwrap_or_default(), arguments)
+        }
+    };
+    let address = address.parse().map_err(|_| format!("nearest: {USAGE}"))?;
+    send("nearest", Destination::Nearest(address), arguments)
+}
+
+fn send(name: &str, destination: Destination, arguments: Arguments<'_>) -> Result<Command, String> {
+    let value = match arguments {
+        Arguments::Text("") => return Err(format!("/{name}: what is to be sent?")),
+        Arguments::Text(text) => text_or_json(text),
+        Arguments::Json(members) => {
+            to_amf(members.get("value").ok_or_else(|| format!("{name}: `value` is missing"))?)
+        }
+    };
+    Ok(Command::Send(destination, value))
+}
+
+/// A JSON object or array as such, any other text as a string.
+fn text_or_json(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Json::Object(_) | Json::Array(_))) => to_amf(&value),
+        _ => text.into(),
+    }
+}
+
+fn mode(arguments: Arguments<'_>) -> Result<Command, String> {
+    let mode = match arguments {
+        Arguments::Text(text) => text,
+        Arguments::Json(members) => members.get("mode").and_then(Json::as_str).unwrap_or_default(),
+    };
+    match mode {
+        "exact" => Ok(Command::Mode(ReceiveMode::Exact)),
+        "nearest" => Ok(Command::Mode(ReceiveMode::Nearest)),
+        _ => Err("mode: must be `exact` or `nearest`".to_owned()),
+    }
 }
 
 /// JSON as AMF: objects become anonymous objects, arrays dense arrays, numbers doubles.
@@ -135,6 +223,26 @@ mod tests {
     }
 
     #[test]
+    fn directed() {
+        let address = "0123456789abcdef".repeat(4);
+        let nearest = Destination::Nearest(address.parse().unwrap());
+        let hi = Some(Ok(Command::Send(nearest, "hi you".into())));
+        assert_eq!(parse(&format!("/nearest {address}  hi you")), hi);
+        let json = format!(r#"{{"command":"nearest","address":"{address}","value":"hi you"}}"#);
+        assert_eq!(parse_json(&json), hi);
+        let next = Destination::Next(SendMode::NextIncreasing);
+        let object = Object::new().with("n", 1.0);
+        assert_eq!(parse(r#"/next {"n":1}"#), Some(Ok(Command::Send(next, object.into()))));
+        assert_eq!(parse("/all {n"), Some(Ok(Command::Send(Destination::All, "{n".into()))));
+        assert_eq!(parse("/mode nearest"), Some(Ok(Command::Mode(ReceiveMode::Nearest))));
+        for wrong in ["/nearest 12 hi", "/prev", "/mode", "/mode far"] {
+            assert!(parse(wrong).unwrap().is_err(), "{wrong}");
+        }
+        assert!(parse_json(r#"{"command":"all"}"#).unwrap().is_err());
+        assert!(parse_json(r#"{"command":"nearest","value":1}"#).unwrap().is_err());
+    }
+
+    #[test]
     fn objects() {
         let post =
             parse_json(r#"{"command":"post","value":[1.5,null,true,"x"]}"#).unwrap().unwrap();
@@ -145,6 +253,6 @@ mod tests {
         assert_eq!(parse_json("no JSON"), None);
         assert!(parse_json(r#"{"command":"post"}"#).unwrap().is_err());
         let unknown = parse_json(r#"{"command":"fly"}"#).unwrap().unwrap_err();
-        assert!(unknown.contains("no command `fly`, but post, peers"), "{unknown}");
+        assert!(unknown.contains("no command `fly`, but post, nearest"), "{unknown}");
     }
 }

@@ -24,10 +24,10 @@ use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, via};
 use anyhow::{Context, anyhow, bail, ensure};
-use commands::{Command, to_json};
+use commands::{Command, Destination, to_json};
 use objects::{Objects, parse_ranges};
 use output::{MemberEvent, Out, Peer, Stats};
-use rtmfp::amf::Value;
+use rtmfp::amf::{Encoded, Value};
 use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, NetGroup,
     NetGroupError, PeerConfig, RecvError, ReplicationLimits,
@@ -246,8 +246,16 @@ fn late(via: &Uri, timeout: Option<Duration>) -> anyhow::Error {
     TimedOut(format!("gave up: no answer from {via} within {time}")).into()
 }
 
-/// A posted value for people: a text as it is, another as this crate prints it. Strangers wrote it; it
-/// is escaped and shortened where it is printed.
+/// What a member sent, as JSON and for people. As in Flash it is null if it is no AMF value.
+fn shown(message: &Encoded) -> (serde_json::Value, String) {
+    match message.decode() {
+        Ok(value) => (to_json(&value), readable(&value)),
+        Err(error) => (serde_json::Value::Null, format!("no AMF value: {error}")),
+    }
+}
+
+/// A value for people: a text as it is, another as this crate prints it. Strangers wrote it; it is
+/// escaped and shortened where it is printed.
 fn readable(value: &Value) -> String {
     match value {
         Value::String(text) => text.to_string(),
@@ -355,6 +363,11 @@ impl Member {
     async fn obey(&mut self, command: Command) -> anyhow::Result<()> {
         match command {
             Command::Post(value) => self.post(&value).await,
+            Command::Send(destination, value) => self.send(destination, &value).await,
+            Command::Mode(mode) => {
+                self.group.set_receive_mode(mode).await?;
+                self.out.reply(&MemberEvent::mode(mode))
+            }
             Command::Peers => {
                 let peers = self.group.neighbors().await?.into_iter().map(|neighbor| Peer {
                     peer_id: neighbor.peer_id.to_string(),
@@ -390,6 +403,20 @@ impl Member {
     async fn post(&self, value: &Value) -> anyhow::Result<()> {
         match self.group.post(value).await {
             Ok(id) => self.out.reply(&MemberEvent::Posted { message_id: id.to_string() }),
+            Err(NetGroupError::Closed) => Err(NetGroupError::Closed.into()),
+            Err(error) => self.out.answer(&Asked::Wrong(error.to_string()), &self.in_force),
+        }
+    }
+
+    /// Sends a directed message; if that is not possible, the person is told why.
+    async fn send(&self, destination: Destination, value: &Value) -> anyhow::Result<()> {
+        let sent = match destination {
+            Destination::Nearest(address) => self.group.send_to_nearest(value, address).await,
+            Destination::Next(mode) => self.group.send_to_neighbor(value, mode).await,
+            Destination::All => self.group.send_to_all_neighbors(value).await,
+        };
+        match sent {
+            Ok(result) => self.out.reply(&MemberEvent::Directed { result: result.as_str() }),
             Err(NetGroupError::Closed) => Err(NetGroupError::Closed.into()),
             Err(error) => self.out.answer(&Asked::Wrong(error.to_string()), &self.in_force),
         }
@@ -453,12 +480,12 @@ impl Member {
                 }
             }
             GroupEvent::PostingNotify { message, message_id } => {
-                let (value, text) = match message.decode() {
-                    Ok(value) => (to_json(&value), readable(&value)),
-                    // As Flash has it.
-                    Err(error) => (serde_json::Value::Null, format!("no AMF value: {error}")),
-                };
+                let (value, text) = shown(&message);
                 MemberEvent::Posting { message_id: message_id.to_string(), value, text }
+            }
+            GroupEvent::SendToNotify { message, from, from_local } => {
+                let (value, text) = shown(&message);
+                MemberEvent::DirectedMessage { value, from: from.to_string(), from_local, text }
             }
             event => return self.out.group_event(&event),
         };

@@ -5,7 +5,7 @@ use crate::cli::in_force::{InForce, Numbers};
 use crate::cli::{format, screen};
 use anyhow::Context;
 use rtmfp::driver::Clock;
-use rtmfp::peer::{ConnectionEvent, GroupEvent, NetGroupBytes, NetGroupInfo};
+use rtmfp::peer::{ConnectionEvent, GroupEvent, NetGroupBytes, NetGroupInfo, ReceiveMode};
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -71,6 +71,19 @@ pub(super) enum MemberEvent {
     Posted {
         message_id: String,
     },
+    DirectedMessage {
+        value: serde_json::Value,
+        from: String,
+        from_local: bool,
+        #[serde(skip)]
+        text: String,
+    },
+    Directed {
+        result: &'static str,
+    },
+    Mode {
+        mode: &'static str,
+    },
     Peers {
         peers: Vec<Peer>,
     },
@@ -100,6 +113,16 @@ pub(super) struct Stats {
     pub(super) received: u64,
     pub(super) bytes: NetGroupBytes,
     pub(super) rates: NetGroupInfo,
+}
+
+impl MemberEvent {
+    /// The receive mode, by its name in Flash.
+    pub(super) const fn mode(mode: ReceiveMode) -> Self {
+        match mode {
+            ReceiveMode::Exact => Self::Mode { mode: "exact" },
+            ReceiveMode::Nearest => Self::Mode { mode: "nearest" },
+        }
+    }
 }
 
 impl Out {
@@ -157,6 +180,13 @@ impl Out {
             GroupEvent::ReplicationFetchFailed { index } => {
                 format!("object {index} not received, trying again")
             }
+            GroupEvent::LocalCoverageNotify { from, to } => {
+                format!("nearest to the addresses from {from} to {to}")
+            }
+            GroupEvent::MulticastStreamPublishNotify { name } => {
+                format!("stream {name} is published")
+            }
+            GroupEvent::MulticastStreamUnpublishNotify { name } => format!("stream {name} ended"),
             _ => return Ok(()),
         };
         self.line(Some(event.code()), event, &text)
@@ -217,11 +247,18 @@ impl fmt::Display for MemberEvent {
                 write!(f, "post {}: {text}", short(message_id))
             }
             Self::Posted { message_id } => write!(f, "posted {}", short(message_id)),
+            Self::DirectedMessage { from_local: true, text, .. } => {
+                write!(f, "message to itself: {text}")
+            }
+            Self::DirectedMessage { from, text, .. } => write!(f, "message from {from}: {text}"),
+            Self::Directed { result } => write!(f, "{result}"),
+            Self::Mode { mode } => write!(f, "mode {mode}"),
             Self::Peers { peers } if peers.is_empty() => write!(f, "no neighbours"),
             Self::Peers { peers } => peers.iter().try_for_each(|peer| {
                 let round_trip = peer.round_trip.map(|time| format!(", {:.0} ms", 1e3 * time));
-                let (id, address) = (&peer.peer_id, peer.far_address);
-                writeln!(f, "{id} at {address}{}", round_trip.unwrap_or_default())
+                let Peer { peer_id, address, far_address, .. } = peer;
+                let round_trip = round_trip.unwrap_or_default();
+                writeln!(f, "{peer_id} at {far_address}{round_trip}; group address {address}")
             }),
             Self::Stats(stats) => {
                 let (bytes, rates) = (&stats.bytes, &stats.rates);
