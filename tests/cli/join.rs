@@ -431,8 +431,13 @@ fn members_post_to_each_other() {
     let (_server, address) = Running::server(LOCAL, NO_ARGS);
     let mut members = two_members(&spec, address);
     members.iter().for_each(|member| drop(event(member, "neighbor_connected")));
-    for (from, value) in [(0, r#""hello""#), (1, r#"{"text":"hi","user":"b"}"#), (0, "[1.5,null]")]
-    {
+    let long = format!("\"{}\"", "x".repeat(200_000));
+    for (from, value) in [
+        (0, r#""hello""#),
+        (1, r#"{"text":"hi","user":"b"}"#),
+        (0, "[1.5,null]"),
+        (0, long.as_str()),
+    ] {
         members[from].type_line(&format!(r#"{{"command":"post","value":{value}}}"#));
         let posted = event(&members[from], "posted");
         let posting = event(&members[1 - from], "posting");
@@ -444,7 +449,7 @@ fn members_post_to_each_other() {
     assert_eq!(event(&members[0], "peers")["peers"].as_array().unwrap().len(), 1);
     members[1].type_line(r#"{"command":"stats"}"#);
     let stats = event(&members[1], "stats");
-    assert_eq!((&stats["posted"], &stats["received"]), (&1.into(), &2.into()));
+    assert_eq!((&stats["posted"], &stats["received"]), (&1.into(), &3.into()));
     members[1].type_line(r#"{"command":"fly"}"#);
     event(&members[1], "bad_input");
     for mut member in members {

@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 
 /// Lines that wait for their turn.
 const QUEUE: usize = 16;
-/// Bytes of a line; a longer one is cut.
-const MAX_LINE: usize = 4096;
+/// Bytes of a line; a longer one is cut. A posted value may have 1 MiB.
+const MAX_LINE: usize = 4 << 20;
 
 /// The lines of standard input until its end. `None` if it is no terminal, and `anything` else is not
 /// to be read.
