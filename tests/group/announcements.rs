@@ -36,16 +36,20 @@ fn sent(net: &Net) -> usize {
 }
 
 #[test]
-fn those_of_a_tenth_of_a_second_are_one() {
+fn those_of_a_quarter_of_the_usual_interval_are_one() {
     let mut net = two();
+    for index in 100..140 {
+        have(&mut net, 0, index..=index);
+        net.run_for(80 * MILLI);
+    }
     let before = sent(&net);
     have(&mut net, 0, 4..=4);
-    net.run_for(50 * MILLI);
+    net.run_for(10 * MILLI);
     have(&mut net, 0, 7..=8);
     have(&mut net, 0, 5..=5);
-    net.run_for(49 * MILLI);
+    net.run_for(7 * MILLI);
     assert_eq!(sent(&net), before);
-    net.run_for(2 * MILLI);
+    net.run_for(4 * MILLI);
     assert_eq!(sent_since(&net, before), [[0x10, 4, 1, 0, 1]]);
     net.run_for(Duration::from_secs(10));
     assert_eq!(sent(&net), before + 1);

@@ -13,8 +13,13 @@ use crate::transport::{SessionId, Time};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A neighbor that lacks the object may want it now.
-const SOON: Duration = Duration::from_millis(100);
+/// The interval in which objects come is taken to be this at most.
+const SLOWEST: Duration = Duration::from_millis(100);
+/// A neighbor that lacks the object may want it now: it learns of it within this part of the interval,
+/// long before it could get the next one.
+const SOON: u32 = 4;
+/// The part that the last interval between two objects has in the expected one.
+const WEIGHT: u32 = 8;
 /// Whoever has sent the object does not bring in many more before somebody else is known to have it.
 const LATER: Duration = Duration::from_millis(500);
 /// A neighbor that has it needs to know for the case that it loses it, and to show progress.
@@ -52,6 +57,27 @@ impl Unannounced {
     }
 }
 
+/// The interval in which objects are added to the Have set.
+#[derive(Debug, Default)]
+pub(super) struct Interval {
+    last: Option<Time>,
+    mean: Duration,
+}
+
+impl Interval {
+    /// An object was added.
+    pub(super) fn on_object(&mut self, now: Time) {
+        if let Some(last) = self.last.replace(now) {
+            let interval = now.since(last).min(SLOWEST);
+            self.mean = (self.mean * (WEIGHT - 1) + interval) / WEIGHT;
+        }
+    }
+
+    fn soon(&self) -> Duration {
+        self.mean / SOON
+    }
+}
+
 impl Replication {
     /// Announces an addition to the Have set to a neighbor, or notes that this is to be done.
     pub(super) fn announce(&mut self, now: Time, session: SessionId, range: &RangeInclusive<u64>) {
@@ -61,7 +87,7 @@ impl Replication {
             return self.output(session, &change);
         }
         let delay = if n.lacks_some_of(range) {
-            SOON
+            self.interval.soon()
         } else if n.gave == Some(*range.start()) {
             LATER
         } else {
@@ -83,8 +109,9 @@ impl Replication {
     pub(super) fn hurry_announcements(&mut self, now: Time, session: SessionId, list: &RangeList) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         if list.ranges.iter().any(|range| n.unannounced.set.has_some_of(range)) {
-            n.unannounced.hurry(now + SOON);
-            self.note_announcement(now + SOON);
+            let due = now + self.interval.soon();
+            n.unannounced.hurry(due);
+            self.note_announcement(due);
         }
     }
 

@@ -44,6 +44,7 @@ use super::{FlowKind, GroupConfig, GroupEvent, ReplicationLimits};
 use crate::crypto::Fingerprint;
 use crate::range::{IndexSet, RangeError};
 use crate::transport::{SessionId, Time};
+use announce::Interval;
 use bytes::Bytes;
 use message::{RangeList, ReplicationMessage};
 use neighbor::{Neighbor, Serving};
@@ -163,6 +164,8 @@ pub struct Replication {
     check_at: Option<Time>,
     /// When the next announcement is due, or earlier.
     announce_at: Option<Time>,
+    /// The interval in which this node gets objects.
+    interval: Interval,
     /// The size of the largest recent object, in bytes; 0 before the first.
     object_size: usize,
     throttle: Throttle,
@@ -194,6 +197,7 @@ impl Replication {
             round_at: None,
             check_at: None,
             announce_at: None,
+            interval: Interval::default(),
             object_size: 0,
             throttle: Throttle::default(),
             pending_bytes: MAX_PENDING_BYTES,
@@ -288,6 +292,7 @@ impl Replication {
         self.want.remove_range(range.clone())?;
         self.open.remove_range(range.clone())?;
         self.rarity.touch();
+        self.interval.on_object(now);
         for session in self.sessions() {
             self.ensure_open(session);
             self.withdraw_interest(session);
