@@ -24,10 +24,10 @@ use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, via};
 use anyhow::{Context, anyhow, bail, ensure};
-use commands::{Command, Destination, to_json};
+use commands::{Command, Destination};
 use objects::{Objects, parse_ranges};
-use output::{MemberEvent, Out, Peer, Stats};
-use rtmfp::amf::{Encoded, Value};
+use output::{MemberEvent, Out, Peer, Stats, shown};
+use rtmfp::amf::Value;
 use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, NetGroup,
     NetGroupError, PeerConfig, RecvError, ReplicationLimits,
@@ -37,6 +37,7 @@ use rtmfp::proto::range::IndexSet;
 use rtmfp::vod::METERED_NEIGHBORS;
 use rtmfp::{Fingerprint, GroupSpec, Uri};
 use std::fmt::Display;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -246,23 +247,6 @@ fn late(via: &Uri, timeout: Option<Duration>) -> anyhow::Error {
     TimedOut(format!("gave up: no answer from {via} within {time}")).into()
 }
 
-/// What a member sent, as JSON and for people. As in Flash it is null if it is no AMF value.
-fn shown(message: &Encoded) -> (serde_json::Value, String) {
-    match message.decode() {
-        Ok(value) => (to_json(&value), readable(&value)),
-        Err(error) => (serde_json::Value::Null, format!("no AMF value: {error}")),
-    }
-}
-
-/// A value for people: a text as it is, another as this crate prints it. Strangers wrote it; it is
-/// escaped and shortened where it is printed.
-fn readable(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.to_string(),
-        value => format!("{value:.500}"),
-    }
-}
-
 /// A member of a group with its objects.
 struct Member {
     group: NetGroup,
@@ -314,6 +298,13 @@ impl Member {
         let mut redraw = tokio::time::interval(REDRAW);
         let mut again = tokio::time::interval(AGAIN);
         let mut console = Console::open(self.out.form(), true);
+        let is_talking = self.is_talking();
+        if is_talking {
+            screen::line(match self.group.spec().posting_enabled() {
+                true => "a line that is typed is posted to all members; /help lists commands",
+                false => "/help lists commands",
+            });
+        }
         while !(self.has_quit || self.exit_when_done && self.objects.is_complete()) {
             tokio::select! {
                 event = events.recv() => match event {
@@ -331,7 +322,9 @@ impl Member {
                 }
                 _ = redraw.tick() => {
                     let text = self.status().await?;
-                    live.draw(&text);
+                    if !is_talking {
+                        live.draw(&text);
+                    }
                     live.report(0.0, text);
                     if self.waiting.is_news_due() {
                         self.waiting.explain(self.group.search().await?)?;
@@ -344,6 +337,13 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// True if a person types messages. A status line would be drawn over what is being typed.
+    fn is_talking(&self) -> bool {
+        let spec = self.group.spec();
+        let can_talk = spec.posting_enabled() || spec.routing_enabled();
+        can_talk && std::io::stdin().is_terminal() && screen::is_terminal()
     }
 
     /// Does what a line on standard input asks for.

@@ -1,9 +1,11 @@
 //! The lines on standard output, as text or JSON.
 
+use super::commands::to_json;
 use crate::cli::console::{Asked, Form};
 use crate::cli::in_force::{InForce, Numbers};
 use crate::cli::{format, screen};
 use anyhow::Context;
+use rtmfp::amf::{Encoded, Value};
 use rtmfp::driver::Clock;
 use rtmfp::peer::{ConnectionEvent, GroupEvent, NetGroupBytes, NetGroupInfo, ReceiveMode};
 use serde::Serialize;
@@ -287,4 +289,21 @@ impl fmt::Display for MemberEvent {
 /// The first digits of an ID, enough for a person.
 fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
+}
+
+/// What a member sent, as JSON and for people. As in Flash it is null if it is no AMF value.
+pub(super) fn shown(message: &Encoded) -> (serde_json::Value, String) {
+    match message.decode() {
+        Ok(value) => (to_json(&value), readable(&value)),
+        Err(error) => (serde_json::Value::Null, format!("no AMF value: {error}")),
+    }
+}
+
+/// A value for people: a text as it is, another as this crate prints it. Strangers wrote it; it is
+/// escaped and shortened where it is printed.
+fn readable(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.to_string(),
+        value => format!("{value:.500}"),
+    }
 }
