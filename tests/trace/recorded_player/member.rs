@@ -176,8 +176,10 @@ impl Member {
                 (self.hello, self.accepted, self.mode, self.reports) = Default::default();
                 None
             }
-            Some(FlowKind::Replication) => self.near_flow,
-            _ => {
+            // Those of the player's streams, of which nothing is known here.
+            Some(FlowKind::MulticastData) => options.association,
+            Some(_) => self.near_flow,
+            None => {
                 let seen = || format!("{options:02x?}");
                 judge.rule(
                     now,
@@ -191,7 +193,7 @@ impl Member {
         let kinds: &[u64] = if association.is_some() { &[0x00, 0x0a] } else { &[0x00] };
         judge.rule(
             now,
-            "GR 1C is associated with nothing, GR 15 with the player's GR 1C; no other options",
+            "GR 1C is associated with nothing, others with the player's; no other options",
             options.association == association && options.kinds == kinds,
             || format!("{options:02x?}"),
         );

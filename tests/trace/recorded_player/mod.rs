@@ -86,7 +86,7 @@ const NEIGHBOR_RULES: [&str; 8] = [
     "0E or 0F comes after 02",
     "a report that asks is answered at once",
     "a report that nobody asked for is the first one",
-    "GR 1C is associated with nothing, GR 15 with the player's GR 1C; no other options",
+    "GR 1C is associated with nothing, others with the player's; no other options",
 ];
 
 #[test]
