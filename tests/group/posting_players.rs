@@ -2,6 +2,7 @@
 //! same neighbors, at nearly the same time.
 
 use crate::support::net::peer;
+use crate::support::recording::{DIR, lines, message};
 use crate::support::stand::Stand;
 use bytes::Bytes;
 use rtmfp::proto::group::message::PostingMessage;
@@ -10,20 +11,8 @@ use rtmfp::proto::transport::Time;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces");
 /// The player informs one neighbor in 50 to 150 ms, and there are up to five.
 const TOLERANCE: f64 = 0.8;
-
-fn lines(name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(format!("{DIR}/{name}.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn message(line: &Value) -> Option<Bytes> {
-    let hex = line["hex"].as_str().filter(|_| line["truncated"] != true)?.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    Some(hex.chunks(2).map(byte).collect::<Vec<_>>().into())
-}
 
 fn kind(line: &Value) -> Option<FlowKind> {
     match line["meta"].as_str()? {

@@ -2,6 +2,7 @@
 //! says what the player said.
 
 use crate::support::net::spec;
+use crate::support::recording::{DIR, lines, message};
 use bytes::Bytes;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::flash::group_channel::ServerMessage;
@@ -16,21 +17,9 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces");
 const SESSION: SessionId = SessionId(1);
 const FAR_MEMBERSHIP: FlowId = FlowId(100);
 const FAR_REPLICATION: FlowId = FlowId(101);
-
-fn lines(name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(format!("{DIR}/{name}.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn message(line: &Value) -> Option<Bytes> {
-    let hex = line["hex"].as_str().filter(|_| line["truncated"] != true)?.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    Some(hex.chunks(2).map(byte).collect::<Vec<_>>().into())
-}
 
 /// The same bytes again, or `None` if the message cannot be read.
 fn re_encoded(metadata: &str, message: &Bytes) -> Option<Bytes> {

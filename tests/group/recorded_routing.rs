@@ -1,6 +1,7 @@
 //! Recorded players that send directed messages: a group in the place of each one sends the same
 //! messages to the same neighbors, reports the same events, and prints the same coverage.
 
+use crate::support::recording::{lines, message};
 use bytes::Bytes;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::group::message::{Hello, MembershipMessage};
@@ -12,19 +13,7 @@ use rtmfp::proto::transport::{FlowAction, FlowId, FlowToken, SessionId, Time};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces");
 const SPEC: &str = "G:0100010c020e7400";
-
-fn lines(name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(format!("{DIR}/{name}.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn message(line: &Value) -> Option<Bytes> {
-    let hex = line["hex"].as_str()?.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    Some(hex.chunks(2).map(byte).collect::<Vec<_>>().into())
-}
 
 /// What a player did or what happened to it, without times.
 #[derive(Debug, Default, PartialEq)]

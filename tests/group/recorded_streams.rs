@@ -1,6 +1,7 @@
 //! Recorded players of streams: a group in the place of a player asks what the player asked, when it
 //! did, and has what it had.
 
+use crate::support::recording::{lines, message};
 use bytes::Bytes;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::group::message::{Hello, MembershipMessage, MulticastControl};
@@ -11,19 +12,6 @@ use rtmfp::proto::transport::{FlowAction, FlowId, FlowToken, SessionId, Time};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
-
-const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces");
-
-fn lines(name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(format!("{DIR}/{name}.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn message(line: &Value) -> Option<Bytes> {
-    let hex = line["hex"].as_str().filter(|_| line["truncated"] != true)?.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    Some(hex.chunks(2).map(byte).collect::<Vec<_>>().into())
-}
 
 fn time(line: &Value) -> Time {
     Time::from_micros((line["t"].as_f64().unwrap() * 1e6) as u64)

@@ -399,7 +399,7 @@ impl Member {
         }
     }
 
-    /// Posts a value; if that is not possible, the person is told why.
+    /// Posts a value, or prints why that is not possible.
     async fn post(&self, value: &Value) -> anyhow::Result<()> {
         match self.group.post(value).await {
             Ok(id) => self.out.reply(&MemberEvent::Posted { message_id: id.to_string() }),
@@ -408,7 +408,7 @@ impl Member {
         }
     }
 
-    /// Sends a directed message; if that is not possible, the person is told why.
+    /// Sends a directed message, or prints why that is not possible.
     async fn send(&self, destination: Destination, value: &Value) -> anyhow::Result<()> {
         let sent = match destination {
             Destination::Nearest(address) => self.group.send_to_nearest(value, address).await,

@@ -3,6 +3,7 @@
 pub mod forger;
 pub mod meeting;
 pub mod net;
+pub mod recording;
 pub mod stand;
 pub mod trader;
 pub mod world;
