@@ -92,6 +92,7 @@
 //! | 0 | [`proto::text`] | parsing of texts that people write, errors with their place |
 //! | 1 | [`proto::crypto`] | RFC 7425 §4: keys, certificates, packet encryption |
 //! | 2 | [`proto::transport`] | RFC 7016 §3: endpoint, sessions, flows |
+//! | 3 | [`proto::lan`] | announcements of group members on the local network |
 //! | 3 | [`proto::flash`] | RFC 7425 §5: RTMP messages, NetConnection, URIs |
 //! | 4 | [`proto::group`] | NetGroup: groupspec, membership, object replication |
 //! | 4 | [`proto::rendezvous`] | the server's logic: introductions, group bootstrap |
@@ -123,7 +124,7 @@ pub mod vod;
 pub mod wire;
 
 #[cfg(feature = "core")]
-use proto::{crypto, flash, group, range, text, transport};
+use proto::{crypto, flash, group, lan, range, text, transport};
 #[cfg(feature = "tokio")]
 use proto::{node, rendezvous};
 

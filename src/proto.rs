@@ -15,6 +15,8 @@ pub mod crypto;
 pub mod flash;
 #[path = "group/mod.rs"]
 pub mod group;
+#[path = "lan/mod.rs"]
+pub mod lan;
 #[path = "node/mod.rs"]
 pub mod node;
 #[path = "range/mod.rs"]

@@ -11,11 +11,13 @@
 //! | `cbc`, `packet`, `replay` | §4.7 packet encryption and verification |
 //! | `overheard` | a recorded session, read with its secret |
 //! | `sha256` | hashes and HMACs of several messages side by side |
+//! | `announcement` | announcements on the local network, which no RFC describes |
 //! | `cookie` | RFC 7016 §3.5.1.2 cookies without state |
 //!
 //! A keying is a job: [`Initiate`], [`Initiated`] and [`Respond`] own all they need, take the
 //! randomness that was drawn for them and compute. They may run on any thread.
 
+mod announcement;
 mod cbc;
 mod certificate;
 mod component;
@@ -39,6 +41,7 @@ mod schedule;
 mod sha256;
 mod signature;
 
+pub(crate) use announcement::AnnouncementKey;
 pub use certificate::{Certificate, MAX_CERTIFICATE};
 pub use cookie::{COOKIE_LEN, COOKIE_LIFETIME_MS, CookieCheck, CookieSecret};
 pub use dh::DhGroup;
