@@ -240,6 +240,20 @@ impl Group {
         }
     }
 
+    /// A member has announced itself on the local network from this address: it is connected to if it
+    /// is not a neighbor and there is a place.
+    pub fn on_announced(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
+        if !self.closed {
+            self.membership.on_announced(now, peer, address);
+            self.route(now);
+        }
+    }
+
+    /// True if the member is a neighbor, connected or not yet.
+    pub fn has_neighbor(&self, peer: &Fingerprint) -> bool {
+        self.membership.has_neighbor(peer)
+    }
+
     /// The server has rejected the `GC` flow: it does not keep groups.
     pub fn on_server_rejected(&mut self) {
         if !self.closed {

@@ -472,6 +472,7 @@ impl Node {
             }
         }
         self.group_timeouts(now);
+        self.announce(now);
     }
 
     fn group_timeouts(&mut self, now: Time) {

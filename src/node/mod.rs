@@ -11,16 +11,19 @@
 //! | `dispatch.rs` | dispatch of endpoint events to connection and groups |
 //! | `actions.rs` | execution of their actions on the endpoint |
 //! | `guest.rs` | applications that act in a group |
+//! | `lan.rs` | announcements on the local network |
 //! | `limits.rs` | limits of what is sent and received |
 //! | `search.rs` | the state of the search for members |
 
 mod actions;
 mod dispatch;
 mod guest;
+mod lan;
 mod limits;
 mod search;
 
 pub use guest::Guest;
+pub use lan::{MAX_MULTICAST, MAX_MULTICAST_OF_GROUP};
 pub use limits::Limits;
 pub use search::{MAX_MET, MAX_UNREACHED, Search};
 
@@ -204,6 +207,7 @@ pub struct Node {
     events: VecDeque<NodeEvent>,
     search: search::SearchLog,
     downloads: limits::Downloads,
+    lan: lan::LanGroups,
 }
 
 impl Node {
@@ -230,6 +234,7 @@ impl Node {
             events: VecDeque::new(),
             search: search::SearchLog::default(),
             downloads: limits::Downloads::default(),
+            lan: lan::LanGroups::default(),
         }
     }
 
@@ -280,6 +285,9 @@ impl Node {
         if let Server::Session(server) = &mut self.server {
             server.connection.set_addresses(now, &addresses);
         }
+        if self.addresses != addresses {
+            self.lan.restart(now);
+        }
         self.addresses = addresses;
         self.process(now);
     }
@@ -309,6 +317,7 @@ impl Node {
         self.next_group += 1;
         let near = self.peer_id();
         let config = GroupConfig { near, server: self.server_address, ..config };
+        let spec = config.spec.clone();
         let mut group = Group::new(config, now, self.random.next_u64());
         self.limits().apply(now, &mut group);
         self.group_ids.insert((group.id(), handle));
@@ -318,6 +327,7 @@ impl Node {
         for session in self.peers.keys().copied().collect::<Vec<_>>() {
             self.report_session_to_group(now, handle, session);
         }
+        self.announce_in(now, handle, &spec);
         handle
     }
 
@@ -407,6 +417,7 @@ impl Node {
             peer.released_by.remove(&handle);
         });
         self.search.left(handle);
+        self.lan.left(handle);
     }
 }
 
@@ -436,7 +447,8 @@ impl Layer for Node {
             _ => None,
         };
         let permit = self.downloads.poll_timeout();
-        group.into_iter().chain(attempt).chain(server).chain(permit).min()
+        let lan = self.lan.poll_timeout();
+        group.into_iter().chain(attempt).chain(server).chain(permit).chain(lan).min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {

@@ -23,6 +23,8 @@ pub struct Search {
     pub connect_failure: Option<NetConnectionError>,
     /// True if the server does not keep groups: it has refused this group's channel.
     pub is_unserved: bool,
+    /// The IP multicast addresses on which members of the group announce themselves.
+    pub on_lan: Vec<SocketAddr>,
     /// Members known now, including neighbors, excluding this node.
     pub known: usize,
     /// Neighbors now.
@@ -98,6 +100,7 @@ impl Node {
             connected: self.is_connected(),
             connect_failure: log.connect_failure.clone(),
             is_unserved: log.unserved.contains(&group),
+            on_lan: self.lan.of_group(group),
             known: stats.members,
             neighbors: stats.neighbors,
             met: self.members_met(group),

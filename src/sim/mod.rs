@@ -47,6 +47,14 @@ const MAX_ROUNDS: usize = 10_000;
 pub trait Actor: Machine {
     /// Called after every input. Returns true if it did something that may cause packets.
     fn react(&mut self, now: Time) -> bool;
+
+    /// True if the machine listens on this IP multicast address.
+    fn listens_on(&self, _group: SocketAddr) -> bool {
+        false
+    }
+
+    /// A datagram has come to an IP multicast address that the machine listens on.
+    fn handle_multicast(&mut self, _now: Time, _to: SocketAddr, _from: SocketAddr, _bytes: &[u8]) {}
 }
 
 /// An endpoint that nobody listens to; tests read its events themselves.
@@ -420,7 +428,25 @@ impl<M: Actor> Network<M> {
         self.by_address.get(&address).is_some_and(|&id| self.nodes[id].downlink.is_some())
     }
 
+    /// Delivers a datagram to every machine that listens on this IP multicast address, the sender's
+    /// too.
+    fn deliver_multicast(&mut self, to: SocketAddr, datagrams: &[InFlight]) {
+        for id in 0..self.nodes.len() {
+            let Some(machine) = &mut self.nodes[id].machine else { continue };
+            if machine.listens_on(to) {
+                self.stats.delivered += datagrams.len() as u64;
+                for InFlight { from, bytes, .. } in datagrams {
+                    machine.handle_multicast(self.now, to, *from, bytes);
+                }
+                self.drain(id);
+            }
+        }
+    }
+
     fn deliver(&mut self, to: SocketAddr, datagrams: Vec<InFlight>) {
+        if to.ip().is_multicast() {
+            return self.deliver_multicast(to, &datagrams);
+        }
         let Some(&id) = self.by_address.get(&to) else { return };
         let Some(machine) = &mut self.nodes[id].machine else { return };
         self.stats.delivered += datagrams.len() as u64;

@@ -7,6 +7,7 @@ mod blocked_neighbor;
 mod few_neighbors;
 mod hostile;
 mod introduction_flood;
+mod local_network;
 mod many_groups;
 mod membership;
 mod membership_large;

@@ -30,6 +30,7 @@ const SHORT: &[&str] = &[
     "from",
     "group",
     "groups",
+    "interface",
     "index",
     "introductions",
     "introductions_limited",

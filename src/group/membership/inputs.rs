@@ -1,5 +1,6 @@
 //! Inputs: sessions, hellos, flows and messages of neighbors, and their loss.
 
+use super::members::is_plausible;
 use super::message::{Hello, MembershipMessage, Proof};
 use super::output::{End, Output};
 use super::session::{Neighbor, PeerSession};
@@ -32,6 +33,19 @@ impl Membership {
         }
         self.members.add_introduced(now, peer);
         if !hint {
+            self.connect(now, peer);
+        }
+    }
+
+    /// A member has announced itself on the local network.
+    pub(in crate::proto::group) fn on_announced(
+        &mut self,
+        now: Time,
+        peer: Fingerprint,
+        address: SocketAddr,
+    ) {
+        if peer != self.config.near && is_plausible(&address) {
+            self.members.add_announced(now, peer, address);
             self.connect(now, peer);
         }
     }

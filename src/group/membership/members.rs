@@ -111,6 +111,17 @@ impl Members {
         (member.age, member.as_of) = (0, now);
     }
 
+    /// Adds a member that has announced itself from this address. That of a session is kept.
+    pub(super) fn add_announced(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
+        if !self.map.contains_key(&peer) && self.map.len() >= self.max {
+            self.drop_oldest(now);
+        }
+        let member = self.entry(now, peer);
+        member.lost = false;
+        (member.age, member.as_of) = (0, now);
+        member.met_at.get_or_insert(address);
+    }
+
     /// A message from the member itself has arrived, in a session with `address`.
     pub(super) fn confirm(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
         let member = self.entry(now, peer);

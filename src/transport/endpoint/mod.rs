@@ -277,6 +277,12 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Sends a datagram that is no RTMFP packet, from the socket of the endpoint: an announcement on
+    /// the local network, say. It is dropped if thousands of datagrams of startups wait.
+    pub fn send_datagram(&mut self, path: Path, datagram: Vec<u8>) {
+        self.startup.push(path, datagram);
+    }
+
     /// Closes a session: [`Event::SessionClosed`] follows at once, and the request to
     /// close is repeated until the far end has confirmed it or 90 s have passed.
     pub fn close(&mut self, now: Time, session: SessionId) {

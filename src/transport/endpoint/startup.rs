@@ -61,7 +61,7 @@ impl Startup {
         self.queue.pop_front()
     }
 
-    fn push(&mut self, path: Path, datagram: Vec<u8>) {
+    pub(super) fn push(&mut self, path: Path, datagram: Vec<u8>) {
         if self.queue.len() < MAX_STARTUP_QUEUE {
             self.queue.push_back((path, datagram));
         }
