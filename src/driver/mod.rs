@@ -47,6 +47,8 @@
 //! | `readiness` | readiness of a socket to receive or send |
 //! | `socket`, `sockets` | one UDP socket; all of them by [`Interface`](crate::transport::Interface) |
 //! | `address` | addresses of this host |
+//! | `interfaces` | interfaces of this host |
+//! | `multicast` | IP multicast addresses, to listen on and to send to |
 //! | `jobs` | the pool for [`Job`](crate::transport::Job)s |
 //! | `pool` | threads for an application's work that blocks, files above all |
 //! | `key_log` | the file of secrets for those who decode captures |
@@ -57,8 +59,10 @@ mod address;
 mod clock;
 mod error;
 mod handle;
+mod interfaces;
 mod jobs;
 mod key_log;
+mod multicast;
 pub(crate) mod output;
 mod pool;
 mod random;
@@ -86,6 +90,7 @@ pub use shared::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE};
 pub use sockets::{Announced, MAX_SOCKETS, Sockets};
 pub use stats::NetworkStats;
 
+use crate::group::IpMulticastAddress;
 use crate::transport::{Machine, Time};
 use std::net::SocketAddr;
 
@@ -119,6 +124,16 @@ pub trait Service: Machine + Send + 'static {
     /// [`Sockets::peer_addresses`]. Not called for those at the start.
     fn handle_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
         let _ = (now, addresses);
+    }
+
+    /// The IP multicast addresses that are to be listened on; asked for after every turn.
+    fn multicast_addresses(&self) -> &[IpMulticastAddress] {
+        &[]
+    }
+
+    /// A datagram has come to the IP multicast address `to`, from the address `from`.
+    fn handle_multicast(&mut self, now: Time, to: SocketAddr, from: SocketAddr, datagram: &[u8]) {
+        let _ = (now, to, from, datagram);
     }
 
     /// Begins a graceful stop: sessions are closed, nothing new is begun. May be called again.

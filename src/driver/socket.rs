@@ -3,13 +3,15 @@
 use super::address::normalize;
 use super::clock::instant_now;
 use super::error::BindError;
+use super::interfaces::NetworkInterface;
 use super::readiness::Watched;
 use super::stats::Counters;
+use crate::group::IpMulticastAddress;
 use crate::transport::{Arrived, Ecn};
 use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Type};
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -77,9 +79,24 @@ impl Socket {
         Self::open(address).map_err(|error| BindError::new(address, error))
     }
 
+    /// A socket whose address other programs may use as well, for IP multicast.
+    pub(super) fn shared(address: SocketAddr) -> io::Result<Self> {
+        Self::open_with(address, true)
+    }
+
     fn open(address: SocketAddr) -> io::Result<Self> {
+        Self::open_with(address, false)
+    }
+
+    fn open_with(address: SocketAddr, shared: bool) -> io::Result<Self> {
         let domain = Domain::for_address(address);
         let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if shared {
+            socket.set_reuse_address(true)?;
+            // Linux would divide unicast datagrams among the sockets; it shares without.
+            #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+            socket.set_reuse_port(true)?;
+        }
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -194,6 +211,46 @@ impl Socket {
         }
         let remote = remote.into();
         self.io.try_send(|socket| SockRef::from(socket).send_to(contents, &remote).map(drop))
+    }
+
+    /// Receives what is sent to a multicast group on this interface.
+    pub(super) fn join_multicast(
+        &self,
+        address: &IpMulticastAddress,
+        interface: NetworkInterface,
+    ) -> io::Result<()> {
+        let socket = SockRef::from(self.io.socket());
+        match (address.group.ip(), address.source, interface) {
+            (IpAddr::V4(group), None, NetworkInterface::V4(at)) => {
+                socket.join_multicast_v4(&group, &at)
+            }
+            #[cfg(not(any(target_os = "haiku", target_os = "openbsd", target_os = "netbsd")))]
+            (IpAddr::V4(group), Some(IpAddr::V4(source)), NetworkInterface::V4(at)) => {
+                socket.join_ssm_v4(&source, &group, &at)
+            }
+            // Of IPv6, the source is not selected by the system; announcements are sealed anyway.
+            (IpAddr::V6(group), _, NetworkInterface::V6(at)) => {
+                socket.join_multicast_v6(&group, at)
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Sends one datagram to a multicast group on this interface. It reaches programs on this host,
+    /// and no other network.
+    pub(super) fn send_multicast(
+        &mut self,
+        to: SocketAddr,
+        interface: NetworkInterface,
+        class: Class,
+        datagram: &[u8],
+    ) -> io::Result<()> {
+        let socket = SockRef::from(self.io.socket());
+        match interface {
+            NetworkInterface::V4(at) => socket.set_multicast_if_v4(&at)?,
+            NetworkInterface::V6(at) => socket.set_multicast_if_v6(at)?,
+        }
+        self.try_send_classified(to, class, datagram)
     }
 
     fn set_traffic_class(&self, byte: u8) -> io::Result<()> {

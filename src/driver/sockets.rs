@@ -2,8 +2,10 @@
 
 use super::address::{MAX_HOST_ADDRESSES, host_addresses, is_useful, normalize};
 use super::error::BindError;
+use super::multicast::{self, Listener};
 use super::socket::{Class, Inbound, Socket};
 use super::stats::Counters;
+use crate::group::IpMulticastAddress;
 use crate::transport::{Interface, Transmit, TransmitBuf};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -33,6 +35,10 @@ pub struct Sockets {
     joined: Joined,
     held: Held,
     announced: Vec<Announced>,
+    /// Those that listen on IP multicast addresses.
+    listeners: Vec<Listener>,
+    /// IP multicast addresses that cannot be listened on.
+    deaf_to: Vec<IpMulticastAddress>,
     logged_unroutable: bool,
 }
 
@@ -90,7 +96,15 @@ impl Sockets {
         }
         let all = addresses.iter().copied().map(Socket::bind).collect::<Result<_, _>>()?;
         let (joined, held) = (Joined::default(), Held::default());
-        Ok(Self { all, joined, held, announced: Vec::new(), logged_unroutable: false })
+        Ok(Self {
+            all,
+            joined,
+            held,
+            announced: Vec::new(),
+            listeners: Vec::new(),
+            deaf_to: Vec::new(),
+            logged_unroutable: false,
+        })
     }
 
     /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` and `[::1]` are left out if there
@@ -181,6 +195,51 @@ impl Sockets {
         }
     }
 
+    /// Listens on these IP multicast addresses, and no others. One on which that is not possible is
+    /// reported once, as a warning.
+    pub(super) fn listen_on(&mut self, wanted: &[IpMulticastAddress]) {
+        let known = self.listeners.iter().map(|listener| &listener.address).chain(&self.deaf_to);
+        if wanted.len() == known.clone().count() && known.clone().all(|it| wanted.contains(it)) {
+            return;
+        }
+        self.listeners.retain(|listener| wanted.contains(&listener.address));
+        self.deaf_to.retain(|address| wanted.contains(address));
+        for &address in wanted {
+            let is_known = self.listeners.iter().any(|listener| listener.address == address);
+            if is_known || self.deaf_to.contains(&address) {
+                continue;
+            }
+            match Listener::open(address) {
+                Ok(listener) => self.listeners.push(listener),
+                Err(error) => {
+                    warn!("no members on the local network at {address}: {error}");
+                    self.deaf_to.push(address);
+                }
+            }
+        }
+    }
+
+    /// The host's interfaces may have changed.
+    pub(super) fn join_again(&mut self) {
+        self.listeners.iter_mut().for_each(Listener::join);
+    }
+
+    /// Number of sockets that listen on IP multicast addresses.
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Receives from the `index`-th of them. Returns the address that it listens on.
+    pub(super) fn receive_multicast(
+        &mut self,
+        index: usize,
+        inbound: &mut Inbound,
+    ) -> Option<SocketAddr> {
+        let listener = self.listeners.get_mut(index)?;
+        listener.receive(inbound);
+        Some(listener.address.group)
+    }
+
     /// Takes a batch. It is sent by [`flush`](Self::flush) at the latest, but together with others
     /// of its session that go to the same address: each acknowledgement that arrives lets a few
     /// datagrams go, and a call for all of those costs little more than a call for one. Not to be
@@ -189,6 +248,15 @@ impl Sockets {
     pub(super) fn send(&mut self, transmit: Transmit, batch: &TransmitBuf, counters: &Counters) {
         let path = transmit.path;
         let remote = normalize(path.remote);
+        if remote.ip().is_multicast() {
+            for datagram in batch.datagrams() {
+                let sent = multicast::send(self.all.iter_mut(), remote, transmit.dscp, datagram);
+                counters.send_calls.add(sent);
+                counters.datagrams_sent.add(sent);
+                counters.bytes_sent.add(sent * datagram.len());
+            }
+            return;
+        }
         let Some(socket) = self.route(path.interface, remote) else {
             counters.datagrams_unroutable.add(batch.datagrams().len());
             self.log_unroutable(remote);
@@ -289,7 +357,8 @@ impl Sockets {
         poll_fn(|cx| {
             // All are asked, so that each knows whom to wake.
             let ready = self.all.iter().filter(|s| s.poll_readable(cx).is_ready()).count();
-            if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+            let heard = self.listeners.iter().filter(|l| l.poll_readable(cx).is_ready()).count();
+            if ready + heard > 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

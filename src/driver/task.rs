@@ -142,6 +142,7 @@ impl<S: Service> Task<S> {
         self.core.handle_computed();
         self.look_at_addresses();
         let more_requests = self.handle_requests();
+        self.core.sockets.listen_on(self.core.service.multicast_addresses());
         self.core.sockets.flush(&self.core.shared.counters);
         self.set_timer(floor);
         more_requests || more_datagrams || self.core.batches == 0
@@ -158,6 +159,7 @@ impl<S: Service> Task<S> {
         if has_changed {
             info!(?addresses, "the addresses of this host have changed");
             *self.core.shared.peer_addresses() = addresses.clone();
+            self.core.sockets.join_again();
             self.core.service.handle_addresses(self.core.clock.now(), addresses);
             self.core.drain();
         }
@@ -241,6 +243,9 @@ impl<S: Service> Task<S> {
                 }
             }
             has_more |= received >= DATAGRAMS_PER_TURN;
+        }
+        for index in 0..core.sockets.listeners() {
+            core.receive_multicast(index, inbound);
         }
         has_more
     }
@@ -380,6 +385,22 @@ impl<S: Service> Core<S> {
             self.shared.counters.bytes_received.add(bytes);
         }
         count
+    }
+
+    /// Receives once from a socket that listens on an IP multicast address. What waits beyond is
+    /// received in the next turn.
+    fn receive_multicast(&mut self, index: usize, inbound: &mut Inbound) {
+        let Some(to) = self.sockets.receive_multicast(index, inbound) else { return };
+        let (now, mut count) = (self.clock.now(), 0);
+        for (from, arrived) in inbound.runs() {
+            for datagram in arrived.each() {
+                count += 1;
+                self.service.handle_multicast(now, to, from, datagram);
+            }
+        }
+        if count > 0 {
+            self.drain();
+        }
     }
 
     /// Nothing is lost if the machine is dropped now.
