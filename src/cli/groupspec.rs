@@ -27,6 +27,7 @@ pub(crate) enum GroupspecVerb {
 #[command(after_help = "\
 Examples:
   rtmfp groupspec new chat --posting --server-channel
+  rtmfp groupspec new office --posting --lan
   rtmfp groupspec new live --multicast --server-channel --publish-password secret
   rtmfp groupspec new chat --posting-password secret --salt")]
 pub(crate) struct NewArgs {
@@ -56,6 +57,11 @@ pub(crate) struct NewArgs {
     /// Forbid connections among members (peerToPeerDisabled)
     #[arg(long)]
     no_peer_to_peer: bool,
+
+    /// Let members on one network find each other without a server: --member-updates, and an IP
+    /// multicast address if --ip-multicast gives none
+    #[arg(long)]
+    lan: bool,
 
     /// Let members announce themselves by IP multicast (ipMulticastMemberUpdatesEnabled)
     #[arg(long)]
@@ -118,7 +124,7 @@ fn new(args: &NewArgs) -> anyhow::Result<GroupSpec> {
         .object_replication(args.replication)
         .server_channel(args.server_channel)
         .peer_to_peer_disabled(args.no_peer_to_peer)
-        .ip_multicast_member_updates(args.member_updates);
+        .ip_multicast_member_updates(args.member_updates || args.lan);
     let salt = match &args.salt {
         None => String::new(),
         Some(None) => random_salt(),
@@ -137,6 +143,9 @@ fn new(args: &NewArgs) -> anyhow::Result<GroupSpec> {
     }
     for &address in &args.ip_multicast {
         builder = builder.ip_multicast_address(address);
+    }
+    if args.lan && args.ip_multicast.is_empty() {
+        builder = builder.ip_multicast_address(IpMulticastAddress::LAN);
     }
     Ok(builder.build()?)
 }

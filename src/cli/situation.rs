@@ -18,8 +18,14 @@ pub(crate) struct Situation {
 impl Situation {
     /// Lines of at most 80 columns where the addresses allow it.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("  server     {}", self.server())];
-        let Search { known, met, neighbors, .. } = self.search;
+        let Search { known, met, neighbors, ref on_lan, .. } = self.search;
+        let mut lines = Vec::new();
+        if !self.is_serverless() {
+            lines.push(format!("  server     {}", self.server()));
+        }
+        for address in on_lan {
+            lines.push(format!("  network    members are looked for at {address}"));
+        }
         lines.push(format!(
             "  members    {known} known, {met} met so far, {neighbors} connected now"
         ));
@@ -44,6 +50,12 @@ impl Situation {
                 .push(format!("  and {} more not reached", format::count(more as u64, "member"))),
         }
         lines
+    }
+
+    /// True if no server was ever tried.
+    fn is_serverless(&self) -> bool {
+        let Search { server, connected, connect_failure, on_lan, .. } = &self.search;
+        !connected && server.is_none() && connect_failure.is_none() && !on_lan.is_empty()
     }
 
     fn server(&self) -> String {
@@ -121,6 +133,20 @@ mod tests {
                           not met: it has left, or never joined by way of this server"
         );
         assert!(situation.lines().iter().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn without_a_server_the_network_is_named() {
+        let mut search = Search::default();
+        search.on_lan = vec![([239, 255, 19, 35], 30_303).into()];
+        let lines = Situation { search, provider: None }.lines();
+        assert_eq!(
+            lines,
+            [
+                "  network    members are looked for at 239.255.19.35:30303",
+                "  members    0 known, 0 met so far, 0 connected now",
+            ]
+        );
     }
 
     #[test]

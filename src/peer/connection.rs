@@ -37,6 +37,9 @@ pub struct Connection {
 impl Connection {
     /// Connects to the server of `uri` (`rtmfp://host/app`) with the default settings.
     ///
+    /// The URI `rtmfp:` names no server: members of groups are found on the local network, if the
+    /// groupspec allows that, and by the groupspec's bootstrap peers.
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] names the attempt that failed.
@@ -59,6 +62,9 @@ impl Connection {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(config: PeerConfig, uri: &str) -> Result<Self, ConnectError> {
         let uri = Uri::parse(uri)?;
+        if uri.is_serverless() {
+            return Self::serverless(config).await;
+        }
         let opened = Self::connect_to_any(config, std::slice::from_ref(&uri)).await;
         opened.map_err(|error| of_single_server(error, &uri))
     }
@@ -199,6 +205,15 @@ impl Connection {
         let machine = PeerMachine::new(node, queue, sender, reports, config.key_log);
         let (handle, _) = driver::spawn(machine, sockets, clock);
         Ok(Self { handle, peer_id, events, state, signals, pool: Pool::default() })
+    }
+
+    /// Opens an endpoint that has no server.
+    async fn serverless(config: PeerConfig) -> Result<Self, ConnectError> {
+        let connection = Self::open(config)?;
+        let own = connection.handle.peer_addresses();
+        let begun = connection.call(move |peer, now| peer.begin_serverless(now, own)).await;
+        begun.map_err(|Stopped| ConnectError::Closed)?;
+        Ok(connection)
     }
 
     async fn connect_to(&self, servers: Reconnect) -> Result<(), ConnectError> {

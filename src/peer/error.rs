@@ -18,7 +18,7 @@ pub enum ConnectError {
     /// The URI cannot be parsed.
     #[error(transparent)]
     Uri(#[from] UriError),
-    /// The URI `rtmfp:` names no server, and without a server no member of a group is found.
+    /// The URI `rtmfp:` names no server, where one is needed.
     #[error("the URI names no server; write rtmfp://host/app")]
     Serverless,
     /// The server's name does not resolve.

@@ -22,6 +22,9 @@ pub enum ConnectionEvent {
         /// The server's address.
         server: SocketAddr,
     },
+    /// The URI was `rtmfp:`: there is no server, and members are found on the local network.
+    #[cfg_attr(feature = "serde", serde(rename = "serverless"))]
+    Serverless,
     /// The connection could not be opened.
     #[cfg_attr(feature = "serde", serde(rename = "connect_failed", serialize_with = "reason"))]
     Failed(NetConnectionError),
@@ -34,7 +37,7 @@ impl ConnectionEvent {
     /// The `info.code` of the same event in Flash.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Connected { .. } => "NetConnection.Connect.Success",
+            Self::Connected { .. } | Self::Serverless => "NetConnection.Connect.Success",
             Self::Failed(NetConnectionError::Refused(_)) => "NetConnection.Connect.Rejected",
             Self::Failed(_) => "NetConnection.Connect.Failed",
             Self::Closed => "NetConnection.Connect.Closed",

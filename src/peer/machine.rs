@@ -10,7 +10,7 @@ use super::state::ConnectionState;
 use super::wants::Wants;
 use crate::driver::{self, KeyLogFile, Service, WeakHandle};
 use crate::flash::Uri;
-use crate::group::{Group, GroupConfig, GroupEvent};
+use crate::group::{Group, GroupConfig, GroupEvent, IpMulticastAddress};
 use crate::node::{GroupHandle, Guest, Limits, NetConnectionError, Node, NodeEvent};
 use crate::transport::{Layer, Time};
 use crate::wire::Shown;
@@ -120,6 +120,13 @@ impl PeerMachine {
         if let Some(server) = first {
             self.open(now, &server);
         }
+    }
+
+    /// Goes without a server. `own` are the addresses of the sockets.
+    pub(super) fn begin_serverless(&mut self, now: Time, own: Vec<SocketAddr>) {
+        self.node.set_addresses(now, own);
+        self.state.send_replace(ConnectionState::Serverless);
+        self.events.push(ConnectionEvent::Serverless);
     }
 
     fn open(&mut self, now: Time, server: &ResolvedServer) {
@@ -364,6 +371,15 @@ impl Service for PeerMachine {
 
     fn handle_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
         self.node.set_addresses(now, addresses);
+        self.deliver(now);
+    }
+
+    fn multicast_addresses(&self) -> &[IpMulticastAddress] {
+        self.node.multicast_addresses()
+    }
+
+    fn handle_multicast(&mut self, now: Time, to: SocketAddr, from: SocketAddr, datagram: &[u8]) {
+        self.node.handle_multicast(now, to, from, datagram);
         self.deliver(now);
     }
 

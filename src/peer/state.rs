@@ -14,6 +14,8 @@ pub enum ConnectionState {
         /// The server's address.
         server: SocketAddr,
     },
+    /// There is no server, and none is wanted: the URI was `rtmfp:`.
+    Serverless,
     /// There is no connection. Groups and their neighbors remain, but the server introduces no
     /// further members.
     Closed,

@@ -459,3 +459,24 @@ fn members_post_to_each_other() {
         assert_eq!(parsed(lines.last().unwrap())["event"], "left");
     }
 }
+
+#[test]
+fn members_on_this_host_meet_without_a_server() {
+    let made = ["groupspec", "new", "cli-lan", "--posting", "--lan", "--unique"];
+    let spec = crate::support::succeed(&mut rtmfp(made)).0;
+    let member = || rtmfp(["join", spec.trim(), "--lan", "--json"]);
+    let first = Running::start(&mut member());
+    event(&first, "serverless");
+    let second = Running::start(&mut member());
+    let ids = [&first, &second].map(|member| peer_id(&event(member, "joined")));
+    assert_eq!(peer_id(&event(&first, "neighbor_connected")), ids[1]);
+    assert_eq!(peer_id(&event(&second, "neighbor_connected")), ids[0]);
+    end(first);
+    end(second);
+}
+
+#[test]
+fn a_group_that_is_not_on_the_local_network_is_refused_there() {
+    let err = fail(&mut rtmfp(["join", spec().as_str(), "--lan"]), 2);
+    assert!(err.contains("rtmfp groupspec new … --lan"), "{err}");
+}

@@ -32,6 +32,7 @@ use rtmfp::peer::{
     ConnectError, Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, NetGroup,
     NetGroupError, PeerConfig, RecvError, ReplicationLimits,
 };
+use rtmfp::proto::group::IpMulticastAddress;
 use rtmfp::proto::node::NetConnectionError::Unreachable;
 use rtmfp::proto::range::IndexSet;
 use rtmfp::vod::METERED_NEIGHBORS;
@@ -58,6 +59,7 @@ Examples:
   rtmfp join G:0103010c050e6368617400 --via rtmfp://rendezvous.example/chat
   rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --have objects/
   rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --want 0-99,200 --save objects/ --exit-when-done
+  rtmfp join \"$(rtmfp groupspec new office --posting --lan)\" --lan
   rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --for 10m --json | jq .code
 
 While it runs in the foreground of a terminal, a line that is typed is posted to all members, and a line
@@ -71,8 +73,16 @@ pub(crate) struct JoinArgs {
     spec: GroupSpec,
 
     /// The rendezvous server at which the group meets: rtmfp://HOST[:PORT][/APP]
-    #[arg(long, value_name = "URL", value_parser = via::parse)]
-    via: Uri,
+    #[arg(long, value_name = "URL", value_parser = via::parse, required_unless_present = "lan")]
+    via: Option<Uri>,
+
+    /// Find the members on the local network, without a server
+    ///
+    /// The groupspec must allow that (ipMulticastMemberUpdatesEnabled, and an IP multicast address):
+    /// rtmfp groupspec new … --lan makes one. If it does, members on the local network are found with
+    /// --via as well.
+    #[arg(long)]
+    lan: bool,
 
     /// End after this time, connecting included: 30s, 15m, 2h [default: stay until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = format::parse_duration)]
@@ -149,11 +159,13 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     if !args.listen.is_empty() {
         config.listen = listen::addresses(args.listen);
     }
-    let (out, via) = (Out::new(args.json), args.via);
+    let (out, via) = (Out::new(args.json), via::or_serverless(args.via));
     if !objects.missing().is_empty() {
         screen::line("objects are taken as members send them: nothing verifies them");
     }
-    screen::line(&format!("connecting to {via}"));
+    if !via.is_serverless() {
+        screen::line(&format!("connecting to {via}"));
+    }
     let connection = tokio::select! {
         connection = connecting(via.as_str(), connect(config, &via)) => connection?,
         () = after(args.timeout) => return Err(late(&via, args.timeout)),
@@ -201,8 +213,15 @@ fn check(args: &JoinArgs) -> anyhow::Result<()> {
         "this groupspec forbids connections among members (peerToPeerDisabled): there is nobody to \
          meet in its group"
     );
+    let is_on_lan = spec.ip_multicast_member_updates_enabled()
+        && spec.ip_multicast_addresses().iter().any(IpMulticastAddress::is_valid);
     ensure!(
-        spec.server_channel_enabled() || !spec.bootstrap_peers().is_empty(),
+        is_on_lan || !args.lan,
+        "members of this group do not announce themselves on the local network: its groupspec lacks \
+         an IP multicast address or does not enable member updates (rtmfp groupspec new … --lan)"
+    );
+    ensure!(
+        is_on_lan || spec.server_channel_enabled() || !spec.bootstrap_peers().is_empty(),
         "members of this group cannot find each other through a server: its groupspec does not \
          enable the server channel (serverChannelEnabled; rtmfp groupspec new … --server-channel)"
     );
@@ -571,7 +590,9 @@ impl Member {
             text += &format!(", {} of {wanted} objects fetched", wanted - missing);
         }
         text += &limits::sentence(self.in_force.limits);
-        if !matches!(self.group.connection().state(), ConnectionState::Connected { .. }) {
+        if let ConnectionState::Connecting | ConnectionState::Closed =
+            self.group.connection().state()
+        {
             text += ", no connection to the server";
         }
         Ok(text)

@@ -198,6 +198,7 @@ impl Out {
     pub(super) fn connection_event(&self, event: &ConnectionEvent) -> anyhow::Result<()> {
         let text = match event {
             ConnectionEvent::Connected { server } => format!("connected to the server {server}"),
+            ConnectionEvent::Serverless => "looking for members on the local network".to_owned(),
             ConnectionEvent::Failed(error) => format!("no connection to the server: {error}"),
             ConnectionEvent::Closed => {
                 "the connection to the server is lost, trying again".to_owned()

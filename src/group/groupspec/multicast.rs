@@ -20,6 +20,13 @@ pub struct IpMulticastAddress {
 pub struct ParseIpMulticastError(String);
 
 impl IpMulticastAddress {
+    /// The address that this program takes when none is given: one that routers keep within a site (RFC
+    /// 2365), with the port that Adobe's examples have.
+    pub const LAN: Self = Self {
+        group: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 255, 19, 35)), 30_303),
+        source: None,
+    };
+
     /// Parses an option value: address, port and optional source address, distinguished by length.
     pub(super) fn from_value(value: &[u8]) -> Option<Self> {
         let (ip, rest) = match value.len() {
