@@ -11,6 +11,7 @@
 //! | `send_flow`, `recv_flow`, `held`, `sequence_set` | one flow in either direction |
 //! | `flow_action`, `flow_table` | what users of flows ask for, and carrying it out |
 //! | [`congestion`], `rtt` | congestion control, pacing, round trip times |
+//! | `forward_delay`, `uplink` | time in queues on the way there, and the pace of the own uplink |
 //! | `fragments` | packets in pieces |
 //! | `buckets` | token buckets, one for each key |
 //! | `bandwidth`, `token_bucket` | rates, and the bucket of a limit |
@@ -27,6 +28,7 @@ pub mod endpoint;
 mod event;
 mod flow_action;
 mod flow_table;
+mod forward_delay;
 pub(crate) mod fragments;
 mod held;
 mod id;
@@ -41,6 +43,7 @@ mod session;
 mod time;
 pub(crate) mod token_bucket;
 mod transmit;
+mod uplink;
 
 pub use bandwidth::{Bandwidth, BandwidthError, BandwidthProblem};
 pub use buckets::Rate;

@@ -37,5 +37,6 @@ mod state_machine;
 mod support;
 mod throughput;
 mod time_critical;
+mod uplink;
 mod window;
 mod zero_window;

@@ -123,6 +123,13 @@ pub trait Congestion: fmt::Debug + Send {
     /// The congestion window in bytes, never 0.
     fn window(&self) -> u64;
 
+    /// The window while packets wait in the queue of this end's own uplink, which the endpoint keeps
+    /// short: `own_queue` bytes of them do not count, where the controller knows nothing to the
+    /// contrary.
+    fn window_with(&self, _own_queue: u64) -> u64 {
+        self.window()
+    }
+
     /// With less than this free in the window, packets wait for the next acknowledgement rather
     /// than leave by ones and twos: what leaves together costs little more than one. Much less
     /// than the window.

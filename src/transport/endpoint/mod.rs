@@ -327,6 +327,7 @@ impl Endpoint {
             counters: &mut self.counters,
             time_critical: &mut self.time_critical,
             allowance: u64::MAX,
+            own_queue: 0,
         };
         Some((session, cx))
     }
@@ -378,6 +379,7 @@ impl Endpoint {
                 self.handle_opened(now, (path, ecn), (datagram, opened), id);
             }
         }
+        self.note_delivered(now, id);
         self.settle(now, id);
     }
 

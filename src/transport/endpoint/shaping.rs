@@ -6,7 +6,8 @@
 
 use super::{Context, Endpoint};
 use crate::transport::token_bucket::TokenBucket;
-use crate::transport::{Bandwidth, SessionId, Time, Transmit, TransmitBuf};
+use crate::transport::uplink::Uplink;
+use crate::transport::{Bandwidth, Controller, SessionId, Time, Transmit, TransmitBuf};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -17,6 +18,11 @@ const BURST: Duration = Duration::from_millis(20);
 const BURST_DATAGRAMS: u64 = 2;
 /// A turn of a session takes this part of the burst, to the next whole datagram.
 const TURNS_OF_BURST: u64 = 4;
+/// While the uplink has a pace, a session goes first until it has sent so much: the object that it
+/// has begun. Others send what it leaves.
+const TURN: u64 = 64 << 10;
+/// Turns that are remembered; then all begin anew. Those of closed sessions are among them.
+const MAX_TURNS: usize = 4096;
 /// What left without waiting delays user data by not more than this, however much it was.
 const MAX_DEBT: Duration = Duration::from_secs(1);
 
@@ -27,15 +33,22 @@ const QUEUE: Duration = Duration::from_secs(2);
 /// The place of a session that waits: bulk data comes last; then its number.
 type Place = (bool, u64);
 
-/// What waits for the limit.
+/// What waits for the limit, or for the pace of the own uplink.
 #[derive(Debug, Default)]
 pub(super) struct Shaping {
+    /// The limit.
     bucket: Option<TokenBucket>,
+    uplink: Uplink,
+    /// The pace of the uplink, for user data to other computers.
+    pace: Option<TokenBucket>,
     /// Sessions with user data.
     waiting: BTreeMap<Place, SessionId>,
     places: HashMap<SessionId, Place>,
+    /// The turns that sessions have begun while there is a pace: their numbers, and the bytes that
+    /// are left of each.
+    turns: HashMap<SessionId, (u64, u64)>,
     number: u64,
-    /// When the bucket has enough for a turn, if that is waited for.
+    /// When the buckets have enough for a turn, if that is waited for.
     wake: Option<Time>,
 }
 
@@ -44,8 +57,12 @@ impl Shaping {
         self.bucket.as_ref().map(TokenBucket::rate)
     }
 
-    pub(super) const fn is_limited(&self) -> bool {
+    const fn is_limited(&self) -> bool {
         self.bucket.is_some()
+    }
+
+    const fn is_paced(&self) -> bool {
+        self.pace.is_some()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
@@ -65,11 +82,42 @@ impl Shaping {
         }
     }
 
+    /// So many bytes of user data were sent to another computer.
+    fn on_data_sent(&mut self, now: Time, session: SessionId, bytes: u64, datagram: usize) {
+        let Some(pace) = &mut self.pace else { return };
+        pace.fill(now, burst(pace.rate(), datagram));
+        pace.spend(bytes, pace.rate().worth(MAX_DEBT));
+        if let Some((_, left)) = self.turns.get_mut(&session) {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
+    /// The pace may have changed. Returns the sessions that wait for none any more.
+    fn set_pace(&mut self, now: Time) -> Vec<SessionId> {
+        match (&mut self.pace, self.uplink.pace()) {
+            (Some(bucket), Some(rate)) => bucket.set_rate(now, rate),
+            (None, Some(rate)) => self.pace = Some(TokenBucket::new(now, rate)),
+            (_, None) => {
+                self.pace = None;
+                self.turns.clear();
+                return self.release();
+            }
+        }
+        self.wake = None;
+        Vec::new()
+    }
+
+    /// Nobody waits any more.
+    fn release(&mut self) -> Vec<SessionId> {
+        self.places.clear();
+        self.wake = None;
+        std::mem::take(&mut self.waiting).into_values().collect()
+    }
+
     /// Queues a session with user data. One that waits already keeps its place, unless its data has
     /// become time critical.
     fn hold(&mut self, session: SessionId, is_time_critical: bool) {
-        self.number += 1;
-        let place = (!is_time_critical, self.number);
+        let place = (!is_time_critical, self.number_of(session));
         match self.places.get(&session) {
             Some(before) if before.0 <= place.0 => return,
             Some(before) => drop(self.waiting.remove(before)),
@@ -79,30 +127,58 @@ impl Shaping {
         self.waiting.insert(place, session);
     }
 
-    /// The session whose turn it is, if the bucket is not empty, and the bytes that it may send.
+    /// A new number, or that of a turn which the session has begun.
+    fn number_of(&mut self, session: SessionId) -> u64 {
+        if self.is_paced() && !self.is_limited() {
+            if let Some(&(number, left)) = self.turns.get(&session)
+                && left > 0
+            {
+                return number;
+            }
+            self.number += 1;
+            if self.turns.len() >= MAX_TURNS {
+                self.turns.clear();
+            }
+            self.turns.insert(session, (self.number, TURN));
+        } else {
+            self.number += 1;
+        }
+        self.number
+    }
+
+    /// The session whose turn it is, if no bucket is empty, and the bytes that it may send.
     fn next_turn(&mut self, now: Time, datagram: usize) -> Option<(SessionId, u64)> {
-        let bucket = self.bucket.as_mut()?;
-        let burst = burst(bucket.rate(), datagram);
-        bucket.fill(now, burst);
-        if bucket.level() <= 0 {
-            return None;
+        let mut allowance = u64::MAX;
+        for bucket in [&mut self.bucket, &mut self.pace].into_iter().flatten() {
+            let burst = burst(bucket.rate(), datagram);
+            bucket.fill(now, burst);
+            if bucket.level() <= 0 {
+                return None;
+            }
+            // A whole turn even if the bucket has less, as all turns should be alike.
+            allowance = allowance.min(burst / TURNS_OF_BURST);
         }
         let ((is_bulk, _), session) = self.waiting.pop_first()?;
         self.places.remove(&session);
-        // A whole turn even if the bucket has less, as all turns should be alike; but a datagram of
-        // time critical data, and then it is looked whether others have some.
-        let turn = if is_bulk { burst / TURNS_OF_BURST } else { 1 };
-        Some((session, turn.max(1)))
+        // A datagram of time critical data, and then it is looked whether others have some.
+        let allowance = if is_bulk { allowance } else { 1 };
+        Some((session, allowance.max(1)))
     }
 
-    /// The bucket is empty while sessions wait: sets the timer. True if it was not set before.
-    fn sleep(&mut self, datagram: usize) -> bool {
-        let Some(bucket) = self.bucket.as_ref().filter(|_| !self.waiting.is_empty()) else {
+    /// A bucket is empty while sessions wait: sets the timer. True if it was not set before.
+    fn sleep(&mut self, now: Time, datagram: usize) -> bool {
+        if self.waiting.is_empty() {
             return false;
+        }
+        if self.pace.as_ref().is_some_and(|pace| pace.level() <= 0) {
+            self.uplink.on_waiting(now);
+        }
+        let when = |bucket: &TokenBucket| {
+            let turn = burst(bucket.rate(), datagram) / TURNS_OF_BURST;
+            bucket.when(turn.max(1))
         };
-        let turn = burst(bucket.rate(), datagram) / TURNS_OF_BURST;
-        let at = bucket.when(turn.max(1));
-        self.wake.replace(at).is_none()
+        let at = [&self.bucket, &self.pace].into_iter().flatten().map(when).max();
+        at.is_some_and(|at| self.wake.replace(at).is_none())
     }
 }
 
@@ -126,10 +202,7 @@ impl Endpoint {
         let queue = limit.map_or(u64::MAX, |limit| limit.worth(QUEUE));
         self.max_queue = queue.min(self.config.max_send_queue);
         // Whoever waits is looked at again under the new limit.
-        let waiting = std::mem::take(&mut self.shaping.waiting);
-        self.shaping.places.clear();
-        self.shaping.wake = None;
-        waiting.into_values().for_each(|session| self.table.touch(session));
+        self.shaping.release().into_iter().for_each(|session| self.table.touch(session));
     }
 
     /// The limit of what is sent.
@@ -143,14 +216,13 @@ impl Endpoint {
         now: Time,
         buf: &mut TransmitBuf,
     ) -> Option<Transmit> {
-        let is_limited = self.shaping.is_limited();
         while let Some(id) = self.table.next_ready() {
-            let allowance = if is_limited { 0 } else { u64::MAX };
+            let allowance = self.allowance(id);
             let transmit = self.fill(now, id, allowance, buf);
             if transmit.is_some() {
                 return transmit;
             }
-            if is_limited {
+            if allowance == 0 {
                 self.hold(now, id);
             }
         }
@@ -161,10 +233,27 @@ impl Endpoint {
                 return transmit;
             }
         }
-        if self.shaping.sleep(datagram) {
+        if self.shaping.sleep(now, datagram) {
             self.note_limited(now);
         }
         None
+    }
+
+    /// Bytes of user data that a session may send without waiting for its turn.
+    fn allowance(&mut self, id: SessionId) -> u64 {
+        if self.shaping.is_limited() {
+            return 0;
+        }
+        if !self.shaping.is_paced() {
+            return u64::MAX;
+        }
+        match self.table.get_mut(id) {
+            Some(session) if !session.is_local() => {
+                // A datagram of time critical data, and then it is looked what comes next.
+                u64::from(session.is_next_time_critical())
+            }
+            _ => u64::MAX,
+        }
     }
 
     /// A batch of one session with at most `allowance` bytes of packets with user data, and what
@@ -176,9 +265,17 @@ impl Endpoint {
         allowance: u64,
         buf: &mut TransmitBuf,
     ) -> Option<Transmit> {
+        let own_queue = self.shaping.uplink.own_queue();
         let (session, mut cx) = self.entry(now, id)?;
         cx.allowance = allowance;
+        cx.own_queue = if session.is_local() { 0 } else { own_queue };
+        let (_, before) = session.window();
         let transmit = session.fill(&mut cx, buf);
+        let (_, after) = session.window();
+        if !session.is_local() {
+            let datagram = self.config.max_datagram;
+            self.shaping.on_data_sent(now, id, after.saturating_sub(before), datagram);
+        }
         if transmit.is_some() {
             // It may have more, but others come first.
             self.table.touch(id);
@@ -189,7 +286,9 @@ impl Endpoint {
 
     /// Lets a session wait for the limit, if it has user data that could be sent.
     fn hold(&mut self, now: Time, id: SessionId) {
-        let Some((session, cx)) = self.entry(now, id) else { return };
+        let own_queue = self.shaping.uplink.own_queue();
+        let Some((session, mut cx)) = self.entry(now, id) else { return };
+        cx.own_queue = if session.is_local() { 0 } else { own_queue };
         if session.wants_to_send(&cx) {
             let is_time_critical = session.is_next_time_critical();
             self.shaping.hold(id, is_time_critical);
@@ -203,6 +302,20 @@ impl Endpoint {
             if let Some((session, Context { .. })) = self.entry(now, id) {
                 session.on_limited();
             }
+        }
+    }
+
+    /// Packets of a session have come: looks what they say about the uplink.
+    pub(super) fn note_delivered(&mut self, now: Time, id: SessionId) {
+        let Some(session) = self.table.get_mut(id).filter(|session| !session.is_local()) else {
+            return;
+        };
+        let (bytes, wait) = session.take_delivered();
+        if self.config.controller == Controller::Bbr
+            && self.shaping.uplink.on_acknowledged(now, id, bytes, wait)
+        {
+            let waiting = self.shaping.set_pace(now);
+            waiting.into_iter().for_each(|session| self.table.touch(session));
         }
     }
 

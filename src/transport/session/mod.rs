@@ -46,6 +46,7 @@ pub use stats::{EndpointStats, SessionStats};
 pub(crate) use time_critical::TimeCritical;
 
 use super::datagrams::Datagrams;
+use super::forward_delay::ForwardDelay;
 use super::job::PendingKey;
 use super::rtt::Rtt;
 use super::{Config, Event, Path, Role, SendError, SessionId, Time};
@@ -80,6 +81,9 @@ pub(crate) struct Context<'a> {
     pub(crate) time_critical: &'a mut TimeCritical,
     /// Bytes of packets with user data that may leave, and what exceeds them of the last one.
     pub(crate) allowance: u64,
+    /// Bytes that may be in flight beyond the congestion window, as they wait in the queue of this
+    /// end's own uplink.
+    pub(crate) own_queue: u64,
 }
 
 #[derive(Debug)]
@@ -101,6 +105,7 @@ pub(crate) struct Session {
     opener: Opener,
     state: State,
     rtt: Rtt,
+    forward_delay: ForwardDelay,
     sending: Sending,
     receiving: ReceivingFlows,
     acks: Acks,
@@ -162,6 +167,7 @@ impl Session {
             opener: keys.opener,
             state: State::Open,
             rtt: Rtt::new(),
+            forward_delay: ForwardDelay::default(),
             sending: Sending::new(config),
             receiving: ReceivingFlows::default(),
             acks: Acks::default(),
@@ -194,6 +200,17 @@ impl Session {
     /// Smoothed round trip time.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.rtt.smoothed()
+    }
+
+    /// Bytes acknowledged since the last call, and the time that packets have waited on their way
+    /// there.
+    pub(crate) fn take_delivered(&mut self) -> (u64, Option<Duration>) {
+        (std::mem::take(&mut self.sending.delivered), self.forward_delay.take())
+    }
+
+    /// True if the far end is on this computer, so that nothing passes an uplink.
+    pub(crate) fn is_local(&self) -> bool {
+        self.path.remote.ip().to_canonical().is_loopback()
     }
 
     /// Open or closing flows: sending, receiving.

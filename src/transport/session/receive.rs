@@ -112,6 +112,7 @@ impl Session {
 
     pub(super) fn note_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader) {
         self.rtt.on_packet(cx.now, header.timestamp, header.timestamp_echo);
+        self.forward_delay.on_packet(cx.now, header.timestamp, header.timestamp_echo);
         self.note_time_critical(cx, header.time_critical, header.time_critical_reverse);
     }
 

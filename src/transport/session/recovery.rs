@@ -80,6 +80,7 @@ impl Session {
             sending.released = 0;
         }
         sending.released += acked;
+        sending.delivered += acked;
         // Also with nothing in flight: then the congestion window is too old at that time.
         sending.timeout = sending.timeout.map(|_| now + self.rtt.timeout());
         self.keepalive.on_acknowledged(now, sending.outstanding > 0);

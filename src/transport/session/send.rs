@@ -80,7 +80,7 @@ impl Session {
 
     /// True if user data could leave, the allowance aside.
     pub(crate) fn wants_to_send(&mut self, cx: &Context<'_>) -> bool {
-        self.is_open() && self.sending.may_send(cx.now, cx.config)
+        self.is_open() && self.sending.may_send(cx.now, cx.config, cx.own_queue)
     }
 
     /// One packet: control chunks, acknowledgements, user data. Returns whether it is time

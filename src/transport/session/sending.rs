@@ -30,6 +30,8 @@ pub(super) struct Sending {
     pub(super) burst: u32,
     /// Bytes acknowledged since then.
     pub(super) released: u64,
+    /// Bytes acknowledged that the endpoint has not taken account of.
+    pub(super) delivered: u64,
     pub(super) congestion: Box<dyn Congestion>,
     /// Bytes of a datagram as `congestion` knows it.
     segment: u64,
@@ -49,6 +51,7 @@ impl Sending {
             outstanding: 0,
             burst: 0,
             released: 0,
+            delivered: 0,
             congestion: config.controller.start(config.max_datagram as u64),
             segment: config.max_datagram.max(1) as u64,
             pacer: Pacer::default(),
@@ -134,8 +137,8 @@ impl Sending {
     }
 
     /// True if user data may leave now: some waits, and window, burst and pace allow it.
-    pub(super) fn may_send(&mut self, now: Time, config: &Config) -> bool {
-        let space = self.congestion.window().saturating_sub(self.outstanding);
+    pub(super) fn may_send(&mut self, now: Time, config: &Config, own_queue: u64) -> bool {
+        let space = self.congestion.window_with(own_queue).saturating_sub(self.outstanding);
         // Once a batch has begun it goes on until the window is full.
         let begun = self.burst > 0;
         if space == 0 || (!begun && space < self.congestion.batch()) {
@@ -185,11 +188,16 @@ impl Sending {
 
     /// Appends fragments until the packet, which begins at `start` and ends at `end`, or the window
     /// is full. Returns whether the packet is time critical, or `None` if there is no fragment.
-    fn assemble(&mut self, start: usize, end: usize, out: &mut Vec<u8>) -> Option<bool> {
+    fn assemble(
+        &mut self,
+        own_queue: u64,
+        (start, end): (usize, usize),
+        out: &mut Vec<u8>,
+    ) -> Option<bool> {
         let mut previous: Option<(u64, u64)> = None;
         let mut time_critical = false;
         let mut full = false;
-        let window = self.congestion.window();
+        let window = self.congestion.window_with(own_queue);
         while !full
             && let Some(id) = self.next_to_serve()
             && let Some(flow) = self.flows.get_mut(&id)
@@ -303,7 +311,9 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> bool {
         let outstanding_before = self.sending.outstanding;
-        let Some(time_critical) = self.sending.assemble(start, end, out) else { return false };
+        let Some(time_critical) = self.sending.assemble(cx.own_queue, (start, end), out) else {
+            return false;
+        };
         self.sending.on_packet(cx.now, outstanding_before, self.rtt.timeout());
         self.keepalive.on_data_sent(cx.now);
         if time_critical {

@@ -52,6 +52,8 @@ pub struct Bulk {
     flows: Vec<(SessionId, FlowId)>,
     message: Bytes,
     received: u64,
+    /// Its clock is ahead of everybody's.
+    ahead: Duration,
 }
 
 impl Bulk {
@@ -65,10 +67,12 @@ impl Bulk {
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
         let endpoint = Endpoint::new(config, identity.into(), Box::new(random));
         let message = vec![7; MESSAGE].into();
-        Self { endpoint, flows: Vec::new(), message, received: 0 }
+        let ahead = Duration::ZERO;
+        Self { endpoint, flows: Vec::new(), message, received: 0, ahead }
     }
 
     fn react(&mut self, now: Time) -> bool {
+        let now = now + self.ahead;
         while let Some(event) = self.endpoint.poll_event() {
             if let Event::Message { message, .. } = event {
                 self.received += message.len() as u64;
@@ -123,7 +127,7 @@ impl Host {
 impl Machine for Host {
     fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
         match self {
-            Self::Rtmfp(bulk) => bulk.endpoint.handle_datagrams(now, path, arrived),
+            Self::Rtmfp(bulk) => bulk.endpoint.handle_datagrams(now + bulk.ahead, path, arrived),
             Self::Sender(sender) => arrived.each().for_each(|d| sender.on_datagram(now, d)),
             Self::Receiver(receiver) => arrived.each().for_each(|d| receiver.on_datagram(path, d)),
         }
@@ -131,19 +135,20 @@ impl Machine for Host {
 
     fn handle_timeout(&mut self, now: Time) {
         match self {
-            Self::Rtmfp(bulk) => bulk.endpoint.handle_timeout(now),
+            Self::Rtmfp(bulk) => bulk.endpoint.handle_timeout(now + bulk.ahead),
             Self::Sender(sender) => sender.on_timeout(now),
             Self::Receiver(_) => {}
         }
     }
 
     fn handle_computed(&mut self, now: Time, computed: Computed) {
-        self.bulk().endpoint.handle_computed(now, computed);
+        let bulk = self.bulk();
+        bulk.endpoint.handle_computed(now + bulk.ahead, computed);
     }
 
     fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
         match self {
-            Self::Rtmfp(bulk) => bulk.endpoint.poll_transmit(now, buf),
+            Self::Rtmfp(bulk) => bulk.endpoint.poll_transmit(now + bulk.ahead, buf),
             Self::Sender(sender) => sender.poll(now, buf),
             Self::Receiver(receiver) => receiver.poll(buf),
         }
@@ -151,7 +156,10 @@ impl Machine for Host {
 
     fn poll_timeout(&self) -> Option<Time> {
         match self {
-            Self::Rtmfp(bulk) => bulk.endpoint.poll_timeout(),
+            Self::Rtmfp(bulk) => {
+                let at = bulk.endpoint.poll_timeout()?;
+                Some(Time::from_micros(at.since(Time::ZERO + bulk.ahead).as_micros() as u64))
+            }
             Self::Sender(sender) => sender.due(),
             Self::Receiver(_) => None,
         }
@@ -275,6 +283,11 @@ impl Shared {
         });
         self.receivers.push(receiver);
         receiver
+    }
+
+    /// From now on the timestamps of this endpoint claim that packets take so much longer to it.
+    pub fn claim_delay(&mut self, node: NodeId, delay: Duration) {
+        self.network.act(node, |host, _| host.bulk().ahead += delay);
     }
 
     pub fn run(&mut self, time: Duration) {

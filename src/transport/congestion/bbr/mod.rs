@@ -151,6 +151,10 @@ impl Congestion for Bbr {
         self.model.as_ref().map_or_else(|| initial_window(self.segment), |model| model.window)
     }
 
+    fn window_with(&self, own_queue: u64) -> u64 {
+        self.model.as_ref().map_or_else(|| self.window(), |model| model.window_with(own_queue))
+    }
+
     fn pacing_rate(&self) -> Option<u64> {
         self.model.as_ref().map(|model| model.pacing_rate).filter(|&rate| rate > 0)
     }
@@ -444,6 +448,15 @@ impl Model {
         if let Some(bound) = &self.yielding {
             self.window = self.window.min(bound.window());
         }
+    }
+
+    /// The window and what waits at this end's own uplink, unless the round trip is being measured,
+    /// losses have set a bound, or others must go first.
+    fn window_with(&self, own_queue: u64) -> u64 {
+        if self.phase == Phase::ProbeRtt || self.yielding.is_some() {
+            return self.window;
+        }
+        self.window.saturating_add(own_queue).min(self.bound().max(self.window))
     }
 
     /// The most that may be in flight in this phase.

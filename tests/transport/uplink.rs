@@ -1,0 +1,74 @@
+//! The queue of an uplink that the sessions of one endpoint share stays short, and far ends that lie
+//! about delays cannot slow it down.
+
+use crate::support::shared::{Measured, Route, Shared};
+use crate::support::{millis, secs};
+use rtmfp::proto::sim::NodeId;
+use rtmfp::proto::transport::Controller;
+
+const RATE: f64 = 625e3;
+
+/// A sender with so many sessions through 5 Mbit/s with 40 ms and a queue of 200 ms.
+fn uplink(seed: u64, controller: Controller, sessions: usize) -> (Shared, Vec<NodeId>) {
+    println!("seed {seed}");
+    let (round_trip, queue) = (millis(40), millis(200));
+    let mut shared = Shared::new(seed, Route { rate: RATE as u64, round_trip, queue, loss: 0.0 });
+    let sender = shared.rtmfp(controller);
+    let mut receivers = Vec::new();
+    for _ in 0..sessions {
+        receivers.push(shared.start_from(sender, controller));
+        shared.run(millis(100));
+    }
+    shared.run(secs(10));
+    (shared, receivers)
+}
+
+/// Without the pace, twenty sessions wait for 171 ms and lose 4 %, ten wait for 124 ms.
+#[test]
+fn many_sessions_wait_no_longer_than_a_few() {
+    for sessions in [4, 10, 20] {
+        let (mut shared, _) = uplink(1, Controller::Bbr, sessions);
+        let measured = shared.measure(secs(20));
+        println!("{sessions} sessions: {measured}");
+        assert!(measured.total() > 0.9 * RATE && measured.fairness() > 0.97, "{measured:?}");
+        assert!(measured.wait.0 < 60.0 && measured.loss < 0.001, "{measured:?}");
+    }
+}
+
+#[test]
+fn one_session_is_left_to_its_controller() {
+    let (mut shared, _) = uplink(1, Controller::Bbr, 1);
+    let measured = shared.measure(secs(10));
+    assert!(measured.total() > 0.94 * RATE && measured.wait.0 < 10.0, "{measured:?}");
+}
+
+#[test]
+fn appendix_a_fills_the_queue_as_ever() {
+    let (mut shared, _) = uplink(1, Controller::AppendixA, 4);
+    let measured = shared.measure(secs(10));
+    assert!(measured.wait.0 > 100.0, "{measured:?}");
+}
+
+/// So many of four far ends claim that packets take 400 ms longer to them from now on.
+fn with_liars(liars: usize) -> Measured {
+    let (mut shared, receivers) = uplink(1, Controller::Bbr, 4);
+    for &receiver in &receivers[..liars] {
+        shared.claim_delay(receiver, millis(400));
+    }
+    let measured = shared.measure(secs(20));
+    println!("{liars} liars: {measured}");
+    measured
+}
+
+#[test]
+fn a_hostile_claim_of_delays_changes_nothing() {
+    let measured = with_liars(1);
+    assert!(measured.total() > 0.9 * RATE && measured.wait.0 < 80.0, "{measured:?}");
+}
+
+/// There is no way to tell which are true, but that it does not help to send less.
+#[test]
+fn hostile_claims_of_most_do_not_last() {
+    let measured = with_liars(3);
+    assert!(measured.total() > 0.7 * RATE, "{measured:?}");
+}
