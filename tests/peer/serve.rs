@@ -201,7 +201,6 @@ async fn a_client_without_hmacs_connects_too() {
 async fn uris_that_cannot_work_are_refused_at_once() {
     for (uri, wanted) in [
         ("http://example.org/", "rtmfp://host/app"),
-        ("rtmfp:", "names no server"),
         ("rtmfp://no-such-host.invalid/", "no-such-host.invalid"),
     ] {
         let error = Connection::connect(uri).await.unwrap_err().to_string();
