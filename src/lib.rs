@@ -88,6 +88,7 @@
 //! | --- | --- | --- |
 //! | 0 | [`wire`] | RFC 7016 §2: packets, chunks, options, addresses |
 //! | 0 | [`amf`] | AMF0 and AMF3 values |
+//! | 0 | [`media`] | FLV |
 //! | 0 | [`proto::range`] | sets of indices as ranges |
 //! | 0 | [`proto::text`] | parsing of texts that people write, errors with their place |
 //! | 1 | [`proto::crypto`] | RFC 7425 §4: keys, certificates, packet encryption |
@@ -110,6 +111,8 @@
 pub mod amf;
 #[cfg(feature = "tokio")]
 pub mod driver;
+#[cfg(feature = "core")]
+pub mod media;
 #[cfg(feature = "tokio")]
 pub mod peer;
 #[cfg(feature = "core")]

@@ -11,6 +11,7 @@
 //! | [`uri`] | §6.1 `rtmfp://host/app` |
 //! | [`metadata`] | §5.1.1 the kind of a flow |
 //! | [`message`] | §5.1.2 RTMP messages on a flow |
+//! | `flv` | – messages of a stream as tags of a file |
 //! | [`user_control`] | §5.2, §5.3.4 User Control messages |
 //! | [`command`] | commands with AMF values |
 //! | [`action`] | decisions on flows, event queue |
@@ -30,6 +31,7 @@ pub mod client;
 pub mod command;
 mod control;
 mod error;
+mod flv;
 pub mod group_channel;
 pub mod limits;
 pub mod message;

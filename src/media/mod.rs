@@ -1,0 +1,3 @@
+//! Containers of media: nothing of any protocol.
+
+pub mod flv;
