@@ -153,6 +153,14 @@ pub enum GroupEvent {
         /// The name of the stream.
         name: String,
     },
+    /// A stream that is played has ended. The next one of its name is waited for.
+    #[cfg_attr(feature = "serde", serde(rename = "stream_ended"))]
+    MulticastStreamEnd {
+        /// The player.
+        id: NetStreamId,
+        /// The name of the stream.
+        name: String,
+    },
     /// A message of a stream that is played.
     #[cfg_attr(feature = "serde", serde(rename = "stream_message"))]
     MulticastStreamMessage {
@@ -175,7 +183,8 @@ pub enum GroupEvent {
 }
 
 impl GroupEvent {
-    /// The `info.code` of the same event in Flash, which has none for the messages of a stream.
+    /// The `info.code` of the same event in Flash, which has none for the messages of a stream. Its end
+    /// is one of those.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::ConnectRejected => "NetGroup.Connect.Rejected",
@@ -192,6 +201,7 @@ impl GroupEvent {
                 "NetGroup.MulticastStream.UnpublishNotify"
             }
             Self::MulticastStreamReset { .. } => "NetStream.MulticastStream.Reset",
+            Self::MulticastStreamEnd { .. } => "NetStream.Play.UnpublishNotify",
             Self::MulticastStreamMessage { .. } => "",
             Self::PostingNotify { .. } => "NetGroup.Posting.Notify",
         }

@@ -165,8 +165,8 @@ impl MulticastMut<'_> {
 }
 
 impl Multicast {
-    /// The number of neighbors that take part in a stream that was published here and, by their maps,
-    /// do not have its end yet. 0 when it is forgotten.
+    /// The number of neighbors that take part in a stream that was published and ended here and, by
+    /// their maps, do not have all of it that they can have. 0 when it is forgotten.
     pub fn lacking(&self, id: NetStreamId) -> usize {
         let number = self.leaving.iter().find(|(of, _)| *of == id).map(|(_, number)| number);
         number.and_then(|number| self.streams.get(number)).map_or(0, |stream| stream.lacking())

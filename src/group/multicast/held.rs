@@ -68,8 +68,9 @@ impl Held {
         self.pieces.range(from..).next().map(|(number, piece)| (*number, piece))
     }
 
-    pub(super) fn newest(&self) -> Option<u64> {
-        self.pieces.keys().next_back().copied()
+    /// The numbers from this one on.
+    pub(super) fn numbers(&self, from: u64) -> impl Iterator<Item = u64> + '_ {
+        self.pieces.range(from..).map(|(number, _)| *number)
     }
 
     /// The newest that is not an end.

@@ -215,7 +215,7 @@ impl Multicast {
                     }
                 }
                 News::Ended => {
-                    self.plays.end(number);
+                    self.end_plays(number, &name);
                     self.event(GroupEvent::MulticastStreamUnpublishNotify { name });
                 }
                 News::Reopened => self.event(GroupEvent::MulticastStreamPublishNotify { name }),
@@ -236,6 +236,14 @@ impl Multicast {
             }
             self.event(GroupEvent::MulticastStreamMessage { id, message: message.clone() });
         }
+    }
+
+    /// Reports the end of a stream to its players.
+    fn end_plays(&mut self, number: u32, name: &str) {
+        for id in self.plays.of(number) {
+            self.event(GroupEvent::MulticastStreamEnd { id, name: name.to_owned() });
+        }
+        self.plays.end(number);
     }
 
     fn event(&mut self, event: GroupEvent) {
@@ -463,6 +471,7 @@ impl Feature for Multicast {
             }
             if !stream.has_ended() {
                 let name = stream.description().name().to_owned();
+                self.end_plays(number, &name);
                 self.event(GroupEvent::MulticastStreamUnpublishNotify { name });
             }
             self.remove_stream(number);

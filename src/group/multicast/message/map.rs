@@ -57,6 +57,11 @@ impl Map {
         self.newest
     }
 
+    /// The oldest available fragment.
+    pub fn oldest(&self) -> u64 {
+        self.numbers().last().unwrap_or(self.newest)
+    }
+
     /// True if this fragment is available.
     pub fn has(&self, number: u64) -> bool {
         if number == self.newest {

@@ -14,6 +14,10 @@ const SUBSCRIBE_JITTER_MS: u64 = 80;
 /// A request without an answer is repeated after this.
 const PULL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A stream of which so many fragments or fewer are due has just begun: it is delivered from its
+/// beginning. Metadata, codec configuration and a first key frame come all at once.
+const BEGINNING: u64 = 64;
+
 /// The clock by which this member asks neighbors to push.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
@@ -123,8 +127,8 @@ impl Stream {
         }
     }
 
-    /// Begins delivery at the second newest fragment that has been known for the fetch period. False
-    /// if nobody has one.
+    /// Begins delivery at the second newest fragment that has been known for the fetch period, or at the
+    /// first of the stream, if that one is among its first fragments. False if nobody has one.
     fn begin(&mut self, now: Time) -> bool {
         let reference = self.reference();
         let is_held = |number: &u64| self.links.values().any(|link| link.has(*number));
@@ -132,7 +136,11 @@ impl Stream {
         let newest = ripe.find(|n| reference.is_none_or(|most| *n <= most) && is_held(n));
         drop(ripe);
         let Some(newest) = newest else { return false };
-        self.start(now, newest.saturating_sub(1).max(newest.min(1)));
+        let first = match newest <= BEGINNING && (self.held.contains(1) || is_held(&1)) {
+            true => 1,
+            false => newest.saturating_sub(1).max(newest.min(1)),
+        };
+        self.start(now, first);
         true
     }
 

@@ -5,7 +5,7 @@ use super::{Stream, Turn};
 use crate::group::feature::Output;
 use crate::group::multicast::held::Piece;
 use crate::group::multicast::link::{Link, Near};
-use crate::group::multicast::message::{MulticastControl, MulticastData};
+use crate::group::multicast::message::{Map, MulticastControl, MulticastData};
 use crate::transport::{SessionId, Time};
 
 impl Stream {
@@ -32,11 +32,17 @@ impl Stream {
         self.ending = Ending::Over { at: now, number: 0, from: None };
     }
 
-    /// The number of neighbors that take part and do not have the newest fragment yet, by their maps.
+    /// The number of neighbors that take part and lack, by their maps, a held fragment after the first
+    /// that they have.
     pub(in crate::proto::group::multicast) fn lacking(&self) -> usize {
-        let Some(newest) = self.held.newest() else { return 0 };
+        if self.held.is_empty() {
+            return 0;
+        }
         let takes_part = |link: &&Link| link.far_control.is_some();
-        let lacks = |link: &&Link| !link.has(newest);
+        let lacks = |link: &&Link| {
+            let oldest = link.map.as_ref().map_or(0, Map::oldest);
+            self.held.numbers(oldest).any(|number| !link.has(number))
+        };
         self.links.values().filter(takes_part).filter(lacks).count()
     }
 
