@@ -17,8 +17,11 @@ use super::flows::FlowMessage;
 use super::message::{self, FlowClass};
 use super::text::Hex;
 use crate::amf;
+use crate::flash::Message;
 use crate::group::FlowKind;
+use crate::media::flv;
 use crate::wire::vlu;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -35,11 +38,6 @@ const MAX_STREAMS: usize = 32;
 
 /// The longest message that is put together, in bytes.
 const MAX_MESSAGE: usize = 2 << 20;
-
-/// "FLV", version 1, audio and video, length of the header, size of the tag before the first.
-const FLV_HEADER: [u8; 13] = *b"FLV\x01\x05\0\0\0\x09\0\0\0\0";
-const FLV_TAG: usize = 11;
-const FLV_SCRIPT: u8 = 0x12;
 
 const AUDIO: u8 = 0x08;
 const VIDEO: u8 = 0x09;
@@ -169,30 +167,18 @@ impl<S: Sink> Extractor<S> {
 
     /// Appends an RTMP message as a tag.
     fn flv(&mut self, name: &str, message: &[u8]) -> io::Result<()> {
-        let Some((&[kind, t0, t1, t2, t3], mut payload)) = message.split_first_chunk() else {
+        let message = Message::parse(&Bytes::copy_from_slice(message)).ok();
+        let Some(tag) = message.and_then(|message| message.tag()) else { return Ok(()) };
+        self.scratch.clear();
+        if tag.encode(&mut self.scratch).is_err() {
             return Ok(());
-        };
+        }
         if !self.names.contains(name) {
             if !self.is_new(name) {
                 return Ok(());
             }
-            self.sink.append(name, &FLV_HEADER)?;
+            self.sink.append(name, &flv::header(true, true))?;
         }
-        let mut tag_type = kind;
-        if kind == DATA_EXTENDED {
-            payload = payload.get(1..).unwrap_or_default();
-            tag_type = FLV_SCRIPT;
-        }
-        // The length of a tag has 24 bits.
-        let Ok(len) = u32::try_from(payload.len()) else { return Ok(()) };
-        let [high, l0, l1, l2] = len.to_be_bytes();
-        if high != 0 {
-            return Ok(());
-        }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&[tag_type, l0, l1, l2, t1, t2, t3, t0, 0, 0, 0]);
-        self.scratch.extend_from_slice(payload);
-        self.scratch.extend_from_slice(&(len + FLV_TAG as u32).to_be_bytes());
         self.sink.append(name, &self.scratch)
     }
 

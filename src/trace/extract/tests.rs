@@ -44,7 +44,10 @@ fn a_stream_is_an_flv() {
     let files = extracted(FlowClass::Tc(7), &messages);
     let tags =
         b"\x08\0\0\x02\x02\x03\x04\x01\0\0\0ab\0\0\0\x0d\x12\0\0\x01\0\0\x05\0\0\0\0x\0\0\0\x0c";
-    assert_eq!(files["session-3-responder-stream-7.flv"], [&FLV_HEADER[..], tags].concat());
+    assert_eq!(
+        files["session-3-responder-stream-7.flv"],
+        [&flv::header(true, true)[..], tags].concat()
+    );
     assert_eq!(files.len(), 1);
 }
 
@@ -77,7 +80,7 @@ fn fragments_in_any_order_make_the_stream() {
     let tags =
         b"\x09\0\0\x05\0\0\x01\0\0\0\0abcde\0\0\0\x10\x08\0\0\x01\0\0\x02\0\0\0\0f\0\0\0\x0c";
     let file = &files["group-abababababababab-stream-cdcdcdcdcdcdcdcd.flv"];
-    assert_eq!(*file, [&FLV_HEADER[..], tags].concat());
+    assert_eq!(*file, [&flv::header(true, true)[..], tags].concat());
 }
 
 #[test]
