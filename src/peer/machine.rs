@@ -7,10 +7,11 @@ use super::queue::Queue;
 use super::reconnect::{Next, Reconnect, ResolvedServer};
 use super::signals::{Signal, Signals};
 use super::state::ConnectionState;
+use super::stream_event::NetStreamEvent;
 use super::wants::Wants;
 use crate::driver::{self, KeyLogFile, Service, WeakHandle};
 use crate::flash::Uri;
-use crate::group::{Group, GroupConfig, GroupEvent, IpMulticastAddress};
+use crate::group::{Group, GroupConfig, GroupError, GroupEvent, IpMulticastAddress, NetStreamId};
 use crate::node::{GroupHandle, Guest, Limits, NetConnectionError, Node, NodeEvent};
 use crate::transport::{Layer, Time};
 use crate::wire::Shown;
@@ -51,7 +52,12 @@ struct Entry {
     queue: Arc<Queue<GroupEvent>>,
     wants: Wants,
     neighbors: watch::Sender<usize>,
+    /// The queues of the streams that are played.
+    played: BTreeMap<NetStreamId, Arc<Queue<NetStreamEvent>>>,
 }
+
+/// A stream that is played, and its queue.
+pub(super) type Played = (NetStreamId, Arc<Queue<NetStreamEvent>>);
 
 /// The part of a new group that its handles share.
 pub(super) struct Joining {
@@ -62,6 +68,7 @@ pub(super) struct Joining {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.queue.close();
+        self.played.values().for_each(|queue| queue.close());
     }
 }
 
@@ -166,7 +173,8 @@ impl PeerMachine {
     pub(super) fn join(&mut self, now: Time, config: GroupConfig, joining: Joining) -> GroupHandle {
         let Joining { queue, neighbors } = joining;
         let handle = self.node.join_with(now, config);
-        self.groups.insert(handle, Entry { queue, wants: Wants::default(), neighbors });
+        let (wants, played) = (Wants::default(), BTreeMap::new());
+        self.groups.insert(handle, Entry { queue, wants, neighbors, played });
         handle
     }
 
@@ -206,6 +214,36 @@ impl PeerMachine {
         self.node.with_group(now, handle, |group, now| call(group, &mut entry.wants, now))
     }
 
+    /// Plays a stream; `None` if the group was left.
+    pub(super) fn play(
+        &mut self,
+        now: Time,
+        handle: GroupHandle,
+        name: &str,
+    ) -> Option<Result<Played, GroupError>> {
+        let played =
+            self.with_group(now, handle, |group, _, now| group.multicast_mut(now).play(name))?;
+        let entry = self.groups.get_mut(&handle)?;
+        Some(played.map(|id| {
+            let queue = Arc::new(Queue::new());
+            entry.played.insert(id, Arc::clone(&queue));
+            (id, queue)
+        }))
+    }
+
+    fn stop(&mut self, now: Time, handle: GroupHandle, id: NetStreamId) {
+        if let Some(entry) = self.groups.get_mut(&handle) {
+            entry.played.remove(&id);
+        }
+        let _ = self.with_group(now, handle, |group, _, now| group.multicast_mut(now).stop(id));
+    }
+
+    fn unpublish(&mut self, now: Time, handle: GroupHandle, id: NetStreamId) {
+        // Fails if it was closed.
+        let _ =
+            self.with_group(now, handle, |group, _, now| group.multicast_mut(now).unpublish(id));
+    }
+
     /// Goes on fetching, unless the application is slow again.
     fn resume(&mut self, now: Time, handle: GroupHandle) {
         if self.groups.get(&handle).is_some_and(|entry| !entry.queue.is_slow()) {
@@ -236,6 +274,8 @@ impl PeerMachine {
         match signal {
             Signal::Abandoned(group) => self.leave(now, group),
             Signal::CaughtUp(group) => self.resume(now, group),
+            Signal::Unpublished(group, stream) => self.unpublish(now, group, stream),
+            Signal::Stopped(group, stream) => self.stop(now, group, stream),
         }
     }
 
@@ -292,6 +332,15 @@ impl PeerMachine {
 
     fn deliver_to_group(&mut self, now: Time, handle: GroupHandle, event: GroupEvent) {
         let Some(entry) = self.groups.get_mut(&handle) else { return };
+        let event = match of_stream(event) {
+            Ok((id, event)) => {
+                if let Some(queue) = entry.played.get(&id) {
+                    queue.push(event);
+                }
+                return;
+            }
+            Err(event) => event,
+        };
         if let GroupEvent::NeighborConnect { .. } | GroupEvent::NeighborDisconnect { .. } = event
             && let Some(group) = self.node.group(handle)
         {
@@ -318,6 +367,18 @@ impl PeerMachine {
             }
             _ => {}
         }
+    }
+}
+
+/// The event of a stream that is played; or the event as it is.
+fn of_stream(event: GroupEvent) -> Result<(NetStreamId, NetStreamEvent), GroupEvent> {
+    match event {
+        GroupEvent::MulticastStreamMessage { id, message } => {
+            Ok((id, NetStreamEvent::Message(message)))
+        }
+        GroupEvent::MulticastStreamReset { id, .. } => Ok((id, NetStreamEvent::Reset)),
+        GroupEvent::MulticastStreamEnd { id, .. } => Ok((id, NetStreamEvent::Ended)),
+        event => Err(event),
     }
 }
 

@@ -83,6 +83,8 @@
 //! | `seed` | [`Seed`] |
 //! | `net_group` | [`NetGroup`] |
 //! | `routing` | directed messages of a [`NetGroup`] |
+//! | `stream_event` | the events of a stream that is played |
+//! | `streams` | [`PublishedStream`] and [`PlayedStream`] of a [`NetGroup`] |
 //! | `hosted` | [`Hosted`]: a guest in a group |
 //! | `joined` | the state that the handles of a group share |
 //! | `event`, `group_events` | the events of both |
@@ -106,13 +108,17 @@ mod routing;
 mod seed;
 mod signals;
 mod state;
+mod stream_event;
+mod streams;
 mod wants;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
+pub use crate::flash::{Body, Format, Message};
 pub use crate::group::{
     GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, MIN_NEIGHBORS, MessageId,
-    NeighborTrade, NetGroupBytes, NetGroupInfo, PostingLimits, PostingStats, ReceiveMode,
-    ReplicationLimits, ReplicationStrategy, RoutedMessage, RoutingLimits, SendMode, SendResult,
+    NeighborTrade, NetGroupBytes, NetGroupInfo, NetStreamMulticastInfo, PostingLimits,
+    PostingStats, PublishOptions, ReceiveMode, ReplicationLimits, ReplicationStrategy,
+    RoutedMessage, RoutingLimits, SendMode, SendResult,
 };
 pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};
 pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem};
@@ -126,3 +132,5 @@ pub use net_group::{Neighbor, NetGroup};
 pub use queue::{MAX_EVENTS, MAX_MESSAGE_BYTES, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};
 pub use seed::Seed;
 pub use state::{ConnectionState, ConnectionStats};
+pub use stream_event::NetStreamEvent;
+pub use streams::{FlvReader, FlvWriter, Missing, PlayedStream, PublishedStream};

@@ -12,7 +12,7 @@ use crate::group::{
     Group, GroupAddress, GroupConfig, GroupError, GroupId, GroupSpec, GroupStats, MessageId,
     NeighborInfo, NeighborTrade, NetGroupInfo, ReceiveMode, ReplicationStrategy,
 };
-use crate::node::Search;
+use crate::node::{GroupHandle, Search};
 use crate::transport::Time;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -262,6 +262,11 @@ impl NetGroup {
     pub async fn close(&self) {
         let group = self.0.group;
         let _ = self.0.connection.call(move |peer, now| peer.leave(now, group)).await;
+    }
+
+    /// The group in the node.
+    pub(super) fn handle(&self) -> GroupHandle {
+        self.0.group
     }
 
     async fn change<R: Send + 'static>(

@@ -1,5 +1,6 @@
 //! [`Signals`]: reports of the handles of groups to the machine, sent without waiting.
 
+use crate::group::NetStreamId;
 use crate::node::GroupHandle;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,10 @@ pub(super) enum Signal {
     Abandoned(GroupHandle),
     /// The application has received most of the queued events.
     CaughtUp(GroupHandle),
+    /// A published stream was dropped.
+    Unpublished(GroupHandle, NetStreamId),
+    /// A played stream was dropped.
+    Stopped(GroupHandle, NetStreamId),
 }
 
 /// Reports that the machine has not read yet.

@@ -13,4 +13,5 @@ mod routing;
 mod seeds;
 mod serve;
 mod share_and_fetch;
+mod streams;
 mod support;
