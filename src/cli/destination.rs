@@ -34,7 +34,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    fn new(name: &str, out: impl Write + Send + 'static) -> Self {
+    pub(crate) fn new(name: &str, out: impl Write + Send + 'static) -> Self {
         Self { name: name.into(), out: Arc::new(Mutex::new(Box::new(out))) }
     }
 

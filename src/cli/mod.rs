@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `share`, `fetch`, `join`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
+//! | `share`, `fetch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `fit` | text and bars as wide and high as the terminal |
 //! | `patience`, `situation` | time without progress, and the reasons |
@@ -54,6 +54,7 @@ mod share;
 mod signals;
 mod situation;
 mod source;
+mod stream;
 mod via;
 mod wireshark;
 
@@ -91,6 +92,8 @@ enum Verb {
     Share(share::ShareArgs),
     Fetch(Box<fetch::FetchArgs>),
     Join(Box<join::JoinArgs>),
+    #[command(subcommand)]
+    Stream(Box<stream::StreamVerb>),
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
@@ -113,6 +116,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             Verb::Share(args) => share::run(args).await,
             Verb::Fetch(args) => fetch::run(*args).await,
             Verb::Join(args) => join::run(*args).await,
+            Verb::Stream(verb) => stream::run(*verb).await,
             Verb::Demo(args) => demo::run(args).await,
             Verb::Serve(args) => serve::run(args).await,
             Verb::Groupspec(verb) => groupspec::run(&verb),

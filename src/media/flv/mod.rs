@@ -3,12 +3,12 @@
 //! A file is a header and tags, each followed by its length:
 //!
 //! ```text
-//! 'F' 'L' 'V' 01 | flags (1) | length of the header (4) | 00 00 00 00
-//! type (1) | length (3) | timestamp (3), its highest byte (1) | stream 000000 | data | 11 + length (4)
+//! 'F' 'L' 'V' 01 | flags (1) | length of the header (4) | 00 00 00 00 type (1) | length (3) |
+//! timestamp (3), its highest byte (1) | stream 000000 | data | 11 + length (4)
 //! ```
 //!
-//! [`Reader`] takes a file in pieces of any length, as from a pipe, and [`Tag::encode`] writes one. The
-//! data of a tag are the payload of an RTMP message; nothing of them is interpreted here.
+//! [`Reader`] takes a file in pieces of any length, as from a pipe, and [`Tag::encode`] writes one.
+//! The data of a tag are the payload of an RTMP message; nothing of them is interpreted here.
 
 mod reader;
 

@@ -7,7 +7,8 @@ use bytes::{Buf, BytesMut};
 const HEADER: usize = 9;
 /// The longest header that is skipped.
 const MAX_HEADER: u32 = 64 << 10;
-/// Bytes after each tag: its length. They are not compared, as players do not: some writers leave 0.
+/// Bytes after each tag: its length. They are not compared, as players do not: some writers leave
+/// 0.
 const TRAILER: usize = 4;
 /// The kind of a tag without the bits that say that it is encrypted or reserved.
 const KIND: u8 = 0x1f;
@@ -44,8 +45,8 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`FlvError`]: the file is something else, or is damaged here. There is nothing to be read after
-    /// that.
+    /// [`FlvError`]: the file is something else, or is damaged here. There is nothing to be read
+    /// after that.
     pub fn next_tag(&mut self) -> Result<Option<Tag>, FlvError> {
         loop {
             self.drop_skipped();

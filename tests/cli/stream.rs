@@ -1,0 +1,117 @@
+//! `rtmfp stream`: a file is published and recorded by another process.
+
+use crate::support::{Running, fail, rtmfp};
+use rtmfp::media::flv::{self, Tag, TagKind};
+use rtmfp::server::{Server, ServerConfig};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const CLIP: &str = "fixtures/clips/test-pattern.flv";
+const LOCAL: &str = "127.0.0.1:0";
+
+fn tags(path: &Path) -> Vec<Tag> {
+    let mut reader = flv::Reader::new();
+    reader.push(&fs::read(path).unwrap());
+    let tags = std::iter::from_fn(|| reader.next_tag().unwrap()).collect();
+    assert!(reader.is_between_tags(), "{} ends with a whole tag", path.display());
+    tags
+}
+
+/// A line of `--json`, if it is as documented.
+fn parsed(line: &str) -> Value {
+    let value: Value = serde_json::from_str(line).unwrap();
+    let event = value["event"].as_str().unwrap();
+    let row = format!("| `{event}` | ");
+    let documentation = include_str!("../../docs/streams.md");
+    let row = documentation.lines().find(|line| line.starts_with(&row));
+    let row = row.unwrap_or_else(|| panic!("{event} is not documented"));
+    for member in value.as_object().unwrap().keys() {
+        assert!(member == "event" || row.contains(&format!("`{member}`")), "{line}\n{row}");
+    }
+    value
+}
+
+fn spec() -> String {
+    let made = ["groupspec", "new", "cli-stream", "--multicast", "--server-channel", "--lan"];
+    crate::support::succeed(&mut rtmfp(made)).0.trim().to_owned()
+}
+
+fn stream(args: &[&str], via: &str) -> Command {
+    let mut command = rtmfp(["stream"]);
+    command.args(args).args(["--via", via, "--listen", LOCAL]);
+    command
+}
+
+#[test]
+fn a_file_is_published_and_recorded() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = ServerConfig::default().with_listen(vec![LOCAL.parse().unwrap()]);
+    let server = runtime.block_on(Server::start(config)).unwrap();
+    let via = server.client_uris().remove(0);
+    let (directory, spec) = (tempfile::tempdir().unwrap(), spec());
+    let recorded = directory.path().join("recorded.flv");
+    let output = recorded.to_str().unwrap();
+    let player =
+        Running::start(&mut stream(&["play", &spec, "news", "-o", output, "--json"], &via));
+    player.until(|line| parsed(line)["event"] == "joined");
+    let publish = ["publish", &spec, "news", CLIP, "--json"];
+    let (status, lines, err) = Running::start(&mut stream(&publish, &via)).wait();
+    assert_eq!(status, Some(0), "{err}");
+    let ended = parsed(lines.last().unwrap());
+    assert_eq!((&ended["event"], &ended["delivered"]), (&"ended".into(), &true.into()));
+    let (status, lines, err) = player.wait();
+    assert_eq!(status, Some(0), "{err}");
+    let events: Vec<_> = lines.iter().map(|line| parsed(line)["event"].clone()).collect();
+    assert!(events.contains(&"started".into()), "{events:?}");
+    let ended = parsed(lines.last().unwrap());
+    assert_eq!(ended["event"], "ended");
+    assert!(ended["duration"].as_f64().unwrap() > 2.5, "{ended}");
+
+    let (published, recorded) = (tags(Path::new(CLIP)), tags(&recorded));
+    for kind in [TagKind::Video, TagKind::Audio, TagKind::Script] {
+        let of_kind = |tags: &[Tag]| {
+            let of_kind = tags.iter().filter(|tag| tag.kind == kind).map(|tag| tag.data.clone());
+            of_kind.collect::<Vec<_>>()
+        };
+        let (published, recorded) = (of_kind(&published), of_kind(&recorded));
+        assert_eq!(recorded.len(), published.len(), "{kind:?}");
+        assert!(recorded == published, "{kind:?}: the same number, but not the same");
+    }
+    assert_eq!(recorded[0].timestamp, 0);
+
+    // What is there is not replaced.
+    let err = fail(&mut stream(&["play", &spec, "news", "-o", output], &via), 1);
+    assert!(err.contains("exists and is not replaced"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_streamed_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("text.flv");
+    fs::write(&text, "no film").unwrap();
+    let (via, text, spec) = ("rtmfp://127.0.0.1:1/app", text.to_str().unwrap(), spec());
+    let err = fail(&mut stream(&["publish", &spec, "news", text], via), 1);
+    assert!(
+        err.contains("text.flv") && err.contains("does not begin with the letters FLV"),
+        "{err}"
+    );
+    let err = fail(&mut stream(&["publish", &spec, "news", "nowhere.flv"], via), 1);
+    assert!(err.contains("cannot read nowhere.flv"), "{err}");
+    let mute = rtmfp::GroupSpecBuilder::new("mute").unwrap().server_channel(true).build().unwrap();
+    let err = fail(&mut stream(&["play", mute.as_str(), "news", "-o", "-"], via), 2);
+    assert!(err.contains("--multicast"), "{err}");
+    let err = fail(&mut stream(&["play", &spec, "news", "-o", "-", "--json"], via), 2);
+    assert!(err.contains("standard output"), "{err}");
+}
+
+#[test]
+fn a_stream_that_does_not_come_is_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("nothing.flv");
+    let mut command = rtmfp(["stream", "play"]);
+    command.args([&spec(), "news", "--lan", "--timeout", "1s", "-o"]).arg(output);
+    let err = fail(&mut command, 3);
+    assert!(err.contains("waiting for the stream") && err.contains("239.255.19.35"), "{err}");
+}
