@@ -24,17 +24,19 @@
 
 mod joined;
 mod link;
+mod nat;
 mod random;
 #[cfg(test)]
 mod tests;
 
 pub use link::Link;
+pub use nat::{Nat, NatKind};
 pub use random::SeededRandom;
 
 use crate::transport::{Ecn, Endpoint, Interface, Job, Layer, Machine, Path, Time, TransmitBuf};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
@@ -161,6 +163,8 @@ pub struct Network<M> {
     random: SeededRandom,
     nodes: Vec<Node<M>>,
     by_address: HashMap<SocketAddr, usize>,
+    nats: HashMap<usize, nat::Translator>,
+    by_nat: HashMap<IpAddr, usize>,
     default_link: Link,
     links: HashMap<(SocketAddr, SocketAddr), Link>,
     /// When the last datagram will have left a link with a rate.
@@ -187,6 +191,8 @@ impl<M: Actor> Network<M> {
             random: SeededRandom::new(seed),
             nodes: Vec::new(),
             by_address: HashMap::new(),
+            nats: HashMap::new(),
+            by_nat: HashMap::new(),
             default_link: link,
             links: HashMap::new(),
             busy: HashMap::new(),
@@ -306,6 +312,13 @@ impl<M: Actor> Network<M> {
         self.nodes[node.0].downlink = Some(Downlink { link, busy: Time::ZERO });
     }
 
+    /// Puts a translator before a machine. From now on nothing that others send to the machine's own
+    /// address arrives. Links are set and found by that address all the same.
+    pub fn set_nat(&mut self, node: NodeId, nat: Nat) {
+        self.by_nat.insert(nat.public, node.0);
+        self.nats.insert(node.0, nat::Translator::new(nat));
+    }
+
     /// Sets the link of every pair that has none of its own.
     pub fn set_default_link(&mut self, link: Link) {
         self.default_link = link;
@@ -408,7 +421,7 @@ impl<M: Actor> Network<M> {
         if std::mem::replace(&mut datagram.last, true) {
             return Some(datagram);
         }
-        let id = *self.by_address.get(&datagram.to)?;
+        let id = self.machine_at(datagram.to)?;
         let Some(Downlink { link, busy }) = &mut self.nodes[id].downlink else {
             return Some(datagram);
         };
@@ -425,7 +438,7 @@ impl<M: Actor> Network<M> {
     }
 
     fn has_downlink(&self, address: SocketAddr) -> bool {
-        self.by_address.get(&address).is_some_and(|&id| self.nodes[id].downlink.is_some())
+        self.machine_at(address).is_some_and(|id| self.nodes[id].downlink.is_some())
     }
 
     /// Delivers a datagram to every machine that listens on this IP multicast address, the sender's
@@ -443,11 +456,25 @@ impl<M: Actor> Network<M> {
         }
     }
 
-    fn deliver(&mut self, to: SocketAddr, datagrams: Vec<InFlight>) {
+    /// The machine that has this address, or is behind it.
+    fn machine_at(&self, address: SocketAddr) -> Option<usize> {
+        self.by_nat.get(&address.ip()).or_else(|| self.by_address.get(&address)).copied()
+    }
+
+    /// True if what `from` sends to `to` is let through to the machine there.
+    fn admits(&self, id: usize, from: SocketAddr, to: SocketAddr) -> bool {
+        let admits = |translator: &nat::Translator| {
+            translator.nat.public == to.ip() && translator.admits(self.now, to.port(), from)
+        };
+        self.nats.get(&id).is_none_or(admits)
+    }
+
+    fn deliver(&mut self, to: SocketAddr, mut datagrams: Vec<InFlight>) {
         if to.ip().is_multicast() {
             return self.deliver_multicast(to, &datagrams);
         }
-        let Some(&id) = self.by_address.get(&to) else { return };
+        let Some(id) = self.machine_at(to) else { return };
+        datagrams.retain(|datagram| self.admits(id, datagram.from, to));
         let Some(machine) = &mut self.nodes[id].machine else { return };
         self.stats.delivered += datagrams.len() as u64;
         for mut run in joined::runs(datagrams) {
@@ -518,13 +545,17 @@ impl<M: Actor> Network<M> {
         }
     }
 
-    fn send(&mut self, from: SocketAddr, to: SocketAddr, capable: bool, bytes: Vec<u8>) {
+    fn send(&mut self, sender: SocketAddr, to: SocketAddr, capable: bool, bytes: Vec<u8>) {
+        let translator = self.by_address.get(&sender).and_then(|id| self.nats.get_mut(id));
+        let translator = translator.filter(|_| !to.ip().is_multicast());
+        let from = translator.map_or(sender, |translator| translator.outward(self.now, to));
         self.stats.sent += 1;
         self.stats.bytes += bytes.len() as u64;
         if let Some(tapped) = &mut self.tapped {
             tapped.push(Tapped { at: self.now, from, to, bytes: bytes.clone() });
         }
-        let link = self.links.get(&(from, to)).unwrap_or(&self.default_link).clone();
+        let behind = self.machine_at(to).map_or(to, |id| self.nodes[id].address);
+        let link = self.links.get(&(sender, behind)).unwrap_or(&self.default_link).clone();
         let busy = match link.bottleneck {
             Some(shared) => self.busy_bottlenecks.entry(shared).or_default(),
             None => self.busy.entry((from, to)).or_default(),
