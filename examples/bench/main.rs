@@ -16,6 +16,8 @@
 //! | `pingpong`, `handshakes`, `idle`, `lossy` | the workloads with these names |
 //! | `demo_path` | the workload `demo-path`: what `rtmfp demo` does |
 //! | `swarm` | the workload with this name: a file's way to many members with uplinks as at home |
+//! | `group` | the workload with this name: a group of thousands |
+//! | `multicast` | the workload with this name: a stream to all members of a group |
 //! | `link` | the link of `lossy`: loss, delay, rate |
 //! | `endpoint_service` | an endpoint as a service of the driver, with an application in it |
 //! | `crowd` | thousands of endpoints on a few sockets, each with one session |
@@ -29,11 +31,13 @@ mod crowd;
 mod demo_path;
 mod endpoint_service;
 mod flood;
+mod group;
 mod handshakes;
 mod idle;
 mod keylog;
 mod link;
 mod lossy;
+mod multicast;
 mod peer;
 mod pingpong;
 mod process;
@@ -100,6 +104,10 @@ enum Workload {
     /// A file from one provider to many receivers with uplinks as at home: how long it takes, and
     /// how long until it can be played
     Swarm(swarm::Swarm),
+    /// A group of thousands in virtual time: its graph, posts, messages to the nearest member
+    Group(group::Groups),
+    /// A stream to all members of a group, packet by packet in virtual time
+    Multicast(multicast::Multicast),
     /// Every workload with its defaults, one table (takes some minutes)
     All,
     /// The other process; starts itself
@@ -158,6 +166,8 @@ async fn one(workload: &Workload, common: &Common, keylog: &KeyLog) -> anyhow::R
         Workload::Lossy(args) => args.run(common, keylog).await,
         Workload::DemoPath(args) => args.run(common, keylog).await,
         Workload::Swarm(args) => args.run(common),
+        Workload::Group(args) => Ok(args.run(common)),
+        Workload::Multicast(args) => args.run(common),
         Workload::All | Workload::Peer(_) | Workload::Hostile(_) => {
             unreachable!("not a single workload")
         }

@@ -93,7 +93,8 @@ impl PartialOrd for RingDistance {
 
 impl Ord for RingDistance {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.iter().rev().cmp(other.0.iter().rev())
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        (d, c, b, a).cmp(&(h, g, f, e))
     }
 }
 
@@ -119,11 +120,8 @@ impl FromStr for GroupAddress {
 
 /// Least significant limb first.
 fn limbs(bytes: &[u8; 32]) -> [u64; 4] {
-    let mut limbs = [0; 4];
-    for (limb, chunk) in limbs.iter_mut().rev().zip(bytes.chunks_exact(8)) {
-        *limb = chunk.iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
-    }
-    limbs
+    let (chunks, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|i| chunks.get(3 - i).map_or(0, |chunk| u64::from_be_bytes(*chunk)))
 }
 
 fn bytes(limbs: [u64; 4]) -> [u8; 32] {

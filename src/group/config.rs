@@ -27,6 +27,8 @@ pub struct GroupConfig {
     pub max_neighbors: usize,
     /// The most members remembered; further ones that others report are ignored.
     pub max_members: usize,
+    /// How strictly members are chosen and reported as Flash Player does.
+    pub membership: MembershipRules,
     /// Limits of object replication.
     pub replication: ReplicationLimits,
     /// Limits of directed routing.
@@ -47,12 +49,28 @@ impl GroupConfig {
             receive_mode: ReceiveMode::Exact,
             max_neighbors: 64,
             max_members: 1024,
+            membership: MembershipRules::default(),
             replication: ReplicationLimits::default(),
             routing: RoutingLimits::default(),
             multicast: MulticastLimits::default(),
             posting: PostingLimits::default(),
         }
     }
+}
+
+/// How strictly members are chosen and reported as Flash Player does. Others cannot tell which of the
+/// two a member has; the player's has no defense against members that lie or vanish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MembershipRules {
+    /// The player's, and what this crate adds (`protocol-notes/netgroup-membership.md`, **ours**): a
+    /// member that cannot be reached takes no place of others, and only what was seen first hand is
+    /// reported.
+    #[default]
+    Hardened,
+    /// What Flash Player was observed to do and nothing else, for comparisons and tests: a member
+    /// stays among the known ones until its age is 300 s, even if it cannot be reached, and what
+    /// others report is passed on.
+    Observed,
 }
 
 /// The addresses for which a member receives directed messages.

@@ -65,8 +65,8 @@ mod verdict;
 pub use crate::flash::group_channel::GroupId;
 pub use address::{GroupAddress, ParseGroupAddressError, RingDistance};
 pub use config::{
-    GroupConfig, MIN_NEIGHBORS, MulticastLimits, PostingLimits, ReceiveMode, ReplicationLimits,
-    RoutingLimits,
+    GroupConfig, MIN_NEIGHBORS, MembershipRules, MulticastLimits, PostingLimits, ReceiveMode,
+    ReplicationLimits, RoutingLimits,
 };
 pub use error::GroupError;
 pub use event::{GroupAction, GroupEvent, NetStreamId};

@@ -69,6 +69,11 @@ impl Member {
         before.into_iter().chain(new).collect()
     }
 
+    /// The addresses that a neighbor has reported.
+    pub(super) fn reported_addresses(&self) -> &[SocketAddr] {
+        self.reported.as_ref().map_or(&[], |reported| &reported.addresses)
+    }
+
     /// The session in which it was reported, if nothing else is known of it.
     pub(super) fn only_reported_by(&self) -> Option<SessionId> {
         let reported = self.reported.as_ref().filter(|_| !self.is_known_first_hand())?;

@@ -38,7 +38,7 @@ use bytes::Bytes;
 use members::Members;
 use message::MembershipMessage;
 use session::Neighbor;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -201,7 +201,7 @@ impl Membership {
     }
 
     /// The round-trip times that are known.
-    fn rtts(&self) -> BTreeMap<Fingerprint, Duration> {
+    fn rtts(&self) -> HashMap<Fingerprint, Duration> {
         self.sessions.values().filter_map(|s| Some((s.peer, s.rtt?))).collect()
     }
 

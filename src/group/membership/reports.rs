@@ -6,7 +6,7 @@ use super::message::{MAX_REPORT, Record, Report};
 use super::session::PeerSession;
 use super::topology::{self, Candidate, FULL_MESH};
 use crate::crypto::Fingerprint;
-use crate::group::GroupAddress;
+use crate::group::{GroupAddress, MembershipRules};
 use crate::transport::{SessionId, Time};
 use crate::wire::{Address, Origin};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,13 +70,19 @@ impl Membership {
     }
 
     fn wanted_among(&self, now: Time, also: Option<Fingerprint>) -> Vec<Fingerprint> {
-        let neighbors = || self.neighbors().map(|(_, session, _)| session.peer);
+        let neighbors = || self.neighbors().map(|(_, session, _)| (session.peer, session.address));
         let choose = |known: &mut dyn Iterator<Item = (&Fingerprint, &Member)>| {
-            let known = known.map(|(peer, _)| *peer);
-            let all: BTreeSet<_> = known.chain(neighbors()).chain(also).collect();
-            let all: Vec<_> = all.into_iter().filter(|peer| *peer != self.config.near).collect();
+            let known = known.map(|(peer, member)| (*peer, member.address));
+            let also = also.map(|peer| (peer, GroupAddress::of(&peer)));
+            let mut all: Vec<_> = known.chain(neighbors()).chain(also).collect();
+            all.sort_unstable();
+            all.dedup();
+            all.retain(|(peer, _)| *peer != self.config.near);
             self.choose(&self.address, &all)
         };
+        if self.config.membership == MembershipRules::Observed {
+            return choose(&mut self.fresh(now));
+        }
         let mut wanted = choose(&mut self.fresh(now).filter(|(_, member)| !member.lost));
         if self.members.iter().any(|(_, member)| member.lost) {
             let beside: BTreeSet<_> = wanted.iter().copied().collect();
@@ -89,25 +95,27 @@ impl Membership {
     /// The members that the peer of a session should want as neighbors.
     fn wanted_by(&self, now: Time, session: &PeerSession) -> Vec<Fingerprint> {
         let small = self.members.len() <= FULL_MESH;
-        let is_listed = |member: &Member| member.is_known_first_hand() && (small || !member.lost);
+        let lists_all = self.config.membership == MembershipRules::Observed;
+        let is_listed =
+            |member: &Member| lists_all || member.is_known_first_hand() && (small || !member.lost);
         let known = self.fresh(now).filter(|(_, member)| is_listed(member));
         let others = known.filter(|(p, _)| small || **p != session.peer);
-        let others: Vec<_> = others.map(|(p, _)| *p).collect();
+        let others: Vec<_> = others.map(|(p, member)| (*p, member.address)).collect();
         match small {
-            true => others,
+            true => others.into_iter().map(|(peer, _)| peer).collect(),
             false => self.choose(&session.address, &others),
         }
     }
 
-    fn choose(&self, x: &GroupAddress, peers: &[Fingerprint]) -> Vec<Fingerprint> {
+    fn choose(&self, x: &GroupAddress, peers: &[(Fingerprint, GroupAddress)]) -> Vec<Fingerprint> {
         let rtts = self.rtts();
-        let candidate = |peer: &Fingerprint| Candidate {
-            address: self.members.get(peer).map_or_else(|| GroupAddress::of(peer), |m| m.address),
-            rtt: rtts.get(peer).copied(),
+        let candidate = |&(peer, address): &(Fingerprint, GroupAddress)| Candidate {
+            address,
+            rtt: rtts.get(&peer).copied(),
         };
         let candidates: Vec<_> = peers.iter().map(candidate).collect();
         let chosen = topology::wanted(x, &candidates, self.random_member);
-        chosen.into_iter().filter_map(|i| peers.get(i).copied()).collect()
+        chosen.into_iter().filter_map(|i| peers.get(i)).map(|(peer, _)| *peer).collect()
     }
 
     fn fresh(&self, now: Time) -> impl Iterator<Item = (&Fingerprint, &Member)> {
@@ -119,6 +127,11 @@ impl Membership {
     fn addresses_of(&self, peer: &Fingerprint, member: &Member) -> Vec<Address> {
         let session = self.sessions.values().find(|s| s.peer == *peer).map(|s| s.far_address);
         let Some(seen) = session.or(member.met_at) else {
+            let reported = member.reported_addresses();
+            if self.config.membership == MembershipRules::Observed && !reported.is_empty() {
+                let passed_on = reported.iter().map(|&at| Address::new(at, Origin::Reflexive));
+                return passed_on.collect();
+            }
             let server = self.config.server.filter(|_| member.introduced);
             return server.map(|a| Address::new(a, Origin::Unknown)).into_iter().collect();
         };

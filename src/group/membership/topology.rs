@@ -34,9 +34,10 @@ pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BT
     if members.len() <= FULL_MESH {
         return (0..members.len()).collect();
     }
-    let mut order: Vec<usize> = (0..members.len()).collect();
     let address = |i: usize| members.get(i).map_or(*x, |m| m.address);
-    order.sort_by_key(|&i| x.clockwise_to(&address(i)));
+    let mut around: Vec<_> = (0..members.len()).map(|i| (x.clockwise_to(&address(i)), i)).collect();
+    around.sort_unstable();
+    let order: Vec<usize> = around.iter().map(|&(_, i)| i).collect();
 
     let above = order.iter().take(ADJACENT);
     let below = order.iter().rev().take(ADJACENT);
@@ -44,10 +45,17 @@ pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BT
 
     for exponent in (0..256).rev() {
         let finger = x.plus_power_of_two(exponent);
-        let nearest = order.iter().min_by_key(|&&i| address(i).distance(&finger));
-        chosen.extend(nearest);
+        let ahead = x.clockwise_to(&finger);
+        // The nearest is the next one above or the next one below it, around the ring.
+        let next = around.partition_point(|(distance, _)| *distance < ahead);
+        let last = order.len() - 1;
+        let beside = [next.checked_sub(1).unwrap_or(last), if next > last { 0 } else { next }];
+        let beside = beside.into_iter().filter_map(|place| order.get(place).copied());
+        chosen.extend(
+            beside.min_by_key(|&i| (address(i).distance(&finger), x.clockwise_to(&address(i)))),
+        );
         // A finger closer than the next member above can only name that member or the one below.
-        if order.first().is_some_and(|&i| x.clockwise_to(&finger) <= x.clockwise_to(&address(i))) {
+        if around.first().is_some_and(|(distance, _)| ahead <= *distance) {
             break;
         }
     }
@@ -55,7 +63,7 @@ pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BT
     let opposite = x.plus_power_of_two(255);
     let mut measured: Vec<_> =
         order.iter().filter_map(|&i| Some((members.get(i)?.rtt?, i))).collect();
-    measured.sort_by_key(|&(rtt, i)| (rtt, address(i).distance(&opposite)));
+    measured.sort_by_cached_key(|&(rtt, i)| (rtt, address(i).distance(&opposite)));
     chosen.extend(measured.iter().take(NEARBY).map(|&(_, i)| i));
 
     let left: Vec<_> = order.iter().filter(|i| !chosen.contains(i)).copied().collect();
