@@ -12,6 +12,7 @@ mod many_groups;
 mod membership;
 mod membership_large;
 mod multicast;
+mod natted;
 mod newcomers;
 mod permits;
 mod playheads;
