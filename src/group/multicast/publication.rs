@@ -7,8 +7,11 @@ use crate::transport::Time;
 use bytes::Bytes;
 use std::time::Duration;
 
-/// Codec configuration and metadata are repeated before a key frame, but not more often than this.
+/// Codec configuration is repeated before a key frame, but not more often than this.
 const REPEAT: Duration = Duration::from_secs(1);
+
+/// Metadata are repeated with it, but not more often than this: applications see each of them.
+const REPEAT_METADATA: Duration = Duration::from_secs(10);
 
 /// They are repeated after this whether or not there is a key frame.
 const REPEAT_ALWAYS: Duration = Duration::from_secs(4);
@@ -20,6 +23,7 @@ struct Configuration {
     video: Option<Body>,
     audio: Option<Body>,
     sent: Option<Time>,
+    metadata_sent: Option<Time>,
 }
 
 /// What is known of a publication beside its fragments.
@@ -104,6 +108,9 @@ impl Configuration {
         };
         *part = Some(body.clone());
         self.sent = Some(now);
+        if configuration(body) == Some(Part::Metadata) {
+            self.metadata_sent = Some(now);
+        }
         Vec::new()
     }
 
@@ -118,7 +125,12 @@ impl Configuration {
             return Vec::new();
         }
         self.sent = Some(now);
-        let parts = [&self.metadata, &self.video, &self.audio];
+        let is_due = self.metadata_sent.is_some_and(|sent| now.since(sent) >= REPEAT_METADATA);
+        let metadata = self.metadata.as_ref().filter(|_| is_due);
+        if metadata.is_some() {
+            self.metadata_sent = Some(now);
+        }
+        let parts = [metadata, self.video.as_ref(), self.audio.as_ref()];
         parts.into_iter().flatten().cloned().collect()
     }
 }
@@ -192,6 +204,20 @@ mod tests {
         let mut once = Publication::new(false);
         assert_eq!(sent(&mut once, 0, &header), b"H");
         assert_eq!(sent(&mut once, 9000, &key), b"K");
+    }
+
+    #[test]
+    fn metadata_are_repeated_less_often() {
+        let values = Bytes::from_static(b"\x02\0\x0aonMetaDataM");
+        let metadata = Body::Data(Format::Extended, values);
+        let (header, key) = (video(b"\x17\0\0\0\0H"), video(b"\x17\x01\0\0\0K"));
+        let mut publication = Publication::new(true);
+        assert_eq!(sent(&mut publication, 0, &metadata), b"M");
+        assert_eq!(sent(&mut publication, 0, &header), b"H");
+        assert_eq!(sent(&mut publication, 5000, &key), b"HK");
+        assert_eq!(sent(&mut publication, 9990, &key), b"HK");
+        assert_eq!(sent(&mut publication, 11_000, &key), b"MHK");
+        assert_eq!(sent(&mut publication, 12_500, &key), b"HK");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use crate::group::{ConfigurationPart, configuration};
 use crate::media::flv::{self, Tag, TagKind};
 use bytes::Bytes;
 
-/// Time without video after which a stream counts as one of audio alone, in milliseconds.
+/// Time without video after which a stream counts as one of audio or data alone, in milliseconds.
 const AUDIO_ALONE: u32 = 2000;
-/// Audio messages that are kept until that is known.
+/// Messages that are kept until that is known.
 const MAX_HELD: usize = 512;
 /// A step of timestamps up to this is a gap; a larger one is another stream. In milliseconds.
 const MAX_GAP: i32 = 60_000;
@@ -32,14 +32,14 @@ pub enum Missing {
 }
 
 /// Makes an FLV of the messages of a stream: header, metadata, codec configuration, then everything
-/// from a key frame on, or from the first audio if there is no video. Timestamps begin at 0 and go
+/// from a key frame on, or from the first message if there is no video. Timestamps begin at 0 and go
 /// on where the stream does.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     metadata: Option<Bytes>,
     video: Option<Bytes>,
     audio: Option<Bytes>,
-    /// Audio that came before it is known whether there is video.
+    /// Audio and data that came before it is known whether there is video.
     held: Vec<Tag>,
     has_video: bool,
     lacks_configuration: bool,
@@ -124,9 +124,11 @@ impl Recorder {
                 self.has_skipped |= !starts;
                 starts
             }
-            Body::Audio(_) if self.has_video => false,
-            Body::Audio(_) if tag.timestamp.wrapping_sub(first) >= AUDIO_ALONE => true,
-            Body::Audio(_) => {
+            Body::Audio(_) | Body::Data(..) if self.has_video => false,
+            Body::Audio(_) | Body::Data(..) if tag.timestamp.wrapping_sub(first) >= AUDIO_ALONE => {
+                true
+            }
+            Body::Audio(_) | Body::Data(..) => {
                 if self.held.len() < MAX_HELD {
                     self.held.push(tag.clone());
                 }
@@ -272,6 +274,14 @@ mod tests {
         let found = tags(&file);
         assert_eq!(found.len(), 101);
         assert_eq!((found[0], found[100]), ((0, 'S'), (2300, 'S')));
+    }
+
+    #[test]
+    fn data_alone_begin_with_their_first_message() {
+        let mut recorder = Recorder::default();
+        let data = |at| Message::new(at, Body::Data(Format::Extended, Bytes::from_static(b"D")));
+        let file = record(&mut recorder, &[data(50), data(1050), data(2050), data(2100)]);
+        assert_eq!(tags(&file), [(0, 'D'), (1000, 'D'), (2000, 'D'), (2050, 'D')]);
     }
 
     #[test]
