@@ -67,9 +67,9 @@ pub enum MembershipRules {
     /// reported.
     #[default]
     Hardened,
-    /// What Flash Player was observed to do and nothing else, for comparisons and tests: a member
+    /// In lists and reports what Flash Player was observed to do, for comparisons and tests: a member
     /// stays among the known ones until its age is 300 s, even if it cannot be reached, and what
-    /// others report is passed on.
+    /// others report is passed on. Attempts, trimming and sessions follow the rules of this crate.
     Observed,
 }
 
