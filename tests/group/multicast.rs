@@ -108,6 +108,22 @@ fn everything_arrives_in_order_and_the_end_too() {
 }
 
 #[test]
+fn a_stream_of_one_message_arrives_whether_it_is_pushed_or_requested() {
+    let mut net = group(13);
+    for number in 1..=6 {
+        (1..13).for_each(|node| _ = play(&mut net, node, "live"));
+        let id = begin(&mut net, 0, "live");
+        publish(&mut net, 0, id, number..number + 1, 100);
+        net.run_for(secs(6));
+        for node in &net.nodes[1..] {
+            assert_eq!(numbers(node).last(), Some(&number));
+        }
+        end(&mut net, 0, id);
+        net.run_for(secs(12));
+    }
+}
+
+#[test]
 fn fifty_members_relay_for_each_other() {
     let mut net = group(50);
     (1..50).for_each(|node| _ = play(&mut net, node, "live"));

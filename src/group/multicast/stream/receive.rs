@@ -85,6 +85,7 @@ impl Stream {
         number: u64,
         data: MulticastData,
     ) {
+        let is_first = number == 1 && matches!(data, MulticastData::Fragment(_));
         let known = self.wants.remove(number).map_or(turn.now, |want| want.known);
         let piece = Piece::new(data, known, turn.now, Some(session));
         if !self.held.insert(number, piece, self.limits.max_stream_bytes) {
@@ -95,6 +96,10 @@ impl Stream {
         self.contradict_end(turn, session, number);
         self.become_known(turn);
         self.push(turn, number, Some(session));
+        if is_first && self.order.next().is_none() {
+            // It was pushed: perhaps nothing will have to be asked for.
+            self.start(turn.now, number);
+        }
         self.deliver(turn);
         self.schedule_map(turn.now);
     }
