@@ -76,7 +76,7 @@ pub use info::{NetGroupBytes, NetGroupInfo};
 pub use message_id::{MessageId, ParseMessageIdError, PostKey};
 pub use multicast::{
     ConfigurationPart, Multicast, MulticastMut, MulticastStats, NetStreamMulticastInfo,
-    PublishOptions, configuration,
+    PublishOptions, StreamState, configuration,
 };
 pub use posting::{Posting, PostingMut, PostingStats};
 pub use replication::{

@@ -118,7 +118,7 @@ pub use crate::group::{
     GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, MIN_NEIGHBORS, MessageId,
     NeighborTrade, NetGroupBytes, NetGroupInfo, NetStreamMulticastInfo, PostingLimits,
     PostingStats, PublishOptions, ReceiveMode, ReplicationLimits, ReplicationStrategy,
-    RoutedMessage, RoutingLimits, SendMode, SendResult,
+    RoutedMessage, RoutingLimits, SendMode, SendResult, StreamState,
 };
 pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};
 pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem};

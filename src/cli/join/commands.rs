@@ -12,6 +12,7 @@ pub(super) enum Command {
     Send(Destination, Value),
     Mode(ReceiveMode),
     Peers,
+    Streams,
     Stats,
     Help,
     Quit,
@@ -77,6 +78,12 @@ const COMMANDS: &[Entry] = &[
         arguments: "",
         help: "list the neighbours",
         parse: |_| Ok(Command::Peers),
+    },
+    Entry {
+        name: "streams",
+        arguments: "",
+        help: "list the streams that go on",
+        parse: |_| Ok(Command::Streams),
     },
     Entry { name: "stats", arguments: "", help: "show counters", parse: |_| Ok(Command::Stats) },
     Entry { name: "help", arguments: "", help: "list the commands", parse: |_| Ok(Command::Help) },
@@ -211,6 +218,7 @@ mod tests {
     fn lines() {
         assert_eq!(parse(" hello  you "), Some(Ok(Command::Post("hello  you".into()))));
         assert_eq!(parse("/peers"), Some(Ok(Command::Peers)));
+        assert_eq!(parse("/streams"), Some(Ok(Command::Streams)));
         assert_eq!(parse("/up 500K"), None, "a limit");
         assert_eq!(parse("  "), None);
         let object = Object::new().with("text", "hi").with("user", "me");

@@ -396,6 +396,10 @@ impl Member {
                 });
                 self.out.reply(&MemberEvent::Peers { peers: peers.collect() })
             }
+            Command::Streams => {
+                let streams = self.group.streams().await?;
+                self.out.reply(&MemberEvent::Streams { streams })
+            }
             Command::Stats => {
                 let stats = self.group.stats().await?;
                 self.out.reply(&MemberEvent::Stats(Stats {

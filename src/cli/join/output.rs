@@ -7,7 +7,9 @@ use crate::cli::{format, screen};
 use anyhow::Context;
 use rtmfp::amf::{Encoded, Value};
 use rtmfp::driver::Clock;
-use rtmfp::peer::{ConnectionEvent, GroupEvent, NetGroupBytes, NetGroupInfo, ReceiveMode};
+use rtmfp::peer::{
+    ConnectionEvent, GroupEvent, NetGroupBytes, NetGroupInfo, ReceiveMode, StreamState,
+};
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -88,6 +90,9 @@ pub(super) enum MemberEvent {
     },
     Peers {
         peers: Vec<Peer>,
+    },
+    Streams {
+        streams: Vec<StreamState>,
     },
     Stats(Stats),
     Limits(Numbers),
@@ -262,6 +267,17 @@ impl fmt::Display for MemberEvent {
                 let Peer { peer_id, address, far_address, .. } = peer;
                 let round_trip = round_trip.unwrap_or_default();
                 writeln!(f, "{peer_id} at {far_address}{round_trip}; group address {address}")
+            }),
+            Self::Streams { streams } if streams.is_empty() => write!(f, "no streams"),
+            Self::Streams { streams } => streams.iter().try_for_each(|stream| {
+                let StreamState { name, is_ours, neighbors, info, .. } = stream;
+                let rate = match is_ours {
+                    true => info.send_data_bytes_per_second,
+                    false => info.receive_data_bytes_per_second,
+                };
+                let (name, rate) = (format::printable(name), format::rate(rate));
+                let neighbors = format::neighbors(*neighbors);
+                writeln!(f, "{name}: {rate}, {neighbors}")
             }),
             Self::Stats(stats) => {
                 let (bytes, rates) = (&stats.bytes, &stats.rates);

@@ -77,6 +77,21 @@ const MAX_PLAYS: usize = 256;
 /// oldest is forgotten.
 const MAX_ENDED: usize = 256;
 
+/// A stream in the group.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct StreamState {
+    /// Its name.
+    pub name: String,
+    /// True if it is published here.
+    pub is_ours: bool,
+    /// The neighbors that take part in it.
+    pub neighbors: usize,
+    /// Its counters.
+    pub info: NetStreamMulticastInfo,
+}
+
 /// Counters of multicast since the group was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -169,6 +184,18 @@ impl Multicast {
         let published = self.publications.get(&id).map(|(number, _)| *number);
         let number = published.or_else(|| self.plays.get(id)?.stream)?;
         self.streams.get(&number).map(|stream| stream.info(now))
+    }
+
+    /// The streams that go on, as far as known: those of others, and those published here.
+    pub fn states(&self, now: Time) -> Vec<StreamState> {
+        let going_on = self.streams.values().filter(|stream| !stream.has_ended());
+        let state = |stream: &Stream| StreamState {
+            name: stream.description().name().to_owned(),
+            is_ours: stream.is_ours(),
+            neighbors: stream.neighbors(),
+            info: stream.info(now),
+        };
+        going_on.map(state).collect()
     }
 
     /// Counters of any stream.

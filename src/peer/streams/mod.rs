@@ -22,7 +22,7 @@ pub use writer::FlvWriter;
 
 use super::machine::PeerMachine;
 use super::{NetGroup, NetGroupError};
-use crate::group::PublishOptions;
+use crate::group::{PublishOptions, StreamState};
 use crate::transport::Time;
 
 impl NetGroup {
@@ -54,6 +54,15 @@ impl NetGroup {
             .call(move |group, _, now| group.multicast_mut(now).publish(&text, options))
             .await?;
         Ok(PublishedStream::new(self.clone(), published?, name))
+    }
+
+    /// The streams that go on in the group, as far as known.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn streams(&self) -> Result<Vec<StreamState>, NetGroupError> {
+        self.call(|group, _, now| group.multicast_mut(now).states(now)).await
     }
 
     /// Plays the stream of this name, from the next message on, or as soon as somebody publishes

@@ -311,6 +311,11 @@ impl Stream {
         received.into_iter().chain([self.map_at, expires, over]).flatten().min()
     }
 
+    /// The number of neighbors that take part.
+    pub(super) fn neighbors(&self) -> usize {
+        self.links.values().filter(|link| link.far_control.is_some()).count()
+    }
+
     /// True if its end was reached or published.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.ending, Ending::Over { .. })
