@@ -11,6 +11,7 @@
 //! | [`uri`] | §6.1 `rtmfp://host/app` |
 //! | [`metadata`] | §5.1.1 the kind of a flow |
 //! | [`message`] | §5.1.2 RTMP messages on a flow |
+//! | `configuration` | – codec configuration and metadata of a stream |
 //! | `flv` | – messages of a stream as tags of a file |
 //! | [`user_control`] | §5.2, §5.3.4 User Control messages |
 //! | [`command`] | commands with AMF values |
@@ -29,6 +30,7 @@ pub mod action;
 pub mod call;
 pub mod client;
 pub mod command;
+mod configuration;
 mod control;
 mod error;
 mod flv;
@@ -49,6 +51,7 @@ pub use action::FlowDecision;
 pub use call::{Call, CallId, Methods, Responder};
 pub use client::{ClientConfig, ClientConnection, ClientEvent, ConnectFailure};
 pub use command::{Command, ObjectEncoding};
+pub use configuration::ConfigurationPart;
 pub use error::FlashError;
 pub use message::{Body, Format, Message, MessageBytes};
 pub use metadata::FlowMetadata;

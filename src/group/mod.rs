@@ -75,8 +75,7 @@ pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddr
 pub use info::{NetGroupBytes, NetGroupInfo};
 pub use message_id::{MessageId, ParseMessageIdError, PostKey};
 pub use multicast::{
-    ConfigurationPart, Multicast, MulticastMut, MulticastStats, NetStreamMulticastInfo,
-    PublishOptions, StreamState, configuration,
+    Multicast, MulticastMut, MulticastStats, NetStreamMulticastInfo, PublishOptions, StreamState,
 };
 pub use posting::{Posting, PostingMut, PostingStats};
 pub use replication::{

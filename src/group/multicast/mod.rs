@@ -48,7 +48,6 @@ mod wants;
 
 pub use access::{MulticastMut, PublishOptions};
 pub use info::NetStreamMulticastInfo;
-pub use publication::{Part as ConfigurationPart, configuration};
 
 use super::feature::{Feature, Lane, Output};
 use super::rng::Rng;

@@ -2,9 +2,11 @@
 
 use super::message::{MulticastData, cut};
 use crate::amf::Value;
-use crate::flash::{Body, Command, FlashError, Format, Message, MessageBytes, ObjectEncoding};
+use crate::flash::{
+    Body, Command, ConfigurationPart as Part, FlashError, Format, Message, MessageBytes,
+    ObjectEncoding,
+};
 use crate::transport::Time;
-use bytes::Bytes;
 use std::time::Duration;
 
 /// Codec configuration is repeated before a key frame, but not more often than this.
@@ -100,7 +102,7 @@ fn ending(name: &str) -> Result<Vec<Body>, FlashError> {
 impl Configuration {
     /// Remembers a message that is configuration. Otherwise returns what is to be repeated before it.
     fn before(&mut self, now: Time, body: &Body) -> Vec<Body> {
-        let part = match configuration(body) {
+        let part = match Part::of(body) {
             Some(Part::Metadata) => &mut self.metadata,
             Some(Part::Video) => &mut self.video,
             Some(Part::Audio) => &mut self.audio,
@@ -108,7 +110,7 @@ impl Configuration {
         };
         *part = Some(body.clone());
         self.sent = Some(now);
-        if configuration(body) == Some(Part::Metadata) {
+        if Part::of(body) == Some(Part::Metadata) {
             self.metadata_sent = Some(now);
         }
         Vec::new()
@@ -117,7 +119,7 @@ impl Configuration {
     fn repeated(&mut self, now: Time, body: &Body) -> Vec<Body> {
         let Some(age) = self.sent.map(|sent| now.since(sent)) else { return Vec::new() };
         let begins = match body {
-            Body::Video(data) => is_key_frame(data),
+            Body::Video(_) => body.is_key_frame(),
             Body::Audio(_) => self.video.is_none(),
             _ => false,
         };
@@ -135,47 +137,10 @@ impl Configuration {
     }
 }
 
-/// The parts of the configuration of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// `onMetaData`.
-    Metadata,
-    /// The sequence header of AVC, or that of another codec in the extended form.
-    Video,
-    /// The sequence header of AAC.
-    Audio,
-}
-
-/// The part of the configuration that a message is, if it is one.
-pub fn configuration(body: &Body) -> Option<Part> {
-    const ON_META_DATA: &[u8] = b"\x02\0\x0aonMetaData";
-    const SET_DATA_FRAME: &[u8] = b"\x02\0\x0d@setDataFrame";
-    match body {
-        Body::Data(_, values)
-            if values.starts_with(ON_META_DATA) || values.starts_with(SET_DATA_FRAME) =>
-        {
-            Some(Part::Metadata)
-        }
-        Body::Video(data) => match data[..] {
-            // Frame type and codec 7, AVC packet type 0.
-            [first, 0, ..] if first & 0x8f == 0x07 => Some(Part::Video),
-            // The extended form: packet type 0 is a sequence start.
-            [first, ..] if first & 0x8f == 0x80 => Some(Part::Video),
-            _ => None,
-        },
-        // Codec 10, AAC packet type 0.
-        Body::Audio(data) if matches!(data[..], [0xa0..=0xaf, 0, ..]) => Some(Part::Audio),
-        _ => None,
-    }
-}
-
-fn is_key_frame(video: &Bytes) -> bool {
-    video.first().is_some_and(|first| first & 0x70 == 0x10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn video(bytes: &'static [u8]) -> Body {
         Body::Video(Bytes::from_static(bytes))

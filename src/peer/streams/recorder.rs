@@ -1,7 +1,6 @@
 //! [`Recorder`]: messages into an FLV that begins where it can be shown.
 
-use crate::flash::{Body, Message};
-use crate::group::{ConfigurationPart, configuration};
+use crate::flash::{Body, ConfigurationPart, Message};
 use crate::media::flv::{self, Tag, TagKind};
 use bytes::Bytes;
 
@@ -82,7 +81,7 @@ impl Recorder {
     /// The bytes of the FLV that a message adds.
     pub(super) fn message(&mut self, message: &Message, out: &mut Vec<u8>) {
         let Some(tag) = message.tag() else { return };
-        if let Some(part) = configuration(&message.body) {
+        if let Some(part) = ConfigurationPart::of(&message.body) {
             return self.configuration(part, tag, out);
         }
         self.has_video |= tag.kind == TagKind::Video;
@@ -117,7 +116,7 @@ impl Recorder {
         let first = *self.first.get_or_insert(tag.timestamp);
         match body {
             Body::Video(data) => {
-                let is_key = data.first().is_some_and(|first| first & 0x70 == 0x10);
+                let is_key = body.is_key_frame();
                 self.lacks_configuration =
                     is_key && needs_configuration(data) && self.video.is_none();
                 let starts = is_key && !self.lacks_configuration;
