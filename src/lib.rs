@@ -89,6 +89,7 @@
 //! | 0 | [`wire`] | RFC 7016 §2: packets, chunks, options, addresses |
 //! | 0 | [`amf`] | AMF0 and AMF3 values |
 //! | 0 | [`media`] | FLV |
+//! | 0 | [`proto::random`] | choices that need no secrecy |
 //! | 0 | [`proto::range`] | sets of indices as ranges |
 //! | 0 | [`proto::text`] | parsing of texts that people write, errors with their place |
 //! | 1 | [`proto::crypto`] | RFC 7425 §4: keys, certificates, packet encryption |
@@ -127,7 +128,7 @@ pub mod vod;
 pub mod wire;
 
 #[cfg(feature = "core")]
-use proto::{crypto, flash, group, lan, range, text, transport};
+use proto::{crypto, flash, group, lan, random, range, text, transport};
 #[cfg(feature = "tokio")]
 use proto::{node, rendezvous};
 

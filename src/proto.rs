@@ -19,6 +19,8 @@ pub mod group;
 pub mod lan;
 #[path = "node/mod.rs"]
 pub mod node;
+#[path = "random.rs"]
+pub mod random;
 #[path = "range/mod.rs"]
 pub mod range;
 #[path = "rendezvous/mod.rs"]

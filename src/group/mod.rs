@@ -57,7 +57,6 @@ mod near_flows;
 mod places;
 mod posting;
 mod replication;
-mod rng;
 mod routing;
 mod status;
 mod verdict;
@@ -89,6 +88,7 @@ pub use verdict::FlowVerdict;
 
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::ServerMessage;
+use crate::random::SplitMix64;
 use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time};
 use bytes::Bytes;
 use feature::{Feature, Lane};
@@ -96,7 +96,6 @@ use info::Traffic;
 use membership::{End, Membership, PeerSession};
 use near_flows::NearFlows;
 use places::Named;
-use rng::Rng;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -132,11 +131,11 @@ impl Group {
     /// A group that was just joined. `seed` is any number; it seeds the random choice of members
     /// and times. The group connects to up to 16 bootstrap peers of the groupspec at once.
     pub fn new(config: GroupConfig, now: Time, seed: u64) -> Self {
-        let rng = Rng::new(seed);
+        let rng = SplitMix64::new(seed);
         let (replication, routing) = (Replication::new(&config), Routing::new(&config));
-        let multicast = Multicast::new(&config, Rng::new(rng.clone().next()));
+        let multicast = Multicast::new(&config, SplitMix64::new(rng.clone().next_u64()));
         // A sequence of its own, so that no capability influences another's choices.
-        let posting = Posting::new(&config, Rng::new(seed ^ POSTING_SEED));
+        let posting = Posting::new(&config, SplitMix64::new(seed ^ POSTING_SEED));
         let mut group = Self {
             membership: Membership::new(config, now, rng),
             replication,

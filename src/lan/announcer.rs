@@ -2,6 +2,7 @@
 
 use super::{Announcement, AnnouncementCodec};
 use crate::crypto::Fingerprint;
+use crate::random::SplitMix64;
 use crate::transport::Time;
 use std::ops::Range;
 use std::time::Duration;
@@ -23,7 +24,7 @@ const STRANGER_PERIOD: Duration = Duration::from_millis(250);
 pub struct Announcer {
     codec: AnnouncementCodec,
     near: Fingerprint,
-    random: u64,
+    random: SplitMix64,
     /// Announcements that ask and have not been sent yet, the first of them due at `at`.
     asking: u8,
     at: Time,
@@ -40,7 +41,7 @@ impl Announcer {
         Self {
             codec,
             near,
-            random: seed,
+            random: SplitMix64::new(seed),
             asking: 2,
             at: now,
             answer_at: None,
@@ -106,13 +107,7 @@ impl Announcer {
 
     /// A time in this range of milliseconds.
     fn within(&mut self, range: Range<u64>) -> Duration {
-        // SplitMix64; this needs no secrecy.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let span = range.end - range.start;
-        Duration::from_millis(range.start + (z ^ (z >> 31)) % span)
+        Duration::from_millis(range.start + self.random.below(range.end - range.start))
     }
 }
 

@@ -1,21 +1,22 @@
 //! Randomness that a seed repeats.
 
+use crate::random::SplitMix64;
 use rand_core::{Infallible, TryCryptoRng, TryRng};
 
 /// A generator for simulations (SplitMix64). Not for keys that anybody should keep secret: it
 /// stands in for a cryptographic source only so that runs can be repeated.
 #[derive(Debug, Clone)]
-pub struct SeededRandom(u64);
+pub struct SeededRandom(SplitMix64);
 
 impl SeededRandom {
     /// A generator that repeats its output for the same seed.
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     /// Another generator that does not follow this one's output.
     pub fn fork(&mut self) -> Self {
-        Self(self.next() ^ 0x5851_f42d_4c95_7f2d)
+        Self::new(self.next() ^ 0x5851_f42d_4c95_7f2d)
     }
 
     /// Evenly spread in 0..1.
@@ -34,11 +35,7 @@ impl SeededRandom {
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 }
 

@@ -30,9 +30,9 @@ mod trim;
 pub(super) use output::{End, Output};
 pub(super) use session::PeerSession;
 
-use super::rng::Rng;
 use super::{FlowKind, GroupAddress, GroupConfig, GroupEvent, GroupId, ReceiveMode};
 use crate::crypto::Fingerprint;
+use crate::random::SplitMix64;
 use crate::transport::{FlowId, SessionId, Time};
 use bytes::Bytes;
 use members::Members;
@@ -71,7 +71,7 @@ pub(super) struct Membership {
     coverage: (GroupAddress, GroupAddress),
     /// Selects the random member of the lists of wanted neighbors.
     random_member: u64,
-    rng: Rng,
+    rng: SplitMix64,
     tick_at: Time,
     /// When neighbors that are not needed are first informed of it; `None` afterwards.
     trim_at: Option<Time>,
@@ -81,9 +81,9 @@ pub(super) struct Membership {
 
 impl Membership {
     /// Connects to up to 16 bootstrap peers of the groupspec at once.
-    pub(super) fn new(config: GroupConfig, now: Time, mut rng: Rng) -> Self {
+    pub(super) fn new(config: GroupConfig, now: Time, mut rng: SplitMix64) -> Self {
         let address = GroupAddress::of(&config.near);
-        let random_member = rng.next();
+        let random_member = rng.next_u64();
         let mut membership = Self {
             id: config.spec.group_id(),
             address,

@@ -38,7 +38,7 @@ impl Membership {
         self.release_idle(now);
         // Draws the random member of the lists of wanted neighbors anew from time to time.
         if self.rng.below(8) == 0 {
-            self.random_member = self.rng.next();
+            self.random_member = self.rng.next_u64();
         }
     }
 

@@ -65,7 +65,7 @@ impl MulticastMut<'_> {
         }
         let mut key = [0; 32];
         for part in key.as_chunks_mut::<8>().0 {
-            *part = multicast.rng.next().to_be_bytes();
+            *part = multicast.rng.next_u64().to_be_bytes();
         }
         let description = Description::new(name, StreamKey(key), options.settings);
         let number = multicast.add_stream(now, description, true);

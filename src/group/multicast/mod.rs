@@ -50,10 +50,10 @@ pub use access::{MulticastMut, PublishOptions};
 pub use info::NetStreamMulticastInfo;
 
 use super::feature::{Feature, Lane, Output};
-use super::rng::Rng;
 use super::{FlowKind, GroupConfig, GroupEvent, MulticastLimits, NetStreamId};
 use crate::crypto::Fingerprint;
 use crate::flash::Message;
+use crate::random::SplitMix64;
 use crate::transport::{FlowId, SessionId, Time};
 use bytes::Bytes;
 use message::{Description, MulticastControl, MulticastData, StreamKey};
@@ -118,7 +118,7 @@ pub struct Multicast {
     enabled: bool,
     may_publish: bool,
     limits: MulticastLimits,
-    rng: Rng,
+    rng: SplitMix64,
     neighbors: BTreeMap<SessionId, Fingerprint>,
     streams: BTreeMap<u32, Stream>,
     by_key: BTreeMap<StreamKey, u32>,
@@ -137,7 +137,7 @@ pub struct Multicast {
 }
 
 impl Multicast {
-    pub(super) fn new(config: &GroupConfig, rng: Rng) -> Self {
+    pub(super) fn new(config: &GroupConfig, rng: SplitMix64) -> Self {
         Self {
             enabled: config.spec.multicast_enabled(),
             may_publish: config.spec.may_publish(),

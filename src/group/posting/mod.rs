@@ -25,9 +25,9 @@ mod wanted;
 pub use access::PostingMut;
 
 use super::feature::{Feature, Output};
-use super::rng::Rng;
 use super::{FlowKind, GroupConfig, GroupEvent, MessageId, PostKey, PostingLimits};
 use crate::crypto::Fingerprint;
+use crate::random::SplitMix64;
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use message::{KeyList, PostingMessage};
@@ -105,7 +105,7 @@ pub struct Posting {
 }
 
 impl Posting {
-    pub(super) fn new(config: &GroupConfig, rng: Rng) -> Self {
+    pub(super) fn new(config: &GroupConfig, rng: SplitMix64) -> Self {
         Self {
             is_enabled: config.spec.posting_enabled() && config.posting.max_values > 0,
             is_authorized: config.spec.may_post(),

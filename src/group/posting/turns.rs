@@ -2,8 +2,8 @@
 
 use super::store::Number;
 use crate::crypto::Fingerprint;
-use crate::group::rng::Rng;
 use crate::group::{FlowKind, PostKey};
+use crate::random::SplitMix64;
 use crate::transport::{SessionId, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -43,7 +43,7 @@ pub(super) struct Turns {
     next_at: Option<Time>,
     /// The neighbor whose turn was last.
     last: SessionId,
-    rng: Rng,
+    rng: SplitMix64,
 }
 
 impl Neighbor {
@@ -77,7 +77,7 @@ impl Neighbor {
 }
 
 impl Turns {
-    pub(super) fn new(rng: Rng) -> Self {
+    pub(super) fn new(rng: SplitMix64) -> Self {
         Self { neighbors: BTreeMap::new(), next_at: None, last: SessionId(0), rng }
     }
 

@@ -17,7 +17,7 @@ use super::Replication;
 use super::fetch::first_askable;
 use super::neighbor::Neighbor;
 use crate::crypto::Fingerprint;
-use crate::group::rng::Rng;
+use crate::random::SplitMix64;
 use crate::transport::{SessionId, Time};
 use std::time::Duration;
 
@@ -158,7 +158,8 @@ impl Replication {
 /// A number for an index and a peer, evenly distributed and the same on every node.
 pub(super) fn mix(index: u64, peer: &Fingerprint) -> u64 {
     let (head, _) = peer.0.split_first_chunk::<8>().expect("32 bytes begin with 8");
-    Rng::new(u64::from_be_bytes(*head) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next()
+    SplitMix64::new(u64::from_be_bytes(*head) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        .next_u64()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Stream, Turn};
 use crate::group::multicast::link::{Link, Near};
 use crate::group::multicast::message::MulticastControl;
-use crate::group::rng::Rng;
+use crate::random::SplitMix64;
 use crate::transport::{SessionId, Time};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    pub(super) fn new(now: Time, rng: &mut Rng) -> Self {
+    pub(super) fn new(now: Time, rng: &mut SplitMix64) -> Self {
         let class = rng.below(8) as u8;
         Self { at: now + interval(rng), class, turn: None, has_news: false }
     }
@@ -41,7 +41,7 @@ impl Subscriptions {
     }
 }
 
-fn interval(rng: &mut Rng) -> Duration {
+fn interval(rng: &mut SplitMix64) -> Duration {
     SUBSCRIBE_INTERVAL + Duration::from_millis(rng.below(SUBSCRIBE_JITTER_MS))
 }
 

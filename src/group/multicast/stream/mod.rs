@@ -20,8 +20,8 @@ use super::message::{Description, MulticastControl, StreamSettings};
 use super::order::Order;
 use super::wants::Wants;
 use crate::group::feature::{Lane, Output};
-use crate::group::rng::Rng;
 use crate::group::{FlowKind, MulticastLimits};
+use crate::random::SplitMix64;
 use crate::transport::{FlowId, SessionId, Time};
 use ask::Subscriptions;
 use bytes::Bytes;
@@ -40,7 +40,7 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// What a call of a stream may use.
 pub(super) struct Turn<'a> {
     pub(super) now: Time,
-    pub(super) rng: &'a mut Rng,
+    pub(super) rng: &'a mut SplitMix64,
     pub(super) output: &'a mut VecDeque<Output>,
     pub(super) counts: &'a mut Counts,
 }
