@@ -104,6 +104,11 @@ impl Uri {
         }
     }
 
+    /// The URI `rtmfp:`, which names no server.
+    pub fn serverless() -> Self {
+        Self { text: SCHEME.to_owned(), server: None, app: 0..0, fragment: None }
+    }
+
     /// The URI as given, for the endpoint discriminator and `tcUrl`.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -265,6 +270,7 @@ mod tests {
     fn serverless() {
         let uri = Uri::parse("rtmfp:").unwrap();
         assert!(uri.is_serverless());
+        assert_eq!(uri, Uri::serverless());
         assert_eq!((uri.as_str(), uri.app(), uri.fragment()), ("rtmfp:", "", None));
     }
 
