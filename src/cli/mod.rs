@@ -9,6 +9,7 @@
 //! | `outcome` | exit status, errors in words |
 //! | `listen` | addresses as people write them |
 //! | `source` | the argument of `fetch` |
+//! | `member` | the options and the connection of `join` and `stream` |
 //! | `via` | the server that `--via` names |
 //! | `json`, `events` | events for programs |
 //! | `console` | lines on standard input that change limits |
@@ -42,6 +43,7 @@ mod key_log;
 mod limits;
 mod listen;
 mod log;
+mod member;
 mod outcome;
 mod output_file;
 mod patience;

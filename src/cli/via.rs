@@ -5,9 +5,6 @@ use rtmfp::driver::ascii_host;
 use rtmfp::proto::flash::{Host, Uri};
 use rtmfp::vod::ServerAddress;
 
-/// The URI of a connection without a server.
-const SERVERLESS: &str = "rtmfp:";
-
 /// Reads the URL of a server.
 pub(crate) fn parse(text: &str) -> Result<Uri, String> {
     let uri = Uri::parse(text).map_err(|error| error.to_string())?;
@@ -19,11 +16,6 @@ pub(crate) fn parse(text: &str) -> Result<Uri, String> {
         },
         Some((Host::Ip(_), _)) => Ok(uri),
     }
-}
-
-/// The server that was given, or none.
-pub(crate) fn or_serverless(via: Option<Uri>) -> Uri {
-    via.unwrap_or_else(|| Uri::parse(SERVERLESS).expect("a URI without a server"))
 }
 
 /// The server and the application of such a URL.

@@ -13,31 +13,26 @@ mod output;
 mod waiting;
 
 use super::console::{Asked, Console, Form, change_limits};
-use super::format::{self, printable};
 use super::in_force::InForce;
-use super::key_log::KeyLogArgs;
-use super::limits::{self, DownArgs, HEADING, UpArgs};
-use super::listen::{self, Listen};
-use super::outcome::{TimedOut, WrongUsage};
-use super::patience::{after, connecting};
+use super::limits::{self, HEADING};
+use super::member::{MemberArgs, no_connection};
+use super::outcome::WrongUsage;
+use super::patience::after;
 use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
-use super::{STOP_GRACE, via};
-use anyhow::{Context, anyhow, bail, ensure};
+use super::{STOP_GRACE, format};
+use anyhow::{Context, bail, ensure};
 use commands::{Command, Destination};
 use objects::{Objects, parse_ranges};
 use output::{MemberEvent, Out, Peer, Stats, shown};
 use rtmfp::amf::Value;
 use rtmfp::peer::{
-    ConnectError, Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, NetGroup,
-    NetGroupError, PeerConfig, RecvError, ReplicationLimits,
+    Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, NetGroup, NetGroupError,
+    RecvError, ReplicationLimits,
 };
-use rtmfp::proto::group::IpMulticastAddress;
-use rtmfp::proto::node::NetConnectionError::Unreachable;
 use rtmfp::proto::range::IndexSet;
 use rtmfp::vod::METERED_NEIGHBORS;
-use rtmfp::{Fingerprint, GroupSpec, Uri};
-use std::fmt::Display;
+use rtmfp::{Fingerprint, GroupSpec};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -72,17 +67,8 @@ pub(crate) struct JoinArgs {
     #[arg(value_name = "GROUPSPEC")]
     spec: GroupSpec,
 
-    /// The rendezvous server at which the group meets: rtmfp://HOST[:PORT][/APP]
-    #[arg(long, value_name = "URL", value_parser = via::parse, required_unless_present = "lan")]
-    via: Option<Uri>,
-
-    /// Find the members on the local network, without a server
-    ///
-    /// The groupspec must allow that (ipMulticastMemberUpdatesEnabled, and an IP multicast address):
-    /// rtmfp groupspec new … --lan makes one. If it does, members on the local network are found with
-    /// --via as well.
-    #[arg(long)]
-    lan: bool,
+    #[command(flatten)]
+    member: MemberArgs,
 
     /// End after this time, connecting included: 30s, 15m, 2h [default: stay until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = format::parse_duration)]
@@ -118,62 +104,42 @@ pub(crate) struct JoinArgs {
     #[arg(long)]
     json: bool,
 
-    /// UDP address to send and receive from: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several
-    /// times [default: all addresses, any free port]
-    #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
-    listen: Vec<Listen>,
-
-    #[command(flatten)]
-    up: UpArgs,
-
-    #[command(flatten)]
-    down: DownArgs,
-
     /// For a link on which every byte costs: offer nothing, not even what --want has fetched
     ///
     /// At most 8 members are connected to (--max-neighbours sets another number), and the server is
     /// pinged every 20 s instead of every 5 s. --exit-when-done ends it when everything is fetched.
     #[arg(long, conflicts_with = "have", help_heading = HEADING, display_order = 4)]
     metered: bool,
-
-    #[command(flatten)]
-    key_log: KeyLogArgs,
 }
 
 pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut end = pin!(after(args.stay));
+    args.member.check(&args.spec)?;
     check(&args).map_err(|error| WrongUsage(error.to_string()))?;
     let objects = Objects::open(args.want, args.have.as_deref(), args.save)?;
     if let Some(directory) = &args.have {
         let had = format::count(objects.had().len(), "object");
         screen::line(&format!("offering {had} from {}", directory.display()));
     }
-    let mut config = PeerConfig::default();
-    config.key_log = args.key_log.open()?;
-    config.limits = args.up.limits_with(args.down);
+    let mut config = args.member.config()?;
     if args.metered {
         config = config.for_metered_link();
     }
-    let in_force = InForce::new(args.up, args.down, args.metered);
-    if !args.listen.is_empty() {
-        config.listen = listen::addresses(args.listen);
-    }
-    let (out, via) = (Out::new(args.json), via::or_serverless(args.via));
+    let in_force = InForce::new(args.member.up, args.member.down, args.metered);
+    let out = Out::new(args.json);
     if !objects.missing().is_empty() {
         screen::line("objects are taken as members send them: nothing verifies them");
     }
-    if !via.is_serverless() {
-        screen::line(&format!("connecting to {via}"));
-    }
     let connection = tokio::select! {
-        connection = connecting(via.as_str(), connect(config, &via)) => connection?,
-        () = after(args.timeout) => return Err(late(&via, args.timeout)),
-        () = &mut end => return Err(no_connection(&via, "no answer in the time given by --for")),
-        () = signals.recv() => bail!("interrupted before there was a connection"),
+        connection = args.member.connect(config, args.timeout, &mut signals) => connection?,
+        () = &mut end => {
+            let why = "no answer in the time given by --for";
+            return Err(no_connection(&args.member.via(), why));
+        }
     };
     let outcome = async {
-        let max_neighbors = args.up.max_neighbors();
+        let max_neighbors = args.member.up.max_neighbors();
         let group = join(&connection, args.spec, max_neighbors, args.metered).await?;
         let offers = !args.metered;
         let exit_when_done = args.exit_when_done;
@@ -205,26 +171,9 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     outcome.and(left)
 }
 
-/// Refuses what cannot work, before anybody is asked.
+/// Refuses objects in a group without object replication.
 fn check(args: &JoinArgs) -> anyhow::Result<()> {
     let spec = &args.spec;
-    ensure!(
-        !spec.peer_to_peer_disabled(),
-        "this groupspec forbids connections among members (peerToPeerDisabled): there is nobody to \
-         meet in its group"
-    );
-    let is_on_lan = spec.ip_multicast_member_updates_enabled()
-        && spec.ip_multicast_addresses().iter().any(IpMulticastAddress::is_valid);
-    ensure!(
-        is_on_lan || !args.lan,
-        "members of this group do not announce themselves on the local network: its groupspec lacks \
-         an IP multicast address or does not enable member updates (rtmfp groupspec new … --lan)"
-    );
-    ensure!(
-        is_on_lan || spec.server_channel_enabled() || !spec.bootstrap_peers().is_empty(),
-        "members of this group cannot find each other through a server: its groupspec does not \
-         enable the server channel (serverChannelEnabled; rtmfp groupspec new … --server-channel)"
-    );
     let option = if args.want.is_some() { "--want" } else { "--have" };
     ensure!(
         spec.object_replication_enabled() || (args.want.is_none() && args.have.is_none()),
@@ -232,13 +181,6 @@ fn check(args: &JoinArgs) -> anyhow::Result<()> {
          (objectReplicationEnabled; rtmfp groupspec new … --replication)"
     );
     Ok(())
-}
-
-async fn connect(config: PeerConfig, via: &Uri) -> anyhow::Result<Connection> {
-    Connection::connect_with(config, via.as_str()).await.map_err(|error| match &error {
-        ConnectError::Server(Unreachable(_)) => no_connection(via, &error),
-        _ => anyhow!("cannot connect to {via}: {}", printable(&error.to_string())),
-    })
 }
 
 async fn join(
@@ -254,16 +196,6 @@ async fn join(
     }
     config.max_neighbors = max_neighbors.unwrap_or(config.max_neighbors);
     connection.join_with(config).await
-}
-
-fn no_connection(via: &Uri, why: impl Display) -> anyhow::Error {
-    anyhow!("cannot connect to {via}: {why}; is it running, and does a firewall let UDP through?")
-}
-
-/// No answer in the time given by `--timeout`.
-fn late(via: &Uri, timeout: Option<Duration>) -> anyhow::Error {
-    let time = format::duration(timeout.unwrap_or_default());
-    TimedOut(format!("gave up: no answer from {via} within {time}")).into()
 }
 
 /// A member of a group with its objects.

@@ -1,9 +1,10 @@
 //! `rtmfp stream play`.
 
-use super::member::{Member, MemberArgs};
+use super::member::{self, Member};
 use super::output::{Out, StreamEvent, clock};
 use crate::cli::destination::Stream;
 use crate::cli::format;
+use crate::cli::member::MemberArgs;
 use crate::cli::outcome::{TimedOut, WrongUsage};
 use crate::cli::patience::{Patience, after};
 use crate::cli::screen::{self, Live, REDRAW};
@@ -59,7 +60,7 @@ pub(crate) struct PlayArgs {
 pub(super) async fn run(args: PlayArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut end = pin!(after(args.stay));
-    args.member.check(&args.spec)?;
+    member::check(&args.member, &args.spec)?;
     let is_standard = args.output == Path::new("-");
     if args.json && is_standard {
         let text = "--json does not go with -o -: both need standard output";
@@ -71,7 +72,7 @@ pub(super) async fn run(args: PlayArgs) -> anyhow::Result<()> {
         false => open(&args.output)?,
     };
     let mut member = tokio::select! {
-        joined = args.member.join(args.spec, args.timeout, &mut signals, out) => joined?,
+        joined = Member::join(&args.member, args.spec, args.timeout, &mut signals, out) => joined?,
         () = &mut end => bail!("no connection to the server in the time given by --for"),
     };
     let played = member.group.play(&args.name).await?;

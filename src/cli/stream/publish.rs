@@ -1,9 +1,10 @@
 //! `rtmfp stream publish`.
 
-use super::member::{Member, MemberArgs};
+use super::member::{self, Member};
 use super::output::{Out, StreamEvent, clock};
 use super::pace::{Pace, since_start};
 use crate::cli::format;
+use crate::cli::member::MemberArgs;
 use crate::cli::outcome::WrongUsage;
 use crate::cli::patience::after;
 use crate::cli::screen::{self, Live, REDRAW};
@@ -79,7 +80,7 @@ enum Item {
 pub(super) async fn run(args: PublishArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut end = pin!(after(args.stay));
-    args.member.check(&args.spec)?;
+    member::check(&args.member, &args.spec)?;
     let is_live = args.file == Path::new("-");
     if is_live && args.again {
         let text = "--loop needs a file: standard input cannot be read twice";
@@ -93,7 +94,7 @@ pub(super) async fn run(args: PublishArgs) -> anyhow::Result<()> {
     };
     let out = Out { json: args.json };
     let mut member = tokio::select! {
-        joined = args.member.join(args.spec, None, &mut signals, out) => joined?,
+        joined = Member::join(&args.member, args.spec, None, &mut signals, out) => joined?,
         () = &mut end => bail!("no connection to the server in the time given by --for"),
     };
     let stream = member.group.publish(&args.name).await?;
