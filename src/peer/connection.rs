@@ -87,6 +87,38 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Opens a connection that needs no server: members of groups are found on the local network, if
+    /// the groupspec allows that, and by the groupspec's bootstrap peers. Meanwhile the first of
+    /// `servers` that can be reached is connected to, however long that takes; the
+    /// [events](Self::events) tell how it goes.
+    ///
+    /// # Errors
+    ///
+    /// No socket, or a URI without a server.
+    ///
+    /// # Panics
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_in_background(
+        config: PeerConfig,
+        servers: &[Uri],
+    ) -> Result<Self, ConnectError> {
+        if servers.iter().any(Uri::is_serverless) {
+            return Err(ConnectError::Serverless);
+        }
+        let connection = Self::serverless(config).await?;
+        if !servers.is_empty() {
+            let servers = servers.iter().map(ResolvedServer::unresolved).collect();
+            let (reconnect, commands) =
+                (Reconnect::new(servers, Vec::new()), connection.handle.downgrade());
+            let begun = connection
+                .call(move |peer, now| peer.connect_in_background(now, reconnect, commands))
+                .await;
+            begun.map_err(|Stopped| ConnectError::Closed)?;
+        }
+        Ok(connection)
+    }
+
     /// Connects again, to the same or another server, replacing the current connection. Peer ID,
     /// groups and neighbors remain; the groups are joined at the server.
     ///

@@ -129,6 +129,20 @@ impl PeerMachine {
         }
     }
 
+    /// Connects in the background, again and again.
+    pub(super) fn connect_in_background(
+        &mut self,
+        now: Time,
+        reconnect: Reconnect,
+        commands: WeakHandle<Command>,
+    ) {
+        let first = reconnect.current().cloned();
+        self.servers = Some(Servers { reconnect: reconnect.patiently(), commands });
+        if let Some(server) = first {
+            self.open_again(now, server);
+        }
+    }
+
     /// Goes without a server. `own` are the addresses of the sockets.
     pub(super) fn begin_serverless(&mut self, now: Time, own: Vec<SocketAddr>) {
         self.node.set_addresses(now, own);

@@ -20,6 +20,15 @@ pub(super) struct ResolvedServer {
 }
 
 impl ResolvedServer {
+    /// A server whose name, if it has one, has not been resolved yet.
+    pub(super) fn unresolved(uri: &Uri) -> Self {
+        let addresses = match uri.server() {
+            Some((Host::Ip(ip), port)) => vec![SocketAddr::new(*ip, port)],
+            _ => Vec::new(),
+        };
+        Self { uri: uri.clone(), addresses }
+    }
+
     /// `HOST:PORT`.
     pub(super) fn name(&self) -> String {
         self.uri.server().map(|(host, port)| format!("{host}:{port}")).unwrap_or_default()
@@ -49,14 +58,15 @@ pub(super) enum Next {
 ///
 /// The first connection tries one server after the other at once, and fails when all have failed.
 /// From then on, a lost connection is opened again, at the next server after each failure, with
-/// increasing delays.
+/// increasing delays. So it is from the beginning if servers are tried patiently.
 #[derive(Debug)]
 pub(super) struct Reconnect {
     servers: Vec<ResolvedServer>,
     current: usize,
     /// The failures of servers, until the first connection.
     failures: Vec<Unreachable>,
-    has_connected: bool,
+    /// There was a connection, or the first is waited for patiently.
+    is_patient: bool,
     /// When the next attempt is due.
     due: Option<Time>,
     backoff: Duration,
@@ -70,10 +80,15 @@ impl Reconnect {
             servers,
             current: 0,
             failures,
-            has_connected: false,
+            is_patient: false,
             due: None,
             backoff: RECONNECT_FIRST,
         }
+    }
+
+    /// The same, but the first attempts are repeated as later ones are: no failure is the last.
+    pub(super) fn patiently(self) -> Self {
+        Self { is_patient: true, ..self }
     }
 
     /// The server that is connected to or tried.
@@ -83,7 +98,7 @@ impl Reconnect {
 
     /// The connection is up.
     pub(super) fn connected(&mut self) {
-        self.has_connected = true;
+        self.is_patient = true;
         self.failures.clear();
         self.due = None;
         self.backoff = RECONNECT_FIRST;
@@ -101,7 +116,7 @@ impl Reconnect {
             return Next::GiveUp(std::mem::take(&mut self.failures));
         };
         let is_last = self.current + 1 >= self.servers.len();
-        if self.has_connected {
+        if self.is_patient {
             self.current = if is_last { 0 } else { self.current + 1 };
             self.lost(now);
             return Next::Wait;

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "modules of a test")]
 
 mod api;
+mod background;
 #[cfg(feature = "vod")]
 mod file_through_a_group;
 #[cfg(feature = "vod")]
