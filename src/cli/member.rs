@@ -9,7 +9,6 @@ use super::signals::Signals;
 use super::{format, screen, via};
 use anyhow::{anyhow, bail};
 use rtmfp::peer::{ConnectError, Connection, PeerConfig};
-use rtmfp::proto::group::IpMulticastAddress;
 use rtmfp::proto::node::NetConnectionError::Unreachable;
 use rtmfp::{GroupSpec, Uri};
 use std::fmt::Display;
@@ -55,8 +54,7 @@ impl MemberArgs {
                  nobody to meet in its group",
             );
         }
-        let is_on_lan = spec.ip_multicast_member_updates_enabled()
-            && spec.ip_multicast_addresses().iter().any(IpMulticastAddress::is_valid);
+        let is_on_lan = spec.meets_on_lan();
         if self.lan && !is_on_lan {
             return wrong(
                 "members of this group do not announce themselves on the local network: its \

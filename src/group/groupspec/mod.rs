@@ -201,6 +201,13 @@ impl GroupSpec {
         values.filter_map(|o| IpMulticastAddress::from_value(o.value)).collect()
     }
 
+    /// True if members find each other on the local network: they announce themselves, and there is
+    /// an IP multicast address to do so.
+    pub fn meets_on_lan(&self) -> bool {
+        self.ip_multicast_member_updates_enabled()
+            && self.ip_multicast_addresses().iter().any(IpMulticastAddress::is_valid)
+    }
+
     /// The peers to connect to at once after joining. Values that are not a peer ID are skipped.
     pub fn bootstrap_peers(&self) -> Vec<Fingerprint> {
         let values = self.tail_options().filter(|o| o.kind == kind::BOOTSTRAP_PEER);
