@@ -1,5 +1,6 @@
 //! `rtmfp fetch`: get a shared file and share it on.
 
+use super::background::Background;
 use super::check;
 use super::console::{Asked, Console, Form, change_limits};
 use super::destination::{self, Output, Stream};
@@ -17,7 +18,7 @@ use super::signals::Signals;
 use super::situation::Situation;
 use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use bytes::BytesMut;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::{Progress, SessionError};
@@ -26,7 +27,7 @@ use rtmfp::vod::{
     CHUNK_SIZE, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity,
     ShareLink,
 };
-use rtmfp::{Fingerprint, Uri};
+use rtmfp::{Fingerprint, GroupSpec, Uri};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +48,7 @@ Examples:
   rtmfp fetch rtmfp-share://192.0.2.7:1935/1/group=G:…
   rtmfp fetch LINK -o ~/Videos/ --seed-for 2h
   rtmfp fetch LINK -o - | mpv -
+  rtmfp fetch LINK --lan
   rtmfp fetch G:0102010c050e66696c6d00 --via rtmfp://rendezvous.example/vod -o film.flv
 
 While it runs in the foreground of a terminal, and not with -o -, `up 500K`, `down off`, `neighbours 8`,
@@ -80,6 +82,12 @@ pub(crate) struct FetchArgs {
     /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP
     #[arg(long, value_name = "URL", value_parser = via::parse)]
     via: Option<Uri>,
+
+    /// Look for members on the local network as well, so that the server need not answer
+    ///
+    /// That is for files that were shared with --lan. A link that names no server needs no option.
+    #[arg(long)]
+    lan: bool,
 
     /// Replace the file if a different one of its name exists
     #[arg(long)]
@@ -118,6 +126,10 @@ pub(crate) struct FetchArgs {
     key_log: KeyLogArgs,
 }
 
+/// Advice for a server that does not answer.
+const LAN_ADVICE: &str = "the file is shared on the local network too: --lan looks there, and needs no \
+                          answer from the server";
+
 /// How long to share on.
 #[derive(Debug, Clone, Copy)]
 enum Seed {
@@ -134,7 +146,7 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
 
 async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
-    let link = args.source.link(args.via.as_ref())?;
+    let link = args.source.link(args.via.as_ref(), args.lan)?;
     if args.check {
         ensure!(
             link.integrity != Integrity::None,
@@ -177,8 +189,10 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     if !is_verified {
         screen::line("nothing vouches for what this group sends: the file is not verified");
     }
-    let servers: Vec<String> = config.link.servers().map(ToString::to_string).collect();
+    let servers: Vec<String> = config.link.servers.iter().map(ToString::to_string).collect();
     let servers = servers.join(", ");
+    let lan = config.lan;
+    let meets_on_lan = meets_on_lan(&config.link);
     let looking = Looking {
         timeout,
         provider: config.link.provider.map(|provider| Fingerprint(provider.0)),
@@ -187,15 +201,29 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         reporter,
     };
     reporter.set_limits(in_force);
-    reporter.connecting(config.link.servers().map(ToString::to_string));
-    screen::line(&format!("connecting to {servers}"));
+    reporter.connecting(config.link.servers.iter().map(ToString::to_string));
+    screen::line(&match (lan, servers.is_empty()) {
+        (false, _) => format!("connecting to {servers}"),
+        (true, true) => "looking for members on the local network".to_owned(),
+        (true, false) => {
+            format!("looking for members on the local network, and connecting to {servers}")
+        }
+    });
     let fetch = tokio::select! {
-        fetch = connecting(&servers, Fetch::start(config)) => fetch?,
-        () = after(timeout) => return Err(no_answer(&servers, timeout)),
+        fetch = connecting(&servers, Fetch::start(config)) => fetch.map_err(|error| match error {
+            SessionError::Unreachable(_) if meets_on_lan => anyhow!("{error}\n{LAN_ADVICE}"),
+            error => error.into(),
+        })?,
+        () = after(timeout) => return Err(no_answer(&servers, timeout, meets_on_lan)),
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
-    reporter.connected(fetch.search().await.0.server);
-    let outcome = fetch_and_seed(&fetch, seed, in_force, &looking, &mut signals).await;
+    let mut view = View::new(in_force, &looking, Background::new(lan, &servers));
+    let events = fetch.events();
+    let (search, _) = fetch.search().await;
+    reporter.connected(search.server.filter(|_| search.connected));
+    view.background.begin(&search);
+    view.picture = view.picture.serverless(servers.is_empty());
+    let outcome = fetch_and_seed(&fetch, events, seed, view, &looking, &mut signals).await;
     let progress = fetch.progress();
     signals.or_at_once(fetch.stop(STOP_GRACE)).await;
     let uploaded = progress.borrow().bytes_uploaded;
@@ -204,6 +232,11 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         screen::line(&format!("{} uploaded to other members", format::bytes(uploaded)));
     }
     outcome
+}
+
+/// True if members of the link's group find each other without a server too.
+fn meets_on_lan(link: &ShareLink) -> bool {
+    link.groupspec.parse().is_ok_and(|spec: GroupSpec| spec.meets_on_lan())
 }
 
 fn seed(asked: Option<Duration>, is_pipe: bool, is_metered: bool) -> Seed {
@@ -226,6 +259,7 @@ fn config(
     config.limits = args.up.limits_with(args.down);
     config.max_neighbors = args.up.max_neighbors();
     config.metered = args.metered;
+    config.lan = args.lan || config.link.servers.is_empty();
     if args.force {
         config.overwrite = Overwrite::Replace;
     }
@@ -250,32 +284,37 @@ struct View {
     picture: Picture,
     console: Console,
     in_force: InForce,
+    background: Background,
 }
 
 impl View {
-    fn new(in_force: InForce, looking: &Looking<'_>) -> Self {
+    fn new(in_force: InForce, looking: &Looking<'_>, background: Background) -> Self {
         let form = if looking.reporter.is_on() { Form::Json } else { Form::Words };
         // The program at the other end of the pipe reads the terminal.
         let console = Console::open(form, looking.stream.is_none());
-        Self { live: Live::new(), picture: Picture::with(in_force.limits), console, in_force }
+        let (live, picture) = (Live::new(), Picture::with(in_force.limits));
+        Self { live, picture, console, in_force, background }
     }
 }
 
 /// No server has answered in the time given by `--timeout`.
-fn no_answer(servers: &str, timeout: Option<Duration>) -> anyhow::Error {
+fn no_answer(servers: &str, timeout: Option<Duration>, meets_on_lan: bool) -> anyhow::Error {
     let time = format::duration(timeout.unwrap_or_default());
-    TimedOut(format!("gave up: no answer from the rendezvous server {servers} within {time}"))
-        .into()
+    let mut text = format!("gave up: no answer from the rendezvous server {servers} within {time}");
+    if meets_on_lan {
+        text = format!("{text}\n{LAN_ADVICE}");
+    }
+    TimedOut(text).into()
 }
 
 async fn fetch_and_seed(
     fetch: &Fetch,
+    mut events: broadcast::Receiver<FileEvent>,
     seed: Seed,
-    in_force: InForce,
+    mut view: View,
     looking: &Looking<'_>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let mut view = View::new(in_force, looking);
     let arrival = async {
         match &looking.stream {
             Some(stream) => pipe(fetch, stream).await,
@@ -284,10 +323,13 @@ async fn fetch_and_seed(
     };
     let completed = tokio::select! {
         completed = arrival => completed?,
-        error = show(fetch, &mut view, looking, false) => return Err(error),
+        error = show(fetch, &mut events, &mut view, looking, false) => return Err(error),
         () = signals.recv() => bail!(interrupted(fetch, looking.stream.is_some())),
     };
     view.live.clear();
+    if let Some(servers) = view.background.silent() {
+        screen::line(&format!("no answer from {servers}: fetched on the local network alone"));
+    }
     summary(fetch, &completed, looking)?;
     match seed {
         Seed::For(Duration::ZERO) => return Ok(()),
@@ -303,7 +345,7 @@ async fn fetch_and_seed(
     };
     tokio::select! {
         Ok(()) | Err(_) = end => {}
-        error = show(fetch, &mut view, looking, true) => return Err(error),
+        error = show(fetch, &mut events, &mut view, looking, true) => return Err(error),
         () = signals.recv() => {}
     }
     Ok(())
@@ -321,12 +363,13 @@ fn interrupted(fetch: &Fetch, is_pipe: bool) -> &'static str {
 /// Shows the progress. Ends, with the reason, when nothing has come for too long.
 async fn show(
     fetch: &Fetch,
+    events: &mut broadcast::Receiver<FileEvent>,
     view: &mut View,
     looking: &Looking<'_>,
     is_complete: bool,
 ) -> anyhow::Error {
-    let View { live, picture, console, in_force } = view;
-    let (progress, mut events) = (fetch.progress(), fetch.events());
+    let View { live, picture, console, in_force, background } = view;
+    let progress = fetch.progress();
     let mut patience = Patience::new(looking.timeout).with_pause(chunk_time(in_force.limits.down));
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
@@ -357,6 +400,7 @@ async fn show(
             Ok(event) = events.recv() => {
                 looking.reporter.file_event(&event);
                 print_event(&event);
+                background.note(&event);
             }
         }
     }

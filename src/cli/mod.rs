@@ -16,6 +16,7 @@
 //! | `in_force` | the limits of a running command |
 //! | `log` | log lines between the progress |
 //! | `format` | numbers and foreign text for people |
+//! | `background` | servers that need not answer |
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `check` | `fetch --check` |
 //! | `destination` | the destination of `fetch` |
@@ -25,6 +26,7 @@
 //! | `output_file` | output files, none of which is an input |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
+mod background;
 mod check;
 mod console;
 mod decode;

@@ -129,6 +129,8 @@ pub(crate) struct Picture {
     down: Rate,
     up: Rate,
     limits: Limits,
+    /// No server is wanted.
+    is_serverless: bool,
 }
 
 impl Picture {
@@ -139,18 +141,26 @@ impl Picture {
     /// The same for a connection with these limits.
     pub(crate) fn with(limits: Limits) -> Self {
         let of = |limit| Rate::of_steps(limits::chunk_time(limit));
-        Self { down: of(limits.down), up: of(limits.up), limits }
+        Self { down: of(limits.down), up: of(limits.up), limits, is_serverless: false }
+    }
+
+    /// The same; the lack of a server is not worth a word if `is_serverless`.
+    pub(crate) fn serverless(self, is_serverless: bool) -> Self {
+        Self { is_serverless, ..self }
     }
 
     /// The limits are others from now on.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
-        *self = Self::with(limits);
+        *self = Self { is_serverless: self.is_serverless, ..Self::with(limits) };
     }
 
     /// `3 neighbors, up 1.2 MB/s, 34.5 MB uploaded`.
     pub(crate) fn sharing(&mut self, progress: &Progress) -> String {
         let up = self.up.update(progress.bytes_uploaded);
-        let server = if progress.connected { "" } else { ", no connection to the server" };
+        let server = match progress.connected || self.is_serverless {
+            true => "",
+            false => ", no connection to the server",
+        };
         format!(
             "{}, up {}{}, {} uploaded{server}",
             format::neighbors(progress.neighbors),

@@ -1,5 +1,6 @@
 //! `rtmfp share`: offer a file and print the link to it.
 
+use super::background::Background;
 use super::console::{Asked, Change, Console, Form, change_limits};
 use super::events::Reporter;
 use super::fit::{self, Size};
@@ -27,12 +28,13 @@ use tokio::sync::mpsc;
 /// Share a file, and print the link by which others fetch it.
 ///
 /// The link is the only line on standard output. The file is offered until Ctrl-C; those who
-/// fetch it pass it on to each other. Without --via this also runs a rendezvous server.
+/// fetch it pass it on to each other. Without --via or --lan this also runs a rendezvous server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rtmfp share film.mp4
   rtmfp share film.mp4 --via rtmfp://rendezvous.example/films
+  rtmfp share film.mp4 --lan
 
 While it runs in the foreground of a terminal, `up 500K`, `up off`, `neighbours 8` and `limits` with Enter
 change and show its limits. They do not bound the rendezvous server in this process, which sends some
@@ -48,6 +50,13 @@ pub(crate) struct ShareArgs {
     /// Use this rendezvous server: rtmfp://HOST[:PORT]/APP [default: one in this process]
     #[arg(long, value_name = "URL", value_parser = via::parse)]
     via: Option<Uri>,
+
+    /// Share on the local network, where no server is needed
+    ///
+    /// Members find each other by IP multicast, and the link names no server. With --via both ways are
+    /// open, and the server need not answer.
+    #[arg(long)]
+    lan: bool,
 
     /// How object 0 describes the file: an object, with hashes, or a bare number
     ///
@@ -123,9 +132,11 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut remembered = remember(&args, &source);
     let mut ports = vec![DEFAULT_PORT];
     let earlier = remembered.as_ref().and_then(Remembered::link).cloned();
-    ports.splice(..0, earlier.as_ref().map(|link| link.server.port()));
+    ports.splice(..0, earlier.as_ref().and_then(server_port));
+    let lan = args.lan;
     let server = match via {
         Some(_) => None,
+        None if lan => None,
         None => Some(embedded::start(&listen, &ports, key_log.clone()).await?),
     };
     let mut config = config(args, via, server.as_ref()).await?;
@@ -134,6 +145,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
     reporter.connecting(servers.iter().cloned());
     let servers = servers.join(", ");
+    let mut background = Background::new(lan, &servers);
     let share = tokio::select! {
         share = connecting(&servers, Share::start(source, config)) => share?,
         () = signals.recv() => bail!("interrupted"),
@@ -149,8 +161,12 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
         let ports: Vec<String> = server.local_addresses().iter().map(ToString::to_string).collect();
         screen::line(&format!("rendezvous server in this process, UDP {}", ports.join(", ")));
     }
-    screen::line("sharing until Ctrl-C");
-    let outcome = until_stopped(&share, in_force, &mut signals, reporter).await;
+    screen::line(match (lan, background.silent()) {
+        (false, _) => "sharing until Ctrl-C",
+        (true, None) => "sharing on the local network until Ctrl-C",
+        (true, Some(_)) => "sharing on the local network, and by way of the server, until Ctrl-C",
+    });
+    let outcome = until_stopped(&share, in_force, &mut signals, reporter, &mut background).await;
     let progress = share.progress();
     let stop = async {
         share.stop(STOP_GRACE).await;
@@ -178,8 +194,9 @@ async fn config(
         }
         (None, None) => (Vec::new(), String::new()),
     };
-    let first = servers.first().context("this host has no address")?.clone();
-    let mut config = ShareConfig::new(first);
+    ensure!(args.lan || !servers.is_empty(), "this host has no address");
+    let mut config = ShareConfig::on_lan();
+    config.lan = args.lan;
     config.servers = servers;
     config.app = app;
     config.group = args.group;
@@ -202,7 +219,9 @@ async fn config(
 fn remember(args: &ShareArgs, source: &SourceFile) -> Option<Remembered> {
     let via = args.via.as_ref().map(ToString::to_string).unwrap_or_default();
     let group = args.group.as_deref().unwrap_or_default();
-    let key = format!("{}\n{}\n{via}\n{group}", source.descriptor().digest(), args.descriptor);
+    let lan = if args.lan { "\nlan" } else { "" };
+    let digest = source.descriptor().digest();
+    let key = format!("{digest}\n{}\n{via}\n{group}{lan}", args.descriptor);
     match remembered::directory().and_then(|it| remembered::open(&it, &key, args.new)) {
         Ok(Some(remembered)) => Some(remembered),
         Ok(None) => {
@@ -218,21 +237,28 @@ fn remember(args: &ShareArgs, source: &SourceFile) -> Option<Remembered> {
     }
 }
 
+/// The UDP port of the link's first server.
+fn server_port(link: &ShareLink) -> Option<u16> {
+    link.servers.first().map(ServerAddress::port)
+}
+
 /// The state of the `earlier` link, now that `link` is printed. That the addresses differ may
 /// come from this host or from --listen.
 fn fate(earlier: &ShareLink, link: &ShareLink) -> String {
-    let (old, new) = (earlier.server.port(), link.server.port());
-    match earlier.servers().any(|old| link.servers().any(|new| new == old)) {
-        _ if earlier == link => "the link is that of the last time".into(),
-        _ if old != new => format!(
+    if earlier == link {
+        return "the link is that of the last time".into();
+    }
+    match (server_port(earlier), server_port(link)) {
+        (Some(old), new) if Some(old) != new => format!(
             "WARNING: UDP port {old} of the earlier link is taken: that link does not work now"
         ),
-        true => {
+        _ if earlier.servers.iter().any(|old| link.servers.contains(old)) => {
             "this link has other addresses than the earlier one, which still works in part".into()
         }
-        false => "WARNING: this link has other addresses than the earlier one: use this one from \
-                  now on"
-            .into(),
+        _ => {
+            "WARNING: this link has other addresses than the earlier one: use this one from now on"
+                .into()
+        }
     }
 }
 
@@ -241,7 +267,7 @@ fn explain_link(earlier: Option<&ShareLink>, link: &ShareLink, remembered: &mut 
     if let Some(earlier) = earlier {
         screen::line(&fate(earlier, link));
         // The next start tries the earlier port again.
-        if earlier != link && earlier.server.port() != link.server.port() {
+        if earlier != link && server_port(earlier) != server_port(link) {
             return;
         }
     }
@@ -305,8 +331,11 @@ async fn until_stopped(
     mut in_force: InForce,
     signals: &mut Signals,
     reporter: &Reporter,
+    background: &mut Background,
 ) -> anyhow::Result<()> {
-    let (mut live, mut picture) = (Live::new(), Picture::with(in_force.limits));
+    let mut live = Live::new();
+    let is_serverless = share.link().servers.is_empty();
+    let mut picture = Picture::with(in_force.limits).serverless(is_serverless);
     let form = if reporter.is_on() { Form::Json } else { Form::Words };
     let mut console = Console::open(form, true);
     reporter.set_limits(in_force);
@@ -323,6 +352,7 @@ async fn until_stopped(
             event = events.recv() => if let Ok(event) = event {
                 reporter.file_event(&event);
                 print_event(&event);
+                background.note(&event);
             },
             asked = console.next() => {
                 obey(asked, share, &mut in_force, reporter).await;

@@ -2,6 +2,7 @@
 
 use super::outcome::WrongUsage;
 use super::via;
+use anyhow::ensure;
 use rtmfp::vod::ShareLink;
 use rtmfp::{GroupSpec, Uri};
 
@@ -45,26 +46,34 @@ fn display(error: impl std::fmt::Display) -> String {
 
 impl Source {
     /// The link to fetch by. `via` takes the place of its servers, and must be there for a groupspec,
-    /// which names none.
-    pub(crate) fn link(&self, via: Option<&Uri>) -> anyhow::Result<ShareLink> {
+    /// which names none, unless members are found on the local network (`lan`).
+    pub(crate) fn link(&self, via: Option<&Uri>, lan: bool) -> anyhow::Result<ShareLink> {
         let via = via.map(via::server_of).transpose()?;
         let mut link = match self {
             Self::Link(link) => (**link).clone(),
-            Self::Group(spec) => {
-                let (server, _) = via.as_ref().ok_or_else(|| {
-                    WrongUsage(
-                        "a groupspec does not say at which server the group meets: name it with \
-                     --via rtmfp://HOST/APP"
-                            .into(),
-                    )
-                })?;
-                ShareLink::new(server.clone(), spec.as_str())?
-            }
+            Self::Group(spec) => ShareLink::new(Vec::new(), spec.as_str())?,
         };
+        let is_group = matches!(self, Self::Group(_));
+        ensure!(
+            via.is_some() || lan || !is_group,
+            WrongUsage(
+                "a groupspec does not say at which server the group meets: name it with --via \
+                 rtmfp://HOST/APP, or look on the local network with --lan"
+                    .into()
+            )
+        );
         if let Some((server, app)) = via {
-            (link.server, link.app) = (server, app);
-            link.also.clear();
+            (link.servers, link.app) = (vec![server], app);
         }
+        let spec: GroupSpec = link.groupspec.parse()?;
+        ensure!(
+            spec.meets_on_lan() || !(lan || link.servers.is_empty()),
+            WrongUsage(
+                "members of this group do not announce themselves on the local network: share the \
+                 file with --lan, or name the server with --via rtmfp://HOST/APP"
+                    .into()
+            )
+        );
         Ok(link)
     }
 }
@@ -79,9 +88,9 @@ mod tests {
     #[test]
     fn a_groupspec_needs_a_server_and_promises_nothing() {
         let source = parse(GROUP).unwrap();
-        assert!(source.link(None).unwrap_err().to_string().contains("--via"));
-        let link = source.link(Some(&"rtmfp://h.example/vod/a".parse().unwrap())).unwrap();
-        assert_eq!((link.server.host(), link.app.as_str()), ("h.example", "vod/a"));
+        assert!(source.link(None, false).unwrap_err().to_string().contains("--via"));
+        let link = source.link(Some(&"rtmfp://h.example/vod/a".parse().unwrap()), false).unwrap();
+        assert_eq!((link.servers[0].host(), link.app.as_str()), ("h.example", "vod/a"));
         assert_eq!((link.groupspec.as_str(), link.integrity), (GROUP, Integrity::None));
     }
 
@@ -89,9 +98,9 @@ mod tests {
     fn a_link_may_be_led_to_another_server() {
         let link = format!("rtmfp-share://192.0.2.7/1/group={GROUP}/app=a/also=192.0.2.8");
         let source = parse(&link).unwrap();
-        assert_eq!(source.link(None).unwrap().servers().count(), 2);
-        let link = source.link(Some(&"rtmfp://h.example/b".parse().unwrap())).unwrap();
-        assert_eq!((link.servers().count(), link.app.as_str()), (1, "b"));
+        assert_eq!(source.link(None, false).unwrap().servers.len(), 2);
+        let link = source.link(Some(&"rtmfp://h.example/b".parse().unwrap()), false).unwrap();
+        assert_eq!((link.servers.len(), link.app.as_str()), (1, "b"));
         assert!(parse("G:0").is_err() && parse("film.mp4").is_err());
     }
 

@@ -27,6 +27,10 @@ pub const METERED_NEIGHBORS: usize = 8;
 pub struct FetchConfig {
     /// The share link.
     pub link: ShareLink,
+    /// The link's servers need not answer: they are connected to in the background, while members
+    /// are looked for on the local network, which the groupspec must allow. So it is in any case if
+    /// the link names no server.
+    pub lan: bool,
     /// The destination of the file.
     pub destination: Destination,
     /// The treatment of a different file of that name.
@@ -61,6 +65,7 @@ impl FetchConfig {
     pub fn new(link: ShareLink, destination: Destination) -> Self {
         Self {
             link,
+            lan: false,
             destination,
             overwrite: Overwrite::Never,
             strategy: ReplicationStrategy::Swarm,
@@ -87,10 +92,15 @@ impl Fetch {
     ///
     /// # Errors
     ///
-    /// No socket, no server, or a group without object replication. Errors of the file itself are
+    /// No socket, no server, or a group without object replication or, where it is needed, the local
+    /// network. Errors of the file itself are
     /// reported by [`completed`](Self::completed).
     pub async fn start(config: FetchConfig) -> Result<Self, SessionError> {
         let spec = group_of(&config.link)?;
+        let lan = config.lan || config.link.servers.is_empty();
+        if lan && !spec.meets_on_lan() {
+            return Err(SessionError::NotOnLan);
+        }
         let mut peer = PeerConfig {
             key_log: config.key_log.clone(),
             limits: config.limits,
@@ -99,7 +109,7 @@ impl Fetch {
         if config.metered {
             peer = peer.for_metered_link();
         }
-        let connection = connect(peer, &config.link).await?;
+        let connection = connect(peer, &config.link, lan).await?;
         Self::join(connection, true, spec, config).await
     }
 

@@ -3,7 +3,11 @@
 //! ```text
 //! rtmfp-share://HOST[:PORT]/VERSION/KEY=VALUE/KEY=VALUE…
 //! rtmfp-share://203.0.113.5:1935/1/group=G:0102…00/descriptor=9f86…0a08/name=film.mp4
+//! rtmfp-share:///1/group=G:0102…00/descriptor=9f86…0a08/name=film.mp4
 //! ```
+//!
+//! Without HOST no server is needed: the members of the group announce themselves on the local
+//! network, which is what its groupspec must allow.
 //!
 //! It names the rendezvous server and the group, and carries what no member of the group can be
 //! trusted with: the hash by which everything fetched is verified. A receiver with the provider's
@@ -217,10 +221,9 @@ impl Integrity {
 /// Everything needed to fetch a shared file. The module documentation has the text form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareLink {
-    /// The rendezvous server.
-    pub server: ServerAddress,
-    /// Further rendezvous servers, tried if the first does not answer.
-    pub also: Vec<ServerAddress>,
+    /// The rendezvous servers in the order in which to try them, at most [`MAX_SERVERS`]. Without any,
+    /// members find each other on the local network alone.
+    pub servers: Vec<ServerAddress>,
     /// Application name for the connection to the server; may be empty.
     pub app: String,
     /// The groupspec, `G:` and hexadecimal digits, exactly as all members must use it.
@@ -237,11 +240,17 @@ pub struct ShareLink {
 }
 
 impl ShareLink {
-    /// A link with only the server and the group.
-    pub fn new(server: ServerAddress, groupspec: &str) -> Result<Self, LinkError> {
+    /// A link with only the servers and the group.
+    ///
+    /// # Errors
+    ///
+    /// More than [`MAX_SERVERS`], or `groupspec` is not `G:` and hexadecimal digits.
+    pub fn new(servers: Vec<ServerAddress>, groupspec: &str) -> Result<Self, LinkError> {
+        if servers.len() > MAX_SERVERS {
+            return Err(LinkProblem::TooManyServers.into());
+        }
         Ok(Self {
-            server,
-            also: Vec::new(),
+            servers,
             app: String::new(),
             groupspec: text::parse(groupspec, groupspec_value, LinkProblem::NotALink)?,
             integrity: Integrity::None,
@@ -249,11 +258,6 @@ impl ShareLink {
             provider: None,
             spares_provider: false,
         })
-    }
-
-    /// All rendezvous servers, in the order in which to try them.
-    pub fn servers(&self) -> impl Iterator<Item = &ServerAddress> {
-        std::iter::once(&self.server).chain(&self.also)
     }
 
     /// The identity of this download: a hash of the group and of the data by which the file is
@@ -275,7 +279,11 @@ impl ShareLink {
 
 impl fmt::Display for ShareLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}://{}/{LINK_VERSION}/group={}", self.server, self.groupspec)?;
+        write!(f, "{SCHEME}://")?;
+        if let Some(server) = self.servers.first() {
+            write!(f, "{server}")?;
+        }
+        write!(f, "/{LINK_VERSION}/group={}", self.groupspec)?;
         if !self.app.is_empty() {
             write!(f, "/app={}", encoded(&self.app))?;
         }
@@ -289,7 +297,7 @@ impl fmt::Display for ShareLink {
             }
             Integrity::None => {}
         }
-        for server in &self.also {
+        for server in self.servers.iter().skip(1) {
             write!(f, "/also={server}")?;
         }
         if let Some(provider) = &self.provider {
@@ -342,8 +350,10 @@ fn link(text: &str) -> Parsed<'_, ShareLink> {
     for pair in pairs.into_iter().filter(|pair| !pair.is_empty()) {
         values.take(pair)?;
     }
-    let server = server_address(server)?;
-    Ok((rest, values.into_link(server).map_err(|problem| fail(text, problem))?))
+    if !server.is_empty() {
+        values.servers.insert(0, server_address(server)?);
+    }
+    Ok((rest, values.into_link().map_err(|problem| fail(text, problem))?))
 }
 
 fn segment(input: &str) -> Parsed<'_, &str> {
@@ -357,7 +367,7 @@ fn server_address(text: &str) -> Result<ServerAddress, Failed<'_, LinkProblem>> 
 /// The values of a link as they are collected.
 #[derive(Default)]
 struct Values {
-    also: Vec<ServerAddress>,
+    servers: Vec<ServerAddress>,
     app: Option<String>,
     group: Option<String>,
     descriptor: Option<Digest256>,
@@ -388,11 +398,11 @@ impl Values {
                 let length = u32::try_from(length).unwrap_or(MAX_CHUNK_SIZE);
                 self.chunk.replace(length).is_none()
             }
-            "also" if self.also.len() + 1 >= MAX_SERVERS => {
+            "also" if self.servers.len() + 1 >= MAX_SERVERS => {
                 return Err(fail(pair, LinkProblem::TooManyServers));
             }
             "also" => {
-                self.also.push(server_address(value)?);
+                self.servers.push(server_address(value)?);
                 true
             }
             _ => true,
@@ -400,7 +410,7 @@ impl Values {
         is_first.then_some(()).ok_or_else(|| fail(pair, LinkProblem::Duplicate(key.to_owned())))
     }
 
-    fn into_link(self, server: ServerAddress) -> Result<ShareLink, LinkProblem> {
+    fn into_link(self) -> Result<ShareLink, LinkProblem> {
         let integrity = match (self.descriptor, self.sha256) {
             (Some(_), Some(_)) => return Err(LinkProblem::BothIntegrities),
             (Some(digest), None) => Integrity::Descriptor(digest),
@@ -419,8 +429,7 @@ impl Values {
             (None, None) => Integrity::None,
         };
         Ok(ShareLink {
-            server,
-            also: self.also,
+            servers: self.servers,
             app: self.app.unwrap_or_default(),
             groupspec: self.group.ok_or(LinkProblem::Missing("group"))?,
             integrity,

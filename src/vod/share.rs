@@ -7,7 +7,7 @@ use super::{
 };
 use crate::driver::{Announced, KeyLogFile, NetworkStats, os_random};
 use crate::flash::Uri;
-use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError};
+use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
 use crate::peer::{Connection, Limits, PeerConfig, Seed};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,10 +20,13 @@ use tokio::sync::{broadcast, watch};
 pub struct ShareConfig {
     /// The rendezvous servers, the first of which is connected to; at most
     /// [`MAX_SERVERS`](super::link::MAX_SERVERS). The link contains all of them, as other members
-    /// may reach the server at another address.
+    /// may reach the server at another address. None are needed with [`lan`](Self::lan).
     pub servers: Vec<ServerAddress>,
     /// Application name on the server; may be empty.
     pub app: String,
+    /// Lets members find each other on the local network, by IP multicast. The servers, if any, are
+    /// connected to in the background: while none answers, the file is shared there alone.
+    pub lan: bool,
     /// Name of a group that is shared by everyone who knows it. `None` makes a separate group for
     /// this share, which cannot be found without the link.
     pub group: Option<String>,
@@ -54,9 +57,15 @@ pub struct ShareConfig {
 impl ShareConfig {
     /// A share through this server, with its own group and the object form.
     pub fn new(server: ServerAddress) -> Self {
+        Self { servers: vec![server], lan: false, ..Self::on_lan() }
+    }
+
+    /// A share on the local network alone, without a server.
+    pub fn on_lan() -> Self {
         Self {
-            servers: vec![server],
+            servers: Vec::new(),
             app: String::new(),
+            lan: true,
             group: None,
             form: DescriptorForm::Object,
             listen: Vec::new(),
@@ -80,7 +89,7 @@ pub struct Share {
 
 impl Share {
     /// Connects to a server, joins the group and offers the file. Returns when the link can be
-    /// used. The connection is closed with the share.
+    /// used; with [`lan`](ShareConfig::lan) at once. The connection is closed with the share.
     ///
     /// # Errors
     ///
@@ -94,7 +103,7 @@ impl Share {
             limits: config.limits,
             ..peer_config(config.listen)
         };
-        let connection = connect(peer, &offer.link).await?;
+        let connection = connect(peer, &offer.link, config.lan).await?;
         offer.start(connection, true, source).await
     }
 
@@ -180,10 +189,11 @@ struct Offer {
 impl Offer {
     fn new(source: &SourceFile, config: &ShareConfig) -> Result<Self, SessionError> {
         let descriptor = source.descriptor();
-        let spec = group_of(config.group.as_deref(), &descriptor, config.seed.as_ref())?;
-        let (first, also) = config.servers.split_first().ok_or(SessionError::NoServer)?;
-        let mut link = ShareLink::new(first.clone(), spec.as_str())?;
-        link.also = also.to_vec();
+        let spec = group_of(config, &descriptor)?;
+        if config.servers.is_empty() && !config.lan {
+            return Err(SessionError::NoServer);
+        }
+        let mut link = ShareLink::new(config.servers.clone(), spec.as_str())?;
         link.app = config.app.clone();
         link.spares_provider = config.save_upload;
         link.name = descriptor.name.clone();
@@ -222,32 +232,37 @@ pub(super) fn peer_config(listen: Vec<SocketAddr>) -> PeerConfig {
     PeerConfig { listen, ..defaults }
 }
 
-/// Connects to the first server of a link that can be reached.
+/// Connects to the first server of a link that can be reached; in the background, if members are also
+/// found without.
 pub(super) async fn connect(
     config: PeerConfig,
     link: &ShareLink,
+    lan: bool,
 ) -> Result<Connection, SessionError> {
-    let servers = link.servers().map(|server| Uri::parse(&link.server_url(server)));
+    let servers = link.servers.iter().map(|server| Uri::parse(&link.server_url(server)));
     let servers = servers.collect::<Result<Vec<_>, _>>()?;
-    Ok(Connection::connect_to_any(config, &servers).await?)
+    Ok(match lan {
+        true => Connection::connect_in_background(config, &servers).await?,
+        false => Connection::connect_to_any(config, &servers).await?,
+    })
 }
 
-fn group_of(
-    name: Option<&str>,
-    descriptor: &Descriptor,
-    seed: Option<&Seed>,
-) -> Result<GroupSpec, GroupSpecError> {
-    let builder = match name {
+fn group_of(config: &ShareConfig, descriptor: &Descriptor) -> Result<GroupSpec, GroupSpecError> {
+    let mut builder = match &config.group {
         Some(name) => GroupSpecBuilder::new(name)?,
         None => {
             let mut tag = [0; 32];
-            match seed {
+            match &config.seed {
                 Some(seed) => tag = seed.derive("group"),
                 None => os_random().fill_bytes(&mut tag),
             }
             GroupSpecBuilder::new(&descriptor.file_name())?.make_unique(tag)
         }
     };
+    if config.lan {
+        builder =
+            builder.ip_multicast_member_updates(true).ip_multicast_address(IpMulticastAddress::LAN);
+    }
     builder.object_replication(true).server_channel(true).build()
 }
 

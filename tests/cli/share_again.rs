@@ -76,7 +76,7 @@ fn the_port_is_kept_where_it_is_free() {
     assert_eq!(second.link, link.to_string());
     stop(second);
 
-    let blocker = taken(link.server.port()).unwrap();
+    let blocker = taken(link.servers[0].port()).unwrap();
     let third = start();
     assert_ne!(third.link, link.to_string());
     let err = stop(third);

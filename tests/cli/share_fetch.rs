@@ -36,7 +36,7 @@ fn the_number_form_and_a_named_group_by_way_of_another_server() {
     let bytes = write_file(&second, 2, 300_000);
     let host = Share::start([&first]);
     let link: ShareLink = host.link.parse().unwrap();
-    let via = format!("rtmfp://{}/films", link.server);
+    let via = format!("rtmfp://{}/films", link.servers[0]);
     let second_arg = second.to_str().unwrap();
     let share =
         Share::start([second_arg, "--via", &via, "--group", "cinema", "--descriptor", "number"]);
@@ -173,7 +173,7 @@ fn a_port_that_is_taken_is_reported() {
     let share = Share::start([file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
     let link: ShareLink = share.link.parse().unwrap();
     // The address of the first share's rendezvous server, on all interfaces.
-    let taken = format!("0.0.0.0:{}", link.server.port());
+    let taken = format!("0.0.0.0:{}", link.servers[0].port());
     let err = fail(rtmfp(["share", "--listen", &taken]).arg(&file), 1);
     assert!(err.contains("is taken"), "{err}");
 }

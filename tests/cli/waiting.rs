@@ -33,7 +33,7 @@ fn a_fetch_that_finds_nobody_reports_who_was_asked_and_what_failed() {
     let err = fail(fetch.arg(directory.path().join("copy")), 3);
     let link: ShareLink = link.parse().unwrap();
     assert!(err.contains("error: gave up: nothing came for 4"), "{err}");
-    assert!(err.contains(&format!("  server     {}, connected", link.server)), "{err}");
+    assert!(err.contains(&format!("  server     {}, connected", link.servers[0])), "{err}");
     assert!(err.contains("0 met so far, 0 connected now"), "{err}");
     assert!(err.contains(&format!("  provider   {}", link.provider.unwrap())), "{err}");
     assert!(!err.contains("again"), "it has connected once: {err}");

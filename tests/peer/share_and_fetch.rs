@@ -101,11 +101,10 @@ async fn the_second_server_of_a_link_is_used_when_the_first_has_no_address() {
     let directory = tempfile::tempdir().unwrap();
     let share = share(directory.path(), address).await;
     let mut link = share.link().clone();
-    link.also = vec![link.server.clone()];
-    link.server = ServerAddress::new("no-such-host.invalid", 1935).unwrap();
+    link.servers.insert(0, ServerAddress::new("no-such-host.invalid", 1935).unwrap());
     fetch(&link).await.unwrap().completed().await.unwrap();
 
-    link.also.clear();
+    link.servers.truncate(1);
     let error = fetch(&link).await.unwrap_err();
     assert!(matches!(error, SessionError::Unreachable(_)), "{error}");
     assert!(error.to_string().contains("no-such-host.invalid:1935 has no address"), "{error}");
@@ -128,7 +127,7 @@ async fn dropping_a_share_leaves_the_group() {
 #[tokio::test]
 async fn a_group_without_replication_is_not_for_files() {
     let server = ServerAddress::new("192.0.2.1", 1935).unwrap();
-    let link = ShareLink::new(server, "G:0103010c050e6368617400").unwrap();
+    let link = ShareLink::new(vec![server], "G:0103010c050e6368617400").unwrap();
     let error = fetch(&link).await.unwrap_err();
     assert!(matches!(error, SessionError::NotForFiles), "{error}");
 }

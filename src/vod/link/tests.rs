@@ -21,11 +21,11 @@ fn the_object_form_round_trips() {
         "rtmfp-share://203.0.113.5:1935/1/group={GROUP}/descriptor={HASH}/name=my%20film.mp4"
     );
     let link = parse(&text).unwrap();
-    assert_eq!(link.server, ServerAddress::new("203.0.113.5", 1935).unwrap());
+    assert_eq!(link.servers, [ServerAddress::new("203.0.113.5", 1935).unwrap()]);
     assert_eq!(link.groupspec, GROUP);
     assert_eq!(link.integrity, Integrity::Descriptor(HASH.parse().unwrap()));
     assert_eq!(link.name.as_deref(), Some("my film.mp4"));
-    assert_eq!(link.server_url(&link.server), "rtmfp://203.0.113.5:1935/");
+    assert_eq!(link.server_url(&link.servers[0]), "rtmfp://203.0.113.5:1935/");
     assert_eq!(link.to_string(), text);
     assert_eq!(parse(&format!("  {text}\n")).unwrap(), link);
 }
@@ -46,10 +46,10 @@ fn ipv6_further_servers_and_application() {
         "rtmfp-share://[2001:db8::1]:1936/1/group={GROUP}/app=vod%2Fone/also=b.example:1935/also=[::1]:1935/provider={HASH}"
     );
     let link = parse(&text).unwrap();
-    assert_eq!(link.server.host(), "2001:db8::1");
-    assert_eq!(link.servers().count(), 3);
+    assert_eq!(link.servers[0].host(), "2001:db8::1");
+    assert_eq!(link.servers.len(), 3);
     assert_eq!(link.app, "vod/one");
-    assert_eq!(link.server_url(&link.server), "rtmfp://[2001:db8::1]:1936/vod/one");
+    assert_eq!(link.server_url(&link.servers[0]), "rtmfp://[2001:db8::1]:1936/vod/one");
     assert_eq!(link.integrity, Integrity::None);
     assert_eq!(link.to_string(), text);
 }
@@ -71,9 +71,26 @@ fn internationalised_names_and_zones_are_kept_as_given() {
         let text = format!("rtmfp-share://{server}/1/group={GROUP}");
         let link = parse(&text).unwrap();
         assert_eq!(link.to_string(), text);
-        assert_eq!(link.server_url(&link.server), format!("rtmfp://{server}/"));
-        assert!(crate::flash::Uri::parse(&link.server_url(&link.server)).is_ok());
+        assert_eq!(link.server_url(&link.servers[0]), format!("rtmfp://{server}/"));
+        assert!(crate::flash::Uri::parse(&link.server_url(&link.servers[0])).is_ok());
     }
+}
+
+#[test]
+fn a_link_for_the_local_network_has_no_server() {
+    let text = format!("rtmfp-share:///1/group={GROUP}/descriptor={HASH}/name=film.mp4");
+    let link = parse(&text).unwrap();
+    assert_eq!(link.servers, []);
+    assert_eq!(link.to_string(), text);
+    // The same download as by way of a server.
+    assert_eq!(link.identity(), with(&format!("/descriptor={HASH}")).unwrap().identity());
+    let servers = vec![ServerAddress::new("a.example", 1935).unwrap(); MAX_SERVERS + 1];
+    assert!(ShareLink::new(servers, GROUP).is_err());
+    // What nobody writes is read as what it must mean.
+    let link = parse(&format!("rtmfp-share:///1/group={GROUP}/also=a.example")).unwrap();
+    assert_eq!(link.servers, [ServerAddress::new("a.example", 1935).unwrap()]);
+    assert_eq!(parse("rtmfp-share://"), Err(LinkProblem::NoVersion));
+    assert_eq!(parse("rtmfp-share:///1"), Err(LinkProblem::Missing("group")));
 }
 
 #[test]
@@ -203,9 +220,10 @@ fn a_hostile_name_needs_no_quotes_in_a_shell() {
 
 proptest! {
     #[test]
-    fn any_link_round_trips(name in ".*", app in ".*", port in 1..u16::MAX, size in 0..1u64 << 32, chunk_size in 1..=MAX_CHUNK_SIZE) {
+    fn any_link_round_trips(name in ".*", app in ".*", ports in prop::collection::vec(1..u16::MAX, 0..=MAX_SERVERS), size in 0..1u64 << 32, chunk_size in 1..=MAX_CHUNK_SIZE) {
         prop_assume!(name.len() + app.len() < 1000);
-        let mut link = ShareLink::new(ServerAddress::new("example.org", port).unwrap(), GROUP).unwrap();
+        let servers = ports.iter().map(|&port| ServerAddress::new("example.org", port).unwrap());
+        let mut link = ShareLink::new(servers.collect(), GROUP).unwrap();
         link.name = Some(name);
         link.app = app;
         link.integrity = Integrity::File { sha256: Digest256::of(b"x"), size, chunk_size };

@@ -22,9 +22,15 @@ pub enum SessionError {
     /// The server's URL is not valid.
     #[error(transparent)]
     Uri(#[from] UriError),
-    /// No server was named.
+    /// No server was named, and the group is not on the local network.
     #[error("no rendezvous server was named")]
     NoServer,
+    /// Members of the group do not announce themselves on the local network.
+    #[error(
+        "members of this group do not announce themselves on the local network: the file must be \
+         shared with that in mind (rtmfp share … --lan)"
+    )]
+    NotOnLan,
     /// The groupspec is not valid.
     #[error(transparent)]
     GroupSpec(#[from] GroupSpecError),

@@ -57,7 +57,14 @@ impl HostileProcess {
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let spec: GroupSpec = self.link.groupspec.parse()?;
         let provider = self.link.provider.context("a link without a provider")?;
-        let server = self.link.server.to_string().parse().context("a server without an address")?;
+        let server = self
+            .link
+            .servers
+            .first()
+            .context("a link without a server")?
+            .to_string()
+            .parse()
+            .context("a server without an address")?;
         let sockets = Sockets::bind(&[self.listen])?;
         let identity = Identity::generate(&IdentityConfig::like_a_player(), &mut *os_random());
         let endpoint = Endpoint::new(Config::default(), identity.into(), os_random());
