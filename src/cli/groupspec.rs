@@ -4,6 +4,7 @@ use super::format::printable;
 use super::screen;
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use rtmfp::Fingerprint;
 use rtmfp::driver::os_random;
 use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder, IpMulticastAddress};
 
@@ -70,6 +71,11 @@ pub(crate) struct NewArgs {
     /// IP multicast address to listen on, ADDR:PORT; may be given several times
     #[arg(long, value_name = "ADDR")]
     ip_multicast: Vec<IpMulticastAddress>,
+
+    /// A peer to connect to at once after joining (addBootstrapPeer), by its peer ID; may be given
+    /// several times
+    #[arg(long, value_name = "PEER_ID")]
+    bootstrap_peer: Vec<Fingerprint>,
 
     /// Ask this password of those who publish streams (setPublishPassword)
     #[arg(long, value_name = "PASSWORD", group = "passwords")]
@@ -143,6 +149,9 @@ fn new(args: &NewArgs) -> anyhow::Result<GroupSpec> {
     }
     for &address in &args.ip_multicast {
         builder = builder.ip_multicast_address(address);
+    }
+    for &peer in &args.bootstrap_peer {
+        builder = builder.bootstrap_peer(peer);
     }
     if args.lan && args.ip_multicast.is_empty() {
         builder = builder.ip_multicast_address(IpMulticastAddress::LAN);

@@ -94,6 +94,16 @@ fn every_flag_reaches_the_groupspec() {
 }
 
 #[test]
+fn bootstrap_peers_are_named_by_their_peer_ids() {
+    let peers = ["07".repeat(32), "a9".repeat(32)];
+    let spec = new(&["x", "--bootstrap-peer", &peers[0], "--bootstrap-peer", &peers[1]]);
+    let named: Vec<String> = spec.bootstrap_peers().iter().map(ToString::to_string).collect();
+    assert_eq!(named, peers);
+    let err = fail(&mut rtmfp(["groupspec", "new", "x", "--bootstrap-peer", "07"]), 2);
+    assert!(err.contains("64 hexadecimal digits"), "{err}");
+}
+
+#[test]
 fn mistakes_are_reported() {
     let err = fail(&mut rtmfp(["groupspec", "show", "chat"]), 2);
     assert!(err.contains("starts with \"G:\""), "{err}");
