@@ -5,7 +5,7 @@ use super::in_force::{self, InForce};
 use super::json::JsonLines;
 use super::outcome;
 use super::screen;
-use super::situation::Situation;
+use super::situation::{Report, Situation};
 use rtmfp::driver::Clock;
 use rtmfp::proto::transport::Time;
 use rtmfp::vod::replica::Stage;
@@ -98,43 +98,19 @@ fn stage(stage: Stage) -> &'static str {
 #[derive(Debug, Serialize)]
 struct Waiting {
     idle: f64,
-    server: Option<SocketAddr>,
-    connected: bool,
-    serves_groups: bool,
-    on_lan: Vec<SocketAddr>,
-    members_known: usize,
-    members_met: usize,
-    neighbors: usize,
+    #[serde(flatten)]
+    report: Report,
     provider: Option<String>,
     provider_met: Option<bool>,
-    unreached: Vec<Unreached>,
-}
-
-#[derive(Debug, Serialize)]
-struct Unreached {
-    peer_id: String,
-    reason: String,
 }
 
 impl Waiting {
     fn new(idle: Duration, situation: &Situation) -> Self {
-        let search = &situation.search;
-        let unreached = search.unreached.iter().map(|(peer, error)| Unreached {
-            peer_id: peer.to_string(),
-            reason: error.to_string(),
-        });
         Self {
             idle: idle.as_secs_f64(),
-            server: search.server,
-            connected: search.connected,
-            serves_groups: !search.is_unserved,
-            on_lan: search.on_lan.clone(),
-            members_known: search.known,
-            members_met: search.met,
-            neighbors: search.neighbors,
+            report: Report::of(situation),
             provider: situation.provider.map(|(peer, _)| peer.to_string()),
             provider_met: situation.provider.map(|(_, was_met)| was_met),
-            unreached: unreached.collect(),
         }
     }
 }

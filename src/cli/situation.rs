@@ -4,6 +4,9 @@ use super::format;
 use rtmfp::Fingerprint;
 use rtmfp::peer::Search;
 use rtmfp::proto::transport::OpenSessionError;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Unreachable members that are named; of others only the number is given.
 const NAMED: usize = 3;
@@ -31,25 +34,44 @@ impl Situation {
         ));
         if let Some((peer, was_met)) = &self.provider {
             lines.push(format!("  provider   {peer}"));
-            lines.push(format!("             {}", self.provider_state(peer, *was_met)));
+            let state = self.provider_state(peer, *was_met);
+            lines.extend(state.lines().map(|line| format!("             {line}")));
         }
-        for (peer, so_far) in
-            self.search.trying.iter().filter(|(p, _)| !self.is_provider(p)).take(NAMED)
-        {
-            lines.push(format!("  trying     {peer}"));
-            lines.push(format!("             {so_far} so far"));
+        let mut candidates = self.candidates();
+        candidates.retain(|candidate| !self.is_provider(candidate.peer));
+        for candidate in candidates.iter().take(NAMED) {
+            let state = if candidate.has_failed { "unreached" } else { "trying" };
+            lines.push(format!("  {state:<10} {}", candidate.peer));
+            lines.extend(candidate.reason().lines().map(|line| format!("             {line}")));
         }
-        let others = self.search.unreached.iter().rev().filter(|(peer, _)| !self.is_provider(peer));
-        for (peer, error) in others.clone().take(NAMED) {
-            lines.push(format!("  unreached  {peer}"));
-            lines.push(format!("             {error}"));
-        }
-        match others.count().saturating_sub(NAMED) {
+        match candidates.len().saturating_sub(NAMED) {
             0 => {}
             more => lines
                 .push(format!("  and {} more not reached", format::count(more as u64, "member"))),
         }
         lines
+    }
+
+    /// Members that are tried or could not be reached, each once: the latest failures first.
+    fn candidates(&self) -> Vec<Candidate<'_>> {
+        let Search { server, trying, unreached, .. } = &self.search;
+        let is_tried = |peer: &Fingerprint| find(trying, peer).is_some();
+        let failed = unreached.iter().rev().map(|(peer, outcome)| Candidate {
+            peer,
+            outcome,
+            server: *server,
+            has_failed: true,
+            is_tried: is_tried(peer),
+        });
+        let tried = trying.iter().filter(|(peer, _)| find(unreached, peer).is_none());
+        let tried = tried.map(|(peer, outcome)| Candidate {
+            peer,
+            outcome,
+            server: *server,
+            has_failed: false,
+            is_tried: true,
+        });
+        failed.chain(tried).collect()
     }
 
     /// True if no server was ever tried.
@@ -78,18 +100,116 @@ impl Situation {
     }
 
     fn provider_state(&self, peer: &Fingerprint, was_met: bool) -> String {
-        match find(&self.search.unreached, peer) {
+        let candidates = self.candidates();
+        match candidates.iter().find(|candidate| candidate.peer == peer) {
             _ if was_met => "was met".into(),
-            Some(error) => format!("not reached: {error}"),
-            None => match find(&self.search.trying, peer) {
-                Some(so_far) => format!("being tried: {so_far}"),
-                None => "not met: it has left, or never joined by way of this server".into(),
-            },
+            Some(it) if it.has_failed => format!("not reached: {}", it.reason()),
+            Some(it) => format!("being tried: {}", it.reason()),
+            None if self.is_serverless() => {
+                "not met: it has left, or is not on this network".into()
+            }
+            None => "not met: it has left, or never joined by way of this server".into(),
         }
     }
 
     fn is_provider(&self, peer: &Fingerprint) -> bool {
         self.provider.as_ref().is_some_and(|(provider, _)| provider == peer)
+    }
+}
+
+/// A member that is tried or could not be reached.
+struct Candidate<'a> {
+    peer: &'a Fingerprint,
+    outcome: &'a OpenSessionError,
+    server: Option<SocketAddr>,
+    has_failed: bool,
+    is_tried: bool,
+}
+
+impl Candidate<'_> {
+    /// What was tried and where it stopped, in one or two lines.
+    fn reason(&self) -> String {
+        let again = match (self.has_failed, self.is_tried) {
+            (false, _) => " so far",
+            (true, true) => "; trying again",
+            (true, false) => "",
+        };
+        let OpenSessionError::NoAnswer { addresses, after } = self.outcome else {
+            return format!("{}{again}", self.outcome);
+        };
+        let asked = |address: &&SocketAddr| Some(**address) == self.server;
+        let own: Vec<_> =
+            addresses.iter().filter(|it| !asked(it)).map(ToString::to_string).collect();
+        let within = format!("within {}{again}", seconds(*after));
+        match (own.is_empty(), addresses.iter().find(asked)) {
+            (true, Some(server)) => format!(
+                "{server} was asked for it, and named no address {within}\n\
+                 (it is not connected to this server)"
+            ),
+            (true, None) => format!("no address to ask became known {within}"),
+            (false, server) => {
+                let introduced = if server.is_some() { "introduced by the server; " } else { "" };
+                format!(
+                    "{introduced}no answer from {} {within}\n\
+                     (it is gone, or a NAT or firewall lets nothing through)",
+                    own.join(", ")
+                )
+            }
+        }
+    }
+}
+
+/// `0.1 s`, `20 s`.
+fn seconds(time: Duration) -> String {
+    match time {
+        time if time < Duration::from_secs(10) => format!("{:.1} s", time.as_secs_f64()),
+        time => format!("{:.0} s", time.as_secs_f64()),
+    }
+}
+
+/// The state of the search as JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    server: Option<SocketAddr>,
+    connected: bool,
+    serves_groups: bool,
+    on_lan: Vec<SocketAddr>,
+    members_known: usize,
+    members_met: usize,
+    neighbors: usize,
+    trying: Vec<Reason>,
+    unreached: Vec<Reason>,
+}
+
+#[derive(Debug, Serialize)]
+struct Reason {
+    peer_id: String,
+    reason: String,
+}
+
+impl Report {
+    pub(crate) fn of(situation: &Situation) -> Self {
+        let search = &situation.search;
+        let (failed, trying): (Vec<_>, Vec<_>) =
+            situation.candidates().into_iter().partition(|candidate| candidate.has_failed);
+        let reasons = |candidates: Vec<Candidate<'_>>| {
+            let reason = |candidate: Candidate<'_>| Reason {
+                peer_id: candidate.peer.to_string(),
+                reason: candidate.reason().replace('\n', " "),
+            };
+            candidates.into_iter().map(reason).collect()
+        };
+        Self {
+            server: search.server,
+            connected: search.connected,
+            serves_groups: !search.is_unserved,
+            on_lan: search.on_lan.clone(),
+            members_known: search.known,
+            members_met: search.met,
+            neighbors: search.neighbors,
+            trying: reasons(trying),
+            unreached: reasons(failed),
+        }
     }
 }
 
@@ -155,10 +275,51 @@ mod tests {
         (search.known, search.met) = (6, 1);
         search.unreached = (1..=6).map(unreached).collect();
         let text = Situation { search, provider: Some((peer(1), false)) }.lines().join("\n");
-        let asked = |n| format!("no answer from 192.0.2.{n}:5000, 192.0.2.99:1935 within 30 s");
+        let asked =
+            |n| format!("introduced by the server; no answer from 192.0.2.{n}:5000 within 30 s\n");
         assert!(text.contains(&format!("not reached: {}", asked(1))), "{text}");
         assert!(text.contains(&format!("             {}", asked(6))), "{text}");
         assert!(!text.contains(&asked(2)) && text.contains("2 members more not reached"), "{text}");
+    }
+
+    /// What is printed of a member that is tried, or could not be reached, with this outcome.
+    fn reason(failed: bool, tried: bool, addresses: &[&str], server: Option<&str>) -> String {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let outcome =
+            (peer(3), OpenSessionError::NoAnswer { addresses, after: Duration::from_secs(5) });
+        let mut search = Search::default();
+        search.server = server.map(|text| text.parse().unwrap());
+        search.unreached.extend(failed.then(|| outcome.clone()));
+        search.trying.extend(tried.then_some(outcome));
+        let lines = Situation { search, provider: None }.lines();
+        let at = lines.iter().position(|line| line.ends_with(&peer(3).to_string())).unwrap();
+        lines[at..].join("\n")
+    }
+
+    #[test]
+    fn each_candidate_has_what_was_tried_and_where_it_stopped() {
+        let (server, member) = ("192.0.2.99:1935", "192.0.2.3:5000");
+        let unknown = reason(true, false, &[server], Some(server));
+        assert_eq!(
+            unknown,
+            format!(
+                "  unreached  {}\n             {server} was asked for it, and named no address within \
+                 5.0 s\n             (it is not connected to this server)",
+                peer(3)
+            )
+        );
+        let blocked = reason(true, true, &[server, member], Some(server));
+        assert!(blocked.contains(&format!("no answer from {member} within 5.0 s; trying again\n")));
+        assert!(
+            blocked.contains("introduced by the server; ") && blocked.contains("a NAT or firewall")
+        );
+        assert_eq!(blocked.matches("0303").count(), 16, "once: {blocked}");
+        let on_lan = reason(false, true, &[member], None);
+        assert!(
+            on_lan.contains(&format!("             no answer from {member} within 5.0 s so far\n"))
+        );
+        let nameless = reason(false, true, &[], None);
+        assert!(nameless.contains("no address to ask became known within 5.0 s so far"));
     }
 
     #[test]

@@ -123,8 +123,13 @@ fn read_all(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
 /// Ctrl-C.
 #[cfg(unix)]
 fn interrupt(child: &Child) {
+    signal(child, "-INT");
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, signal: &str) {
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
 }
 
 /// A running command whose lines on standard output are waited for, killed when dropped.
@@ -182,6 +187,12 @@ impl Running {
     #[cfg(unix)]
     pub fn interrupt(&self) {
         interrupt(&self.child.0);
+    }
+
+    /// A signal by its option of `kill`.
+    #[cfg(unix)]
+    pub fn signal(&self, option: &str) {
+        signal(&self.child.0, option);
     }
 
     /// Waits for its end: status, the lines that were not read, and standard error.

@@ -1,8 +1,9 @@
 //! Messages while nothing arrives, and when a command gives up.
 
 use crate::support::{Killed, Running, Share, fail, rtmfp, write_file};
+use rtmfp::GroupSpecBuilder;
 use rtmfp::vod::ShareLink;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 
 const GROUPSPEC: &str = "G:0102010c050e66696c6d00";
@@ -47,6 +48,56 @@ fn a_member_without_neighbors_gives_up() {
     let err = fail(join.args(["--listen", "127.0.0.1:0"]), 3);
     assert!(err.contains("gave up: no neighbor came for 3"), "{err}");
     assert!(err.contains("it has named nobody else in the group"), "{err}");
+}
+
+/// What a member says that has this bootstrap peer, to people and to programs.
+fn without_its_bootstrap_peer(server: SocketAddr, peer: &str) -> (String, serde_json::Value) {
+    let spec = GroupSpecBuilder::new("alone").unwrap().server_channel(true);
+    let spec = spec.bootstrap_peer(peer.parse().unwrap()).build().unwrap();
+    let via = format!("rtmfp://{server}/films");
+    let join = || {
+        let args = ["join", spec.as_str(), "--via", &via, "--timeout", "2s"];
+        let mut command = rtmfp(args);
+        command.args(["--listen", "127.0.0.1:0"]);
+        command
+    };
+    let err = fail(&mut join(), 3);
+    let (status, lines, _) = Running::start(join().arg("--json")).wait();
+    assert_eq!(status, Some(3));
+    let events = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+    let mut waiting = events.filter(|event: &serde_json::Value| event["event"] == "waiting");
+    (err, waiting.next().expect("a reason"))
+}
+
+#[test]
+fn a_bootstrap_peer_that_the_server_does_not_know_is_named() {
+    let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
+    let peer = "07".repeat(32);
+    let (err, waiting) = without_its_bootstrap_peer(address, &peer);
+    let named = format!("{address} was asked for it, and named no address within ");
+    assert!(err.contains(&format!("  trying     {peer}\n             {named}")), "{err}");
+    assert!(err.contains("(it is not connected to this server)"), "{err}");
+    let candidate = &waiting["trying"][0];
+    assert_eq!(candidate["peer_id"], peer.as_str(), "{waiting}");
+    assert!(candidate["reason"].as_str().unwrap().starts_with(&named), "{waiting}");
+    assert_eq!((&waiting["connected"], &waiting["neighbors"]), (&true.into(), &0.into()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_bootstrap_peer_that_does_not_answer_is_named_with_its_addresses() {
+    let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
+    let via = format!("rtmfp://{address}/films");
+    let args = ["join", GROUPSPEC, "--via", &via, "--listen", "127.0.0.1:0", "--json"];
+    let stopped = Running::start(&mut rtmfp(args));
+    let joined = stopped.until(|line| line.contains(r#""event":"joined""#)).pop().unwrap();
+    let joined: serde_json::Value = serde_json::from_str(&joined).unwrap();
+    stopped.signal("-STOP");
+    let (err, waiting) = without_its_bootstrap_peer(address, joined["peer_id"].as_str().unwrap());
+    assert!(err.contains("introduced by the server; no answer from 127.0.0.1:"), "{err}");
+    assert!(err.contains("(it is gone, or a NAT or firewall lets nothing through)"), "{err}");
+    let reason = waiting["trying"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("introduced by the server; no answer from 127.0.0.1:"), "{waiting}");
 }
 
 #[test]

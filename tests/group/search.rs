@@ -5,7 +5,7 @@ use rtmfp::proto::crypto::{DhGroup, Fingerprint, Identity, IdentityConfig, Negot
 use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder};
 use rtmfp::proto::node::{GroupHandle, NetConnectionError, Node, NodeConfig, Search};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
-use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
+use rtmfp::proto::sim::{Actor, Link, Nat, NatKind, Network, NodeId};
 use rtmfp::proto::transport::{Layer, Machine, OpenSessionError, Time};
 use std::net::SocketAddr;
 
@@ -63,6 +63,10 @@ impl World {
     }
 
     fn member(&mut self, address: &str) -> NodeId {
+        self.member_behind(None, address)
+    }
+
+    fn member_behind(&mut self, nat: Option<Nat>, address: &str) -> NodeId {
         let mut random = self.network.random();
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
         let mut config = NodeConfig::default();
@@ -71,6 +75,9 @@ impl World {
         let mut node = Node::new(config, identity, Box::new(random), seed);
         let handle = node.join(self.network.now(), spec());
         let id = self.network.add(address, Host::Member(Box::new(node), handle));
+        if let Some(nat) = nat {
+            self.network.set_nat(id, nat);
+        }
         self.with(id, |node, now| {
             node.set_addresses(now, vec![address.parse().unwrap()]);
             let uri = "rtmfp://10.0.0.1/films".parse().unwrap();
@@ -159,6 +166,32 @@ fn a_member_that_is_gone_is_named_with_the_addresses_that_were_asked() {
         };
         assert!(addresses.contains(&server()), "seed {seed}: {addresses:?}");
         assert_eq!(world.search(member).met, 0);
+    });
+}
+
+/// Two symmetric translators show each pair of hosts another port: hellos to the one that the server
+/// saw are dropped at either.
+#[test]
+fn a_member_that_translators_keep_away_is_named_with_the_address_that_the_server_saw() {
+    for_seeds(10, |seed| {
+        let mut world = World::new(seed);
+        // The server names the first to the second.
+        let [far, near] = [(2, "10.0.0.2:1000"), (3, "10.0.0.3:1000")].map(|(n, address)| {
+            let nat = Nat::new(NatKind::Symmetric, [192, 0, 2, n].into());
+            world.member_behind(Some(nat), address)
+        });
+        let is_of_far = |address: &SocketAddr| address.ip().to_string() == "192.0.2.2";
+        world.network.run_for(secs(25));
+        let search = world.search(near);
+        assert_eq!((search.neighbors, search.met), (0, 0), "seed {seed}");
+        let candidates = search.trying.iter().chain(&search.unreached);
+        let far = world.peer_id(far);
+        let outcome = candidates.clone().find(|(peer, _)| *peer == far).map(|(_, outcome)| outcome);
+        let Some(OpenSessionError::NoAnswer { addresses, .. }) = outcome else {
+            panic!("seed {seed}: {search:?}");
+        };
+        assert!(addresses.contains(&server()), "seed {seed}: {addresses:?}");
+        assert!(addresses.iter().any(is_of_far), "seed {seed}: {addresses:?}");
     });
 }
 

@@ -278,7 +278,7 @@ impl Member {
                     }
                     live.report(0.0, text);
                     if self.waiting.is_news_due() {
-                        self.waiting.explain(self.group.search().await?)?;
+                        self.waiting.explain(self.group.search().await?, self.out)?;
                     }
                 }
                 line = console.line() => self.on_line(&line).await?,

@@ -3,6 +3,7 @@
 use super::commands::to_json;
 use crate::cli::console::{Asked, Form};
 use crate::cli::in_force::{InForce, Numbers};
+use crate::cli::situation::{Report, Situation};
 use crate::cli::{format, screen};
 use anyhow::Context;
 use rtmfp::amf::{Encoded, Value};
@@ -13,6 +14,7 @@ use rtmfp::peer::{
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Where lines go, and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +98,12 @@ pub(super) enum MemberEvent {
     },
     Stats(Stats),
     Limits(Numbers),
+    /// Why nothing comes. People read it beside the events.
+    Waiting {
+        idle: f64,
+        #[serde(flatten)]
+        report: Report,
+    },
     BadInput {
         reason: String,
     },
@@ -173,6 +181,17 @@ impl Out {
             (Asked::Change(_) | Asked::Nothing, _) => {}
         }
         Ok(())
+    }
+
+    /// Reports to a program why nothing has come for `idle`.
+    pub(super) fn waiting(&self, idle: Duration, situation: &Situation) -> anyhow::Result<()> {
+        match self.json {
+            true => {
+                let (idle, report) = (idle.as_secs_f64(), Report::of(situation));
+                self.emit(None, &MemberEvent::Waiting { idle, report })
+            }
+            false => Ok(()),
+        }
     }
 
     /// Prints an event of the group.
@@ -297,6 +316,7 @@ impl fmt::Display for MemberEvent {
                 )
             }
             Self::Limits(_) => write!(f, "limits"),
+            Self::Waiting { .. } => write!(f, "waiting"),
             Self::BadInput { reason } => write!(f, "{reason}"),
             Self::Left => write!(f, "left the group"),
         }

@@ -1,5 +1,6 @@
 //! A member that waits: for its first neighbor, or for the objects that it wants.
 
+use super::output::Out;
 use crate::cli::outcome::TimedOut;
 use crate::cli::patience::Patience;
 use crate::cli::situation::Situation;
@@ -39,9 +40,12 @@ impl Waiting {
     /// # Errors
     ///
     /// The explanation, when the time is over.
-    pub(super) fn explain(&self, search: Search) -> anyhow::Result<()> {
-        let time = format::duration(self.patience.idle());
-        let lines = Situation { search, provider: None }.lines();
+    pub(super) fn explain(&self, search: Search, out: Out) -> anyhow::Result<()> {
+        let idle = self.patience.idle();
+        let time = format::duration(idle);
+        let situation = Situation { search, provider: None };
+        let lines = situation.lines();
+        out.waiting(idle, &situation)?;
         if self.patience.is_over() {
             let what = if self.wants_objects { "no object came" } else { "no neighbor came" };
             return Err(
