@@ -3,7 +3,11 @@
 //! Encryption is serial within a packet, so that packets are encrypted side by side: a block of
 //! each of eight packets fills the pipeline of the processor. Decryption is parallel by nature.
 
-use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, consts::U16};
+use aes::cipher::consts::U16;
+use aes::cipher::{
+    Array, BlockCipherDecBackend, BlockCipherDecClosure, BlockCipherDecrypt, BlockCipherEncBackend,
+    BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, InOut, ParBlocks,
+};
 use aes::{Aes128Dec, Aes128Enc};
 use std::ops::Range;
 
@@ -20,53 +24,106 @@ type Block = Array<u8, U16>;
 pub(super) fn encrypt(
     cipher: &Aes128Enc,
     buf: &mut [u8],
-    mut messages: impl Iterator<Item = Range<usize>>,
+    messages: impl Iterator<Item = Range<usize>>,
 ) {
-    let mut lanes: [Range<usize>; LANES] = std::array::from_fn(|_| 0..0);
-    let mut chain = [Block::default(); LANES];
-    let mut active = 0;
-    loop {
-        // Give finished lanes a new message, and let the last lane take the place of one that
-        // gets none.
-        let mut i = 0;
-        while i < LANES {
-            if i < active && !lanes[i].is_empty() {
-                i += 1;
-            } else if let Some(message) = messages.next() {
-                lanes[i] = message;
-                chain[i] = Block::default();
-                active = active.max(i + 1);
-            } else if i < active {
-                active -= 1;
-                lanes.swap(i, active);
-                chain.swap(i, active);
-            } else {
-                break;
+    cipher.encrypt_with_backend(Encryption { buf, messages });
+}
+
+/// Decrypts one message in place. A remainder that is less than a block is left alone.
+pub(super) fn decrypt(cipher: &Aes128Dec, message: &mut [u8]) {
+    let (blocks, _) = Block::slice_as_chunks_mut(message);
+    cipher.decrypt_with_backend(Decryption { blocks });
+}
+
+/// Messages that are encrypted side by side. It is compiled as part of the cipher's own code: of a
+/// call for each step the choice of the processor's instructions would be the larger part.
+struct Encryption<'a, M> {
+    buf: &'a mut [u8],
+    messages: M,
+}
+
+impl<M> BlockSizeUser for Encryption<'_, M> {
+    type BlockSize = U16;
+}
+
+impl<M: Iterator<Item = Range<usize>>> BlockCipherEncClosure for Encryption<'_, M> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(mut self, backend: &B) {
+        let mut lanes: [Range<usize>; LANES] = std::array::from_fn(|_| 0..0);
+        let mut chain = [Block::default(); LANES];
+        let mut active = 0;
+        loop {
+            // Give finished lanes a new message, and let the last lane take the place of one that
+            // gets none.
+            let mut i = 0;
+            while i < LANES {
+                if i < active && !lanes[i].is_empty() {
+                    i += 1;
+                } else if let Some(message) = self.messages.next() {
+                    lanes[i] = message;
+                    chain[i] = Block::default();
+                    active = active.max(i + 1);
+                } else if i < active {
+                    active -= 1;
+                    lanes.swap(i, active);
+                    chain.swap(i, active);
+                } else {
+                    break;
+                }
             }
-        }
-        let lanes = &mut lanes[..active];
-        let Some(steps) = lanes.iter().map(|lane| lane.len() / BLOCK).min() else { return };
-        for _ in 0..steps {
-            step(cipher, buf, lanes, &mut chain);
+            let lanes = &mut lanes[..active];
+            let Some(steps) = lanes.iter().map(|lane| lane.len() / BLOCK).min() else { return };
+            match lanes {
+                [lane] => encrypt_one(backend, self.buf, lane, &mut chain[0], steps),
+                lanes => {
+                    for _ in 0..steps {
+                        step(backend, self.buf, lanes, &mut chain);
+                    }
+                }
+            }
         }
     }
 }
 
+/// Encrypts so many blocks of a message that has no others beside it.
+#[inline(always)]
+fn encrypt_one<B: BlockCipherEncBackend<BlockSize = U16>>(
+    backend: &B,
+    buf: &mut [u8],
+    lane: &mut Range<usize>,
+    chain: &mut Block,
+    steps: usize,
+) {
+    let (blocks, _) = Block::slice_as_chunks_mut(&mut buf[lane.clone()]);
+    for block in blocks.iter_mut().take(steps) {
+        xor(block, chain);
+        backend.encrypt_block_inplace(block);
+        *chain = *block;
+    }
+    lane.start += steps * BLOCK;
+}
+
 /// Encrypts one block of every lane.
-fn step(
-    cipher: &Aes128Enc,
+#[inline(always)]
+fn step<B: BlockCipherEncBackend<BlockSize = U16>>(
+    backend: &B,
     buf: &mut [u8],
     lanes: &mut [Range<usize>],
     chain: &mut [Block; LANES],
 ) {
     for (lane, state) in lanes.iter().zip(chain.iter_mut()) {
-        let plain = &buf[lane.start..lane.start + BLOCK];
-        state.iter_mut().zip(plain).for_each(|(s, p)| *s ^= p);
+        if let Some((plain, _)) = buf[lane.start..].split_first_chunk::<BLOCK>() {
+            xor(state, &Block::from(*plain));
+        }
     }
-    match lanes.len() {
-        1 => cipher.encrypt_block(&mut chain[0]),
-        // All lanes, the idle ones too: a full batch is faster than a few single blocks.
-        _ => cipher.encrypt_blocks(chain),
+    // All lanes, the idle ones too: as many as the cipher takes at once, if that are so few. The
+    // processor overlaps single blocks, too.
+    let (together, single) = ParBlocks::<B>::slice_as_chunks_mut(chain);
+    for blocks in together {
+        backend.encrypt_par_blocks_inplace(blocks);
+    }
+    for block in single {
+        backend.encrypt_block_inplace(block);
     }
     for (lane, state) in lanes.iter_mut().zip(chain.iter()) {
         buf[lane.start..lane.start + BLOCK].copy_from_slice(state);
@@ -74,20 +131,41 @@ fn step(
     }
 }
 
-/// Decrypts one message in place. A remainder that is less than a block is left alone.
-pub(super) fn decrypt(cipher: &Aes128Dec, message: &mut [u8]) {
-    let (blocks, _) = Block::slice_as_chunks_mut(message);
-    let mut previous = Block::default();
-    let mut saved = [Block::default(); LANES];
-    for group in blocks.chunks_mut(LANES) {
-        let saved = &mut saved[..group.len()];
-        saved.copy_from_slice(group);
-        cipher.decrypt_blocks(group);
-        for (block, encrypted) in group.iter_mut().zip(saved) {
-            block.iter_mut().zip(&previous).for_each(|(b, p)| *b ^= p);
-            previous = *encrypted;
+/// A message that is decrypted.
+struct Decryption<'a> {
+    blocks: &'a mut [Block],
+}
+
+impl BlockSizeUser for Decryption<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherDecClosure for Decryption<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherDecBackend<BlockSize = U16>>(self, backend: &B) {
+        let mut previous = Block::default();
+        let (groups, rest) = ParBlocks::<B>::slice_as_chunks_mut(self.blocks);
+        for group in groups {
+            let mut plain = ParBlocks::<B>::default();
+            backend.decrypt_par_blocks(InOut::from((&*group, &mut plain)));
+            for (block, plain) in group.iter_mut().zip(&mut plain) {
+                xor(plain, &previous);
+                previous = std::mem::replace(block, *plain);
+            }
+        }
+        for block in rest {
+            let encrypted = *block;
+            backend.decrypt_block_inplace(block);
+            xor(block, &previous);
+            previous = encrypted;
         }
     }
+}
+
+#[inline(always)]
+fn xor(block: &mut Block, other: &Block) {
+    let xored = u128::from_ne_bytes((*block).into()) ^ u128::from_ne_bytes((*other).into());
+    *block = xored.to_ne_bytes().into();
 }
 
 #[cfg(test)]
