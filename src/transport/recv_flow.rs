@@ -16,8 +16,8 @@ const EXCEPTION_REPEAT_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a message that is too long which are reported to the user.
 const HEAD: usize = 512;
 /// Most bytes that are set aside for a message of several fragments before more than its first has
-/// arrived.
-const MAX_EXPECTED: usize = 65_536;
+/// arrived: a chunk of a file, 64 KiB, with what is before it in its message.
+const MAX_EXPECTED: usize = 65_536 + 256;
 /// Fragments beyond the advertised window that are still taken, in bytes.
 const WINDOW_SLACK: u64 = 65_536;
 /// Bytes that a fragment which waits for earlier ones may cost beside its data: a run of sequence
