@@ -116,14 +116,20 @@ fn step<B: BlockCipherEncBackend<BlockSize = U16>>(
             xor(state, &Block::from(*plain));
         }
     }
-    // All lanes, the idle ones too: as many as the cipher takes at once, if that are so few. The
-    // processor overlaps single blocks, too.
     let (together, single) = ParBlocks::<B>::slice_as_chunks_mut(chain);
-    for blocks in together {
-        backend.encrypt_par_blocks_inplace(blocks);
-    }
-    for block in single {
-        backend.encrypt_block_inplace(block);
+    if together.is_empty() {
+        // The cipher takes more at once than there are lanes. The processor overlaps single blocks.
+        for block in single.iter_mut().take(lanes.len()) {
+            backend.encrypt_block_inplace(block);
+        }
+    } else {
+        // All lanes, the idle ones too: a full batch is faster than a few single blocks.
+        for blocks in together {
+            backend.encrypt_par_blocks_inplace(blocks);
+        }
+        for block in single {
+            backend.encrypt_block_inplace(block);
+        }
     }
     for (lane, state) in lanes.iter_mut().zip(chain.iter()) {
         buf[lane.start..lane.start + BLOCK].copy_from_slice(state);
