@@ -83,6 +83,19 @@ pub enum ReceiveMode {
     Nearest,
 }
 
+/// How soon a member asks its neighbors to push the fragments of a stream. What it asks is the same:
+/// others cannot tell which of the two a member has, but by the times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SubscriptionRules {
+    /// As soon as fragments are known, every 0.1 s for a class of fragments that nobody pushes, of a
+    /// neighbor that has them already.
+    #[default]
+    Prompt,
+    /// As Flash Player was observed to do, for comparisons and tests: every 2 s for the next class, of
+    /// the next neighbor, whether or not the class is pushed.
+    Observed,
+}
+
 /// Limits of streams.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -93,6 +106,8 @@ pub struct MulticastLimits {
     /// Flash's `multicastRelayMarginDuration`: how much longer than the stream's window fragments are
     /// held for others.
     pub relay_margin: Duration,
+    /// How soon neighbors are asked to push.
+    pub subscription: SubscriptionRules,
     /// Streams at a time, published here or by others. A stream without fragments makes place for
     /// another; else the description of a further one is rejected.
     pub max_streams: usize,
@@ -109,6 +124,7 @@ impl Default for MulticastLimits {
         Self {
             push_neighbor_limit: 4,
             relay_margin: Duration::from_secs(2),
+            subscription: SubscriptionRules::default(),
             max_streams: 64,
             max_stream_bytes: 32 << 20,
             max_total_bytes: 64 << 20,

@@ -65,7 +65,7 @@ pub use crate::flash::group_channel::GroupId;
 pub use address::{GroupAddress, ParseGroupAddressError, RingDistance};
 pub use config::{
     GroupConfig, MIN_NEIGHBORS, MembershipRules, MulticastLimits, PostingLimits, ReceiveMode,
-    ReplicationLimits, RoutingLimits,
+    ReplicationLimits, RoutingLimits, SubscriptionRules,
 };
 pub use error::GroupError;
 pub use event::{GroupAction, GroupEvent, NetStreamId};

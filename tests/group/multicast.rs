@@ -156,6 +156,57 @@ fn fifty_members_relay_for_each_other() {
 }
 
 #[test]
+fn nearly_everything_is_pushed_some_seconds_after_the_beginning() {
+    let mut net = group(30);
+    let id = begin(&mut net, 0, "live");
+    publish(&mut net, 0, id, 1..250, 3000);
+    let totals = |net: &mut Net| {
+        let infos = (1..30)
+            .map(|node| net.with(node, |group, now| group.multicast().states(now).remove(0).info));
+        infos.fold([0; 3], |[pushed, requested, twice], info| {
+            let pushed = pushed + info.fragments_pushed_from_peers;
+            let requested = requested + info.fragments_requested_from_peers;
+            [pushed, requested, twice + info.duplicate_fragments]
+        })
+    };
+    let source = |net: &mut Net| {
+        let info = net.with(0, |group, now| group.multicast().info(now, id)).unwrap();
+        info.fragments_pushed_to_peers + info.fragments_requested_by_peers
+    };
+    let (before, sent) = (totals(&mut net), source(&mut net));
+    publish(&mut net, 0, id, 250..375, 3000);
+    let (after, sent) = (totals(&mut net), source(&mut net) - sent);
+    let [pushed, requested, twice] = [0, 1, 2].map(|field| after[field] - before[field]);
+    println!("pushed {pushed} requested {requested} twice {twice} sent by the source {sent}");
+    assert!(requested * 100 < pushed, "{requested} requested, {pushed} pushed");
+    assert!(twice * 30 < pushed, "{twice} twice, {pushed} pushed");
+    assert!(sent <= 125 * 3 * 41 / 10, "{sent}");
+}
+
+#[test]
+fn classes_of_a_neighbor_that_leaves_are_asked_of_others_at_once() {
+    let mut net = group(6);
+    play(&mut net, 5, "live");
+    let id = begin(&mut net, 0, "live");
+    publish(&mut net, 0, id, 1..125, 1000);
+    let info =
+        |net: &mut Net| net.with(5, |group, now| group.multicast().states(now).remove(0).info);
+    let to_last = |net: &Net, from: usize| net.sent(from, 5, FlowKind::MulticastData).len();
+    let most = (1..5).max_by_key(|from| to_last(&net, *from)).unwrap();
+    assert!(to_last(&net, most) > 10, "it pushes something");
+    let before = info(&mut net);
+    net.with(most, |group, now| group.close(now));
+    publish(&mut net, 0, id, 125..225, 1000);
+    net.run_for(secs(4));
+    let after = info(&mut net);
+    let pushed = after.fragments_pushed_from_peers - before.fragments_pushed_from_peers;
+    let requested = after.fragments_requested_from_peers - before.fragments_requested_from_peers;
+    println!("pushed {pushed} requested {requested}");
+    assert!(pushed >= 80 && requested <= 20, "{pushed} pushed, {requested} requested");
+    assert_eq!(numbers(&net.nodes[5]).last(), Some(&224));
+}
+
+#[test]
 fn a_member_that_does_not_play_takes_part() {
     let mut net = group(3);
     play(&mut net, 2, "live");

@@ -7,6 +7,7 @@ use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::group::message::{Hello, MembershipMessage, MulticastControl};
 use rtmfp::proto::group::{
     FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec,
+    SubscriptionRules,
 };
 use rtmfp::proto::transport::{FlowAction, FlowId, FlowToken, SessionId, Time};
 use serde_json::Value;
@@ -33,8 +34,10 @@ struct Stand {
 impl Stand {
     fn new(neighbors: u32, start: Time, seed: u64) -> Self {
         let spec = GroupSpec::parse("G:0101010c020e7400").unwrap();
+        let mut config = GroupConfig::new(spec, Fingerprint([1; 32]));
+        config.multicast.subscription = SubscriptionRules::Observed;
         let mut stand = Self {
-            group: Group::new(GroupConfig::new(spec, Fingerprint([1; 32])), start, seed),
+            group: Group::new(config, start, seed),
             now: start,
             tokens: HashMap::new(),
             sessions: HashMap::new(),

@@ -30,12 +30,18 @@ pub(super) struct Link {
     pub(super) far_data: Option<FlowId>,
     /// The classes of fragments that the neighbor wants pushed: a bit for each number modulo 8.
     pub(super) mask: u8,
-    /// Since when it wants any.
-    pub(super) subscribed: Time,
+    /// Since when it wants each of them.
+    pub(super) subscribed: [Time; 8],
     /// The classes that this member wants it to push.
     pub(super) asked: u8,
     /// Those that it was ever asked for.
     pub(super) ever_asked: u8,
+    /// Those that it was asked for in vain, as far as known.
+    pub(super) tried: u8,
+    /// When it last pushed a fragment of each class, or was asked for it.
+    pub(super) pushed_at: [Time; 8],
+    /// The latest fragments of each class in a row that another neighbor had pushed before it did.
+    pub(super) late: [u8; 8],
     /// What it has.
     pub(super) map: Option<Map>,
     pub(super) map_at: Time,

@@ -118,6 +118,11 @@ impl Wants {
         ripe.map(|(number, _)| *number)
     }
 
+    /// All of them with the times since when they are known, newest first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = (u64, Time)> + '_ {
+        self.wants.iter().rev().map(|(number, want)| (*number, want.known))
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         self.queue.first().map(|(at, _)| *at)
     }

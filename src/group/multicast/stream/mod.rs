@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | `mod` | the state, the flows to and from each neighbor, the clock |
 //! | `receive` | fragments that arrive, their order, and what is given up |
-//! | `ask` | what this member asks of others: subscriptions and single fragments |
+//! | `subscribe` | the classes of fragments that others are asked to push |
+//! | `ask` | the single fragments that others are asked for |
 //! | `serve` | what others ask of this member, and maps for them |
 //! | `ending` | the end of the stream, and ends that are none |
 
@@ -12,6 +13,7 @@ mod ask;
 mod ending;
 mod receive;
 mod serve;
+mod subscribe;
 
 use super::held::Held;
 use super::info::{Info, NetStreamMulticastInfo};
@@ -23,11 +25,11 @@ use crate::group::feature::{Lane, Output};
 use crate::group::{FlowKind, MulticastLimits};
 use crate::random::SplitMix64;
 use crate::transport::{FlowId, SessionId, Time};
-use ask::Subscriptions;
 use bytes::Bytes;
 use ending::Ending;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use subscribe::Subscriptions;
 
 /// Bounds of what a publisher may choose: whatever it says is brought within them.
 const WINDOW: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(60)];
@@ -134,7 +136,7 @@ impl Stream {
             reference: None,
             map_at: None,
             map_turn: SessionId(0),
-            subscriptions: Subscriptions::new(turn.now, turn.rng),
+            subscriptions: Subscriptions::new(turn.now, limits.subscription, turn.rng),
             ending: Ending::No,
             progress: (turn.now, None),
             arrival: turn.now,
@@ -193,6 +195,7 @@ impl Stream {
     /// A neighbor is gone, and its flows and ours with it.
     pub(super) fn remove_neighbor(&mut self, now: Time, session: SessionId) {
         if self.links.remove(&session).is_some() {
+            self.forget_pusher(session);
             self.wants.forget(now, session);
             self.refer();
         }
@@ -244,6 +247,7 @@ impl Stream {
             link.data = Near::Closed;
             turn.output.push_back(Output::FinishLane(session, lane));
         }
+        self.forget_pusher(session);
         self.wants.forget(turn.now, session);
         self.refer();
     }
@@ -292,6 +296,8 @@ impl Stream {
             self.subscribe(turn);
             self.skip_gaps(turn);
             self.settle_end(turn.now);
+            // A gap that was given up held back what is behind it.
+            self.held.expire(turn.now, self.hold_time(), self.delivered());
         }
     }
 

@@ -25,7 +25,7 @@ impl Stream {
         }
         self.refer();
         self.become_known(turn);
-        self.subscriptions.note_news();
+        self.subscriptions.note_news(turn.now);
         self.want_from(turn.now, session, before.as_ref());
         self.resync(turn.now);
     }
@@ -67,13 +67,16 @@ impl Stream {
             self.info.duplicate();
             self.on_second_end(turn.now, session, &data);
             if is_push {
-                self.unsubscribe(turn, session, class);
+                self.on_late_push(turn, session, number);
             }
             return;
         }
         if !self.is_plausible(number) || size > MAX_FRAGMENT {
             turn.counts.implausible += 1;
             return;
+        }
+        if is_push {
+            self.on_first_push(turn.now, session, number);
         }
         self.accept(turn, session, number, data);
     }
@@ -92,7 +95,7 @@ impl Stream {
             return;
         }
         self.last_news = turn.now;
-        self.subscriptions.note_news();
+        self.subscriptions.note_news(turn.now);
         self.contradict_end(turn, session, number);
         self.become_known(turn);
         self.push(turn, number, Some(session));

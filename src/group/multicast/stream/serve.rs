@@ -69,9 +69,9 @@ impl Stream {
     /// A neighbor wants other classes of fragments pushed.
     fn on_push(&mut self, now: Time, session: SessionId, mask: u8) {
         let Some(link) = self.links.get_mut(&session) else { return };
-        if link.mask == 0 {
-            link.subscribed = now;
-        }
+        let new = mask & !link.mask;
+        let places = link.subscribed.iter_mut().enumerate();
+        places.filter(|(class, _)| new & (1 << class) != 0).for_each(|(_, since)| *since = now);
         link.mask = mask;
     }
 
@@ -94,7 +94,8 @@ impl Stream {
                 && !link.has(number)
         };
         let due = self.links.iter().filter(|(session, link)| is_due(**session, link));
-        let mut due: Vec<_> = due.map(|(session, link)| (link.subscribed, *session)).collect();
+        let since = |link: &Link| link.subscribed[(number % 8) as usize];
+        let mut due: Vec<_> = due.map(|(session, link)| (since(link), *session)).collect();
         due.sort_unstable();
         due.truncate(self.limits.push_neighbor_limit);
         if due.is_empty() {
