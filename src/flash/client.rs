@@ -186,6 +186,11 @@ impl ClientConnection {
         self.canonical
     }
 
+    /// The object encoding in force.
+    pub fn encoding(&self) -> ObjectEncoding {
+        self.control.encoding
+    }
+
     /// The addresses at which peers may reach this client. They are sent as soon as the connection
     /// is up, and again whenever they change.
     pub fn set_addresses(&mut self, now: Time, addresses: &[SocketAddr]) {
@@ -232,6 +237,11 @@ impl ClientConnection {
     ) -> Result<(), FlashError> {
         self.check_connected()?;
         self.control.answer(now, responder, outcome)
+    }
+
+    /// Sets the methods that the server may call.
+    pub fn set_methods(&mut self, methods: Methods) {
+        self.config.methods = methods;
     }
 
     /// Stops waiting for the answer to a call. A late answer is ignored.

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use super::{FlashError, UserControl};
+use crate::amf::{AmfError, Encoding, Value, Writer};
 
 /// Bytes before the payload: type and timestamp. No message is shorter.
 pub const HEADER_LEN: usize = 5;
@@ -78,6 +79,20 @@ impl Message {
     /// A message.
     pub const fn new(timestamp: u32, body: Body) -> Self {
         Self { timestamp, body }
+    }
+
+    /// A data message that calls `handler` with these values: what Flash's `NetStream.send` sends.
+    ///
+    /// # Errors
+    ///
+    /// [`AmfError`] if a value cannot be encoded.
+    pub fn data(timestamp: u32, handler: &str, values: &[Value]) -> Result<Self, AmfError> {
+        let mut writer = Writer::new(Encoding::Amf0);
+        writer.write(&Value::from(handler))?;
+        for value in values {
+            writer.write(value)?;
+        }
+        Ok(Self::new(timestamp, Body::Data(Format::Extended, writer.into_bytes())))
     }
 
     /// Parses the message that a flow delivered.

@@ -19,6 +19,7 @@
 //! | [`call`] | remote calls in both directions |
 //! | [`limits`] | – the longest command, the most arguments and calls |
 //! | [`peer_info`] | §5.3.3 the addresses of a client |
+//! | [`stream`] | §5.3.5 NetStream |
 //! | `shared_object` | – remote shared objects, which are refused |
 //! | [`group_channel`] | – joining groups at the server |
 //! | [`client`] | §5.3 NetConnection, the client's end |
@@ -41,6 +42,7 @@ pub mod metadata;
 pub mod peer_info;
 pub mod server;
 mod shared_object;
+pub mod stream;
 pub mod uri;
 pub mod user_control;
 
