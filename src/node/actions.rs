@@ -5,9 +5,10 @@ use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::SERVER_METADATA;
 use crate::group::{GroupAction, GroupEvent};
 use crate::transport::{
-    FarAddress, FlowAction, FlowOptions, MessageOptions, NamedBy, SessionId, Time,
+    FarAddress, FlowAction, FlowOptions, MessageOptions, NamedBy, Role, SessionId, Time,
 };
 use bytes::Bytes;
+use std::net::SocketAddr;
 
 impl Node {
     /// Carries out the actions of the NetConnection. True if there were any.
@@ -133,7 +134,7 @@ impl Node {
         mut addresses: Vec<FarAddress>,
         reported_by: Option<SessionId>,
     ) {
-        if self.attempts.values().any(|(known, _)| *known == peer) {
+        if self.is_reaching(peer) {
             return;
         }
         if let Server::Session(server) = &self.server
@@ -146,6 +147,32 @@ impl Node {
             self.touch_all(|group| group.on_connect_failed(now, peer));
             return;
         }
+        self.attempt(now, peer, addresses);
+    }
+
+    /// Opens a session to the peer of a stream, at addresses that the application knows and through
+    /// the server. False if there is neither.
+    pub(super) fn reach_directly(
+        &mut self,
+        now: Time,
+        peer: Fingerprint,
+        known: &[SocketAddr],
+    ) -> bool {
+        let server = self.server_address.filter(|_| self.is_connected());
+        let named = |address| FarAddress { address, named_by: NamedBy::Owner };
+        let addresses: Vec<_> = known.iter().copied().chain(server).map(named).collect();
+        let can_reach = !addresses.is_empty() || self.is_reaching(peer);
+        if can_reach && (!known.is_empty() || !self.is_reaching(peer)) {
+            self.attempt(now, peer, addresses);
+        }
+        can_reach
+    }
+
+    fn is_reaching(&self, peer: Fingerprint) -> bool {
+        self.attempts.values().any(|(known, _)| *known == peer)
+    }
+
+    fn attempt(&mut self, now: Time, peer: Fingerprint, addresses: Vec<FarAddress>) {
         let open = self.endpoint.open_at(now, Epd::for_fingerprint(peer), addresses);
         self.attempts.insert(open, (peer, now + PEER_OPEN));
     }
@@ -154,7 +181,20 @@ impl Node {
     fn release(&mut self, now: Time, handle: GroupHandle, session: SessionId) {
         let Some(peer) = self.peers.get_mut(&session) else { return };
         peer.released_by.insert(handle);
-        if peer.released_by.len() == self.groups.len() {
+        self.close_if_unneeded(now, session);
+    }
+
+    /// Closes a session with a peer that neither a group nor a stream needs, if this end opened it.
+    pub(super) fn close_if_unused(&mut self, now: Time, session: SessionId) {
+        let info = self.endpoint.session(session);
+        if info.is_some_and(|info| info.role() == Role::Initiator) {
+            self.close_if_unneeded(now, session);
+        }
+    }
+
+    fn close_if_unneeded(&mut self, now: Time, session: SessionId) {
+        let Some(peer) = self.peers.get(&session) else { return };
+        if peer.released_by.len() == self.groups.len() && !self.streams.uses(session) {
             self.endpoint.close(now, session);
         }
     }

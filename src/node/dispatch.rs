@@ -2,7 +2,7 @@
 
 use super::{
     CONNECT_ANSWER, GroupHandle, MAX_UNCLAIMED, MAX_UNCLAIMED_OF_SESSION, NetConnectionError, Node,
-    NodeEvent, Owner, Peer, Server, ServerSession,
+    NodeEvent, Owner, Peer, Server, ServerSession, Unclaimed,
 };
 use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::ServerMessage;
@@ -88,6 +88,7 @@ impl Node {
         }
         if self.peers.contains_key(&session) {
             // The attempt ended in a session that the groups already know.
+            self.begin_streams_with(now, session, far);
             if asked {
                 self.touch_all(|group| group.on_connect_failed(now, far));
             }
@@ -97,6 +98,7 @@ impl Node {
         self.peers.insert(session, Peer { far, released_by: BTreeSet::new() });
         self.endpoint.watch(now, session, Epd::for_fingerprint(far));
         self.search.reached(far);
+        self.begin_streams_with(now, session, far);
         for handle in self.groups.keys().copied().collect::<Vec<_>>() {
             self.report_session_to_group(now, handle, session);
         }
@@ -156,7 +158,8 @@ impl Node {
 
     fn on_open_failed(&mut self, now: Time, open: OpenId, error: OpenSessionError) {
         if let Some((peer, _)) = self.attempts.remove(&open) {
-            tracing::debug!(%peer, %error, "member not reached");
+            tracing::debug!(%peer, %error, "peer not reached");
+            self.fail_streams_with(peer, &error.clone().into());
             self.search.unreached(peer, error);
             self.touch_all(|group| group.on_connect_failed(now, peer));
         } else if matches!(&self.server, Server::Opening { open: id, .. } if *id == open) {
@@ -169,7 +172,9 @@ impl Node {
         for flow in self.unclaimed_of(session).collect::<Vec<_>>() {
             self.unclaimed.remove(&(session, flow));
         }
-        if let Some(Peer { far, .. }) = self.peers.remove(&session) {
+        let peer = self.peers.remove(&session);
+        self.close_streams_of(session, peer.as_ref().map(|peer| peer.far));
+        if let Some(Peer { far, .. }) = peer {
             self.touch_all(|group| {
                 let was_neighbor = group.neighbors().iter().any(|n| n.session == session);
                 group.on_session_closed(now, session);
@@ -187,6 +192,7 @@ impl Node {
         let uri = server.uri.clone();
         self.server = Server::None;
         self.forget_server_flows();
+        self.fail_streams_of_server();
         match was_connected {
             true => self.emit_connection_event(now, NodeEvent::Disconnected),
             false => self.connect_failed(now, NetConnectionError::Closed),
@@ -208,8 +214,19 @@ impl Node {
         let associated = association.and_then(|to| self.flows.sender(session, to));
         let kind = FlowKind::from_metadata(metadata);
         let accepted = match (FlowMetadata::parse(metadata), associated) {
+            (Some(FlowMetadata::Tc { stream, .. }), Some((Owner::Connection, _))) if stream > 0 => {
+                // A server may associate a stream's flow with the control flow (RFC 7425 §5.3.5.2).
+                let handle = self.stream_of_session(session, stream);
+                handle.and_then(|handle| self.offer_to_stream(handle, flow, metadata))
+            }
+            (Some(FlowMetadata::Tc { .. }), Some((Owner::Stream(handle), _))) => {
+                self.offer_to_stream(handle, flow, metadata)
+            }
             (Some(FlowMetadata::Tc { .. }), _) if self.is_server(session) => {
                 self.offer_to_connection(now, flow, metadata, associated)
+            }
+            (Some(FlowMetadata::Tc { stream, .. }), None) if self.streams.serves_peers() => {
+                return self.await_first(session, flow, association, Unclaimed::Play(stream));
             }
             (Some(FlowMetadata::GroupServer), Some((owner @ Owner::GroupServer(_), _))) => {
                 Some(owner)
@@ -218,13 +235,7 @@ impl Node {
                 kind.and_then(|kind| self.offer_to_group(now, handle, session, flow, kind, to))
             }
             (Some(FlowMetadata::GroupPeer(_)), None) if kind == Some(FlowKind::Membership) => {
-                let has_space = self.unclaimed.len() < MAX_UNCLAIMED
-                    && self.unclaimed_of(session).count() < MAX_UNCLAIMED_OF_SESSION;
-                if association.is_none() && has_space {
-                    self.unclaimed.insert((session, flow));
-                    return;
-                }
-                None
+                return self.await_first(session, flow, association, Unclaimed::Hello);
             }
             _ => None,
         };
@@ -234,10 +245,26 @@ impl Node {
         }
     }
 
-    /// Flows of a session on which no hello has arrived yet.
+    /// Leaves a flow without an association until its first message.
+    fn await_first(
+        &mut self,
+        session: SessionId,
+        flow: FlowId,
+        association: Option<FlowId>,
+        waits_for: Unclaimed,
+    ) {
+        let has_space = self.unclaimed.len() < MAX_UNCLAIMED
+            && self.unclaimed_of(session).count() < MAX_UNCLAIMED_OF_SESSION;
+        match association.is_none() && has_space {
+            true => drop(self.unclaimed.insert((session, flow), waits_for)),
+            false => self.flows.reject(&mut self.endpoint, session, flow, 0),
+        }
+    }
+
+    /// Flows of a session on which no message has arrived yet.
     fn unclaimed_of(&self, session: SessionId) -> impl Iterator<Item = FlowId> {
         let all = (session, FlowId(0))..=(session, FlowId(u64::MAX));
-        self.unclaimed.range(all).map(|&(_, flow)| flow)
+        self.unclaimed.range(all).map(|(&(_, flow), _)| flow)
     }
 
     fn offer_to_connection(
@@ -275,8 +302,12 @@ impl Node {
 
     fn on_message(&mut self, now: Time, session: SessionId, flow: FlowId, message: Bytes) {
         let Some(owner) = self.flows.receiver(session, flow) else {
-            if self.unclaimed.remove(&(session, flow)) {
-                self.claim(now, session, flow, &message);
+            match self.unclaimed.remove(&(session, flow)) {
+                Some(Unclaimed::Hello) => self.claim(now, session, flow, &message),
+                Some(Unclaimed::Play(stream)) => {
+                    self.on_play_request(now, session, flow, stream, &message);
+                }
+                None => {}
             }
             return;
         };
@@ -297,6 +328,9 @@ impl Node {
                 if let Some(group) = self.touch(handle) {
                     group.on_message(now, session, flow, message);
                 }
+            }
+            Owner::Stream(handle) => {
+                self.on_stream_message(now, handle, (session, flow), &message);
             }
         }
     }
@@ -351,6 +385,7 @@ impl Node {
 
     fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
         self.unclaimed.remove(&(session, flow));
+        self.forget_waiting(session, flow);
         match self.flows.on_flow_finished(session, flow) {
             Some(Owner::Connection) => {
                 if let Server::Session(server) = &mut self.server {
@@ -362,6 +397,9 @@ impl Node {
                 if let Some(group) = self.touch(handle) {
                     group.on_flow_finished(now, session, flow);
                 }
+            }
+            Some(Owner::Stream(handle)) => {
+                self.on_stream_flow_finished(now, handle, (session, flow));
             }
             Some(Owner::GroupServer(_)) | None => {}
         }
@@ -375,6 +413,9 @@ impl Node {
                 if let Some(group) = self.touch(handle) {
                     group.on_flow_input(now, session, input);
                 }
+            }
+            (Owner::Stream(handle), input) => {
+                self.on_stream_flow_input(now, handle, session, &input);
             }
             (Owner::Connection, FlowInput::Rejected { token, code }) => {
                 if let Server::Session(server) = &mut self.server {
@@ -419,9 +460,16 @@ impl Node {
                     self.server = Server::None;
                     self.forget_server_flows();
                     self.endpoint.close(now, session);
+                    self.fail_streams_of_server();
                     self.emit_connection_event(now, NodeEvent::Disconnected);
                 }
-                _ => {}
+                ClientEvent::Answered { call, outcome } => {
+                    if !self.stream_created(now, call, &outcome) {
+                        self.events.push_back(NodeEvent::Answered(call, outcome));
+                    }
+                }
+                ClientEvent::Call(call) => self.events.push_back(NodeEvent::Call(call)),
+                ClientEvent::Status(info) => self.events.push_back(NodeEvent::Status(info)),
             }
         }
     }

@@ -12,23 +12,30 @@
 //! | `actions.rs` | execution of their actions on the endpoint |
 //! | `guest.rs` | applications that act in a group |
 //! | `lan.rs` | announcements on the local network |
+//! | `calls.rs` | calls in both directions over the NetConnection |
+//! | `streams.rs` | streams outside of groups |
 //! | `limits.rs` | limits of what is sent and received |
 //! | `search.rs` | the state of the search for members |
 
 mod actions;
+mod calls;
 mod dispatch;
 mod guest;
 mod lan;
 mod limits;
 mod search;
+mod streams;
 
 pub use guest::Guest;
 pub use lan::{MAX_MULTICAST, MAX_MULTICAST_OF_GROUP};
 pub use limits::Limits;
 pub use search::{MAX_MET, MAX_UNREACHED, Search};
+pub use streams::{Admission, DEFAULT_MAX_PEERS, MAX_STREAMS, PublishToPeers, StreamHandle};
 
+use crate::amf::Value;
 use crate::crypto::{Epd, Fingerprint, Identity};
-use crate::flash::{ClientConfig, ClientConnection, ConnectFailure, FlashError, Uri};
+use crate::flash::stream::NetStreamEvent;
+use crate::flash::{Call, CallId, ClientConfig, ClientConnection, ConnectFailure, FlashError, Uri};
 use crate::group::{Group, GroupConfig, GroupEvent, GroupId, GroupSpec};
 use crate::transport::{
     Config, Endpoint, FlowAction, FlowId, FlowTable, FlowToken, Layer, MIN_KEEPALIVE, OpenId,
@@ -40,7 +47,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Flows that may wait for their hello, over all sessions; further ones are rejected.
+/// Flows that may wait for their first message, over all sessions; further ones are rejected.
 const MAX_UNCLAIMED: usize = 256;
 /// The same limit per session: a member needs one for each group in common.
 const MAX_UNCLAIMED_OF_SESSION: usize = 16;
@@ -106,6 +113,14 @@ pub enum NodeEvent {
     Disconnected,
     /// An event of a group.
     Group(GroupHandle, GroupEvent),
+    /// An event of a stream outside of groups.
+    Stream(StreamHandle, NetStreamEvent),
+    /// The server answered a call, with a result or with the information object of an error.
+    Answered(CallId, Result<Value, Value>),
+    /// The server calls one of [`ClientConfig::methods`].
+    Call(Call),
+    /// The server reports a status: the information object.
+    Status(Value),
     /// A session was opened; for key logs and statistics.
     SessionOpened(SessionId),
 }
@@ -178,6 +193,16 @@ enum Owner {
     /// The `GC` flows of a group, to the server and from it.
     GroupServer(GroupHandle),
     Group(GroupHandle),
+    Stream(StreamHandle),
+}
+
+/// What a flow of a peer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unclaimed {
+    /// `GR 1C`: the hello of a group.
+    Hello,
+    /// `TC` with this stream ID: the command `play`.
+    Play(u32),
 }
 
 /// A sans-IO peer; see the module documentation.
@@ -202,12 +227,13 @@ pub struct Node {
     /// numbered in their order.
     attempts: BTreeMap<OpenId, (Fingerprint, Time)>,
     flows: FlowTable<Owner>,
-    /// `GR 1C` flows on which no hello has arrived yet.
-    unclaimed: BTreeSet<(SessionId, FlowId)>,
+    /// Flows of peers without an association, whose first message assigns them.
+    unclaimed: BTreeMap<(SessionId, FlowId), Unclaimed>,
     events: VecDeque<NodeEvent>,
     search: search::SearchLog,
     downloads: limits::Downloads,
     lan: lan::LanGroups,
+    streams: streams::Streams,
 }
 
 impl Node {
@@ -230,11 +256,12 @@ impl Node {
             peers: HashMap::new(),
             attempts: BTreeMap::new(),
             flows: FlowTable::new(MAX_PARKED),
-            unclaimed: BTreeSet::new(),
+            unclaimed: BTreeMap::new(),
             events: VecDeque::new(),
             search: search::SearchLog::default(),
             downloads: limits::Downloads::default(),
             lan: lan::LanGroups::default(),
+            streams: streams::Streams::default(),
         }
     }
 
@@ -272,6 +299,7 @@ impl Node {
             Server::Session(server) => self.endpoint.close(now, server.session),
         }
         self.forget_server_flows();
+        self.fail_streams_of_server();
     }
 
     /// True while the NetConnection is up.

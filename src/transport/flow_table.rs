@@ -136,6 +136,13 @@ impl<Owner: Copy + Ord> FlowTable<Owner> {
         endpoint.queued(session, flow) + flows.sending(flow).map_or(0, Sending::parked_size)
     }
 
+    /// True if an owner has sending flows, finished or not, of which something was not acknowledged
+    /// yet. Looks at every flow.
+    pub fn has_sending(&self, owner: Owner) -> bool {
+        let flows = self.sessions.values().flat_map(|flows| &flows.sending);
+        flows.into_iter().any(|entry| entry.owner == owner)
+    }
+
     /// Bytes that are parked for a session.
     pub fn parked(&self, session: SessionId) -> u64 {
         self.sessions.get(&session).map_or(0, |flows| flows.parked)

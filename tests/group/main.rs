@@ -4,6 +4,7 @@
 mod amf_oracle;
 mod announcements;
 mod blocked_neighbor;
+mod direct_streams;
 mod few_neighbors;
 mod hostile;
 mod introduction_flood;
