@@ -407,7 +407,7 @@ impl Node {
         };
         let token = FlowToken(stream.next_token);
         stream.next_token = stream.next_token.wrapping_add(1);
-        let subscriber = Subscriber::start(stream_id, flow, token, &stream.late);
+        let subscriber = Subscriber::start(&stream.name, stream_id, flow, token, &stream.late);
         stream.subscribers.insert(asking, subscriber);
         self.flows.accept(session, flow, Owner::Stream(handle));
         self.events.push_back(NodeEvent::Stream(handle, NetStreamEvent::PeerConnect { peer_id }));

@@ -162,7 +162,8 @@ impl Connection {
     ///
     /// [`Stopped`] if the connection was closed.
     pub async fn stats(&self) -> Result<ConnectionStats, Stopped> {
-        let sessions = self.call(|peer, _| peer.node().endpoint().sessions().count()).await?;
+        let sessions =
+            self.with_machine(|peer, _| peer.node().endpoint().sessions().count()).await?;
         Ok(ConnectionStats { sessions, network: self.handle.stats() })
     }
 
@@ -189,7 +190,7 @@ impl Connection {
     ///
     /// [`Stopped`] if the connection was closed.
     pub async fn set_limits(&self, limits: Limits) -> Result<(), Stopped> {
-        self.call(move |peer, now| peer.set_limits(now, limits)).await
+        self.with_machine(move |peer, now| peer.set_limits(now, limits)).await
     }
 
     /// How fast this connection sends and receives at most.
@@ -198,7 +199,7 @@ impl Connection {
     ///
     /// [`Stopped`] if the connection was closed.
     pub async fn limits(&self) -> Result<Limits, Stopped> {
-        self.call(|peer, _| peer.node().limits()).await
+        self.with_machine(|peer, _| peer.node().limits()).await
     }
 
     /// The threads for blocking work of its [guests](crate::node::Guest).
@@ -243,7 +244,7 @@ impl Connection {
     async fn serverless(config: PeerConfig) -> Result<Self, ConnectError> {
         let connection = Self::open(config)?;
         let own = connection.handle.peer_addresses();
-        let begun = connection.call(move |peer, now| peer.begin_serverless(now, own)).await;
+        let begun = connection.with_machine(move |peer, now| peer.begin_serverless(now, own)).await;
         begun.map_err(|Stopped| ConnectError::Closed)?;
         Ok(connection)
     }
@@ -255,7 +256,7 @@ impl Connection {
             peer.set_addresses(now, own);
             peer.connect(now, servers, commands, answer);
         };
-        self.call(command).await.map_err(|Stopped| ConnectError::Closed)?;
+        self.with_machine(command).await.map_err(|Stopped| ConnectError::Closed)?;
         let outcome = outcome.await.map_err(|_| ConnectError::Closed)?;
         outcome.map(drop).map_err(ConnectError::Unreachable)
     }
@@ -268,7 +269,7 @@ impl Connection {
     }
 
     /// Calls the machine in its task.
-    pub(super) async fn call<R: Send + 'static>(
+    pub(super) async fn with_machine<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut PeerMachine, Time) -> R + Send + 'static,
     ) -> Result<R, Stopped> {

@@ -3,6 +3,7 @@
 use crate::amf::AmfError;
 use crate::driver::{BindError, Stopped};
 use crate::flash::UriError;
+use crate::flash::stream::NetStreamError;
 use crate::group::GroupError;
 use crate::node;
 use std::fmt;
@@ -110,6 +111,24 @@ pub enum NetGroupError {
     Object(#[from] AmfError),
 }
 
+/// Why a call of a stream was refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The stream is over, or the group or connection closed.
+    #[error("the stream is closed")]
+    Closed,
+    /// The group refused the call.
+    #[error(transparent)]
+    Group(GroupError),
+    /// The stream cannot be opened.
+    #[error(transparent)]
+    NetStream(#[from] NetStreamError),
+    /// A value cannot be encoded.
+    #[error("the values can't be sent: {0}")]
+    Value(#[from] AmfError),
+}
+
 /// Why [`recv`](super::NetGroupEvents::recv) returned no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RecvError {
@@ -141,6 +160,31 @@ impl From<GroupError> for NetGroupError {
             GroupError::Closed => Self::Closed,
             error => Self::Group(error),
         }
+    }
+}
+
+impl From<NetGroupError> for StreamError {
+    fn from(error: NetGroupError) -> Self {
+        match error {
+            NetGroupError::Closed => Self::Closed,
+            NetGroupError::Group(error) => error.into(),
+            NetGroupError::Object(error) => Self::Value(error),
+        }
+    }
+}
+
+impl From<GroupError> for StreamError {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::Closed => Self::Closed,
+            error => Self::Group(error),
+        }
+    }
+}
+
+impl From<Stopped> for StreamError {
+    fn from(_: Stopped) -> Self {
+        Self::Closed
     }
 }
 

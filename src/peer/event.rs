@@ -2,6 +2,7 @@
 
 use super::error::{Lagged, RecvError};
 use super::queue::{Kind, Queue, Queued, Reader, item};
+use crate::amf::Value;
 use crate::node::NetConnectionError;
 use futures_core::Stream;
 use std::future::poll_fn;
@@ -31,16 +32,35 @@ pub enum ConnectionEvent {
     /// The connection is closed or lost. Groups and their neighbors remain.
     #[cfg_attr(feature = "serde", serde(rename = "disconnected"))]
     Closed,
+    /// The server reports something: it has called `onStatus`.
+    #[cfg_attr(feature = "serde", serde(rename = "status"))]
+    Status {
+        /// `code` of the information object, such as `NetConnection.Connect.AppShutdown`.
+        code: String,
+        /// `description` of the information object.
+        description: String,
+        /// The information object.
+        #[cfg_attr(feature = "serde", serde(skip))]
+        info: Value,
+    },
 }
 
 impl ConnectionEvent {
-    /// The `info.code` of the same event in Flash.
+    pub(super) fn status(info: Value) -> Self {
+        let text =
+            |name| info.property(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self::Status { code: text("code"), description: text("description"), info }
+    }
+
+    /// The `info.code` of the same event in Flash. Empty for [`Status`](Self::Status), whose field
+    /// `code` has it.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Connected { .. } | Self::Serverless => "NetConnection.Connect.Success",
             Self::Failed(NetConnectionError::Refused(_)) => "NetConnection.Connect.Rejected",
             Self::Failed(_) => "NetConnection.Connect.Failed",
             Self::Closed => "NetConnection.Connect.Closed",
+            Self::Status { .. } => "",
         }
     }
 }

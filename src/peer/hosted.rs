@@ -41,7 +41,7 @@ impl<G: Guest> Hosted<G> {
     ) -> Result<R, NetGroupError> {
         let group = self.group;
         let command = move |peer: &mut PeerMachine, now: Time| peer.with_guest(now, group, call);
-        self.connection.call(command).await?.ok_or(NetGroupError::Closed)
+        self.connection.with_machine(command).await?.ok_or(NetGroupError::Closed)
     }
 
     /// The state of the search for members, and true if `peer` has been a neighbor.
@@ -56,14 +56,14 @@ impl<G: Guest> Hosted<G> {
             let has_met = peer.is_some_and(|peer| node.has_met(group, &peer));
             Some((node.search(now, group)?, has_met))
         };
-        self.connection.call(command).await?.ok_or(NetGroupError::Closed)
+        self.connection.with_machine(command).await?.ok_or(NetGroupError::Closed)
     }
 
     /// Leaves the group and drops the guest.
     pub async fn leave(&self) {
         let group = self.group;
         // A closed connection has already left its groups.
-        let _ = self.connection.call(move |peer, now| peer.leave(now, group)).await;
+        let _ = self.connection.with_machine(move |peer, now| peer.leave(now, group)).await;
     }
 }
 
@@ -130,7 +130,7 @@ impl Connection {
             // If the caller is gone, the group is left again.
             Hosted::new(connection, peer.host(now, config, Box::new(guest)))
         };
-        Ok(self.call(host).await?)
+        Ok(self.with_machine(host).await?)
     }
 
     /// A sender to guests of this connection, for other threads.

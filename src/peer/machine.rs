@@ -1,18 +1,20 @@
 //! [`PeerMachine`]: the node as a driver's service. It receives commands and puts events into the
 //! queues of connection and groups.
 
+use super::calls::Calls;
 use super::error::Unreachable;
 use super::event::ConnectionEvent;
+use super::net_streams::NetStreams;
 use super::queue::Queue;
 use super::reconnect::{Next, Reconnect, ResolvedServer};
 use super::signals::{Signal, Signals};
 use super::state::ConnectionState;
-use super::stream_event::NetStreamEvent;
 use super::wants::Wants;
 use crate::driver::{self, KeyLogFile, Service, WeakHandle};
-use crate::flash::Uri;
+use crate::flash::stream::NetStreamEvent;
+use crate::flash::{Call, Uri};
 use crate::group::{Group, GroupConfig, GroupError, GroupEvent, IpMulticastAddress, NetStreamId};
-use crate::node::{GroupHandle, Guest, Limits, NetConnectionError, Node, NodeEvent};
+use crate::node::{GroupHandle, Guest, Limits, NetConnectionError, Node, NodeEvent, StreamHandle};
 use crate::transport::{Layer, Time};
 use crate::wire::Shown;
 use std::collections::BTreeMap;
@@ -35,6 +37,8 @@ pub(super) struct PeerMachine {
     /// The caller that waits for the first connection.
     connecting: Option<oneshot::Sender<Outcome>>,
     servers: Option<Servers>,
+    streams: NetStreams,
+    calls: Calls,
     signals: Arc<Signals>,
     key_log: Option<KeyLogFile>,
     stopping: bool,
@@ -94,6 +98,8 @@ impl PeerMachine {
             state,
             connecting: None,
             servers: None,
+            streams: NetStreams::default(),
+            calls: Calls::default(),
             signals,
             key_log,
             stopping: false,
@@ -102,6 +108,34 @@ impl PeerMachine {
 
     pub(super) fn node(&self) -> &Node {
         &self.node
+    }
+
+    pub(super) fn node_mut(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
+    /// The calls in both directions.
+    pub(super) fn calls_mut(&mut self) -> &mut Calls {
+        &mut self.calls
+    }
+
+    /// The queues of the streams outside of groups.
+    pub(super) fn streams_mut(&mut self) -> &mut NetStreams {
+        &mut self.streams
+    }
+
+    pub(super) fn close_stream(&mut self, now: Time, handle: StreamHandle) {
+        self.streams.remove(handle);
+        self.node.close_stream(now, handle);
+    }
+
+    /// The server calls a method.
+    fn on_call(&mut self, now: Time, call: Call) {
+        if let Some((responder, outcome)) = self.calls.handle(call)
+            && let Err(error) = self.node.answer(now, responder, outcome)
+        {
+            tracing::warn!(%error, "a call of the server was not answered");
+        }
     }
 
     pub(super) fn set_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
@@ -290,6 +324,7 @@ impl PeerMachine {
             Signal::CaughtUp(group) => self.resume(now, group),
             Signal::Unpublished(group, stream) => self.unpublish(now, group, stream),
             Signal::Stopped(group, stream) => self.stop(now, group, stream),
+            Signal::Closed(stream) => self.close_stream(now, stream),
         }
     }
 
@@ -299,6 +334,10 @@ impl PeerMachine {
             NodeEvent::ConnectFailed(error) => self.on_connect_failed(now, error),
             NodeEvent::Disconnected => self.on_disconnected(now),
             NodeEvent::Group(handle, event) => self.deliver_to_group(now, handle, event),
+            NodeEvent::Stream(handle, event) => self.streams.deliver(handle, event),
+            NodeEvent::Answered(call, outcome) => self.calls.answered(call, outcome),
+            NodeEvent::Call(call) => self.on_call(now, call),
+            NodeEvent::Status(info) => drop(self.events.push(ConnectionEvent::status(info))),
             NodeEvent::SessionOpened(_) if self.stopping => self.node.shut_down(now),
             NodeEvent::SessionOpened(session) => {
                 if let Some(key_log) = &self.key_log {
@@ -333,6 +372,7 @@ impl PeerMachine {
         if let Some(servers) = &mut self.servers {
             servers.reconnect.lost(now);
         }
+        self.calls.connection_lost();
         self.state.send_replace(ConnectionState::Closed);
         self.events.push(ConnectionEvent::Closed);
     }
@@ -463,6 +503,8 @@ impl Service for PeerMachine {
         self.connecting = None;
         self.servers = None;
         self.groups.clear();
+        self.streams = NetStreams::default();
+        self.calls.connection_lost();
         self.node.shut_down(now);
         self.deliver(now);
     }

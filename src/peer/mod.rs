@@ -32,6 +32,11 @@
 //! | --- | --- |
 //! | `NetConnection.connect(uri)` | [`Connection::connect`] |
 //! | `new NetGroup(connection, groupspec)` | [`Connection::join`] |
+//! | `NetConnection.call`, `client` | [`Connection::call`], [`Connection::set_method`] |
+//! | `new NetStream(connection, groupspec)` | [`NetGroup::publish`], [`NetGroup::play`] |
+//! | `new NetStream(connection, NetStream.DIRECT_CONNECTIONS)` | [`Connection::publish_to_peers`] |
+//! | `new NetStream(connection, peerID)` | [`Connection::play_from_peer`] |
+//! | `new NetStream(connection)` | [`Connection::publish`], [`Connection::play`] |
 //! | `NetStatusEvent` of a NetConnection | [`ConnectionEvent`] |
 //! | `NetStatusEvent` of a NetGroup | [`GroupEvent`], its `info.code` by [`GroupEvent::code`] |
 //!
@@ -83,8 +88,10 @@
 //! | `seed` | [`Seed`] |
 //! | `net_group` | [`NetGroup`] |
 //! | `routing` | directed messages of a [`NetGroup`] |
-//! | `stream_event` | the events of a stream that is played |
-//! | `streams` | [`PublishedStream`] and [`PlayedStream`] of a [`NetGroup`] |
+//! | `streams` | [`PublishedStream`] and [`PlayedStream`] |
+//! | `stream_event` | how the queue of a stream treats its events |
+//! | `net_streams` | streams of a [`Connection`]: of a peer, to peers, of the server |
+//! | `calls` | calls of the server and by it |
 //! | `hosted` | [`Hosted`]: a guest in a group |
 //! | `joined` | the state that the handles of a group share |
 //! | `event`, `group_events` | the events of both |
@@ -93,6 +100,7 @@
 //! | `signals` | what handles report to the machine |
 //! | `machine` | the node as a service of the driver |
 
+mod calls;
 mod config;
 mod connection;
 mod error;
@@ -102,6 +110,7 @@ mod hosted;
 mod joined;
 mod machine;
 mod net_group;
+mod net_streams;
 mod queue;
 mod reconnect;
 mod routing;
@@ -113,6 +122,7 @@ mod streams;
 mod wants;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
+pub use crate::flash::stream::{NetStreamError, NetStreamEvent};
 pub use crate::flash::{Body, Format, Message};
 pub use crate::group::{
     GroupAddress, GroupConfig, GroupEvent, GroupId, GroupStats, MIN_NEIGHBORS, MessageId,
@@ -120,11 +130,15 @@ pub use crate::group::{
     PostingStats, PublishOptions, ReceiveMode, ReplicationLimits, ReplicationStrategy,
     RoutedMessage, RoutingLimits, SendMode, SendResult, StreamState,
 };
+pub use crate::node::{Admission, DEFAULT_MAX_PEERS, PublishToPeers};
 pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};
 pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem};
+pub use calls::{CallError, Method};
 pub use config::PeerConfig;
 pub use connection::Connection;
-pub use error::{ConnectError, Lagged, NetGroupError, Problem, RecvError, Unreachable};
+pub use error::{
+    ConnectError, Lagged, NetGroupError, Problem, RecvError, StreamError, Unreachable,
+};
 pub use event::{ConnectionEvent, ConnectionEvents};
 pub use group_events::NetGroupEvents;
 pub use hosted::{GuestSender, Hosted};
@@ -132,5 +146,4 @@ pub use net_group::{Neighbor, NetGroup};
 pub use queue::{MAX_EVENTS, MAX_MESSAGE_BYTES, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};
 pub use seed::Seed;
 pub use state::{ConnectionState, ConnectionStats};
-pub use stream_event::NetStreamEvent;
 pub use streams::{FlvReader, FlvWriter, Missing, PlayedStream, PublishedStream};

@@ -253,7 +253,8 @@ impl NetGroup {
     /// [`NetGroupError::Closed`].
     pub async fn search(&self) -> Result<Search, NetGroupError> {
         let group = self.0.group;
-        let search = self.0.connection.call(move |peer, now| peer.node().search(now, group)).await;
+        let search =
+            self.0.connection.with_machine(move |peer, now| peer.node().search(now, group)).await;
         search.ok().flatten().ok_or(NetGroupError::Closed)
     }
 
@@ -261,7 +262,7 @@ impl NetGroup {
     /// connection was closed, is not an error.
     pub async fn close(&self) {
         let group = self.0.group;
-        let _ = self.0.connection.call(move |peer, now| peer.leave(now, group)).await;
+        let _ = self.0.connection.with_machine(move |peer, now| peer.leave(now, group)).await;
     }
 
     /// The group in the node.
@@ -282,7 +283,7 @@ impl NetGroup {
     ) -> Result<R, NetGroupError> {
         let group = self.0.group;
         let command = move |peer: &mut PeerMachine, now: Time| peer.with_group(now, group, call);
-        self.0.connection.call(command).await?.ok_or(NetGroupError::Closed)
+        self.0.connection.with_machine(command).await?.ok_or(NetGroupError::Closed)
     }
 }
 
@@ -330,6 +331,6 @@ impl Connection {
             let joined = JoinedGroup { connection, group, spec, queue, neighbor_count };
             NetGroup(Arc::new(joined))
         };
-        Ok(self.call(join).await?)
+        Ok(self.with_machine(join).await?)
     }
 }

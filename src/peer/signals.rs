@@ -1,7 +1,7 @@
 //! [`Signals`]: reports of the handles of groups to the machine, sent without waiting.
 
 use crate::group::NetStreamId;
-use crate::node::GroupHandle;
+use crate::node::{GroupHandle, StreamHandle};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,8 @@ pub(super) enum Signal {
     Unpublished(GroupHandle, NetStreamId),
     /// A played stream was dropped.
     Stopped(GroupHandle, NetStreamId),
+    /// A stream outside of groups was dropped.
+    Closed(StreamHandle),
 }
 
 /// Reports that the machine has not read yet.

@@ -3,6 +3,7 @@
 
 mod api;
 mod background;
+mod direct_streams;
 #[cfg(feature = "vod")]
 mod file_through_a_group;
 #[cfg(feature = "vod")]

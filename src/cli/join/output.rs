@@ -224,12 +224,16 @@ impl Out {
             ConnectionEvent::Connected { server } => format!("connected to the server {server}"),
             ConnectionEvent::Serverless => "looking for members on the local network".to_owned(),
             ConnectionEvent::Failed(error) => format!("no connection to the server: {error}"),
+            ConnectionEvent::Status { code, description, .. } => {
+                format!("the server reports: {description} ({code})")
+            }
             ConnectionEvent::Closed => {
                 "the connection to the server is lost, trying again".to_owned()
             }
             _ => return Ok(()),
         };
-        self.line(Some(event.code()), event, &text)
+        let code = Some(event.code()).filter(|code| !code.is_empty());
+        self.line(code, event, &text)
     }
 
     fn line(

@@ -55,9 +55,9 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Answers `play`, which came on `flow` of the stream with the ID `stream`, on a flow named
-    /// `token`, as Flash Player does, and sends what a late subscriber needs.
-    pub fn start(stream: u32, flow: FlowId, token: FlowToken, late: &Late) -> Self {
+    /// Answers `play` of the stream `name`, which came on `flow` with the stream ID `stream`, on a flow
+    /// named `token`, as Flash Player does, and sends what a late subscriber needs.
+    pub fn start(name: &str, stream: u32, flow: FlowId, token: FlowToken, late: &Late) -> Self {
         let mut subscriber = Self {
             token,
             actions: VecDeque::new(),
@@ -70,7 +70,7 @@ impl Subscriber {
         let metadata = FlowMetadata::tc(stream).encode();
         let options = delivery::flow(Some(flow));
         subscriber.actions.push_back(FlowAction::Open { token, metadata, options });
-        for body in beginning(stream).into_iter().flatten() {
+        for body in beginning(name, stream).into_iter().flatten() {
             subscriber.send(&Message::new(0, body));
         }
         for message in late.messages() {
@@ -172,7 +172,7 @@ impl Subscriber {
 }
 
 /// What Flash Player sends first.
-fn beginning(stream: u32) -> Result<[Body; 4], FlashError> {
+fn beginning(name: &str, stream: u32) -> Result<[Body; 4], FlashError> {
     let mut access = Writer::new(Encoding::Amf0);
     for value in [Value::from("|RtmpSampleAccess"), Value::from(false), Value::from(false)] {
         access.write(&value)?;
@@ -180,8 +180,8 @@ fn beginning(stream: u32) -> Result<[Body; 4], FlashError> {
     Ok([
         Body::Data(Format::Extended, access.into_bytes()),
         Body::UserControl(UserControl::StreamBegin(stream)),
-        status("NetStream.Play.Reset", "Playing and resetting media")?,
-        status("NetStream.Play.Start", "Started playing media")?,
+        status("NetStream.Play.Reset", &format!("Playing and resetting {name}"))?,
+        status("NetStream.Play.Start", &format!("Started playing {name}"))?,
     ])
 }
 

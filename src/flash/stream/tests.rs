@@ -75,7 +75,7 @@ fn hostile_first_messages_are_no_request() {
 
 #[test]
 fn a_subscriber_is_answered_as_by_the_player() {
-    let mut subscriber = Subscriber::start(2, THEIRS, ANSWERING, &Late::default());
+    let mut subscriber = Subscriber::start("media", 2, THEIRS, ANSWERING, &Late::default());
     let Some(FlowAction::Open { metadata, options, .. }) = subscriber.poll_action() else {
         panic!("a flow is opened first")
     };
@@ -88,22 +88,25 @@ fn a_subscriber_is_answered_as_by_the_player() {
             panic!("an extended command")
         };
         let command = Command::parse(&values).unwrap();
-        let code = command.args[0].property("code").and_then(Value::as_str).unwrap().to_owned();
-        (command.name.to_string(), code)
+        let text = |name| command.args[0].property(name).and_then(Value::as_str).unwrap();
+        assert_eq!((&*command.name, text("level")), ("onStatus", "status"));
+        (text("code").to_owned(), text("description").to_owned())
     };
-    let on_status = |code: &str| ("onStatus".to_owned(), code.to_owned());
-    assert_eq!(code(&messages[2]), on_status("NetStream.Play.Reset"));
-    assert_eq!(code(&messages[3]), on_status("NetStream.Play.Start"));
+    let on_status = |code: &str, text: &str| (code.to_owned(), text.to_owned());
+    let reset = on_status("NetStream.Play.Reset", "Playing and resetting media");
+    assert_eq!(code(&messages[2]), reset);
+    assert_eq!(code(&messages[3]), on_status("NetStream.Play.Start", "Started playing media"));
     assert_eq!(messages.len(), 4);
     subscriber.end(9, "media");
     let messages = sent(|| subscriber.poll_action());
-    assert_eq!(code(&messages[0]), on_status("NetStream.Play.UnpublishNotify"));
+    let end = on_status("NetStream.Play.UnpublishNotify", "media is now unpublished.");
+    assert_eq!(code(&messages[0]), end);
 }
 
 #[test]
 fn both_ends_understand_each_other() {
     let (mut subscriber, mut player) =
-        (Subscriber::start(2, THEIRS, ANSWERING, &Late::default()), player());
+        (Subscriber::start("media", 2, THEIRS, ANSWERING, &Late::default()), player());
     let values = Bytes::from_static(b"\x02\0\x05hello\x02\0\x01x");
     let data = Message::new(40, Body::Data(Format::Extended, values));
     subscriber.write(&data, &data.encode().into_bytes());
@@ -133,7 +136,7 @@ fn a_late_subscriber_begins_with_configuration_and_a_key_frame() {
     for message in [video(0, HEADER), video(0, KEY), video(40, INTER)] {
         late.note(&message);
     }
-    let mut subscriber = Subscriber::start(2, THEIRS, ANSWERING, &late);
+    let mut subscriber = Subscriber::start("media", 2, THEIRS, ANSWERING, &late);
     assert_eq!(last(&sent(|| subscriber.poll_action())[4..]), "H");
     for message in [video(80, INTER), video(120, KEY), video(160, INTER)] {
         subscriber.write(&message, &message.encode().into_bytes());
@@ -143,7 +146,7 @@ fn a_late_subscriber_begins_with_configuration_and_a_key_frame() {
 
 #[test]
 fn video_that_cannot_leave_is_dropped_up_to_a_key_frame() {
-    let mut subscriber = Subscriber::start(2, THEIRS, ANSWERING, &Late::default());
+    let mut subscriber = Subscriber::start("media", 2, THEIRS, ANSWERING, &Late::default());
     let mut player = player();
     let write = |subscriber: &mut Subscriber, message: Message| {
         subscriber.write(&message, &message.encode().into_bytes());
@@ -173,7 +176,7 @@ fn video_that_cannot_leave_is_dropped_up_to_a_key_frame() {
 
 #[test]
 fn a_subscriber_chooses_what_it_gets() {
-    let mut subscriber = Subscriber::start(2, THEIRS, ANSWERING, &Late::default());
+    let mut subscriber = Subscriber::start("media", 2, THEIRS, ANSWERING, &Late::default());
     sent(|| subscriber.poll_action());
     let command = |name: &str, flag: bool| {
         let command = Command::new(name, 0.0, vec![Value::from(flag)]);

@@ -1,13 +1,15 @@
-//! Streams of a [`NetGroup`]: what `NetStream` is to groups in Flash.
+//! Streams that are published or played: Flash's `NetStream`, in a [`NetGroup`] or outside.
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `published` | [`PublishedStream`]: audio, video and data for the group |
+//! | `carrier` | what carries a stream: a group or a connection |
+//! | `published` | [`PublishedStream`]: audio, video and data for others |
 //! | `played` | [`PlayedStream`]: those of others |
 //! | `writer` | [`FlvWriter`]: an FLV that is published |
 //! | `reader` | [`FlvReader`]: an FLV of what is played |
 //! | `recorder` | messages into an FLV that begins where it can be shown |
 
+mod carrier;
 mod played;
 mod published;
 mod reader;
@@ -53,7 +55,7 @@ impl NetGroup {
         let published = self
             .call(move |group, _, now| group.multicast_mut(now).publish(&text, options))
             .await?;
-        Ok(PublishedStream::new(self.clone(), published?, name))
+        Ok(PublishedStream::of_group(self.clone(), published?, name))
     }
 
     /// The streams that go on in the group, as far as known.
@@ -75,8 +77,8 @@ impl NetGroup {
     pub async fn play(&self, name: &str) -> Result<PlayedStream, NetGroupError> {
         let (handle, text) = (self.handle(), name.to_owned());
         let play = move |peer: &mut PeerMachine, now: Time| peer.play(now, handle, &text);
-        let played = self.connection().call(play).await?.ok_or(NetGroupError::Closed)?;
+        let played = self.connection().with_machine(play).await?.ok_or(NetGroupError::Closed)?;
         let (id, queue) = played?;
-        Ok(PlayedStream::new(self.clone(), id, name, queue))
+        Ok(PlayedStream::of_group(self.clone(), id, name, queue))
     }
 }

@@ -1,44 +1,61 @@
 //! [`PlayedStream`].
 
 use super::FlvReader;
+use super::carrier::Carrier;
+use crate::amf::Value;
+use crate::flash::Message;
+use crate::flash::stream::{NetStreamError, NetStreamEvent};
 use crate::group::{NetStreamId, NetStreamMulticastInfo};
-use crate::peer::error::{Lagged, RecvError};
+use crate::node::StreamHandle;
+use crate::peer::error::{Lagged, RecvError, StreamError};
+use crate::peer::machine::PeerMachine;
 use crate::peer::queue::{Queue, Reader, item};
 use crate::peer::signals::Signal;
-use crate::peer::stream_event::NetStreamEvent;
-use crate::peer::{NetGroup, NetGroupError};
+use crate::peer::{Connection, NetGroup, NetGroupError};
+use crate::transport::Time;
 use futures_core::Stream;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// A stream of a group that this member plays. It takes part in all streams of the group, whether
-/// it plays them or not; dropping this ends the delivery.
+/// A stream that is played: of a group, of a peer, or of the server. Dropping this ends it. A member
+/// of a group takes part in all of its streams, whether it plays them or not.
 ///
-/// As a [`Stream`](futures_core::Stream) it ends when the group is closed; messages that were
-/// dropped because the application is slow are an item [`Lagged`], after which it goes on.
+/// As a [`Stream`](futures_core::Stream) it ends when the group is closed or the stream has failed;
+/// messages that were dropped because the application is slow are an item [`Lagged`], after which it
+/// goes on.
 #[derive(Debug)]
 pub struct PlayedStream {
-    group: NetGroup,
-    id: NetStreamId,
+    carrier: Carrier,
     name: String,
     reader: Reader<NetStreamEvent>,
 }
 
 impl PlayedStream {
-    pub(super) fn new(
+    pub(super) fn of_group(
         group: NetGroup,
         id: NetStreamId,
         name: &str,
         queue: Arc<Queue<NetStreamEvent>>,
     ) -> Self {
-        Self { group, id, name: name.to_owned(), reader: Reader::new(queue) }
+        let carrier = Carrier::Group(group, id);
+        Self { carrier, name: name.to_owned(), reader: Reader::new(queue) }
     }
 
-    /// The group.
-    pub fn group(&self) -> &NetGroup {
-        &self.group
+    pub(in crate::peer) fn of_connection(
+        connection: Connection,
+        handle: StreamHandle,
+        name: &str,
+        queue: Arc<Queue<NetStreamEvent>>,
+    ) -> Self {
+        let carrier = Carrier::Connection(connection, handle);
+        Self { carrier, name: name.to_owned(), reader: Reader::new(queue) }
+    }
+
+    /// The group, if it is a stream of one.
+    pub fn group(&self) -> Option<&NetGroup> {
+        self.carrier.group()
     }
 
     /// The name that is played.
@@ -51,7 +68,8 @@ impl PlayedStream {
     /// # Errors
     ///
     /// [`RecvError::Lagged`] if messages were dropped before the next one, and
-    /// [`RecvError::Closed`] when the group is closed and all events were received.
+    /// [`RecvError::Closed`] when the group is closed or the stream has failed, and all events were
+    /// received.
     pub async fn recv(&mut self) -> Result<NetStreamEvent, RecvError> {
         poll_fn(|context| self.poll_recv(context)).await
     }
@@ -64,16 +82,74 @@ impl PlayedStream {
     }
 
     /// Counters and rates of the stream: Flash's `NetStream.multicastInfo`. All zeros before it
-    /// begins.
+    /// begins, and outside of groups.
     ///
     /// # Errors
     ///
     /// [`NetGroupError::Closed`].
     pub async fn multicast_info(&self) -> Result<NetStreamMulticastInfo, NetGroupError> {
-        let id = self.id;
-        let info =
-            self.group.call(move |group, _, now| group.multicast_mut(now).info(now, id)).await?;
-        Ok(info.unwrap_or_default())
+        self.carrier.multicast_info().await
+    }
+
+    /// Sends data to the publisher, which calls a `handler` with these values: Flash's
+    /// `NetStream.send` of one who plays from a peer. Flash Player does not pass them on to its
+    /// application; peers of this crate report [`NetStreamEvent::PeerMessage`].
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Value`] if a value cannot be encoded; [`StreamError::Closed`] if the peer is
+    /// not connected, and in a group, where there is no such message.
+    pub async fn send(
+        &self,
+        timestamp: u32,
+        handler: &str,
+        values: &[Value],
+    ) -> Result<(), StreamError> {
+        let message = Message::data(timestamp, handler, values)?;
+        match &self.carrier {
+            Carrier::Group(..) => Err(StreamError::Closed),
+            carrier @ Carrier::Connection(..) => carrier.write(message).await,
+        }
+    }
+
+    /// Whether audio is wanted: Flash's `NetStream.receiveAudio`. In a group nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Closed`] if the peer or the server is not connected.
+    pub async fn receive_audio(&self, is_wanted: bool) -> Result<(), StreamError> {
+        self.command("receiveAudio", vec![is_wanted.into()]).await
+    }
+
+    /// Whether video is wanted: Flash's `NetStream.receiveVideo`. In a group nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive_audio`](Self::receive_audio).
+    pub async fn receive_video(&self, is_wanted: bool) -> Result<(), StreamError> {
+        self.command("receiveVideo", vec![is_wanted.into()]).await
+    }
+
+    /// Pauses at this time of the stream in milliseconds, or resumes: Flash's `NetStream.pause` and
+    /// `resume`. In a group nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive_audio`](Self::receive_audio).
+    pub async fn pause(&self, is_paused: bool, at: u32) -> Result<(), StreamError> {
+        self.command("pause", vec![is_paused.into(), f64::from(at).into()]).await
+    }
+
+    async fn command(&self, name: &'static str, args: Vec<Value>) -> Result<(), StreamError> {
+        let Carrier::Connection(connection, handle) = &self.carrier else { return Ok(()) };
+        let handle = *handle;
+        let command = move |peer: &mut PeerMachine, now: Time| {
+            peer.node_mut().command_of_stream(now, handle, name, args)
+        };
+        match connection.with_machine(command).await? {
+            Err(NetStreamError::Closed) => Err(StreamError::Closed),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// An FLV of what is played, from a key frame on, until the stream ends.
@@ -92,7 +168,11 @@ impl Stream for PlayedStream {
 
 impl Drop for PlayedStream {
     fn drop(&mut self) {
-        let signal = Signal::Stopped(self.group.handle(), self.id);
-        self.group.connection().signal(signal);
+        match &self.carrier {
+            Carrier::Group(group, id) => {
+                group.connection().signal(Signal::Stopped(group.handle(), *id));
+            }
+            Carrier::Connection(connection, handle) => connection.signal(Signal::Closed(*handle)),
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::PlayedStream;
 use super::recorder::{Missing, Recorder};
+use crate::flash::stream::{NetStreamError, NetStreamEvent};
 use crate::peer::RecvError;
-use crate::peer::stream_event::NetStreamEvent;
 use bytes::Bytes;
 use std::future::poll_fn;
 use std::io;
@@ -22,13 +22,22 @@ pub struct FlvReader {
     /// How many of `bytes` were read.
     read: usize,
     has_ended: bool,
+    failure: Option<NetStreamError>,
     missed: u64,
 }
 
 impl FlvReader {
     pub(super) fn new(played: PlayedStream) -> Self {
         let recorder = Recorder::default();
-        Self { played, recorder, bytes: Vec::new(), read: 0, has_ended: false, missed: 0 }
+        Self {
+            played,
+            recorder,
+            bytes: Vec::new(),
+            read: 0,
+            has_ended: false,
+            failure: None,
+            missed: 0,
+        }
     }
 
     /// The stream.
@@ -44,6 +53,11 @@ impl FlvReader {
     /// What is waited for before anything can be read; `None` while the stream is recorded.
     pub fn missing(&self) -> Option<Missing> {
         self.recorder.missing()
+    }
+
+    /// Why the stream ended, if it did not end in order: its publisher, for example, is gone.
+    pub fn failure(&self) -> Option<&NetStreamError> {
+        self.failure.as_ref()
     }
 
     /// Messages that were dropped because this was read too slowly.
@@ -65,6 +79,11 @@ impl FlvReader {
         .await
     }
 
+    fn end(&mut self) {
+        self.has_ended = true;
+        self.recorder.end(&mut self.bytes);
+    }
+
     fn fill(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.bytes.clear();
         self.read = 0;
@@ -74,7 +93,12 @@ impl FlvReader {
                     self.recorder.message(&message, &mut self.bytes);
                 }
                 Ok(NetStreamEvent::Reset) => self.recorder.reset(),
-                Ok(NetStreamEvent::Ended) | Err(RecvError::Closed) => self.has_ended = true,
+                Ok(NetStreamEvent::Ended) | Err(RecvError::Closed) => self.end(),
+                Ok(NetStreamEvent::Failed(error)) => {
+                    self.failure = Some(error);
+                    self.end();
+                }
+                Ok(event) => tracing::debug!(?event, "event of a stream that is recorded"),
                 Err(RecvError::Lagged(missed)) => {
                     self.missed += missed;
                     self.recorder.reset();
@@ -95,6 +119,9 @@ impl AsyncRead for FlvReader {
             std::task::ready!(self.fill(context));
         }
         let rest = &self.bytes[self.read..];
+        if let Some(failure) = self.failure.as_ref().filter(|_| rest.is_empty()) {
+            return Poll::Ready(Err(io::Error::other(failure.clone())));
+        }
         let now = rest.len().min(buf.remaining());
         buf.put_slice(&rest[..now]);
         self.read += now;

@@ -78,6 +78,13 @@ impl Recorder {
         self.held.clear();
     }
 
+    /// The stream has ended: what was held until it is known whether there is video is written.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) {
+        if let (false, Some(first)) = (self.is_running || self.has_video, self.held.first()) {
+            self.start(first.timestamp, out);
+        }
+    }
+
     /// The bytes of the FLV that a message adds.
     pub(super) fn message(&mut self, message: &Message, out: &mut Vec<u8>) {
         let Some(tag) = message.tag() else { return };
@@ -281,6 +288,22 @@ mod tests {
         let data = |at| Message::new(at, Body::Data(Format::Extended, Bytes::from_static(b"D")));
         let file = record(&mut recorder, &[data(50), data(1050), data(2050), data(2100)]);
         assert_eq!(tags(&file), [(0, 'D'), (1000, 'D'), (2000, 'D'), (2050, 'D')]);
+    }
+
+    #[test]
+    fn a_short_stream_of_data_is_written_at_its_end() {
+        let mut recorder = Recorder::default();
+        let data = |at| Message::new(at, Body::Data(Format::Extended, Bytes::from_static(b"D")));
+        let mut file = record(&mut recorder, &[data(50), data(70)]);
+        assert_eq!(file, b"");
+        recorder.end(&mut file);
+        assert_eq!(tags(&file), [(0, 'D'), (20, 'D')]);
+        recorder.end(&mut file);
+        assert_eq!(tags(&file).len(), 2);
+        let mut recorder = Recorder::default();
+        let mut file = record(&mut recorder, &[video(0, INTER), data(10)]);
+        recorder.end(&mut file);
+        assert_eq!(file, b"", "video without a key frame");
     }
 
     #[test]
