@@ -45,6 +45,52 @@ fn stream(args: &[&str], via: &str) -> Command {
 }
 
 #[test]
+fn a_file_goes_from_peer_to_peer() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = ServerConfig::default().with_listen(vec![LOCAL.parse().unwrap()]);
+    let server = runtime.block_on(Server::start(config)).unwrap();
+    let via = server.client_uris().remove(0);
+    let directory = tempfile::tempdir().unwrap();
+    let recorded = directory.path().join("recorded.flv");
+    let output = recorded.to_str().unwrap();
+    let publisher = Running::start(&mut stream(&["publish", "peers", "cam", CLIP, "--json"], &via));
+    let connected = publisher.until(|line| parsed(line)["event"] == "connected");
+    let peer_id = parsed(connected.last().unwrap())["peer_id"].as_str().unwrap().to_owned();
+    let play = ["play", &peer_id, "cam", "-o", output, "--json"];
+    let (status, lines, err) = Running::start(&mut stream(&play, &via)).wait();
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(parsed(lines.last().unwrap())["event"], "ended");
+    let (status, lines, err) = publisher.wait();
+    assert_eq!(status, Some(0), "{err}");
+    let events: Vec<_> = lines.iter().map(|line| parsed(line)["event"].clone()).collect();
+    assert!(events.contains(&"peer_connected".into()), "{events:?}");
+    assert_eq!(parsed(lines.last().unwrap())["delivered"], true);
+    assert!(tags(&recorded) == tags(Path::new(CLIP)));
+}
+
+#[test]
+fn what_has_no_stream_is_reported() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = ServerConfig::default().with_listen(vec![LOCAL.parse().unwrap()]);
+    let server = runtime.block_on(Server::start(config)).unwrap();
+    let via = server.client_uris().remove(0);
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("recorded.flv");
+    let output = output.to_str().unwrap();
+    let err = fail(&mut stream(&["play", "server", "live", "-o", output], &via), 1);
+    assert!(err.contains("this server relays no streams (NetStream.Play.Failed)"), "{err}");
+    let err = fail(&mut stream(&["publish", "server", "live", CLIP], &via), 1);
+    assert!(err.contains("this server relays no streams (NetStream.Publish.Denied)"), "{err}");
+    let nobody = "ab".repeat(32);
+    let err = fail(&mut stream(&["publish", &nobody, "live", CLIP], &via), 2);
+    assert!(err.contains("write the word peers"), "{err}");
+    let err = fail(&mut stream(&["play", "nonsense", "live", "-o", output], &via), 2);
+    assert!(err.contains("a peer ID of 64 digits"), "{err}");
+    let err = fail(&mut rtmfp(["stream", "publish", "peers", "live", CLIP, "--lan"]), 2);
+    assert!(err.contains("need the server of --via"), "{err}");
+}
+
+#[test]
 fn a_file_is_published_and_recorded() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = ServerConfig::default().with_listen(vec![LOCAL.parse().unwrap()]);

@@ -10,7 +10,11 @@ use std::fmt;
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum StreamEvent {
     Joined { name: String, group_id: String, peer_id: String },
+    Connected { peer_id: String },
     Started { name: String },
+    PeerConnected { peer_id: String },
+    PeerDisconnected { peer_id: String },
+    Status { code: String, description: String },
     NeighborConnected { peer_id: String },
     NeighborDisconnected { peer_id: String },
     Ended { name: String, duration: f64, bytes: u64, missed: u64, delivered: bool },
@@ -42,6 +46,10 @@ impl fmt::Display for StreamEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined { name, peer_id, .. } => write!(f, "joined the group {name} as {peer_id}"),
+            Self::Connected { peer_id } => write!(f, "connected as {peer_id}"),
+            Self::PeerConnected { peer_id } => write!(f, "the peer {peer_id} plays"),
+            Self::PeerDisconnected { peer_id } => write!(f, "the peer {peer_id} plays no longer"),
+            Self::Status { code, description } => write!(f, "{description} [{code}]"),
             Self::Started { name } => write!(f, "the stream {name} begins"),
             Self::NeighborConnected { peer_id } => write!(f, "neighbor {peer_id}"),
             Self::NeighborDisconnected { peer_id } => write!(f, "neighbor {peer_id} is gone"),
@@ -56,7 +64,7 @@ impl fmt::Display for StreamEvent {
                     )?;
                 }
                 if !delivered {
-                    write!(f, "; some neighbors may lack its end")?;
+                    write!(f, "; some may lack its end")?;
                 }
                 Ok(())
             }

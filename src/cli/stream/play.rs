@@ -1,7 +1,8 @@
 //! `rtmfp stream play`.
 
-use super::member::{self, Member};
 use super::output::{Out, StreamEvent, clock};
+use super::place::Place;
+use super::site::{self, Site};
 use crate::cli::destination::Stream;
 use crate::cli::format;
 use crate::cli::member::MemberArgs;
@@ -9,17 +10,15 @@ use crate::cli::outcome::{TimedOut, WrongUsage};
 use crate::cli::patience::{Patience, after};
 use crate::cli::screen::{self, Live, REDRAW};
 use crate::cli::signals::Signals;
-use crate::cli::situation::Situation;
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use rtmfp::GroupSpec;
-use rtmfp::peer::{FlvReader, Missing, RecvError};
+use rtmfp::peer::{FlvReader, Missing, NetStreamError};
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-/// Play a stream of a group into a file or a pipe, as FLV.
+/// Play a stream of a group, a peer or a server into a file or a pipe, as FLV.
 ///
 /// The file begins at a key frame, its time at 0, and is complete whenever the command ends: when
 /// the stream does, or with Ctrl-C. Who plays also passes the stream on to others.
@@ -28,11 +27,14 @@ use std::time::Duration;
 Examples:
   rtmfp stream play GROUPSPEC news -o - --via rtmfp://rendezvous.example/tv | ffplay -
   rtmfp stream play GROUPSPEC news -o news.flv --via rtmfp://rendezvous.example/tv --for 10m
-  rtmfp stream play GROUPSPEC news -o - --lan | mpv -")]
+  rtmfp stream play GROUPSPEC news -o - --lan | mpv -
+  rtmfp stream play PEERID cam -o cam.flv --via rtmfp://rendezvous.example/tv
+  rtmfp stream play server live1 -o - --via rtmfp://media.example/live | ffplay -")]
 pub(crate) struct PlayArgs {
-    /// The group, by its groupspec, which begins with G:
-    #[arg(value_name = "GROUPSPEC")]
-    spec: GroupSpec,
+    /// Where the stream is: a groupspec, which begins with G:, the peer ID of its publisher, or the
+    /// word server for the server of --via
+    #[arg(value_name = "GROUPSPEC|PEERID|server")]
+    place: Place,
 
     /// The name of the stream
     name: String,
@@ -60,7 +62,11 @@ pub(crate) struct PlayArgs {
 pub(super) async fn run(args: PlayArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut end = pin!(after(args.stay));
-    member::check(&args.member, &args.spec)?;
+    site::check(&args.member, &args.place)?;
+    if let Place::Peers = args.place {
+        let text = "name the peer that publishes the stream by its peer ID";
+        return Err(WrongUsage(text.into()).into());
+    }
     let is_standard = args.output == Path::new("-");
     if args.json && is_standard {
         let text = "--json does not go with -o -: both need standard output";
@@ -71,13 +77,18 @@ pub(super) async fn run(args: PlayArgs) -> anyhow::Result<()> {
         true => Stream::new("standard output", std::io::stdout()),
         false => open(&args.output)?,
     };
-    let mut member = tokio::select! {
-        joined = Member::join(&args.member, args.spec, args.timeout, &mut signals, out) => joined?,
+    let mut site = tokio::select! {
+        opened = Site::open(&args.member, &args.place, args.timeout, &mut signals, out) => opened?,
         () = &mut end => bail!("no connection to the server in the time given by --for"),
     };
-    let played = member.group.play(&args.name).await?;
+    let played = match (&args.place, &site.group) {
+        (Place::Peer(peer_id), _) => site.connection.play_from_peer(*peer_id, &args.name).await?,
+        (_, Some(group)) => group.play(&args.name).await?,
+        _ => site.connection.play(&args.name).await?,
+    };
     let mut recording = Recording {
         flv: played.into_flv_reader(),
+        place: args.place,
         file,
         bytes: 0,
         has_begun: false,
@@ -85,12 +96,12 @@ pub(super) async fn run(args: PlayArgs) -> anyhow::Result<()> {
         out,
     };
     let outcome = tokio::select! {
-        outcome = recording.follow(&mut member) => outcome,
+        outcome = recording.follow(&mut site) => outcome,
         () = &mut end => Ok(()),
         () = signals.recv() => Ok(()),
     };
     let outcome = outcome.and_then(|()| recording.end());
-    member.leave(&mut signals).await;
+    site.leave(&mut signals).await;
     outcome
 }
 
@@ -108,6 +119,7 @@ fn open(path: &Path) -> anyhow::Result<Stream> {
 
 struct Recording {
     flv: FlvReader,
+    place: Place,
     file: Stream,
     bytes: u64,
     has_begun: bool,
@@ -117,7 +129,7 @@ struct Recording {
 
 impl Recording {
     /// Writes what comes, until the stream ends.
-    async fn follow(&mut self, member: &mut Member) -> anyhow::Result<()> {
+    async fn follow(&mut self, site: &mut Site) -> anyhow::Result<()> {
         let mut live = Live::new();
         let mut redraw = tokio::time::interval(REDRAW);
         let mut rate = format::Rate::of_steps(REDRAW);
@@ -125,20 +137,16 @@ impl Recording {
             tokio::select! {
                 tags = self.flv.next_tags() => match tags {
                     Some(tags) => self.write(tags).await?,
-                    None => return Ok(()),
+                    None => return self.failure(),
                 },
-                event = member.events.recv() => match event {
-                    Ok(event) => Member::report(&event, self.out)?,
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => bail!("the group was closed"),
-                },
+                event = site.event() => Site::report(&event?, self.out)?,
                 _ = redraw.tick() => {
                     self.patience.note(self.bytes);
-                    let text = self.status(member, &mut rate);
+                    let text = self.status(site, &mut rate);
                     live.draw(&text);
                     live.report(0.0, text);
                     if self.patience.is_over() || self.patience.is_explanation_due() {
-                        self.explain(member).await?;
+                        self.explain(site).await?;
                     }
                 }
             }
@@ -155,14 +163,14 @@ impl Recording {
     }
 
     /// `1:02, 1.2 MB, 250 kB/s, 3 neighbors`.
-    fn status(&self, member: &Member, rate: &mut format::Rate) -> String {
-        let neighbors = format::neighbors(member.group.neighbor_count());
+    fn status(&self, site: &Site, rate: &mut format::Rate) -> String {
+        let others = site.others(&self.place);
         if !self.has_begun {
-            return format!("{}, {neighbors}", self.waits_for());
+            return format!("{}{others}", self.waits_for());
         }
         let time = clock(self.flv.position().as_secs_f64());
         let rate = format::rate(rate.update(self.bytes));
-        format!("{time}, {}, {rate}, {neighbors}", format::bytes(self.bytes))
+        format!("{time}, {}, {rate}{others}", format::bytes(self.bytes))
     }
 
     fn waits_for(&self) -> &'static str {
@@ -170,6 +178,9 @@ impl Recording {
             Some(Missing::KeyFrame) => "waiting for a key frame",
             Some(Missing::Configuration) => {
                 "waiting for the codec configuration, which the publisher has to send again"
+            }
+            _ if !self.flv.is_connected() && matches!(self.place, Place::Peer(_)) => {
+                "waiting for the peer"
             }
             _ => "waiting for the stream",
         }
@@ -180,9 +191,8 @@ impl Recording {
     /// # Errors
     ///
     /// The same, when the time is over.
-    async fn explain(&self, member: &Member) -> anyhow::Result<()> {
-        let search = member.group.search().await?;
-        let lines = Situation { search, provider: None }.lines();
+    async fn explain(&self, site: &Site) -> anyhow::Result<()> {
+        let lines = site.situation(&self.place, self.flv.is_connected()).await?;
         let time = format::duration(self.patience.idle());
         if self.patience.is_over() {
             let lines = lines.join("\n");
@@ -192,6 +202,17 @@ impl Recording {
         screen::line(&format!("nothing of the stream has come for {time}:"));
         lines.iter().for_each(|line| screen::line(line));
         Ok(())
+    }
+
+    /// The error with which the stream has ended, if it has not ended in order.
+    fn failure(&self) -> anyhow::Result<()> {
+        match self.flv.failure() {
+            Some(NetStreamError::Closed) if self.has_begun => {
+                bail!("the publisher is gone; what came until then is in the file")
+            }
+            Some(error) => bail!("cannot play {}: {error}", self.flv.stream().name()),
+            None => Ok(()),
+        }
     }
 
     fn end(&self) -> anyhow::Result<()> {

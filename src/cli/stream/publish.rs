@@ -1,8 +1,9 @@
 //! `rtmfp stream publish`.
 
-use super::member::{self, Member};
 use super::output::{Out, StreamEvent, clock};
 use super::pace::{Pace, since_start};
+use super::place::Place;
+use super::site::{self, Site};
 use crate::cli::format;
 use crate::cli::member::MemberArgs;
 use crate::cli::outcome::WrongUsage;
@@ -10,10 +11,10 @@ use crate::cli::patience::after;
 use crate::cli::screen::{self, Live, REDRAW};
 use crate::cli::signals::Signals;
 use anyhow::{Context, bail};
-use rtmfp::GroupSpec;
+use rtmfp::amf::Value;
 use rtmfp::driver::Clock;
 use rtmfp::media::flv::{self, Tag};
-use rtmfp::peer::{Message, PublishedStream, RecvError};
+use rtmfp::peer::{Message, NetStreamEvent, PublishToPeers, PublishedStream, RecvError};
 use rtmfp::proto::transport::Time;
 use std::fs::File;
 use std::io::Read;
@@ -30,21 +31,24 @@ const PIECE: usize = 64 << 10;
 /// need to ask for what is missing.
 const REST: Duration = Duration::from_secs(10);
 
-/// Publish a stream in a group, from an FLV file or a pipe.
+/// Publish a stream in a group, to peers or at a server, from an FLV file or a pipe.
 ///
-/// A file is sent at the pace of its timestamps, as a live stream, when the first neighbor is
-/// there; with --loop at once, and from a pipe (`-`) as it comes. Others can play it from any
+/// A file is sent at the pace of its timestamps, as a live stream, when the first neighbor or peer
+/// is there; with --loop at once, and from a pipe (`-`) as it comes. Others can play it from any
 /// moment on: codec configuration and metadata are repeated for them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rtmfp stream publish GROUPSPEC news news.flv --via rtmfp://rendezvous.example/tv --loop
+  rtmfp stream publish peers cam cam.flv --via rtmfp://rendezvous.example/tv
+  rtmfp stream publish server live1 - --via rtmfp://media.example/live
   ffmpeg -re -i film.mp4 -c:v libx264 -c:a aac -f flv - |
       rtmfp stream publish GROUPSPEC news - --via rtmfp://rendezvous.example/tv")]
 pub(crate) struct PublishArgs {
-    /// The group, by its groupspec, which begins with G:
-    #[arg(value_name = "GROUPSPEC")]
-    spec: GroupSpec,
+    /// Where to publish: in a group, by its groupspec, which begins with G:, or one of the words peers,
+    /// for whoever asks this peer for the stream, and server, for the server of --via
+    #[arg(value_name = "GROUPSPEC|peers|server")]
+    place: Place,
 
     /// The name of the stream
     name: String,
@@ -56,6 +60,10 @@ pub(crate) struct PublishArgs {
     /// Begin again at the end of the file
     #[arg(long = "loop")]
     again: bool,
+
+    /// Peers that may play at a time, for a stream that is published to peers
+    #[arg(long, value_name = "NUMBER", default_value_t = rtmfp::peer::DEFAULT_MAX_PEERS)]
+    max_peers: usize,
 
     #[command(flatten)]
     member: MemberArgs,
@@ -80,7 +88,12 @@ enum Item {
 pub(super) async fn run(args: PublishArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut end = pin!(after(args.stay));
-    member::check(&args.member, &args.spec)?;
+    site::check(&args.member, &args.place)?;
+    if let Place::Peer(_) = args.place {
+        let text =
+            "to publish for peers, write the word peers: any peer can ask for the stream then";
+        return Err(WrongUsage(text.into()).into());
+    }
     let is_live = args.file == Path::new("-");
     if is_live && args.again {
         let text = "--loop needs a file: standard input cannot be read twice";
@@ -93,14 +106,26 @@ pub(super) async fn run(args: PublishArgs) -> anyhow::Result<()> {
         () = signals.recv() => return Ok(()),
     };
     let out = Out { json: args.json };
-    let mut member = tokio::select! {
-        joined = Member::join(&args.member, args.spec, None, &mut signals, out) => joined?,
+    let mut site = tokio::select! {
+        opened = Site::open(&args.member, &args.place, None, &mut signals, out) => opened?,
         () = &mut end => bail!("no connection to the server in the time given by --for"),
     };
-    let stream = member.group.publish(&args.name).await?;
-    let waits = !is_live && !args.again;
+    let mut options = PublishToPeers::default();
+    options.max_peers = args.max_peers;
+    let stream = match (&args.place, &site.group) {
+        (_, Some(group)) => group.publish(&args.name).await?,
+        (Place::Server, None) => site.connection.publish(&args.name).await?,
+        _ => site.connection.publish_to_peers_with(&args.name, options).await?,
+    };
+    if let Place::Peers = args.place {
+        let (peer_id, via) = (site.connection.peer_id(), args.member.via());
+        let name = &args.name;
+        screen::line(&format!("to play it: rtmfp stream play {peer_id} {name} -o - --via {via}"));
+    }
+    let waits = !is_live && !args.again && !matches!(args.place, Place::Server);
     let mut broadcast = Broadcast {
         stream,
+        place: args.place,
         pace: Pace::default(),
         is_live,
         clock: Clock::start(),
@@ -110,10 +135,10 @@ pub(super) async fn run(args: PublishArgs) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         outcome = async {
             if waits {
-                first_neighbor(&mut member, out).await?;
+                broadcast.first_listener(&mut site, out).await?;
             }
             out.emit(&StreamEvent::Started { name: args.name.clone() })?;
-            broadcast.follow(first, &mut tags, &mut member, out).await
+            broadcast.follow(first, &mut tags, &mut site, out).await
         } => outcome,
         () = &mut end => Ok(()),
         () = signals.recv() => Ok(()),
@@ -126,27 +151,13 @@ pub(super) async fn run(args: PublishArgs) -> anyhow::Result<()> {
     let duration = since_start(at).as_secs_f64();
     let ended = StreamEvent::Ended { name: args.name, duration, bytes, missed: 0, delivered };
     let outcome = outcome.and(out.emit(&ended));
-    member.leave(&mut signals).await;
+    site.leave(&mut signals).await;
     outcome
-}
-
-/// Waits until somebody is there.
-async fn first_neighbor(member: &mut Member, out: Out) -> anyhow::Result<()> {
-    if member.group.neighbor_count() == 0 {
-        screen::line("the file begins when the first neighbor is there");
-    }
-    while member.group.neighbor_count() == 0 {
-        match member.events.recv().await {
-            Ok(event) => Member::report(&event, out)?,
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => bail!("the group was closed"),
-        }
-    }
-    Ok(())
 }
 
 struct Broadcast {
     stream: PublishedStream,
+    place: Place,
     pace: Pace,
     /// Tags are sent as they come.
     is_live: bool,
@@ -157,12 +168,28 @@ struct Broadcast {
 }
 
 impl Broadcast {
+    /// Waits until somebody is there.
+    async fn first_listener(&mut self, site: &mut Site, out: Out) -> anyhow::Result<()> {
+        match &site.group {
+            Some(group) if group.neighbor_count() > 0 => return Ok(()),
+            Some(_) => screen::line("the file begins when the first neighbor is there"),
+            None => screen::line("the file begins when the first peer plays it"),
+        }
+        while site.peers == 0 && site.group.as_ref().is_none_or(|it| it.neighbor_count() == 0) {
+            tokio::select! {
+                event = site.event() => Site::report(&event?, out)?,
+                event = self.stream.recv() => note(event, site, out)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Sends tags until the file ends.
     async fn follow(
         &mut self,
         first: Item,
         tags: &mut mpsc::Receiver<anyhow::Result<Item>>,
-        member: &mut Member,
+        site: &mut Site,
         out: Out,
     ) -> anyhow::Result<()> {
         self.clock = Clock::start();
@@ -181,13 +208,10 @@ impl Broadcast {
                         self.send(at, tag).await?;
                     }
                 }
-                event = member.events.recv() => match event {
-                    Ok(event) => Member::report(&event, out)?,
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => bail!("the group was closed"),
-                },
+                event = site.event() => Site::report(&event?, out)?,
+                event = self.stream.recv() => note(event, site, out)?,
                 _ = redraw.tick() => {
-                    let text = self.status(member, &mut rate);
+                    let text = self.status(site, &mut rate);
                     live.draw(&text);
                     live.report(0.0, text);
                 }
@@ -220,14 +244,37 @@ impl Broadcast {
     }
 
     /// `1:02, 1.2 MB, 250 kB/s, 3 neighbors`.
-    fn status(&self, member: &Member, rate: &mut format::Rate) -> String {
+    fn status(&self, site: &Site, rate: &mut format::Rate) -> String {
         format!(
-            "{}, {}, {}, {}",
+            "{}, {}, {}{}",
             clock(since_start(self.at).as_secs_f64()),
             format::bytes(self.bytes),
             format::rate(rate.update(self.bytes)),
-            format::neighbors(member.group.neighbor_count()),
+            site.others(&self.place),
         )
+    }
+}
+
+/// Prints an event of a stream outside of groups, and counts the peers that play it.
+fn note(event: Result<NetStreamEvent, RecvError>, site: &mut Site, out: Out) -> anyhow::Result<()> {
+    match event {
+        Ok(NetStreamEvent::PeerConnect { peer_id }) => {
+            site.peers += 1;
+            out.emit(&StreamEvent::PeerConnected { peer_id: peer_id.to_string() })
+        }
+        Ok(NetStreamEvent::PeerDisconnect { peer_id }) => {
+            site.peers = site.peers.saturating_sub(1);
+            out.emit(&StreamEvent::PeerDisconnected { peer_id: peer_id.to_string() })
+        }
+        Ok(NetStreamEvent::Status(info)) => {
+            let text = |name| info.property(name).and_then(Value::as_str).unwrap_or_default();
+            let text = |name| format::printable(text(name));
+            let (code, description) = (text("code"), text("description"));
+            out.emit(&StreamEvent::Status { code, description })
+        }
+        Ok(NetStreamEvent::Failed(error)) => bail!("the stream has ended: {error}"),
+        Ok(_) | Err(RecvError::Lagged(_)) => Ok(()),
+        Err(RecvError::Closed) => bail!("the connection was closed"),
     }
 }
 

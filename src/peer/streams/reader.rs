@@ -21,6 +21,7 @@ pub struct FlvReader {
     bytes: Vec<u8>,
     /// How many of `bytes` were read.
     read: usize,
+    is_connected: bool,
     has_ended: bool,
     failure: Option<NetStreamError>,
     missed: u64,
@@ -34,6 +35,7 @@ impl FlvReader {
             recorder,
             bytes: Vec::new(),
             read: 0,
+            is_connected: false,
             has_ended: false,
             failure: None,
             missed: 0,
@@ -53,6 +55,11 @@ impl FlvReader {
     /// What is waited for before anything can be read; `None` while the stream is recorded.
     pub fn missing(&self) -> Option<Missing> {
         self.recorder.missing()
+    }
+
+    /// True if the peer or the server that has the stream was reached.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected
     }
 
     /// Why the stream ended, if it did not end in order: its publisher, for example, is gone.
@@ -98,6 +105,7 @@ impl FlvReader {
                     self.failure = Some(error);
                     self.end();
                 }
+                Ok(NetStreamEvent::Connected) => self.is_connected = true,
                 Ok(event) => tracing::debug!(?event, "event of a stream that is recorded"),
                 Err(RecvError::Lagged(missed)) => {
                     self.missed += missed;
