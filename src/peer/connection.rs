@@ -112,7 +112,7 @@ impl Connection {
             let (reconnect, commands) =
                 (Reconnect::new(servers, Vec::new()), connection.handle.downgrade());
             let begun = connection
-                .call(move |peer, now| peer.connect_in_background(now, reconnect, commands))
+                .with_machine(move |peer, now| peer.connect_in_background(now, reconnect, commands))
                 .await;
             begun.map_err(|Stopped| ConnectError::Closed)?;
         }

@@ -4,8 +4,8 @@
 //! `publish`: [`ClientStream`]. The other serves: [`Subscriber`] is the end of somebody who
 //! publishes, one for each who plays. Between two peers the asking flow is associated with no other
 //! flow; between client and server it is associated with the server's control flow, and its stream
-//! ID comes from the call `createStream`. `protocol-notes/direct-streams.md` describes what Flash
-//! Player does.
+//! ID comes from the call `createStream`. `protocol-notes/flash-profile.md` describes what Flash
+//! Player does, subject "peers".
 //!
 //! | file | subject |
 //! | --- | --- |
