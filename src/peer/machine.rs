@@ -4,11 +4,11 @@
 use super::calls::Calls;
 use super::error::Unreachable;
 use super::event::ConnectionEvent;
-use super::net_streams::NetStreams;
 use super::queue::Queue;
 use super::reconnect::{Next, Reconnect, ResolvedServer};
 use super::signals::{Signal, Signals};
 use super::state::ConnectionState;
+use super::stream_queues::StreamQueues;
 use super::wants::Wants;
 use crate::driver::{self, KeyLogFile, Service, WeakHandle};
 use crate::flash::stream::NetStreamEvent;
@@ -37,7 +37,7 @@ pub(super) struct PeerMachine {
     /// The caller that waits for the first connection.
     connecting: Option<oneshot::Sender<Outcome>>,
     servers: Option<Servers>,
-    streams: NetStreams,
+    streams: StreamQueues,
     calls: Calls,
     signals: Arc<Signals>,
     key_log: Option<KeyLogFile>,
@@ -98,7 +98,7 @@ impl PeerMachine {
             state,
             connecting: None,
             servers: None,
-            streams: NetStreams::default(),
+            streams: StreamQueues::default(),
             calls: Calls::default(),
             signals,
             key_log,
@@ -120,7 +120,7 @@ impl PeerMachine {
     }
 
     /// The queues of the streams outside of groups.
-    pub(super) fn streams_mut(&mut self) -> &mut NetStreams {
+    pub(super) fn streams_mut(&mut self) -> &mut StreamQueues {
         &mut self.streams
     }
 
@@ -503,7 +503,7 @@ impl Service for PeerMachine {
         self.connecting = None;
         self.servers = None;
         self.groups.clear();
-        self.streams = NetStreams::default();
+        self.streams = StreamQueues::default();
         self.calls.connection_lost();
         self.node.shut_down(now);
         self.deliver(now);

@@ -91,7 +91,9 @@
 //! | `streams` | [`PublishedStream`] and [`PlayedStream`] |
 //! | `stream_event` | how the queue of a stream treats its events |
 //! | `net_streams` | streams of a [`Connection`]: of a peer, to peers, of the server |
-//! | `calls` | calls of the server and by it |
+//! | `stream_queues` | the queues of those |
+//! | `remote_calls` | calls of the server and by it |
+//! | `calls` | those that wait, and the methods that the server may call |
 //! | `hosted` | [`Hosted`]: a guest in a group |
 //! | `joined` | the state that the handles of a group share |
 //! | `event`, `group_events` | the events of both |
@@ -113,11 +115,13 @@ mod net_group;
 mod net_streams;
 mod queue;
 mod reconnect;
+mod remote_calls;
 mod routing;
 mod seed;
 mod signals;
 mod state;
 mod stream_event;
+mod stream_queues;
 mod streams;
 mod wants;
 

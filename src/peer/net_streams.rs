@@ -10,7 +10,6 @@ use crate::crypto::Fingerprint;
 use crate::flash::stream::Request;
 use crate::node::{PublishToPeers, StreamHandle};
 use crate::transport::Time;
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,40 +17,6 @@ use std::time::Duration;
 
 /// How long the server may take to accept a publication.
 const ACCEPTANCE: Duration = Duration::from_secs(30);
-
-/// The queues of the streams.
-#[derive(Debug, Default)]
-pub(super) struct NetStreams(BTreeMap<StreamHandle, Arc<Queue<NetStreamEvent>>>);
-
-impl NetStreams {
-    fn add(&mut self, handle: StreamHandle) -> Arc<Queue<NetStreamEvent>> {
-        let queue = Arc::new(Queue::new());
-        self.0.insert(handle, Arc::clone(&queue));
-        queue
-    }
-
-    pub(super) fn deliver(&mut self, handle: StreamHandle, event: NetStreamEvent) {
-        let is_last = matches!(event, NetStreamEvent::Failed(_));
-        if let Some(queue) = self.0.get(&handle) {
-            queue.push(event);
-        }
-        if is_last {
-            self.remove(handle);
-        }
-    }
-
-    pub(super) fn remove(&mut self, handle: StreamHandle) {
-        if let Some(queue) = self.0.remove(&handle) {
-            queue.close();
-        }
-    }
-}
-
-impl Drop for NetStreams {
-    fn drop(&mut self) {
-        self.0.values().for_each(|queue| queue.close());
-    }
-}
 
 impl Connection {
     /// Publishes a stream to whoever asks this peer for it: Flash's `new NetStream(connection,

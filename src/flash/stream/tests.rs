@@ -10,8 +10,8 @@ const ASKING: FlowToken = FlowToken(0);
 const ANSWERING: FlowToken = FlowToken(7);
 const THEIRS: FlowId = FlowId(4);
 
-fn sent(mut poll: impl FnMut() -> Option<FlowAction>) -> Vec<Bytes> {
-    let actions = std::iter::from_fn(|| poll());
+fn sent(poll: impl FnMut() -> Option<FlowAction>) -> Vec<Bytes> {
+    let actions = std::iter::from_fn(poll);
     let messages = actions.filter_map(|action| match action {
         FlowAction::Send { message, .. } => Some(message),
         _ => None,

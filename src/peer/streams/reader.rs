@@ -106,7 +106,8 @@ impl FlvReader {
                     self.end();
                 }
                 Ok(NetStreamEvent::Connected) => self.is_connected = true,
-                Ok(event) => tracing::debug!(?event, "event of a stream that is recorded"),
+                // Nothing of it belongs in a file.
+                Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => {
                     self.missed += missed;
                     self.recorder.reset();
