@@ -71,8 +71,8 @@ fn sessions_of_one_sender_share_its_uplink_and_keep_its_queue_short() {
 }
 
 #[test]
-#[ignore = "prints the tables of the notes"]
-fn tables() {
+#[ignore = "prints a table of the notes"]
+fn table_of_pairs() {
     for queue in [50, 200, 1000] {
         let kinds = [
             [BBR, BBR],
@@ -94,6 +94,11 @@ fn tables() {
             }
         }
     }
+}
+
+#[test]
+#[ignore = "prints a table of the notes"]
+fn table_of_one_uplink() {
     for controller in [Controller::Bbr, Controller::AppendixA] {
         for queue in [40, 200, 1000] {
             for sessions in [1, 4, 10, 20] {
