@@ -69,7 +69,8 @@ pub enum MembershipRules {
     Hardened,
     /// In lists and reports what Flash Player was observed to do, for comparisons and tests: a member
     /// stays among the known ones until its age is 300 s, even if it cannot be reached, and what
-    /// others report is passed on. Attempts, trimming and sessions follow the rules of this crate.
+    /// others report is passed on. Members next on the ring are not connected to before a tick.
+    /// Other attempts, trimming and sessions follow the rules of this crate.
     Observed,
 }
 

@@ -94,6 +94,11 @@ impl Traffic {
         self.now = self.now.max(now);
     }
 
+    /// The time of the last input.
+    pub(super) fn now(&self) -> Time {
+        self.now
+    }
+
     pub(super) fn sent(&mut self, kind: FlowKind, bytes: usize) {
         let now = self.now;
         if let Some(meters) = self.meters(kind) {

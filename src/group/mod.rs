@@ -168,6 +168,11 @@ impl Group {
         self.features_mut().into_iter().find(|feature| feature.carries(kind))
     }
 
+    /// The time of the last input.
+    fn now(&self) -> Time {
+        self.traffic.now()
+    }
+
     /// The group's identity.
     pub fn id(&self) -> GroupId {
         self.membership.id()
@@ -222,6 +227,7 @@ impl Group {
         self.route(now);
         self.features_mut().into_iter().for_each(|feature| feature.handle_timeout(now));
         self.route(now);
+        self.redirect(now);
     }
 
     /// The server or the application names a member: `0B`, to connect to at once, or, with `hint`,
@@ -315,6 +321,12 @@ impl Group {
     /// The round-trip time of a session.
     pub fn on_rtt(&mut self, session: SessionId, rtt: Duration) {
         self.membership.on_rtt(session, rtt);
+    }
+
+    /// Since when the far end of a session has answered nothing that was sent to it; `None` if it
+    /// answers. Directed messages that were sent to it then go to another member.
+    pub fn on_unanswered(&mut self, session: SessionId, since: Option<Time>) {
+        self.membership.on_unanswered(session, since);
     }
 
     /// A session has moved to another address.

@@ -541,9 +541,11 @@ impl Node {
             }
             for neighbor in joined.group.neighbors() {
                 let info = self.endpoint.session(neighbor.session);
-                if let Some(rtt) = info.and_then(|info| info.round_trip()) {
+                let Some(info) = info else { continue };
+                if let Some(rtt) = info.round_trip() {
                     joined.group.on_rtt(neighbor.session, rtt);
                 }
+                joined.group.on_unanswered(neighbor.session, info.unanswered_since());
             }
             joined.group.handle_timeout(now);
         }

@@ -12,6 +12,7 @@ mod local_network;
 mod many_groups;
 mod membership;
 mod membership_large;
+mod mixed;
 mod multicast;
 mod natted;
 mod newcomers;

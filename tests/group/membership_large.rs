@@ -93,6 +93,28 @@ fn neighbors_that_trade_objects_are_kept() {
 }
 
 #[test]
+fn a_newcomer_connects_to_those_beside_it_before_its_first_tick() {
+    let mut net = Net::new(0);
+    for member in 0..40usize {
+        net.add(spec());
+        (member.saturating_sub(6)..member).for_each(|whom| net.introduce(member, whom));
+        net.run_for(SECOND);
+    }
+    net.run_for(120 * SECOND);
+    let late = net.add(spec());
+    for whom in [5, 17, 30] {
+        net.introduce(late, whom);
+    }
+    net.run_for(5 * SECOND);
+    let own = net.nodes[late].group.address();
+    let addresses: Vec<_> = (0..40).map(|node| net.nodes[node].group.address()).collect();
+    let above = (0..40).min_by_key(|node| own.clockwise_to(&addresses[*node])).unwrap();
+    let below = (0..40).max_by_key(|node| own.clockwise_to(&addresses[*node])).unwrap();
+    let neighbors = net.neighbors(late);
+    assert!(neighbors.contains(&above) && neighbors.contains(&below), "{neighbors:?}");
+}
+
+#[test]
 fn the_ring_heals_when_a_third_of_the_members_is_gone() {
     let mut net = group();
     net.run_for(120 * SECOND);

@@ -393,6 +393,46 @@ fn a_message_travels_to_the_nearest_member_of_a_large_group() {
 }
 
 #[test]
+fn what_a_silent_neighbor_was_sent_goes_to_the_next_nearest() {
+    let mut net = group(3);
+    (0..3).for_each(|node| set_nearest(&mut net, node));
+    // One that is nearest to member 1, and not its own address.
+    let to = (0..=255).map(|n| GroupAddress::of(&Fingerprint([n; 32])));
+    let mut to = to.filter(|to| reference(&net, &[0, 1, 2], to) == 1 && *to != address(&net, 1));
+    let (to, own) = (to.next().unwrap(), address(&net, 1));
+    let next = reference(&net, &[0, 2], &to);
+    let got = |net: &Net, node: usize| {
+        let is_message = |event: &&GroupEvent| matches!(event, GroupEvent::SendToNotify { .. });
+        net.nodes[node].events.iter().filter(is_message).count()
+    };
+    let send = |net: &mut Net, to: &GroupAddress| {
+        let sent = net.with(0, |group, _| group.routing_mut().send_to_nearest(to, text("x")));
+        assert_eq!(sent, Ok(SendResult::Sent));
+    };
+    send(&mut net, &to);
+    net.run_for(10 * SECOND);
+    assert_eq!((got(&net, 1), got(&net, next)), (1, 0), "it answers");
+
+    send(&mut net, &to);
+    send(&mut net, &own);
+    let session = net.session(0, 1);
+    net.with(0, |group, now| group.on_unanswered(session, Some(now)));
+    net.run_for(SECOND);
+    assert_eq!(got(&net, next), 0);
+    net.run_for(4 * SECOND);
+    assert_eq!((got(&net, 1), got(&net, next)), (3, 1), "not what is for itself");
+    assert_eq!(net.nodes[0].group.stats().routing.messages_redirected, 1);
+
+    send(&mut net, &to);
+    net.run_for(SECOND);
+    assert_eq!((got(&net, 1), got(&net, next)), (3, 2), "at once while it is silent");
+    net.with(0, |group, _| group.on_unanswered(session, None));
+    send(&mut net, &to);
+    net.run_for(10 * SECOND);
+    assert_eq!((got(&net, 1), got(&net, next)), (4, 2));
+}
+
+#[test]
 fn messages_of_flash_applications_are_sent_on_as_they_are() {
     let mut net = group(3);
     (0..3).for_each(|node| set_nearest(&mut net, node));

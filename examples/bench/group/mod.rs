@@ -26,7 +26,10 @@ pub(crate) struct Groups {
     /// Each minute 5 % of the members vanish and as many come
     #[arg(long)]
     churn: bool,
-    /// What the members are like; `both`: one run of each, the player's fields begin with `player_`
+    /// Of the members, those that choose neighbors and ask for streams as Flash Player was observed to do
+    #[arg(long, value_name = "N", default_value = "0")]
+    observed: u32,
+    /// What the other members are like; `both`: one run of each, the player's fields begin with `player_`
     #[arg(long, value_name = "KIND", default_value = "both")]
     kind: Kind,
     /// Seconds in which the members come
@@ -68,7 +71,8 @@ impl Groups {
                 (Kind::Player, "player_", MembershipRules::Observed),
             ];
             for (kind, prefix, rules) in kinds {
-                if self.kind == kind || self.kind == Kind::Both {
+                let is_mixed = self.observed > 0 && kind == Kind::Player;
+                if (self.kind == kind || self.kind == Kind::Both) && !is_mixed {
                     let cpu = process::cpu_seconds();
                     let figures = run::run(self, rules, seed);
                     let cpu = process::cpu_seconds() - cpu;
@@ -99,6 +103,8 @@ struct Figures {
     sent: u64,
     /// Messages that ended at the member that was nearest of all.
     at_nearest: u64,
+    /// Those that ended elsewhere, as the nearest had been there for less than half a minute.
+    newcomers: u64,
     hops: Vec<u64>,
     bytes_per_member_per_s: f64,
     steps: u64,
@@ -128,6 +134,11 @@ impl Figures {
         );
         add("nearest_share", "ended at the nearest of all", share(self.at_nearest, self.sent));
         add("bytes_per_member_per_s", "bytes sent a member a second", self.bytes_per_member_per_s);
+        let arrived = self.hops.len() as u64;
+        let (lost, elsewhere) = (self.sent - arrived.min(self.sent), arrived - self.at_nearest);
+        report.explain(&format!("{who}messages lost on the way"), share(lost, self.sent));
+        report.explain(&format!("{who}ended elsewhere"), share(elsewhere, self.sent));
+        report.explain(&format!("{who}of these newcomers"), share(self.newcomers, self.sent));
         let middle = percentile(&self.post_ms, 0.5);
         report.explain(&format!("{who}posts, median, ms"), middle);
         report
@@ -135,6 +146,12 @@ impl Figures {
         report.explain(&format!("{who}events of the simulation"), self.steps as f64);
         report.explain(&format!("{who}CPU seconds of the simulation"), cpu);
     }
+}
+
+/// True for `observed` of `all` members, evenly spread over their numbers.
+pub(crate) fn is_observed(number: u32, observed: u32, all: u32) -> bool {
+    let before = |number: u64| number * u64::from(observed) / u64::from(all);
+    before(u64::from(number) + 1) > before(u64::from(number))
 }
 
 fn share(part: u64, whole: u64) -> f64 {

@@ -37,6 +37,8 @@ struct End {
     far: u32,
     /// Flows that the owner sends on: kind and return association.
     sending: HashMap<u32, (FlowKind, Option<FlowId>)>,
+    /// The far end has vanished, and something was sent to it since.
+    is_unanswered: bool,
     /// Flows of the far end, accepted or not.
     receiving: HashMap<u32, bool>,
 }
@@ -334,7 +336,7 @@ impl Net {
         self.next_session += 2;
         for (session, owner, far) in [(near, number, far), (far, other, near)] {
             let (sending, receiving) = (HashMap::new(), HashMap::new());
-            self.ends.insert(session, End { owner, far, sending, receiving });
+            self.ends.insert(session, End { owner, far, sending, is_unanswered: false, receiving });
         }
         // Hello, its answer, and two messages with keys.
         let delay = self.delay(number, other);
@@ -353,9 +355,22 @@ impl Net {
 
     /// Sends something to the other end of a session, which is `far` there.
     fn transmit(&mut self, from: usize, far: u32, input: Input) {
-        let Some(end) = self.ends.get(&far) else { return };
+        let Some(end) = self.ends.get(&far) else { return self.leave_unanswered(far) };
         let at = self.now + self.delay(from, end.owner);
         self.put(at, Entry::Input { session: far, input });
+    }
+
+    /// Something was sent to a session that is no more: the transport of the other end waits for an
+    /// answer from now on.
+    fn leave_unanswered(&mut self, far: u32) {
+        // The two ends have consecutive numbers, of which the first is odd.
+        let near = if far % 2 == 1 { far + 1 } else { far - 1 };
+        let now = self.now;
+        let Some(end) = self.ends.get_mut(&near).filter(|end| !end.is_unanswered) else { return };
+        end.is_unanswered = true;
+        if let Some(member) = &mut self.members[end.owner] {
+            member.group.on_unanswered(SessionId(near), Some(now));
+        }
     }
 
     /// One-way delay.

@@ -26,6 +26,8 @@ const NEAREST_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A member counts in the graph from this age on, and for a posting.
 const SETTLED: Duration = Duration::from_secs(5);
+/// A member that has just come: perhaps those beside it on the ring do not know it yet.
+const NEWCOMER: Duration = Duration::from_secs(30);
 /// After the last posting, and after the last message, the run goes on for so long. Who is there for
 /// this long after a posting should have got it.
 const REST: Duration = Duration::from_secs(60);
@@ -60,6 +62,7 @@ pub(super) fn run(args: &Groups, rules: MembershipRules, seed: u64) -> Figures {
         post_ms: Vec::new(),
         sent: 0,
         at_nearest: 0,
+        newcomers: 0,
         hops: Vec::new(),
         bytes_per_member_per_s: 0.0,
         steps: 0,
@@ -157,7 +160,11 @@ impl Run<'_> {
         config.server = Some(([192, 0, 2, 1], 1935).into());
         config.receive_mode = ReceiveMode::Nearest;
         config.membership = self.rules;
-        if self.rules == MembershipRules::Observed {
+        if super::is_observed(self.net.members.len() as u32, self.args.observed, self.args.members)
+        {
+            config.membership = MembershipRules::Observed;
+        }
+        if config.membership == MembershipRules::Observed {
             config.max_neighbors = usize::MAX;
             config.max_members = usize::MAX;
         }
@@ -297,8 +304,11 @@ impl Run<'_> {
                 if !from_local {
                     return self.pass(member, number as usize, hops + 1);
                 }
-                let is_nearest = self.messages[number as usize].1 == member;
-                self.figures.at_nearest += u64::from(is_nearest);
+                let nearest = self.messages[number as usize].1;
+                let since = self.net.members[nearest].as_ref().map(|nearest| nearest.since);
+                let is_newcomer = since.is_some_and(|at| self.net.now.since(at) < NEWCOMER);
+                self.figures.at_nearest += u64::from(nearest == member);
+                self.figures.newcomers += u64::from(nearest != member && is_newcomer);
                 self.figures.hops.push(hops);
             }
             _ => {}

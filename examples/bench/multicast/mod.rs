@@ -19,6 +19,9 @@ pub(crate) struct Multicast {
     /// Number of members, of which one publishes and the others play
     #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(2..=1000))]
     members: u32,
+    /// Of the members, those that choose neighbors and ask for streams as Flash Player was observed to do
+    #[arg(long, value_name = "N", default_value = "0")]
+    observed: u32,
     /// Rate of the stream in kbit/s
     #[arg(long, value_name = "KBIT", default_value = "2000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     kbit: u32,

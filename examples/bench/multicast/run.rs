@@ -2,13 +2,15 @@
 
 use super::Multicast;
 use super::host::{Host, Member, message};
+use crate::group::is_observed;
 use crate::process;
 use crate::report::{Report, percentile};
 use anyhow::Context;
 use rtmfp::proto::crypto::{Identity, IdentityConfig};
 use rtmfp::proto::flash::Uri;
 use rtmfp::proto::group::{
-    GroupConfig, GroupError, GroupSpecBuilder, NetStreamId, NetStreamMulticastInfo, PublishOptions,
+    GroupConfig, GroupError, GroupSpecBuilder, MembershipRules, NetStreamId,
+    NetStreamMulticastInfo, PublishOptions, SubscriptionRules,
 };
 use rtmfp::proto::node::{Node, NodeConfig};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
@@ -31,7 +33,8 @@ pub(super) fn run(args: &Multicast, seed: u64, report: &mut Report) -> anyhow::R
     let rendezvous = server(&mut network);
     network.add(SERVER, rendezvous);
     let members = (0..args.members).map(|number| {
-        let id = add(&mut network, number);
+        let is_observed = is_observed(number, args.observed, args.members);
+        let id = add(&mut network, number, is_observed);
         network.run_for(ARRIVALS);
         id
     });
@@ -148,14 +151,19 @@ fn info(network: &Network<Host>, id: NodeId) -> NetStreamMulticastInfo {
     info.unwrap_or_default()
 }
 
-fn add(network: &mut Network<Host>, number: u32) -> anyhow::Result<NodeId> {
+fn add(network: &mut Network<Host>, number: u32, is_observed: bool) -> anyhow::Result<NodeId> {
     let mut random = network.random();
     let identity = Identity::generate(&IdentityConfig::like_a_player(), &mut random);
     let choices = network.random();
     let mut node = Node::new(NodeConfig::default(), identity, Box::new(random), Box::new(choices));
     let spec = GroupSpecBuilder::new("bench")?.multicast(true).server_channel(true).build()?;
     let now = network.now();
-    let group = node.join_with(now, GroupConfig::new(spec, node.peer_id()));
+    let mut config = GroupConfig::new(spec, node.peer_id());
+    if is_observed {
+        config.membership = MembershipRules::Observed;
+        config.multicast.subscription = SubscriptionRules::Observed;
+    }
+    let group = node.join_with(now, config);
     let plays = |now: Time, node: &mut Node| -> Option<Result<NetStreamId, GroupError>> {
         node.with_group(now, group, |group, now| group.multicast_mut(now).play(NAME))
     };

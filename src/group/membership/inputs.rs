@@ -4,10 +4,11 @@ use super::members::is_plausible;
 use super::message::{Hello, MembershipMessage, Proof};
 use super::output::{End, Output};
 use super::session::{Neighbor, PeerSession};
+use super::topology::FULL_MESH;
 use super::{MAX_BLOCKED, Membership};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::ServerMessage;
-use crate::group::{FlowKind, FlowVerdict, GroupEvent};
+use crate::group::{FlowKind, FlowVerdict, GroupEvent, MembershipRules};
 use crate::transport::{FlowId, SessionId, Time};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -100,6 +101,17 @@ impl Membership {
     pub(in crate::proto::group) fn on_rtt(&mut self, session: SessionId, rtt: Duration) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.rtt = Some(rtt);
+        }
+    }
+
+    /// Since when the far end of a session has answered nothing.
+    pub(in crate::proto::group) fn on_unanswered(
+        &mut self,
+        session: SessionId,
+        since: Option<Time>,
+    ) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.unanswered = since;
         }
     }
 
@@ -296,6 +308,28 @@ impl Membership {
         }
     }
 
+    /// In a large group, connects to the next members above and below without waiting for a tick: until they are
+    /// neighbors, directed messages that are for this node end at them. Few between two ticks, as reports
+    /// may name members that do not exist.
+    fn close_ring(&mut self, now: Time) {
+        let is_small = self.members.len() <= FULL_MESH;
+        let is_observed = self.config.membership == MembershipRules::Observed;
+        if is_small || is_observed || self.ring_attempts == 0 {
+            return;
+        }
+        for peer in self.adjacent(now) {
+            if self.ring_attempts > 0 && !self.is_met(&peer) && !self.is_full() {
+                self.ring_attempts -= 1;
+                self.connect(now, peer);
+            }
+        }
+    }
+
+    /// True if there is a session with the member.
+    fn is_met(&self, peer: &Fingerprint) -> bool {
+        self.sessions.values().any(|session| session.peer == *peer)
+    }
+
     /// Opens this end's `1C` flow with the hello.
     fn start_neighbor(&mut self, now: Time, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
@@ -338,6 +372,7 @@ impl Membership {
                 if answer {
                     self.send_report(now, session, false);
                 }
+                self.close_ring(now);
             }
             MembershipMessage::Mode(mode) => {
                 neighbor.mode = Some(mode);

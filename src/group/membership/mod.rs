@@ -73,6 +73,8 @@ pub(super) struct Membership {
     random_member: u64,
     rng: SplitMix64,
     tick_at: Time,
+    /// Attempts that are left until the next tick, to members that are next on the ring.
+    ring_attempts: usize,
     /// When neighbors that are not needed are first informed of it; `None` afterwards.
     trim_at: Option<Time>,
     output: VecDeque<Output>,
@@ -94,6 +96,7 @@ impl Membership {
             random_member,
             rng,
             tick_at: now + tick::FIRST,
+            ring_attempts: tick::RING_ATTEMPTS,
             trim_at: Some(now + trim::first_after(random_member)),
             output: VecDeque::new(),
             counters: Counters::default(),
@@ -203,6 +206,11 @@ impl Membership {
     /// The round-trip times that are known.
     fn rtts(&self) -> HashMap<Fingerprint, Duration> {
         self.sessions.values().filter_map(|s| Some((s.peer, s.rtt?))).collect()
+    }
+
+    /// A session to a peer.
+    pub(super) fn session(&self, session: SessionId) -> Option<&PeerSession> {
+        self.sessions.get(&session)
     }
 
     fn session_of(&self, peer: &Fingerprint) -> Option<SessionId> {

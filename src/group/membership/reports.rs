@@ -107,6 +107,15 @@ impl Membership {
         }
     }
 
+    /// The known members that are next above and below this node on the ring.
+    pub(super) fn adjacent(&self, now: Time) -> Vec<Fingerprint> {
+        let present = self.fresh(now).filter(|(_, member)| !member.lost);
+        let known: Vec<_> = present.map(|(peer, member)| (*peer, member.address)).collect();
+        let addresses: Vec<GroupAddress> = known.iter().map(|(_, address)| *address).collect();
+        let places = topology::adjacent(&self.address, &addresses);
+        places.into_iter().filter_map(|place| known.get(place)).map(|(peer, _)| *peer).collect()
+    }
+
     fn choose(&self, x: &GroupAddress, peers: &[(Fingerprint, GroupAddress)]) -> Vec<Fingerprint> {
         let rtts = self.rtts();
         let candidate = |&(peer, address): &(Fingerprint, GroupAddress)| Candidate {

@@ -28,6 +28,8 @@ pub(in crate::proto::group) struct PeerSession {
     /// This node's address as the peer sees it.
     pub(super) near_address: Option<SocketAddr>,
     pub(in crate::proto::group) rtt: Option<Duration>,
+    /// Since when the far end has left everything unanswered.
+    pub(in crate::proto::group) unanswered: Option<Time>,
     pub(super) opened: Time,
     /// The time at which it last had a neighbor.
     pub(super) idle_since: Time,
@@ -54,6 +56,7 @@ impl PeerSession {
             far_address,
             near_address: None,
             rtt: None,
+            unanswered: None,
             opened: now,
             idle_since: now,
             released: false,

@@ -21,6 +21,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(90);
 /// A session without a neighbor is released after this time.
 const IDLE_SESSION: Duration = Duration::from_secs(120);
 
+/// Members next on the ring to connect to between two ticks.
+pub(super) const RING_ATTEMPTS: usize = 6;
+
 /// Members to connect to in one tick; further ones wait for the next.
 const MAX_ATTEMPTS: usize = 16;
 
@@ -28,6 +31,7 @@ impl Membership {
     /// Sends one report to one neighbor, and attempts to connect to wanted members.
     pub(super) fn tick(&mut self, now: Time, is_used: &impl Fn(SessionId) -> bool) {
         self.tick_at = now + BEAT * (1 + self.rng.below(MAX_BEATS) as u32);
+        self.ring_attempts = RING_ATTEMPTS;
         self.drop_unanswered(now);
         self.expire(now);
         self.ask_for_report(now);

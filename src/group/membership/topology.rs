@@ -72,6 +72,22 @@ pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BT
     chosen
 }
 
+/// The members next above and below `x`: positions in the slice. `x` should not be among them.
+pub(super) fn adjacent(x: &GroupAddress, members: &[GroupAddress]) -> BTreeSet<usize> {
+    let mut around: Vec<_> =
+        members.iter().enumerate().map(|(i, address)| (x.clockwise_to(address), i)).collect();
+    let mut chosen = BTreeSet::new();
+    if around.len() <= 2 * ADJACENT {
+        return (0..around.len()).collect();
+    }
+    around.select_nth_unstable(ADJACENT);
+    chosen.extend(around.iter().take(ADJACENT).map(|(_, i)| *i));
+    let place = around.len() - ADJACENT;
+    around.select_nth_unstable(place);
+    chosen.extend(around.iter().skip(place).map(|(_, i)| *i));
+    chosen
+}
+
 /// The estimated number of members, this node included, by the density of the connected `neighbors`
 /// around `own`. Exactly Flash's `estimatedMemberCount`.
 pub(super) fn estimated_member_count(own: &GroupAddress, neighbors: &[GroupAddress]) -> f64 {
@@ -178,6 +194,18 @@ mod tests {
         let own = GroupAddress([0; 32]);
         assert_eq!(wanted(&own, &ring(13), 5).len(), 13);
         assert!(wanted(&own, &[], 5).is_empty());
+    }
+
+    #[test]
+    fn the_adjacent_members_are_the_next_on_both_sides() {
+        let addresses: Vec<_> = ring(60).iter().rev().map(|member| member.address).collect();
+        let own = GroupAddress([0; 32]);
+        let chosen: Vec<_> = adjacent(&own, &addresses).into_iter().collect();
+        assert_eq!(chosen, [0, 1, 2, 57, 58, 59]);
+        assert_eq!(adjacent(&own, &addresses[..4]).len(), 4);
+        let within = GroupAddress([102; 32]);
+        let chosen: Vec<_> = adjacent(&within, &addresses).into_iter().collect();
+        assert_eq!(chosen, [31, 32, 33, 34, 35, 36], "125, 121, … 101, 97, …");
     }
 
     #[test]

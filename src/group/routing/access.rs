@@ -1,8 +1,9 @@
 //! The calls with which the application sends directed messages, and the choice of the receiver.
 
 use super::Routing;
+use super::detour::is_silent;
 use crate::group::{Group, GroupAddress, GroupError, ReceiveMode};
-use crate::transport::SessionId;
+use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use std::ops::Deref;
 
@@ -67,7 +68,9 @@ impl RoutingMut<'_> {
     /// itself, by an event [`SendToNotify`](crate::group::GroupEvent::SendToNotify).
     ///
     /// The member whose own address it is receives it in any mode. Otherwise the nearest on the
-    /// ring, in either direction, of the members in mode NEAREST: neighbors, and this node.
+    /// ring, in either direction, of the members in mode NEAREST: neighbors, and this node. If a
+    /// neighbor answers nothing for 2 s after that, the message goes to the nearest of the others;
+    /// in the rare case that it was only slow, both get it.
     ///
     /// # Errors
     ///
@@ -82,9 +85,24 @@ impl RoutingMut<'_> {
         message: Bytes,
     ) -> Result<SendResult, GroupError> {
         self.check(&message)?;
-        match self.nearest(address) {
+        let now = self.group.now();
+        self.send_nearest(now, address, message)
+    }
+
+    pub(super) fn send_nearest(
+        &mut self,
+        now: Time,
+        address: &GroupAddress,
+        message: Bytes,
+    ) -> Result<SendResult, GroupError> {
+        match self.nearest(now, address) {
             Some(Receiver::Local) => self.group.routing.deliver_locally(message),
-            Some(Receiver::Neighbor(session)) => self.send(session, message)?,
+            Some(Receiver::Neighbor(session)) => {
+                self.send(session, message.clone())?;
+                if !self.is_at(session, address) {
+                    self.group.routing.underway.add(now, session, *address, message);
+                }
+            }
             None => return Ok(SendResult::NoRoute),
         }
         self.group.drain_features();
@@ -149,12 +167,19 @@ impl RoutingMut<'_> {
         }
     }
 
-    /// The member that should receive a message to `address`.
-    fn nearest(&self, address: &GroupAddress) -> Option<Receiver> {
+    /// True if the address is that of the peer of a session: nobody else should get what is for it.
+    fn is_at(&self, session: SessionId, address: &GroupAddress) -> bool {
+        self.group.membership.session(session).is_some_and(|it| it.address == *address)
+    }
+
+    /// The member that should receive a message to `address`. A neighbor that has answered nothing for
+    /// some seconds gets only what is for itself.
+    fn nearest(&self, now: Time, address: &GroupAddress) -> Option<Receiver> {
         let group = &self.group;
         let own = group.address();
         let local = (own, Some(group.config().receive_mode), Receiver::Local);
         let neighbors = group.membership.neighbors();
+        let neighbors = neighbors.filter(|(_, s, _)| s.address == *address || !is_silent(s, now));
         let neighbors = neighbors.map(|(id, s, n)| (s.address, n.mode, Receiver::Neighbor(id)));
         let candidates = neighbors.chain([local]).filter(|(candidate, mode, _)| {
             candidate == address || *mode == Some(ReceiveMode::Nearest)

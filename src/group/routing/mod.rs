@@ -11,8 +11,10 @@
 //! | `access` | the calls of the application, the choice of the receiver |
 //! | [`message`] | the form of messages with a destination |
 //! | `recursive` | sends them on, hop by hop |
+//! | `detour` | messages to neighbors that answer nothing |
 
 mod access;
+mod detour;
 pub(super) mod message;
 mod recursive;
 
@@ -25,6 +27,7 @@ use super::{FlowKind, GroupAddress, GroupConfig, GroupError, GroupEvent, Routing
 use crate::crypto::Fingerprint;
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
+use detour::Underway;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Counters of directed routing since the group was made.
@@ -37,6 +40,9 @@ pub struct RoutingStats {
     pub messages_received: u64,
     /// Messages for which this node was itself the nearest.
     pub messages_local: u64,
+    /// Messages to the nearest member that were sent to another one after all, as the first answered
+    /// nothing.
+    pub messages_redirected: u64,
     /// Received messages above the size limit, which were dropped.
     pub too_large: u64,
     /// Received messages without any bytes, which were dropped.
@@ -55,6 +61,7 @@ pub struct Routing {
     neighbors: BTreeMap<SessionId, Neighbor>,
     output: VecDeque<Output>,
     stats: RoutingStats,
+    underway: Underway,
 }
 
 /// A connected neighbor.
@@ -78,6 +85,7 @@ impl Routing {
             neighbors: BTreeMap::new(),
             output: VecDeque::new(),
             stats: RoutingStats::default(),
+            underway: Underway::default(),
         }
     }
 
@@ -170,7 +178,7 @@ impl Feature for Routing {
     fn handle_timeout(&mut self, _: Time) {}
 
     fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.underway.poll_timeout()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
