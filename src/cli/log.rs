@@ -40,7 +40,8 @@ struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        screen::aside(|| io::stderr().write(bytes))
+        screen::write(&String::from_utf8_lossy(bytes))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

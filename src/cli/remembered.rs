@@ -1,4 +1,5 @@
-//! The state of a share, so that it has the same link when it is started again.
+//! The state of a share, so that it has the same link when it is started again, and the history of what
+//! was typed.
 //!
 //! In the user's directory for state (`$XDG_STATE_HOME/rtmfp`, otherwise `~/.local/state/rtmfp`) lie a
 //! secret and a small file for each share, named by a hash of the secret and of what is shared. That
@@ -43,6 +44,17 @@ pub(crate) fn directory() -> anyhow::Result<PathBuf> {
     state
         .or_else(|| Some(variable(home)?.join(below)))
         .with_context(|| format!("neither XDG_STATE_HOME nor {home} is set"))
+}
+
+/// The file with the lines that were typed in earlier runs. It need not exist.
+///
+/// # Errors
+///
+/// The directory cannot be used.
+pub(crate) fn history() -> anyhow::Result<PathBuf> {
+    let directory = directory()?;
+    make_private(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory.join("history"))
 }
 
 /// Opens the state of the share that `key` stands for; `is_new` discards earlier state. `None` if

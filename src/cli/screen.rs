@@ -11,7 +11,7 @@ use rtmfp::proto::transport::Time;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::Progress;
 use std::io::{IsTerminal, Write};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Interval at which a terminal is redrawn.
@@ -26,22 +26,39 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 static BARS: LazyLock<MultiProgress> =
     LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
+/// Prints while a line is being typed, below which nothing may be written.
+pub(crate) type Printer = Box<dyn Fn(String) + Send>;
+
+static PRINTER: Mutex<Option<Printer>> = Mutex::new(None);
+
+/// From now on `printer` prints what goes to the terminal; with `None` it is written there again.
+pub(crate) fn print_by(printer: Option<Printer>) {
+    *PRINTER.lock().unwrap_or_else(PoisonError::into_inner) = printer;
+}
+
+/// Gives `text` to the printer. False if there is none.
+fn is_printed(text: &str) -> bool {
+    let printer = PRINTER.lock().unwrap_or_else(PoisonError::into_inner);
+    printer.as_ref().inspect(|print| print(text.to_owned())).is_some()
+}
+
 /// True if progress is drawn instead of printed line by line.
 pub(crate) fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Runs something that writes to standard error, with the progress hidden meanwhile.
-pub(crate) fn aside<R>(write: impl FnOnce() -> R) -> R {
-    BARS.suspend(write)
+/// Writes text of whole lines to standard error, with the progress hidden meanwhile.
+pub(crate) fn write(text: &str) -> std::io::Result<()> {
+    match is_printed(text) {
+        true => Ok(()),
+        false => BARS.suspend(|| std::io::stderr().write_all(text.as_bytes())),
+    }
 }
 
 /// Prints a line on standard error.
 pub(crate) fn line(text: &str) {
-    aside(|| {
-        // An error of standard error cannot be reported anywhere.
-        let _ = writeln!(std::io::stderr(), "{text}");
-    });
+    // An error of standard error cannot be reported anywhere.
+    let _ = write(&format!("{text}\n"));
 }
 
 /// Puts the cursor at the start of the last line of the picture. At its end, where the picture is
@@ -60,7 +77,10 @@ pub(crate) fn error(text: &str) {
 
 /// Prints a line of a result on standard output.
 pub(crate) fn result(text: &str) -> std::io::Result<()> {
-    aside(|| {
+    if std::io::stdout().is_terminal() && is_printed(&format!("{text}\n")) {
+        return Ok(());
+    }
+    BARS.suspend(|| {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{text}").and_then(|()| out.flush())
     })

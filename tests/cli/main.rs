@@ -21,5 +21,7 @@ mod share_fetch;
 mod share_lan;
 mod stream;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod waiting;
 mod wireshark;

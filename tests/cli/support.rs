@@ -169,6 +169,12 @@ impl Running {
         writeln!(stdin, "{line}").unwrap();
     }
 
+    /// Writes keys to its standard input, which must be a pipe.
+    pub fn type_text(&mut self, keys: &str) {
+        let mut stdin = self.child.0.stdin.as_ref().expect("a pipe");
+        stdin.write_all(keys.as_bytes()).unwrap();
+    }
+
     /// The next line.
     pub fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("another line on standard output")

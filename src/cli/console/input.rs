@@ -37,6 +37,18 @@ pub(super) fn lines(anything: bool) -> Option<mpsc::Receiver<String>> {
     Some(receiver)
 }
 
+/// Pause before it is looked again whether the process is in the foreground.
+#[cfg(unix)]
+pub(super) const AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// True if the terminal is for this process now.
+#[cfg(unix)]
+pub(super) fn is_in_foreground() -> bool {
+    use rustix::process::getpgrp;
+    use rustix::termios::tcgetpgrp;
+    tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group == getpgrp())
+}
+
 /// The next bytes; `None` at the end.
 ///
 /// Who reads from a terminal in the background is stopped by the system. So a terminal is only read
@@ -44,20 +56,17 @@ pub(super) fn lines(anything: bool) -> Option<mpsc::Receiver<String>> {
 #[cfg(unix)]
 fn read(is_terminal: bool) -> Option<Vec<u8>> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::process::getpgrp;
-    use rustix::termios::tcgetpgrp;
     /// How often it is looked whether the process is in the foreground.
     const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
     let stdin = rustix::stdio::stdin();
-    let is_in_foreground = || tcgetpgrp(stdin).is_ok_and(|group| group == getpgrp());
     loop {
         let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
         match poll(&mut ready, Some(&LOOK)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => continue,
             Ok(_) if is_terminal && !is_in_foreground() => {
                 // What was typed is for another process.
-                std::thread::park_timeout(std::time::Duration::from_millis(200));
+                std::thread::park_timeout(AGAIN);
                 continue;
             }
             Ok(_) => {}

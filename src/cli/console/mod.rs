@@ -4,7 +4,10 @@
 //! | --- | --- |
 //! | `order` | the lines, as words and as JSON |
 //! | `input` | reading them, and when not to |
+//! | `editor` | editing them on a terminal, with a history |
 
+#[cfg(unix)]
+mod editor;
 mod input;
 mod order;
 
@@ -12,6 +15,7 @@ use super::in_force::InForce;
 use super::screen;
 use order::{Order, parse, parse_json};
 use rtmfp::peer::{Connection, Limits};
+use std::path::PathBuf;
 use tokio::sync::mpsc;
 
 pub(crate) use order::Change;
@@ -40,8 +44,17 @@ pub(crate) enum Asked {
 
 /// The lines on standard input.
 pub(crate) struct Console {
-    lines: Option<mpsc::Receiver<String>>,
+    lines: Lines,
     form: Form,
+}
+
+/// Where lines come from.
+enum Lines {
+    /// There is no further one.
+    Ended,
+    Read(mpsc::Receiver<String>),
+    #[cfg(unix)]
+    Edited(editor::Editor),
 }
 
 impl Console {
@@ -49,7 +62,22 @@ impl Console {
     /// permission, nothing is read.
     pub(crate) fn open(form: Form, is_allowed: bool) -> Self {
         let lines = is_allowed.then(|| input::lines(form == Form::Json)).flatten();
-        Self { lines, form }
+        Self { lines: lines.map_or(Lines::Ended, Lines::Read), form }
+    }
+
+    /// Lets a person edit lines, and find the earlier ones of the file `history` again. What is
+    /// printed meanwhile goes above the line. As [`open`](Self::open) where that is not possible.
+    #[cfg(unix)]
+    pub(crate) fn edit(form: Form, history: Option<PathBuf>) -> Self {
+        match editor::Editor::start(history) {
+            Some(editor) => Self { lines: Lines::Edited(editor), form },
+            None => Self::open(form, true),
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn edit(form: Form, _: Option<PathBuf>) -> Self {
+        Self::open(form, true)
     }
 
     /// What the next line asks for. Never, when there is no further one.
@@ -60,11 +88,16 @@ impl Console {
 
     /// The next line. Never, when there is no further one.
     pub(crate) async fn line(&mut self) -> String {
-        let Some(lines) = &mut self.lines else { return std::future::pending().await };
-        match lines.recv().await {
+        let line = match &mut self.lines {
+            Lines::Ended => None,
+            Lines::Read(lines) => lines.recv().await,
+            #[cfg(unix)]
+            Lines::Edited(editor) => editor.line().await,
+        };
+        match line {
             Some(line) => line,
             None => {
-                self.lines = None;
+                self.lines = Lines::Ended;
                 std::future::pending().await
             }
         }

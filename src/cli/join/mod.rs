@@ -20,7 +20,7 @@ use super::outcome::WrongUsage;
 use super::patience::after;
 use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
-use super::{STOP_GRACE, format};
+use super::{STOP_GRACE, format, remembered};
 use anyhow::{Context, bail, ensure};
 use commands::{Command, Destination};
 use objects::{Objects, parse_ranges};
@@ -198,6 +198,15 @@ async fn join(
     connection.join_with(config).await
 }
 
+/// The file for what is typed, unless there is no place for it.
+fn history() -> Option<PathBuf> {
+    let file = remembered::history();
+    file.inspect_err(|error| {
+        screen::line(&format!("what is typed is forgotten at the end: {error:#}"));
+    })
+    .ok()
+}
+
 /// A member of a group with its objects.
 struct Member {
     group: NetGroup,
@@ -248,8 +257,11 @@ impl Member {
         let mut closed = false;
         let mut redraw = tokio::time::interval(REDRAW);
         let mut again = tokio::time::interval(AGAIN);
-        let mut console = Console::open(self.out.form(), true);
         let is_talking = self.is_talking();
+        let mut console = match is_talking && self.out.form() == Form::Slash {
+            true => Console::edit(self.out.form(), history()),
+            false => Console::open(self.out.form(), true),
+        };
         if is_talking {
             screen::line(match self.group.spec().posting_enabled() {
                 true => "a line that is typed is posted to all members; /help lists commands",
