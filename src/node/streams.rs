@@ -11,7 +11,7 @@ use crate::flash::stream::{
 use crate::flash::{CallId, FlashError, FlowDecision, Message, ObjectEncoding};
 use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub const MAX_STREAMS: usize = 256;
 const MAX_WAITING: usize = 256;
 /// The same limit per session.
 const MAX_WAITING_OF_SESSION: usize = 16;
+/// How often one peer may play the same stream at a time; beyond, it is rejected.
+const MAX_PLAYS_OF_PEER: usize = 4;
 /// The flow with which a stream is asked for; its owner has no other.
 const ASKING: FlowToken = FlowToken(0);
 /// Peers that may play one stream, unless set otherwise: Flash's default of `maxPeerConnections`.
@@ -83,6 +85,18 @@ struct ToPeers {
     late: Late,
     subscribers: BTreeMap<Asking, Subscriber>,
     next_token: u32,
+}
+
+impl ToPeers {
+    /// True if the peer of this session may play, once more if it does already.
+    fn has_space(&self, session: SessionId) -> bool {
+        let all = self.subscribers.keys().map(|(of, _)| *of);
+        let sessions: BTreeSet<_> = all.clone().collect();
+        match sessions.contains(&session) {
+            true => all.filter(|of| *of == session).count() < MAX_PLAYS_OF_PEER,
+            false => sessions.len() < self.options.max_peers,
+        }
+    }
 }
 
 /// A peer that waits for a stream to be published.
@@ -398,7 +412,7 @@ impl Node {
         let (session, flow) = asking;
         let far = self.peers.get(&session).map(|peer| peer.far);
         let Some(Stream::ToPeers(stream)) = self.streams.all.get_mut(&handle) else { return };
-        let has_space = stream.subscribers.len() < stream.options.max_peers;
+        let has_space = stream.has_space(session);
         let admission = stream.options.admission.clone();
         let Some(peer_id) =
             far.filter(|&it| has_space && admission.is_none_or(|admits| admits(it)))

@@ -157,6 +157,21 @@ fn peers_come_and_go_and_as_many_as_wanted() {
     assert!(network.run_until(|n| has(n, hosts[0], published, &left)));
 }
 
+/// One peer cannot take the places of all others.
+#[test]
+fn hostile_peers_that_play_many_times_take_one_place() {
+    let (mut network, hosts) = hosts(1, Link::lan(), 3);
+    let published = publish(&mut network, hosts[0], "media", 2);
+    let greedy: Vec<_> = (0..10).map(|_| play(&mut network, hosts[1], hosts[0], "media")).collect();
+    network.run_for(secs(2));
+    let refused = NetStreamEvent::Failed(NetStreamError::Rejected);
+    let count = greedy.iter().filter(|&&it| has(&network, hosts[1], it, &refused)).count();
+    assert_eq!(count, 6);
+    let played = play(&mut network, hosts[2], hosts[0], "media");
+    assert!(network.run_until(|n| has(n, hosts[2], played, &NetStreamEvent::Reset)));
+    assert_eq!(network[hosts[0]].node.peers_of_stream(published).len(), 5);
+}
+
 #[test]
 fn the_application_admits_peers() {
     let (mut network, hosts) = hosts(1, Link::lan(), 3);
