@@ -107,6 +107,30 @@ fn everything_arrives_in_order_and_the_end_too() {
     }
 }
 
+/// Not every member sends a map when it has the last of a stream: after some seconds in which it has
+/// asked for nothing it counts as one that has it.
+#[test]
+fn a_publisher_knows_when_all_have_the_end() {
+    let mut net = group(3);
+    let id = begin(&mut net, 0, "live");
+    publish(&mut net, 0, id, 1..100, 300);
+    end(&mut net, 0, id);
+    let lacking = |net: &mut Net| net.with(0, |group, now| group.multicast_mut(now).lacking(id));
+    assert_eq!(lacking(&mut net), 2);
+    net.run_for(millis(1500));
+    assert_eq!(lacking(&mut net), 0, "by their maps");
+    let outdated = MulticastControl::Map(Map::new(80, vec![0xff; 10]));
+    hostile(&mut net, 1, 0, &outdated);
+    assert_eq!(lacking(&mut net), 1);
+    net.run_for(secs(2));
+    assert_eq!(lacking(&mut net), 1, "it may still ask");
+    hostile(&mut net, 1, 0, &MulticastControl::Pull(81));
+    net.run_for(secs(3));
+    assert_eq!(lacking(&mut net), 1, "it has asked");
+    net.run_for(secs(2));
+    assert_eq!(lacking(&mut net), 0);
+}
+
 #[test]
 fn a_stream_of_one_message_arrives_whether_it_is_pushed_or_requested() {
     let mut net = group(13);

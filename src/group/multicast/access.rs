@@ -96,7 +96,7 @@ impl MulticastMut<'_> {
     }
 
     /// Ends a published stream. What others lack is served for as long as they can want it; see
-    /// [`Multicast::lacking`] for when to leave the group.
+    /// [`lacking`](Self::lacking) for when to leave the group.
     ///
     /// # Errors
     ///
@@ -124,6 +124,16 @@ impl MulticastMut<'_> {
         multicast.leaving.push((id, number));
         self.group.drain_features();
         Ok(())
+    }
+
+    /// The number of neighbors that take part in a stream that was published and ended here and do not
+    /// have all of it that they can have, by their maps, as far as these are of use: 0 also when none has
+    /// asked for anything for some seconds, and when the stream is forgotten.
+    pub fn lacking(&self, id: NetStreamId) -> usize {
+        let multicast = &self.group.multicast;
+        let number = multicast.leaving.iter().find(|(of, _)| *of == id).map(|(_, number)| number);
+        let stream = number.and_then(|number| multicast.streams.get(number));
+        stream.map_or(0, |stream| stream.lacking(self.now))
     }
 
     /// Plays the streams of a name, one after the other: their messages are delivered as
@@ -165,13 +175,6 @@ impl MulticastMut<'_> {
 }
 
 impl Multicast {
-    /// The number of neighbors that take part in a stream that was published and ended here and, by
-    /// their maps, do not have all of it that they can have. 0 when it is forgotten.
-    pub fn lacking(&self, id: NetStreamId) -> usize {
-        let number = self.leaving.iter().find(|(of, _)| *of == id).map(|(_, number)| number);
-        number.and_then(|number| self.streams.get(number)).map_or(0, |stream| stream.lacking())
-    }
-
     /// Puts messages together if somebody plays the stream.
     fn set_wanted(&mut self, name: &str) {
         let is_wanted = self.plays.has(name);

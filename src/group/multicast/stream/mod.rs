@@ -92,6 +92,8 @@ pub(super) struct Stream {
     map_at: Option<Time>,
     /// The neighbor that a map was sent to last.
     map_turn: SessionId,
+    /// When a map was last sent, or a fragment requested here.
+    served_at: Time,
     subscriptions: Subscriptions,
     ending: Ending,
     /// When delivery last went on, and the reference then.
@@ -136,6 +138,7 @@ impl Stream {
             reference: None,
             map_at: None,
             map_turn: SessionId(0),
+            served_at: turn.now,
             subscriptions: Subscriptions::new(turn.now, limits.subscription, turn.rng),
             ending: Ending::No,
             progress: (turn.now, None),

@@ -7,6 +7,11 @@ use crate::group::multicast::held::Piece;
 use crate::group::multicast::link::{Link, Near};
 use crate::group::multicast::message::{Map, MulticastControl, MulticastData};
 use crate::transport::{SessionId, Time};
+use std::time::Duration;
+
+/// A fragment that was requested and has not come is requested again after 1 s, the player's time. Here
+/// with what the way there and back may take.
+const ASKING_AGAIN: Duration = Duration::from_secs(2);
 
 impl Stream {
     /// Publishes the next fragment, or the end.
@@ -33,9 +38,10 @@ impl Stream {
     }
 
     /// The number of neighbors that take part and lack, by their maps, a held fragment after the first
-    /// that they have.
-    pub(in crate::proto::group::multicast) fn lacking(&self) -> usize {
-        if self.held.is_empty() {
+    /// that they have. 0 also when all know what is here and none has asked for anything since it would
+    /// have: not every member sends a map when it has received the last of a stream.
+    pub(in crate::proto::group::multicast) fn lacking(&self, now: Time) -> usize {
+        if self.held.is_empty() || self.is_settled(now) {
             return 0;
         }
         let takes_part = |link: &&Link| link.far_control.is_some();
@@ -44,6 +50,15 @@ impl Stream {
             self.held.numbers(oldest).any(|number| !link.has(number))
         };
         self.links.values().filter(takes_part).filter(lacks).count()
+    }
+
+    /// True if every neighbor was sent a map of all that is here, and for longer than it waits before it
+    /// asks for a fragment of a map, and asks again, none has asked.
+    fn is_settled(&self, now: Time) -> bool {
+        let is_open = |link: &Link| link.control != Near::Blocked && link.data != Near::Blocked;
+        let knows_all = |link: &Link| is_open(link) && !self.is_map_due(link);
+        self.links.values().all(knows_all)
+            && now.since(self.served_at) >= self.settings.fetch_period + ASKING_AGAIN
     }
 
     /// A control message of a neighbor other than a description.
@@ -77,6 +92,7 @@ impl Stream {
 
     /// A neighbor asks for a fragment. It gets it if it is here, unless our flow to it is full.
     fn on_pull(&mut self, turn: &mut Turn<'_>, session: SessionId, number: u64) {
+        self.served_at = turn.now;
         if let Some(piece) = self.held.piece(number) {
             let message = piece.data.to_bytes();
             self.send_data(turn, session, message, false);
@@ -139,6 +155,7 @@ impl Stream {
     /// Sends a map to the next neighbor that lacks what is new, or to all of them.
     pub(super) fn send_maps(&mut self, turn: &mut Turn<'_>) {
         self.map_at = None;
+        self.served_at = turn.now;
         let due = self.links.iter().filter(|(_, link)| self.is_map_due(link));
         let mut due: Vec<SessionId> = due.map(|(session, _)| *session).collect();
         if !self.settings.availability_send_to_all {
