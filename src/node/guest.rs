@@ -12,7 +12,6 @@ use std::any::Any;
 /// calls its group, and the node carries out the group's actions after each call of the guest. The
 /// owner of the node reaches the guest by [`Node::with_guest`]. The guest is dropped when its group
 /// is left.
-/// group is left.
 pub trait Guest: Any + Send {
     /// The group was joined; `handle` is its handle. This is always the first call.
     fn start(&mut self, now: Time, group: &mut Group, handle: GroupHandle) {

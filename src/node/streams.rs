@@ -381,7 +381,7 @@ impl Node {
         self.events.push_back(NodeEvent::Stream(handle, NetStreamEvent::Failed(error)));
     }
 
-    /// The first message of a peer's flow for a stream. True if the flow is accepted.
+    /// The first message of a peer's flow for a stream.
     pub(super) fn on_play_request(
         &mut self,
         now: Time,
