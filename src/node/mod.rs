@@ -13,7 +13,7 @@
 //! | `guest.rs` | applications that act in a group |
 //! | `lan.rs` | announcements on the local network |
 //! | `calls.rs` | calls in both directions over the NetConnection |
-//! | `streams.rs` | streams outside of groups |
+//! | `streams/` | streams outside of groups |
 //! | `limits.rs` | limits of what is sent and received |
 //! | `search.rs` | the state of the search for members |
 
