@@ -10,6 +10,7 @@
 //! | `mod.rs` | the public API |
 //! | `dispatch.rs` | dispatch of endpoint events to connection and groups |
 //! | `actions.rs` | execution of their actions on the endpoint |
+//! | `barriers.rs` | flows that wait for each other |
 //! | `guest.rs` | applications that act in a group |
 //! | `lan.rs` | announcements on the local network |
 //! | `calls.rs` | calls in both directions over the NetConnection |
@@ -18,6 +19,7 @@
 //! | `search.rs` | the state of the search for members |
 
 mod actions;
+mod barriers;
 mod calls;
 mod dispatch;
 mod guest;
@@ -234,6 +236,7 @@ pub struct Node {
     downloads: limits::Downloads,
     lan: lan::LanGroups,
     streams: streams::Streams,
+    barriers: barriers::FlowBarriers,
 }
 
 impl Node {
@@ -262,6 +265,7 @@ impl Node {
             downloads: limits::Downloads::default(),
             lan: lan::LanGroups::default(),
             streams: streams::Streams::default(),
+            barriers: barriers::FlowBarriers::default(),
         }
     }
 
