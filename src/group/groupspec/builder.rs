@@ -109,7 +109,8 @@ impl GroupSpecBuilder {
         self
     }
 
-    /// Adds an IP multicast address to listen on.
+    /// Adds an IP multicast address to listen on. One that is none is an error of
+    /// [`build`](Self::build).
     pub fn ip_multicast_address(mut self, address: IpMulticastAddress) -> Self {
         self.multicast.push(address);
         self
@@ -124,8 +125,11 @@ impl GroupSpecBuilder {
     /// The groupspec, with the authorizations for the passwords that were set.
     ///
     /// # Errors
-    /// [`GroupSpecError::TooLong`], or too many options.
+    /// [`GroupSpecError::IpMulticast`], [`GroupSpecError::TooLong`], or too many options.
     pub fn build(&self) -> Result<GroupSpec, GroupSpecError> {
+        if let Some(wrong) = self.multicast.iter().find(|address| !address.is_valid()) {
+            return Err(GroupSpecError::IpMulticast(*wrong));
+        }
         let mut text =
             format!("G:{}00{}", encode_hex(&self.canonical()), encode_hex(&self.extras()));
         for (kind, password) in

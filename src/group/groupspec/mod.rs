@@ -79,6 +79,10 @@ pub enum GroupSpecError {
     /// A group needs a name.
     #[error("the group name is empty")]
     EmptyName,
+    /// An address to listen on that is no multicast address, has no port, or has a source of the other
+    /// family.
+    #[error("{0} is no IP multicast address with a port")]
+    IpMulticast(IpMulticastAddress),
 }
 
 /// A groupspec: the string as given or built, and its options.
@@ -224,6 +228,16 @@ impl GroupSpec {
         format!("{}00{}", self.canonical_text(), encode_hex(&tail))
     }
 
+    /// The passwords alone, to be appended to a groupspec without them. Empty if there are none.
+    pub fn authorizations(&self) -> String {
+        let mut passwords = Vec::new();
+        let is_password = |k| k == kind::PUBLISH_PASSWORD || k == kind::POSTING_PASSWORD;
+        for option in self.tail_options().filter(|o| is_password(o.kind)) {
+            option::encode_option(option.kind, option.value, &mut passwords);
+        }
+        encode_hex(&passwords)
+    }
+
     /// Every option before the marker, known or not, in order.
     pub fn canonical_options(&self) -> impl Iterator<Item = OptionRef<'_>> {
         known_good(self.bytes.get(..self.marker).unwrap_or_default())
@@ -283,6 +297,22 @@ pub fn encode_publish_authorization(password: &str) -> String {
 /// The fragment that authorizes a member to post; append it to a groupspec string.
 pub fn encode_posting_authorization(password: &str) -> String {
     password::authorization(kind::POSTING_PASSWORD, password)
+}
+
+/// The fragment that adds an IP multicast address to listen on; append it to a groupspec string.
+pub fn encode_ip_multicast_address_spec(address: &IpMulticastAddress) -> String {
+    encode_hex_option(kind::IP_MULTICAST, &address.value())
+}
+
+/// The fragment that adds a peer to connect to at once after joining; append it to a groupspec string.
+pub fn encode_bootstrap_peer_id_spec(peer: &Fingerprint) -> String {
+    encode_hex_option(kind::BOOTSTRAP_PEER, &peer.0)
+}
+
+fn encode_hex_option(kind: u64, value: &[u8]) -> String {
+    let mut bytes = Vec::new();
+    option::encode_option(kind, value, &mut bytes);
+    encode_hex(&bytes)
 }
 
 fn known_good(bytes: &[u8]) -> impl Iterator<Item = OptionRef<'_>> {

@@ -21,11 +21,10 @@ pub(super) fn matches(value: &[u8], password: &[u8]) -> bool {
 
 /// A password in plain text, as the hexadecimal of one option. Empty without a password.
 pub(super) fn authorization(kind: u64, password: &str) -> String {
-    let mut bytes = Vec::new();
-    if !password.is_empty() {
-        crate::wire::option::encode_option(kind, password.as_bytes(), &mut bytes);
+    match password.is_empty() {
+        true => String::new(),
+        false => super::encode_hex_option(kind, password.as_bytes()),
     }
-    super::encode_hex(&bytes)
 }
 
 fn digest(salt: &[u8], password: &[u8]) -> [u8; HASH_LEN] {

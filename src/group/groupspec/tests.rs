@@ -97,6 +97,36 @@ fn salted_hash_and_authorization_by_concatenation() {
 }
 
 #[test]
+fn fragments_are_appended() {
+    let whole = name("t").publish_password("a", "").posting_password("b", "").build().unwrap();
+    let bare = whole.without_authorizations();
+    assert_eq!(format!("{bare}{}", whole.authorizations()), whole.as_str());
+    assert_eq!(whole.authorizations(), "0215610217 62".replace(' ', ""));
+    assert_eq!(GroupSpec::parse(&bare).unwrap().authorizations(), "");
+
+    let (peer, address) = (Fingerprint([7; 32]), IpMulticastAddress::LAN);
+    let extras = encode_ip_multicast_address_spec(&address) + &encode_bootstrap_peer_id_spec(&peer);
+    let extended = GroupSpec::parse(&format!("{whole}{extras}")).unwrap();
+    assert_eq!(extended.ip_multicast_addresses(), [address]);
+    assert_eq!(extended.bootstrap_peers(), [peer]);
+    assert_eq!(extended.group_id(), whole.group_id());
+    assert!(extended.may_publish() && extended.may_post());
+}
+
+#[test]
+fn addresses_to_listen_on_are_checked() {
+    let group = |text: &str| text.parse().unwrap();
+    let v6 = Some("2001:db8::1".parse().unwrap());
+    for (group, source) in
+        [(group("10.0.0.1:80"), None), (group("239.0.0.1:0"), None), (group("239.0.0.1:80"), v6)]
+    {
+        let wrong = IpMulticastAddress { group, source };
+        let built = name("t").ip_multicast_address(wrong).build();
+        assert_eq!(built, Err(GroupSpecError::IpMulticast(wrong)));
+    }
+}
+
+#[test]
 fn foreign_text_is_hashed_as_given() {
     let lower = GroupSpec::parse("G:0102010c020e7400").unwrap();
     let swapped = GroupSpec::parse("G:010c0102020e7400").unwrap();
