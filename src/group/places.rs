@@ -108,6 +108,18 @@ impl Group {
         }
     }
 
+    /// Connects to a member now, as Flash's `addNeighbor` does, or, with `hint`, notes it as a member
+    /// to connect to when the topology calls for it: Flash's `addMemberHint`. False if that is not
+    /// possible: it is this member itself or is blocked, the groupspec forbids neighbors, or all places
+    /// are taken; or the group is closed.
+    pub fn add_member(&mut self, now: Time, peer: Fingerprint, hint: bool) -> bool {
+        if self.closed || !self.membership.may_connect(&peer) {
+            return false;
+        }
+        self.on_introduced(now, peer, hint);
+        hint || self.membership.has_neighbor(&peer) || !self.membership.is_full()
+    }
+
     /// Tries again those that were named and are no neighbors.
     pub(super) fn retry_named(&mut self, now: Time) {
         if self.named.at.is_none_or(|at| at > now) {

@@ -80,6 +80,28 @@ impl NetGroup {
         GroupAddress::of(peer_id)
     }
 
+    /// Connects to a member now: Flash's `addNeighbor`. It may be left again later if the topology does
+    /// not call for it. `false` if it cannot be a neighbor: it is this member itself, or all places are
+    /// taken ([`set_max_neighbors`](Self::set_max_neighbors)). Whether it is reached is seen by
+    /// [`NeighborConnect`](super::GroupEvent::NeighborConnect).
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn add_neighbor(&self, peer_id: Fingerprint) -> Result<bool, NetGroupError> {
+        self.call(move |group, _, now| group.add_member(now, peer_id, false)).await
+    }
+
+    /// Notes a peer as a member, to be connected to when the topology calls for it: Flash's
+    /// `addMemberHint`. `false` if it cannot be a neighbor.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn add_member_hint(&self, peer_id: Fingerprint) -> Result<bool, NetGroupError> {
+        self.call(move |group, _, now| group.add_member(now, peer_id, true)).await
+    }
+
     /// Adds the objects from `start` to `end` to the Have set, and removes them from the Want set:
     /// a promise to answer requests for them.
     ///
@@ -158,6 +180,16 @@ impl NetGroup {
         strategy: ReplicationStrategy,
     ) -> Result<(), NetGroupError> {
         self.call(move |group, _, now| group.replication_mut(now).set_strategy(strategy)).await
+    }
+
+    /// The order in which wanted objects are fetched. At first it is
+    /// [`LowestFirst`](ReplicationStrategy::LowestFirst).
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn replication_strategy(&self) -> Result<ReplicationStrategy, NetGroupError> {
+        self.call(|group, _, _| group.replication().strategy()).await
     }
 
     /// Posts a message to all members, and returns its identity: Flash's `messageID`, by its text.

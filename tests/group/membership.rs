@@ -178,6 +178,32 @@ fn a_hint_waits_for_the_next_tick() {
     assert_eq!(net.neighbors(0), [1].into());
 }
 
+/// Flash's `addNeighbor` and `addMemberHint`.
+#[test]
+fn the_application_names_members() {
+    let mut net = Net::new(4);
+    assert!(net.with(0, |g, now| g.add_member(now, peer(1), false)));
+    assert!(net.with(0, |g, now| g.add_member(now, peer(2), true)));
+    net.run_for(SECOND);
+    assert_eq!(net.neighbors(0), [1].into());
+    assert!(net.with(0, |g, now| g.add_member(now, peer(1), false)), "it is a neighbor");
+    net.run_for(20 * SECOND);
+    assert_eq!(net.neighbors(0), [1, 2].into());
+
+    assert!(!net.with(0, |g, now| g.add_member(now, peer(0), false)), "this member itself");
+    net.with(0, |g, now| g.block(now, peer(2)));
+    assert!(!net.with(0, |g, now| g.add_member(now, peer(2), false)));
+    net.with(0, |g, now| g.set_max_neighbors(now, 1));
+    assert!(!net.with(0, |g, now| g.add_member(now, peer(3), false)), "no place");
+    assert!(net.with(0, |g, now| g.add_member(now, peer(3), true)));
+    net.with(0, |g, now| g.close(now));
+    assert!(!net.with(0, |g, now| g.add_member(now, peer(1), true)));
+
+    let alone = GroupSpecBuilder::new("t").unwrap().peer_to_peer_disabled(true).build().unwrap();
+    let alone = net.add(alone);
+    assert!(!net.with(alone, |g, now| g.add_member(now, peer(1), false)));
+}
+
 #[test]
 fn leaving_finishes_replication_first() {
     let mut net = Net::new(2);

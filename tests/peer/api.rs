@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use rtmfp::amf::{Date, Object, Value};
 use rtmfp::peer::{
     Connection, GroupEvent, Lagged, MAX_EVENTS, NetGroup, NetGroupError, NetGroupEvents, RecvError,
-    SLOW_OBJECTS,
+    ReplicationStrategy, SLOW_OBJECTS,
 };
 use rtmfp::proto::group::{GroupError, GroupSpec, GroupSpecBuilder};
 use rtmfp::server::{Server, ServerConfig};
@@ -220,6 +220,29 @@ async fn calls_that_cannot_work_say_why() {
     connection.close(GRACE).await.unwrap();
     assert!(matches!(bare.stats().await, Err(NetGroupError::Closed)));
     assert!(matches!(connection.join(spec()).await, Err(NetGroupError::Closed)));
+}
+
+/// Flash's `addNeighbor`: without a server channel nobody else introduces the members.
+#[tokio::test]
+async fn a_member_is_connected_to_by_its_peer_id() {
+    let (_server, uri) = server("127.0.0.1:0").await;
+    let join = async || {
+        let spec = GroupSpecBuilder::new("named").unwrap().object_replication(true);
+        let connection = Connection::connect(&uri).await.unwrap();
+        connection.join(spec.build().unwrap()).await.unwrap()
+    };
+    let (a, b) = (join().await, join().await);
+    let far = b.connection().peer_id();
+    assert!(!a.add_neighbor(a.connection().peer_id()).await.unwrap());
+    assert!(a.add_member_hint(far).await.unwrap() && a.add_neighbor(far).await.unwrap());
+    let connected = a.events().recv().await.unwrap();
+    assert!(matches!(connected, GroupEvent::NeighborConnect { peer_id, .. } if peer_id == far));
+
+    assert_eq!(a.replication_strategy().await.unwrap(), ReplicationStrategy::LowestFirst);
+    a.set_replication_strategy(ReplicationStrategy::RarestFirst).await.unwrap();
+    assert_eq!(a.replication_strategy().await.unwrap(), ReplicationStrategy::RarestFirst);
+    a.close().await;
+    assert!(matches!(a.add_neighbor(far).await, Err(NetGroupError::Closed)));
 }
 
 /// Nothing is lost: what an application does not take is not fetched, or fetched again.

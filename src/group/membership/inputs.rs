@@ -297,12 +297,15 @@ impl Membership {
         self.sessions.get(&session).is_some_and(|s| s.neighbor.is_some())
     }
 
+    /// True if the peer can become a neighbor, as far as it depends on who it is.
+    pub(in crate::proto::group) fn may_connect(&self, peer: &Fingerprint) -> bool {
+        let is_forbidden = self.config.spec.peer_to_peer_disabled();
+        *peer != self.config.near && !self.blocked.contains(peer) && !is_forbidden
+    }
+
     /// Connects to a member, in an existing session if there is one.
     pub(super) fn connect(&mut self, now: Time, peer: Fingerprint) {
-        if self.is_full() || self.blocked.contains(&peer) {
-            return;
-        }
-        if self.has_neighbor(&peer) || self.config.spec.peer_to_peer_disabled() {
+        if self.is_full() || self.has_neighbor(&peer) || !self.may_connect(&peer) {
             return;
         }
         if let Some(session) = self.session_of(&peer) {
