@@ -106,8 +106,9 @@ impl Node {
 
     fn begin_connection(&mut self, now: Time, session: SessionId, uri: &Uri) {
         self.events.push_back(NodeEvent::SessionOpened(session));
-        let client = self.config.client.clone();
-        match ClientConnection::connect(now, client, uri, Vec::new()) {
+        let (client, arguments) =
+            (self.config.client.clone(), self.config.connect_arguments.clone());
+        match ClientConnection::connect(now, client, uri, arguments) {
             Ok(mut connection) => {
                 connection.set_addresses(now, &self.addresses);
                 self.server_address = self.endpoint.session(session).map(|info| info.path().remote);

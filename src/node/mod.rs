@@ -72,6 +72,9 @@ pub struct NodeConfig {
     pub transport: Config,
     /// The client properties that the NetConnection announces.
     pub client: ClientConfig,
+    /// What follows the URI in Flash's `NetConnection.connect`: values for the application of the
+    /// server.
+    pub connect_arguments: Vec<Value>,
     /// How long to try to reach the server.
     pub server_timeout: Duration,
     /// The server is pinged when it has been silent for this long, unless it announces another
@@ -89,6 +92,7 @@ impl Default for NodeConfig {
         Self {
             transport,
             client: ClientConfig::default(),
+            connect_arguments: Vec::new(),
             server_timeout: Duration::from_secs(20),
             server_keepalive: MIN_KEEPALIVE,
         }

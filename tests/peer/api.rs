@@ -3,8 +3,8 @@
 use futures_util::StreamExt;
 use rtmfp::amf::{Date, Object, Value};
 use rtmfp::peer::{
-    Connection, GroupEvent, Lagged, MAX_EVENTS, NetGroup, NetGroupError, NetGroupEvents, RecvError,
-    ReplicationStrategy, SLOW_OBJECTS,
+    Connection, GroupEvent, Lagged, MAX_EVENTS, NetGroup, NetGroupError, NetGroupEvents,
+    PeerConfig, RecvError, ReplicationStrategy, SLOW_OBJECTS,
 };
 use rtmfp::proto::group::{GroupError, GroupSpec, GroupSpecBuilder};
 use rtmfp::server::{Server, ServerConfig};
@@ -243,6 +243,18 @@ async fn a_member_is_connected_to_by_its_peer_id() {
     assert_eq!(a.replication_strategy().await.unwrap(), ReplicationStrategy::RarestFirst);
     a.close().await;
     assert!(matches!(a.add_neighbor(far).await, Err(NetGroupError::Closed)));
+}
+
+/// They follow the URI in Flash's `NetConnection.connect`; the server ignores them.
+#[tokio::test]
+async fn values_for_the_application_of_the_server() {
+    let (_server, uri) = server("127.0.0.1:0").await;
+    let mut config = PeerConfig::default();
+    config.node.connect_arguments = vec![Value::from("user"), Value::object([("age", 42.0)])];
+    Connection::connect_with(config.clone(), &uri).await.unwrap();
+    config.node.connect_arguments = vec![Value::Null; 257];
+    let error = Connection::connect_with(config, &uri).await.unwrap_err();
+    assert!(error.to_string().contains("more than 256 arguments"), "{error}");
 }
 
 /// Nothing is lost: what an application does not take is not fetched, or fetched again.
