@@ -74,7 +74,8 @@ pub use groupspec::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddr
 pub use info::{NetGroupBytes, NetGroupInfo};
 pub use message_id::{MessageId, ParseMessageIdError, PostKey};
 pub use multicast::{
-    Multicast, MulticastMut, MulticastStats, NetStreamMulticastInfo, PublishOptions, StreamState,
+    Multicast, MulticastMut, MulticastParameters, MulticastStats, NetStreamMulticastInfo,
+    PublishOptions, StreamState,
 };
 pub use posting::{Posting, PostingMut, PostingStats};
 pub use replication::{

@@ -430,7 +430,7 @@ fn of_stream(event: GroupEvent) -> Result<(NetStreamId, NetStreamEvent), GroupEv
         GroupEvent::MulticastStreamMessage { id, message } => {
             Ok((id, NetStreamEvent::Message(message)))
         }
-        GroupEvent::MulticastStreamReset { id, .. } => Ok((id, NetStreamEvent::Reset)),
+        GroupEvent::MulticastStreamReset { id, .. } => Ok((id, NetStreamEvent::MulticastReset)),
         GroupEvent::MulticastStreamEnd { id, .. } => Ok((id, NetStreamEvent::Ended)),
         event => Err(event),
     }

@@ -128,12 +128,13 @@ mod wants;
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::flash::stream::{NetStreamError, NetStreamEvent};
 pub use crate::flash::{Body, Format, Message};
+pub use crate::group::message::StreamSettings;
 pub use crate::group::{
     GroupAddress, GroupConfig, GroupEvent, GroupId, GroupSpec, GroupSpecBuilder, GroupSpecError,
-    GroupStats, IpMulticastAddress, MIN_NEIGHBORS, MessageId, NeighborTrade, NetGroupBytes,
-    NetGroupInfo, NetStreamMulticastInfo, PostingLimits, PostingStats, PublishOptions, ReceiveMode,
-    ReplicationLimits, ReplicationStrategy, RoutedMessage, RoutingLimits, SendMode, SendResult,
-    StreamState,
+    GroupStats, IpMulticastAddress, MIN_NEIGHBORS, MessageId, MulticastParameters, NeighborTrade,
+    NetGroupBytes, NetGroupInfo, NetStreamMulticastInfo, PostingLimits, PostingStats,
+    PublishOptions, ReceiveMode, ReplicationLimits, ReplicationStrategy, RoutedMessage,
+    RoutingLimits, SendMode, SendResult, StreamState,
 };
 pub use crate::node::{Admission, DEFAULT_MAX_PEERS, PublishToPeers};
 pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};

@@ -341,6 +341,53 @@ fn two_publishers_of_one_name() {
     assert_eq!(codes(&net.nodes[3]).iter().filter(|code| **code == PUBLISHED).count(), 2);
 }
 
+/// Flash's properties `multicast…`, set at one end: they hold for one stream, and others do not follow
+/// them.
+#[test]
+fn parameters_of_one_member() {
+    let mut net = group(2);
+    let id = begin(&mut net, 0, "live");
+    let played = play(&mut net, 1, "live");
+    let parameters = |net: &mut Net, node, id| {
+        net.with(node, |group, now| group.multicast_mut(now).parameters(id))
+    };
+    let mut of_publisher = parameters(&mut net, 0, id).unwrap();
+    assert_eq!(of_publisher.settings, StreamSettings::default());
+    assert_eq!(of_publisher.push_neighbor_limit, 4);
+    assert_eq!(of_publisher.relay_margin_duration, secs(2));
+    let set = |net: &mut Net, node, id, parameters| {
+        net.with(node, |group, now| group.multicast_mut(now).set_parameters(id, parameters))
+    };
+    assert_eq!(set(&mut net, 1, played, of_publisher), Err(GroupError::NoSuchStream), "not yet");
+
+    of_publisher.push_neighbor_limit = 0;
+    set(&mut net, 0, id, of_publisher).unwrap();
+    publish(&mut net, 0, id, 1..100, 100);
+    let info = net.with(0, |group, now| group.multicast_mut(now).info(now, id)).unwrap();
+    assert_eq!(info.fragments_pushed_to_peers, 0, "only on request");
+    assert!(info.fragments_requested_by_peers > 20, "{info:?}");
+
+    let mut of_player = parameters(&mut net, 1, played).unwrap();
+    assert_eq!((of_player.settings, of_player.push_neighbor_limit), (of_publisher.settings, 4));
+    of_player.settings.window_duration = Duration::MAX;
+    of_player.settings.fetch_period = millis(200);
+    of_player.relay_margin_duration = Duration::MAX;
+    set(&mut net, 1, played, of_player).unwrap();
+    let in_force = parameters(&mut net, 1, played).unwrap();
+    assert_eq!(in_force.settings.window_duration, secs(60), "the most");
+    let before = numbers(&net.nodes[1]).pop().unwrap();
+    publish(&mut net, 0, id, 100..200, 100);
+    let after = numbers(&net.nodes[1]).pop().unwrap();
+    assert!(before < 50 && after > 185, "{before}, {after}: what is missing is asked for earlier");
+
+    end(&mut net, 0, id);
+    net.run_for(secs(20));
+    let id = begin(&mut net, 0, "live");
+    publish(&mut net, 0, id, 1..100, 100);
+    let next = parameters(&mut net, 1, played).unwrap();
+    assert_eq!(next.settings, StreamSettings::default(), "another stream");
+}
+
 #[test]
 fn publishing_needs_multicast_and_the_password() {
     let publish = |spec: GroupSpec| {

@@ -60,7 +60,9 @@ async fn messages_arrive_as_they_were_sent_and_the_end_too() {
     let bytes = Value::ByteArray(vec![0, 1, 2, 255].into());
     published.send(1, "onBytes", &[bytes.clone(), Value::from(1.5)]).await.unwrap();
     for played in &mut played {
-        let NetStreamEvent::Reset = played.recv().await.unwrap() else { panic!("no beginning") };
+        let NetStreamEvent::MulticastReset = played.recv().await.unwrap() else {
+            panic!("no beginning")
+        };
         let first = next(played).await;
         let Body::Data(Format::Extended, values) = first.body else { panic!("{first:?}") };
         let values = rtmfp::amf::Reader::new(values).read_all().unwrap();
@@ -81,6 +83,10 @@ async fn messages_arrive_as_they_were_sent_and_the_end_too() {
             assert_eq!(&next(played).await, message);
         }
     }
+    let mut parameters = played[0].multicast_parameters().await.unwrap().unwrap();
+    parameters.push_neighbor_limit = 1;
+    played[0].set_multicast_parameters(parameters).await.unwrap();
+    assert_eq!(played[0].multicast_parameters().await.unwrap(), Some(parameters));
     let info = published.multicast_info().await.unwrap();
     assert!(info.fragments_pushed_to_peers + info.fragments_requested_by_peers >= 60, "{info:?}");
     assert!(published.close(GRACE).await.unwrap(), "all was delivered");

@@ -15,9 +15,10 @@ pub enum NetStreamEvent {
     /// The publisher's end of the stream is reached: the peer, or the server. Flash reports
     /// `NetStream.Connect.Success`. There is no such event for a stream of a group.
     Connected,
-    /// It begins, or goes on after something was missed: `NetStream.Play.Reset`, in a group
-    /// `NetStream.MulticastStream.Reset`.
+    /// It begins, or goes on after something was missed.
     Reset,
+    /// The same in a group; it may be another stream of the name.
+    MulticastReset,
     /// Audio, video, data, or a command, of which Flash sends two at the end of a group's stream.
     Message(Message),
     /// Another `onStatus` of the far end: the information object, whose `code` is
@@ -45,6 +46,29 @@ pub enum NetStreamEvent {
         /// The message.
         message: Message,
     },
+}
+
+impl NetStreamEvent {
+    /// The `info.code` of the same event in Flash. Empty where it has none, and for
+    /// [`Status`](Self::Status), whose information object has it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Connected => "NetStream.Connect.Success",
+            Self::Reset => "NetStream.Play.Reset",
+            Self::MulticastReset => "NetStream.MulticastStream.Reset",
+            Self::Ended => "NetStream.Play.UnpublishNotify",
+            Self::Failed(NetStreamError::Closed | NetStreamError::Rejected) => {
+                "NetStream.Connect.Closed"
+            }
+            Self::Failed(NetStreamError::Refused(_)) => "NetStream.Connect.Rejected",
+            Self::Failed(_) => "NetStream.Connect.Failed",
+            Self::Message(_)
+            | Self::Status(_)
+            | Self::PeerConnect { .. }
+            | Self::PeerDisconnect { .. }
+            | Self::PeerMessage { .. } => "",
+        }
+    }
 }
 
 /// Why a stream is over, or cannot begin.

@@ -31,7 +31,7 @@ impl Default for PublishOptions {
 /// Mutable access to the streams of one group. Drain the group's actions and events afterwards, as
 /// after every input.
 pub struct MulticastMut<'a> {
-    group: &'a mut Group,
+    pub(super) group: &'a mut Group,
     now: Time,
 }
 

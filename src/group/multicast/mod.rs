@@ -15,6 +15,7 @@
 //! | `held` | the fragments that are held |
 //! | `wants` | the fragments that are known and not held |
 //! | `order` | messages out of fragments, in order |
+//! | `parameters` | what one member does about a stream |
 //! | `publication` | messages into fragments, repeated configuration, the end |
 //! | `plays` | streams that are played, by name |
 //! | `info` | counters of one stream |
@@ -41,6 +42,7 @@ mod info;
 mod link;
 pub(super) mod message;
 mod order;
+mod parameters;
 mod plays;
 mod publication;
 mod stream;
@@ -48,6 +50,7 @@ mod wants;
 
 pub use access::{MulticastMut, PublishOptions};
 pub use info::NetStreamMulticastInfo;
+pub use parameters::MulticastParameters;
 
 use super::feature::{Feature, Lane, Output};
 use super::{FlowKind, GroupConfig, GroupEvent, MulticastLimits, NetStreamId};

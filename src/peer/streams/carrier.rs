@@ -1,7 +1,7 @@
 //! [`Carrier`]: what carries a stream.
 
 use crate::flash::Message;
-use crate::group::{NetStreamId, NetStreamMulticastInfo};
+use crate::group::{Group, GroupError, MulticastParameters, NetStreamId, NetStreamMulticastInfo};
 use crate::node::StreamHandle;
 use crate::peer::error::StreamError;
 use crate::peer::{Connection, NetGroup, NetGroupError};
@@ -28,7 +28,7 @@ impl Carrier {
         match self {
             Self::Group(group, id) => {
                 let id = *id;
-                let send = move |group: &mut crate::group::Group, _: &mut _, now| {
+                let send = move |group: &mut Group, _: &mut _, now| {
                     group.multicast_mut(now).send(id, &message)
                 };
                 Ok(group.call(send).await??)
@@ -50,5 +50,25 @@ impl Carrier {
         let id = *id;
         let info = group.call(move |group, _, now| group.multicast_mut(now).info(now, id)).await?;
         Ok(info.unwrap_or_default())
+    }
+
+    pub(super) async fn multicast_parameters(
+        &self,
+    ) -> Result<Option<MulticastParameters>, NetGroupError> {
+        let Self::Group(group, id) = self else { return Ok(None) };
+        let id = *id;
+        group.call(move |group, _, now| group.multicast_mut(now).parameters(id)).await
+    }
+
+    pub(super) async fn set_multicast_parameters(
+        &self,
+        parameters: MulticastParameters,
+    ) -> Result<(), StreamError> {
+        let Self::Group(group, id) = self else { return Err(GroupError::NoSuchStream.into()) };
+        let id = *id;
+        let set = move |group: &mut Group, _: &mut _, now| {
+            group.multicast_mut(now).set_parameters(id, parameters)
+        };
+        Ok(group.call(set).await??)
     }
 }

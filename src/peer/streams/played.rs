@@ -5,7 +5,7 @@ use super::carrier::Carrier;
 use crate::amf::Value;
 use crate::flash::Message;
 use crate::flash::stream::{NetStreamError, NetStreamEvent};
-use crate::group::{NetStreamId, NetStreamMulticastInfo};
+use crate::group::{MulticastParameters, NetStreamId, NetStreamMulticastInfo};
 use crate::node::StreamHandle;
 use crate::peer::error::{Lagged, RecvError, StreamError};
 use crate::peer::machine::PeerMachine;
@@ -89,6 +89,30 @@ impl PlayedStream {
     /// [`NetGroupError::Closed`].
     pub async fn multicast_info(&self) -> Result<NetStreamMulticastInfo, NetGroupError> {
         self.carrier.multicast_info().await
+    }
+
+    /// Flash's properties `multicast…` of the stream, as they are in force here. `None` before anything of
+    /// it has come, and outside of groups.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn multicast_parameters(&self) -> Result<Option<MulticastParameters>, NetGroupError> {
+        self.carrier.multicast_parameters().await
+    }
+
+    /// Changes them for this member. As in Flash the next stream of the name, after
+    /// [`NetStreamEvent::MulticastReset`], has what its publisher has chosen.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Group`] before anything of the stream has come, and outside of groups;
+    /// [`StreamError::Closed`].
+    pub async fn set_multicast_parameters(
+        &self,
+        parameters: MulticastParameters,
+    ) -> Result<(), StreamError> {
+        self.carrier.set_multicast_parameters(parameters).await
     }
 
     /// Sends data to the publisher, which calls a `handler` with these values: Flash's

@@ -6,7 +6,7 @@ use crate::amf::Value;
 use crate::crypto::Fingerprint;
 use crate::flash::Message;
 use crate::flash::stream::NetStreamEvent;
-use crate::group::{NetStreamId, NetStreamMulticastInfo};
+use crate::group::{MulticastParameters, NetStreamId, NetStreamMulticastInfo};
 use crate::node::StreamHandle;
 use crate::peer::error::{RecvError, StreamError};
 use crate::peer::queue::Reader;
@@ -113,6 +113,30 @@ impl PublishedStream {
     /// [`NetGroupError::Closed`].
     pub async fn multicast_info(&self) -> Result<NetStreamMulticastInfo, NetGroupError> {
         self.carrier.multicast_info().await
+    }
+
+    /// Flash's properties `multicast…` of the stream, as they are in force here. `None` before anything of
+    /// it has come, and outside of groups.
+    ///
+    /// # Errors
+    ///
+    /// [`NetGroupError::Closed`].
+    pub async fn multicast_parameters(&self) -> Result<Option<MulticastParameters>, NetGroupError> {
+        self.carrier.multicast_parameters().await
+    }
+
+    /// Changes them for this member. What others follow is chosen with
+    /// [`publish_with`](NetGroup::publish_with).
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Group`] before anything of the stream has come, and outside of groups;
+    /// [`StreamError::Closed`].
+    pub async fn set_multicast_parameters(
+        &self,
+        parameters: MulticastParameters,
+    ) -> Result<(), StreamError> {
+        self.carrier.set_multicast_parameters(parameters).await
     }
 
     /// An FLV that is written here is published, as fast as it is written.

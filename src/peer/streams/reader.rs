@@ -99,7 +99,7 @@ impl FlvReader {
                 Ok(NetStreamEvent::Message(message)) => {
                     self.recorder.message(&message, &mut self.bytes);
                 }
-                Ok(NetStreamEvent::Reset) => self.recorder.reset(),
+                Ok(NetStreamEvent::Reset | NetStreamEvent::MulticastReset) => self.recorder.reset(),
                 Ok(NetStreamEvent::Ended) | Err(RecvError::Closed) => self.end(),
                 Ok(NetStreamEvent::Failed(error)) => {
                     self.failure = Some(error);

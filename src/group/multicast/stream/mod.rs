@@ -20,6 +20,7 @@ use super::info::{Info, NetStreamMulticastInfo};
 use super::link::{Link, Near};
 use super::message::{Description, MulticastControl, StreamSettings};
 use super::order::Order;
+use super::parameters::MulticastParameters;
 use super::wants::Wants;
 use crate::group::feature::{Lane, Output};
 use crate::group::{FlowKind, MulticastLimits};
@@ -35,6 +36,10 @@ use subscribe::Subscriptions;
 const WINDOW: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(60)];
 const UPDATE_PERIOD: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(10)];
 const FETCH_PERIOD: [Duration; 2] = [Duration::ZERO, Duration::from_secs(30)];
+
+/// What a member may choose at most, so that times do not overflow. The bytes held have bounds of their
+/// own.
+const RELAY_MARGIN: Duration = Duration::from_secs(3600);
 
 /// A stream of which nothing comes for this long is forgotten: what Flash writes into option 4.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -116,12 +121,7 @@ impl Stream {
         is_ours: bool,
         turn: &mut Turn<'_>,
     ) -> Self {
-        let mut settings = description.settings();
-        let within = |time: Duration, [least, most]: [Duration; 2]| time.clamp(least, most);
-        settings.window_duration = within(settings.window_duration, WINDOW);
-        settings.availability_update_period =
-            within(settings.availability_update_period, UPDATE_PERIOD);
-        settings.fetch_period = within(settings.fetch_period, FETCH_PERIOD);
+        let settings = bounded(description.settings());
         Self {
             number,
             description,
@@ -151,6 +151,20 @@ impl Stream {
 
     pub(super) fn description(&self) -> &Description {
         &self.description
+    }
+
+    pub(super) fn parameters(&self) -> MulticastParameters {
+        MulticastParameters {
+            settings: self.settings,
+            push_neighbor_limit: self.limits.push_neighbor_limit,
+            relay_margin_duration: self.limits.relay_margin,
+        }
+    }
+
+    pub(super) fn set_parameters(&mut self, parameters: MulticastParameters) {
+        self.settings = bounded(parameters.settings);
+        self.limits.push_neighbor_limit = parameters.push_neighbor_limit;
+        self.limits.relay_margin = parameters.relay_margin_duration.min(RELAY_MARGIN);
     }
 
     pub(super) fn is_ours(&self) -> bool {
@@ -421,5 +435,15 @@ impl Stream {
         let message = message.to_bytes();
         self.info.sent_control(turn.now, message.len());
         turn.output.push_back(Output::SendOn(session, self.control_lane(), message));
+    }
+}
+
+fn bounded(settings: StreamSettings) -> StreamSettings {
+    let within = |time: Duration, [least, most]: [Duration; 2]| time.clamp(least, most);
+    StreamSettings {
+        window_duration: within(settings.window_duration, WINDOW),
+        availability_update_period: within(settings.availability_update_period, UPDATE_PERIOD),
+        fetch_period: within(settings.fetch_period, FETCH_PERIOD),
+        ..settings
     }
 }
