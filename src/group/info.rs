@@ -2,6 +2,7 @@
 
 use super::{FlowKind, Group};
 use crate::transport::Time;
+use std::fmt;
 use std::time::Duration;
 
 /// The time over which rates are averaged.
@@ -31,6 +32,42 @@ pub struct NetGroupInfo {
     pub object_replication_send_bytes_per_second: f64,
     /// The same, received.
     pub object_replication_receive_bytes_per_second: f64,
+}
+
+impl NetGroupInfo {
+    /// The counters by name.
+    fn fields(&self) -> [(&'static str, f64); 8] {
+        [
+            ("posting_send_control_bytes_per_second", self.posting_send_control_bytes_per_second),
+            (
+                "posting_receive_control_bytes_per_second",
+                self.posting_receive_control_bytes_per_second,
+            ),
+            ("posting_send_data_bytes_per_second", self.posting_send_data_bytes_per_second),
+            ("posting_receive_data_bytes_per_second", self.posting_receive_data_bytes_per_second),
+            ("routing_send_bytes_per_second", self.routing_send_bytes_per_second),
+            ("routing_receive_bytes_per_second", self.routing_receive_bytes_per_second),
+            (
+                "object_replication_send_bytes_per_second",
+                self.object_replication_send_bytes_per_second,
+            ),
+            (
+                "object_replication_receive_bytes_per_second",
+                self.object_replication_receive_bytes_per_second,
+            ),
+        ]
+    }
+}
+
+/// All of them, as Flash's `toString`.
+impl fmt::Display for NetGroupInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (name, value)) in self.fields().into_iter().enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(f, "{comma}{name}: {value:.0}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Message bytes exchanged with the neighbors since the group was made.
@@ -219,5 +256,7 @@ mod tests {
         assert_eq!(rates.posting_send_control_bytes_per_second, 1.0);
         assert_eq!(rates.object_replication_send_bytes_per_second, 4.0);
         assert_eq!(rates.posting_receive_control_bytes_per_second, 0.0);
+        let text = rates.to_string();
+        assert!(text.starts_with("posting_send_control_bytes_per_second: 1, "), "{text}");
     }
 }

@@ -1,6 +1,7 @@
 //! Counters of one stream: Flash's `NetStreamMulticastInfo`, in snake case.
 
 use crate::transport::Time;
+use std::fmt;
 use std::time::Duration;
 
 /// The time over which rates are averaged.
@@ -55,6 +56,58 @@ pub struct NetStreamMulticastInfo {
     pub duplicate_fragments: u64,
     /// Fragments that were given up. Not Flash's.
     pub lost_fragments: u64,
+}
+
+impl NetStreamMulticastInfo {
+    /// The counters by name.
+    fn fields(&self) -> [(&'static str, f64); 21] {
+        [
+            ("send_data_bytes_per_second", self.send_data_bytes_per_second),
+            ("send_control_bytes_per_second", self.send_control_bytes_per_second),
+            ("receive_data_bytes_per_second", self.receive_data_bytes_per_second),
+            ("receive_control_bytes_per_second", self.receive_control_bytes_per_second),
+            (
+                "send_control_bytes_per_second_to_server",
+                self.send_control_bytes_per_second_to_server,
+            ),
+            (
+                "receive_data_bytes_per_second_from_server",
+                self.receive_data_bytes_per_second_from_server,
+            ),
+            (
+                "receive_data_bytes_per_second_from_ip_multicast",
+                self.receive_data_bytes_per_second_from_ip_multicast,
+            ),
+            ("bytes_pushed_to_peers", self.bytes_pushed_to_peers as f64),
+            ("fragments_pushed_to_peers", self.fragments_pushed_to_peers as f64),
+            ("bytes_pushed_from_peers", self.bytes_pushed_from_peers as f64),
+            ("fragments_pushed_from_peers", self.fragments_pushed_from_peers as f64),
+            ("bytes_requested_by_peers", self.bytes_requested_by_peers as f64),
+            ("fragments_requested_by_peers", self.fragments_requested_by_peers as f64),
+            ("bytes_requested_from_peers", self.bytes_requested_from_peers as f64),
+            ("fragments_requested_from_peers", self.fragments_requested_from_peers as f64),
+            ("bytes_received_from_server", self.bytes_received_from_server as f64),
+            ("fragments_received_from_server", self.fragments_received_from_server as f64),
+            ("bytes_received_from_ip_multicast", self.bytes_received_from_ip_multicast as f64),
+            (
+                "fragments_received_from_ip_multicast",
+                self.fragments_received_from_ip_multicast as f64,
+            ),
+            ("duplicate_fragments", self.duplicate_fragments as f64),
+            ("lost_fragments", self.lost_fragments as f64),
+        ]
+    }
+}
+
+/// All of them, as Flash's `toString`.
+impl fmt::Display for NetStreamMulticastInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (name, value)) in self.fields().into_iter().enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(f, "{comma}{name}: {value:.0}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A rate that forgets.
@@ -154,6 +207,8 @@ mod tests {
         let rate = info.at(now).send_data_bytes_per_second;
         assert!((9000.0..11_000.0).contains(&rate), "{rate}");
         assert_eq!(info.at(now).fragments_pushed_to_peers, 200);
+        let text = info.at(now).to_string();
+        assert!(text.contains(", bytes_pushed_to_peers: 200000, fragments_pushed_to_peers: 200, "));
         let later = info.at(now + Duration::from_secs(30)).send_data_bytes_per_second;
         assert!(later < 1.0, "{later}");
     }
