@@ -1,19 +1,23 @@
-//! One sending flow (RFC 7016 §3.6.2): queue, sequence numbers, fragments in flight.
+//! One sending flow (RFC 7016 §3.6.2): messages that wait, sequence numbers, fragments in flight.
 
 mod fragment;
 mod options;
+mod waiting;
 
 pub use options::{FlowOptions, MessageOptions, Priority};
 
 use super::{FlowId, SendError, Time};
 use crate::wire::chunk::{
-    AckRange, FragmentControl, NextUserData, OPTION_METADATA, OPTION_RETURN_ASSOCIATION, UserData,
+    AckRange, CHUNK_HEADER_LEN, FragmentControl, NextUserData, OPTION_METADATA,
+    OPTION_RETURN_ASSOCIATION, UserData,
 };
 use crate::wire::option::{encode_option, encode_vlu_option};
+use crate::wire::vlu;
 use bytes::Bytes;
 use fragment::{Delivery, Fragment, State};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
+use waiting::{MESSAGE_OVERHEAD, Part, Waiting};
 
 /// Longest metadata that a flow may have, in bytes (RFC 7016 §2.3.11.1.1).
 pub const MAX_METADATA: usize = 512;
@@ -26,6 +30,8 @@ const LOW_WATER: u64 = 65_536;
 const PROBE_INITIAL: Duration = Duration::from_secs(1);
 /// Longest period between buffer probes.
 const PROBE_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a chunk that continues the one before it, its data aside: header and flags.
+const NEXT_OVERHEAD: usize = CHUNK_HEADER_LEN + 1;
 /// Memory that a queued fragment costs beside its data.
 const FRAGMENT_OVERHEAD: u64 = size_of::<Fragment>() as u64;
 /// Memory of a flow and of its place among the others, whose nodes may be half empty.
@@ -40,12 +46,24 @@ pub(crate) struct Acked {
     pub(crate) size: u64,
 }
 
+/// Space for chunks, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Space {
+    /// What this packet has left.
+    pub(crate) left: usize,
+    /// What a packet has that carries nothing else.
+    pub(crate) whole: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct SendFlow {
     pub(crate) id: FlowId,
     pub(crate) options: FlowOptions,
     /// Encoded option list until the flow is acknowledged for the first time.
     startup_options: Option<Vec<u8>>,
+    /// Messages, or the rest of one, that have no sequence numbers yet.
+    waiting: Waiting,
+    /// Fragments that were cut.
     queue: VecDeque<Fragment>,
     /// Sequence number of the front of `queue`.
     first: u64,
@@ -53,7 +71,7 @@ pub(crate) struct SendFlow {
     next_unsent: u64,
     /// Lost, to be sent again: all of them may be.
     lost: BTreeSet<u64>,
-    /// Messages that expire: when, and whether only if not started.
+    /// Messages that expire: when, whether only if not started, and their numbers.
     deadlines: BTreeSet<(Time, bool, u64)>,
     outstanding: u64,
     window: u64,
@@ -69,6 +87,15 @@ pub(crate) struct SendFlow {
     /// The owner waits for the queue to drain to this many bytes.
     writable_at: Option<u64>,
     probe: Option<(Time, Duration)>,
+}
+
+/// What of a flow may be sent next.
+#[derive(Debug, Clone, Copy)]
+enum Eligible {
+    /// The fragment with this sequence number.
+    Fragment(u64),
+    /// The next part of a message.
+    Waiting,
 }
 
 impl SendFlow {
@@ -90,6 +117,7 @@ impl SendFlow {
             id,
             options,
             startup_options: Some(startup),
+            waiting: Waiting::default(),
             queue: VecDeque::new(),
             first: 1,
             next_unsent: 1,
@@ -109,13 +137,12 @@ impl SendFlow {
         })
     }
 
-    /// Cuts `message` into fragments and queues them.
+    /// Queues `message`. It is cut into fragments when there are packets for them.
     pub(crate) fn push(
         &mut self,
         now: Time,
         message: Bytes,
         options: MessageOptions,
-        fragment_size: usize,
         max_queue: u64,
     ) -> Result<(), SendError> {
         if self.closing {
@@ -128,60 +155,23 @@ impl SendFlow {
             self.writable_at = Some(space.min(max_queue / 2));
             return Err(SendError::Full);
         }
-        let size = fragment_size.saturating_sub(self.startup_options.as_ref().map_or(0, Vec::len));
-        let size = size.max(1);
-        let count = message.len().div_ceil(size).max(1) as u64;
-        // As many as necessary, and all alike: packets of equal length are sent in one call.
-        let size = message.len().div_ceil(count as usize).max(1);
-        let begin = self.next_sequence();
-        let bounds = (begin, begin + count - 1);
         let delivery = if options.retransmit { Delivery::Reliable } else { Delivery::Once };
-        if count == 1 {
-            self.queue_fragment(message, FragmentControl::Whole, bounds, delivery);
-        } else {
-            self.queue_fragments(&message, size, bounds, delivery);
-        }
+        let number = self.wait(message, delivery);
         if let Some(within) = options.start_within {
-            self.deadlines.insert((now + within, true, begin));
+            self.deadlines.insert((now + within, true, number));
         }
         if let Some(within) = options.finish_within {
-            self.deadlines.insert((now + within, false, begin));
+            self.deadlines.insert((now + within, false, number));
         }
         Ok(())
     }
 
-    fn queue_fragments(
-        &mut self,
-        message: &Bytes,
-        size: usize,
-        bounds: (u64, u64),
-        delivery: Delivery,
-    ) {
-        let count = message.len().div_ceil(size);
-        for i in 0..count {
-            let from = i * size;
-            let data = message.slice(from..message.len().min(from + size));
-            let control = match i {
-                0 => FragmentControl::Begin,
-                _ if i + 1 == count => FragmentControl::End,
-                _ => FragmentControl::Middle,
-            };
-            self.queue_fragment(data, control, bounds, delivery);
-        }
-    }
-
-    fn queue_fragment(
-        &mut self,
-        data: Bytes,
-        control: FragmentControl,
-        message: (u64, u64),
-        delivery: Delivery,
-    ) {
-        self.queued += data.len() as u64 + FRAGMENT_OVERHEAD;
+    fn wait(&mut self, message: Bytes, delivery: Delivery) -> u64 {
+        self.queued += message.len() as u64 + MESSAGE_OVERHEAD;
         if self.queued > LOW_WATER {
             self.writable_at.get_or_insert(LOW_WATER);
         }
-        self.queue.push_back(Fragment::new(data, control, message, delivery));
+        self.waiting.push(message, delivery)
     }
 
     /// No further messages; the flow is done when everything is acknowledged (§3.6.2.11).
@@ -194,17 +184,9 @@ impl SendFlow {
             return;
         }
         self.closing = true;
-        let reuse = self
-            .queue
-            .back()
-            .is_some_and(|last| last.is_unsent() && !last.is_abandoned() && !last.data.is_empty());
-        if !reuse {
-            let sequence = self.next_sequence();
-            let bounds = (sequence, sequence);
-            let delivery = Delivery::Abandoned;
-            self.queue_fragment(Bytes::new(), FragmentControl::Whole, bounds, delivery);
+        if !self.waiting.ends_in_data() {
+            self.wait(Bytes::new(), Delivery::Abandoned);
         }
-        self.final_sequence = Some(self.next_sequence() - 1);
     }
 
     /// The receiver rejected the flow: abandons everything and closes. True the first time.
@@ -218,6 +200,7 @@ impl SendFlow {
             for fragment in &mut self.queue {
                 self.queued -= fragment.abandon();
             }
+            self.queued -= self.waiting.abandon_all();
             let last = self.final_sequence;
             self.lost.retain(|&sequence| Some(sequence) == last);
             self.deadlines.clear();
@@ -227,45 +210,31 @@ impl SendFlow {
 
     /// Abandons the messages past their deadline.
     pub(crate) fn expire(&mut self, now: Time) {
-        while let Some(&(at, only_unstarted, begin)) = self.deadlines.first()
+        while let Some(&(at, only_unstarted, number)) = self.deadlines.first()
             && at <= now
         {
             self.deadlines.pop_first();
-            let Some(fragment) = self.fragment(begin) else {
-                // The first fragment is gone; the message may still have others.
-                if !only_unstarted {
-                    self.abandon_rest(begin);
-                }
-                continue;
-            };
-            if !only_unstarted || fragment.is_unsent() {
-                let message = fragment.message;
-                self.abandon_message(message);
+            if !only_unstarted || self.waiting.is_unstarted(number) {
+                self.abandon_message(number);
             }
         }
     }
 
-    /// Abandons the rest of the message that began at `begin`, before the queue's front.
-    fn abandon_rest(&mut self, begin: u64) {
-        if let Some(front) = self.queue.front()
-            && front.message.0 == begin
+    fn abandon_message(&mut self, number: u64) {
+        let begin = self.queue.partition_point(|fragment| fragment.message < number);
+        for (sequence, fragment) in (self.first + begin as u64..).zip(self.queue.range_mut(begin..))
         {
-            self.abandon_message(front.message);
-        }
-    }
-
-    fn abandon_message(&mut self, (from, to): (u64, u64)) {
-        for sequence in from.max(self.first)..=to {
-            let index = (sequence - self.first) as usize;
-            if let Some(fragment) = self.queue.get_mut(index)
-                && !fragment.is_acknowledged()
-            {
+            if fragment.message != number {
+                break;
+            }
+            if !fragment.is_acknowledged() {
                 self.queued -= fragment.abandon();
                 if self.final_sequence != Some(sequence) {
                     self.lost.remove(&sequence);
                 }
             }
         }
+        self.queued -= self.waiting.abandon(number);
     }
 
     /// When [`expire`](Self::expire) or a probe has something to do.
@@ -280,24 +249,61 @@ impl SendFlow {
         (self.window > self.outstanding || self.rejected) && self.next_eligible().is_some()
     }
 
-    /// The first fragment that may be sent (§3.6.2.3), abandoned ones trimmed from the front.
-    fn next_eligible(&mut self) -> Option<u64> {
-        self.trim();
-        let front = self.queue.front()?;
-        if !front.is_in_flight() {
-            return Some(self.first);
+    /// What may be sent first (§3.6.2.3), abandoned fragments trimmed from the front.
+    fn next_eligible(&mut self) -> Option<Eligible> {
+        while let Some(mark) = self.waiting.take_abandoned() {
+            self.queue_part(mark);
         }
-        if let Some(&again) = self.lost.first() {
-            return Some(again);
+        self.trim();
+        if let Some(front) = self.queue.front() {
+            if !front.is_in_flight() {
+                return Some(Eligible::Fragment(self.first));
+            }
+            if let Some(&again) = self.lost.first() {
+                return Some(Eligible::Fragment(again));
+            }
         }
         let end = self.next_sequence();
         while self.next_unsent < end {
             if self.may_send(self.next_unsent) {
-                return Some(self.next_unsent);
+                return Some(Eligible::Fragment(self.next_unsent));
             }
             self.next_unsent += 1;
         }
-        None
+        (!self.waiting.is_empty()).then_some(Eligible::Waiting)
+    }
+
+    /// Gives the next part of a message its sequence number, and returns that.
+    fn queue_part(&mut self, part: Part) -> u64 {
+        let sequence = self.next_sequence();
+        self.queued += FRAGMENT_OVERHEAD;
+        if matches!(part.control, FragmentControl::Whole | FragmentControl::End) {
+            self.queued -= MESSAGE_OVERHEAD;
+            if self.closing && self.waiting.is_empty() {
+                self.final_sequence = Some(sequence);
+            }
+        }
+        self.queue.push_back(Fragment::new(part));
+        sequence
+    }
+
+    /// Cuts the next part of a message for a packet with so much space. `previous` is the sequence
+    /// number that this flow put into the packet just before.
+    fn cut(&mut self, previous: Option<u64>, space: Space) -> Option<u64> {
+        let sequence = self.next_sequence();
+        let fsn_offset = sequence - self.forward_sequence();
+        let numbers = [self.id.0, sequence, fsn_offset];
+        let header = NEXT_OVERHEAD + numbers.into_iter().map(vlu::encoded_len).sum::<usize>();
+        let options = self.startup_options.as_ref().map_or(0, Vec::len);
+        let here = match previous {
+            Some(previous) if previous + 1 == sequence => NEXT_OVERHEAD,
+            Some(_) => header,
+            None => header + options,
+        };
+        // Sent again, it may be the first in a packet.
+        let alone = space.whole.saturating_sub(header + options).max(1);
+        let part = self.waiting.cut(space.left.checked_sub(here)?, alone)?;
+        Some(self.queue_part(part))
     }
 
     fn may_send(&self, sequence: u64) -> bool {
@@ -312,7 +318,8 @@ impl SendFlow {
     fn trim(&mut self) {
         while let Some(front) = self.queue.front() {
             let abandoned = front.is_abandoned() && !front.is_in_flight();
-            let next_reports_it = || self.queue.get(1).is_some_and(Fragment::is_unsent);
+            let next_reports_it =
+                || self.queue.get(1).map_or(!self.waiting.is_empty(), Fragment::is_unsent);
             if !(front.is_acknowledged() || (abandoned && next_reports_it())) {
                 return;
             }
@@ -337,20 +344,23 @@ impl SendFlow {
         }
     }
 
-    /// Appends the next eligible fragment as a chunk, if it fits into `space` bytes, and notes it
-    /// as sent with `tsn`. `previous` is the sequence number that this flow put into the packet
+    /// Appends the next eligible fragment as a chunk, if it fits into `space`, and notes it as sent
+    /// with `tsn`. `previous` is the sequence number that this flow put into the packet
     /// just before. Returns the sequence number and the chunk's size.
     pub(crate) fn assemble(
         &mut self,
         previous: Option<u64>,
-        space: usize,
+        space: Space,
         tsn: u64,
         out: &mut Vec<u8>,
     ) -> Option<(u64, u64)> {
         if self.window <= self.outstanding && !self.rejected {
             return None;
         }
-        let sequence = self.next_eligible()?;
+        let sequence = match self.next_eligible()? {
+            Eligible::Fragment(sequence) => sequence,
+            Eligible::Waiting => self.cut(previous, space)?,
+        };
         let forward = self.forward_sequence();
         let index = (sequence - self.first) as usize;
         let fragment = self.queue.get_mut(index)?;
@@ -372,7 +382,7 @@ impl SendFlow {
                 data,
             })
         };
-        if chunk.encoded_len() > space || chunk.encode(out).is_err() {
+        if chunk.encoded_len() > space.left || chunk.encode(out).is_err() {
             return None;
         }
         let size = (out.len() - start) as u64;
@@ -506,7 +516,7 @@ impl SendFlow {
 
     /// True if everything up to the final sequence number is acknowledged.
     pub(crate) fn is_done(&self) -> bool {
-        self.closing && self.queue.is_empty()
+        self.closing && self.queue.is_empty() && self.waiting.is_empty()
     }
 
     /// True if a return flow may be associated with it.
@@ -521,9 +531,10 @@ impl SendFlow {
 
     /// Accounts for the memory of the flow. Returns the bytes accounted for before and now.
     pub(crate) fn charge(&mut self) -> (u64, u64) {
-        let data = self.queued - self.queue.len() as u64 * FRAGMENT_OVERHEAD;
+        let fragments = self.queue.len() as u64 * FRAGMENT_OVERHEAD;
+        let data = self.queued - fragments - self.waiting.len() * MESSAGE_OVERHEAD;
         let options = self.startup_options.as_ref().map_or(0, Vec::capacity) as u64;
-        let places = self.queue.capacity() as u64 * FRAGMENT_OVERHEAD;
+        let places = self.queue.capacity() as u64 * FRAGMENT_OVERHEAD + self.waiting.places();
         let memory = PLACE + options + data + places;
         (std::mem::replace(&mut self.charged, memory), memory)
     }

@@ -1,5 +1,6 @@
 //! A fragment of a message in the queue of a sending flow.
 
+use super::waiting::Part;
 use crate::wire::chunk::{FragmentControl, UserDataFlags};
 use bytes::Bytes;
 
@@ -8,8 +9,8 @@ use bytes::Bytes;
 pub(super) struct Fragment {
     pub(super) data: Bytes,
     pub(super) control: FragmentControl,
-    /// Sequence numbers of the first and last fragment of the message.
-    pub(super) message: (u64, u64),
+    /// Number of the message.
+    pub(super) message: u64,
     pub(super) delivery: Delivery,
     pub(super) state: State,
     /// Transmission sequence number of the last transmission.
@@ -51,12 +52,8 @@ pub(super) enum State {
 }
 
 impl Fragment {
-    pub(super) const fn new(
-        data: Bytes,
-        control: FragmentControl,
-        message: (u64, u64),
-        delivery: Delivery,
-    ) -> Self {
+    pub(super) fn new(part: Part) -> Self {
+        let Part { data, control, message, delivery } = part;
         Self { data, control, message, delivery, state: State::Unsent, tsn: 0, next: 0, size: 0 }
     }
 

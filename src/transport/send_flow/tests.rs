@@ -8,13 +8,18 @@ fn flow() -> SendFlow {
 }
 
 fn push(flow: &mut SendFlow, bytes: &'static [u8], options: MessageOptions) {
-    flow.push(Time::ZERO, Bytes::from_static(bytes), options, 40, 1 << 20).unwrap();
+    flow.push(Time::ZERO, Bytes::from_static(bytes), options, 1 << 20).unwrap();
+}
+
+/// Space without limit in packets that have `whole` bytes.
+fn space(whole: usize) -> Space {
+    Space { left: usize::MAX, whole }
 }
 
 /// Sends the next fragment alone in a packet and returns the chunk's bytes.
 fn send(flow: &mut SendFlow, tsn: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    flow.assemble(None, 1000, tsn, &mut out).expect("something to send");
+    flow.assemble(None, space(60), tsn, &mut out).expect("something to send");
     out
 }
 
@@ -41,22 +46,123 @@ fn contiguous_fragments_share_a_header() {
     push(&mut flow, b"one", MessageOptions::RELIABLE);
     push(&mut flow, b"two", MessageOptions::RELIABLE);
     let mut out = Vec::new();
-    let (sequence, _) = flow.assemble(None, 1000, 1, &mut out).unwrap();
+    let (sequence, _) = flow.assemble(None, space(60), 1, &mut out).unwrap();
     out.clear();
-    flow.assemble(Some(sequence), 1000, 2, &mut out).unwrap();
+    flow.assemble(Some(sequence), space(60), 2, &mut out).unwrap();
     assert_eq!(out, b"\x11\0\x04\0two");
+}
+
+/// Fragments of what was sent and not acknowledged.
+fn fragments(flow: &SendFlow) -> Vec<(FragmentControl, usize)> {
+    flow.queue.iter().map(|f| (f.control, f.data.len())).collect()
 }
 
 #[test]
 fn long_messages_are_cut() {
     let mut flow = flow();
     flow.startup_options = None;
-    push(&mut flow, &[7; 100], MessageOptions::RELIABLE);
-    let controls: Vec<_> = flow.queue.iter().map(|f| f.control).collect();
+    push(&mut flow, &[7; 120], MessageOptions::RELIABLE);
+    (1..=3).for_each(|tsn| drop(send(&mut flow, tsn)));
+    assert!(!flow.is_ready());
     use FragmentControl::*;
-    assert_eq!(controls, [Begin, Middle, End]);
-    let lens: Vec<_> = flow.queue.iter().map(|f| f.data.len()).collect();
-    assert_eq!(lens, [34, 34, 32], "as many as need be, and alike");
+    assert_eq!(fragments(&flow), [(Begin, 53), (Middle, 53), (End, 14)]);
+}
+
+/// Sends what fits into packets of `whole` bytes. Returns the lengths of their chunks together.
+fn fill(flow: &mut SendFlow, whole: usize) -> Vec<usize> {
+    let mut packets = Vec::new();
+    while flow.is_ready() {
+        let (mut out, mut previous) = (Vec::new(), None);
+        loop {
+            let left = if previous.is_none() { usize::MAX } else { whole - out.len() };
+            let space = Space { left, whole };
+            match flow.assemble(previous, space, 1, &mut out) {
+                Some((sequence, _)) => previous = Some(sequence),
+                None => break,
+            }
+        }
+        packets.push(out.len());
+    }
+    packets
+}
+
+#[test]
+fn packets_are_full_whatever_the_messages_are() {
+    let mut flow = flow();
+    flow.startup_options = None;
+    for _ in 0..3 {
+        push(&mut flow, &[7; 240], MessageOptions::RELIABLE);
+    }
+    assert_eq!(fill(&mut flow, 100), [100, 100, 100, 100, 100, 100, 100, 84]);
+}
+
+#[test]
+fn short_and_unreliable_messages_stay_whole() {
+    use FragmentControl::*;
+    let mut short = flow();
+    short.startup_options = None;
+    (0..6).for_each(|_| push(&mut short, &[7; 22], MessageOptions::RELIABLE));
+    fill(&mut short, 100);
+    assert_eq!(fragments(&short), [(Whole, 22); 6]);
+    let mut once = flow();
+    once.startup_options = None;
+    (0..4).for_each(|_| push(&mut once, &[7; 60], MessageOptions::ONCE));
+    fill(&mut once, 100);
+    assert_eq!(fragments(&once), [(Whole, 60); 4]);
+}
+
+#[test]
+fn a_part_is_not_too_short_to_be_worth_it() {
+    let mut flow = flow();
+    flow.startup_options = None;
+    push(&mut flow, &[7; 60], MessageOptions::RELIABLE);
+    push(&mut flow, &[7; 60], MessageOptions::RELIABLE);
+    // 33 bytes are left behind the first, 29 without the header.
+    assert_eq!(fill(&mut flow, 100), [67, 67]);
+}
+
+#[test]
+fn a_fragment_fits_when_it_is_sent_again_with_options() {
+    let mut flow = flow();
+    push(&mut flow, &[7; 30], MessageOptions::RELIABLE);
+    push(&mut flow, &[7; 250], MessageOptions::RELIABLE);
+    fill(&mut flow, 100);
+    for sequence in 1..=flow.queue.len() as u64 {
+        flow.on_lost(sequence);
+    }
+    while flow.is_ready() {
+        assert!(send(&mut flow, 9).len() <= 100);
+    }
+}
+
+#[test]
+fn what_is_given_up_before_it_leaves_takes_one_number() {
+    let mut flow = flow();
+    flow.startup_options = None;
+    let soon = MessageOptions::RELIABLE.with_finish_within(Duration::from_millis(100));
+    push(&mut flow, &[1; 500], soon);
+    push(&mut flow, b"second", MessageOptions::RELIABLE);
+    flow.expire(Time::from_millis(100));
+    // Sequence number 2, forward sequence number 1.
+    assert_eq!(send(&mut flow, 1), b"\x10\0\x0a\0\x04\x02\x01second");
+    assert_eq!(ack(&mut flow, 2, &[]), [1]);
+    assert!(flow.is_done() || flow.queued() == 0);
+}
+
+#[test]
+fn the_rest_of_a_message_is_given_up_with_what_has_left() {
+    let mut flow = flow();
+    flow.startup_options = None;
+    let soon = MessageOptions::RELIABLE.with_finish_within(Duration::from_millis(100));
+    push(&mut flow, &[1; 500], soon);
+    send(&mut flow, 1);
+    assert_eq!(ack(&mut flow, 1, &[]), [1]);
+    flow.expire(Time::from_millis(100));
+    push(&mut flow, b"next", MessageOptions::RELIABLE);
+    // The receiver has the beginning: number 2 is skipped, so that it knows of the gap.
+    assert_eq!(send(&mut flow, 2), b"\x10\0\x08\0\x04\x03\x01next");
+    ack(&mut flow, 3, &[]);
+    assert_eq!(flow.queued(), 0);
 }
 
 #[test]
@@ -93,7 +199,7 @@ fn a_rejected_flow_finishes_abandoned() {
     send(&mut flow, 1);
     push(&mut flow, b"two", MessageOptions::RELIABLE);
     assert!(flow.on_rejected() && !flow.on_rejected());
-    assert!(flow.push(Time::ZERO, Bytes::new(), MessageOptions::ONCE, 9, 9).is_err());
+    assert!(flow.push(Time::ZERO, Bytes::new(), MessageOptions::ONCE, 9).is_err());
     let fin = send(&mut flow, 2);
     assert_eq!(fin[3] & 0x0f, 0x03, "{fin:02x?}");
     ack(&mut flow, 2, &[]);
@@ -162,13 +268,12 @@ fn a_closed_window_is_probed() {
 fn a_full_queue_refuses_and_reports_space() {
     let mut flow = flow();
     let big = Bytes::from(vec![0; 100_000]);
-    let push = |flow: &mut SendFlow| {
-        flow.push(Time::ZERO, big.clone(), MessageOptions::RELIABLE, 60_000, 150_000)
-    };
+    let push =
+        |flow: &mut SendFlow| flow.push(Time::ZERO, big.clone(), MessageOptions::RELIABLE, 150_000);
     push(&mut flow).unwrap();
     assert_eq!(push(&mut flow), Err(SendError::Full));
     let mut out = Vec::new();
-    while flow.assemble(None, 1 << 20, 1, &mut out).is_some() {}
+    while flow.assemble(None, space(60_000), 1, &mut out).is_some() {}
     ack(&mut flow, 2, &[]);
     assert!(flow.take_writable() && !flow.take_writable());
 }
@@ -178,13 +283,13 @@ fn after_a_refusal_space_is_reported_while_half_of_the_queue_is_left() {
     let mut flow = flow();
     let push = |flow: &mut SendFlow, len: usize| {
         let message = Bytes::from(vec![0; len]);
-        flow.push(Time::ZERO, message, MessageOptions::RELIABLE, 60_000, 1_000_000)
+        flow.push(Time::ZERO, message, MessageOptions::RELIABLE, 1_000_000)
     };
     while push(&mut flow, 50_000).is_ok() {}
     let mut out = Vec::new();
     let mut acknowledge_until_writable = |flow: &mut SendFlow, from: u64| {
         (from..100).find(|&sequence| {
-            flow.assemble(None, 1 << 20, sequence, &mut out);
+            flow.assemble(None, space(60_000), sequence, &mut out);
             ack(flow, sequence, &[]);
             flow.take_writable()
         })

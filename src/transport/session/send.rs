@@ -8,21 +8,11 @@ use crate::wire::chunk::CHUNK_HEADER_LEN;
 use crate::wire::packet::MAX_HEADER_LEN;
 use std::ops::Range;
 
-/// Bytes of a fragment's chunk beside its data: header 3, flags 1, and the three VLUs of a flow
-/// ID up to 2^14, a sequence number up to 2^42 and an offset up to 2^28, less than which no
-/// session lasts.
-const CHUNK_OVERHEAD: usize = 3 + 1 + 2 + 6 + 4;
 /// Bytes kept free for session sequence numbers that grow while fragments wait.
 const SEQUENCE_MARGIN: usize = 4;
 const FLAG_TIME_CRITICAL: u8 = 0x80;
 
 impl Session {
-    /// User data bytes of a fragment that fits into a datagram together with every header.
-    pub(super) fn fragment_size(&self) -> usize {
-        let plain = self.sealer.plain_capacity(self.path_mtu.size());
-        plain.saturating_sub(MAX_HEADER_LEN + CHUNK_OVERHEAD + SEQUENCE_MARGIN).max(64)
-    }
-
     /// Payload bytes of a chunk that fits into a datagram on its own.
     pub(crate) fn control_capacity(&self) -> usize {
         let plain = self.sealer.plain_capacity(self.path_mtu.base());

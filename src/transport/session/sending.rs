@@ -3,7 +3,7 @@
 use super::transmissions::Transmissions;
 use super::{Context, Session};
 use crate::transport::congestion::{Congestion, Pacer, SentPacket};
-use crate::transport::send_flow::{FlowOptions, MessageOptions, SendFlow};
+use crate::transport::send_flow::{FlowOptions, MessageOptions, SendFlow, Space};
 use crate::transport::{Config, FlowId, SendError, Time};
 use crate::wire::packet::MAX_HEADER_LEN;
 use bytes::Bytes;
@@ -13,6 +13,11 @@ use std::time::Duration;
 
 /// The observed player's control flow is always flow 2; ours begin there too.
 const FIRST_FLOW: u64 = 2;
+
+/// Bytes kept free for session sequence numbers that are longer when a fragment is sent again.
+const SEQUENCE_MARGIN: usize = 2;
+/// Space for chunks that a packet has at least, in bytes.
+const SMALLEST: usize = 96;
 
 /// Sending state of a session.
 #[derive(Debug)]
@@ -194,6 +199,7 @@ impl Sending {
         (start, end): (usize, usize),
         out: &mut Vec<u8>,
     ) -> Option<bool> {
+        let whole = (end - start).saturating_sub(MAX_HEADER_LEN + SEQUENCE_MARGIN).max(SMALLEST);
         let mut previous: Option<(u64, u64)> = None;
         let mut time_critical = false;
         let mut full = false;
@@ -204,10 +210,10 @@ impl Sending {
         {
             let mut before = None;
             while !full && self.outstanding < window && flow.is_ready() {
-                // A fragment queued before the session sequence number grew may exceed the packet
-                // by a byte or two; alone in a packet it goes out all the same.
+                // A fragment cut for a larger packet goes out all the same, alone.
                 let alone = previous.is_none() && out.len() <= start + MAX_HEADER_LEN;
-                let space = if alone { usize::MAX } else { end.saturating_sub(out.len()) };
+                let left = if alone { usize::MAX } else { end.saturating_sub(out.len()) };
+                let space = Space { left, whole };
                 match flow.assemble(before, space, self.transmissions.next(), out) {
                     Some((sequence, size)) => {
                         self.transmissions.push(id, sequence);
@@ -270,8 +276,7 @@ impl Session {
         options: MessageOptions,
     ) -> Result<(), SendError> {
         self.must_be_open()?;
-        let size = self.fragment_size();
-        self.sending.change(flow, |flow| flow.push(now, message, options, size, max_queue))?
+        self.sending.change(flow, |flow| flow.push(now, message, options, max_queue))?
     }
 
     /// Finishes a sending flow.
