@@ -14,6 +14,7 @@
 //! | `configuration` | – codec configuration and metadata of a stream |
 //! | `flv` | – messages of a stream as tags of a file |
 //! | [`user_control`] | §5.2, §5.3.4 User Control messages |
+//! | `barrier` | §5.2 flows that wait for each other |
 //! | [`command`] | commands with AMF values |
 //! | [`action`] | decisions on flows, event queue |
 //! | [`call`] | remote calls in both directions |
@@ -28,6 +29,7 @@
 //! Behaviour of Flash Player beyond the RFC is in `protocol-notes/flash-profile.md`.
 
 pub mod action;
+mod barrier;
 pub mod call;
 pub mod client;
 pub mod command;
@@ -50,6 +52,7 @@ pub mod user_control;
 mod tests;
 
 pub use action::FlowDecision;
+pub use barrier::{Barriers, FlowDelivery};
 pub use call::{Call, CallId, Methods, Responder};
 pub use client::{ClientConfig, ClientConnection, ClientEvent, ConnectFailure};
 pub use command::{Command, ObjectEncoding};

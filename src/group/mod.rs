@@ -417,7 +417,7 @@ impl Group {
     fn on_flow_rejected(&mut self, now: Time, token: FlowToken) {
         let Some((session, lane)) = self.near_flows.remove(token) else { return };
         if lane.kind.must_be_accepted() {
-            self.membership.end_neighbor(now, session, End::Neighbor);
+            self.membership.refuse_neighbor(now, session);
         } else if let Some(feature) = self.carrier(lane.kind) {
             feature.on_lane_rejected(now, session, lane);
         }

@@ -32,6 +32,9 @@ impl Node {
         owner: Owner,
         action: FlowAction,
     ) {
+        if let FlowAction::Reject { flow, .. } = action {
+            self.forget_at_barriers(session, owner, flow);
+        }
         self.flows.execute(&mut self.endpoint, now, session, owner, action);
         self.flow_inputs(now);
     }

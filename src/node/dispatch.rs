@@ -6,7 +6,7 @@ use super::{
 };
 use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::ServerMessage;
-use crate::flash::{ClientConnection, ClientEvent, FlowDecision, FlowMetadata, Uri};
+use crate::flash::{ClientConnection, ClientEvent, FlowDecision, FlowDelivery, FlowMetadata, Uri};
 use crate::group::message::MembershipMessage;
 use crate::group::{FlowKind, FlowVerdict, GroupId};
 use crate::transport::{
@@ -169,6 +169,7 @@ impl Node {
     }
 
     fn on_session_closed(&mut self, now: Time, session: SessionId, reason: CloseReason) {
+        self.open_barriers_of(now, session);
         self.flows.on_session_closed(session);
         for flow in self.unclaimed_of(session).collect::<Vec<_>>() {
             self.unclaimed.remove(&(session, flow));
@@ -313,11 +314,8 @@ impl Node {
             return;
         };
         match owner {
-            Owner::Connection => {
-                if let Server::Session(server) = &mut self.server {
-                    server.connection.on_message(now, flow, &message);
-                }
-                self.connection_events(now);
+            Owner::Connection | Owner::Stream(_) => {
+                self.deliver(now, session, flow, owner, FlowDelivery::Message(message));
             }
             Owner::GroupServer(handle) => {
                 if let Some(group) = self.touch(handle) {
@@ -330,9 +328,32 @@ impl Node {
                     group.on_message(now, session, flow, message);
                 }
             }
-            Owner::Stream(handle) => {
+        }
+    }
+
+    /// Handles what a flow of the NetConnection or of a stream delivered.
+    pub(super) fn handle_delivery(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        flow: FlowId,
+        delivery: FlowDelivery,
+    ) {
+        let message = match delivery {
+            FlowDelivery::Message(message) => message,
+            FlowDelivery::Finished => return self.finish_flow(now, session, flow),
+        };
+        match self.flows.receiver(session, flow) {
+            Some(Owner::Connection) => {
+                if let Server::Session(server) = &mut self.server {
+                    server.connection.on_message(now, flow, &message);
+                }
+                self.connection_events(now);
+            }
+            Some(Owner::Stream(handle)) => {
                 self.on_stream_message(now, handle, (session, flow), &message);
             }
+            Some(Owner::Group(_) | Owner::GroupServer(_)) | None => {}
         }
     }
 
@@ -387,6 +408,15 @@ impl Node {
     fn on_flow_finished(&mut self, now: Time, session: SessionId, flow: FlowId) {
         self.unclaimed.remove(&(session, flow));
         self.forget_waiting(session, flow);
+        match self.flows.receiver(session, flow) {
+            Some(owner @ (Owner::Connection | Owner::Stream(_))) => {
+                self.deliver(now, session, flow, owner, FlowDelivery::Finished);
+            }
+            _ => self.finish_flow(now, session, flow),
+        }
+    }
+
+    fn finish_flow(&mut self, now: Time, session: SessionId, flow: FlowId) {
         match self.flows.on_flow_finished(session, flow) {
             Some(Owner::Connection) => {
                 if let Server::Session(server) = &mut self.server {

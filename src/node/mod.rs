@@ -10,14 +10,16 @@
 //! | `mod.rs` | the public API |
 //! | `dispatch.rs` | dispatch of endpoint events to connection and groups |
 //! | `actions.rs` | execution of their actions on the endpoint |
+//! | `barriers.rs` | flows that wait for each other |
 //! | `guest.rs` | applications that act in a group |
 //! | `lan.rs` | announcements on the local network |
 //! | `calls.rs` | calls in both directions over the NetConnection |
-//! | `streams.rs` | streams outside of groups |
+//! | `streams/` | streams outside of groups |
 //! | `limits.rs` | limits of what is sent and received |
 //! | `search.rs` | the state of the search for members |
 
 mod actions;
+mod barriers;
 mod calls;
 mod dispatch;
 mod guest;
@@ -238,6 +240,7 @@ pub struct Node {
     downloads: limits::Downloads,
     lan: lan::LanGroups,
     streams: streams::Streams,
+    barriers: barriers::FlowBarriers,
 }
 
 impl Node {
@@ -266,6 +269,7 @@ impl Node {
             downloads: limits::Downloads::default(),
             lan: lan::LanGroups::default(),
             streams: streams::Streams::default(),
+            barriers: barriers::FlowBarriers::default(),
         }
     }
 

@@ -18,11 +18,10 @@ use super::message::{self, FlowClass};
 use super::text::Hex;
 use crate::amf;
 use crate::flash::Message;
-use crate::group::FlowKind;
+use crate::group::message::{Fragment, MulticastData, ReplicationMessage};
+use crate::group::{FlowKind, MessageId};
 use crate::media::flv;
-use crate::wire::vlu;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
@@ -70,7 +69,7 @@ struct Assembly {
     name: String,
     /// The next fragment in order; absent before the first.
     next: Option<u64>,
-    waiting: BTreeMap<u64, Vec<u8>>,
+    waiting: BTreeMap<u64, Fragment>,
     waiting_bytes: usize,
     /// Type, timestamp and payload of the message that is being put together.
     message: Vec<u8>,
@@ -128,8 +127,8 @@ impl<S: Sink> Extractor<S> {
             }
             (FlowClass::Group(FlowKind::Replication), Some(group)) => self.object(&group, bytes),
             (FlowClass::Group(FlowKind::PostingValues), Some(group)) => {
-                let key = Sha256::digest(bytes);
-                self.once(&format!("group-{group}-post-{}.amf", Hex(&key[..8])), bytes)
+                let key = MessageId::of(bytes).key();
+                self.once(&format!("group-{group}-post-{}.amf", Hex(&key.0)), bytes)
             }
             (FlowClass::Group(FlowKind::MulticastData), Some(group)) => match message.stream {
                 Some(stream) => self.fragment(&group, stream, bytes),
@@ -140,8 +139,9 @@ impl<S: Sink> Extractor<S> {
     }
 
     fn object(&mut self, group: &str, bytes: &[u8]) -> io::Result<()> {
-        let Some((0x18, body)) = bytes.split_first() else { return Ok(()) };
-        let Ok((index, value)) = vlu::parse("index", body) else { return Ok(()) };
+        let message = ReplicationMessage::parse(Bytes::copy_from_slice(bytes));
+        let Ok(ReplicationMessage::Object { index, value }) = message else { return Ok(()) };
+        let value = &value[..];
         let parsed = message::amf(value);
         match parsed.as_ref().and_then(amf::Value::as_bytes) {
             Some(content) => self.once(&format!("group-{group}-object-{index}.bin"), content),
@@ -184,11 +184,11 @@ impl<S: Sink> Extractor<S> {
 
     /// Takes a fragment of a group's stream, which may come several times.
     fn fragment(&mut self, group: &str, stream: [u8; 32], bytes: &[u8]) -> io::Result<()> {
-        let Some((kind, body)) = bytes.split_first() else { return Ok(()) };
-        if !matches!(kind, 0x00 | 0x10 | 0x20 | 0x30) {
+        let Ok(MulticastData::Fragment(fragment)) =
+            MulticastData::parse(&Bytes::copy_from_slice(bytes))
+        else {
             return Ok(());
-        }
-        let Ok((number, _)) = vlu::parse("fragment", body) else { return Ok(()) };
+        };
         if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&stream) {
             return Ok(());
         }
@@ -196,7 +196,7 @@ impl<S: Sink> Extractor<S> {
             name: format!("group-{group}-stream-{}.flv", Hex(&stream[..8])),
             ..Assembly::default()
         });
-        assembly.add(number, bytes);
+        assembly.add(fragment);
         let mut delivered = self.deliver(&mut assembly);
         while delivered.is_ok() && assembly.is_full() && assembly.skip() {
             delivered = self.deliver(&mut assembly);
@@ -224,14 +224,15 @@ fn is_media(message: &[u8]) -> bool {
 }
 
 impl Assembly {
-    fn add(&mut self, number: u64, bytes: &[u8]) {
+    fn add(&mut self, fragment: Fragment) {
+        let number = fragment.number();
         if self.next.is_some_and(|next| number < next) || self.waiting.contains_key(&number) {
             return;
         }
         // The first to come is not the first of the stream: a member may join late, and fragments
         // are pushed by several neighbors.
-        self.waiting_bytes += bytes.len();
-        self.waiting.insert(number, bytes.to_vec());
+        self.waiting_bytes += fragment.as_bytes().len();
+        self.waiting.insert(number, fragment);
         if self.next.is_none() && number == 1 {
             self.next = Some(1);
         }
@@ -252,35 +253,29 @@ impl Assembly {
         true
     }
 
-    fn take(&mut self) -> Option<Vec<u8>> {
+    fn take(&mut self) -> Option<Fragment> {
         let next = self.next?;
         let fragment = self.waiting.remove(&next)?;
-        self.waiting_bytes -= fragment.len();
+        self.waiting_bytes -= fragment.as_bytes().len();
         self.next = next.checked_add(1);
         Some(fragment)
     }
 
     /// Adds a fragment to the message. True if that completes it.
-    fn push(&mut self, fragment: &[u8]) -> bool {
-        let Some((kind, body)) = fragment.split_first() else { return false };
-        let Ok((_, mut rest)) = vlu::parse("fragment", body) else { return false };
-        let (begins, more) = (kind & 0x20 != 0, kind & 0x10 != 0);
-        if more {
-            let Ok((_, after)) = vlu::parse("remaining", rest) else { return false };
-            rest = after;
-        }
-        if begins {
+    fn push(&mut self, fragment: &Fragment) -> bool {
+        if fragment.begins() {
             self.message.clear();
             self.in_message = true;
         }
-        if !self.in_message || self.message.len() + rest.len() > MAX_MESSAGE {
+        let payload = fragment.payload();
+        if !self.in_message || self.message.len() + payload.len() > MAX_MESSAGE {
             self.in_message = false;
             self.message.clear();
             return false;
         }
-        self.message.extend_from_slice(rest);
-        self.in_message = more;
-        !more
+        self.message.extend_from_slice(payload);
+        self.in_message = fragment.has_more();
+        !self.in_message
     }
 }
 

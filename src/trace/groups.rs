@@ -12,12 +12,13 @@ use super::message::{self, FlowClass};
 use super::sessions::Sessions;
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, JoinKey, ServerMessage};
-use crate::group::message::{MembershipMessage, ReplicationMessage};
-use crate::group::{FlowKind, ReceiveMode};
+use crate::group::message::{
+    MembershipMessage, MulticastControl, MulticastData, PostingMessage, ReplicationMessage,
+    StreamKey,
+};
+use crate::group::{FlowKind, MessageId, PostKey, ReceiveMode};
 use crate::range::IndexSet;
-use crate::wire::option::{Item, items};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -50,8 +51,8 @@ const MAX_OPENING: usize = 1 << 15;
 /// Characters of a posted value that are remembered.
 const MAX_VALUE: usize = 80;
 
-/// A key of a post: the first bytes of SHA-256 of its value.
-pub type PostKey = [u8; 8];
+/// Characters of a stream's name that are remembered.
+const MAX_NAME: usize = 256;
 
 /// The identity of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -264,13 +265,13 @@ impl Groups {
                 }
             }
             FlowClass::Group(FlowKind::MulticastControl) => {
-                let described = group.multicast_control(&context, name, bytes, totals);
+                let described = group.multicast_control(&context, bytes, totals);
                 if let Some(stream) = described.filter(|_| self.streams.len() < MAX_FLOWS) {
                     self.streams.insert(key, stream);
                 }
             }
             FlowClass::Group(FlowKind::MulticastData) => {
-                group.multicast_data(&context, name, bytes, stream, totals);
+                group.multicast_data(&context, bytes, stream, totals);
             }
             FlowClass::Unknown | FlowClass::Tc(_) => {}
         }
@@ -428,23 +429,20 @@ impl GroupTrace {
     }
 
     fn post_keys(&mut self, context: &Context, bytes: &[u8], totals: &mut Totals) {
-        let Some((kind, keys)) = bytes.split_first() else { return };
-        let which = match kind {
-            0x30 => 0,
-            0x3a => 1,
+        let (which, keys) = match PostingMessage::parse(Bytes::copy_from_slice(bytes)) {
+            Ok(PostingMessage::Announce(keys)) => (0, keys),
+            Ok(PostingMessage::Request(keys)) => (1, keys),
             _ => return,
         };
-        for key in keys.as_chunks::<8>().0 {
-            if let Some(post) = self.post(*key, context, totals) {
+        for key in keys.keys() {
+            if let Some(post) = self.post(key, context, totals) {
                 post.counts[which] += 1;
             }
         }
     }
 
     fn post_value(&mut self, context: &Context, bytes: &[u8], totals: &mut Totals) {
-        let digest = Sha256::digest(bytes);
-        let Some(key) = digest.first_chunk::<8>() else { return };
-        if let Some(post) = self.post(*key, context, totals) {
+        if let Some(post) = self.post(MessageId::of(bytes).key(), context, totals) {
             post.counts[2] += 1;
             post.len = bytes.len();
             if post.value.is_none() {
@@ -477,35 +475,20 @@ impl GroupTrace {
     fn multicast_control(
         &mut self,
         context: &Context,
-        name: &str,
         bytes: &[u8],
         totals: &mut Totals,
     ) -> Option<[u8; 32]> {
         self.member(context.sender, totals)?;
-        if name != "Stream" {
-            return None;
-        }
-        let (mut stream_name, mut key) = (String::new(), None);
-        for item in items(bytes.get(1..)?) {
-            let Ok(Item::Option(option)) = item else { break };
-            match option.kind {
-                0x00 => {
-                    stream_name =
-                        String::from_utf8_lossy(option.value.get(..option.value.len().min(256))?)
-                            .into_owned()
-                }
-                0x01 => key = option.value.try_into().ok(),
-                _ => {}
-            }
-        }
-        let key: [u8; 32] = key?;
+        let message = MulticastControl::parse(&Bytes::copy_from_slice(bytes));
+        let Ok(MulticastControl::Description(description)) = message else { return None };
+        let StreamKey(key) = description.key();
         match self.streams.entry(key) {
             Entry::Occupied(_) => {}
             Entry::Vacant(_) if totals.streams >= MAX_STREAMS => return None,
             Entry::Vacant(entry) => {
                 totals.streams += 1;
                 entry.insert(StreamTrace {
-                    name: stream_name,
+                    name: description.name().chars().take(MAX_NAME).collect(),
                     from: context.sender,
                     first: context.now,
                     newest: 0,
@@ -521,24 +504,25 @@ impl GroupTrace {
     fn multicast_data(
         &mut self,
         context: &Context,
-        name: &str,
         bytes: &[u8],
         stream: Option<[u8; 32]>,
         totals: &mut Totals,
     ) {
-        let number = bytes.get(1..).and_then(|rest| crate::wire::vlu::parse("id", rest).ok());
-        let Some((number, _)) = number else { return };
-        if let Some(stream) = stream.and_then(|key| self.streams.get_mut(&key)) {
-            if name == "StreamEnd" {
-                stream.end = Some(number);
-            } else {
-                stream.newest = stream.newest.max(number);
-                stream.fragments += 1;
-                stream.bytes += bytes.len() as u64;
+        let Ok(message) = MulticastData::parse(&Bytes::copy_from_slice(bytes)) else { return };
+        let stream = stream.and_then(|key| self.streams.get_mut(&key));
+        match (message, stream) {
+            (MulticastData::End(number), Some(stream)) => stream.end = Some(number),
+            (MulticastData::Fragment(fragment), stream) => {
+                if let Some(stream) = stream {
+                    stream.newest = stream.newest.max(fragment.number());
+                    stream.fragments += 1;
+                    stream.bytes += bytes.len() as u64;
+                }
+                if let Some(member) = self.member(context.sender, totals) {
+                    member.fragments_sent += 1;
+                }
             }
-        }
-        if let Some(member) = self.member(context.sender, totals) {
-            member.fragments_sent += u64::from(name != "StreamEnd");
+            _ => {}
         }
     }
 }

@@ -2,16 +2,13 @@
 
 use super::fields::{
     self, DIRECTED, FieldLayout, GROUP_SERVER, MEMBERSHIP, MULTICAST_CONTROL, MULTICAST_DATA, POST,
-    POSTING_KEYS, REPLICATION, RTMP, STREAM_END,
+    POSTING_KEYS, REPLICATION, RTMP, STREAM_END, UNCOUNTED_FIRST,
 };
 use crate::group::FlowKind;
+use crate::group::message::{MAX_END, MulticastData};
 use crate::{amf, flash};
 use bytes::Bytes;
 use std::fmt;
-
-/// A stream description on a `GR 11` flow is longer than this, the end of a stream shorter
-/// (`protocol-notes/netgroup-membership.md`, subject "posting, routing and multicast").
-const MIN_DESCRIPTION: usize = 37;
 
 /// The longest value in AMF that is read, in bytes: values take many times the memory of their
 /// encoding.
@@ -23,6 +20,12 @@ pub(super) fn amf(bytes: &[u8]) -> Option<amf::Value> {
         return None;
     }
     amf::Reader::new(Bytes::copy_from_slice(bytes)).read_value().ok()
+}
+
+/// True for the first fragment of a message that does not state how many follow.
+fn lacks_remaining(message: &[u8]) -> bool {
+    let parsed = MulticastData::parse(&Bytes::copy_from_slice(message));
+    matches!(parsed, Ok(MulticastData::Fragment(fragment)) if fragment.remaining().is_none())
 }
 
 /// The kind of a flow, by its metadata.
@@ -69,8 +72,15 @@ impl FlowClass {
         let layout = fields::find(table, (*message.first()?).into())?;
         let is_end = self == Self::Group(FlowKind::MulticastControl)
             && layout.code == STREAM_END.code
-            && message.len() < MIN_DESCRIPTION;
-        Some(if is_end { &STREAM_END } else { layout })
+            && message.len() <= MAX_END;
+        let is_uncounted = self == Self::Group(FlowKind::MulticastData)
+            && layout.code == UNCOUNTED_FIRST.code
+            && lacks_remaining(message);
+        Some(match () {
+            () if is_end => &STREAM_END,
+            () if is_uncounted => &UNCOUNTED_FIRST,
+            () => layout,
+        })
     }
 
     /// True if messages begin with a byte for their type.
@@ -124,5 +134,17 @@ mod tests {
         assert_eq!(FlowClass::of(b"GC").name(&[0x0b]), "Connect");
         assert_eq!(FlowClass::of(b"GC").name(&[]), "Unknown");
         assert_eq!(FlowClass::Unknown.name(&[0x14]), "Unknown");
+    }
+
+    #[test]
+    fn a_first_fragment_has_a_count_or_not() {
+        let fields = |message| {
+            let layout = FlowClass::of(b"GR\x12").layout(message).unwrap();
+            layout.fields.iter().map(|field| field.key).collect::<Vec<_>>()
+        };
+        let counted = fields(b"\x30\x01\x02\x09\0\0\0\x01ab");
+        let mut uncounted = fields(b"\x30\x01\x09\0\0\0\x01ab");
+        uncounted.insert(1, counted[1]);
+        assert_eq!((counted.len(), counted), (5, uncounted));
     }
 }

@@ -4,11 +4,14 @@ use crate::support::{for_seeds, millis, secs};
 use bytes::Bytes;
 use rtmfp::proto::crypto::{Epd, Fingerprint, Identity, IdentityConfig};
 use rtmfp::proto::flash::stream::{NetStreamError, NetStreamEvent};
-use rtmfp::proto::flash::{Body, Format, Message};
+use rtmfp::proto::flash::{Body, Format, Message, UserControl};
 use rtmfp::proto::node::{Node, NodeConfig, NodeEvent, PublishToPeers, StreamHandle};
 use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
-use rtmfp::proto::transport::{FlowOptions, Layer, MessageOptions, Time};
+use rtmfp::proto::transport::{FlowId, FlowOptions, Layer, MessageOptions, Time};
 use std::sync::Arc;
+
+/// The first flow of a session, with which a stream is asked for.
+const ASKING: FlowId = FlowId(2);
 
 /// A node alone, and the events of its streams.
 struct Host {
@@ -244,6 +247,56 @@ fn a_peer_that_is_not_there_is_reported() {
     };
     assert!(network.run_until(failed));
     assert!(!write(&mut network, hosts[0], stream, &data(0, "x")));
+}
+
+/// A publisher that spreads a stream over flows, as servers do, sets barriers between what belongs
+/// together (RFC 7425 §5.2). What comes after one is delivered after all that came before it.
+#[test]
+fn messages_of_several_flows_wait_at_barriers() {
+    for_seeds(6, |seed| {
+        let (mut network, hosts) = hosts(seed, Link::bad(), 2);
+        // Another stream, so that peers may ask for this one, which the test itself sends.
+        publish(&mut network, hosts[0], "another", 8);
+        let played = play(&mut network, hosts[1], hosts[0], "spread");
+        assert!(network.run_until(|n| has(n, hosts[1], played, &NetStreamEvent::Connected)));
+        network.run_for(secs(5));
+        let mut sessions = network[hosts[0]].node.endpoint().sessions();
+        let (session, _) = sessions.next().expect("the peer asks for the stream");
+        drop(sessions);
+        let mut flows = Vec::new();
+        for _ in 0..3 {
+            flows.push(network.act(hosts[0], |it, _| {
+                let options = FlowOptions::immediate(Some(ASKING));
+                it.node.inner_mut().open_flow(session, b"TC\x04\x01", options).unwrap()
+            }));
+        }
+        let mut send = |flow: usize, message: &Message| {
+            let bytes = message.encode().into_bytes();
+            network.act(hosts[0], |it, now| {
+                let endpoint = it.node.inner_mut();
+                endpoint.send(now, session, flows[flow], bytes, MessageOptions::RELIABLE).unwrap();
+            });
+        };
+        // The timestamps number the parts; the flows take turns in having the longest.
+        for part in 0..20 {
+            for flow in 0..3 {
+                for n in 0..=(part + flow) % 3 * 5 {
+                    send(flow, &data(part as u32, &"x".repeat(200 * n)));
+                }
+                let sync = UserControl::FlowSync { id: part as u32, count: 3 };
+                send(flow, &Message::new(0, Body::UserControl(sync)));
+            }
+        }
+        for &flow in &flows {
+            network.act(hosts[0], |it, _| it.node.inner_mut().close_flow(session, flow).unwrap());
+        }
+        let all = (0..20).flat_map(|part| (0..3).map(move |flow| (part + flow) % 3 * 5 + 1));
+        let all: usize = all.sum();
+        assert!(network.run_until(|n| messages(n, hosts[1], played).len() == all));
+        let parts: Vec<_> =
+            messages(&network, hosts[1], played).iter().map(|it| it.timestamp).collect();
+        assert!(parts.is_sorted(), "{parts:?}");
+    });
 }
 
 /// A peer can neither fill the memory of a publisher with names nor disturb it with other messages.

@@ -21,6 +21,8 @@ mod playheads;
 mod posting;
 mod posting_hostile;
 mod posting_players;
+mod recorded_membership;
+mod recorded_objects;
 mod recorded_players;
 mod recorded_routing;
 mod recorded_streams;

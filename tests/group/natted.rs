@@ -4,11 +4,12 @@
 use crate::support::{for_seeds, millis, quick, secs};
 use rtmfp::amf::{self, Value};
 use rtmfp::proto::crypto::{Identity, IdentityConfig};
-use rtmfp::proto::flash::{Body, Message, Uri};
+use rtmfp::proto::flash::stream::NetStreamEvent;
+use rtmfp::proto::flash::{Body, Format, Message, Uri};
 use rtmfp::proto::group::{
     Group, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder, NetStreamId, PublishOptions,
 };
-use rtmfp::proto::node::{GroupHandle, Node, NodeConfig, NodeEvent};
+use rtmfp::proto::node::{GroupHandle, Node, NodeConfig, NodeEvent, PublishToPeers, StreamHandle};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Actor, Link, Nat, NatKind, Network, NodeId};
 use rtmfp::proto::transport::{Layer, Machine, Time};
@@ -37,7 +38,10 @@ enum Host {
 struct Member {
     node: Node,
     group: GroupHandle,
+    nat: Option<NatKind>,
     events: Vec<GroupEvent>,
+    /// Of streams outside of the group.
+    streams: Vec<(StreamHandle, NetStreamEvent)>,
 }
 
 impl Member {
@@ -98,6 +102,7 @@ impl Actor for Host {
             match event {
                 NodeEvent::ConnectFailed(_) => member.connect(now),
                 NodeEvent::Group(_, event) => member.on_event(now, event),
+                NodeEvent::Stream(handle, event) => member.streams.push((handle, event)),
                 _ => {}
             }
         }
@@ -154,7 +159,7 @@ impl World {
             Some(_) => format!("192.168.{number}.2:1000"),
         };
         node.set_addresses(now, vec![address.parse().unwrap()]);
-        let member = Member { node, group, events: Vec::new() };
+        let member = Member { node, group, nat, events: Vec::new(), streams: Vec::new() };
         let id = self.network.add(&address, Host::Member(Box::new(member)));
         if let Some(kind) = nat {
             self.network.set_nat(id, Nat::new(kind, IpAddr::from([203, 0, 113, number])));
@@ -170,6 +175,17 @@ impl World {
 
     fn events(&self, id: NodeId) -> &[GroupEvent] {
         &self.network[id].member().events
+    }
+
+    /// The messages of a stream outside of the group, by their timestamps, and whether it has ended.
+    fn played(&self, id: NodeId, stream: StreamHandle) -> (Vec<u32>, bool) {
+        let of_stream = self.network[id].member().streams.iter();
+        let of_stream = of_stream.filter(|(handle, _)| *handle == stream).map(|(_, event)| event);
+        let messages = of_stream.clone().filter_map(|event| match event {
+            NetStreamEvent::Message(message) => Some(message.timestamp),
+            _ => None,
+        });
+        (messages.collect(), of_stream.clone().any(|event| *event == NetStreamEvent::Ended))
     }
 
     /// One vanishes, and another comes.
@@ -322,6 +338,66 @@ fn streams_reach_all_behind_translators() {
             let got = played(&world, id);
             assert_eq!(got, (got[0]..COUNT).collect::<Vec<_>>(), "{id:?}");
             assert!(got[0] < COUNT / 2, "{id:?} begins at {}", got[0]);
+        }
+    });
+}
+
+/// True if two peers behind these translators can reach each other.
+fn is_passable(one: Option<NatKind>, other: Option<NatKind>) -> bool {
+    let blocks = |it| matches!(it, Some(NatKind::Symmetric | NatKind::PortRestricted));
+    let is_symmetric = |it| it == Some(NatKind::Symmetric);
+    !(is_symmetric(one) && blocks(other) || is_symmetric(other) && blocks(one))
+}
+
+#[test]
+fn streams_from_peer_to_peer_pass_translators() {
+    const COUNT: u32 = 60;
+    for_seeds(3, |seed| {
+        let mut world = World::new(seed);
+        // Without the group there are no sessions, and the server introduces all who meet.
+        for &id in &world.members {
+            world.network.act(id, |host, now| {
+                let member = host.member_mut();
+                member.node.leave(now, member.group);
+            });
+        }
+        world.network.run_for(secs(10));
+        let from = world.members[seed as usize % MEMBERS];
+        let nat = world.network[from].member().nat;
+        let peer = world.network[from].member().node.peer_id();
+        let mut options = PublishToPeers::default();
+        options.max_peers = MEMBERS;
+        let published = world.network.act(from, |host, now| {
+            host.member_mut().node.publish_to_peers(now, "camera", options).unwrap()
+        });
+        let play = |world: &mut World, id: NodeId| {
+            world.network.act(id, |host, now| {
+                host.member_mut().node.play_from_peer(now, peer, "camera", &[]).unwrap()
+            })
+        };
+        let mut players = Vec::new();
+        for id in world.members.clone() {
+            if id != from && is_passable(nat, world.network[id].member().nat) {
+                players.push((id, play(&mut world, id)));
+            }
+        }
+        world.network.run_for(secs(10));
+        for number in 0..COUNT {
+            if number == COUNT / 2 {
+                let (gone, _) = players.remove(seed as usize % players.len());
+                world.network.remove(gone);
+            }
+            let message = Message::new(number, Body::Data(Format::Extended, value("x")));
+            world.network.act(from, |host, now| {
+                assert!(host.member_mut().node.write_to_stream(now, published, &message));
+            });
+            world.network.run_for(millis(100));
+        }
+        world.network.act(from, |host, now| host.member_mut().node.close_stream(now, published));
+        world.network.run_for(secs(10));
+        for &(id, stream) in &players {
+            let all = (0..COUNT).collect();
+            assert_eq!(world.played(id, stream), (all, true), "{id:?}");
         }
     });
 }

@@ -27,4 +27,4 @@ mod tests;
 pub use client::{ClientStream, Request};
 pub use event::{NetStreamError, NetStreamEvent};
 pub use late::Late;
-pub use subscriber::{Heard, PlayRequest, Subscriber};
+pub use subscriber::{FromSubscriber, PlayRequest, Subscriber};

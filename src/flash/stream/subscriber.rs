@@ -32,7 +32,7 @@ impl PlayRequest {
 
 /// What a subscriber's flow carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum FromSubscriber {
     /// `NetStream.send` of the subscriber.
     Message(Message),
     /// It plays no longer.
@@ -104,15 +104,16 @@ impl Subscriber {
     }
 
     /// A message on the flow on which the subscriber asked for the stream.
-    pub fn on_message(&mut self, message: &Bytes) -> Option<Heard> {
+    pub fn on_message(&mut self, message: &Bytes) -> Option<FromSubscriber> {
         let message = Message::parse(message).ok()?;
         let Body::Command(_, values) = &message.body else {
-            return matches!(message.body, Body::Data(..)).then_some(Heard::Message(message));
+            return matches!(message.body, Body::Data(..))
+                .then_some(FromSubscriber::Message(message));
         };
         let command = Command::parse(values).ok()?;
         let flag = command.args.first().and_then(Value::as_bool);
         match (&*command.name, flag) {
-            ("closeStream" | "deleteStream", _) => return Some(Heard::Close),
+            ("closeStream" | "deleteStream", _) => return Some(FromSubscriber::Close),
             ("receiveAudio", Some(wanted)) => self.wants_audio = wanted,
             ("receiveVideo", Some(wanted)) => self.wants_video = wanted,
             ("pause", Some(paused)) => self.is_paused = paused,

@@ -124,10 +124,10 @@ fn both_ends_understand_each_other() {
     assert_eq!(events[2..], [NetStreamEvent::Message(data.clone()), NetStreamEvent::Ended]);
     player.write(&data);
     let [message] = &sent(|| player.poll_action())[..] else { panic!("one message") };
-    assert_eq!(subscriber.on_message(message), Some(Heard::Message(data)));
+    assert_eq!(subscriber.on_message(message), Some(FromSubscriber::Message(data)));
     player.close();
     let [close] = &sent(|| player.poll_action())[..] else { panic!("closeStream") };
-    assert_eq!(subscriber.on_message(close), Some(Heard::Close));
+    assert_eq!(subscriber.on_message(close), Some(FromSubscriber::Close));
 }
 
 #[test]

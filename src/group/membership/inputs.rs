@@ -238,16 +238,23 @@ impl Membership {
     ) {
         let Some(neighbor) = self.neighbor_mut(session) else { return };
         let finished = neighbor.far_flows.remove(&flow);
-        let membership = neighbor.far_flow;
+        let is_membership = neighbor.far_flow == Some(flow);
         if let Some(kind) = finished.filter(|kind| kind.is_of_stream()) {
             self.output.push_back(Output::FlowFinished { session, flow, kind });
-        } else if membership == Some(flow) {
+        } else if is_membership {
             self.end_neighbor(now, session, End::Neighbor);
         } else if finished.is_some_and(FlowKind::ends_neighbor) {
-            self.end_neighbor(now, session, End::Neighbor);
-            let reject = membership.map(|flow| Output::RejectFlow { session, flow, code: 0 });
-            self.output.extend(reject);
+            self.refuse_neighbor(now, session);
         }
+    }
+
+    /// Ends the neighbor in a session and rejects its `1C` flow, as the player does when the far end
+    /// rejects or finishes a flow that it should not.
+    pub(in crate::proto::group) fn refuse_neighbor(&mut self, now: Time, session: SessionId) {
+        let membership = self.neighbor_mut(session).and_then(|neighbor| neighbor.far_flow);
+        self.end_neighbor(now, session, End::Neighbor);
+        let reject = membership.map(|flow| Output::RejectFlow { session, flow, code: 0 });
+        self.output.extend(reject);
     }
 
     /// Leaves the group: ends every neighbor and releases every session.

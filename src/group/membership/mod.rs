@@ -73,6 +73,8 @@ pub(super) struct Membership {
     random_member: u64,
     rng: SplitMix64,
     tick_at: Time,
+    /// True if at the latest tick the neighbors were far from those that this node wants.
+    is_unsettled: bool,
     /// Attempts that are left until the next tick, to members that are next on the ring.
     ring_attempts: usize,
     /// When neighbors that are not needed are first informed of it; `None` afterwards.
@@ -96,6 +98,7 @@ impl Membership {
             random_member,
             rng,
             tick_at: now + tick::FIRST,
+            is_unsettled: false,
             ring_attempts: tick::RING_ATTEMPTS,
             trim_at: Some(now + trim::first_after(random_member)),
             output: VecDeque::new(),

@@ -28,6 +28,9 @@ impl Membership {
         let own = self.own_addresses().into_iter().map(|a| Address::new(a, Origin::Reflexive));
         let server = self.config.server.map(|a| Address::new(a, Origin::Relay));
         let mut report = Report::new(ask, receiver, &own.chain(server).collect::<Vec<_>>());
+        if self.is_unsettled {
+            report.set_unsettled();
+        }
 
         let mut len = 1 + report.encoded_len();
         for peer in self.wanted_by(now, session) {

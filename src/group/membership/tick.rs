@@ -35,6 +35,7 @@ impl Membership {
         self.drop_unanswered(now);
         self.expire(now);
         self.ask_for_report(now);
+        self.is_unsettled = self.is_far_from_wanted(now);
         if self.trim_at.is_none() {
             self.trim(now, is_used);
         }
@@ -76,6 +77,18 @@ impl Membership {
             neighbor.owes_report = true;
         }
         self.send_report(now, session, true);
+    }
+
+    /// True if less than two fifths of the neighbors and of those that this node wants are both.
+    fn is_far_from_wanted(&self, now: Time) -> bool {
+        let wanted: BTreeSet<Fingerprint> = self.wanted_neighbors(now).into_iter().collect();
+        let (mut both, mut all) = (0, wanted.len());
+        for (_, session, _) in self.neighbors() {
+            let is_wanted = wanted.contains(&session.peer);
+            both += usize::from(is_wanted);
+            all += usize::from(!is_wanted);
+        }
+        5 * both < 2 * all
     }
 
     fn connect_wanted(&mut self, now: Time, is_used: &impl Fn(SessionId) -> bool) {

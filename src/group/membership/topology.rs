@@ -26,8 +26,8 @@ pub(super) struct Candidate {
 /// The members that the member at `x` should have as neighbors: positions in the slice `members`.
 ///
 /// In a small group ([`FULL_MESH`]), all of them. Otherwise the three next above and below, the
-/// nearest to `x + 2^(256-k)` for k = 1, 2, 3, …, the six with the lowest round-trip time (if
-/// equal, those nearest to the opposite side of the ring), and one at random (`random` is any
+/// nearest to `x + 2^(256-k)` for k = 1, 2, 3, …, of the others the six with the lowest round-trip time
+/// (if equal, those nearest to the opposite side of the ring), and one at random (`random` is any
 /// number). `members` should not contain `x` itself nor, in a list for another member, the choosing
 /// node.
 pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BTreeSet<usize> {
@@ -61,8 +61,8 @@ pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BT
     }
 
     let opposite = x.plus_power_of_two(255);
-    let mut measured: Vec<_> =
-        order.iter().filter_map(|&i| Some((members.get(i)?.rtt?, i))).collect();
+    let others = order.iter().filter(|i| !chosen.contains(i));
+    let mut measured: Vec<_> = others.filter_map(|&i| Some((members.get(i)?.rtt?, i))).collect();
     measured.sort_by_cached_key(|&(rtt, i)| (rtt, address(i).distance(&opposite)));
     chosen.extend(measured.iter().take(NEARBY).map(|&(_, i)| i));
 

@@ -87,13 +87,23 @@ fn fragments_in_any_order_make_the_stream() {
 fn hostile_fragments_are_bounded() {
     let mut assembly = Assembly::default();
     for number in 2..(2 * MAX_WINDOW as u64) {
-        let mut fragment = vec![0x10];
-        vlu::encode(number, &mut fragment);
-        assembly.add(number, &fragment);
+        let fragment = crate::group::message::cut(b"\x08\0\0\0\0", number).next().unwrap();
+        let parsed = MulticastData::parse(&fragment).unwrap();
+        let MulticastData::Fragment(fragment) = parsed else { panic!("a fragment was cut") };
+        assembly.add(fragment);
         while assembly.is_full() && assembly.skip() {
             while assembly.take().is_some() {}
         }
         assert!(assembly.waiting.len() <= MAX_WINDOW);
     }
-    assert!(!assembly.push(b"") && !assembly.push(b"\x30") && !assembly.push(b"\x10\x80"));
+}
+
+/// The player was seen to leave out how many fragments follow.
+#[test]
+fn a_first_fragment_without_the_number_of_those_that_follow() {
+    let class = FlowClass::Group(FlowKind::MulticastData);
+    let files = extracted(class, &[b"\x30\x01\x09\0\0\0\x01ab", b"\x00\x02cd", b"", b"\x10\x80"]);
+    let tag = b"\x09\0\0\x04\0\0\x01\0\0\0\0abcd\0\0\0\x0f";
+    let file = &files["group-abababababababab-stream-cdcdcdcdcdcdcdcd.flv"];
+    assert_eq!(*file, [&flv::header(true, true)[..], tag].concat());
 }

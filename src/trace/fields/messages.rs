@@ -188,6 +188,14 @@ pub static MULTICAST_DATA: &[FieldLayout] = &[
 pub(in crate::trace) static STREAM_END: FieldLayout =
     message(0x21, "StreamEnd", "End of the stream", &[&END_ID]);
 
+/// A first fragment that does not state how many follow: the player was seen to leave that out.
+pub(in crate::trace) static UNCOUNTED_FIRST: FieldLayout = message(
+    0x30,
+    "FirstFragment",
+    "First fragment",
+    &[&FRAGMENT_ID, &RTMP_TYPE, &RTMP_TIMESTAMP, &MEDIA],
+);
+
 /// Values on `GR 19` and `GR 1D` flows, which have no type.
 pub(in crate::trace) static POST: FieldLayout = message(0, "Post", "Post", &[&VALUES]);
 /// See [`POST`].

@@ -111,7 +111,7 @@ fn write_posts(group: &GroupTrace, out: &mut impl Write) -> io::Result<()> {
     posts.sort_by_key(|(key, post)| (post.first, **key));
     for (key, post) in posts {
         let [announced, asked, sent] = post.counts;
-        write!(out, "  post {} at {}", Hex(key), Seconds(post.first))?;
+        write!(out, "  post {} at {}", Hex(&key.0), Seconds(post.first))?;
         write!(out, "  announced {announced}, asked for {asked}, sent {sent} times")?;
         match &post.value {
             Some(value) => writeln!(out, "  {} bytes: {value}", post.len)?,
@@ -201,7 +201,7 @@ fn links_json(group: &GroupTrace, json: &mut Json<'_>) {
 fn posts_json(group: &GroupTrace, json: &mut Json<'_>) {
     for (key, post) in &group.posts {
         json.object(|json| {
-            json.key("key").hex(key);
+            json.key("key").hex(&key.0);
             json.key("first").seconds(post.first);
             json.key("from").display(post.from);
             let [announced, asked, sent] = post.counts;

@@ -1,9 +1,13 @@
 //! Servers and members of groups on a virtual network.
 
+pub mod account;
 pub mod forger;
 pub mod meeting;
 pub mod net;
+pub mod player;
 pub mod recording;
+pub mod replay;
+pub mod same;
 pub mod stand;
 pub mod trader;
 pub mod world;

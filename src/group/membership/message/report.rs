@@ -55,10 +55,16 @@ impl Report {
         self.options.find(ASK).is_some()
     }
 
-    /// True if the report has the option of unknown meaning that players send for some seconds
-    /// after losing neighbors.
+    /// True if the report has the option that players write while their neighbors are few of those that
+    /// they want, or many more.
     pub fn unsettled(&self) -> bool {
         self.options.find(UNSETTLED).is_some()
+    }
+
+    /// Adds that option, where the player has it.
+    pub fn set_unsettled(&mut self) {
+        let place = usize::from(self.asks());
+        self.options.0.insert(place, RawOption { kind: UNSETTLED, value: Bytes::new() });
     }
 
     /// The receiver's address as the sender sees it.
