@@ -1,18 +1,17 @@
 //! Recorded players that post: a group in the place of a player sends what the player sent, to the
 //! same neighbors, at nearly the same time.
 
-use crate::support::net::peer;
+use crate::support::player::{Hints, Player};
 use crate::support::recording::{DIR, lines, message};
-use crate::support::stand::Stand;
-use bytes::Bytes;
+use crate::support::replay::{Replay, as_observed};
 use rtmfp::proto::group::message::PostingMessage;
-use rtmfp::proto::group::{FlowKind, GroupConfig, MessageId, PostKey};
-use rtmfp::proto::transport::Time;
+use rtmfp::proto::group::{FlowKind, MessageId};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// The player informs one neighbor in 50 to 150 ms, and there are up to five.
 const TOLERANCE: f64 = 0.8;
+
+const SEEDS: u64 = 30;
 
 fn kind(line: &Value) -> Option<FlowKind> {
     match line["meta"].as_str()? {
@@ -20,22 +19,6 @@ fn kind(line: &Value) -> Option<FlowKind> {
         "475219" => Some(FlowKind::PostingValues),
         _ => None,
     }
-}
-
-fn time(line: &Value) -> f64 {
-    line["t"].as_f64().unwrap()
-}
-
-/// Whoever has the keys in another order says the same: the player's follows no rule.
-fn normal(kind: FlowKind, message: Bytes) -> (FlowKind, Vec<u8>, Vec<PostKey>) {
-    if kind == FlowKind::PostingKeys
-        && let Ok(PostingMessage::Announce(list)) = PostingMessage::parse(message.clone())
-    {
-        let mut keys: Vec<_> = list.keys().collect();
-        keys.sort();
-        return (kind, vec![0x30], keys);
-    }
-    (kind, message.to_vec(), Vec::new())
 }
 
 #[test]
@@ -83,167 +66,85 @@ fn every_value_and_id_is_the_players() {
     assert_eq!(values, 16);
 }
 
-/// What the player sent, and what a group in its place sends.
-struct Replay {
-    stand: Stand,
-    recorded: Vec<(f64, usize, FlowKind, Bytes)>,
-    /// The neighbors, by the number of the observer's membership flow or of one of its other flows.
-    members: BTreeMap<u64, usize>,
-}
-
-impl Replay {
-    fn run(name: &str, player: &str, (from, to): (&str, &str), end: f64) -> Self {
-        let lines = lines(name);
-        let spec = lines.iter().find_map(|line| {
-            let event = line["event"].as_str().filter(|_| line["player"] == player)?;
-            Some(event.strip_prefix("GROUPSPEC ")?.parse().unwrap())
-        });
-        let config = GroupConfig::new(spec.unwrap(), peer(0));
-        let mut replay =
-            Self { stand: Stand::new(config, 0), recorded: Vec::new(), members: BTreeMap::new() };
-        let past: Vec<_> = lines.iter().filter(|line| time(line) <= end).cloned().collect();
-        replay.meet(&past, from, to);
-        let mut flows = BTreeMap::new();
-        let values: BTreeMap<MessageId, Bytes> = lines
-            .iter()
-            .filter(|line| kind(line) == Some(FlowKind::PostingValues))
-            .filter_map(message)
-            .map(|value| (MessageId::of(&value), value))
-            .collect();
-        for line in lines.iter().filter(|line| time(line) <= end) {
-            replay.stand.run_to(Time::from_micros((time(line) * 1e6) as u64));
-            if line["ev"] == "hello-proof" && line["dir"] == from && time(line) > 30.0 {
-                replay.stand.connect();
-            }
-            if line["ev"] == "flow" && line["dir"] == from && line["assocflow"].is_u64() {
-                let of = replay.members[&line["assocflow"].as_u64().unwrap()];
-                flows.insert(line["flow"].as_u64(), of);
-            }
-            let step = line["event"].as_str().filter(|_| line["player"] == player);
-            if let Some(id) = step.and_then(|event| event.split(" -> ").nth(1)) {
-                replay.post(step.unwrap(), id, &values);
-            }
-            let (Some(kind), Some(message)) = (kind(line), message(line)) else { continue };
-            if line["dir"] == from {
-                let to = flows[&line["flow"].as_u64()];
-                replay.recorded.push((time(line), to, kind, message));
-            } else if line["dir"] == to {
-                let member = replay.members[&line["flow"].as_u64().unwrap()];
-                replay.stand.hear(member, kind, message);
-            }
-        }
-        replay.stand.run_to(Time::from_micros(((end + 0.5) * 1e6) as u64));
-        replay
-    }
-
-    /// Makes a neighbor of each of the observer's identities.
-    fn meet(&mut self, lines: &[Value], from: &str, to: &str) {
-        let mut identities: Vec<_> = lines
-            .iter()
-            .filter(|line| line["ev"] == "flow" && line["dir"] == from)
-            .filter_map(|line| line["assocflow"].as_u64())
-            .collect();
-        identities.sort();
-        identities.dedup();
-        for (number, identity) in identities.iter().enumerate() {
-            self.members.insert(*identity, number);
-        }
-        for kind in ["475218", "475219"] {
-            let opened = lines
-                .iter()
-                .filter(|line| line["ev"] == "flow" && line["dir"] == to && line["meta"] == kind);
-            for (number, line) in opened.enumerate() {
-                self.members.insert(line["flow"].as_u64().unwrap(), number);
-            }
-        }
-        let later = lines
-            .iter()
-            .filter(|line| line["ev"] == "hello-proof" && line["dir"] == from && time(line) > 30.0);
-        (later.count()..identities.len()).for_each(|_| self.stand.connect());
-    }
-
-    /// A logged post() of one or several values, of which the ID of the last was logged.
-    fn post(&mut self, step: &str, id: &str, values: &BTreeMap<MessageId, Bytes>) {
-        let Ok(id) = id.parse::<MessageId>() else { return };
-        let mut words = step.split(' ').nth(1).unwrap().split(':').skip(1);
-        let (call, count) = (words.next().unwrap(), words.next());
-        if call == "posts" || call == "postk" {
-            let count: usize = count.unwrap().parse().unwrap();
-            if count > 1 {
-                return;
-            }
-        }
-        if let Some(value) = values.get(&id) {
-            self.stand.post(value.clone());
+/// A group in the place of a player, until a time. In whose turn a value arrives that a neighbor relays as
+/// well decides whether that neighbor is informed of it, so one of several seeds does as the player did.
+fn replay(name: &'static str, letter: &str, end: f64, least: usize) {
+    let hints = Hints { end: Some(end), ..Hints::default() };
+    let player = Player::read(name, letter, hints);
+    let mut different = Vec::new();
+    for seed in 0..SEEDS {
+        let replay = Replay::run_with(&player, as_observed(&player), seed);
+        let notified = "NetGroup.Posting.Notify";
+        replay.same_relations().same_events(&[notified]);
+        // The player delivers an empty message as well.
+        let empty = format!("{notified} {}", MessageId::of(&[]));
+        let mut theirs = player.account.events_of(notified);
+        theirs.retain(|event| *event != empty);
+        assert_eq!(replay.account.events_of(notified), theirs, "{name}");
+        assert!(replay.posts_of_player() >= least, "{name}: {}", replay.posts_of_player());
+        match replay.different_posts(TOLERANCE) {
+            None => return,
+            Some(post) => different.push(post),
         }
     }
-
-    /// Compares what was sent. The keys of values that are not in the log are left out.
-    fn compare(
-        mut self,
-        name: &str,
-        least: usize,
-        known: impl Fn(&(FlowKind, Vec<u8>, Vec<PostKey>)) -> bool,
-    ) {
-        let mut ours: Vec<_> = self
-            .stand
-            .sent
-            .drain(..)
-            .filter(|sent| sent.kind != FlowKind::Membership)
-            .map(|sent| (sent.at.as_secs_f64(), sent.to, normal(sent.kind, sent.message)))
-            .collect();
-        let mut compared = 0;
-        for (at, to, kind, message) in self.recorded {
-            let recorded = normal(kind, message);
-            if !known(&recorded) {
-                continue;
-            }
-            let place = ours.iter().position(|(when, whom, what)| {
-                *whom == to && *what == recorded && (when - at).abs() < TOLERANCE
-            });
-            let place = place.unwrap_or_else(|| panic!("{name}: at {at} to {to}: {recorded:02x?}"));
-            ours.remove(place);
-            compared += 1;
-        }
-        assert!(ours.is_empty(), "{name}: the player did not send {ours:02x?}");
-        assert!(compared > least, "{name}: {compared}");
-    }
+    panic!("{name}, player {letter}: {}", different[0]);
 }
 
 /// Relays, requests, retries of 10 s, negative answers, posting again, a late neighbor. Until the
 /// player chooses between two silent announcers otherwise than we do.
 #[test]
 fn the_player_among_four_scripted_neighbors() {
-    // The values of these keys were posted by the player, and nobody asked for them.
-    let unknown = ["06db8ef0077d4dc4", "29aa6ca7d7b88b10", "486e4f2fe9a6136f"];
-    let replay = Replay::run("post-scripted", "A", ("A>O", "O>A"), 78.5);
-    replay.compare("post-scripted", 30, |(_, _, keys)| {
-        !keys.iter().any(|key| unknown.contains(&key.to_string().as_str()))
-    });
+    replay("post-scripted", "A", 78.5, 30);
 }
 
 /// Retention, duplicates and negative answers over 400 s.
 #[test]
 fn the_player_of_the_retention_trace() {
-    let replay = Replay::run("post-retention", "A", ("A>O", "O>A"), 420.0);
-    assert_eq!(replay.stand.received().len(), 9);
-    replay.compare("post-retention", 20, |_| true);
+    replay("post-retention", "A", 420.0, 20);
 }
 
 /// Every AMF type, pushed or announced and requested.
 #[test]
 fn the_player_that_posts_every_type() {
-    Replay::run("post-amf-types", "A", ("A>O", "O>A"), 21.0)
-        .compare("post-amf-types", 10, |_| true);
+    replay("post-amf-types", "A", 40.0, 17);
 }
 
 /// A negative answer, upon which the next announcer is asked. Until the observer ends a flow.
 #[test]
 fn the_player_that_is_answered_negatively() {
-    // The values of these keys were posted by the player, and nobody asked for them.
-    let unknown = ["9122acd8f4f6535e", "851f7dd9e3ebbdba", "79f9c6dc3e9e6783"];
-    let replay = Replay::run("post-negative-answer", "A", ("A>O", "O>A"), 25.0);
-    replay.compare("post-negative-answer", 5, |(_, _, keys)| {
-        !keys.iter().any(|key| unknown.contains(&key.to_string().as_str()))
-    });
+    replay("post-negative-answer", "A", 25.0, 5);
+}
+
+/// Values of 16 bytes are pushed, of 17 announced.
+#[test]
+fn the_player_at_the_limit_of_what_is_pushed() {
+    replay("post-push-limit", "A", 60.0, 20);
+}
+
+#[test]
+fn two_players_with_a_hundred_posts() {
+    replay("post-basic", "A", 60.0, 20);
+    replay("post-basic", "B", 60.0, 20);
+}
+
+/// Up to 300,005 bytes, and the same value again.
+#[test]
+fn players_with_posts_of_every_size() {
+    replay("post-sizes", "A", 60.0, 13);
+    replay("post-sizes", "B", 60.0, 5);
+}
+
+/// A player without the posting password relays, and sends nothing of its own.
+#[test]
+fn players_without_the_password() {
+    replay("post-no-authorization", "A", 60.0, 1);
+    replay("post-no-authorization", "B", 60.0, 0);
+}
+
+/// Until one asks another of two announcers than we do, and until one is gone.
+#[test]
+fn three_players_with_a_password() {
+    for (letter, end) in [("A", 22.2), ("B", 15.5), ("C", 22.2)] {
+        replay("post-3players-password", letter, end, 5);
+    }
 }

@@ -169,7 +169,7 @@ fn at_most_four_are_unchoked_and_places_change_hands_every_ten_seconds() {
         [("or-choke-8-fetchers", 8), ("or-choke-latency", 8), ("or-choke-7-uploaders", 7)]
     {
         let holder = read(name, "A", 400.0);
-        let replay = Replay::run_as_chosen(&holder);
+        let replay = Replay::run_as_chosen(&holder, 1);
         replay.same_relations().same_events(&[
             "NetGroup.Replication.Request",
             "NetGroup.Replication.Fetch.SendNotify",
@@ -198,7 +198,7 @@ fn at_most_four_are_unchoked_and_places_change_hands_every_ten_seconds() {
 #[test]
 fn the_fetcher_between_two_holders() {
     let fetcher = read("or-choke-7-uploaders", "A", 400.0);
-    let replay = Replay::run_as_chosen(&fetcher);
+    let replay = Replay::run_as_chosen(&fetcher, 1);
     let fetched = |account: &Account| -> BTreeSet<String> {
         let events = account.events_of("NetGroup.Replication.Fetch.Result");
         events.into_iter().map(str::to_owned).collect()

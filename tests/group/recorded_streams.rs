@@ -1,289 +1,247 @@
-//! Recorded players of streams: a group in the place of a player asks what the player asked, when it
-//! did, and has what it had.
+//! Recorded players of streams: a group in the place of a player subscribes, requests, holds and sends what
+//! the player did, when it did.
 
-use crate::support::recording::{lines, message};
+use crate::support::account::{Account, Act};
+use crate::support::player::{Hints, Player};
+use crate::support::replay::{Replay, as_observed};
 use bytes::Bytes;
-use rtmfp::proto::crypto::Fingerprint;
-use rtmfp::proto::group::message::{Hello, MembershipMessage, MulticastControl};
-use rtmfp::proto::group::{
-    FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec,
-    SubscriptionRules,
-};
-use rtmfp::proto::transport::{FlowAction, FlowId, FlowToken, SessionId, Time};
+use rtmfp::proto::group::FlowKind;
+use rtmfp::proto::group::message::{MulticastControl, MulticastData};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-fn time(line: &Value) -> Time {
-    Time::from_micros((line["t"].as_f64().unwrap() * 1e6) as u64)
-}
+/// Where a subscription begins is random, so some of these do as the player did.
+const SEEDS: u64 = 4000;
 
-/// A message of the player or of the group in its place: when, in which session, what.
-type Sent = (Time, SessionId, MulticastControl);
+/// How far the times of the same thing are apart: a player wakes up every 30 ms.
+const APART: f64 = 0.06;
 
-/// A group in the place of a player.
-struct Stand {
-    group: Group,
-    now: Time,
-    tokens: HashMap<(SessionId, FlowKind), FlowToken>,
-    sessions: HashMap<FlowToken, (SessionId, FlowKind)>,
-    sent: Vec<Sent>,
-    events: Vec<(Time, GroupEvent)>,
-}
-
-impl Stand {
-    fn new(neighbors: u32, start: Time, seed: u64) -> Self {
-        let spec = GroupSpec::parse("G:0101010c020e7400").unwrap();
-        let mut config = GroupConfig::new(spec, Fingerprint([1; 32]));
-        config.multicast.subscription = SubscriptionRules::Observed;
-        let mut stand = Self {
-            group: Group::new(config, start, seed),
-            now: start,
-            tokens: HashMap::new(),
-            sessions: HashMap::new(),
-            sent: Vec::new(),
-            events: Vec::new(),
-        };
-        (1..=neighbors).for_each(|number| stand.meet(SessionId(number)));
-        stand
-    }
-
-    fn meet(&mut self, session: SessionId) {
-        let far = Fingerprint([session.0 as u8 + 1; 32]);
-        let address = "127.0.0.1:20000".parse().unwrap();
-        let (near_nonce, far_nonce) = ([1; 32], [2; 32]);
-        self.group.on_introduced(self.now, far, true);
-        self.group.on_session_opened(self.now, session, far, true, near_nonce, far_nonce, address);
-        self.drain();
-        let config = self.group.config();
-        let hello = MembershipMessage::Hello(Hello::new(&config.spec, &near_nonce, config.near));
-        let flow = FlowId(u64::from(session.0));
-        let verdict = self.group.on_hello(self.now, session, flow, &hello.to_bytes());
-        assert_eq!(verdict, FlowVerdict::Accept);
-        self.group.on_message(self.now, session, flow, Bytes::from_static(&[0x02]));
-        self.drain();
-    }
-
-    fn open(&mut self, session: SessionId, flow: FlowId, kind: FlowKind, to: FlowKind) {
-        let token = self.tokens[&(session, to)];
-        let verdict = self.group.on_flow_opened(self.now, session, flow, kind, token);
-        assert_eq!(verdict, FlowVerdict::Accept);
-        self.drain();
-    }
-
-    fn advance(&mut self, to: Time) {
-        while let Some(at) = self.group.poll_timeout().filter(|at| *at < to) {
-            self.now = self.now.max(at);
-            self.group.handle_timeout(self.now);
-            self.drain();
+fn control(account: &Account) -> Vec<(f64, usize, MulticastControl)> {
+    let control = account.acts.iter().filter_map(|(at, to, act)| match act {
+        Act::Sent(FlowKind::MulticastControl, message) => {
+            Some((*at, *to, MulticastControl::parse(message).unwrap()))
         }
-        self.now = to;
-    }
-
-    fn drain(&mut self) {
-        while let Some(action) = self.group.poll_action() {
-            let GroupAction::Flow { session, action } = action else { continue };
-            match action {
-                FlowAction::Open { token, metadata, .. } => {
-                    let kind = FlowKind::from_metadata(&metadata).expect("a group's flow");
-                    self.tokens.insert((session, kind), token);
-                    self.sessions.insert(token, (session, kind));
-                }
-                FlowAction::Send { token, message, .. } => {
-                    let (session, kind) = self.sessions[&token];
-                    if kind == FlowKind::MulticastControl {
-                        let parsed = MulticastControl::parse(&message).unwrap();
-                        self.sent.push((self.now, session, parsed));
-                    }
-                }
-                _ => {}
-            }
-        }
-        let events = std::iter::from_fn(|| self.group.poll_event());
-        self.events.extend(events.map(|event| (self.now, event)));
-    }
+        _ => None,
+    });
+    control.collect()
 }
 
-/// A recording, and the place in it.
-struct Recording {
-    name: &'static str,
-    /// Messages to the player, and from it.
-    to: &'static str,
-    from: &'static str,
-    /// The sessions of the flows in the recording.
-    sessions: &'static [(u64, u32)],
-    neighbors: u32,
-    stream: &'static str,
-}
-
-impl Recording {
-    /// The session of a flow.
-    fn session(&self, line: &Value) -> SessionId {
-        let flow = line["flow"].as_u64().unwrap();
-        let known = self.sessions.iter().find(|(known, _)| *known == flow);
-        SessionId(known.map_or(1, |(_, session)| *session))
-    }
-
-    /// What the player sent on its control flows.
-    fn sent(&self) -> Vec<Sent> {
-        let lines = lines(self.name);
-        let control = lines.iter().filter(|l| l["dir"] == self.from && l["meta"] == "475211");
-        let sent = control.filter_map(|line| {
-            let parsed = MulticastControl::parse(&message(line)?).unwrap();
-            Some((time(line), self.session(line), parsed))
-        });
-        sent.collect()
-    }
-
-    /// Replays what came to the player, to a group with this seed.
-    fn replay(&self, seed: u64) -> Stand {
-        let lines = lines(self.name);
-        let incoming: Vec<_> = lines
-            .iter()
-            .filter(|l| l["dir"] == self.to && (l["meta"] == "475211" || l["meta"] == "475212"))
-            .collect();
-        let mut stand = Stand::new(self.neighbors, time(incoming[0]), seed);
-        stand.group.multicast_mut(stand.now).play(self.stream).unwrap();
-        let mut open = std::collections::HashSet::new();
-        for line in incoming {
-            stand.advance(time(line));
-            let (session, number) = (self.session(line), line["flow"].as_u64().unwrap());
-            let flow = FlowId(1000 + number);
-            let Some(message) = message(line) else { continue };
-            if open.insert(number) {
-                match line["meta"] == "475211" {
-                    true => {
-                        stand.open(session, flow, FlowKind::MulticastControl, FlowKind::Membership)
-                    }
-                    false => stand.open(
-                        session,
-                        flow,
-                        FlowKind::MulticastData,
-                        FlowKind::MulticastControl,
-                    ),
-                }
-            }
-            stand.group.on_message(stand.now, session, flow, message);
-            stand.drain();
-        }
-        let end = time(lines.iter().rev().find(|l| l["t"].is_number()).unwrap());
-        stand.advance(end.max(stand.now) + Duration::from_millis(100));
-        stand
-    }
-
-    /// What a group sends that makes the player's random choices: the class and the neighbor that its
-    /// subscriptions begin with.
-    fn replay_alike(&self) -> Stand {
-        let of = |sent: &[Sent]| masks(sent).first().cloned();
-        let theirs = of(&self.sent());
-        let stands = (0..200).map(|seed| self.replay(seed));
-        let alike = stands.into_iter().find(|stand| of(&stand.sent) == theirs);
-        alike.expect("a seed with the same beginning")
-    }
-}
-
-fn masks(sent: &[Sent]) -> Vec<(SessionId, u8)> {
-    let masks = sent.iter().filter_map(|(_, session, message)| match message {
-        MulticastControl::Push(mask) => Some((*session, *mask)),
+fn masks(account: &Account, end: f64) -> Vec<(usize, u8)> {
+    let masks = control(account).into_iter().filter_map(|(at, to, message)| match message {
+        MulticastControl::Push(mask) if at <= end => Some((to, mask)),
         _ => None,
     });
     masks.collect()
 }
 
-fn pulls(sent: &[Sent]) -> Vec<(Time, SessionId, u64)> {
-    let pulls = sent.iter().filter_map(|(at, session, message)| match message {
-        MulticastControl::Pull(number) => Some((*at, *session, *number)),
+fn pulls(account: &Account) -> Vec<(f64, usize, u64)> {
+    let pulls = control(account).into_iter().filter_map(|(at, to, message)| match message {
+        MulticastControl::Pull(number) => Some((at, to, number)),
         _ => None,
     });
     pulls.collect()
 }
 
 /// The last map to each neighbor.
-fn maps(sent: &[Sent]) -> HashMap<SessionId, MulticastControl> {
-    let maps = sent.iter().filter(|(_, _, m)| matches!(m, MulticastControl::Map(_)));
-    maps.map(|(_, session, map)| (*session, map.clone())).collect()
+fn maps(account: &Account) -> BTreeMap<usize, MulticastControl> {
+    let control = control(account).into_iter();
+    let maps = control.filter(|(_, _, message)| matches!(message, MulticastControl::Map(_)));
+    maps.map(|(_, to, map)| (to, map)).collect()
 }
 
-/// Compares a group with the player in whose place it is, and returns it.
-fn compare(recording: &Recording) -> Stand {
-    let (theirs, stand) = (recording.sent(), recording.replay_alike());
-    let ours = &stand.sent;
-    let name = recording.name;
-    let first = |sent: &[Sent]| sent[0].2.clone();
-    assert_eq!(first(ours), first(&theirs), "{name}: the description");
-    assert_eq!(masks(ours), masks(&theirs), "{name}: the subscriptions");
-    let (our_pulls, their_pulls) = (pulls(ours), pulls(&theirs));
-    let what = |pulls: &[(Time, SessionId, u64)]| -> Vec<(SessionId, u64)> {
-        pulls.iter().map(|(_, session, number)| (*session, *number)).collect()
+fn descriptions(account: &Account) -> BTreeSet<(usize, Bytes)> {
+    let control = control(account).into_iter();
+    let described = control.filter_map(|(_, to, message)| match message {
+        MulticastControl::Description(description) => Some((to, description.as_bytes().clone())),
+        _ => None,
+    });
+    described.collect()
+}
+
+/// Names of events about streams, with their times.
+fn events(account: &Account) -> Vec<(f64, &str)> {
+    let events = account.events.iter().map(|(at, event)| (*at, event.as_str()));
+    events.filter(|(_, event)| event.contains("MulticastStream")).collect()
+}
+
+/// A group that begins its subscriptions as the player did: that choice is random, all others follow.
+fn alike(player: &Player) -> Replay<'_> {
+    // What is asked for after the end of the stream serves nothing.
+    let ended = events(&player.account).into_iter().find(|(_, event)| event.contains("Unpublish"));
+    let end = ended.map_or(player.end, |(at, _)| at);
+    let theirs = masks(&player.account, end);
+    let replays = (0..SEEDS).map(|seed| Replay::run_as_chosen(player, seed));
+    let mut alike = replays.filter(|replay| masks(&replay.account, end) == theirs);
+    alike.next().unwrap_or_else(|| panic!("{}: no group subscribes as {theirs:?}", player.name))
+}
+
+/// Compares a subscriber with the group in its place, and the times of all but some requests.
+fn compare(player: &Player, later: usize) -> Replay<'_> {
+    let replay = alike(player);
+    let (ours, theirs, name) = (&replay.account, &player.account, player.name);
+    assert_eq!(descriptions(ours), descriptions(theirs), "{name}: the description");
+    let first = pulls(theirs).first().map_or(0, |(_, _, number)| *number);
+    // The player leaves out the beginning of a stream, and we do not.
+    let times = |account: &Account| -> BTreeMap<u64, f64> {
+        let pulls = pulls(account).into_iter().filter(|(_, _, number)| *number >= first);
+        pulls.map(|(at, _, number)| (number, at)).collect()
     };
-    assert_eq!(what(&our_pulls), what(&their_pulls), "{name}: the requests");
-    for (ours, theirs) in our_pulls.iter().zip(&their_pulls) {
-        let apart = ours.0.since(theirs.0).max(theirs.0.since(ours.0));
-        assert!(apart.as_millis() < 60, "{name}: {} requested {apart:?} apart", ours.2);
-    }
-    assert_eq!(maps(ours), maps(&theirs), "{name}: the last maps");
-    stand
+    let (our_pulls, their_pulls) = (times(ours), times(theirs));
+    let numbers = |times: &BTreeMap<u64, f64>| times.keys().copied().collect::<Vec<_>>();
+    assert_eq!(numbers(&our_pulls), numbers(&their_pulls), "{name}: the requests");
+    let is_apart = |number: &&u64| (our_pulls[number] - their_pulls[number]).abs() > APART;
+    let apart = our_pulls.keys().filter(is_apart).count();
+    assert!(apart <= later, "{name}: {apart} requests at another time");
+    replay
 }
 
-fn codes(stand: &Stand) -> Vec<(&'static str, u64)> {
-    let codes = stand.events.iter().map(|(at, event)| (event.code(), at.as_millis()));
-    codes.filter(|(code, _)| code.contains("Multicast")).collect()
+/// A subscriber and the group in its place hold the same fragments at the end.
+fn compare_maps(replay: &Replay<'_>) {
+    let (ours, theirs) = (&replay.account, &replay.player.account);
+    assert_eq!(maps(ours), maps(theirs), "{}", replay.player.name);
+}
+
+/// The events of both, at nearly the same times.
+fn compare_events(replay: &Replay<'_>, but: &str) {
+    let name = replay.player.name;
+    let of = |account: &Account| -> Vec<(f64, String)> {
+        let events = events(account).into_iter().filter(|(_, event)| !event.starts_with(but));
+        events.map(|(at, event)| (at, event.to_owned())).collect()
+    };
+    let (ours, theirs) = (of(&replay.account), of(&replay.player.account));
+    for ((ours, event), (theirs, their_event)) in ours.iter().zip(&theirs) {
+        assert_eq!(event, their_event, "{name}");
+        // We doubt an end for 0.5 s if another neighbor has not named it.
+        let doubt = if event.contains("UnpublishNotify") { 0.5 } else { 0.0 };
+        let later = ours - theirs;
+        let is_soon = -APART < later && later < APART + doubt;
+        assert!(is_soon, "{name}: {event} at {ours}, the player's {theirs}");
+    }
+    assert_eq!(ours.len(), theirs.len(), "{name}");
+}
+
+fn read(name: &'static str, letter: &str, hints: Hints) -> Player {
+    Player::read(name, letter, hints)
 }
 
 #[test]
 fn the_player_of_a_stream_whose_publisher_ends_it() {
-    let recording = Recording {
-        name: "mc-publish-password",
-        to: "A>B",
-        from: "B>A",
-        sessions: &[],
-        neighbors: 1,
-        stream: "s",
-    };
-    let stand = compare(&recording);
-    let codes = codes(&stand);
-    let expected = [
-        ("NetGroup.MulticastStream.PublishNotify", 5069),
-        ("NetStream.MulticastStream.Reset", 7703),
-        ("NetGroup.MulticastStream.UnpublishNotify", 13_486),
-    ];
-    for ((ours, at), (theirs, then)) in codes.iter().zip(expected) {
-        assert_eq!(*ours, theirs);
-        assert!(at.abs_diff(then) < 60, "{theirs} at {at}, the player's at {then}");
+    let player = read("mc-publish-password", "B", Hints::default());
+    let replay = compare(&player, 0);
+    compare_events(&replay, "-");
+    compare_maps(&replay);
+}
+
+/// Who lacks the password publishes nothing, and nobody learns of it.
+#[test]
+fn the_player_that_may_not_publish() {
+    for letter in ["A", "B"] {
+        let player = read("mc-publish-unauthorized", letter, Hints::default());
+        let replay = Replay::run(&player);
+        replay.same_relations().same_reports().same_events(&[]);
+        assert!(control(&player.account).is_empty() && control(&replay.account).is_empty());
     }
-    assert_eq!(codes.len(), 3);
-    let messages = stand.events.iter().filter(|(_, e)| e.code().is_empty());
-    assert_eq!(messages.count(), 22, "20 calls and the two commands of the end");
 }
 
 #[test]
 fn the_player_of_a_stream_that_offers_only_its_newest_fragment() {
-    let recording = Recording {
-        name: "mc-forged-source",
-        to: "O>A",
-        from: "A>O",
-        sessions: &[],
-        neighbors: 1,
-        stream: "s",
-    };
-    let stand = compare(&recording);
-    let reset = codes(&stand)[1];
-    assert_eq!(reset.0, "NetStream.MulticastStream.Reset");
-    assert!(reset.1.abs_diff(22_125) < 60, "after the whole window: {}", reset.1);
+    let player = read("mc-forged-source", "A", Hints::default());
+    let replay = compare(&player, 0);
+    compare_events(&replay, "-");
+    compare_maps(&replay);
 }
 
 #[test]
 fn the_player_between_a_source_and_a_subscriber() {
-    let recording = Recording {
-        name: "mc-scripted-source",
-        to: "O>A",
-        from: "A>O",
-        sessions: &[(6, 1), (7, 1), (8, 2), (1_000_004, 1), (1_000_005, 2)],
-        neighbors: 2,
-        stream: "s",
-    };
-    let stand = compare(&recording);
-    let codes = codes(&stand);
-    assert_eq!(codes[2].0, "NetGroup.MulticastStream.UnpublishNotify");
-    assert!(codes[2].1.abs_diff(27_885) < 60, "a window after the end: {}", codes[2].1);
+    let flows = &[(6, 0), (7, 0), (8, 1)];
+    let player = read("mc-scripted-source", "A", Hints { flows, ..Hints::default() });
+    let replay = compare(&player, 0);
+    compare_events(&replay, "-");
+    compare_maps(&replay);
+}
+
+/// In a group in which everything else goes on too. Its last maps are from when the first fragments are forgotten.
+#[test]
+fn the_player_of_a_stream_beside_everything_else() {
+    let hints = Hints { end: Some(26.3), ..Hints::default() };
+    let player = read("full-session", "B", hints);
+    compare_events(&compare(&player, 0), "-");
+}
+
+/// Messages of 900 to 200,000 bytes. The player asks for two fragments half a second later than we do.
+#[test]
+fn the_player_of_messages_of_every_size() {
+    let player = read("mc-fragment-sizes", "B", Hints::default());
+    let replay = compare(&player, 2);
+    compare_events(&replay, "-");
+    compare_maps(&replay);
+}
+
+/// Maps to all neighbors every 0.5 s, requests after 1.25 s. We begin at the first fragment, and the player later.
+#[test]
+fn players_of_a_stream_with_other_settings() {
+    for letter in ["B", "C"] {
+        let player = read("mc-parameters", letter, Hints::default());
+        let replay = compare(&player, 0);
+        compare_events(&replay, "NetStream.MulticastStream.Reset");
+        compare_maps(&replay);
+    }
+}
+
+/// One that plays from the beginning, and one that relays before it plays.
+#[test]
+fn players_of_a_stream_among_three() {
+    let lines: fn(&Value) -> bool = |line| line["t"].as_f64().unwrap() > 0.0;
+    for letter in ["B", "C"] {
+        let player = read("mc-3players", letter, Hints { lines: Some(lines), ..Hints::default() });
+        let replay = compare(&player, 0);
+        compare_events(&replay, "-");
+        compare_maps(&replay);
+    }
+}
+
+/// A fragment, but for the time of the two commands of the end: the player takes it from its clock, and we from
+/// the last message.
+fn without_time(message: &Bytes) -> Bytes {
+    match MulticastData::parse(message) {
+        Ok(MulticastData::Fragment(it)) if it.begins() && it.payload()[0] == 0x11 => {
+            it.payload().iter().copied().skip(5).collect()
+        }
+        _ => message.clone(),
+    }
+}
+
+/// A publisher describes its stream, and sends the same fragments to the same neighbors: those of
+/// the classes that these have asked for, and those that they have requested.
+#[test]
+fn players_that_publish() {
+    for name in ["mc-publish-password", "mc-fragment-sizes", "mc-parameters", "mc-3players"] {
+        let lines: fn(&Value) -> bool = |line| line["t"].as_f64().unwrap() > 0.0;
+        let player = read(name, "A", Hints { lines: Some(lines), ..Hints::default() });
+        let mut config = as_observed(&player);
+        if name == "mc-parameters" {
+            config.multicast.push_neighbor_limit = 2;
+            config.multicast.relay_margin = Duration::from_secs(3);
+        }
+        let replay = Replay::run_with(&player, config, 1);
+        let described = |account: &Account| -> BTreeSet<(usize, Bytes)> {
+            // The key, 32 bytes behind the name, is random.
+            let without_key = |bytes: Bytes| -> Bytes {
+                let name = usize::from(bytes[0]) + 1;
+                bytes.iter().take(name + 2).chain(bytes.iter().skip(name + 34)).copied().collect()
+            };
+            let all = descriptions(account).into_iter();
+            all.map(|(to, bytes)| (to, without_key(bytes))).collect()
+        };
+        let (ours, theirs) = (&replay.account, &player.account);
+        assert_eq!(described(ours), described(theirs), "{name}");
+        for to in 0..player.members.len() {
+            let of = |account: &Account| -> BTreeSet<Bytes> {
+                account.sent(to, FlowKind::MulticastData).iter().map(without_time).collect()
+            };
+            assert!(of(theirs).len() > 20, "{name}");
+            assert_eq!(of(ours), of(theirs), "{name}: to {to}");
+        }
+    }
 }

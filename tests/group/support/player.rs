@@ -55,11 +55,15 @@ pub enum Step {
     SessionLost(usize),
     /// A call of the player's script.
     Call(String),
+    /// The script has sent a message on the published stream, by the first sign of it.
+    Published(Bytes),
     /// The script has answered a request.
     Answered {
         index: u64,
         is_written: bool,
     },
+    /// The script sends a directed message on that has come with a destination.
+    Forwarded,
     /// The script prints the number of neighbors, the estimate and the coverage.
     Count,
     /// A neighbor ends: it finishes its membership flow.
@@ -76,6 +80,8 @@ pub struct Player {
     pub spec: GroupSpec,
     pub near: Fingerprint,
     pub joined: f64,
+    /// The time of the last line.
+    pub end: f64,
     pub server: Option<SocketAddr>,
     /// The members that it was shown, with the addresses at which it met them.
     pub members: Vec<(Fingerprint, SocketAddr)>,
@@ -160,7 +166,14 @@ impl Reader {
         lines.retain(|line| hints.lines.is_none_or(|is_read| is_read(line)));
         let find = |key: &str, line: &Value| line[key].as_str().unwrap().parse().unwrap();
         let joined = lines.iter().find(|l| l["ev"] == "joined" && l["player"] == letter);
-        let joined = joined.unwrap_or_else(|| panic!("{name} {letter}"));
+        let is_served = joined.is_some();
+        // Without a server, by what the script prints.
+        let named = lines.iter().find_map(|line| {
+            let peer = line["event"].as_str()?.strip_prefix("NEARID ")?;
+            Some((peer.parse().unwrap(), line["t"].as_f64().unwrap()))
+        });
+        let joined = joined.map(|line| (find("fp", line), line["t"].as_f64().unwrap()));
+        let (near, joined) = joined.or(named).unwrap_or_else(|| panic!("{name} {letter}"));
         let in_events = hints.events.unwrap_or(letter);
         let of_player = |l: &&Value| l["player"] == in_events && l["event"].is_string();
         let mut events = lines.iter().filter(of_player).map(|line| text(line, "event"));
@@ -182,8 +195,9 @@ impl Reader {
         let player = Player {
             name,
             spec,
-            near: find("fp", joined),
-            joined: joined["t"].as_f64().unwrap(),
+            near,
+            joined,
+            end: 0.0,
             server: None,
             members,
             steps: Vec::new(),
@@ -207,7 +221,7 @@ impl Reader {
             asked: BTreeMap::new(),
             order: Vec::new(),
             shown: 0,
-            last_flow: 2,
+            last_flow: 1 + u64::from(is_served),
         }
     }
 
@@ -218,9 +232,14 @@ impl Reader {
             if at > end {
                 break;
             }
+            self.player.end = at;
             self.read_line(at, &line);
         }
         let mut player = self.player;
+        let publishes = |(_, step): &(f64, Step)| matches!(step, Step::Call(call) if call.split(':').nth(1).is_some_and(|c| c.starts_with("pub")));
+        if player.steps.iter().any(publishes) {
+            player.steps.extend(super::publisher::messages(&player.account));
+        }
         player.steps.append(&mut self.hints.steps);
         player.steps.sort_by(|a, b| a.0.total_cmp(&b.0));
         player
@@ -505,17 +524,27 @@ impl Reader {
                 self.event(at, format!("NetGroup.Replication.Fetch.Result {}", value("idx")));
             }
             "POSTING" => self.event(at, format!("NetGroup.Posting.Notify {}", value("id"))),
+            // A player takes in what arrives every 30 ms, and its own at once.
+            "SENDTO" if value("fromLocal") == "true" => {
+                self.event(at, format!("NetGroup.SendTo.Notify(local) {}", value("from")));
+            }
             "SENDTO" => self.event(at, format!("NetGroup.SendTo.Notify {}", value("from"))),
-            "NETSTATUS" => {
+            "FWD" => {
+                self.step(at, Step::Forwarded);
+                let result = event.split("-> ").nth(1).unwrap_or_default();
+                self.player.account.results.push(result.to_owned());
+            }
+            "NETSTATUS" | "NS" => {
                 let code = value("code");
                 let about = match code.as_str() {
                     "NetGroup.Connect.Success" | "NetGroup.Connect.Closed" => return,
                     "NetGroup.Neighbor.Connect" | "NetGroup.Neighbor.Disconnect" => value("peerID"),
                     "NetGroup.LocalCoverage.Notify" => String::new(),
+                    "NetStream.MulticastStream.Reset" => word(1).to_owned(),
                     _ if code.contains("Multicast") => value("name"),
                     _ => value("index"),
                 };
-                if code.starts_with("NetGroup") {
+                if code.starts_with("NetGroup") || code.contains("MulticastStream") {
                     self.event(at, format!("{code} {about}").trim_end().to_owned());
                 }
             }

@@ -14,7 +14,12 @@ pub fn lines(name: &str) -> Vec<Value> {
 
 /// The message of a line, if it has a whole one.
 pub fn message(line: &Value) -> Option<Bytes> {
-    let hex = line["hex"].as_str().filter(|_| line["truncated"] != true)?.as_bytes();
+    let hex = line["hex"].as_str().filter(|_| line["truncated"] != true)?;
+    Some(bytes(hex).into())
+}
+
+/// What hexadecimal digits mean.
+pub fn bytes(hex: &str) -> Vec<u8> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    Some(hex.chunks(2).map(byte).collect::<Vec<_>>().into())
+    hex.as_bytes().chunks(2).map(byte).collect()
 }

@@ -3,11 +3,13 @@
 use super::account::{Account, Act};
 use super::player::{Player, Step};
 use bytes::Bytes;
-use rtmfp::proto::group::message::{Hello, MembershipMessage, ReplicationMessage};
+use rtmfp::proto::flash::Message;
+use rtmfp::proto::group::message::{
+    Hello, MembershipMessage, MulticastControl, MulticastData, ReplicationMessage,
+};
 use rtmfp::proto::group::{
     FlowKind, FlowVerdict, Group, GroupAction, GroupAddress, GroupConfig, GroupEvent,
-    MembershipRules, MessageId, PostKey, ReceiveMode, ReplicationStrategy, SendMode,
-    SubscriptionRules,
+    MembershipRules, NetStreamId, PostKey, SubscriptionRules,
 };
 use rtmfp::proto::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
 use rtmfp::wire::RawOption;
@@ -17,6 +19,9 @@ use std::time::Duration;
 /// The times of ticks after the first are random: this is how much longer than the player the group
 /// may take until it connects.
 const LATER: Duration = Duration::from_secs(45);
+
+/// Flows that neighbors have not opened to the player have numbers from this on.
+const OPENED: u64 = 5_000_000;
 
 /// Neighbors that the player serves at a time.
 const UNCHOKED: usize = 4;
@@ -39,14 +44,21 @@ pub struct Replay<'a> {
     /// Members that the group wants a session with.
     wanted: BTreeSet<usize>,
     is_asked: bool,
-    /// The neighbors that were last asked for objects, if objects come from whoever was asked.
-    asked: Option<BTreeMap<u64, usize>>,
+    /// The neighbors that were last asked for objects and fragments, if these come from whoever was asked.
+    asked: Option<BTreeMap<(FlowKind, u64), usize>>,
+    /// The fragments that the player has asked each neighbor for.
+    pulled: BTreeSet<(usize, u64)>,
+    /// Streams that are published and played, by name.
+    pub(super) streams: BTreeMap<String, NetStreamId>,
+    pub(super) plays: BTreeMap<String, NetStreamId>,
+    /// Directed messages with a destination, which the script sends on.
+    forwards: VecDeque<(GroupAddress, Bytes)>,
     /// Requests that the application has not answered.
-    requests: VecDeque<(u64, u32)>,
-    /// Values that were posted or received.
-    heard: BTreeSet<PostKey>,
+    pub(super) requests: VecDeque<(u64, u32)>,
+    /// Values that were received.
+    pub(super) heard: BTreeSet<PostKey>,
     /// What the player has sent and its script has written, by index.
-    objects: BTreeMap<u64, Bytes>,
+    pub(super) objects: BTreeMap<u64, Bytes>,
 }
 
 /// The settings that make a group do what a player does, where it would do something else.
@@ -75,9 +87,9 @@ impl<'a> Replay<'a> {
     }
 
     /// Replays everything to a group that serves and asks other neighbors than the player: objects come
-    /// from the neighbor that was asked for them, and the script answers at once.
-    pub fn run_as_chosen(player: &'a Player) -> Self {
-        let mut replay = Self::new(player, as_observed(player), 1);
+    /// and fragments from the neighbor that was asked for them, and the script answers at once.
+    pub fn run_as_chosen(player: &'a Player, seed: u64) -> Self {
+        let mut replay = Self::new(player, as_observed(player), seed);
         replay.asked = Some(BTreeMap::new());
         replay.play();
         replay
@@ -89,6 +101,7 @@ impl<'a> Replay<'a> {
             self.apply(step);
             self.drain();
         }
+        self.advance(time(self.player.end + 0.5));
     }
 
     fn new(player: &'a Player, config: GroupConfig, seed: u64) -> Self {
@@ -97,6 +110,13 @@ impl<'a> Replay<'a> {
             let Act::Sent(FlowKind::Replication, message) = act else { return None };
             match ReplicationMessage::parse(message.clone()) {
                 Ok(ReplicationMessage::Object { index, value }) => Some((index, value)),
+                _ => None,
+            }
+        });
+        let pulled = player.account.acts.iter().filter_map(|(_, to, act)| {
+            let Act::Sent(FlowKind::MulticastControl, message) = act else { return None };
+            match MulticastControl::parse(message) {
+                Ok(MulticastControl::Pull(number)) => Some((*to, number)),
                 _ => None,
             }
         });
@@ -111,8 +131,12 @@ impl<'a> Replay<'a> {
             kinds: HashMap::new(),
             accepted: BTreeMap::new(),
             wanted: BTreeSet::new(),
+            streams: BTreeMap::new(),
+            plays: BTreeMap::new(),
             is_asked: false,
             asked: None,
+            pulled: pulled.collect(),
+            forwards: VecDeque::new(),
             requests: VecDeque::new(),
             heard: BTreeSet::new(),
             objects: objects.collect(),
@@ -143,6 +167,10 @@ impl<'a> Replay<'a> {
 
     fn apply(&mut self, step: &Step) {
         match step {
+            Step::Introduced(member) if self.player.server.is_none() => {
+                let (peer, address) = self.player.members[*member];
+                self.group.on_announced(self.now, peer, address);
+            }
             Step::Introduced(member) => {
                 self.group.on_introduced(self.now, self.player.peer(*member), false);
             }
@@ -168,7 +196,8 @@ impl<'a> Replay<'a> {
                 if let Some(session) = session
                     && self.accepted.contains_key(&(*from, *flow))
                 {
-                    self.group.on_message(self.now, session, FlowId(*flow), message.clone());
+                    let message = self.with_key(message);
+                    self.group.on_message(self.now, session, FlowId(*flow), message);
                 }
             }
             Step::FarFinished { from, flow } => {
@@ -193,7 +222,17 @@ impl<'a> Replay<'a> {
                 }
             }
             Step::Call(step) => self.call(step),
+            Step::Published(message) => {
+                let id = self.streams.values().next().expect("a stream is published");
+                let message = Message::parse(message).unwrap();
+                self.group.multicast_mut(self.now).send(*id, &message).unwrap();
+            }
             Step::Answered { index, is_written } => self.answer(*index, *is_written),
+            Step::Forwarded => {
+                let (to, message) = self.forwards.pop_front().expect("something to send on");
+                let result = self.group.routing_mut().send_to_nearest(&to, message).unwrap();
+                self.account.results.push(result.as_str().to_owned());
+            }
             Step::Count => self.count(),
             Step::FarLeft(from) => {
                 if let Some(flow) = self.membership(*from) {
@@ -205,19 +244,34 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// The neighbor that sends this message and its flow, where it matters who was asked for an object.
-    fn giver(&self, from: usize, flow: u64, message: &Bytes) -> (usize, u64) {
-        let Some(asked) = &self.asked else { return (from, flow) };
-        let Ok(ReplicationMessage::Object { index, .. }) =
-            ReplicationMessage::parse(message.clone())
-        else {
+    /// The neighbor that sends this message and its flow, where it matters who was asked for it.
+    fn giver(&mut self, from: usize, flow: u64, message: &Bytes) -> (usize, u64) {
+        let kind = self.accepted.get(&(from, flow)).copied();
+        let (Some(asked), Some(kind)) = (&self.asked, kind) else { return (from, flow) };
+        let number = match kind {
+            FlowKind::Replication => match ReplicationMessage::parse(message.clone()) {
+                Ok(ReplicationMessage::Object { index, .. }) => index,
+                _ => return (from, flow),
+            },
+            FlowKind::MulticastData => match MulticastData::parse(message) {
+                Ok(MulticastData::Fragment(it)) => it.number(),
+                Ok(MulticastData::End(number)) => number,
+                _ => return (from, flow),
+            },
+            _ => return (from, flow),
+        };
+        if kind == FlowKind::MulticastData && !self.pulled.contains(&(from, number)) {
             return (from, flow);
-        };
-        let of = asked.get(&index).copied().unwrap_or(from);
-        let is_it = |(far, kind): &(&(usize, u64), &FlowKind)| {
-            far.0 == of && **kind == FlowKind::Replication
-        };
-        self.accepted.iter().find(is_it).map_or((from, flow), |(far, _)| *far)
+        }
+        let of = asked.get(&(kind, number)).copied().unwrap_or(from);
+        let is_it = |(far, of_kind): &(&(usize, u64), &FlowKind)| far.0 == of && **of_kind == kind;
+        if let Some((far, _)) = self.accepted.iter().find(is_it) {
+            return *far;
+        }
+        // It has not answered the player by that time.
+        let (flow, of_kind) = (OPENED + of as u64, FlowKind::MulticastControl);
+        self.apply(&Step::FarOpened { from: of, flow, kind, of: of_kind });
+        (of, flow)
     }
 
     /// The player has sent its hello, so this is due.
@@ -252,118 +306,6 @@ impl<'a> Replay<'a> {
 
     fn act(&mut self, to: usize, act: Act) {
         self.account.acts.push((self.now.as_secs_f64(), to, act));
-    }
-
-    /// A call of the player's script.
-    fn call(&mut self, step: &str) {
-        let words: Vec<_> = step.split(':').collect();
-        let number = |i: usize| words[i].parse::<u64>().unwrap();
-        let range = || number(2)..=number(3);
-        let (group, now) = (&mut self.group, self.now);
-        match words[1] {
-            "have" => group.replication_mut(now).add_have(range()).unwrap(),
-            "unhave" => group.replication_mut(now).remove_have(range()).unwrap(),
-            "want" => group.replication_mut(now).add_want(range()).unwrap(),
-            "unwant" => group.replication_mut(now).remove_want(range()).unwrap(),
-            "sparse" => (0..number(2)).for_each(|i| {
-                let start = number(3) + i * number(4);
-                group.replication_mut(now).add_have(start..=start + number(5)).unwrap();
-            }),
-            "strat" if words[2] == "rarestFirst" => {
-                group.replication_mut(now).set_strategy(ReplicationStrategy::RarestFirst);
-            }
-            "recv" if words[2] == "nearest" => group.set_receive_mode(now, ReceiveMode::Nearest),
-            "recv" => group.set_receive_mode(now, ReceiveMode::Exact),
-            "near" | "nearval" | "inc" | "dec" | "all" => self.route(&words),
-            "post" | "posts" | "postk" => self.post(&words),
-            "close" | "closenc" => group.close(now),
-            "pub" | "play" | "nsclose" | "send" | "sendrep" | "count" | "rep" | "strat"
-            | "join2" => {}
-            other => panic!("{}: {other}", self.player.name),
-        }
-    }
-
-    fn route(&mut self, words: &[&str]) {
-        let sent = |account: &Account| {
-            let sent = account.acts.iter().filter_map(|(_, _, act)| match act {
-                Act::Sent(FlowKind::Routing, message) => Some(message.clone()),
-                _ => None,
-            });
-            sent.collect::<Vec<_>>()
-        };
-        let next = sent(&self.player.account).get(sent(&self.account).len()).cloned();
-        let message = next.unwrap_or(Bytes::from_static(&[5]));
-        let own = self.group.address();
-        let mut routing = self.group.routing_mut();
-        let result = match words[1] {
-            "inc" => routing.send_to_neighbor(SendMode::NextIncreasing, message),
-            "dec" => routing.send_to_neighbor(SendMode::NextDecreasing, message),
-            "all" => routing.send_to_all_neighbors(message),
-            _ => {
-                let address = match words[2] {
-                    "nbr" => GroupAddress::of(&self.player.peer(0)),
-                    "me" => own,
-                    "zero" => GroupAddress([0; 32]),
-                    "ff" => GroupAddress([0xff; 32]),
-                    address => address.parse().unwrap(),
-                };
-                routing.send_to_nearest(&address, message)
-            }
-        };
-        self.account.results.push(result.unwrap().as_str().to_owned());
-    }
-
-    /// The script posts one or several values, which are among those that the player sent next.
-    fn post(&mut self, words: &[&str]) {
-        let is_many = matches!(words[1], "posts" | "postk");
-        let count = if is_many { words[2].parse().unwrap() } else { 1 };
-        let result = self.player.account.results.get(self.account.results.len());
-        self.account.results.extend(result.cloned());
-        if result.is_none_or(|result| result.parse::<MessageId>().is_err()) {
-            return;
-        }
-        let from = self.now.as_secs_f64();
-        let known: BTreeMap<PostKey, &Bytes> =
-            self.player.values.iter().map(|value| (MessageId::of(value).key(), value)).collect();
-        let mut posted = Vec::new();
-        if let Some(value) = result.and_then(|id| known.get(&id.parse::<MessageId>().ok()?.key())) {
-            posted.push((*value).clone());
-        }
-        let acts = self.player.account.acts.iter().filter(|(at, ..)| *at >= from);
-        for key in acts.flat_map(|(_, _, act)| act.posted()) {
-            // One that nobody asked for is only known by its key.
-            let unknown = || Bytes::from(format!("\x02\0\x10{key}"));
-            let value = known.get(&key).map_or_else(unknown, |value| (*value).clone());
-            if posted.len() < count && !posted.contains(&value) && self.heard.insert(key) {
-                posted.push(value);
-            }
-        }
-        for value in posted {
-            self.heard.insert(MessageId::of(&value).key());
-            self.group.posting_mut(self.now).post(value.into()).unwrap();
-        }
-    }
-
-    fn answer(&mut self, index: u64, is_written: bool) {
-        let at = self.requests.iter().position(|(of, _)| *of == index || index == u64::MAX);
-        let Some((index, id)) = at.and_then(|at| self.requests.remove(at)) else { return };
-        let mut replication = self.group.replication_mut(self.now);
-        match self.objects.get(&index).filter(|_| is_written) {
-            Some(object) => replication.write_requested(id, object.clone()),
-            None => replication.deny_requested(id),
-        };
-    }
-
-    fn count(&mut self) {
-        let (from, to) = self.group.local_coverage();
-        let neighbors = self.group.neighbors().len();
-        let estimate = self.group.estimated_member_count();
-        let mode = match self.group.config().receive_mode {
-            ReceiveMode::Exact => "exact",
-            ReceiveMode::Nearest => "nearest",
-        };
-        let count = format!("nbrs={neighbors} est={estimate} cov={from}..{to} mode={mode}");
-        self.account.counts.push(count);
     }
 
     fn drain(&mut self) {
@@ -406,12 +348,7 @@ impl<'a> Replay<'a> {
                 {
                     return self.account.note_report(to, &report);
                 }
-                if let (Some(asked), Ok(ReplicationMessage::Request(index))) =
-                    (&mut self.asked, ReplicationMessage::parse(message.clone()))
-                    && kind == FlowKind::Replication
-                {
-                    asked.insert(index, to);
-                }
+                self.note_request(to, kind, &message);
                 self.act(to, Act::Sent(kind, message.clone()));
                 if kind == FlowKind::Membership && message.starts_with(&[0x0a, 0x01, 0x00]) {
                     self.report(to);
@@ -427,6 +364,41 @@ impl<'a> Replay<'a> {
             FlowAction::Reject { flow, .. } => {
                 if let Some(kind) = self.accepted.remove(&(of, flow.0)) {
                     self.act(of, Act::Rejected(kind));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A description of the player's stream is one of the group's, whose key is another.
+    fn with_key(&self, message: &Bytes) -> Bytes {
+        let described = |account: &Account| {
+            account.acts.iter().find_map(|(_, _, act)| match act {
+                Act::Sent(FlowKind::MulticastControl, message) if message[0] == 0x21 => {
+                    Some(message.clone())
+                }
+                _ => None,
+            })
+        };
+        let is_ours =
+            !self.streams.is_empty() && described(&self.player.account).as_ref() == Some(message);
+        let ours = is_ours.then(|| described(&self.account)).flatten();
+        ours.unwrap_or_else(|| message.clone())
+    }
+
+    fn note_request(&mut self, to: usize, kind: FlowKind, message: &Bytes) {
+        let Some(asked) = &mut self.asked else { return };
+        match kind {
+            FlowKind::Replication => {
+                if let Ok(ReplicationMessage::Request(index)) =
+                    ReplicationMessage::parse(message.clone())
+                {
+                    asked.insert((kind, index), to);
+                }
+            }
+            FlowKind::MulticastControl => {
+                if let Ok(MulticastControl::Pull(number)) = MulticastControl::parse(message) {
+                    asked.insert((FlowKind::MulticastData, number), to);
                 }
             }
             _ => {}
@@ -479,9 +451,22 @@ impl<'a> Replay<'a> {
                 self.requests.push_back((*index, *request_id));
                 index.to_string()
             }
-            GroupEvent::SendToNotify { from, .. } => from.to_string(),
+            GroupEvent::SendToNotify { message, from, from_local } => {
+                let value = message.decode().unwrap();
+                if let Some(to) = value.property("to").filter(|_| !from_local) {
+                    let to = to.as_str().unwrap().parse().unwrap();
+                    self.forwards.push_back((to, message.clone().into_bytes()));
+                }
+                let at = self.now.as_secs_f64();
+                let local = if *from_local { "(local)" } else { "" };
+                return self.account.events.push((at, format!("{}{local} {from}", event.code())));
+            }
             GroupEvent::PostingNotify { message_id, .. } => message_id.to_string(),
-            GroupEvent::MulticastStreamPublishNotify { name }
+            GroupEvent::MulticastStreamMessage { .. } | GroupEvent::MulticastStreamEnd { .. } => {
+                return;
+            }
+            GroupEvent::MulticastStreamReset { name, .. }
+            | GroupEvent::MulticastStreamPublishNotify { name }
             | GroupEvent::MulticastStreamUnpublishNotify { name } => name.clone(),
             _ => String::new(),
         };

@@ -1,14 +1,42 @@
 //! Comparison of a recorded player and a group in its place.
 
-use super::account::Account;
+use super::account::{Account, Act};
 use super::replay::Replay;
 use bytes::Bytes;
-use rtmfp::proto::group::FlowKind;
+use rtmfp::proto::group::{FlowKind, MessageId, PostKey};
 use std::collections::BTreeSet;
 
 /// Messages about choking, whose times are ours.
 fn is_choking(message: &Bytes) -> bool {
     matches!(message[..], [0x16 | 0x17])
+}
+
+/// A message of posting, but for what is any: the order of the keys in an announcement, and the keys of
+/// values that nobody asked for, which are not in the log.
+#[derive(Debug, PartialEq)]
+struct Post {
+    kind: FlowKind,
+    message: Bytes,
+    keys: Vec<PostKey>,
+    unknown: usize,
+}
+
+impl Post {
+    fn of(act: &Act, values: &[Bytes]) -> Option<Self> {
+        let Act::Sent(kind, message) = act else { return None };
+        if !matches!(kind, FlowKind::PostingKeys | FlowKind::PostingValues) {
+            return None;
+        }
+        let post = Self { kind: *kind, message: message.clone(), keys: Vec::new(), unknown: 0 };
+        if *kind == FlowKind::PostingValues || message.first() != Some(&0x30) {
+            return Some(post);
+        }
+        let known: BTreeSet<_> = values.iter().map(|value| MessageId::of(value).key()).collect();
+        let (mut keys, unknown): (Vec<_>, Vec<_>) =
+            act.posted().into_iter().partition(|key| known.contains(key));
+        keys.sort();
+        Some(Self { message: Bytes::new(), keys, unknown: unknown.len(), ..post })
+    }
 }
 
 /// What a group and the player in whose place it is have in common.
@@ -54,6 +82,34 @@ impl Replay<'_> {
         }
         assert_eq!(self.account.results, self.player.account.results, "{}", self.player.name);
         self
+    }
+
+    /// What differs in posts, requests for them and answers: they go to the same neighbors at nearly the
+    /// same time, as each neighbor is informed in its turn, and the turns are random.
+    pub fn different_posts(&self, tolerance: f64) -> Option<String> {
+        let (theirs, mut ours) = (self.posts(&self.player.account), self.posts(&self.account));
+        for (at, to, post) in &theirs {
+            let place = ours.iter().position(|(when, whom, what)| {
+                whom == to && what == post && (when - at).abs() < tolerance
+            });
+            match place {
+                Some(place) => drop(ours.remove(place)),
+                None => return Some(format!("the player alone, at {at} to {to}: {post:02x?}")),
+            }
+        }
+        (!ours.is_empty()).then(|| format!("not the player: {ours:02x?}"))
+    }
+
+    pub fn posts_of_player(&self) -> usize {
+        self.posts(&self.player.account).len()
+    }
+
+    fn posts(&self, account: &Account) -> Vec<(f64, usize, Post)> {
+        let posts = account
+            .acts
+            .iter()
+            .filter_map(|(at, to, act)| Some((*at, *to, Post::of(act, &self.player.values)?)));
+        posts.collect()
     }
 
     /// Flows finished and rejected, but for those to one neighbor.
