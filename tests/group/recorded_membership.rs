@@ -31,6 +31,18 @@ fn players_that_lose_neighbors_and_find_them_again() {
     Replay::run(&of_three).same();
 }
 
+/// A player leaves the group and joins it again as another member; the one that stays finds both, and has no
+/// neighbor when it does.
+#[test]
+fn players_of_which_one_leaves_and_joins_again() {
+    let leaving = Hints { end: Some(9.839), ..Hints::default() };
+    let replay_of = |letter, hints| Player::read("member-leave-rejoin", letter, hints);
+    Replay::run(&replay_of("A", leaving)).same();
+    let staying = replay_of("B", Hints { end: Some(19.83), ..Hints::default() });
+    let replay = Replay::run(&staying);
+    replay.same_but_for_ends();
+}
+
 #[test]
 fn the_player_whose_neighbors_reject_its_flows() {
     Replay::run(&Player::read(

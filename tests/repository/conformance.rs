@@ -95,10 +95,10 @@ fn every_test_of_a_rule_exists() {
     let mut tests = 0;
     for note in std::fs::read_dir(root().join("protocol-notes")).unwrap() {
         let note = std::fs::read_to_string(note.unwrap().path()).unwrap();
-        let table = note.lines().skip_while(|line| *line != "| rule | test |").skip(2);
-        for line in table.take_while(|line| line.starts_with("| ")) {
+        for line in rules(&note) {
             let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
             assert_eq!(cells.len(), 2, "{line}");
+            let before = tests;
             let mut current = None;
             for word in quoted(cells[1]) {
                 if let Some(path) = file(word) {
@@ -111,7 +111,46 @@ fn every_test_of_a_rule_exists() {
                 assert!(text[..at].trim_end().ends_with(']'), "{word} is no test: {line}");
                 tests += 1;
             }
+            assert!(tests > before, "no test: {line}");
         }
     }
-    assert!(tests > 10, "{tests} tests");
+    assert!(tests > 100, "{tests} tests");
+}
+
+/// The rows of all tables of rules in a note.
+fn rules(note: &str) -> Vec<&str> {
+    let mut rows = Vec::new();
+    let mut lines = note.lines();
+    while lines.by_ref().any(|line| line == "| rule | test |") {
+        rows.extend(lines.by_ref().skip(1).take_while(|line| line.starts_with("| ")));
+    }
+    rows
+}
+
+/// What was recorded of players is replayed by a test, and described.
+#[test]
+fn every_recording_is_replayed() {
+    let folder = root().join("fixtures/traces");
+    let description = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let mut tests = String::new();
+    for file in std::fs::read_dir(root().join("tests/group")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            tests += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    let mut recordings = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if name == "README" {
+            continue;
+        }
+        recordings += 1;
+        assert!(description.contains(&format!("`{name}`")), "{name} is not described");
+        let is_read =
+            tests.contains(&format!("\"{name}\"")) || tests.contains(&format!("/{name}."));
+        assert!(is_read, "no test reads {name}");
+    }
+    assert!(recordings > 50, "{recordings}");
 }

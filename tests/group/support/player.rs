@@ -299,9 +299,15 @@ impl Reader {
         self.player.account.acts.push((at, to, act));
     }
 
-    /// The neighbor with this letter, if it is a player.
+    /// The neighbor with this letter, if it is a player; of several, the one that said hello last.
     fn lettered(&self, letter: &str) -> Option<usize> {
-        let found = self.letters[..self.shown].iter().rposition(|known| known == letter);
+        let shown = &self.letters[..self.shown];
+        let is_it = |known: &&String| *known == letter;
+        let latest = shown.get(self.last_hello).filter(is_it).map(|_| self.last_hello);
+        let found = match shown.iter().filter(is_it).count() {
+            0 | 1 => shown.iter().position(|known| known == letter),
+            _ => latest.or(shown.iter().rposition(|known| known == letter)),
+        };
         found.filter(|_| letter != "O")
     }
 
@@ -449,7 +455,7 @@ impl Reader {
         }
         let Some(message) = message(line).or_else(|| padded(line)) else { return };
         if message[0] == 1 {
-            let from = of_player.or_else(|| self.answering()).unwrap_or(self.last_hello);
+            let from = self.answering().or(of_player).unwrap_or(self.last_hello);
             if !self.memberships.contains_key(&from) || self.pending.contains(&from) {
                 return self.far_hello(at, from, line["flow"].as_u64());
             }
