@@ -27,7 +27,7 @@ fn join(server: SocketAddr) -> Command {
 fn parsed(line: &str) -> Value {
     let value: Value = serde_json::from_str(line).unwrap();
     let event = value["event"].as_str().unwrap();
-    let documentation = include_str!("../../docs/joining.md");
+    let (_, documentation) = include_str!("../../docs/joining.md").split_once("## Lines").unwrap();
     let row = format!("| `{event}` | ");
     let row = documentation.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| {
         panic!("{event} is not documented");
@@ -458,6 +458,20 @@ fn members_post_to_each_other() {
         assert_eq!(status, Some(0), "{errors}");
         assert_eq!(parsed(lines.last().unwrap())["event"], "left");
     }
+}
+
+/// Commands in a file, the last of which has no end of line.
+#[test]
+fn the_last_line_of_the_input_counts() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "{\"command\":\"stats\"}\n{\"command\":\"quit\"}").unwrap();
+    let (_server, address) = Running::server(LOCAL, NO_ARGS);
+    let mut command = join(address);
+    command.arg("--json").stdin(fs::File::open(file.path()).unwrap());
+    let (status, lines, errors) = Running::start(&mut command).wait();
+    assert_eq!(status, Some(0), "{errors}");
+    let events: Vec<_> = lines.iter().map(|line| parsed(line)["event"].clone()).collect();
+    assert_eq!(events, ["connected", "joined", "stats", "left"]);
 }
 
 #[test]

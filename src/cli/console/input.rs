@@ -33,6 +33,10 @@ pub(super) fn lines(anything: bool) -> Option<mpsc::Receiver<String>> {
                 }
             }
         }
+        // The last line may lack its end.
+        if !line.is_empty() {
+            let _ = sender.blocking_send(String::from_utf8_lossy(&line).into_owned());
+        }
     });
     Some(receiver)
 }
