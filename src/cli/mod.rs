@@ -69,6 +69,9 @@ use std::time::Duration;
 /// The longest time that leaving a group may take.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
+/// The place in the help of options that every verb has: after those of the verb, before `--help`.
+const LAST: usize = 900;
+
 /// Peer-to-peer files and groups over RTMFP, the protocol of Flash Player.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -87,7 +90,7 @@ pub(crate) struct Cli {
     ///
     /// The environment variable RUST_LOG chooses more precisely, for example
     /// RUST_LOG=rtmfp::proto::transport=debug.
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, display_order = LAST)]
     verbose: u8,
 }
 
@@ -143,6 +146,24 @@ mod tests {
     #[test]
     fn the_command_line_has_no_contradictions() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_every_verb_come_last() {
+        let mut cli = Cli::command();
+        cli.build();
+        let is_verb = |it: &&clap::Command| it.get_name() != "help";
+        let verbs: Vec<_> = cli.get_subcommands().filter(is_verb).cloned().collect();
+        let inner = verbs.iter().flat_map(|verb| verb.get_subcommands().filter(is_verb).cloned());
+        for mut verb in inner.chain(verbs.iter().cloned()) {
+            let help = verb.render_long_help().to_string();
+            let (_, after) = help.split_once("--verbose").expect("it is global");
+            let options = after.split("\nExample").next().unwrap_or(after);
+            let rest: Vec<_> = options.lines().take_while(|line| !line.ends_with(':')).collect();
+            let names = rest.iter().filter(|line| line.trim_start().starts_with('-'));
+            let is_last = |line: &&&str| line.contains("--help") || line.contains("--version");
+            assert!(names.clone().all(|line| is_last(&line)), "{help}");
+        }
     }
 
     #[test]
