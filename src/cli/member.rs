@@ -8,17 +8,18 @@ use super::patience::{after, connecting};
 use super::signals::Signals;
 use super::{format, screen, via};
 use anyhow::{anyhow, bail};
-use rtmfp::peer::{ConnectError, Connection, PeerConfig};
+use rtmfp::peer::{ConnectError, Connection, NetGroup, NetGroupError, PeerConfig};
 use rtmfp::proto::node::NetConnectionError::Unreachable;
-use rtmfp::{GroupSpec, Uri};
+use rtmfp::{Fingerprint, GroupSpec, Uri};
 use std::fmt::Display;
 use std::time::Duration;
 
 /// How a group is met, and what its member may take of the link.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("ways").required(true).multiple(true)))]
 pub(super) struct MemberArgs {
     /// The rendezvous server at which the group meets: rtmfp://HOST[:PORT][/APP]
-    #[arg(long, value_name = "URL", value_parser = via::parse, required_unless_present = "lan")]
+    #[arg(long, value_name = "URL", value_parser = via::parse, group = "ways")]
     via: Option<Uri>,
 
     /// Find the members on the local network, without a server
@@ -26,8 +27,15 @@ pub(super) struct MemberArgs {
     /// The groupspec must allow that (ipMulticastMemberUpdatesEnabled, and an IP multicast address):
     /// rtmfp groupspec new … --lan makes one. If it does, members on the local network are found with
     /// --via as well.
-    #[arg(long)]
+    #[arg(long, group = "ways")]
     lan: bool,
+
+    /// Connect to this member at once (addNeighbor), by its peer ID; may be given several times
+    ///
+    /// It is introduced by the server, which need not keep groups, and the groupspec need not enable the
+    /// server channel.
+    #[arg(long = "neighbour", visible_alias = "neighbor", value_name = "PEER_ID")]
+    neighbor: Vec<Fingerprint>,
 
     /// UDP address to send and receive from: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several
     /// times [default: all addresses, any free port]
@@ -62,11 +70,12 @@ impl MemberArgs {
                  groupspec new … --lan)",
             );
         }
-        if !is_on_lan && !spec.server_channel_enabled() && spec.bootstrap_peers().is_empty() {
+        let is_named = !spec.bootstrap_peers().is_empty() || !self.neighbor.is_empty();
+        if !is_on_lan && !spec.server_channel_enabled() && !is_named {
             return wrong(
                 "members of this group cannot find each other through a server: its groupspec does \
                  not enable the server channel (serverChannelEnabled; rtmfp groupspec new … \
-                 --server-channel)",
+                 --server-channel); name a member by --neighbour PEER_ID to meet it nevertheless",
             );
         }
         Ok(())
@@ -81,6 +90,21 @@ impl MemberArgs {
             config.listen = listen::addresses(self.listen.clone());
         }
         Ok(config)
+    }
+
+    /// True if members of a group are named.
+    pub(super) fn names_neighbors(&self) -> bool {
+        !self.neighbor.is_empty()
+    }
+
+    /// Connects to the members that are named.
+    pub(super) async fn add_neighbors(&self, group: &NetGroup) -> Result<(), NetGroupError> {
+        for &peer_id in &self.neighbor {
+            if !group.add_neighbor(peer_id).await? {
+                screen::line(&no_neighbor(&peer_id));
+            }
+        }
+        Ok(())
     }
 
     /// The server, or none.
@@ -105,6 +129,11 @@ impl MemberArgs {
             () = signals.recv() => bail!("interrupted before there was a connection"),
         }
     }
+}
+
+/// Why a peer cannot become a neighbor.
+pub(super) fn no_neighbor(peer_id: &Fingerprint) -> String {
+    format!("{peer_id} cannot be a neighbour: it is this member itself, or all places are taken")
 }
 
 async fn connect(config: PeerConfig, via: &Uri) -> anyhow::Result<Connection> {

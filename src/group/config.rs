@@ -84,6 +84,16 @@ pub enum ReceiveMode {
     Nearest,
 }
 
+impl ReceiveMode {
+    /// Flash's text for it: `exact` or `nearest`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Nearest => "nearest",
+        }
+    }
+}
+
 /// How soon a member asks its neighbors to push the fragments of a stream. What it asks is the same:
 /// others cannot tell which of the two a member has, but by the times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

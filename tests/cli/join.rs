@@ -460,6 +460,54 @@ fn members_post_to_each_other() {
     }
 }
 
+/// A group without server channel: one member connects to the other by its peer ID. Objects are offered
+/// and fetched by commands.
+#[test]
+fn members_connect_and_exchange_objects_by_command() {
+    let spec = GroupSpecBuilder::new("cli-objects").unwrap().object_replication(true);
+    let spec = spec.build().unwrap();
+    let (_server, address) = Running::server(LOCAL, NO_ARGS);
+    let via = format!("rtmfp://{address}/app");
+    let start = |neighbour: &str| {
+        let mut command =
+            rtmfp(["join", spec.as_str(), "--via", &via, "--listen", LOCAL, "--json"]);
+        Running::start(command.args(["--neighbour", neighbour]).stdin(Stdio::piped()))
+    };
+    let nobody = "0".repeat(64);
+    let [mut a, mut b] = [start(&nobody), start(&nobody)];
+    let [id, own] = [&a, &b].map(|member| peer_id(&event(member, "joined")));
+    a.type_line(r#"{"command":"have","index":3,"value":{"n":[1.5,"x"]}}"#);
+    let objects = event(&a, "objects");
+    assert_eq!((&objects["have"], &objects["want"]), (&"3".into(), &"".into()));
+    b.type_line(r#"{"command":"want","ranges":"2-4"}"#);
+    assert_eq!(event(&b, "objects")["want"], "2-4");
+    b.type_line(&format!(r#"{{"command":"connect","peer_id":"{id}"}}"#));
+    assert_eq!(peer_id(&event(&b, "connecting")), id);
+    assert_eq!(peer_id(&event(&b, "neighbor_connected")), id);
+    let fetched = event(&b, "fetched");
+    assert_eq!((&fetched["index"], &fetched["type"]), (&3.into(), &"Object".into()));
+    assert_eq!(fetched["value"], serde_json::json!({"n": [1.5, "x"]}));
+    assert_eq!(event(&a, "sent")["index"], 3);
+    b.type_line(r#"{"command":"unwant","ranges":4}"#);
+    assert_eq!(event(&b, "objects")["want"], "2");
+    a.type_line(r#"{"command":"have","index":2,"value":null}"#);
+    assert_eq!(event(&b, "fetched")["index"], 2);
+    assert_eq!(event(&b, "complete")["objects"], 2);
+    b.type_line(r#"{"command":"unhave","ranges":"0-2"}"#);
+    let objects = event(&b, "objects");
+    assert_eq!((&objects["have"], &objects["want"]), (&"3".into(), &"".into()));
+    b.type_line(&format!(r#"{{"command":"hint","peer_id":"{id}"}}"#));
+    assert_eq!(peer_id(&event(&b, "noted")), id);
+    b.type_line(&format!(r#"{{"command":"connect","peer_id":"{own}"}}"#));
+    let reason = event(&b, "bad_input")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("cannot be a neighbour: it is this member itself"), "{reason}");
+    b.type_line(r#"{"command":"post","value":1}"#);
+    assert_eq!(event(&b, "bad_input")["reason"], "posting is not enabled in the groupspec");
+    b.type_line(r#"{"command":"help"}"#);
+    assert_eq!(event(&b, "commands")["commands"][0]["command"], "post");
+    [a, b].into_iter().for_each(end);
+}
+
 /// Commands in a file, the last of which has no end of line.
 #[test]
 fn the_last_line_of_the_input_counts() {

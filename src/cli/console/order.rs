@@ -25,14 +25,15 @@ pub(crate) struct Change {
 
 /// The orders that there are.
 pub(super) fn help(has_slash: bool) -> [String; 5] {
-    let slash = if has_slash { "/" } else { "" };
+    let (slash, width) = if has_slash { ("/", 22) } else { ("", 20) };
     [
-        format!("{slash}up RATE|off         send at most this much: 500K, 1.5MB/s, 4Mbit/s"),
-        format!("{slash}down RATE|off       receive at most this much"),
-        format!("{slash}neighbours N        connect to at most this many members"),
-        format!("{slash}metered on|off      offer nothing to others, or offer again"),
-        format!("{slash}limits              show what is in force"),
+        ("up RATE|off", "send at most this much: 500K, 1.5MB/s, 4Mbit/s"),
+        ("down RATE|off", "receive at most this much"),
+        ("neighbours N", "connect to at most this many members"),
+        ("metered on|off", "offer nothing to others, or offer again"),
+        ("limits", "show what is in force"),
     ]
+    .map(|(usage, text)| format!("{slash}{usage:<width$}{text}"))
 }
 
 /// Reads a line of a person.

@@ -3,11 +3,13 @@
 //! | file | what |
 //! | --- | --- |
 //! | `commands` | what is typed: posts and commands |
+//! | `obey` | what commands do |
 //! | `objects` | what the member has and wants, in files and in memory |
 //! | `output` | the lines on standard output, for people and as JSON |
 //! | `waiting` | why nothing comes, and when to give up |
 
 mod commands;
+mod obey;
 mod objects;
 mod output;
 mod waiting;
@@ -22,9 +24,8 @@ use super::screen::{self, Live, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, format, remembered};
 use anyhow::{Context, bail, ensure};
-use commands::{Command, Destination};
 use objects::{Objects, parse_ranges};
-use output::{MemberEvent, Out, Peer, Stats, shown};
+use output::{MemberEvent, Out, described, shown};
 use rtmfp::amf::Value;
 use rtmfp::peer::{
     Connection, ConnectionEvent, ConnectionState, GroupConfig, GroupEvent, NetGroup, NetGroupError,
@@ -57,11 +58,11 @@ Examples:
   rtmfp join \"$(rtmfp groupspec new office --posting --lan)\" --lan
   rtmfp join GROUPSPEC --via rtmfp://192.0.2.7/app --for 10m --json | jq .code
 
-While it runs in the foreground of a terminal, a line that is typed is posted to all members, and a line
-with a slash is a command: `/post {\"user\":\"me\",\"text\":\"hi\"}` posts an object, `/peers`, `/stats` and
-`/help` show what there is, `/quit` leaves; `/up 500K`, `/down off`, `/neighbours 8`, `/metered on` and
-`/limits` change and show its limits. With --json, commands are objects on standard input, one a line:
-{\"command\":\"post\",\"value\":\"hi\"}.")]
+While it runs in the foreground of a terminal, a line that is typed is posted to all members, and
+a line with a slash is a command: `/post {\"user\":\"me\",\"text\":\"hi\"}` posts an object, `/all hi`
+sends to the neighbours, `/want 0-9` fetches objects, `/peers` and `/stats` show what there is, and
+`/quit` leaves; `/help` lists them all. With --json, commands are objects on standard input, one a
+line: {\"command\":\"post\",\"value\":\"hi\"}.")]
 pub(crate) struct JoinArgs {
     /// The group, by its groupspec, which begins with G:
     #[arg(value_name = "GROUPSPEC")]
@@ -141,6 +142,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     let outcome = async {
         let max_neighbors = args.member.up.max_neighbors();
         let group = join(&connection, args.spec, max_neighbors, args.metered).await?;
+        args.member.add_neighbors(&group).await?;
         let offers = !args.metered;
         let exit_when_done = args.exit_when_done;
         let waiting = Waiting::new(args.timeout);
@@ -323,72 +325,6 @@ impl Member {
         }
     }
 
-    async fn obey(&mut self, command: Command) -> anyhow::Result<()> {
-        match command {
-            Command::Post(value) => self.post(&value).await,
-            Command::Send(destination, value) => self.send(destination, &value).await,
-            Command::Mode(mode) => {
-                self.group.set_receive_mode(mode).await?;
-                self.out.reply(&MemberEvent::mode(mode))
-            }
-            Command::Peers => {
-                let peers = self.group.neighbors().await?.into_iter().map(|neighbor| Peer {
-                    peer_id: neighbor.peer_id.to_string(),
-                    address: neighbor.address.to_string(),
-                    far_address: neighbor.far_address,
-                    round_trip: neighbor.round_trip.map(|time| time.as_secs_f64()),
-                });
-                self.out.reply(&MemberEvent::Peers { peers: peers.collect() })
-            }
-            Command::Streams => {
-                let streams = self.group.streams().await?;
-                self.out.reply(&MemberEvent::Streams { streams })
-            }
-            Command::Stats => {
-                let stats = self.group.stats().await?;
-                self.out.reply(&MemberEvent::Stats(Stats {
-                    neighbors: stats.neighbors,
-                    members: self.group.estimated_member_count().await?,
-                    posted: stats.posting.posted,
-                    received: stats.posting.received,
-                    bytes: stats.bytes,
-                    rates: self.group.info().await?,
-                }))
-            }
-            Command::Help => {
-                commands::help().iter().for_each(|line| screen::line(line));
-                self.change(Form::Slash.understand("/help")).await
-            }
-            Command::Quit => {
-                self.has_quit = true;
-                Ok(())
-            }
-        }
-    }
-
-    /// Posts a value, or prints why that is not possible.
-    async fn post(&self, value: &Value) -> anyhow::Result<()> {
-        match self.group.post(value).await {
-            Ok(id) => self.out.reply(&MemberEvent::Posted { message_id: id.to_string() }),
-            Err(NetGroupError::Closed) => Err(NetGroupError::Closed.into()),
-            Err(error) => self.out.answer(&Asked::Wrong(error.to_string()), &self.in_force),
-        }
-    }
-
-    /// Sends a directed message, or prints why that is not possible.
-    async fn send(&self, destination: Destination, value: &Value) -> anyhow::Result<()> {
-        let sent = match destination {
-            Destination::Nearest(address) => self.group.send_to_nearest(value, address).await,
-            Destination::Next(mode) => self.group.send_to_neighbor(value, mode).await,
-            Destination::All => self.group.send_to_all_neighbors(value).await,
-        };
-        match sent {
-            Ok(result) => self.out.reply(&MemberEvent::Directed { result: result.as_str() }),
-            Err(NetGroupError::Closed) => Err(NetGroupError::Closed.into()),
-            Err(error) => self.out.answer(&Asked::Wrong(error.to_string()), &self.in_force),
-        }
-    }
-
     /// Changes or shows limits.
     async fn change(&mut self, asked: Asked) -> anyhow::Result<()> {
         let asked = match asked {
@@ -467,15 +403,18 @@ impl Member {
         object: Value,
         peer_id: Fingerprint,
     ) -> anyhow::Result<()> {
+        let shown = described(&object);
         let kept = self.objects.keep(index, object).await?;
         if kept.is_had && self.offers {
             self.group.add_have_objects(index, index).await?;
         }
         let (kind, bytes, file) = (kept.kind, kept.bytes, kept.file);
         let file = file.map(|path| path.display().to_string());
+        let (value, text) = if file.is_none() { shown } else { (None, None) };
         let peer_id = peer_id.to_string();
-        self.out.emit(code, &MemberEvent::Fetched { index, kind, bytes, peer_id, file })?;
-        if !self.objects.is_complete() {
+        let fetched = MemberEvent::Fetched { index, kind, bytes, peer_id, file, value, text };
+        self.out.emit(code, &fetched)?;
+        if !kept.was_missing || !self.objects.is_complete() {
             return Ok(());
         }
         self.out.emit(None, &MemberEvent::Complete { objects: self.objects.wanted() })

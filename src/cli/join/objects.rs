@@ -1,5 +1,6 @@
 //! The objects of a member: files that it offers, objects that it wants and what came of them.
 
+use crate::cli::format;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use rtmfp::amf::{self, Value};
@@ -52,6 +53,8 @@ pub(super) struct Kept {
     pub(super) file: Option<PathBuf>,
     /// It can be passed on.
     pub(super) is_had: bool,
+    /// It was wanted until now.
+    pub(super) was_missing: bool,
 }
 
 impl Objects {
@@ -88,7 +91,45 @@ impl Objects {
         had
     }
 
-    /// How many objects were wanted at first.
+    /// Offers a value as an object, in place of an earlier one.
+    pub(super) fn offer(&mut self, index: u64, value: &Value) -> anyhow::Result<()> {
+        let (encoded, limit) = (amf::to_bytes(value)?, ReplicationLimits::default().max_object);
+        ensure!(encoded.len() <= limit, "an object has at most {limit} bytes");
+        self.forget(index);
+        let source = self.in_memory(encoded);
+        let source = source.with_context(|| {
+            format!("the objects in memory take {} already", format::bytes(MAX_IN_MEMORY as u64))
+        })?;
+        self.held.insert(index, source);
+        self.missing.remove(index)?;
+        Ok(())
+    }
+
+    /// Wants these objects, those that are here too.
+    pub(super) fn want(&mut self, wanted: &IndexSet) -> anyhow::Result<()> {
+        let before = self.missing.len();
+        self.missing.extend(wanted)?;
+        self.wanted = self.wanted.saturating_add(self.missing.len() - before);
+        self.withdraw(wanted);
+        Ok(())
+    }
+
+    /// Wants these objects no longer.
+    pub(super) fn unwant(&mut self, unwanted: &IndexSet) -> anyhow::Result<()> {
+        let before = self.missing.len();
+        self.missing.subtract(unwanted)?;
+        self.wanted = self.wanted.saturating_sub(before - self.missing.len());
+        Ok(())
+    }
+
+    /// Offers these objects no longer.
+    pub(super) fn withdraw(&mut self, withdrawn: &IndexSet) {
+        let held: Vec<u64> =
+            self.held.keys().copied().filter(|index| withdrawn.contains(*index)).collect();
+        held.into_iter().for_each(|index| self.forget(index));
+    }
+
+    /// How many objects were wanted so far.
     pub(super) fn wanted(&self) -> u64 {
         self.wanted
     }
@@ -117,7 +158,9 @@ impl Objects {
 
     /// An object can no longer be offered.
     pub(super) fn forget(&mut self, index: u64) {
-        self.held.remove(&index);
+        if let Some(Source::Memory(encoded)) = self.held.remove(&index) {
+            self.space += encoded.len() + ENTRY;
+        }
     }
 
     /// Takes a fetched object.
@@ -126,6 +169,7 @@ impl Objects {
             Some(directory) => Some(save(directory, index, &value).await?),
             None => None,
         };
+        self.forget(index);
         // What came in AMF0 or AMF3 may still have no encoding in the player's form of objects.
         let encoded = amf::to_bytes(&value).ok();
         let bytes = value.as_bytes().or(encoded.as_ref()).map_or(0, Bytes::len);
@@ -133,10 +177,10 @@ impl Objects {
             (Value::ByteArray(_), Some(path)) => Some(Source::File(path.clone())),
             _ => encoded.and_then(|encoded| self.in_memory(encoded)),
         };
-        self.missing.remove(index)?;
+        let was_missing = self.missing.remove(index)?;
         let is_had = source.is_some();
         self.held.extend(source.map(|source| (index, source)));
-        Ok(Kept { kind: kind(&value), bytes, file, is_had })
+        Ok(Kept { kind: kind(&value), bytes, file, is_had, was_missing })
     }
 
     fn in_memory(&mut self, encoded: Bytes) -> Option<Source> {
@@ -357,6 +401,27 @@ mod tests {
         assert!(!objects.keep(1, Value::from("x".repeat(20))).await.unwrap().is_had);
         assert!(objects.is_complete());
         assert_eq!(objects.had().ranges().collect::<Vec<_>>(), [0..=0]);
+    }
+
+    #[tokio::test]
+    async fn sets_change_while_the_member_runs() {
+        let mut objects = Objects::open(None, None, None).unwrap();
+        objects.offer(3, &Value::from("three")).unwrap();
+        objects.offer(3, &Value::from("III")).unwrap();
+        assert_eq!(objects.object(3).await.unwrap(), Value::from("III"));
+        assert_eq!(objects.space, MAX_IN_MEMORY - "III".len() - 3 - ENTRY);
+        objects.want(&parse_ranges("2-4").unwrap()).unwrap();
+        assert_eq!((objects.wanted(), objects.had().len()), (3, 0), "wanted anew");
+        assert_eq!(objects.space, MAX_IN_MEMORY);
+        objects.unwant(&parse_ranges("4-9").unwrap()).unwrap();
+        assert!(objects.keep(2, Value::Null).await.unwrap().was_missing);
+        assert!(!objects.keep(4, Value::Null).await.unwrap().was_missing);
+        objects.offer(3, &Value::Null).unwrap();
+        assert!(objects.is_complete());
+        objects.withdraw(&parse_ranges("0-3").unwrap());
+        assert_eq!(objects.had().ranges().collect::<Vec<_>>(), [4..=4]);
+        let large = Value::ByteArray(vec![0; 5 << 20].into());
+        assert!(objects.offer(0, &large).is_err());
     }
 
     #[test]

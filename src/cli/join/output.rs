@@ -1,19 +1,23 @@
 //! The lines on standard output, as text or JSON.
 
-use super::commands::to_json;
+use super::commands::{Entry, to_json};
+use super::objects::Objects;
 use crate::cli::console::{Asked, Form};
 use crate::cli::in_force::{InForce, Numbers};
 use crate::cli::situation::{Report, Situation};
 use crate::cli::{format, screen};
 use anyhow::Context;
+use rtmfp::Fingerprint;
 use rtmfp::amf::{Encoded, Value};
 use rtmfp::driver::Clock;
 use rtmfp::peer::{
     ConnectionEvent, GroupEvent, NetGroupBytes, NetGroupInfo, ReceiveMode, StreamState,
 };
+use rtmfp::proto::range::IndexSet;
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Where lines go, and in which form.
@@ -50,6 +54,10 @@ pub(super) enum MemberEvent {
         peer_id: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value: Option<serde_json::Value>,
+        #[serde(skip)]
+        text: Option<String>,
     },
     Unreadable {
         index: u64,
@@ -96,7 +104,20 @@ pub(super) enum MemberEvent {
     Streams {
         streams: Vec<StreamState>,
     },
-    Stats(Stats),
+    Stats(Box<Stats>),
+    Objects {
+        have: String,
+        want: String,
+    },
+    Connecting {
+        peer_id: String,
+    },
+    Noted {
+        peer_id: String,
+    },
+    Commands {
+        commands: &'static [Entry],
+    },
     Limits(Numbers),
     /// Why nothing comes. People read it beside the events.
     Waiting {
@@ -124,8 +145,16 @@ pub(super) struct Peer {
 pub(super) struct Stats {
     pub(super) neighbors: usize,
     pub(super) members: f64,
+    pub(super) mode: &'static str,
+    pub(super) coverage_from: String,
+    pub(super) coverage_to: String,
     pub(super) posted: u64,
     pub(super) received: u64,
+    pub(super) messages_sent: u64,
+    pub(super) messages_received: u64,
+    pub(super) objects_sent: u64,
+    pub(super) objects_received: u64,
+    pub(super) streams: usize,
     pub(super) bytes: NetGroupBytes,
     pub(super) rates: NetGroupInfo,
 }
@@ -133,10 +162,20 @@ pub(super) struct Stats {
 impl MemberEvent {
     /// The receive mode, by its name in Flash.
     pub(super) const fn mode(mode: ReceiveMode) -> Self {
-        match mode {
-            ReceiveMode::Exact => Self::Mode { mode: "exact" },
-            ReceiveMode::Nearest => Self::Mode { mode: "nearest" },
-        }
+        Self::Mode { mode: mode.as_str() }
+    }
+
+    /// The objects that are here, and those that are wanted.
+    pub(super) fn objects(objects: &Objects) -> Self {
+        Self::Objects { have: ranges(&objects.had()), want: ranges(objects.missing()) }
+    }
+
+    pub(super) fn connecting(peer_id: &Fingerprint) -> Self {
+        Self::Connecting { peer_id: peer_id.to_string() }
+    }
+
+    pub(super) fn noted(peer_id: &Fingerprint) -> Self {
+        Self::Noted { peer_id: peer_id.to_string() }
     }
 }
 
@@ -258,10 +297,11 @@ impl fmt::Display for MemberEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined { name, peer_id, .. } => write!(f, "joined the group {name} as {peer_id}"),
-            Self::Fetched { index, kind, bytes, peer_id, file } => {
+            Self::Fetched { index, kind, bytes, peer_id, file, text, .. } => {
                 let bytes = format::bytes(*bytes as u64);
                 write!(f, "object {index} received from {peer_id}: {kind}, {bytes}")?;
-                file.as_ref().map_or(Ok(()), |file| write!(f, ", saved as {file}"))
+                file.as_ref().map_or(Ok(()), |file| write!(f, ", saved as {file}"))?;
+                text.as_ref().map_or(Ok(()), |text| write!(f, ": {text}"))
             }
             Self::Unreadable { index, peer_id, reason } => {
                 write!(f, "what {peer_id} sent as object {index} is no AMF value: {reason}")
@@ -302,29 +342,76 @@ impl fmt::Display for MemberEvent {
                 let neighbors = format::neighbors(*neighbors);
                 writeln!(f, "{name}: {rate}, {neighbors}")
             }),
-            Self::Stats(stats) => {
-                let (bytes, rates) = (&stats.bytes, &stats.rates);
-                let sent = bytes.posting_send_control_bytes + bytes.posting_send_data_bytes;
-                let came = bytes.posting_receive_control_bytes + bytes.posting_receive_data_bytes;
-                let rate = rates.posting_receive_data_bytes_per_second as u64;
-                write!(
-                    f,
-                    "{}, about {:.0} members; {} posted, {} received; for posts {} out, {} in, {}/s now",
-                    format::neighbors(stats.neighbors),
-                    stats.members,
-                    stats.posted,
-                    stats.received,
-                    format::bytes(sent),
-                    format::bytes(came),
-                    format::bytes(rate),
-                )
+            Self::Stats(stats) => stats.fmt(f),
+            Self::Objects { have, want } => {
+                let shown =
+                    |set: &str| format!("{:.500}", if set.is_empty() { "nothing" } else { set });
+                write!(f, "have {}\nwant {}", shown(have), shown(want))
             }
+            Self::Connecting { peer_id } => write!(f, "connecting to {peer_id}"),
+            Self::Noted { peer_id } => write!(f, "noted {peer_id} as a member"),
+            Self::Commands { .. } => write!(f, "commands"),
             Self::Limits(_) => write!(f, "limits"),
             Self::Waiting { .. } => write!(f, "waiting"),
             Self::BadInput { reason } => write!(f, "{reason}"),
             Self::Left => write!(f, "left the group"),
         }
     }
+}
+
+/// A line for each capability: what was exchanged, and the rates now.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sum, now) = (&self.bytes, &self.rates);
+        let traffic = |sent: u64, came: u64, out: f64, into: f64| {
+            format!(
+                "{} out, {} in; now {} out, {} in",
+                format::bytes(sent),
+                format::bytes(came),
+                format::rate(out),
+                format::rate(into),
+            )
+        };
+        let posts = traffic(
+            sum.posting_send_control_bytes + sum.posting_send_data_bytes,
+            sum.posting_receive_control_bytes + sum.posting_receive_data_bytes,
+            now.posting_send_control_bytes_per_second + now.posting_send_data_bytes_per_second,
+            now.posting_receive_control_bytes_per_second
+                + now.posting_receive_data_bytes_per_second,
+        );
+        let messages = traffic(
+            sum.routing_send_bytes,
+            sum.routing_receive_bytes,
+            now.routing_send_bytes_per_second,
+            now.routing_receive_bytes_per_second,
+        );
+        let objects = traffic(
+            sum.object_replication_send_bytes,
+            sum.object_replication_receive_bytes,
+            now.object_replication_send_bytes_per_second,
+            now.object_replication_receive_bytes_per_second,
+        );
+        let members = format::count(self.members.round() as u64, "member");
+        writeln!(f, "group     {}, about {members}", format::neighbors(self.neighbors))?;
+        writeln!(f, "coverage  mode {}, from {}", self.mode, self.coverage_from)?;
+        writeln!(f, "          to {}", self.coverage_to)?;
+        writeln!(f, "posts     {} posted, {} received; {posts}", self.posted, self.received)?;
+        let (sent, received) = (self.messages_sent, self.messages_received);
+        writeln!(f, "messages  {sent} sent, {received} received; {messages}")?;
+        let (sent, received) = (self.objects_sent, self.objects_received);
+        writeln!(f, "objects   {sent} sent, {received} received; {objects}")?;
+        write!(f, "streams   {}; /streams lists them", self.streams)
+    }
+}
+
+/// `0-9,20`, or empty.
+fn ranges(indices: &IndexSet) -> String {
+    let one = |range: RangeInclusive<u64>| match range.start() == range.end() {
+        true => range.start().to_string(),
+        false => format!("{}-{}", range.start(), range.end()),
+    };
+    let all: Vec<_> = indices.ranges().map(one).collect();
+    all.join(",")
 }
 
 /// The first digits of an ID, enough for a person.
@@ -337,6 +424,17 @@ pub(super) fn shown(message: &Encoded) -> (serde_json::Value, String) {
     match message.decode() {
         Ok(value) => (to_json(&value), readable(&value)),
         Err(error) => (serde_json::Value::Null, format!("no AMF value: {error}")),
+    }
+}
+
+/// A fetched object as JSON and for people; without what would be too much.
+pub(super) fn described(object: &Value) -> (Option<serde_json::Value>, Option<String>) {
+    /// The most bytes of a byte array.
+    const MAX_BYTES: usize = 64 << 10;
+    match object {
+        Value::ByteArray(bytes) if bytes.len() > MAX_BYTES => (None, None),
+        Value::ByteArray(_) => (Some(to_json(object)), None),
+        object => (Some(to_json(object)), Some(readable(object))),
     }
 }
 

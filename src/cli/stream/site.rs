@@ -26,6 +26,12 @@ pub(super) struct Site {
 pub(super) fn check(args: &MemberArgs, place: &Place) -> anyhow::Result<()> {
     let Place::Group(spec) = place else {
         ensure!(
+            !args.names_neighbors(),
+            WrongUsage(
+                "--neighbour names a member of a group; without a group there is none".into()
+            )
+        );
+        ensure!(
             !args.via().is_serverless(),
             WrongUsage(
                 "streams outside of groups need the server of --via, which introduces the peers or \
@@ -82,6 +88,7 @@ impl Site {
             group_id: group.id().to_string(),
             peer_id: peer_id.to_string(),
         })?;
+        args.add_neighbors(&group).await?;
         self.events = Some(group.events());
         self.group = Some(group);
         Ok(())
