@@ -1,6 +1,7 @@
 //! The source and its documents agree with one another.
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+mod actionscript;
 mod conformance;
 mod layering;
 mod logs;
