@@ -7,7 +7,8 @@ use rtmfp::proto::group::message::MembershipMessage;
 use rtmfp::proto::group::{FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupEvent};
 use rtmfp::proto::sim::SeededRandom;
 use rtmfp::proto::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,11 +37,31 @@ struct End {
     owner: usize,
     far: u32,
     /// Flows that the owner sends on: kind and return association.
-    sending: HashMap<u32, (FlowKind, Option<FlowId>)>,
+    sending: Few<(FlowKind, Option<FlowId>)>,
     /// The far end has vanished, and something was sent to it since.
     is_unanswered: bool,
     /// Flows of the far end, accepted or not.
-    receiving: HashMap<u32, bool>,
+    receiving: Few<bool>,
+}
+
+/// Something for each of a few flows, by its token.
+struct Few<T>(Vec<(u32, T)>);
+
+impl<T: Copy> Few<T> {
+    fn get(&self, token: u32) -> Option<T> {
+        self.0.iter().find(|(other, _)| *other == token).map(|(_, it)| *it)
+    }
+
+    fn set(&mut self, token: u32, it: T) {
+        match self.0.iter_mut().find(|(other, _)| *other == token) {
+            Some((_, old)) => *old = it,
+            None => self.0.push((token, it)),
+        }
+    }
+
+    fn remove(&mut self, token: u32) {
+        self.0.retain(|(other, _)| *other != token);
+    }
 }
 
 enum Input {
@@ -67,11 +88,15 @@ pub(super) struct Net {
     pub(super) events: VecDeque<(usize, GroupEvent)>,
     pub(super) random: SeededRandom,
     names: HashMap<Fingerprint, usize>,
-    ends: HashMap<u32, End>,
-    queue: BTreeMap<(Time, u64), Entry>,
+    /// The ends of all sessions that there ever were, by their numbers.
+    ends: Vec<Option<Box<End>>>,
+    /// What happens when: the time, the order, and the place in `entries`.
+    queue: BinaryHeap<Reverse<(Time, u64, u32)>>,
+    entries: Vec<Option<Entry>>,
+    /// Places in `entries` without one.
+    vacant: Vec<u32>,
     timers: BTreeSet<(Time, usize)>,
     count: u64,
-    next_session: u32,
 }
 
 impl Net {
@@ -84,11 +109,13 @@ impl Net {
             events: VecDeque::new(),
             random: SeededRandom::new(seed),
             names: HashMap::new(),
-            ends: HashMap::new(),
-            queue: BTreeMap::new(),
+            // The first session has the number 1.
+            ends: vec![None],
+            queue: BinaryHeap::new(),
+            entries: Vec::new(),
+            vacant: Vec::new(),
             timers: BTreeSet::new(),
             count: 0,
-            next_session: 1,
         }
     }
 
@@ -123,7 +150,7 @@ impl Net {
         self.names.remove(&member.group.config().near);
         self.timers.retain(|&(_, owner)| owner != number);
         for session in member.sessions {
-            let Some(end) = self.ends.remove(&session) else { continue };
+            let Some(end) = self.take_end(session) else { continue };
             let silence = Duration::from_millis(self.random.below(KEEPALIVE_MS));
             let at = self.now + DEAD_AFTER + silence;
             self.put(at, Entry::Input { session: end.far, input: Input::Closed });
@@ -144,7 +171,7 @@ impl Net {
 
     /// Goes on to the next thing that happens, or to `end`, whatever is first. False at the end.
     pub(super) fn step(&mut self, end: Time) -> bool {
-        let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let queued = self.queue.peek().map(|Reverse((at, ..))| *at);
         let timer = self.timers.first().map(|(at, _)| *at);
         let next = [queued, timer].into_iter().flatten().min().filter(|at| *at <= end);
         let Some(next) = next else {
@@ -153,7 +180,7 @@ impl Net {
         };
         self.now = self.now.max(next);
         if queued == Some(next) {
-            if let Some((_, entry)) = self.queue.pop_first() {
+            if let Some(entry) = self.take_entry() {
                 self.deliver(entry);
             }
         } else if let Some((_, number)) = self.timers.pop_first() {
@@ -167,7 +194,30 @@ impl Net {
 
     fn put(&mut self, at: Time, entry: Entry) {
         self.count += 1;
-        self.queue.insert((at, self.count), entry);
+        let place = self.vacant.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() as u32 - 1
+        });
+        self.entries[place as usize] = Some(entry);
+        self.queue.push(Reverse((at, self.count, place)));
+    }
+
+    fn take_entry(&mut self) -> Option<Entry> {
+        let Reverse((_, _, place)) = self.queue.pop()?;
+        self.vacant.push(place);
+        self.entries[place as usize].take()
+    }
+
+    fn end(&self, session: u32) -> Option<&End> {
+        self.ends.get(session as usize)?.as_deref()
+    }
+
+    fn end_mut(&mut self, session: u32) -> Option<&mut End> {
+        self.ends.get_mut(session as usize)?.as_deref_mut()
+    }
+
+    fn take_end(&mut self, session: u32) -> Option<Box<End>> {
+        self.ends.get_mut(session as usize)?.take()
     }
 
     fn deliver(&mut self, entry: Entry) {
@@ -180,12 +230,12 @@ impl Net {
     }
 
     fn deliver_input(&mut self, session: u32, input: Input) {
-        let Some(end) = self.ends.get(&session) else { return };
+        let Some(end) = self.end(session) else { return };
         let (owner, far, id) = (end.owner, end.far, SessionId(session));
         match input {
             Input::Open { initiator } => self.open(owner, session, far, initiator),
             Input::Closed => {
-                self.ends.remove(&session);
+                self.take_end(session);
                 if let Some(member) = &mut self.members[owner] {
                     member.sessions.remove(&session);
                 }
@@ -208,7 +258,7 @@ impl Net {
     }
 
     fn open(&mut self, owner: usize, session: u32, far: u32, initiator: bool) {
-        let Some(other) = self.ends.get(&far).map(|end| end.owner) else { return };
+        let Some(other) = self.end(far).map(|end| end.owner) else { return };
         let Some(peer) = self.members[other].as_ref().map(|m| m.group.config().near) else {
             return;
         };
@@ -232,10 +282,10 @@ impl Net {
         association: Option<FlowId>,
         message: Bytes,
     ) {
-        let Some(end) = self.ends.get(&session) else { return };
+        let Some(end) = self.end(session) else { return };
         let (owner, far) = (end.owner, end.far);
         let (id, flow_id) = (SessionId(session), flow(session, token));
-        let known = end.receiving.get(&token).copied();
+        let known = end.receiving.get(token);
         if known == Some(false) {
             return;
         }
@@ -261,8 +311,8 @@ impl Net {
         if accepts && (known.is_some() || kind != FlowKind::Membership) {
             group.on_message(now, id, flow_id, message);
         }
-        if let Some(end) = self.ends.get_mut(&session) {
-            end.receiving.insert(token, accepts);
+        if let Some(end) = self.end_mut(session) {
+            end.receiving.set(token, accepts);
         }
         if !accepts {
             self.transmit(owner, far, Input::Rejected { token });
@@ -300,27 +350,28 @@ impl Net {
     }
 
     fn act_on_flow(&mut self, number: usize, session: u32, action: FlowAction) {
-        let Some(end) = self.ends.get_mut(&session) else { return };
+        let Some(end) = self.end_mut(session) else { return };
         let far = end.far;
         match action {
             FlowAction::Open { token, metadata, options } => {
                 if let Some(kind) = FlowKind::from_metadata(&metadata) {
-                    end.sending.insert(token.0, (kind, options.association));
+                    end.sending.set(token.0, (kind, options.association));
                 }
             }
             FlowAction::Send { token, message, .. } => {
+                let sending = end.sending.get(token.0);
                 self.bytes += message.len() as u64;
-                let Some(&(kind, association)) = end.sending.get(&token.0) else { return };
+                let Some((kind, association)) = sending else { return };
                 let token = token.0;
                 self.transmit(number, far, Input::Message { token, kind, association, message });
             }
             FlowAction::Finish { token } => {
-                end.sending.remove(&token.0);
+                end.sending.remove(token.0);
                 self.transmit(number, far, Input::Finished { token: token.0 });
             }
             FlowAction::Reject { flow, .. } => {
                 let token = flow.0 as u32;
-                end.receiving.insert(token, false);
+                end.receiving.set(token, false);
                 self.transmit(number, far, Input::Rejected { token });
             }
             _ => {}
@@ -332,11 +383,12 @@ impl Net {
             let entry = Entry::ConnectFailed { member: number, peer };
             return self.put(self.now + OPEN_TIMEOUT, entry);
         };
-        let (near, far) = (self.next_session, self.next_session + 1);
-        self.next_session += 2;
-        for (session, owner, far) in [(near, number, far), (far, other, near)] {
-            let (sending, receiving) = (HashMap::new(), HashMap::new());
-            self.ends.insert(session, End { owner, far, sending, is_unanswered: false, receiving });
+        let near = self.ends.len() as u32;
+        let far = near + 1;
+        for (owner, far) in [(number, far), (other, near)] {
+            let (sending, receiving) = (Few(Vec::new()), Few(Vec::new()));
+            let end = End { owner, far, sending, is_unanswered: false, receiving };
+            self.ends.push(Some(Box::new(end)));
         }
         // Hello, its answer, and two messages with keys.
         let delay = self.delay(number, other);
@@ -347,7 +399,7 @@ impl Net {
     }
 
     fn close(&mut self, session: u32) {
-        let Some(end) = self.ends.get(&session) else { return };
+        let Some(end) = self.end(session) else { return };
         let (owner, far) = (end.owner, end.far);
         self.transmit(owner, far, Input::Closed);
         self.put(self.now, Entry::Input { session, input: Input::Closed });
@@ -355,7 +407,7 @@ impl Net {
 
     /// Sends something to the other end of a session, which is `far` there.
     fn transmit(&mut self, from: usize, far: u32, input: Input) {
-        let Some(end) = self.ends.get(&far) else { return self.leave_unanswered(far) };
+        let Some(end) = self.end(far) else { return self.leave_unanswered(far) };
         let at = self.now + self.delay(from, end.owner);
         self.put(at, Entry::Input { session: far, input });
     }
@@ -366,9 +418,10 @@ impl Net {
         // The two ends have consecutive numbers, of which the first is odd.
         let near = if far % 2 == 1 { far + 1 } else { far - 1 };
         let now = self.now;
-        let Some(end) = self.ends.get_mut(&near).filter(|end| !end.is_unanswered) else { return };
+        let Some(end) = self.end_mut(near).filter(|end| !end.is_unanswered) else { return };
         end.is_unanswered = true;
-        if let Some(member) = &mut self.members[end.owner] {
+        let owner = end.owner;
+        if let Some(member) = &mut self.members[owner] {
             member.group.on_unanswered(SessionId(near), Some(now));
         }
     }
