@@ -47,6 +47,11 @@ impl GroupAddress {
         Self(bytes(add(limbs(&self.0), step)))
     }
 
+    /// The address that is `turn` / 2^64 of the ring further in the increasing direction.
+    pub(super) fn ahead_by(&self, turn: u64) -> Self {
+        Self(bytes(add(limbs(&self.0), [0, 0, 0, turn])))
+    }
+
     /// The middle of the arc from here in the increasing direction to `other`, rounded down.
     pub fn midpoint_to(&self, other: &Self) -> Self {
         Self(bytes(add(limbs(&self.0), half(self.clockwise_to(other).0))))
@@ -200,6 +205,7 @@ mod tests {
         assert_eq!(high.midpoint_to(&low), at(253));
         assert_eq!(at(0).plus_power_of_two(255), at(128));
         assert_eq!(at(0).plus_power_of_two(256), at(0));
+        assert_eq!(at(200).ahead_by(1 << 63), at(72));
     }
 
     proptest! {

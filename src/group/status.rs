@@ -86,7 +86,7 @@ impl Group {
 
     /// This node's addresses as its peers see them, most frequent first.
     pub fn own_addresses(&self) -> Vec<SocketAddr> {
-        self.membership.own_addresses()
+        self.membership.own_addresses().to_vec()
     }
 
     /// Counters.

@@ -1,7 +1,7 @@
 //! Inputs: sessions, hellos, flows and messages of neighbors, and their loss.
 
 use super::members::is_plausible;
-use super::message::{Hello, MembershipMessage, Proof};
+use super::message::{Hello, MembershipMessage, Proof, ReportRef};
 use super::output::{End, Output};
 use super::session::{Neighbor, PeerSession};
 use super::topology::FULL_MESH;
@@ -73,7 +73,9 @@ impl Membership {
             return;
         }
         self.end_neighbor(now, session, End::Session);
+        self.remove_session(session);
         self.sessions.insert(session, opened);
+        self.of_peer.insert((peer, session));
         self.members.end_attempt(&peer);
         self.members.set_met_at(&peer, far_address);
         let wanted = self.members.get(&peer).is_some() && !self.blocked.contains(&peer);
@@ -91,10 +93,19 @@ impl Membership {
     /// A session is closed.
     pub(in crate::proto::group) fn on_session_closed(&mut self, now: Time, session: SessionId) {
         self.end_neighbor(now, session, End::Session);
-        let closed = self.sessions.remove(&session);
+        let closed = self.remove_session(session);
         if let Some(peer) = closed.map(|s| s.peer).filter(|peer| self.session_of(peer).is_none()) {
             self.members.set_lost(&peer);
         }
+    }
+
+    fn remove_session(&mut self, session: SessionId) -> Option<PeerSession> {
+        let removed = self.sessions.remove(&session)?;
+        self.of_peer.remove(&(removed.peer, session));
+        if removed.near_address.is_some() {
+            self.note_own_addresses();
+        }
+        Some(removed)
     }
 
     /// The round-trip time of a session.
@@ -124,6 +135,7 @@ impl Membership {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.far_address = address;
             self.members.set_met_at(&session.peer, address);
+            self.note_own_addresses();
         }
     }
 
@@ -265,6 +277,7 @@ impl Membership {
         }
         self.output.extend(sessions.into_iter().map(Output::ReleaseSession));
         self.sessions.clear();
+        self.of_peer.clear();
     }
 
     /// Ends every neighbor that is this member, rejects its hellos and does not connect to it
@@ -284,7 +297,7 @@ impl Membership {
 
     /// True if no further neighbor is accepted.
     pub(in crate::proto::group) fn is_full(&self) -> bool {
-        self.neighbor_count() >= self.config.max_neighbors
+        self.neighbor_count >= self.config.max_neighbors
     }
 
     /// The peer of a session.
@@ -337,13 +350,15 @@ impl Membership {
 
     /// True if there is a session with the member.
     fn is_met(&self, peer: &Fingerprint) -> bool {
-        self.sessions.values().any(|session| session.peer == *peer)
+        self.sessions_of(peer).next().is_some()
     }
 
     /// Opens this end's `1C` flow with the hello.
     fn start_neighbor(&mut self, now: Time, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        state.neighbor = Some(Neighbor::new(now));
+        if state.neighbor.replace(Neighbor::new(now)).is_none() {
+            self.neighbor_count += 1;
+        }
         state.released = false;
         let hello = Hello::new(&self.config.spec, &state.far_nonce, state.peer);
         self.output.push_back(Output::OpenFlow(session));
@@ -368,24 +383,34 @@ impl Membership {
     }
 
     fn on_membership(&mut self, now: Time, session: SessionId, message: &Bytes) {
-        let Ok(parsed) = MembershipMessage::parse(message) else {
-            self.counters.malformed += 1;
-            return;
-        };
+        match ReportRef::of(message) {
+            Some(Ok(report)) => self.on_report_of(now, session, &report),
+            Some(Err(_)) => self.counters.malformed += 1,
+            None => match MembershipMessage::parse(message) {
+                Ok(parsed) => self.on_other(now, session, &parsed),
+                Err(_) => self.counters.malformed += 1,
+            },
+        }
+    }
+
+    fn on_report_of(&mut self, now: Time, session: SessionId, report: &ReportRef<'_>) {
         self.connected(now, session);
         let Some(neighbor) = self.neighbor_mut(session) else { return };
-        match parsed {
-            MembershipMessage::Report(report) => {
-                neighbor.owes_report = false;
-                let answer = report.asks() && neighbor.may_answer(now);
-                self.on_report(now, session, &report);
-                if answer {
-                    self.send_report(now, session, false);
-                }
-                self.close_ring(now);
-            }
+        neighbor.owes_report = false;
+        let answer = report.asks() && neighbor.may_answer(now);
+        self.on_report(now, session, report);
+        if answer {
+            self.send_report(now, session, false);
+        }
+        self.close_ring(now);
+    }
+
+    fn on_other(&mut self, now: Time, session: SessionId, message: &MembershipMessage) {
+        self.connected(now, session);
+        let Some(neighbor) = self.neighbor_mut(session) else { return };
+        match message {
             MembershipMessage::Mode(mode) => {
-                neighbor.mode = Some(mode);
+                neighbor.mode = Some(*mode);
                 self.note_coverage();
             }
             MembershipMessage::Unneeded => self.on_unneeded(now, session),
@@ -409,6 +434,7 @@ impl Membership {
         let Some(flow) = neighbor.far_flow else { return };
         neighbor.is_connected = true;
         let early = neighbor.take_early();
+        self.members.set_neighbor(now, peer, true);
         self.event(GroupEvent::NeighborConnect { peer_id: peer, address });
         self.send_report(now, session, false);
         self.output.push_back(Output::Connected { session, peer, flow });
@@ -425,8 +451,10 @@ impl Membership {
     /// if both ends have opened a session at once, that of the greater fingerprint.
     fn drop_duplicate(&mut self, now: Time, session: SessionId) {
         let Some(new) = self.sessions.get(&session) else { return };
-        let other = self.neighbors().find(|(id, s, _)| *id != session && s.peer == new.peer);
-        let Some((other, old, _)) = other else { return };
+        let mut others = self.sessions_of(&new.peer);
+        let other = others.find(|(id, s)| *id != session && s.is_connected());
+        drop(others);
+        let Some((other, old)) = other else { return };
         let apart = new.opened.since(old.opened).max(old.opened.since(new.opened));
         let keep_new = match new.initiator == old.initiator || apart > GLARE {
             true => new.opened >= old.opened,
@@ -438,7 +466,7 @@ impl Membership {
     pub(super) fn send_report(&mut self, now: Time, session: SessionId, ask: bool) {
         let Some(state) = self.sessions.get(&session) else { return };
         let report = self.report_for(now, state, ask);
-        self.send(session, &MembershipMessage::Report(report));
+        self.output.push_back(Output::Send(session, report));
     }
 
     /// Ends the neighbor in a session, if there is one.
@@ -450,10 +478,13 @@ impl Membership {
     ) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(neighbor) = state.neighbor.take() else { return };
+        self.neighbor_count -= 1;
         state.idle_since = now;
         let (peer, address) = (state.peer, state.address);
         if neighbor.is_connected {
             self.event(GroupEvent::NeighborDisconnect { peer_id: peer, address });
+            let is_neighbor = self.sessions_of(&peer).any(|(_, s)| s.is_connected());
+            self.members.set_neighbor(now, peer, is_neighbor);
             self.note_coverage();
         }
         self.output.push_back(Output::Gone { session, end });

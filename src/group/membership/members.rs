@@ -4,7 +4,7 @@ use crate::crypto::Fingerprint;
 use crate::group::GroupAddress;
 use crate::transport::{FarAddress, NamedBy, SessionId, Time};
 use crate::wire::{Address, Origin};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,10 +17,12 @@ const ATTEMPT: Duration = Duration::from_secs(120);
 /// Reported addresses of a member; further ones are ignored.
 const MAX_REPORTED: usize = 3;
 
+const MICROS: i64 = 1_000_000;
+
 /// A member, connected or not.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
-    pub(super) address: GroupAddress,
+    pub(super) peer: Fingerprint,
     /// Its address in the latest session with it.
     pub(super) met_at: Option<SocketAddr>,
     /// True if this node's server can introduce it, by its own report.
@@ -29,17 +31,20 @@ pub(super) struct Member {
     pub(super) introduced: bool,
     /// True if its session was lost or it could not be reached, and there is no news of it since.
     pub(super) lost: bool,
+    /// True while it is a connected neighbor.
+    pub(super) is_neighbor: bool,
     reported: Option<Reported>,
     attempt: Option<Time>,
-    age: u64,
-    as_of: Time,
+    /// When its latest message arrived at any member, as far as known: microseconds on the clock of
+    /// [`Time`], negative before its begin.
+    latest: i64,
 }
 
 /// The addresses of a member as a neighbor reports them; they may be anything.
 #[derive(Debug, Clone)]
 struct Reported {
     by: SessionId,
-    addresses: Vec<SocketAddr>,
+    addresses: Box<[SocketAddr]>,
 }
 
 impl Member {
@@ -49,7 +54,13 @@ impl Member {
 
     /// Seconds since its latest message to any member, as far as known.
     pub(super) fn age(&self, now: Time) -> u64 {
-        self.age.saturating_add(now.since(self.as_of).as_secs())
+        let micros = micros(now).saturating_sub(self.latest);
+        u64::try_from(micros / MICROS).unwrap_or(0)
+    }
+
+    /// True if the latest news of it is not too old.
+    pub(super) fn is_fresh(&self, now: Time) -> bool {
+        self.age(now) < MAX_AGE
     }
 
     /// True if this node or the server had a session with it, so that it certainly exists.
@@ -84,68 +95,82 @@ impl Member {
 /// The known members, excluding this node.
 #[derive(Debug)]
 pub(super) struct Members {
-    map: BTreeMap<Fingerprint, Member>,
+    /// By their places on the ring.
+    ring: BTreeMap<GroupAddress, Member>,
+    addresses: HashMap<Fingerprint, GroupAddress>,
+    /// Those that are known only by reports, by the session of the reporter, the oldest first.
+    reported: BTreeMap<SessionId, BTreeSet<(i64, GroupAddress)>>,
     max: usize,
 }
 
 impl Members {
     pub(super) fn new(max: usize) -> Self {
-        Self { map: BTreeMap::new(), max }
+        Self {
+            ring: BTreeMap::new(),
+            addresses: HashMap::new(),
+            reported: BTreeMap::new(),
+            max,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.map.len()
+        self.ring.len()
     }
 
     pub(super) fn get(&self, peer: &Fingerprint) -> Option<&Member> {
-        self.map.get(peer)
+        self.ring.get(self.addresses.get(peer)?)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Member)> {
-        self.map.iter()
+    /// All of them by their addresses.
+    pub(super) const fn ring(&self) -> &BTreeMap<GroupAddress, Member> {
+        &self.ring
     }
 
     /// Adds a member that the server or a groupspec names. Known addresses are kept.
     pub(super) fn add_introduced(&mut self, now: Time, peer: Fingerprint) {
-        if !self.map.contains_key(&peer) && self.map.len() >= self.max {
-            self.drop_oldest(now);
-        }
-        let member = self.entry(now, peer);
-        member.introduced = true;
-        member.lost = false;
-        (member.age, member.as_of) = (0, now);
+        self.make_place(&peer);
+        self.change(now, peer, |member| {
+            member.introduced = true;
+            member.lost = false;
+            member.latest = micros(now);
+        });
     }
 
     /// Adds a member that has announced itself from this address. That of a session is kept.
     pub(super) fn add_announced(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
-        if !self.map.contains_key(&peer) && self.map.len() >= self.max {
-            self.drop_oldest(now);
-        }
-        let member = self.entry(now, peer);
-        member.lost = false;
-        (member.age, member.as_of) = (0, now);
-        member.met_at.get_or_insert(address);
+        self.make_place(&peer);
+        self.change(now, peer, |member| {
+            member.lost = false;
+            member.latest = micros(now);
+            member.met_at.get_or_insert(address);
+        });
     }
 
     /// A message from the member itself has arrived, in a session with `address`.
     pub(super) fn confirm(&mut self, now: Time, peer: Fingerprint, address: SocketAddr) {
-        let member = self.entry(now, peer);
-        (member.age, member.as_of) = (0, now);
-        member.lost = false;
-        member.met_at = Some(address);
+        self.change(now, peer, |member| {
+            member.latest = micros(now);
+            member.lost = false;
+            member.met_at = Some(address);
+        });
     }
 
     /// A session with `address` to this member is open. Ignored if the member is not known.
     pub(super) fn set_met_at(&mut self, peer: &Fingerprint, address: SocketAddr) {
-        if let Some(member) = self.map.get_mut(peer) {
-            member.met_at = Some(address);
-        }
+        self.change_known(peer, |member| member.met_at = Some(address));
     }
 
     /// Records if the server can introduce the member, by its own report.
     pub(super) fn set_shares_server(&mut self, peer: &Fingerprint, shares_server: bool) {
-        if let Some(member) = self.map.get_mut(peer) {
-            member.shares_server = shares_server;
+        self.change_known(peer, |member| member.shares_server = shares_server);
+    }
+
+    /// Records if the member is a connected neighbor; one that is has a place in any case.
+    pub(super) fn set_neighbor(&mut self, now: Time, peer: Fingerprint, is_neighbor: bool) {
+        if is_neighbor {
+            self.change(now, peer, |member| member.is_neighbor = true);
+        } else {
+            self.change_known(&peer, |member| member.is_neighbor = false);
         }
     }
 
@@ -157,95 +182,163 @@ impl Members {
         peer: Fingerprint,
         age: u64,
         by: SessionId,
-        addresses: &[Address],
+        addresses: impl Iterator<Item = Address>,
     ) {
         if age >= MAX_AGE {
             return;
         }
-        let known = self.map.get(&peer);
+        let known = self.get(&peer);
         if known.is_some_and(|m| m.age(now) <= age && m.has_addresses()) {
             return;
         }
-        if known.is_none() && self.map.len() >= self.max && !self.drop_reported(now, by) {
+        if known.is_none() && self.len() >= self.max && !self.drop_reported(by) {
             return;
         }
-        let member = self.entry(now, peer);
-        member.lost &= member.age(now) <= age;
-        (member.age, member.as_of) = (age.min(member.age(now)), now);
-        // A server's addresses are useful only to clients of that server.
-        let direct = addresses.iter().filter(|a| a.origin != Origin::Relay).map(|a| a.socket);
-        let addresses: Vec<_> = direct.filter(is_plausible).take(MAX_REPORTED).collect();
-        if !addresses.is_empty() || member.reported.is_none() {
-            member.reported = Some(Reported { by, addresses });
-        }
+        self.change(now, peer, |member| {
+            let before = member.age(now);
+            member.lost &= before <= age;
+            member.latest = micros(now) - age.min(before) as i64 * MICROS;
+            // A server's addresses are useful only to clients of that server.
+            let direct = addresses.filter(|a| a.origin != Origin::Relay).map(|a| a.socket);
+            let addresses: Box<[_]> = direct.filter(is_plausible).take(MAX_REPORTED).collect();
+            if !addresses.is_empty() || member.reported.is_none() {
+                member.reported = Some(Reported { by, addresses });
+            }
+        });
     }
 
     /// Begins an attempt to connect. `false` if there is one already, or the member is not known.
     pub(super) fn begin_attempt(&mut self, now: Time, peer: &Fingerprint) -> bool {
-        let Some(member) = self.map.get_mut(peer) else { return false };
-        let pending = member.attempt.is_some_and(|at| now.since(at) < ATTEMPT);
-        if !pending {
-            member.attempt = Some(now);
-        }
-        !pending
+        let begin = |member: &mut Member| {
+            let pending = member.attempt.is_some_and(|at| now.since(at) < ATTEMPT);
+            if !pending {
+                member.attempt = Some(now);
+            }
+            !pending
+        };
+        self.change_known(peer, begin).unwrap_or(false)
     }
 
     /// The member cannot be reached now.
     pub(super) fn set_lost(&mut self, peer: &Fingerprint) {
-        if let Some(member) = self.map.get_mut(peer) {
-            member.lost = true;
-        }
+        self.change_known(peer, |member| member.lost = true);
     }
 
     pub(super) fn end_attempt(&mut self, peer: &Fingerprint) {
-        if let Some(member) = self.map.get_mut(peer) {
-            member.attempt = None;
-        }
+        self.change_known(peer, |member| member.attempt = None);
     }
 
     /// Drops members whose records are too old, except those for which `keep` is true.
     pub(super) fn expire(&mut self, now: Time, keep: impl Fn(&Fingerprint) -> bool) {
-        self.map.retain(|peer, member| member.age(now) < MAX_AGE || keep(peer));
+        let is_old = |(_, member): &(&GroupAddress, &Member)| {
+            !member.is_fresh(now) && !member.is_neighbor && !keep(&member.peer)
+        };
+        let old: Vec<_> = self.ring.iter().filter(is_old).map(|(address, _)| *address).collect();
+        for address in old {
+            self.remove(&address);
+        }
     }
 
-    fn entry(&mut self, now: Time, peer: Fingerprint) -> &mut Member {
-        self.map.entry(peer).or_insert_with(|| Member {
-            address: GroupAddress::of(&peer),
+    /// Adds a member of which nothing is known yet.
+    pub(super) fn add(&mut self, now: Time, peer: Fingerprint) {
+        self.change(now, peer, |_| {});
+    }
+
+    /// Removes a member.
+    pub(super) fn forget(&mut self, peer: &Fingerprint) {
+        if let Some(address) = self.addresses.get(peer).copied() {
+            self.remove(&address);
+        }
+    }
+
+    /// Changes a member, which is added if it is not known.
+    fn change(&mut self, now: Time, peer: Fingerprint, change: impl FnOnce(&mut Member)) {
+        let address = *self.addresses.entry(peer).or_insert_with(|| GroupAddress::of(&peer));
+        self.ring.entry(address).or_insert_with(|| Member {
+            peer,
             met_at: None,
             shares_server: false,
             introduced: false,
             lost: false,
+            is_neighbor: false,
             reported: None,
             attempt: None,
-            age: MAX_AGE,
-            as_of: now,
-        })
+            latest: micros(now) - MAX_AGE as i64 * MICROS,
+        });
+        self.change_at(&address, change);
+    }
+
+    fn change_known<T>(
+        &mut self,
+        peer: &Fingerprint,
+        change: impl FnOnce(&mut Member) -> T,
+    ) -> Option<T> {
+        let address = *self.addresses.get(peer)?;
+        self.change_at(&address, change)
+    }
+
+    /// Changes a member, and its place among the reported ones with it.
+    fn change_at<T>(
+        &mut self,
+        address: &GroupAddress,
+        change: impl FnOnce(&mut Member) -> T,
+    ) -> Option<T> {
+        let member = self.ring.get_mut(address)?;
+        let place = |member: &Member| Some((member.only_reported_by()?, member.latest));
+        let before = place(member);
+        let result = change(member);
+        let after = place(member);
+        if before != after {
+            self.leave_reported(before, address);
+            if let Some((by, latest)) = after {
+                self.reported.entry(by).or_default().insert((latest, *address));
+            }
+        }
+        Some(result)
+    }
+
+    fn leave_reported(&mut self, place: Option<(SessionId, i64)>, address: &GroupAddress) {
+        let Some((by, latest)) = place else { return };
+        if let Some(of_reporter) = self.reported.get_mut(&by) {
+            of_reporter.remove(&(latest, *address));
+            if of_reporter.is_empty() {
+                self.reported.remove(&by);
+            }
+        }
+    }
+
+    fn remove(&mut self, address: &GroupAddress) -> bool {
+        let Some(member) = self.ring.remove(address) else { return false };
+        self.addresses.remove(&member.peer);
+        let place = member.only_reported_by().map(|by| (by, member.latest));
+        self.leave_reported(place, address);
+        true
     }
 
     /// Drops the oldest of the members that are known only by reports of the neighbor that has
     /// reported most of these: who reports members that do not exist displaces no others. `false` if
     /// there are none.
-    fn drop_reported(&mut self, now: Time, by: SessionId) -> bool {
-        let only_reported = |member: &Member| match &member.reported {
-            Some(reported) if !member.is_known_first_hand() => Some(reported.by),
-            _ => None,
-        };
-        let mut counts: BTreeMap<SessionId, usize> = BTreeMap::new();
-        for reporter in self.map.values().filter_map(only_reported) {
-            *counts.entry(reporter).or_default() += 1;
-        }
+    fn drop_reported(&mut self, by: SessionId) -> bool {
         // Among equals it is the present one, whose next record would otherwise displace another's.
-        let most = counts.iter().max_by_key(|&(&reporter, &count)| (count, reporter == by));
-        let Some((&most, _)) = most else { return false };
-        let of_most = self.map.iter().filter(|(_, member)| only_reported(member) == Some(most));
-        let oldest = of_most.max_by_key(|(_, member)| member.age(now)).map(|(&peer, _)| peer);
-        oldest.and_then(|peer| self.map.remove(&peer)).is_some()
+        let rank = |&(reporter, of): &(&SessionId, &BTreeSet<_>)| (of.len(), *reporter == by);
+        let most = self.reported.iter().max_by_key(rank);
+        let oldest = most.and_then(|(_, of)| of.first()).map(|(_, address)| *address);
+        oldest.is_some_and(|address| self.remove(&address))
     }
 
-    fn drop_oldest(&mut self, now: Time) {
-        let oldest = self.map.iter().max_by_key(|(_, m)| m.age(now)).map(|(&peer, _)| peer);
-        oldest.and_then(|peer| self.map.remove(&peer));
+    /// Drops the oldest of all if a new one has no place, but no neighbor.
+    fn make_place(&mut self, peer: &Fingerprint) {
+        if self.addresses.contains_key(peer) || self.len() < self.max {
+            return;
+        }
+        let others = self.ring.iter().filter(|(_, member)| !member.is_neighbor);
+        let oldest = others.min_by_key(|(_, m)| m.latest).map(|(address, _)| *address);
+        oldest.map(|address| self.remove(&address));
     }
+}
+
+fn micros(time: Time) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// True if a packet can be sent to this address at all.
@@ -284,12 +377,12 @@ mod tests {
     #[test]
     fn fresher_knowledge_wins() {
         let mut members = Members::new(10);
-        members.add_reported(Time::ZERO, peer(1), 400, NEIGHBOR, &at(1));
+        members.add_reported(Time::ZERO, peer(1), 400, NEIGHBOR, at(1).into_iter());
         assert_eq!(members.len(), 0, "too old");
-        members.add_reported(Time::ZERO, peer(1), 20, NEIGHBOR, &at(1));
-        members.add_reported(Time::ZERO, peer(1), 30, NEIGHBOR, &at(2));
+        members.add_reported(Time::ZERO, peer(1), 20, NEIGHBOR, at(1).into_iter());
+        members.add_reported(Time::ZERO, peer(1), 30, NEIGHBOR, at(2).into_iter());
         assert_eq!(direct(&members, 1), [socket(1)]);
-        members.add_reported(Time::ZERO, peer(1), 10, NEIGHBOR, &at(3));
+        members.add_reported(Time::ZERO, peer(1), 10, NEIGHBOR, at(3).into_iter());
         assert_eq!(direct(&members, 1), [socket(3)]);
         let later = Time::from_millis(5_000);
         assert_eq!(members.get(&peer(1)).unwrap().age(later), 15);
@@ -301,7 +394,7 @@ mod tests {
     #[test]
     fn the_source_of_an_address_is_kept() {
         let mut members = Members::new(10);
-        members.add_reported(Time::ZERO, peer(1), 1, NEIGHBOR, &at(1));
+        members.add_reported(Time::ZERO, peer(1), 1, NEIGHBOR, at(1).into_iter());
         let member = members.get(&peer(1)).unwrap();
         assert_eq!(member.only_reported_by(), Some(NEIGHBOR));
         assert!(!member.is_known_first_hand());
@@ -320,14 +413,14 @@ mod tests {
         members.expire(Time::from_millis(299_000), |_| false);
         assert_eq!(members.len(), 2);
         members.expire(Time::from_millis(300_000), |p| *p == peer(2));
-        assert_eq!(members.iter().map(|(p, _)| *p).collect::<Vec<_>>(), [peer(2)]);
+        assert_eq!(members.ring().values().map(|m| m.peer).collect::<Vec<_>>(), [peer(2)]);
     }
 
     #[test]
     fn a_flood_of_reported_members_is_bounded() {
         let mut members = Members::new(3);
         for n in 0..100 {
-            members.add_reported(Time::ZERO, peer(n), 10, NEIGHBOR, &at(n.into()));
+            members.add_reported(Time::ZERO, peer(n), 10, NEIGHBOR, at(n.into()).into_iter());
         }
         assert_eq!(members.len(), 3);
         members.add_introduced(Time::ZERO, peer(200));
@@ -340,16 +433,16 @@ mod tests {
         let mut members = Members::new(40);
         let (honest, hostile) = (SessionId(1), SessionId(2));
         for n in 0..10 {
-            members.add_reported(Time::ZERO, peer(n), 10, honest, &at(n.into()));
+            members.add_reported(Time::ZERO, peer(n), 10, honest, at(n.into()).into_iter());
         }
         for n in 50..200 {
-            members.add_reported(Time::ZERO, peer(n), 0, hostile, &at(n.into()));
+            members.add_reported(Time::ZERO, peer(n), 0, hostile, at(n.into()).into_iter());
         }
         assert_eq!(members.len(), 40);
         assert!((0..10).all(|n| members.get(&peer(n)).is_some()));
         // And what the honest one reports finds a place.
         for n in 10..20 {
-            members.add_reported(Time::ZERO, peer(n), 10, honest, &at(n.into()));
+            members.add_reported(Time::ZERO, peer(n), 10, honest, at(n.into()).into_iter());
         }
         assert!((0..20).all(|n| members.get(&peer(n)).is_some()));
         assert_eq!(members.len(), 40);
@@ -372,10 +465,10 @@ mod tests {
         let mut members = Members::new(3);
         let all = ["0.0.0.0:5", "224.0.0.1:5", "255.255.255.255:5", "10.0.0.1:0", "10.0.0.2:5"];
         let all = all.map(|a| Address::new(a.parse().unwrap(), Origin::Reflexive));
-        members.add_reported(Time::ZERO, peer(1), 1, NEIGHBOR, &all);
+        members.add_reported(Time::ZERO, peer(1), 1, NEIGHBOR, all.into_iter());
         assert_eq!(direct(&members, 1), ["10.0.0.2:5".parse().unwrap()]);
         let many: Vec<_> = (1..9).flat_map(at).collect();
-        members.add_reported(Time::ZERO, peer(2), 1, NEIGHBOR, &many);
+        members.add_reported(Time::ZERO, peer(2), 1, NEIGHBOR, many.into_iter());
         assert_eq!(direct(&members, 2).len(), MAX_REPORTED);
     }
 }

@@ -38,9 +38,8 @@ use bytes::Bytes;
 use members::Members;
 use message::MembershipMessage;
 use session::Neighbor;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// Bootstrap peers of a groupspec that are connected to at once; further ones when the topology
 /// wants them. Groupspecs also come from strangers, and each peer costs a request to the server.
@@ -64,7 +63,13 @@ pub(super) struct Membership {
     id: GroupId,
     address: GroupAddress,
     sessions: BTreeMap<SessionId, PeerSession>,
+    /// The sessions by their peers.
+    of_peer: BTreeSet<(Fingerprint, SessionId)>,
+    /// Neighbors, connected or not yet.
+    neighbor_count: usize,
     members: Members,
+    /// This node's addresses as its peers see them.
+    own_addresses: Vec<SocketAddr>,
     /// Members that are not to be neighbors.
     blocked: VecDeque<Fingerprint>,
     /// The coverage as last reported to the application.
@@ -94,6 +99,9 @@ impl Membership {
             coverage: coverage_of(&address, config.receive_mode, &[]),
             members: Members::new(config.max_members),
             sessions: BTreeMap::new(),
+            of_peer: BTreeSet::new(),
+            neighbor_count: 0,
+            own_addresses: Vec::new(),
             blocked: VecDeque::new(),
             random_member,
             rng,
@@ -206,18 +214,23 @@ impl Membership {
         self.neighbors().filter(|(_, _, n)| accept(n)).map(|(_, s, _)| s.address).collect()
     }
 
-    /// The round-trip times that are known.
-    fn rtts(&self) -> HashMap<Fingerprint, Duration> {
-        self.sessions.values().filter_map(|s| Some((s.peer, s.rtt?))).collect()
-    }
-
     /// A session to a peer.
     pub(super) fn session(&self, session: SessionId) -> Option<&PeerSession> {
         self.sessions.get(&session)
     }
 
+    /// The sessions to a peer.
+    fn sessions_of(
+        &self,
+        peer: &Fingerprint,
+    ) -> impl DoubleEndedIterator<Item = (SessionId, &PeerSession)> {
+        let of_peer = self.of_peer.range((*peer, SessionId(0))..=(*peer, SessionId(u32::MAX)));
+        of_peer.filter_map(|(_, session)| Some((*session, self.sessions.get(session)?)))
+    }
+
+    /// The latest session to a peer.
     fn session_of(&self, peer: &Fingerprint) -> Option<SessionId> {
-        self.sessions.iter().rfind(|(_, s)| s.peer == *peer).map(|(&session, _)| session)
+        self.sessions_of(peer).next_back().map(|(session, _)| session)
     }
 
     fn sessions_where(&self, wanted: impl Fn(&PeerSession) -> bool) -> Vec<SessionId> {
@@ -226,12 +239,7 @@ impl Membership {
 
     /// True if the peer is a neighbor, connected or not yet.
     pub(super) fn has_neighbor(&self, peer: &Fingerprint) -> bool {
-        self.sessions.values().any(|s| s.peer == *peer && s.neighbor.is_some())
-    }
-
-    /// Neighbors, connected or not yet.
-    fn neighbor_count(&self) -> usize {
-        self.sessions.values().filter(|s| s.neighbor.is_some()).count()
+        self.sessions_of(peer).any(|(_, s)| s.neighbor.is_some())
     }
 
     fn neighbor_mut(&mut self, session: SessionId) -> Option<&mut Neighbor> {

@@ -1,14 +1,15 @@
 //! The content of reports, sent and received.
 
 use super::Membership;
-use super::members::{MAX_AGE, Member, is_plausible};
-use super::message::{MAX_REPORT, Record, Report};
+use super::members::{Member, is_plausible};
+use super::message::{ReportRef, ReportWriter};
 use super::session::PeerSession;
-use super::topology::{self, Candidate, FULL_MESH};
+use super::topology::{self, Candidates, FULL_MESH};
 use crate::crypto::Fingerprint;
 use crate::group::{GroupAddress, MembershipRules};
 use crate::transport::{SessionId, Time};
 use crate::wire::{Address, Origin};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,40 +24,36 @@ impl Membership {
     /// Only first-hand knowledge is passed on: members with which this node had a session, at the
     /// address of that session, and members that the server has introduced. A single neighbor that
     /// reports an address must not make the whole group send there.
-    pub(super) fn report_for(&self, now: Time, session: &PeerSession, ask: bool) -> Report {
+    pub(super) fn report_for(&self, now: Time, session: &PeerSession, ask: bool) -> Bytes {
         let receiver = Address::new(session.far_address, Origin::Reflexive);
-        let own = self.own_addresses().into_iter().map(|a| Address::new(a, Origin::Reflexive));
+        let own = self.own_addresses.iter().map(|a| Address::new(*a, Origin::Reflexive));
         let server = self.config.server.map(|a| Address::new(a, Origin::Relay));
-        let mut report = Report::new(ask, receiver, &own.chain(server).collect::<Vec<_>>());
-        if self.is_unsettled {
-            report.set_unsettled();
-        }
-
-        let mut len = 1 + report.encoded_len();
-        for peer in self.wanted_by(now, session) {
-            let Some(member) = self.members.get(&peer) else { continue };
-            let record = Record::new(&peer, member.age(now), &self.addresses_of(&peer, member));
-            len += record.encoded_len();
-            if len >= MAX_REPORT {
+        let mut report = ReportWriter::new([ask, self.is_unsettled], receiver, own.chain(server));
+        for member in self.wanted_by(now, session) {
+            let addresses = self.addresses_of(member);
+            if !report.push(&member.peer, member.age(now), &addresses) {
                 break;
             }
-            report.records.push(record);
         }
-        report
+        report.finish()
     }
 
     /// Adds the members of a neighbor's report to the known members.
-    pub(super) fn on_report(&mut self, now: Time, session: SessionId, report: &Report) {
+    pub(super) fn on_report(&mut self, now: Time, session: SessionId, report: &ReportRef<'_>) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        state.near_address = report.receiver_address().map(|a| a.socket).filter(is_plausible);
+        let near = report.receiver_address().map(|a| a.socket).filter(is_plausible);
+        let is_new = std::mem::replace(&mut state.near_address, near) != near;
         let (from, address) = (state.peer, state.far_address);
+        if is_new {
+            self.note_own_addresses();
+        }
         self.members.confirm(now, from, address);
         let server = self.config.server;
-        let shares = |a: &Address| a.origin == Origin::Relay && Some(a.socket) == server;
-        self.members.set_shares_server(&from, report.sender_addresses().iter().any(shares));
-        for record in &report.records {
+        let shares = |a: Address| a.origin == Origin::Relay && Some(a.socket) == server;
+        self.members.set_shares_server(&from, report.sender_addresses().any(shares));
+        for record in report.records() {
             if let Some(peer) = record.peer().filter(|p| *p != self.config.near && *p != from) {
-                self.members.add_reported(now, peer, record.age, session, &record.addresses());
+                self.members.add_reported(now, peer, record.age(), session, record.addresses());
             }
         }
     }
@@ -67,77 +64,92 @@ impl Membership {
         self.wanted_among(now, None)
     }
 
-    /// True if this node would want this member as a neighbor, known or not.
-    pub(in crate::proto::group) fn would_want(&self, now: Time, peer: Fingerprint) -> bool {
-        self.wanted_among(now, Some(peer)).contains(&peer)
-    }
-
+    /// Beside the known members that count, `also` is one.
     fn wanted_among(&self, now: Time, also: Option<Fingerprint>) -> Vec<Fingerprint> {
-        let neighbors = || self.neighbors().map(|(_, session, _)| (session.peer, session.address));
-        let choose = |known: &mut dyn Iterator<Item = (&Fingerprint, &Member)>| {
-            let known = known.map(|(peer, member)| (*peer, member.address));
-            let also = also.map(|peer| (peer, GroupAddress::of(&peer)));
-            let mut all: Vec<_> = known.chain(neighbors()).chain(also).collect();
-            all.sort_unstable();
-            all.dedup();
-            all.retain(|(peer, _)| *peer != self.config.near);
-            self.choose(&self.address, &all)
+        let of_peer = |member: &Member| member.peer;
+        let choose = |counts: &dyn Fn(&Member) -> bool| {
+            let is_candidate = |_: &GroupAddress, m: &Member| {
+                m.is_neighbor || counts(m) || also.is_some_and(|peer| peer == m.peer)
+            };
+            let candidates = Candidates::new(self.members.ring(), is_candidate);
+            self.choose(&self.address, &candidates)
         };
+        let all = || choose(&|member| member.is_fresh(now));
         if self.config.membership == MembershipRules::Observed {
-            return choose(&mut self.fresh(now));
+            return all().into_iter().map(of_peer).collect();
         }
-        let mut wanted = choose(&mut self.fresh(now).filter(|(_, member)| !member.lost));
-        if self.members.iter().any(|(_, member)| member.lost) {
-            let beside: BTreeSet<_> = wanted.iter().copied().collect();
-            let all = choose(&mut self.fresh(now)).into_iter();
-            wanted.extend(all.filter(|peer| !beside.contains(peer)));
+        let present = choose(&|member| member.is_fresh(now) && !member.lost);
+        let mut wanted: Vec<_> = present.into_iter().map(of_peer).collect();
+        let beside = wanted.len();
+        for member in all() {
+            if wanted.iter().take(beside).all(|peer| *peer != member.peer) {
+                wanted.push(member.peer);
+            }
         }
         wanted
     }
 
+    /// True if this node would want this member as a neighbor, known or not.
+    pub(in crate::proto::group) fn would_want(&mut self, now: Time, peer: Fingerprint) -> bool {
+        let is_new = self.members.get(&peer).is_none();
+        if is_new {
+            self.members.add(now, peer);
+        }
+        let would_want = self.wanted_among(now, Some(peer)).contains(&peer);
+        if is_new {
+            self.members.forget(&peer);
+        }
+        would_want
+    }
+
     /// The members that the peer of a session should want as neighbors.
-    fn wanted_by(&self, now: Time, session: &PeerSession) -> Vec<Fingerprint> {
+    fn wanted_by(&self, now: Time, session: &PeerSession) -> Vec<&Member> {
         let small = self.members.len() <= FULL_MESH;
         let lists_all = self.config.membership == MembershipRules::Observed;
-        let is_listed =
-            |member: &Member| lists_all || member.is_known_first_hand() && (small || !member.lost);
-        let known = self.fresh(now).filter(|(_, member)| is_listed(member));
-        let others = known.filter(|(p, _)| small || **p != session.peer);
-        let others: Vec<_> = others.map(|(p, member)| (*p, member.address)).collect();
-        match small {
-            true => others.into_iter().map(|(peer, _)| peer).collect(),
-            false => self.choose(&session.address, &others),
+        let is_listed = |member: &Member| {
+            let is_sure = member.is_known_first_hand() && (small || !member.lost);
+            (lists_all || is_sure) && member.is_fresh(now)
+        };
+        if small {
+            let mut listed: Vec<_> =
+                self.members.ring().values().filter(|member| is_listed(member)).collect();
+            listed.sort_unstable_by_key(|member| member.peer);
+            return listed;
         }
+        let is_candidate =
+            |at: &GroupAddress, member: &Member| *at != session.address && is_listed(member);
+        let candidates = Candidates::new(self.members.ring(), is_candidate);
+        self.choose(&session.address, &candidates)
     }
 
     /// The known members that are next above and below this node on the ring.
     pub(super) fn adjacent(&self, now: Time) -> Vec<Fingerprint> {
-        let present = self.fresh(now).filter(|(_, member)| !member.lost);
-        let known: Vec<_> = present.map(|(peer, member)| (*peer, member.address)).collect();
-        let addresses: Vec<GroupAddress> = known.iter().map(|(_, address)| *address).collect();
-        let places = topology::adjacent(&self.address, &addresses);
-        places.into_iter().filter_map(|place| known.get(place)).map(|(peer, _)| *peer).collect()
+        let is_present = |_: &GroupAddress, m: &Member| m.is_fresh(now) && !m.lost;
+        let candidates = Candidates::new(self.members.ring(), is_present);
+        let mut adjacent: Vec<_> =
+            topology::adjacent(&self.address, &candidates).iter().map(|m| m.peer).collect();
+        adjacent.sort_unstable();
+        adjacent
     }
 
-    fn choose(&self, x: &GroupAddress, peers: &[(Fingerprint, GroupAddress)]) -> Vec<Fingerprint> {
-        let rtts = self.rtts();
-        let candidate = |&(peer, address): &(Fingerprint, GroupAddress)| Candidate {
-            address,
-            rtt: rtts.get(&peer).copied(),
-        };
-        let candidates: Vec<_> = peers.iter().map(candidate).collect();
-        let chosen = topology::wanted(x, &candidates, self.random_member);
-        chosen.into_iter().filter_map(|i| peers.get(i)).map(|(peer, _)| *peer).collect()
-    }
-
-    fn fresh(&self, now: Time) -> impl Iterator<Item = (&Fingerprint, &Member)> {
-        self.members.iter().filter(move |(_, m)| m.age(now) < MAX_AGE)
+    /// In the order of their peer IDs.
+    fn choose<'a>(
+        &self,
+        x: &GroupAddress,
+        candidates: &Candidates<'a, Member, impl Fn(&GroupAddress, &Member) -> bool>,
+    ) -> Vec<&'a Member> {
+        let rtts = self.sessions.values().filter_map(|s| Some((s.address, s.rtt?)));
+        let rtts: Vec<_> = rtts.collect();
+        let mut chosen = topology::wanted(x, candidates, &rtts, self.random_member);
+        chosen.sort_unstable_by_key(|member| member.peer);
+        chosen
     }
 
     /// The addresses of a member for a report: that of its current or latest session, and the
     /// server if it can introduce the member.
-    fn addresses_of(&self, peer: &Fingerprint, member: &Member) -> Vec<Address> {
-        let session = self.sessions.values().find(|s| s.peer == *peer).map(|s| s.far_address);
+    fn addresses_of(&self, member: &Member) -> Vec<Address> {
+        let session = self.session_of(&member.peer).and_then(|session| self.session(session));
+        let session = session.map(|session| session.far_address);
         let Some(seen) = session.or(member.met_at) else {
             let reported = member.reported_addresses();
             if self.config.membership == MembershipRules::Observed && !reported.is_empty() {
@@ -154,7 +166,12 @@ impl Membership {
 
     /// This node's addresses as its peers see them, most frequent first. If at least two hosts
     /// agree on one, addresses that only a single host reports are left out.
-    pub(in crate::proto::group) fn own_addresses(&self) -> Vec<SocketAddr> {
+    pub(in crate::proto::group) fn own_addresses(&self) -> &[SocketAddr] {
+        &self.own_addresses
+    }
+
+    /// What the peers see has changed.
+    pub(super) fn note_own_addresses(&mut self) {
         let mut witnesses: BTreeMap<SocketAddr, BTreeSet<IpAddr>> = BTreeMap::new();
         for session in self.sessions.values() {
             if let Some(own) = session.near_address {
@@ -165,6 +182,6 @@ impl Membership {
         own.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
         let enough = own.first().map_or(0, |&(most, _)| most.min(2));
         own.retain(|&(count, _)| count >= enough);
-        own.into_iter().take(MAX_OWN_ADDRESSES).map(|(_, own)| own).collect()
+        self.own_addresses = own.into_iter().take(MAX_OWN_ADDRESSES).map(|(_, own)| own).collect();
     }
 }

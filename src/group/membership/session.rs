@@ -63,6 +63,11 @@ impl PeerSession {
             neighbor: None,
         }
     }
+
+    /// True if there is a connected neighbor in it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.neighbor.as_ref().is_some_and(|neighbor| neighbor.is_connected)
+    }
 }
 
 /// A neighbor, connected or not yet: this end's `1C` flow is open; the far end's may not be.

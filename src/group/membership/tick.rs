@@ -5,7 +5,6 @@ use super::output::{End, Output};
 use super::session::PeerSession;
 use crate::crypto::Fingerprint;
 use crate::transport::{SessionId, Time};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The first tick after joining.
@@ -61,9 +60,12 @@ impl Membership {
     }
 
     fn expire(&mut self, now: Time) {
-        let neighbors = self.sessions.values().filter(|s| s.neighbor.is_some());
-        let kept: BTreeSet<Fingerprint> = neighbors.map(|s| s.peer).collect();
-        self.members.expire(now, |peer| kept.contains(peer));
+        let (members, of_peer, sessions) = (&mut self.members, &self.of_peer, &self.sessions);
+        let is_neighbor = |peer: &Fingerprint| {
+            let of_peer = of_peer.range((*peer, SessionId(0))..=(*peer, SessionId(u32::MAX)));
+            of_peer.filter_map(|(_, id)| sessions.get(id)).any(|s| s.neighbor.is_some())
+        };
+        members.expire(now, is_neighbor);
     }
 
     /// Requests a report from a random neighbor.

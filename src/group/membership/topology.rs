@@ -2,7 +2,7 @@
 //! Flash Player (`protocol-notes/netgroup-membership.md`, topology).
 
 use crate::group::GroupAddress;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most other members with which a group is a full mesh.
@@ -14,78 +14,108 @@ const ADJACENT: usize = 3;
 /// Members wanted for their low round-trip time.
 const NEARBY: usize = 6;
 
-/// A member as known to the choosing node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Candidate {
-    /// Its group address.
-    pub(super) address: GroupAddress,
-    /// Its round-trip time as measured by the choosing node, if there is a session.
-    pub(super) rtt: Option<Duration>,
+/// Members by their addresses, of which some count as candidates.
+pub(super) struct Candidates<'a, M, F> {
+    ring: &'a BTreeMap<GroupAddress, M>,
+    is_candidate: F,
 }
 
-/// The members that the member at `x` should have as neighbors: positions in the slice `members`.
+impl<'a, M, F: Fn(&GroupAddress, &M) -> bool> Candidates<'a, M, F> {
+    pub(super) const fn new(ring: &'a BTreeMap<GroupAddress, M>, is_candidate: F) -> Self {
+        Self { ring, is_candidate }
+    }
+
+    /// From an address on in the increasing direction, once around the ring.
+    fn up(&self, from: &GroupAddress) -> impl Iterator<Item = (&'a GroupAddress, &'a M)> {
+        let around = self.ring.range(from..).chain(self.ring.range(..from));
+        around.filter(|(address, member)| (self.is_candidate)(address, member))
+    }
+
+    /// From below an address on in the decreasing direction, once around the ring.
+    fn down(&self, from: &GroupAddress) -> impl Iterator<Item = (&'a GroupAddress, &'a M)> {
+        let around = self.ring.range(..from).rev().chain(self.ring.range(from..).rev());
+        around.filter(|(address, member)| (self.is_candidate)(address, member))
+    }
+
+    fn get(&self, address: &GroupAddress) -> Option<(&'a GroupAddress, &'a M)> {
+        let (address, member) = self.ring.get_key_value(address)?;
+        (self.is_candidate)(address, member).then_some((address, member))
+    }
+}
+
+/// The members that the member at `x` should have as neighbors.
 ///
 /// In a small group ([`FULL_MESH`]), all of them. Otherwise the three next above and below, the
-/// nearest to `x + 2^(256-k)` for k = 1, 2, 3, …, of the others the six with the lowest round-trip time
-/// (if equal, those nearest to the opposite side of the ring), and one at random (`random` is any
-/// number). `members` should not contain `x` itself nor, in a list for another member, the choosing
-/// node.
-pub(super) fn wanted(x: &GroupAddress, members: &[Candidate], random: u64) -> BTreeSet<usize> {
-    if members.len() <= FULL_MESH {
-        return (0..members.len()).collect();
-    }
-    let address = |i: usize| members.get(i).map_or(*x, |m| m.address);
-    let mut around: Vec<_> = (0..members.len()).map(|i| (x.clockwise_to(&address(i)), i)).collect();
-    around.sort_unstable();
-    let order: Vec<usize> = around.iter().map(|&(_, i)| i).collect();
+/// nearest to `x + 2^(256-k)` for k = 1, 2, 3, …, of the others the six with the lowest of the times
+/// `rtts` that the choosing node has measured (if equal, those nearest to the opposite side of the
+/// ring), and one at random: the next one above a point that `random`, any number, determines. The
+/// candidates should not contain `x` itself nor, in a list for another member, the choosing node.
+///
+/// The cost grows with the logarithm of the number of members, if most are candidates.
+pub(super) fn wanted<'a, M, F: Fn(&GroupAddress, &M) -> bool>(
+    x: &GroupAddress,
+    candidates: &Candidates<'a, M, F>,
+    rtts: &[(GroupAddress, Duration)],
+    random: u64,
+) -> Vec<&'a M> {
+    let few: Vec<_> = candidates.up(x).take(FULL_MESH + 1).collect();
+    let Some((nearest_above, _)) = few.first().filter(|_| few.len() > FULL_MESH) else {
+        return few.into_iter().map(|(_, member)| member).collect();
+    };
+    let mut chosen = Chosen(Vec::with_capacity(32));
+    few.iter().take(ADJACENT).for_each(|&member| chosen.add(member));
+    candidates.down(x).take(ADJACENT).for_each(|member| chosen.add(member));
 
-    let above = order.iter().take(ADJACENT);
-    let below = order.iter().rev().take(ADJACENT);
-    let mut chosen: BTreeSet<usize> = above.chain(below).copied().collect();
-
+    let to_nearest = x.clockwise_to(nearest_above);
     for exponent in (0..256).rev() {
         let finger = x.plus_power_of_two(exponent);
-        let ahead = x.clockwise_to(&finger);
         // The nearest is the next one above or the next one below it, around the ring.
-        let next = around.partition_point(|(distance, _)| *distance < ahead);
-        let last = order.len() - 1;
-        let beside = [next.checked_sub(1).unwrap_or(last), if next > last { 0 } else { next }];
-        let beside = beside.into_iter().filter_map(|place| order.get(place).copied());
-        chosen.extend(
-            beside.min_by_key(|&i| (address(i).distance(&finger), x.clockwise_to(&address(i)))),
-        );
+        let beside = [candidates.down(&finger).next(), candidates.up(&finger).next()];
+        let rank =
+            |(at, _): &(&GroupAddress, &M)| (at.distance(&finger), x.clockwise_to(at));
+        beside.into_iter().flatten().min_by_key(rank).into_iter().for_each(|it| chosen.add(it));
         // A finger closer than the next member above can only name that member or the one below.
-        if around.first().is_some_and(|(distance, _)| ahead <= *distance) {
+        if x.clockwise_to(&finger) <= to_nearest {
             break;
         }
     }
 
     let opposite = x.plus_power_of_two(255);
-    let others = order.iter().filter(|i| !chosen.contains(i));
-    let mut measured: Vec<_> = others.filter_map(|&i| Some((members.get(i)?.rtt?, i))).collect();
-    measured.sort_by_cached_key(|&(rtt, i)| (rtt, address(i).distance(&opposite)));
-    chosen.extend(measured.iter().take(NEARBY).map(|&(_, i)| i));
+    let measured = rtts.iter().filter(|(at, _)| !chosen.contains(at));
+    let measured = measured.filter_map(|(at, rtt)| Some((*rtt, candidates.get(at)?)));
+    let mut measured: Vec<_> = measured.collect();
+    measured.sort_by_cached_key(|(rtt, (at, _))| (*rtt, at.distance(&opposite)));
+    measured.into_iter().take(NEARBY).for_each(|(_, member)| chosen.add(member));
 
-    let left: Vec<_> = order.iter().filter(|i| !chosen.contains(i)).copied().collect();
-    let drawn = random.checked_rem(left.len() as u64).and_then(|i| left.get(i as usize));
-    chosen.extend(drawn);
-    chosen
+    let left = candidates.up(&x.ahead_by(random)).find(|(at, _)| !chosen.contains(at));
+    left.into_iter().for_each(|member| chosen.add(member));
+    chosen.0.into_iter().map(|(_, member)| member).collect()
 }
 
-/// The members next above and below `x`: positions in the slice. `x` should not be among them.
-pub(super) fn adjacent(x: &GroupAddress, members: &[GroupAddress]) -> BTreeSet<usize> {
-    let mut around: Vec<_> =
-        members.iter().enumerate().map(|(i, address)| (x.clockwise_to(address), i)).collect();
-    let mut chosen = BTreeSet::new();
-    if around.len() <= 2 * ADJACENT {
-        return (0..around.len()).collect();
+/// What was chosen, without repetitions; it is little.
+struct Chosen<'a, M>(Vec<(&'a GroupAddress, &'a M)>);
+
+impl<'a, M> Chosen<'a, M> {
+    fn contains(&self, address: &GroupAddress) -> bool {
+        self.0.iter().any(|(at, _)| *at == address)
     }
-    around.select_nth_unstable(ADJACENT);
-    chosen.extend(around.iter().take(ADJACENT).map(|(_, i)| *i));
-    let place = around.len() - ADJACENT;
-    around.select_nth_unstable(place);
-    chosen.extend(around.iter().skip(place).map(|(_, i)| *i));
-    chosen
+
+    fn add(&mut self, member: (&'a GroupAddress, &'a M)) {
+        if !self.contains(member.0) {
+            self.0.push(member);
+        }
+    }
+}
+
+/// The candidates next above and below `x`, which should not be among them.
+pub(super) fn adjacent<'a, M, F: Fn(&GroupAddress, &M) -> bool>(
+    x: &GroupAddress,
+    candidates: &Candidates<'a, M, F>,
+) -> Vec<&'a M> {
+    let mut chosen = Chosen(Vec::with_capacity(2 * ADJACENT));
+    candidates.up(x).take(ADJACENT).for_each(|member| chosen.add(member));
+    candidates.down(x).take(ADJACENT).for_each(|member| chosen.add(member));
+    chosen.0.into_iter().map(|(_, member)| member).collect()
 }
 
 /// The estimated number of members, this node included, by the density of the connected `neighbors`
@@ -183,45 +213,81 @@ mod tests {
         assert_eq!(local_coverage(&own, &[]), (limits[0], limits[1]));
     }
 
-    fn ring(count: u8) -> Vec<Candidate> {
-        (0..count)
-            .map(|i| Candidate { address: GroupAddress([i.wrapping_mul(4) + 1; 32]), rtt: None })
-            .collect()
+    /// `count` members with the addresses 1, 5, 9, … and their places.
+    fn ring(count: u8) -> BTreeMap<GroupAddress, usize> {
+        let address = |i: u8| GroupAddress([i.wrapping_mul(4) + 1; 32]);
+        (0..count).map(|i| (address(i), usize::from(i))).collect()
+    }
+
+    fn chosen(
+        x: &GroupAddress,
+        ring: &BTreeMap<GroupAddress, usize>,
+        rtts: &[(GroupAddress, Duration)],
+        random: u64,
+    ) -> Vec<usize> {
+        let all = Candidates::new(ring, |_, _| true);
+        let mut chosen: Vec<_> = wanted(x, &all, rtts, random).into_iter().copied().collect();
+        chosen.sort_unstable();
+        chosen
     }
 
     #[test]
     fn small_groups_are_a_full_mesh() {
         let own = GroupAddress([0; 32]);
-        assert_eq!(wanted(&own, &ring(13), 5).len(), 13);
-        assert!(wanted(&own, &[], 5).is_empty());
+        assert_eq!(chosen(&own, &ring(13), &[], 5).len(), 13);
+        assert!(chosen(&own, &ring(0), &[], 5).is_empty());
     }
 
     #[test]
     fn the_adjacent_members_are_the_next_on_both_sides() {
-        let addresses: Vec<_> = ring(60).iter().rev().map(|member| member.address).collect();
-        let own = GroupAddress([0; 32]);
-        let chosen: Vec<_> = adjacent(&own, &addresses).into_iter().collect();
-        assert_eq!(chosen, [0, 1, 2, 57, 58, 59]);
-        assert_eq!(adjacent(&own, &addresses[..4]).len(), 4);
-        let within = GroupAddress([102; 32]);
-        let chosen: Vec<_> = adjacent(&within, &addresses).into_iter().collect();
-        assert_eq!(chosen, [31, 32, 33, 34, 35, 36], "125, 121, … 101, 97, …");
+        let near = |x: u8, count: u8| {
+            let ring = ring(count);
+            let all = Candidates::new(&ring, |_, _| true);
+            let mut near: Vec<_> =
+                adjacent(&GroupAddress([x; 32]), &all).into_iter().copied().collect();
+            near.sort_unstable();
+            near
+        };
+        assert_eq!(near(0, 60), [0, 1, 2, 57, 58, 59]);
+        assert_eq!(near(0, 4).len(), 4);
+        assert_eq!(near(102, 60), [23, 24, 25, 26, 27, 28], "93, 97, 101, 105, …");
     }
 
     #[test]
     fn large_groups_follow_the_four_rules() {
         let own = GroupAddress([0; 32]);
-        let mut members = ring(60);
-        let chosen = wanted(&own, &members, 0);
+        let members = ring(60);
+        let few = chosen(&own, &members, &[], 0);
         for i in [0, 1, 2, 57, 58, 59, 32, 16, 8, 4] {
-            assert!(chosen.contains(&i), "{i} in {chosen:?}");
+            assert!(few.contains(&i), "{i} in {few:?}");
         }
-        assert!(chosen.len() <= 13, "{chosen:?}");
-        for i in [20, 21, 22, 41, 42, 43, 44] {
-            members[i].rtt = Some(Duration::from_millis(i as u64));
-        }
-        let chosen = wanted(&own, &members, 7);
-        assert!([20, 21, 22, 41, 42, 43].iter().all(|i| chosen.contains(i)));
-        assert!((16..=19).contains(&chosen.len()));
+        assert!(few.len() <= 13, "{few:?}");
+        let rtt = |i: u8| (GroupAddress([i * 4 + 1; 32]), Duration::from_millis(i.into()));
+        let rtts = [20, 21, 22, 41, 42, 43, 44].map(rtt);
+        let more = chosen(&own, &members, &rtts, 7);
+        assert!([20, 21, 22, 41, 42, 43].iter().all(|i| more.contains(i)));
+        assert!((16..=19).contains(&more.len()));
+    }
+
+    #[test]
+    fn the_random_member_remains_while_others_come_and_go() {
+        let own = GroupAddress([0; 32]);
+        let random = u64::MAX / 60 * 36;
+        let mut members = ring(60);
+        let before = chosen(&own, &members, &[], random);
+        let without = chosen(&own, &members, &[], 0);
+        let drawn: Vec<_> = before.iter().filter(|i| !without.contains(i)).collect();
+        assert_eq!(drawn, [&38], "the first one above 0x99");
+        members.retain(|_, i| before.contains(i) || *i % 2 == 0);
+        assert_eq!(chosen(&own, &members, &[], random), before);
+    }
+
+    #[test]
+    fn only_candidates_are_chosen() {
+        let own = GroupAddress([0; 32]);
+        let ring = ring(60);
+        let even = Candidates::new(&ring, |_, i| *i % 2 == 0);
+        let chosen = wanted(&own, &even, &[(GroupAddress([5; 32]), Duration::ZERO)], 9);
+        assert!(chosen.len() > 9 && chosen.iter().all(|i| **i % 2 == 0), "{chosen:?}");
     }
 }

@@ -2,9 +2,11 @@
 
 mod hello;
 mod report;
+mod terse;
 
 pub use hello::{Hello, Proof};
 pub use report::{MAX_ADDRESSES, MAX_REPORT, Record, Report};
+pub(super) use terse::{ReportRef, ReportWriter};
 
 use crate::crypto::Fingerprint;
 use crate::group::feature::split_type;

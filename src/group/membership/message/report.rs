@@ -11,10 +11,10 @@ pub const MAX_REPORT: usize = 20_000;
 /// Addresses taken from one list; further ones are ignored.
 pub const MAX_ADDRESSES: usize = 8;
 
-const ASK: u64 = 0x00;
-const ADDRESSES: u64 = 0x0a;
-const RECEIVER: u64 = 0x0d;
-const UNSETTLED: u64 = 0x0f;
+pub(super) const ASK: u64 = 0x00;
+pub(super) const ADDRESSES: u64 = 0x0a;
+pub(super) const RECEIVER: u64 = 0x0d;
+pub(super) const UNSETTLED: u64 = 0x0f;
 
 /// A report: options about sender and receiver, then a record for each member.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
