@@ -523,7 +523,7 @@ impl Group {
             }
             Output::Unneeded(session) => {
                 if !self.replication.is_trading(session) {
-                    self.membership.end_neighbor(now, session, End::Neighbor);
+                    self.membership.part(now, session);
                 }
             }
             Output::Gone { session, end } => {

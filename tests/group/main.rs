@@ -33,6 +33,7 @@ mod routing;
 mod search;
 mod server_calls;
 mod server_restart;
+mod steady;
 mod support;
 mod swarm;
 mod trade;

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// once.
 const GLARE: Duration = Duration::from_secs(5);
 
+/// If a session is closed so soon after its neighbor has ended, the member has left.
+const ENDED_WITH_NEIGHBOR: Duration = Duration::from_secs(60);
+
 /// Flows of one neighbor beside its membership flow, two for each stream; further ones are rejected.
 const MAX_FAR_FLOWS: usize = 256;
 
@@ -93,15 +96,19 @@ impl Membership {
     /// A session is closed.
     pub(in crate::proto::group) fn on_session_closed(&mut self, now: Time, session: SessionId) {
         self.end_neighbor(now, session, End::Session);
-        let closed = self.remove_session(session);
-        if let Some(peer) = closed.map(|s| s.peer).filter(|peer| self.session_of(peer).is_none()) {
-            self.members.set_lost(&peer);
+        let Some(closed) = self.remove_session(session) else { return };
+        // One that was of no use for long was released by one of the ends.
+        let is_released =
+            closed.unanswered.is_none() && now.since(closed.idle_since) >= ENDED_WITH_NEIGHBOR;
+        if !is_released && self.session_of(&closed.peer).is_none() {
+            self.members.set_lost(&closed.peer);
         }
     }
 
     fn remove_session(&mut self, session: SessionId) -> Option<PeerSession> {
         let removed = self.sessions.remove(&session)?;
         self.of_peer.remove(&(removed.peer, session));
+        self.note_rtt(removed.address, removed.rated, None);
         if removed.near_address.is_some() {
             self.note_own_addresses();
         }
@@ -110,8 +117,12 @@ impl Membership {
 
     /// The round-trip time of a session.
     pub(in crate::proto::group) fn on_rtt(&mut self, session: SessionId, rtt: Duration) {
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.rtt = Some(rtt);
+        let Some(session) = self.sessions.get_mut(&session) else { return };
+        let (address, before) = (session.address, session.rated);
+        session.set_rtt(rtt);
+        let after = session.rated;
+        if before != after {
+            self.note_rtt(address, before, after);
         }
     }
 
@@ -251,9 +262,13 @@ impl Membership {
         let Some(neighbor) = self.neighbor_mut(session) else { return };
         let finished = neighbor.far_flows.remove(&flow);
         let is_membership = neighbor.far_flow == Some(flow);
+        let was_informed = neighbor.unneeded_at.is_some();
         if let Some(kind) = finished.filter(|kind| kind.is_of_stream()) {
             self.output.push_back(Output::FlowFinished { session, flow, kind });
         } else if is_membership {
+            if was_informed {
+                self.note_parting(now, session);
+            }
             self.end_neighbor(now, session, End::Neighbor);
         } else if finished.is_some_and(FlowKind::ends_neighbor) {
             self.refuse_neighbor(now, session);
@@ -278,6 +293,7 @@ impl Membership {
         self.output.extend(sessions.into_iter().map(Output::ReleaseSession));
         self.sessions.clear();
         self.of_peer.clear();
+        self.rtts.clear();
     }
 
     /// Ends every neighbor that is this member, rejects its hellos and does not connect to it

@@ -14,6 +14,10 @@ pub(super) const MAX_AGE: u64 = 300;
 /// An attempt to connect counts as failed after this time.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
+/// For how long a member from which this node has parted is not chosen for its low round-trip time
+/// or at random.
+const PARTED: Duration = Duration::from_secs(600);
+
 /// Reported addresses of a member; further ones are ignored.
 const MAX_REPORTED: usize = 3;
 
@@ -35,6 +39,8 @@ pub(super) struct Member {
     pub(super) is_neighbor: bool,
     reported: Option<Reported>,
     attempt: Option<Time>,
+    /// When this node and it have agreed to part.
+    parted: Option<Time>,
     /// When its latest message arrived at any member, as far as known: microseconds on the clock of
     /// [`Time`], negative before its begin.
     latest: i64,
@@ -61,6 +67,11 @@ impl Member {
     /// True if the latest news of it is not too old.
     pub(super) fn is_fresh(&self, now: Time) -> bool {
         self.age(now) < MAX_AGE
+    }
+
+    /// True if this node has parted from it not long ago.
+    pub(super) fn has_parted(&self, now: Time) -> bool {
+        self.parted.is_some_and(|at| now.since(at) < PARTED)
     }
 
     /// True if this node or the server had a session with it, so that it certainly exists.
@@ -100,6 +111,8 @@ pub(super) struct Members {
     addresses: HashMap<Fingerprint, GroupAddress>,
     /// Those that are known only by reports, by the session of the reporter, the oldest first.
     reported: BTreeMap<SessionId, BTreeSet<(i64, GroupAddress)>>,
+    /// How many are lost.
+    lost: usize,
     max: usize,
 }
 
@@ -109,6 +122,7 @@ impl Members {
             ring: BTreeMap::new(),
             addresses: HashMap::new(),
             reported: BTreeMap::new(),
+            lost: 0,
             max,
         }
     }
@@ -124,6 +138,11 @@ impl Members {
     /// All of them by their addresses.
     pub(super) const fn ring(&self) -> &BTreeMap<GroupAddress, Member> {
         &self.ring
+    }
+
+    /// True if any of them is lost.
+    pub(super) const fn has_lost(&self) -> bool {
+        self.lost > 0
     }
 
     /// Adds a member that the server or a groupspec names. Known addresses are kept.
@@ -224,6 +243,11 @@ impl Members {
         self.change_known(peer, |member| member.lost = true);
     }
 
+    /// The member and this node do not need each other.
+    pub(super) fn set_parted(&mut self, now: Time, peer: &Fingerprint) {
+        self.change_known(peer, |member| member.parted = Some(now));
+    }
+
     pub(super) fn end_attempt(&mut self, peer: &Fingerprint) {
         self.change_known(peer, |member| member.attempt = None);
     }
@@ -263,6 +287,7 @@ impl Members {
             is_neighbor: false,
             reported: None,
             attempt: None,
+            parted: None,
             latest: micros(now) - MAX_AGE as i64 * MICROS,
         });
         self.change_at(&address, change);
@@ -285,9 +310,10 @@ impl Members {
     ) -> Option<T> {
         let member = self.ring.get_mut(address)?;
         let place = |member: &Member| Some((member.only_reported_by()?, member.latest));
-        let before = place(member);
+        let (before, was_lost) = (place(member), member.lost);
         let result = change(member);
         let after = place(member);
+        self.lost = self.lost + usize::from(member.lost) - usize::from(was_lost);
         if before != after {
             self.leave_reported(before, address);
             if let Some((by, latest)) = after {
@@ -310,6 +336,7 @@ impl Members {
     fn remove(&mut self, address: &GroupAddress) -> bool {
         let Some(member) = self.ring.remove(address) else { return false };
         self.addresses.remove(&member.peer);
+        self.lost -= usize::from(member.lost);
         let place = member.only_reported_by().map(|by| (by, member.latest));
         self.leave_reported(place, address);
         true

@@ -40,6 +40,7 @@ use message::MembershipMessage;
 use session::Neighbor;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Bootstrap peers of a groupspec that are connected to at once; further ones when the topology
 /// wants them. Groupspecs also come from strangers, and each peer costs a request to the server.
@@ -67,6 +68,8 @@ pub(super) struct Membership {
     of_peer: BTreeSet<(Fingerprint, SessionId)>,
     /// Neighbors, connected or not yet.
     neighbor_count: usize,
+    /// The round-trip times by which neighbors are chosen, the lowest first.
+    rtts: Vec<(Duration, GroupAddress)>,
     members: Members,
     /// This node's addresses as its peers see them.
     own_addresses: Vec<SocketAddr>,
@@ -101,6 +104,7 @@ impl Membership {
             sessions: BTreeMap::new(),
             of_peer: BTreeSet::new(),
             neighbor_count: 0,
+            rtts: Vec::new(),
             own_addresses: Vec::new(),
             blocked: VecDeque::new(),
             random_member,
@@ -149,7 +153,8 @@ impl Membership {
     /// `is_used` is true for neighbors with which a capability is at work; they are kept.
     pub(super) fn handle_timeout(&mut self, now: Time, is_used: impl Fn(SessionId) -> bool) {
         if self.trim_at.take_if(|at| now >= *at).is_some() {
-            self.trim(now, &is_used);
+            let wanted = self.wanted_neighbors(now);
+            self.trim(now, &wanted, &is_used);
         }
         if now >= self.tick_at {
             self.tick(now, &is_used);
@@ -212,6 +217,23 @@ impl Membership {
 
     fn neighbor_addresses(&self, accept: impl Fn(&Neighbor) -> bool) -> Vec<GroupAddress> {
         self.neighbors().filter(|(_, _, n)| accept(n)).map(|(_, s, _)| s.address).collect()
+    }
+
+    /// The round-trip time of a session has changed: it is this one now, if there is one.
+    fn note_rtt(
+        &mut self,
+        address: GroupAddress,
+        before: Option<Duration>,
+        after: Option<Duration>,
+    ) {
+        let place = |rtts: &[_], rtt| rtts.binary_search(&(rtt, address));
+        if let Some(Ok(old)) = before.map(|rtt| place(&self.rtts, rtt)) {
+            self.rtts.remove(old);
+        }
+        if let Some(rtt) = after {
+            let new = place(&self.rtts, rtt).unwrap_or_else(|place| place);
+            self.rtts.insert(new, (rtt, address));
+        }
     }
 
     /// A session to a peer.

@@ -4,7 +4,7 @@ use super::Membership;
 use super::members::{Member, is_plausible};
 use super::message::{ReportRef, ReportWriter};
 use super::session::PeerSession;
-use super::topology::{self, Candidates, FULL_MESH};
+use super::topology::{self, Candidates, FULL_MESH, Others};
 use crate::crypto::Fingerprint;
 use crate::group::{GroupAddress, MembershipRules};
 use crate::transport::{SessionId, Time};
@@ -72,7 +72,7 @@ impl Membership {
                 m.is_neighbor || counts(m) || also.is_some_and(|peer| peer == m.peer)
             };
             let candidates = Candidates::new(self.members.ring(), is_candidate);
-            self.choose(&self.address, &candidates)
+            self.choose(&self.address, &candidates, &|member| !member.has_parted(now))
         };
         let all = || choose(&|member| member.is_fresh(now));
         if self.config.membership == MembershipRules::Observed {
@@ -80,6 +80,9 @@ impl Membership {
         }
         let present = choose(&|member| member.is_fresh(now) && !member.lost);
         let mut wanted: Vec<_> = present.into_iter().map(of_peer).collect();
+        if !self.members.has_lost() {
+            return wanted;
+        }
         let beside = wanted.len();
         for member in all() {
             if wanted.iter().take(beside).all(|peer| *peer != member.peer) {
@@ -119,7 +122,7 @@ impl Membership {
         let is_candidate =
             |at: &GroupAddress, member: &Member| *at != session.address && is_listed(member);
         let candidates = Candidates::new(self.members.ring(), is_candidate);
-        self.choose(&session.address, &candidates)
+        self.choose(&session.address, &candidates, &|_| true)
     }
 
     /// The known members that are next above and below this node on the ring.
@@ -132,15 +135,16 @@ impl Membership {
         adjacent
     }
 
-    /// In the order of their peer IDs.
+    /// In the order of their peer IDs. `may_choose` is false for members that are chosen only for
+    /// their places on the ring.
     fn choose<'a>(
         &self,
         x: &GroupAddress,
         candidates: &Candidates<'a, Member, impl Fn(&GroupAddress, &Member) -> bool>,
+        may_choose: &dyn Fn(&Member) -> bool,
     ) -> Vec<&'a Member> {
-        let rtts = self.sessions.values().filter_map(|s| Some((s.address, s.rtt?)));
-        let rtts: Vec<_> = rtts.collect();
-        let mut chosen = topology::wanted(x, candidates, &rtts, self.random_member);
+        let others = Others { rtts: &self.rtts, random: self.random_member, may_choose };
+        let mut chosen = topology::wanted(x, candidates, &others);
         chosen.sort_unstable_by_key(|member| member.peer);
         chosen
     }

@@ -16,6 +16,9 @@ const MAX_EARLY: usize = 256 * 1024;
 /// The shortest time between answers to requests for a report.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Round-trip times that differ by no more are alike.
+const RTT_NOISE: Duration = Duration::from_millis(10);
+
 /// A session to another endpoint, which may be a neighbor in this group or not.
 pub(in crate::proto::group) struct PeerSession {
     pub(in crate::proto::group) peer: Fingerprint,
@@ -28,6 +31,8 @@ pub(in crate::proto::group) struct PeerSession {
     /// This node's address as the peer sees it.
     pub(super) near_address: Option<SocketAddr>,
     pub(in crate::proto::group) rtt: Option<Duration>,
+    /// The round-trip time by which the nearest neighbors are chosen.
+    pub(super) rated: Option<Duration>,
     /// Since when the far end has left everything unanswered.
     pub(in crate::proto::group) unanswered: Option<Time>,
     pub(super) opened: Time,
@@ -56,11 +61,23 @@ impl PeerSession {
             far_address,
             near_address: None,
             rtt: None,
+            rated: None,
             unanswered: None,
             opened: now,
             idle_since: now,
             released: false,
             neighbor: None,
+        }
+    }
+
+    /// The round-trip time. That by which neighbors are chosen follows only what changes it by a
+    /// quarter, and by more than the delays in a local network vary: else members that are equally far
+    /// would take turns as the nearest.
+    pub(super) fn set_rtt(&mut self, rtt: Duration) {
+        self.rtt = Some(rtt);
+        let is_like = |rated: Duration| rated.abs_diff(rtt) <= RTT_NOISE.max(rated / 4);
+        if !self.rated.is_some_and(is_like) {
+            self.rated = Some(rtt);
         }
     }
 

@@ -26,6 +26,10 @@ pub(super) const RING_ATTEMPTS: usize = 6;
 /// Members to connect to in one tick; further ones wait for the next.
 const MAX_ATTEMPTS: usize = 16;
 
+/// The random member of the lists of wanted neighbors is drawn anew after so many ticks on average,
+/// which is about seven minutes.
+const REDRAW: u64 = 32;
+
 impl Membership {
     /// Sends one report to one neighbor, and attempts to connect to wanted members.
     pub(super) fn tick(&mut self, now: Time, is_used: &impl Fn(SessionId) -> bool) {
@@ -34,14 +38,15 @@ impl Membership {
         self.drop_unanswered(now);
         self.expire(now);
         self.ask_for_report(now);
-        self.is_unsettled = self.is_far_from_wanted(now);
+        let wanted = self.wanted_neighbors(now);
+        self.is_unsettled = self.is_far_from(&wanted);
         if self.trim_at.is_none() {
-            self.trim(now, is_used);
+            self.trim(now, &wanted, is_used);
         }
-        self.connect_wanted(now, is_used);
+        self.connect_wanted(now, wanted, is_used);
         self.release_idle(now);
         // Draws the random member of the lists of wanted neighbors anew from time to time.
-        if self.rng.below(8) == 0 {
+        if self.rng.below(REDRAW) == 0 {
             self.random_member = self.rng.next_u64();
         }
     }
@@ -81,9 +86,8 @@ impl Membership {
         self.send_report(now, session, true);
     }
 
-    /// True if less than two fifths of the neighbors and of those that this node wants are both.
-    fn is_far_from_wanted(&self, now: Time) -> bool {
-        let wanted: BTreeSet<Fingerprint> = self.wanted_neighbors(now).into_iter().collect();
+    /// True if less than two fifths of the neighbors and of the wanted members are both.
+    fn is_far_from(&self, wanted: &[Fingerprint]) -> bool {
         let (mut both, mut all) = (0, wanted.len());
         for (_, session, _) in self.neighbors() {
             let is_wanted = wanted.contains(&session.peer);
@@ -93,8 +97,12 @@ impl Membership {
         5 * both < 2 * all
     }
 
-    fn connect_wanted(&mut self, now: Time, is_used: &impl Fn(SessionId) -> bool) {
-        let mut wanted = self.wanted_neighbors(now);
+    fn connect_wanted(
+        &mut self,
+        now: Time,
+        mut wanted: Vec<Fingerprint>,
+        is_used: &impl Fn(SessionId) -> bool,
+    ) {
         wanted.retain(|peer| !self.has_neighbor(peer) && !self.blocked.contains(peer));
         if !wanted.is_empty() && self.is_full() {
             self.yield_place(now, is_used);

@@ -20,6 +20,16 @@ pub(super) struct Candidates<'a, M, F> {
     is_candidate: F,
 }
 
+/// What is chosen beside the places on the ring.
+pub(super) struct Others<'a, M> {
+    /// The round-trip times that the choosing node has measured, the lowest first.
+    pub(super) rtts: &'a [(Duration, GroupAddress)],
+    /// Any number, by which a member is drawn.
+    pub(super) random: u64,
+    /// True for those that may be chosen for these reasons.
+    pub(super) may_choose: &'a dyn Fn(&M) -> bool,
+}
+
 impl<'a, M, F: Fn(&GroupAddress, &M) -> bool> Candidates<'a, M, F> {
     pub(super) const fn new(ring: &'a BTreeMap<GroupAddress, M>, is_candidate: F) -> Self {
         Self { ring, is_candidate }
@@ -43,20 +53,45 @@ impl<'a, M, F: Fn(&GroupAddress, &M) -> bool> Candidates<'a, M, F> {
     }
 }
 
+impl<M> Others<'_, M> {
+    /// The candidates with the lowest round-trip times, beside those that were chosen already.
+    fn nearby<'a, F: Fn(&GroupAddress, &M) -> bool>(
+        &self,
+        x: &GroupAddress,
+        candidates: &Candidates<'a, M, F>,
+        chosen: &Chosen<'a, M>,
+    ) -> Vec<(&'a GroupAddress, &'a M)> {
+        let mut nearby = Vec::with_capacity(NEARBY);
+        let mut longest = Duration::ZERO;
+        for (rtt, at) in self.rtts {
+            if nearby.len() >= NEARBY && *rtt > longest {
+                break;
+            }
+            let member = candidates.get(at).filter(|(_, member)| (self.may_choose)(member));
+            if let Some(member) = member.filter(|_| !chosen.contains(at)) {
+                longest = *rtt;
+                nearby.push((*rtt, member));
+            }
+        }
+        let opposite = x.plus_power_of_two(255);
+        nearby.sort_by_cached_key(|(rtt, (at, _))| (*rtt, at.distance(&opposite)));
+        nearby.into_iter().take(NEARBY).map(|(_, member)| member).collect()
+    }
+}
+
 /// The members that the member at `x` should have as neighbors.
 ///
 /// In a small group ([`FULL_MESH`]), all of them. Otherwise the three next above and below, the
-/// nearest to `x + 2^(256-k)` for k = 1, 2, 3, …, of the others the six with the lowest of the times
-/// `rtts` that the choosing node has measured (if equal, those nearest to the opposite side of the
-/// ring), and one at random: the next one above a point that `random`, any number, determines. The
-/// candidates should not contain `x` itself nor, in a list for another member, the choosing node.
+/// nearest to `x + 2^(256-k)` for k = 1, 2, 3, …, of the others the six with the lowest round-trip
+/// times (if equal, those nearest to the opposite side of the ring), and one at random: the next one
+/// above a point on the ring, so that it remains when others come and go. The candidates should not
+/// contain `x` itself nor, in a list for another member, the choosing node.
 ///
 /// The cost grows with the logarithm of the number of members, if most are candidates.
 pub(super) fn wanted<'a, M, F: Fn(&GroupAddress, &M) -> bool>(
     x: &GroupAddress,
     candidates: &Candidates<'a, M, F>,
-    rtts: &[(GroupAddress, Duration)],
-    random: u64,
+    others: &Others<'_, M>,
 ) -> Vec<&'a M> {
     let few: Vec<_> = candidates.up(x).take(FULL_MESH + 1).collect();
     let Some((nearest_above, _)) = few.first().filter(|_| few.len() > FULL_MESH) else {
@@ -71,8 +106,7 @@ pub(super) fn wanted<'a, M, F: Fn(&GroupAddress, &M) -> bool>(
         let finger = x.plus_power_of_two(exponent);
         // The nearest is the next one above or the next one below it, around the ring.
         let beside = [candidates.down(&finger).next(), candidates.up(&finger).next()];
-        let rank =
-            |(at, _): &(&GroupAddress, &M)| (at.distance(&finger), x.clockwise_to(at));
+        let rank = |(at, _): &(&GroupAddress, &M)| (at.distance(&finger), x.clockwise_to(at));
         beside.into_iter().flatten().min_by_key(rank).into_iter().for_each(|it| chosen.add(it));
         // A finger closer than the next member above can only name that member or the one below.
         if x.clockwise_to(&finger) <= to_nearest {
@@ -80,14 +114,10 @@ pub(super) fn wanted<'a, M, F: Fn(&GroupAddress, &M) -> bool>(
         }
     }
 
-    let opposite = x.plus_power_of_two(255);
-    let measured = rtts.iter().filter(|(at, _)| !chosen.contains(at));
-    let measured = measured.filter_map(|(at, rtt)| Some((*rtt, candidates.get(at)?)));
-    let mut measured: Vec<_> = measured.collect();
-    measured.sort_by_cached_key(|(rtt, (at, _))| (*rtt, at.distance(&opposite)));
-    measured.into_iter().take(NEARBY).for_each(|(_, member)| chosen.add(member));
-
-    let left = candidates.up(&x.ahead_by(random)).find(|(at, _)| !chosen.contains(at));
+    others.nearby(x, candidates, &chosen).into_iter().for_each(|member| chosen.add(member));
+    let is_left =
+        |(at, member): &(&GroupAddress, &'a M)| !chosen.contains(at) && (others.may_choose)(member);
+    let left = candidates.up(&x.ahead_by(others.random)).find(is_left);
     left.into_iter().for_each(|member| chosen.add(member));
     chosen.0.into_iter().map(|(_, member)| member).collect()
 }
@@ -155,6 +185,7 @@ pub(super) fn local_coverage(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn addresses(texts: &[&str]) -> Vec<GroupAddress> {
         texts.iter().map(|t| t.parse().unwrap()).collect()
@@ -219,14 +250,19 @@ mod tests {
         (0..count).map(|i| (address(i), usize::from(i))).collect()
     }
 
+    fn others(rtts: &[(Duration, GroupAddress)], random: u64) -> Others<'_, usize> {
+        Others { rtts, random, may_choose: &|_| true }
+    }
+
     fn chosen(
         x: &GroupAddress,
         ring: &BTreeMap<GroupAddress, usize>,
-        rtts: &[(GroupAddress, Duration)],
+        rtts: &[(Duration, GroupAddress)],
         random: u64,
     ) -> Vec<usize> {
         let all = Candidates::new(ring, |_, _| true);
-        let mut chosen: Vec<_> = wanted(x, &all, rtts, random).into_iter().copied().collect();
+        let mut chosen: Vec<_> =
+            wanted(x, &all, &others(rtts, random)).into_iter().copied().collect();
         chosen.sort_unstable();
         chosen
     }
@@ -262,7 +298,7 @@ mod tests {
             assert!(few.contains(&i), "{i} in {few:?}");
         }
         assert!(few.len() <= 13, "{few:?}");
-        let rtt = |i: u8| (GroupAddress([i * 4 + 1; 32]), Duration::from_millis(i.into()));
+        let rtt = |i: u8| (Duration::from_millis(i.into()), GroupAddress([i * 4 + 1; 32]));
         let rtts = [20, 21, 22, 41, 42, 43, 44].map(rtt);
         let more = chosen(&own, &members, &rtts, 7);
         assert!([20, 21, 22, 41, 42, 43].iter().all(|i| more.contains(i)));
@@ -283,11 +319,25 @@ mod tests {
     }
 
     #[test]
+    fn some_are_chosen_for_their_places_only() {
+        let own = GroupAddress([0; 32]);
+        let ring = ring(60);
+        let all = Candidates::new(&ring, |_, _| true);
+        let rtts = [20, 21, 59].map(|i| (Duration::ZERO, GroupAddress([i * 4 + 1; 32])));
+        let random = u64::MAX / 60 * 36;
+        let others = Others { rtts: &rtts, random, may_choose: &|i| ![20, 38, 59].contains(i) };
+        let chosen: BTreeSet<_> = wanted(&own, &all, &others).into_iter().copied().collect();
+        assert!([21, 39, 59].iter().all(|i| chosen.contains(i)), "{chosen:?}");
+        assert!(!chosen.contains(&20) && !chosen.contains(&38), "{chosen:?}");
+    }
+
+    #[test]
     fn only_candidates_are_chosen() {
         let own = GroupAddress([0; 32]);
         let ring = ring(60);
         let even = Candidates::new(&ring, |_, i| *i % 2 == 0);
-        let chosen = wanted(&own, &even, &[(GroupAddress([5; 32]), Duration::ZERO)], 9);
+        let rtts = [(Duration::ZERO, GroupAddress([5; 32]))];
+        let chosen = wanted(&own, &even, &others(&rtts, 9));
         assert!(chosen.len() > 9 && chosen.iter().all(|i| **i % 2 == 0), "{chosen:?}");
     }
 }

@@ -27,16 +27,34 @@ pub(super) const fn first_after(random: u64) -> Duration {
 
 impl Membership {
     /// Informs every neighbor that is not wanted. It leaves if it does not want this node either.
-    pub(super) fn trim(&mut self, now: Time, is_used: &impl Fn(SessionId) -> bool) {
+    pub(super) fn trim(
+        &mut self,
+        now: Time,
+        wanted: &[Fingerprint],
+        is_used: &impl Fn(SessionId) -> bool,
+    ) {
         let is_due = |n: &Neighbor| {
             let patient = |since: Time| now.since(since) >= PATIENCE;
             patient(n.since) && n.unneeded_at.is_none_or(patient)
         };
-        for session in self.unwanted(now, is_used, is_due) {
+        for session in self.unwanted(wanted, is_used, is_due) {
             if let Some(neighbor) = self.neighbor_mut(session) {
                 neighbor.unneeded_at = Some(now);
             }
             self.send(session, &MembershipMessage::Unneeded);
+        }
+    }
+
+    /// The neighbor in a session and this node do not need each other: it is ended.
+    pub(in crate::proto::group) fn part(&mut self, now: Time, session: SessionId) {
+        self.note_parting(now, session);
+        self.end_neighbor(now, session, End::Neighbor);
+    }
+
+    /// The neighbor in a session and this node have agreed to part.
+    pub(super) fn note_parting(&mut self, now: Time, session: SessionId) {
+        if let Some(peer) = self.peer(session) {
+            self.members.set_parted(now, &peer);
         }
     }
 
@@ -47,7 +65,8 @@ impl Membership {
         now: Time,
         is_used: &impl Fn(SessionId) -> bool,
     ) {
-        let unwanted = self.unwanted(now, is_used, |n| now.since(n.since) >= GRACE);
+        let wanted = self.wanted_neighbors(now);
+        let unwanted = self.unwanted(&wanted, is_used, |n| now.since(n.since) >= GRACE);
         let since = |s: &SessionId| self.sessions.get(s)?.neighbor.as_ref().map(|n| n.since);
         if let Some(longest) = unwanted.into_iter().min_by_key(since) {
             self.end_neighbor(now, longest, End::Neighbor);
@@ -57,11 +76,11 @@ impl Membership {
     /// The connected neighbors that are neither wanted nor used.
     fn unwanted(
         &self,
-        now: Time,
+        wanted: &[Fingerprint],
         is_used: &impl Fn(SessionId) -> bool,
         accept: impl Fn(&Neighbor) -> bool,
     ) -> Vec<SessionId> {
-        let wanted: BTreeSet<Fingerprint> = self.wanted_neighbors(now).into_iter().collect();
+        let wanted: BTreeSet<&Fingerprint> = wanted.iter().collect();
         let is_unwanted = |(id, s, n): &(SessionId, &PeerSession, &Neighbor)| {
             !wanted.contains(&s.peer) && accept(n) && !is_used(*id)
         };

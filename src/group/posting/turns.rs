@@ -116,6 +116,9 @@ impl Turns {
 
     /// These values are not held any more.
     pub(super) fn withdraw(&mut self, numbers: &[Number]) {
+        if numbers.is_empty() {
+            return;
+        }
         for neighbor in self.neighbors.values_mut() {
             for number in numbers {
                 neighbor.pending.remove(number);

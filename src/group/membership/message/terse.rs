@@ -252,8 +252,7 @@ mod tests {
     fn the_same_report_both_ways() {
         for (ask, is_unsettled) in [(false, false), (true, false), (false, true), (true, true)] {
             let sender = [address(2), address(3)];
-            let mut terse =
-                ReportWriter::new([ask, is_unsettled], address(1), sender.into_iter());
+            let mut terse = ReportWriter::new([ask, is_unsettled], address(1), sender.into_iter());
             let mut whole = Report::new(ask, address(1), &sender);
             if is_unsettled {
                 whole.set_unsettled();
