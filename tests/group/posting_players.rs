@@ -109,13 +109,14 @@ fn the_player_that_posts_every_type() {
     replay("post-amf-types", "A", 40.0, 17);
 }
 
-/// A negative answer, upon which the next announcer is asked. Until the observer ends a flow.
+/// Values of 17 bytes are announced, of 16 pushed. A negative answer, upon which the next announcer is asked. Until
+/// the observer ends a flow.
 #[test]
 fn the_player_that_is_answered_negatively() {
     replay("post-negative-answer", "A", 25.0, 5);
 }
 
-/// Values of 16 bytes are pushed, of 17 announced.
+/// Up to 16 values of up to 16 bytes are pushed, of 20 and more announced.
 #[test]
 fn the_player_at_the_limit_of_what_is_pushed() {
     replay("post-push-limit", "A", 60.0, 20);

@@ -12,7 +12,7 @@ fn is_choking(message: &Bytes) -> bool {
 }
 
 /// A message of posting, but for what is any: the order of the keys in an announcement, and the keys of
-/// values that nobody asked for, which are not in the log.
+/// values that are not known, because nobody asked for them.
 #[derive(Debug, PartialEq)]
 struct Post {
     kind: FlowKind,

@@ -5,7 +5,8 @@ use super::replay::Replay;
 use bytes::Bytes;
 use rtmfp::proto::group::message::StreamSettings;
 use rtmfp::proto::group::{
-    FlowKind, GroupAddress, MessageId, PublishOptions, ReceiveMode, ReplicationStrategy, SendMode,
+    FlowKind, GroupAddress, MessageId, PostKey, PublishOptions, ReceiveMode, ReplicationStrategy,
+    SendMode,
 };
 use std::time::Duration;
 
@@ -121,7 +122,7 @@ impl Replay<'_> {
             // One that nobody asked for is only known by its key.
             let known = self.player.values.iter().find(|value| MessageId::of(value).key() == key);
             let unknown = || Bytes::from(format!("\x02\0\x10{key}"));
-            let value = known.cloned().unwrap_or_else(unknown);
+            let value = known.cloned().or_else(|| scripted(words, key)).unwrap_or_else(unknown);
             if posted.len() < count && !posted.contains(&value) {
                 posted.push(value);
             }
@@ -165,4 +166,19 @@ fn set(settings: &mut StreamSettings, option: &str) {
         "multicastWindowDuration" => settings.window_duration = duration(),
         _ => {}
     }
+}
+
+/// The value with this key that a call `postk:<count>:<bytes>` posts: a string of that many bytes with its head, of
+/// the number in the call, a counter and digits.
+fn scripted(words: &[&str], key: PostKey) -> Option<Bytes> {
+    let size: usize = words.get(3).filter(|_| words[1] == "postk")?.parse().ok()?;
+    let text = |number: usize, counter: usize| {
+        let digits = ('0'..='9').cycle();
+        let text = format!("k{number}_{counter}");
+        text.chars().chain(digits).take(size - 3).collect::<String>()
+    };
+    let values = (0..16).flat_map(|number| (0..200).map(move |counter| text(number, counter)));
+    let head = [0x02, 0, (size - 3) as u8];
+    let mut values = values.map(|text| Bytes::from([&head[..], text.as_bytes()].concat()));
+    values.find(|value| MessageId::of(value).key() == key)
 }
