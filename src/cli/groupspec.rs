@@ -1,12 +1,13 @@
 //! `rtmfp groupspec`: make and explain groupspecs.
 
 use super::format::printable;
+use super::outcome::WrongUsage;
 use super::screen;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use rtmfp::Fingerprint;
 use rtmfp::driver::os_random;
-use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder, IpMulticastAddress};
+use rtmfp::proto::group::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
 
 /// Make a groupspec, or explain one.
 ///
@@ -61,7 +62,7 @@ pub(crate) struct NewArgs {
 
     /// Let members on one network find each other without a server: --member-updates, and an IP
     /// multicast address if --ip-multicast gives none
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_peer_to_peer")]
     lan: bool,
 
     /// Let members announce themselves by IP multicast (ipMulticastMemberUpdatesEnabled)
@@ -115,13 +116,42 @@ pub(crate) struct ShowArgs {
 
 pub(crate) fn run(verb: &GroupspecVerb) -> anyhow::Result<()> {
     let text = match verb {
-        GroupspecVerb::New(args) => new(args)?.to_string(),
+        GroupspecVerb::New(args) => {
+            let spec = new(args).map_err(|error| WrongUsage(error.to_string()))?;
+            screen::result(spec.as_str()).context("cannot write to standard output")?;
+            advise(&spec);
+            return Ok(());
+        }
         GroupspecVerb::Show(args) => explanation(&args.spec),
     };
     screen::result(&text).context("cannot write to standard output")
 }
 
-fn new(args: &NewArgs) -> anyhow::Result<GroupSpec> {
+/// Tells whoever has forgotten an option what the group cannot do.
+fn advise(spec: &GroupSpec) {
+    let finds = spec.server_channel_enabled()
+        || spec.meets_on_lan()
+        || !spec.bootstrap_peers().is_empty()
+        || spec.peer_to_peer_disabled();
+    if !finds {
+        screen::line(
+            "note: members of this group find each other only by their peer IDs; --server-channel lets \
+             them meet at a server, and --lan on one network",
+        );
+    }
+    let has_use = spec.posting_enabled()
+        || spec.multicast_enabled()
+        || spec.routing_enabled()
+        || spec.object_replication_enabled();
+    if !has_use {
+        screen::line(
+            "note: members of this group cannot exchange anything; --posting, --routing, \
+             --multicast and --replication allow it",
+        );
+    }
+}
+
+fn new(args: &NewArgs) -> Result<GroupSpec, GroupSpecError> {
     let mut builder = GroupSpecBuilder::new(&args.name)?
         .version(args.version)
         .posting(args.posting || args.posting_password.is_some())
@@ -156,7 +186,7 @@ fn new(args: &NewArgs) -> anyhow::Result<GroupSpec> {
     if args.lan && args.ip_multicast.is_empty() {
         builder = builder.ip_multicast_address(IpMulticastAddress::LAN);
     }
-    Ok(builder.build()?)
+    builder.build()
 }
 
 fn random_salt() -> String {

@@ -111,6 +111,16 @@ fn mistakes_are_reported() {
     assert!(err.contains("not a hexadecimal digit"), "{err}");
     fail(&mut rtmfp(["groupspec", "new"]), 2);
     fail(&mut rtmfp(["groupspec", "new", "x", "--version", "3"]), 2);
-    let err = fail(&mut rtmfp(["groupspec", "new", ""]), 1);
+    let err = fail(&mut rtmfp(["groupspec", "new", ""]), 2);
     assert!(err.contains("name is empty"), "{err}");
+}
+
+/// Groups that are of no use are made, with a note on standard error.
+#[test]
+fn who_forgets_an_option_is_advised() {
+    let notes = |args: &[&str]| succeed(rtmfp(["groupspec", "new", "t"]).args(args)).1;
+    assert_eq!(notes(&["--posting", "--server-channel"]), "");
+    assert!(notes(&["--posting"]).contains("--server-channel lets them meet at a server"));
+    assert!(notes(&["--lan"]).contains("cannot exchange anything"));
+    fail(&mut rtmfp(["groupspec", "new", "t", "--lan", "--no-peer-to-peer"]), 2);
 }
