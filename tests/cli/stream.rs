@@ -6,7 +6,7 @@ use rtmfp::server::{Server, ServerConfig};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const CLIP: &str = "fixtures/clips/test-pattern.flv";
 const LOCAL: &str = "127.0.0.1:0";
@@ -28,7 +28,8 @@ fn parsed(line: &str) -> Value {
     let row = documentation.lines().find(|line| line.starts_with(&row));
     let row = row.unwrap_or_else(|| panic!("{event} is not documented"));
     for member in value.as_object().unwrap().keys() {
-        assert!(member == "event" || row.contains(&format!("`{member}`")), "{line}\n{row}");
+        let is_common = ["event", "seconds"].contains(&member.as_str());
+        assert!(is_common || row.contains(&format!("`{member}`")), "{line}\n{row}");
     }
     value
 }
@@ -150,6 +151,8 @@ fn what_cannot_be_streamed_is_refused_at_once() {
     assert!(err.contains("--multicast"), "{err}");
     let err = fail(&mut stream(&["play", &spec, "news", "-o", "-", "--json"], via), 2);
     assert!(err.contains("standard output"), "{err}");
+    let err = fail(&mut stream(&["publish", &spec, "news", "-", "--max-peers", "3"], via), 2);
+    assert!(err.contains("--max-peers is for streams that are published to peers"), "{err}");
 }
 
 #[test]
@@ -157,7 +160,18 @@ fn a_stream_that_does_not_come_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("nothing.flv");
     let mut command = rtmfp(["stream", "play"]);
-    command.args([&spec(), "news", "--lan", "--timeout", "1s", "-o"]).arg(output);
+    command.args([&spec(), "news", "--lan", "--timeout", "1s", "-o"]).arg(&output);
     let err = fail(&mut command, 3);
     assert!(err.contains("waiting for the stream") && err.contains("239.255.19.35"), "{err}");
+    assert!(!output.exists(), "an empty file would be in the way of the next attempt");
+}
+
+/// A pipe that gives nothing does not keep the command from its end.
+#[test]
+fn a_silent_pipe_is_waited_for_as_long_as_allowed() {
+    let args = ["publish", &spec(), "news", "-", "--for", "1s"];
+    let mut command = stream(&args, "rtmfp://127.0.0.1:1/app");
+    let (status, _, err) = Running::start(command.stdin(Stdio::piped())).wait();
+    assert_eq!(status, Some(1), "{err}");
+    assert!(err.contains("nothing was to be read in the time given by --for"), "{err}");
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::{format, screen};
 use anyhow::Context;
+use rtmfp::driver::Clock;
 use serde::Serialize;
 use std::fmt;
 
@@ -20,16 +21,31 @@ pub(super) enum StreamEvent {
     Ended { name: String, duration: f64, bytes: u64, missed: u64, delivered: bool },
 }
 
+/// A line of JSON.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    seconds: f64,
+    #[serde(flatten)]
+    event: &'a StreamEvent,
+}
+
 /// The form of the events.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Out {
-    pub(super) json: bool,
+    json: bool,
+    clock: Clock,
 }
 
 impl Out {
+    /// Seconds count from now.
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, clock: Clock::start() }
+    }
+
     pub(super) fn emit(self, event: &StreamEvent) -> anyhow::Result<()> {
         if self.json {
-            let line = serde_json::to_string(event)?;
+            let seconds = self.clock.now().as_secs_f64();
+            let line = serde_json::to_string(&Line { seconds, event })?;
             return screen::result(&line).context("cannot write to standard output");
         }
         if let StreamEvent::NeighborConnected { .. } | StreamEvent::NeighborDisconnected { .. } =

@@ -1,8 +1,8 @@
 //! [`Place`]: where a stream is.
 
 use rtmfp::GroupSpec;
+use rtmfp::peer::GroupSpecError;
 use rtmfp::proto::crypto::Fingerprint;
-use std::str::FromStr;
 
 /// The word for a stream that is published to peers.
 const PEERS: &str = "peers";
@@ -22,22 +22,44 @@ pub(super) enum Place {
     Server,
 }
 
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            PEERS => Ok(Self::Peers),
-            SERVER => Ok(Self::Server),
-            _ if text.starts_with("G:") => {
-                let spec = text.parse().map_err(|error| format!("{error}"))?;
-                Ok(Self::Group(Box::new(spec)))
+impl Place {
+    /// Where a stream can be published.
+    pub(super) fn to_publish(text: &str) -> Result<Self, String> {
+        match Self::parse(text) {
+            Some(Ok(Self::Peer(_))) => {
+                Err("to publish for peers, write the word peers: any peer can \
+                 ask for the stream then"
+                    .to_owned())
             }
-            _ => text.parse().map(Self::Peer).map_err(|_| {
-                "write a groupspec, which begins with G:, a peer ID of 64 digits, or one of the \
-                 words peers and server"
-                    .to_owned()
-            }),
+            Some(place) => place,
+            None => Err("write a groupspec, which begins with G:, or one of the words peers and \
+                 server"
+                .to_owned()),
+        }
+    }
+
+    /// Where a stream can be played.
+    pub(super) fn to_play(text: &str) -> Result<Self, String> {
+        match Self::parse(text) {
+            Some(Ok(Self::Peers)) => {
+                Err("name the peer that publishes the stream by its peer ID".to_owned())
+            }
+            Some(place) => place,
+            None => Err("write a groupspec, which begins with G:, a peer ID of 64 digits, or the \
+                 word server"
+                .to_owned()),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Result<Self, String>> {
+        match text {
+            PEERS => Some(Ok(Self::Peers)),
+            SERVER => Some(Ok(Self::Server)),
+            _ if text.starts_with("G:") => {
+                let spec = text.parse().map(|spec| Self::Group(Box::new(spec)));
+                Some(spec.map_err(|error: GroupSpecError| error.to_string()))
+            }
+            _ => text.parse().ok().map(|peer| Ok(Self::Peer(peer))),
         }
     }
 }
@@ -48,13 +70,20 @@ mod tests {
 
     #[test]
     fn places_by_their_text() {
-        let parse = |text: &str| text.parse::<Place>();
-        assert!(matches!(parse("peers"), Ok(Place::Peers)));
-        assert!(matches!(parse("server"), Ok(Place::Server)));
-        assert!(matches!(parse("G:010104616e79"), Ok(Place::Group(_)) | Err(_)));
+        assert!(matches!(Place::to_publish("peers"), Ok(Place::Peers)));
+        assert!(matches!(Place::to_play("server"), Ok(Place::Server)));
+        assert!(matches!(Place::to_play("G:0101010c030e747600"), Ok(Place::Group(_))));
         let peer = "ab".repeat(32);
-        assert!(matches!(parse(&peer), Ok(Place::Peer(id)) if id.to_string() == peer));
-        let error = parse("rtmfp://host/app").unwrap_err();
-        assert!(error.contains("a peer ID of 64 digits"), "{error}");
+        assert!(matches!(Place::to_play(&peer), Ok(Place::Peer(id)) if id.to_string() == peer));
+        for (place, reason) in [
+            (Place::to_play("rtmfp://host/app"), "a peer ID of 64 digits, or the word server"),
+            (Place::to_play("peers"), "by its peer ID"),
+            (Place::to_play("G:01"), "was it cut off?"),
+            (Place::to_publish("rtmfp://host/app"), "one of the words peers and server"),
+            (Place::to_publish(&peer), "write the word peers"),
+        ] {
+            let error = place.unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
     }
 }

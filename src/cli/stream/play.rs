@@ -33,7 +33,7 @@ Examples:
 pub(crate) struct PlayArgs {
     /// Where the stream is: a groupspec, which begins with G:, the peer ID of its publisher, or the
     /// word server for the server of --via
-    #[arg(value_name = "GROUPSPEC|PEERID|server")]
+    #[arg(value_name = "GROUPSPEC|PEERID|server", value_parser = Place::to_play)]
     place: Place,
 
     /// The name of the stream
@@ -63,18 +63,14 @@ pub(super) async fn run(args: PlayArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut end = pin!(after(args.stay));
     site::check(&args.member, &args.place)?;
-    if let Place::Peers = args.place {
-        let text = "name the peer that publishes the stream by its peer ID";
-        return Err(WrongUsage(text.into()).into());
-    }
     let is_standard = args.output == Path::new("-");
     if args.json && is_standard {
         let text = "--json does not go with -o -: both need standard output";
         return Err(WrongUsage(text.into()).into());
     }
-    let out = Out { json: args.json };
-    let file = match is_standard {
-        true => Stream::new("standard output", std::io::stdout()),
+    let out = Out::new(args.json);
+    let (file, empty) = match is_standard {
+        true => (Stream::new("standard output", std::io::stdout()), Empty(None)),
         false => open(&args.output)?,
     };
     let mut site = tokio::select! {
@@ -90,6 +86,7 @@ pub(super) async fn run(args: PlayArgs) -> anyhow::Result<()> {
         flv: played.into_flv_reader(),
         place: args.place,
         file,
+        empty,
         bytes: 0,
         has_begun: false,
         patience: Patience::new(args.timeout),
@@ -105,8 +102,21 @@ pub(super) async fn run(args: PlayArgs) -> anyhow::Result<()> {
     outcome
 }
 
+/// A file that was made and has nothing in it. It is removed again, so that it is not in the way of the
+/// next attempt.
+struct Empty(Option<PathBuf>);
+
+impl Drop for Empty {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Whoever has removed it already is welcome.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 /// Creates a file, or opens a pipe or a device.
-fn open(path: &Path) -> anyhow::Result<Stream> {
+fn open(path: &Path) -> anyhow::Result<(Stream, Empty)> {
     let shown = path.display();
     let is_special = std::fs::metadata(path).is_ok_and(|known| !known.is_file());
     let opened = OpenOptions::new().write(true).create_new(!is_special).open(path);
@@ -114,13 +124,15 @@ fn open(path: &Path) -> anyhow::Result<Stream> {
         true => format!("{shown} exists and is not replaced; remove it or name another file"),
         false => format!("cannot write to {shown}"),
     })?;
-    Ok(Stream::new(&shown.to_string(), file))
+    let empty = Empty((!is_special).then(|| path.to_owned()));
+    Ok((Stream::new(&shown.to_string(), file), empty))
 }
 
 struct Recording {
     flv: FlvReader,
     place: Place,
     file: Stream,
+    empty: Empty,
     bytes: u64,
     has_begun: bool,
     patience: Patience,
@@ -155,6 +167,7 @@ impl Recording {
 
     async fn write(&mut self, tags: Bytes) -> anyhow::Result<()> {
         if !std::mem::replace(&mut self.has_begun, true) {
+            self.empty.0 = None;
             let name = self.flv.stream().name().to_owned();
             self.out.emit(&StreamEvent::Started { name })?;
         }

@@ -47,7 +47,7 @@ Examples:
 pub(crate) struct PublishArgs {
     /// Where to publish: in a group, by its groupspec, which begins with G:, or one of the words peers,
     /// for whoever asks this peer for the stream, and server, for the server of --via
-    #[arg(value_name = "GROUPSPEC|peers|server")]
+    #[arg(value_name = "GROUPSPEC|peers|server", value_parser = Place::to_publish)]
     place: Place,
 
     /// The name of the stream
@@ -61,9 +61,9 @@ pub(crate) struct PublishArgs {
     #[arg(long = "loop")]
     again: bool,
 
-    /// Peers that may play at a time, for a stream that is published to peers
-    #[arg(long, value_name = "NUMBER", default_value_t = rtmfp::peer::DEFAULT_MAX_PEERS)]
-    max_peers: usize,
+    /// Peers that may play at a time, for a stream that is published to peers [default: 8]
+    #[arg(long, value_name = "NUMBER")]
+    max_peers: Option<usize>,
 
     #[command(flatten)]
     member: MemberArgs,
@@ -89,9 +89,8 @@ pub(super) async fn run(args: PublishArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut end = pin!(after(args.stay));
     site::check(&args.member, &args.place)?;
-    if let Place::Peer(_) = args.place {
-        let text =
-            "to publish for peers, write the word peers: any peer can ask for the stream then";
+    if args.max_peers.is_some() && !matches!(args.place, Place::Peers) {
+        let text = "--max-peers is for streams that are published to peers; write the word peers";
         return Err(WrongUsage(text.into()).into());
     }
     let is_live = args.file == Path::new("-");
@@ -103,15 +102,16 @@ pub(super) async fn run(args: PublishArgs) -> anyhow::Result<()> {
     // A file that is no FLV is reported before anybody is asked.
     let first = tokio::select! {
         first = tags.recv() => first.context("the FLV is empty")??,
+        () = &mut end => bail!("nothing was to be read in the time given by --for"),
         () = signals.recv() => return Ok(()),
     };
-    let out = Out { json: args.json };
+    let out = Out::new(args.json);
     let mut site = tokio::select! {
         opened = Site::open(&args.member, &args.place, None, &mut signals, out) => opened?,
         () = &mut end => bail!("no connection to the server in the time given by --for"),
     };
     let mut options = PublishToPeers::default();
-    options.max_peers = args.max_peers;
+    options.max_peers = args.max_peers.unwrap_or(options.max_peers);
     let stream = match (&args.place, &site.group) {
         (_, Some(group)) => group.publish(&args.name).await?,
         (Place::Server, None) => site.connection.publish(&args.name).await?,
