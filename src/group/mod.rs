@@ -325,9 +325,10 @@ impl Group {
     }
 
     /// Since when the far end of a session has answered nothing that was sent to it; `None` if it
-    /// answers. Directed messages that were sent to it then go to another member.
-    pub fn on_unanswered(&mut self, session: SessionId, since: Option<Time>) {
-        self.membership.on_unanswered(session, since);
+    /// answers. Directed messages that were sent to it then go to another member. To be called for each
+    /// neighbor before [`handle_timeout`](Self::handle_timeout).
+    pub fn on_unanswered(&mut self, now: Time, session: SessionId, since: Option<Time>) {
+        self.membership.on_unanswered(now, session, since);
     }
 
     /// A session has moved to another address.

@@ -576,7 +576,7 @@ impl Node {
                 if let Some(rtt) = info.round_trip() {
                     joined.group.on_rtt(neighbor.session, rtt);
                 }
-                joined.group.on_unanswered(neighbor.session, info.unanswered_since());
+                joined.group.on_unanswered(now, neighbor.session, info.unanswered_since());
             }
             joined.group.handle_timeout(now);
         }

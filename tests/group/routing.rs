@@ -416,20 +416,34 @@ fn what_a_silent_neighbor_was_sent_goes_to_the_next_nearest() {
     send(&mut net, &to);
     send(&mut net, &own);
     let session = net.session(0, 1);
-    net.with(0, |group, now| group.on_unanswered(session, Some(now)));
-    net.run_for(SECOND);
+    let since = net.now;
+    // The owner reports it before each timeout of the group.
+    let run_silent = |net: &mut Net, seconds: u64| {
+        for _ in 0..10 * seconds {
+            net.with(0, |group, now| group.on_unanswered(now, session, Some(since)));
+            net.run_for(SECOND / 10);
+        }
+    };
+    run_silent(&mut net, 1);
     assert_eq!(got(&net, next), 0);
-    net.run_for(4 * SECOND);
+    run_silent(&mut net, 4);
     assert_eq!((got(&net, 1), got(&net, next)), (3, 1), "not what is for itself");
     assert_eq!(net.nodes[0].group.stats().routing.messages_redirected, 1);
 
     send(&mut net, &to);
     net.run_for(SECOND);
     assert_eq!((got(&net, 1), got(&net, next)), (3, 2), "at once while it is silent");
-    net.with(0, |group, _| group.on_unanswered(session, None));
+    net.with(0, |group, now| group.on_unanswered(now, session, None));
     send(&mut net, &to);
     net.run_for(10 * SECOND);
     assert_eq!((got(&net, 1), got(&net, next)), (4, 2));
+
+    // Something was on its way at the last timeout, and nothing has been reported since.
+    net.with(0, |group, now| group.on_unanswered(now, session, Some(now)));
+    net.run_for(3 * SECOND);
+    send(&mut net, &to);
+    net.run_for(SECOND);
+    assert_eq!((got(&net, 1), got(&net, next)), (5, 2), "it may have answered meanwhile");
 }
 
 #[test]

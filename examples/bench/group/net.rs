@@ -38,8 +38,8 @@ struct End {
     far: u32,
     /// Flows that the owner sends on: kind and return association.
     sending: Few<(FlowKind, Option<FlowId>)>,
-    /// The far end has vanished, and something was sent to it since.
-    is_unanswered: bool,
+    /// The far end has vanished, and something was sent to it since then.
+    unanswered: Option<Time>,
     /// Flows of the far end, accepted or not.
     receiving: Few<bool>,
 }
@@ -184,8 +184,15 @@ impl Net {
                 self.deliver(entry);
             }
         } else if let Some((_, number)) = self.timers.pop_first() {
+            let (now, ends) = (self.now, &self.ends);
             if let Some(member) = &mut self.members[number] {
                 member.due = None;
+                for &session in &member.sessions {
+                    let end = ends.get(session as usize).and_then(Option::as_ref);
+                    if let Some(since) = end.and_then(|end| end.unanswered) {
+                        member.group.on_unanswered(now, SessionId(session), Some(since));
+                    }
+                }
             }
             self.with(number, Group::handle_timeout);
         }
@@ -387,7 +394,7 @@ impl Net {
         let far = near + 1;
         for (owner, far) in [(number, far), (other, near)] {
             let (sending, receiving) = (Few(Vec::new()), Few(Vec::new()));
-            let end = End { owner, far, sending, is_unanswered: false, receiving };
+            let end = End { owner, far, sending, unanswered: None, receiving };
             self.ends.push(Some(Box::new(end)));
         }
         // Hello, its answer, and two messages with keys.
@@ -418,11 +425,13 @@ impl Net {
         // The two ends have consecutive numbers, of which the first is odd.
         let near = if far % 2 == 1 { far + 1 } else { far - 1 };
         let now = self.now;
-        let Some(end) = self.end_mut(near).filter(|end| !end.is_unanswered) else { return };
-        end.is_unanswered = true;
+        let Some(end) = self.end_mut(near).filter(|end| end.unanswered.is_none()) else {
+            return;
+        };
+        end.unanswered = Some(now);
         let owner = end.owner;
         if let Some(member) = &mut self.members[owner] {
-            member.group.on_unanswered(SessionId(near), Some(now));
+            member.group.on_unanswered(now, SessionId(near), Some(now));
         }
     }
 

@@ -129,11 +129,12 @@ impl Membership {
     /// Since when the far end of a session has answered nothing.
     pub(in crate::proto::group) fn on_unanswered(
         &mut self,
+        now: Time,
         session: SessionId,
         since: Option<Time>,
     ) {
         if let Some(session) = self.sessions.get_mut(&session) {
-            session.unanswered = since;
+            (session.unanswered, session.unanswered_at) = (since, now);
         }
     }
 

@@ -35,6 +35,8 @@ pub(in crate::proto::group) struct PeerSession {
     pub(super) rated: Option<Duration>,
     /// Since when the far end has left everything unanswered.
     pub(in crate::proto::group) unanswered: Option<Time>,
+    /// When that was so. It may have answered since.
+    pub(in crate::proto::group) unanswered_at: Time,
     pub(super) opened: Time,
     /// The time at which it last had a neighbor.
     pub(super) idle_since: Time,
@@ -63,6 +65,7 @@ impl PeerSession {
             rtt: None,
             rated: None,
             unanswered: None,
+            unanswered_at: now,
             opened: now,
             idle_since: now,
             released: false,

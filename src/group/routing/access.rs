@@ -95,7 +95,7 @@ impl RoutingMut<'_> {
         address: &GroupAddress,
         message: Bytes,
     ) -> Result<SendResult, GroupError> {
-        match self.nearest(now, address) {
+        match self.nearest(address) {
             Some(Receiver::Local) => self.group.routing.deliver_locally(message),
             Some(Receiver::Neighbor(session)) => {
                 self.send(session, message.clone())?;
@@ -174,12 +174,12 @@ impl RoutingMut<'_> {
 
     /// The member that should receive a message to `address`. A neighbor that has answered nothing for
     /// some seconds gets only what is for itself.
-    fn nearest(&self, now: Time, address: &GroupAddress) -> Option<Receiver> {
+    fn nearest(&self, address: &GroupAddress) -> Option<Receiver> {
         let group = &self.group;
         let own = group.address();
         let local = (own, Some(group.config().receive_mode), Receiver::Local);
         let neighbors = group.membership.neighbors();
-        let neighbors = neighbors.filter(|(_, s, _)| s.address == *address || !is_silent(s, now));
+        let neighbors = neighbors.filter(|(_, s, _)| s.address == *address || !is_silent(s));
         let neighbors = neighbors.map(|(id, s, n)| (s.address, n.mode, Receiver::Neighbor(id)));
         let candidates = neighbors.chain([local]).filter(|(candidate, mode, _)| {
             candidate == address || *mode == Some(ReceiveMode::Nearest)

@@ -77,9 +77,10 @@ impl Underway {
     }
 }
 
-/// True if the far end of a session seems to have vanished.
-pub(super) fn is_silent(session: &PeerSession, now: Time) -> bool {
-    session.unanswered.is_some_and(|since| now.since(since) >= SILENCE)
+/// True if the far end of a session seems to have vanished: it had not answered for so long when that
+/// was last known. What was on its way then counts for no longer, as its answer is not reported.
+pub(super) fn is_silent(session: &PeerSession) -> bool {
+    session.unanswered.is_some_and(|since| session.unanswered_at.since(since) >= SILENCE)
 }
 
 impl Group {
@@ -87,7 +88,7 @@ impl Group {
     pub(in crate::proto::group) fn redirect(&mut self, now: Time) {
         while let Some(message) = self.routing.underway.pop_due(now) {
             let Some(session) = self.membership.session(message.session) else { continue };
-            if is_silent(session, now) {
+            if is_silent(session) {
                 self.routing.stats.messages_redirected += 1;
                 let Message { destination, message, .. } = message;
                 // Without a route, or with a full flow, it is lost as it would have been.
