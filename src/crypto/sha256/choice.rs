@@ -19,14 +19,23 @@ type Choice = [Engine; MAX_LANES];
 static MEASURED: OnceLock<Choice> = OnceLock::new();
 
 /// The quickest engine for `count` messages, as far as that is known. What was just received is hashed
-/// one after the other: by turns, a whole receiver took 13 % longer (`protocol-notes/performance.md`).
+/// one after the other by processors without vectors of 512 bits: by turns, a whole receiver took 13 %
+/// longer on one of them, and 14 % less on a newer one that has them (`protocol-notes/performance.md`).
 pub(super) fn best(count: usize, place: Place) -> Engine {
     let count = count.clamp(1, MAX_LANES);
     let measured = MEASURED.get().and_then(|choice| choice.get(count - 1).copied());
     match measured.unwrap_or_else(|| presumed(count)) {
-        Engine::Turns if place == Place::Far => Engine::Serial,
+        Engine::Turns if place == Place::Far && !is_wide() => Engine::Serial,
         engine => engine,
     }
+}
+
+/// True if the processor has vectors of 512 bits.
+fn is_wide() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return pulp::x86::V4::try_new().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Measures once in a process which engines are the quickest, in some tenths of a millisecond, if the
