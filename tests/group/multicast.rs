@@ -230,6 +230,26 @@ fn classes_of_a_neighbor_that_leaves_are_asked_of_others_at_once() {
     assert_eq!(numbers(&net.nodes[5]).last(), Some(&224));
 }
 
+/// The neighbor that pushes leaves out a fragment of each class, and goes on.
+#[test]
+fn what_was_passed_by_is_requested_before_the_fetch_period_is_over() {
+    let mut net = group(2);
+    play(&mut net, 1, "live");
+    let id = begin(&mut net, 0, "live");
+    publish(&mut net, 0, id, 1..200, 300);
+    let push = |net: &mut Net, mask| {
+        net.inject(0, 1, FlowKind::MulticastControl, &MulticastControl::Push(mask).to_bytes());
+    };
+    push(&mut net, 0);
+    publish(&mut net, 0, id, 200..208, 300);
+    push(&mut net, 0xff);
+    net.nodes[1].events.clear();
+    publish(&mut net, 0, id, 208..238, 300);
+    let got = numbers(&net.nodes[1]);
+    assert_eq!(got.first(), Some(&200), "it was not pushed");
+    assert!(got.contains(&230), "after 1.2 s: {got:?}");
+}
+
 #[test]
 fn a_member_that_does_not_play_takes_part() {
     let mut net = group(3);

@@ -35,11 +35,11 @@ impl Wants {
         self.wants.get(&number)
     }
 
-    /// A map says that a neighbor has a fragment, which is to be asked for `fetch` later.
-    pub(super) fn add(&mut self, now: Time, number: u64, from: SessionId, fetch: Duration) {
+    /// A map says that a neighbor has a fragment, which is to be looked at `after` that.
+    pub(super) fn add(&mut self, now: Time, number: u64, from: SessionId, after: Duration) {
         if let Some(want) = self.wants.get_mut(&number) {
             if want.at.is_none() {
-                let at = now.max(want.known + fetch);
+                let at = now.max(want.known + after);
                 want.at = Some(at);
                 self.queue.insert((at, number));
             }
@@ -50,7 +50,7 @@ impl Wants {
             return;
         }
         *named += 1;
-        let at = now + fetch;
+        let at = now + after;
         let want = Want { known: now, named_by: from, asked: None, at: Some(at) };
         self.wants.insert(number, want);
         self.queue.insert((at, number));

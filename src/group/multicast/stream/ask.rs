@@ -1,6 +1,7 @@
 //! What this member asks of others: single fragments.
 
 use super::{Stream, Turn};
+use crate::group::SubscriptionRules;
 use crate::group::multicast::link::Link;
 use crate::group::multicast::message::MulticastControl;
 use crate::transport::{SessionId, Time};
@@ -8,6 +9,14 @@ use std::time::Duration;
 
 /// A request without an answer is repeated after this.
 const PULL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A fragment that was passed by is asked for this long after the first map that names it. It is looked
+/// at again after the same time, until the fetch period is over.
+const PASSED_BY: Duration = Duration::from_millis(300);
+
+/// A fragment was passed by when so many later ones of its class were pushed: neighbors push in order,
+/// so that it was not lost on its way here.
+const LATER: u64 = 2;
 
 /// A stream of which so many fragments or fewer are due has just begun: it is delivered from its
 /// beginning. Metadata, codec configuration and a first key frame come all at once.
@@ -17,6 +26,11 @@ impl Stream {
     /// Asks for the fragments that were not pushed in time.
     pub(super) fn pull(&mut self, turn: &mut Turn<'_>) {
         while let Some((number, want)) = self.wants.pop_due(turn.now) {
+            let ripe_at = want.known + self.settings.fetch_period;
+            if turn.now < ripe_at && !self.is_passed_by(number) {
+                self.wants.schedule(number, ripe_at.min(turn.now + PASSED_BY), None);
+                continue;
+            }
             if self.order.next().is_none() && !self.begin(turn.now) {
                 continue;
             }
@@ -36,6 +50,20 @@ impl Stream {
             }
             self.send_control(turn, session, &MulticastControl::Pull(number));
         }
+    }
+
+    /// When a fragment is first looked at, after a map has named it.
+    pub(super) fn look_after(&self) -> Duration {
+        match self.limits.subscription {
+            SubscriptionRules::Prompt => self.settings.fetch_period.min(PASSED_BY),
+            SubscriptionRules::Observed => self.settings.fetch_period,
+        }
+    }
+
+    /// True if whoever pushes the class of a fragment has gone on without it.
+    fn is_passed_by(&self, number: u64) -> bool {
+        self.order.next().is_some()
+            && self.newest_pushed(number) >= number.saturating_add(8 * LATER)
     }
 
     /// Begins delivery at the second newest fragment that has been known for the fetch period, or at the

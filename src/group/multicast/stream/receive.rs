@@ -34,11 +34,12 @@ impl Stream {
     fn want_from(&mut self, now: Time, session: SessionId, before: Option<&Map>) {
         let Some(map) = self.links.get(&session).and_then(|link| link.map.as_ref()) else { return };
         let floor = self.order.next().unwrap_or(0);
+        let look_after = self.look_after();
         let numbers = map.numbers().take_while(|number| *number >= floor);
         for number in numbers {
             let is_new = !before.is_some_and(|before| before.has(number));
             if is_new && self.is_plausible(number) && !self.held.contains(number) {
-                self.wants.add(now, number, session, self.settings.fetch_period);
+                self.wants.add(now, number, session, look_after);
             }
         }
     }

@@ -249,6 +249,11 @@ impl Stream {
         }
     }
 
+    /// The newest fragment of the class of this one that was pushed here first.
+    pub(super) fn newest_pushed(&self, number: u64) -> u64 {
+        self.subscriptions.classes[usize::from(class_of(number))].newest
+    }
+
     /// A neighbor pushes no more: its classes are asked of others as soon as something is missing.
     pub(super) fn forget_pusher(&mut self, session: SessionId) {
         let classes = self.subscriptions.classes.iter_mut();
