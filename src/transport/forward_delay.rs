@@ -51,7 +51,14 @@ impl ForwardDelay {
 
     /// The shortest time in queues since the last call; `None` if nothing came.
     pub(crate) fn take(&mut self) -> Option<Duration> {
-        let latest = self.latest.take()?;
+        let waited = self.waited();
+        self.latest = None;
+        waited
+    }
+
+    /// What [`take`](Self::take) would return now.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        let latest = self.latest?;
         let least = self.least[0].min(self.least[1]);
         let ticks = i32::from(latest) - i32::from(least);
         Some(Duration::from_millis(u64::try_from(ticks).unwrap_or(0) * TICK_MILLIS))

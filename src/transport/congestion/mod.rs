@@ -21,6 +21,7 @@ pub(crate) use pacing::Pacer;
 use super::Time;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Which algorithm decides how much may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -103,6 +104,9 @@ pub struct AckReport {
     pub first_tsn: u64,
     /// Number of the next transmission.
     pub next_tsn: u64,
+    /// Time that packets wait in queues on their way to the far end, if it is known: the least since
+    /// this was last looked at, in steps of 4 ms.
+    pub waited: Option<Duration>,
     /// The packet contained an acknowledgement.
     pub any_acks: bool,
     /// At least one fragment in flight was passed over.

@@ -56,6 +56,7 @@ fn report() -> impl Strategy<Value = Input> {
             newest_lost: tsns.1,
             first_tsn: tsns.2,
             next_tsn: tsns.3,
+            waited: tsns.0.map(Duration::from_micros),
             any_acks: flags[0],
             any_naks: flags[1],
             any_loss: flags[2],

@@ -67,6 +67,7 @@ impl Session {
             outstanding: self.sending.outstanding,
             first_tsn: sent.first(),
             next_tsn: sent.next(),
+            waited: self.forward_delay.waited(),
             fast_grow: self.may_grow_fast(cx),
             time_critical_sent: self.time_critical.was_sent(cx.now),
             ..report

@@ -19,6 +19,7 @@ use super::appendix_a::{AppendixA, initial_window};
 use super::pacing::quantum;
 use super::{AckReport, Congestion, SentPacket};
 use crate::transport::Time;
+use crate::wire::packet::TICK_MILLIS;
 use phases::Phase;
 use sampling::{Sample, Sampler};
 use std::time::Duration;
@@ -64,6 +65,10 @@ const MIN_LARGE_BURST: u64 = 7;
 /// So large, in bytes, are segments only within a computer or a data center, where batches are worth
 /// more than short queues.
 const LARGE: u64 = 8192;
+/// Acknowledgements that come later than this on their way back do not widen the window further.
+const MAX_RETURN_DELAY: Duration = Duration::from_millis(100);
+/// Steps in which the time on the way there is known.
+const WAIT_STEP: Duration = Duration::from_millis(TICK_MILLIS);
 /// The window may hold so many bursts, however short the round trip.
 const BURSTS_IN_FLIGHT: u64 = 3;
 
@@ -126,6 +131,9 @@ struct Model {
     min_rtt_at: Time,
     /// Shortest round trip while it is measured.
     probed_rtt: Option<Duration>,
+    /// By how much acknowledgements come later than after the shortest round trip although nothing
+    /// waits on the way there, smoothed: the far end's delay, and queues on the way back.
+    return_delay: Duration,
     /// Upper bounds learned from congestion (BBR.inflight_longterm, BBR.inflight_shortterm,
     /// BBR.bw_shortterm); the low ones hold until more is tried.
     inflight_high: u64,
@@ -243,6 +251,7 @@ impl Model {
             min_rtt: None,
             min_rtt_at: now,
             probed_rtt: None,
+            return_delay: Duration::ZERO,
             inflight_high: u64::MAX,
             inflight_low: u64::MAX,
             rate_low: u64::MAX,
@@ -266,6 +275,7 @@ impl Model {
         let Some(sample) = self.sampler.on_packet(report, min_rtt) else { return };
         let round_over = sample.prior_delivered >= self.round_end;
         self.update_rtt(report.now, sample.rtt);
+        self.update_return_delay(sample.rtt, report.waited);
         if round_over {
             self.begin_round();
             self.round_rate = 0;
@@ -315,6 +325,13 @@ impl Model {
         if self.phase == Phase::ProbeRtt {
             self.probed_rtt = Some(self.probed_rtt.map_or(rtt, |best| best.min(rtt)));
         }
+    }
+
+    fn update_return_delay(&mut self, rtt: Duration, waited: Option<Duration>) {
+        let Some(waited) = waited else { return };
+        let queue = rtt.saturating_sub(self.min_rtt.unwrap_or(rtt));
+        let late = queue.saturating_sub(waited.saturating_add(WAIT_STEP)).min(MAX_RETURN_DELAY);
+        self.return_delay = (self.return_delay * 7 + late) / 8;
     }
 
     fn update_rate(&mut self, sample: &Sample) {
@@ -407,9 +424,12 @@ impl Model {
         scale(self.rate(), min_rtt.as_secs_f64() * gain)
     }
 
-    /// The same, but enough for bursts on short paths (BBRInflight).
+    /// The same, but enough for acknowledgements that come late, and for bursts on short paths
+    /// (BBRInflight).
     fn inflight(&self, gain: f64) -> u64 {
-        self.bdp_multiple(gain).max(self.bursts()).max(self.min_window())
+        let late = scale(self.rate(), self.return_delay.as_secs_f64());
+        let path = self.bdp_multiple(gain).saturating_add(late);
+        path.max(self.bursts()).max(self.min_window())
     }
 
     fn bursts(&self) -> u64 {

@@ -18,6 +18,8 @@ struct Track {
     /// When the pace lets the next packet go.
     paced: Time,
     fast_grow: bool,
+    /// What the far end's timestamps show of the way there.
+    waited: Option<Duration>,
 }
 
 impl Track {
@@ -25,7 +27,18 @@ impl Track {
         let now = Time::from_millis(1000);
         let rtt = Duration::from_millis(rtt);
         let (bbr, flight) = (Bbr::new(SEGMENT), VecDeque::new());
-        Self { bbr, now, rate, rtt, busy: now, next: 1, flight, paced: now, fast_grow: true }
+        Self {
+            bbr,
+            now,
+            rate,
+            rtt,
+            busy: now,
+            next: 1,
+            flight,
+            paced: now,
+            fast_grow: true,
+            waited: None,
+        }
     }
 
     fn outstanding(&self) -> u64 {
@@ -61,6 +74,7 @@ impl Track {
             next_tsn: self.next,
             any_acks: true,
             fast_grow: self.fast_grow,
+            waited: self.waited,
             ..AckReport::default()
         });
     }
@@ -269,4 +283,22 @@ fn large_datagrams_leave_seven_at_a_time() {
     assert_eq!(track.bbr.burst(), 7 * 8972);
     track.run(1000);
     assert!(track.bbr.window() >= 3 * 7 * 8972, "{}", track.bbr.window());
+}
+
+/// A far end whose own uplink is full acknowledges late. The window makes up for it if nothing waits
+/// on the way there, and does not if it is that way which has become longer.
+#[test]
+fn late_acknowledgements_do_not_slow_a_session_down() {
+    let late = Duration::from_millis(41);
+    for (waited, least, most) in [(Some(Duration::ZERO), 540_000, 610_000), (None, 0, 200_000)] {
+        let mut track = Track::new(600_000, 1);
+        track.waited = Some(Duration::ZERO);
+        track.run(1500);
+        (track.rtt, track.waited) = (late, waited);
+        track.run(1000);
+        let before = track.model().sampler.delivered;
+        track.run(1000);
+        within(track.model().sampler.delivered - before, least, most);
+        within(track.bbr.window(), 4 * SEGMENT, 60 * SEGMENT);
+    }
 }
