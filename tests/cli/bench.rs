@@ -41,12 +41,13 @@ fn figures(arguments: &str, fields: &[&str]) -> Value {
 }
 
 /// The fields of the work `swarm`.
-const SWARM: [&str; 13] = [
+const SWARM: [&str; 14] = [
     "n",
     "lb_s",
     "first_s",
     "median_s",
     "last_s",
+    "end_s",
     "last_over_lb",
     "copies",
     "wire_over_payload",

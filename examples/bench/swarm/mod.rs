@@ -108,7 +108,8 @@ impl Swarm {
                 false => simulated::run(self, seed)?,
             };
             let least = self.links.least_seconds(self.n, self.size);
-            outcome.report(&mut report, self.size, least, &self.play);
+            let interval = self.arrivals.as_secs_f64();
+            outcome.report(&mut report, self.size, least, (interval, &self.play));
             if let Some(path) = self.svg.as_ref().filter(|_| run == 0) {
                 let picture = svg::picture(&outcome, least, &self.title());
                 std::fs::write(path, picture)

@@ -40,8 +40,15 @@ impl Receiver {
 }
 
 impl Outcome {
-    /// Adds the figures of this run. `least` is the time that no distribution can beat.
-    pub(super) fn report(&self, report: &mut Report, size: u64, least: f64, rates: &[u32]) {
+    /// Adds the figures of this run. `least` is the time that no distribution can beat; `interval`
+    /// the seconds between two arrivals.
+    pub(super) fn report(
+        &self,
+        report: &mut Report,
+        size: u64,
+        least: f64,
+        (interval, rates): (f64, &[u32]),
+    ) {
         let n = self.receivers.len();
         let payload = size as f64 * n as f64;
         let mut times: Vec<f64> =
@@ -53,6 +60,10 @@ impl Outcome {
         report.add("first_s", "seconds of the first receiver", first);
         report.add("median_s", "seconds of half of the receivers", median(&times));
         report.add("last_s", "seconds of the last receiver", last);
+        let ends = self.receivers.iter().enumerate().map(|(number, receiver)| {
+            interval * number as f64 + receiver.complete.unwrap_or(f64::INFINITY)
+        });
+        report.add("end_s", "seconds until all are complete", ends.fold(0.0, f64::max));
         report.add("last_over_lb", "the last ÷ the least possible", last / least);
         report.add(
             "copies",
