@@ -9,6 +9,8 @@
 //!    are still unknown to all others: whoever cannot pass on objects does not bring in more;
 //! 2. otherwise for the lowest index it lacks, a few at a time.
 //!
+//! Whoever comes late has nothing that others lack, and asks for rare objects besides, until it has.
+//!
 //! Fetchers agree without messages on who brings in what: a hash of index and peer ID ranks them
 //! for each object. One of a lower rank takes an object too, as soon as enough fresh objects
 //! behind it have come in, so nobody is waited for.
@@ -16,6 +18,7 @@
 use super::Replication;
 use super::fetch::first_askable;
 use super::neighbor::Neighbor;
+use super::runs::Runs;
 use crate::crypto::Fingerprint;
 use crate::random::SplitMix64;
 use crate::transport::{SessionId, Time};
@@ -28,6 +31,10 @@ const UNSPREAD: usize = 4;
 const COPIES: usize = 2;
 /// Or this part of the source's window, so that a long fat path is filled.
 const COPIES_PART: usize = 8;
+/// If fewer than one of so many fetchers wants something of this node, it asks for rare objects: for
+/// each copy that it gets of the source, and with every second request to others.
+const FEW: usize = 4;
+const RARE: u64 = 2;
 /// By so many fresh objects, for each fetcher, an object comes later for each rank.
 const RANK: usize = 15;
 /// If the provider is spared, objects that others should bring in are not asked of it before nothing
@@ -60,16 +67,22 @@ impl Replication {
 
     pub(super) fn pick_swarm(&mut self, now: Time, session: SessionId) -> Pick {
         self.refresh_spread(now);
+        let is_idle = self.has_little_to_give();
+        if is_idle {
+            let haves = self.neighbors.values().map(|n| &n.their_have);
+            self.rarity.refresh(now, &self.want, haves);
+        }
         let Some(n) = self.neighbors.get(&session) else { return Pick::Nothing };
         if self.is_source(n) {
-            return self.pick_from_source(now, n);
+            return self.pick_from_source(now, n, is_idle);
         }
-        self.lowest_askable(now, n).map_or(Pick::Nothing, Pick::Index)
+        let wants_rare = is_idle && self.stats.requests_sent.is_multiple_of(RARE);
+        self.copy_from(now, n, wants_rare)
     }
 
-    fn pick_from_source(&self, now: Time, source: &Neighbor) -> Pick {
+    fn pick_from_source(&self, now: Time, source: &Neighbor, is_idle: bool) -> Pick {
         let Some(first) = self.fresh_from(now, source, 0) else {
-            return self.pick_copy(now, source);
+            return self.pick_copy(now, source, is_idle);
         };
         let rivals = self.rivals(now, source);
         if rivals.is_empty() {
@@ -80,17 +93,50 @@ impl Replication {
             return self.own_fresh(now, source, first, &rivals).map_or(Pick::Later, Pick::Index);
         }
         match source.live_requests().count() < COPIES.max(window / COPIES_PART) {
-            true => self.pick_copy(now, source),
+            true => self.pick_copy(now, source, is_idle),
             false => Pick::Later,
         }
     }
 
-    /// The lowest index that the source can be asked for, whoever else has it.
-    fn pick_copy(&self, now: Time, source: &Neighbor) -> Pick {
+    /// An index that the source can be asked for, whoever else has it.
+    fn pick_copy(&self, now: Time, source: &Neighbor, is_idle: bool) -> Pick {
         if self.spares_provider && !source.is_idle(now, SPARED) {
             return Pick::Later;
         }
-        self.lowest_askable(now, source).map_or(Pick::Nothing, Pick::Index)
+        self.copy_from(now, source, is_idle)
+    }
+
+    /// The lowest index that a neighbor can be asked for, or a rare one.
+    fn copy_from(&self, now: Time, n: &Neighbor, wants_rare: bool) -> Pick {
+        let rare = if wants_rare { self.rare_from(now, n) } else { None };
+        rare.or_else(|| self.lowest_askable(now, n)).map_or(Pick::Nothing, Pick::Index)
+    }
+
+    /// True if few of the other fetchers want anything that this node has, so that its uplink is
+    /// idle: it has come late, and what it has, all have.
+    fn has_little_to_give(&self) -> bool {
+        let total = self.total();
+        let is_fetcher = |n: &&Neighbor| n.their_have.len() < total && !self.is_source(n);
+        let fetchers = self.neighbors.values().filter(is_fetcher);
+        let (mut all, mut wanting) = (0, 0);
+        for n in fetchers {
+            all += 1;
+            wanting += usize::from(n.wants_ours);
+        }
+        wanting * FEW < all
+    }
+
+    /// Of the objects that a neighbor has, one that the fewest have: fetchers will want it of this
+    /// node. Each node begins to look in a part of the file of its own, so that not all bring in the
+    /// same.
+    fn rare_from(&self, now: Time, n: &Neighbor) -> Option<u64> {
+        let offered: Runs = self.open.common_ranges(&n.their_have).collect();
+        let begin = mix(0, &self.near) % self.total().max(1);
+        let askable = |index| n.may_ask(now, index);
+        self.rarity.levels().find_map(|level| {
+            let behind = offered.find_common(level, begin..u64::MAX, askable);
+            behind.or_else(|| offered.find_common(level, 0..begin, askable))
+        })
     }
 
     /// Fetchers that bring in objects too.
