@@ -63,6 +63,8 @@ impl Node {
     ///
     /// [`NetStreamError::TooMany`]; [`NetStreamError::NoServer`] if the peer cannot be looked for.
     /// That it was not found comes as [`NetStreamEvent::Failed`].
+    ///
+    /// [`NetStreamEvent::Failed`]: crate::flash::stream::NetStreamEvent::Failed
     pub fn play_from_peer(
         &mut self,
         now: Time,
