@@ -357,8 +357,8 @@ impl Sockets {
         poll_fn(|cx| {
             // All are asked, so that each knows whom to wake.
             let ready = self.all.iter().filter(|s| s.poll_readable(cx).is_ready()).count();
-            let heard = self.listeners.iter().filter(|l| l.poll_readable(cx).is_ready()).count();
-            if ready + heard > 0 { Poll::Ready(()) } else { Poll::Pending }
+            let readable = self.listeners.iter().filter(|l| l.poll_readable(cx).is_ready()).count();
+            if ready + readable > 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

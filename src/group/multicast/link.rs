@@ -46,7 +46,7 @@ pub(super) struct Link {
     pub(super) map: Option<Map>,
     pub(super) map_at: Time,
     /// The version of what is held here as of the last map sent to it.
-    pub(super) told: u64,
+    pub(super) announced: u64,
     /// Requests to it without an answer, at most [`MAX_PULLS`].
     pulls: BTreeSet<u64>,
     /// The end of the stream, as it announced it.

@@ -419,7 +419,7 @@ impl Stream {
         if link.control != Near::Closed {
             return;
         }
-        (link.control, link.told) = (Near::Open, 0);
+        (link.control, link.announced) = (Near::Open, 0);
         turn.output.push_back(Output::OpenLane { session, lane, to: None });
         let description = MulticastControl::Description(self.description.clone());
         self.send_control(turn, session, &description);

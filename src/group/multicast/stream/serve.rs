@@ -166,7 +166,7 @@ impl Stream {
         let version = self.held.version();
         for session in due {
             if let Some(link) = self.links.get_mut(&session) {
-                link.told = version;
+                link.announced = version;
             }
             self.map_turn = session;
             self.send_control(turn, session, &map);
@@ -175,6 +175,6 @@ impl Stream {
     }
 
     fn is_map_due(&self, link: &Link) -> bool {
-        link.control == Near::Open && link.told != self.held.version()
+        link.control == Near::Open && link.announced != self.held.version()
     }
 }
