@@ -381,7 +381,15 @@ fn streams_from_peer_to_peer_pass_translators() {
                 players.push((id, play(&mut world, id)));
             }
         }
-        world.network.run_for(secs(10));
+        let playing =
+            |world: &World| world.network[from].member().node.peers_of_stream(published).len();
+        for _ in 0..60 {
+            if playing(&world) == players.len() {
+                break;
+            }
+            world.network.run_for(secs(1));
+        }
+        assert_eq!(playing(&world), players.len(), "not all have met the publisher");
         for number in 0..COUNT {
             if number == COUNT / 2 {
                 let (gone, _) = players.remove(seed as usize % players.len());

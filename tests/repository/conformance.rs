@@ -93,8 +93,10 @@ fn every_file_function_and_test_in_the_table_exists() {
 fn every_test_of_a_rule_exists() {
     let mut sources = Sources(HashMap::new());
     let mut tests = 0;
-    for note in std::fs::read_dir(root().join("protocol-notes")).unwrap() {
-        let note = std::fs::read_to_string(note.unwrap().path()).unwrap();
+    let entries = std::fs::read_dir(root().join("protocol-notes")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.extension().is_some_and(|it| it == "md")) {
+        let note = std::fs::read_to_string(path).unwrap();
         for line in rules(&note) {
             let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
             assert_eq!(cells.len(), 2, "{line}");
