@@ -265,7 +265,8 @@ fn latecomers_are_served_by_all() {
     let total = (mbit(10.0) + 10 * mbit(5.0)) as f64;
     let bound = (10.0 * FILE + lost) / total;
     println!("{seconds:.1} s, at least {bound:.1} s");
-    assert!(seconds < 1.2 * bound, "{seconds:.1} s instead of {bound:.1} s");
+    // 1.12 times the bound if those who come late ask for nothing rare.
+    assert!(seconds < 1.11 * bound, "{seconds:.1} s instead of {bound:.1} s");
 }
 
 #[test]

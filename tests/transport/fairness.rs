@@ -71,7 +71,7 @@ fn sessions_of_one_sender_share_its_uplink_and_keep_its_queue_short() {
 }
 
 #[test]
-#[ignore = "prints a table of the notes"]
+#[ignore = "checks nothing: measures a table of protocol-notes/congestion.md"]
 fn table_of_pairs() {
     for queue in [50, 200, 1000] {
         let kinds = [
@@ -97,7 +97,7 @@ fn table_of_pairs() {
 }
 
 #[test]
-#[ignore = "prints a table of the notes"]
+#[ignore = "checks nothing: measures a table of protocol-notes/congestion.md"]
 fn table_of_one_uplink() {
     for controller in [Controller::Bbr, Controller::AppendixA] {
         for queue in [40, 200, 1000] {
