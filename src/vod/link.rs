@@ -25,6 +25,7 @@
 //! | `name` | file name |
 //! | `provider` | peer ID of the provider, 64 hexadecimal digits |
 //! | `spare` | `provider`: whoever fetches asks the provider only for what nobody else has |
+//! | `origin` | URL, `http` or `https`, of a web server that has the same file |
 //!
 //! An unknown key is skipped; a change that must not be skipped raises the version. The characters
 //! used need no quoting in a POSIX shell or PowerShell; other characters in values are
@@ -63,6 +64,9 @@ pub const DEFAULT_PORT: u16 = 1935;
 
 /// The longest link that is accepted, in bytes.
 pub const MAX_LINK_LEN: usize = 16 * 1024;
+
+/// The longest URL of an origin that is accepted, in bytes.
+pub const MAX_ORIGIN_LEN: usize = 4096;
 
 /// The most rendezvous servers in a link.
 pub const MAX_SERVERS: usize = 8;
@@ -237,6 +241,9 @@ pub struct ShareLink {
     pub provider: Option<Digest256>,
     /// Whoever fetches asks the provider only for chunks that nobody else has.
     pub spares_provider: bool,
+    /// URL of a web server that has the same file, `http` or `https`, without user name, password and
+    /// fragment.
+    pub origin: Option<String>,
 }
 
 impl ShareLink {
@@ -257,6 +264,7 @@ impl ShareLink {
             name: None,
             provider: None,
             spares_provider: false,
+            origin: None,
         })
     }
 
@@ -305,6 +313,9 @@ impl fmt::Display for ShareLink {
         }
         if self.spares_provider {
             f.write_str("/spare=provider")?;
+        }
+        if let Some(origin) = &self.origin {
+            write!(f, "/origin={}", encoded(origin))?;
         }
         if let Some(name) = &self.name {
             write!(f, "/name={}", encoded(name))?;
@@ -377,6 +388,7 @@ struct Values {
     name: Option<String>,
     provider: Option<Digest256>,
     spare: Option<bool>,
+    origin: Option<String>,
 }
 
 impl Values {
@@ -392,6 +404,7 @@ impl Values {
             "provider" => self.provider.replace(digest("provider", value)?).is_none(),
             // Another value is for other versions.
             "spare" => self.spare.replace(value == "provider").is_none(),
+            "origin" => self.origin.replace(origin(value)?).is_none(),
             "size" => self.size.replace(number("size", value, 0..=MAX_INDEX)?).is_none(),
             "chunk" => {
                 let length = number("chunk", value, 1..=MAX_CHUNK_SIZE.into())?;
@@ -436,6 +449,7 @@ impl Values {
             name: self.name,
             provider: self.provider,
             spares_provider: self.spare.unwrap_or_default(),
+            origin: self.origin,
         })
     }
 }
@@ -477,6 +491,37 @@ fn number<'a>(
         let (least, most) = (allowed.start(), allowed.end());
         value_error(key, value, format!("{value:?} is not a whole number from {least} to {most}"))
     })
+}
+
+/// The percent-encoded URL of an origin.
+fn origin(value: &str) -> Result<String, Failed<'_, LinkProblem>> {
+    let url = decoded("origin", value)?;
+    check_origin(&url).map_err(|problem| value_error("origin", value, problem))?;
+    Ok(url)
+}
+
+/// Why a URL cannot be that of an origin: only its outer form counts.
+pub(super) fn check_origin(url: &str) -> Result<(), &'static str> {
+    let after = |scheme: &str| {
+        url.get(..scheme.len())
+            .filter(|start| start.eq_ignore_ascii_case(scheme))
+            .and_then(|_| url.get(scheme.len()..))
+    };
+    let rest = after("https://").or_else(|| after("http://"));
+    let rest = rest.ok_or("a URL with http:// or https:// is expected")?;
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    match url {
+        _ if url.len() > MAX_ORIGIN_LEN => Err("the URL is longer than 4096 bytes"),
+        _ if authority.is_empty() => Err("the URL names no host"),
+        _ if authority.contains('@') => Err(
+            "the URL has a user name or password, which everybody who has the link could read: share \
+             what the web server gives to everybody, or download the file and share that",
+        ),
+        _ if url.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Err("there is a space or line break in the URL")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Percent-encoded UTF-8.

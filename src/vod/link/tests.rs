@@ -66,6 +66,46 @@ fn the_provider_asks_to_be_spared() {
 }
 
 #[test]
+fn a_web_server_that_has_the_file_round_trips() {
+    let mut link = with("").unwrap();
+    assert!(link.origin.is_none() && !link.to_string().contains("origin"));
+    link.origin = Some("https://web.example:8443/a%20b/film.mp4?v=1&x=[2]".into());
+    let text = link.to_string();
+    assert!(text.ends_with(
+        "/origin=https%3A%2F%2Fweb.example%3A8443%2Fa%2520b%2Ffilm.mp4%3Fv%3D1%26x%3D%5B2%5D"
+    ));
+    assert_eq!(parse(&text).unwrap(), link);
+}
+
+#[test]
+fn only_an_open_http_url_is_an_origin() {
+    let long = format!("http://a/{}", "x".repeat(MAX_ORIGIN_LEN));
+    let wrong = [
+        "",
+        "a",
+        "http:",
+        "http://",
+        "http:///film",
+        "ftp://a/film",
+        "file:///etc/passwd",
+        "https://me@web.example/film",
+        "https://me:secret@web.example/film",
+        "http://a/b c",
+        "http://a/\n",
+        &long,
+        "httpsé://a",
+    ];
+    for url in wrong {
+        let found = with(&format!("/origin={}", encoded(url)));
+        assert!(matches!(found, Err(LinkProblem::Value { key: "origin", .. })), "{url}");
+    }
+    let secret = with("/origin=https%3A%2F%2Fme%3Asecret%40web.example%2F").unwrap_err();
+    assert!(!secret.to_string().contains("secret@"), "{secret}");
+    assert!(with("/origin=http%3A%2F%2Fa%2F%40/origin=http%3A%2F%2Fb").is_err());
+    assert!(with("/origin=HTTP%3A%2F%2Fa%2F%40").is_ok());
+}
+
+#[test]
 fn internationalised_names_and_zones_are_kept_as_given() {
     for server in ["bücher.example:1935", "[fe80::1%eth0]:1935"] {
         let text = format!("rtmfp-share://{server}/1/group={GROUP}");
