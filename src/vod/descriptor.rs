@@ -35,13 +35,22 @@
 //! | 5 | `mime` | UTF-8 |
 //! | 6 | `sha256` | 32 bytes |
 //! | 7 | `hashes` | 16 bytes a chunk |
+//! | 8 | `files` | for each file: length of the path (8 bytes), path (UTF-8), size (8 bytes) |
+//!
+//! # Several files
+//!
+//! `files` (Array of objects with `path`, String, and `size`, Number) lists the files of a share of
+//! several: its content is theirs, one after the other. `size` is the sum, and `name` that of a folder.
+//! A share of one file has no such member, and the Number form cannot hold it.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
 use super::file_name::safe_file_name;
+use super::files::FileList;
 use super::hash::{CHUNK_HASH_LEN, ChunkHashes, Digest256};
 use super::layout::{Layout, LayoutError, MAX_CHUNKS};
 use crate::amf::Value;
@@ -111,7 +120,9 @@ impl FromStr for DescriptorForm {
 pub struct Descriptor {
     /// Number of chunks and, as far as stated, chunk length and file size.
     pub layout: Layout,
-    /// Name as stated by the provider. It is untrusted text: see [`Descriptor::file_name`].
+    /// The files of a share of several; `None` for a single file.
+    pub files: Option<FileList>,
+    /// Name as stated by the provider, of the file or of the folder. It is untrusted text: see [`Descriptor::file_name`].
     pub name: Option<String>,
     /// Media type as stated by the provider.
     pub mime: Option<String>,
@@ -124,7 +135,7 @@ pub struct Descriptor {
 impl Descriptor {
     /// A descriptor that states nothing but the layout.
     pub fn of_layout(layout: Layout) -> Self {
-        Self { layout, name: None, mime: None, sha256: None, chunk_hashes: None }
+        Self { layout, files: None, name: None, mime: None, sha256: None, chunk_hashes: None }
     }
 
     /// Number of chunks.
@@ -135,6 +146,15 @@ impl Descriptor {
     /// The name, turned into a file name that is safe in any directory.
     pub fn file_name(&self) -> String {
         safe_file_name(self.name.as_deref().unwrap_or_default())
+    }
+
+    /// The bytes of the share that are file `index`, counted from 0; of a single file, all.
+    pub fn file_range(&self, index: usize) -> Option<Range<u64>> {
+        match &self.files {
+            Some(files) => files.range(index),
+            None if index == 0 => Some(0..self.layout.size()?),
+            None => None,
+        }
     }
 
     /// Reads object 0 in either form.
@@ -170,6 +190,7 @@ impl Descriptor {
         self.mime.iter().for_each(|mime| member(5, mime.as_bytes()));
         self.sha256.iter().for_each(|sha256| member(6, &sha256.0));
         self.chunk_hashes.iter().for_each(|hashes| member(7, hashes.as_bytes()));
+        self.files.iter().for_each(|files| member(8, &files.digested()));
         Digest256::from_hasher(hasher)
     }
 
@@ -179,8 +200,12 @@ impl Descriptor {
         let chunk_size = optional(value, "chunkSize", |v| whole(v, u32::MAX.into()))?;
         let chunk_size = chunk_size.map(|length| length as u32);
         let size = value.property("size").and_then(|v| whole(v, MAX_INDEX));
+        // Without size and chunk length it is not known which bytes are whose.
+        let files = value.property("files").and_then(FileList::from_value);
+        let files = files.filter(|it| chunk_size.is_some() && Some(it.size()) == size);
         Ok(Self {
             layout: Layout::new(chunks, chunk_size, size)?,
+            files,
             name: value.property("name").and_then(text),
             mime: value.property("mime").and_then(text),
             sha256: optional(value, "sha256", |v| {
@@ -206,6 +231,7 @@ impl Descriptor {
             "hashes",
             self.chunk_hashes.as_ref().map(|list| Value::ByteArray(list.as_bytes().clone())),
         );
+        optional("files", self.files.as_ref().map(FileList::to_value));
         Value::object(members)
     }
 }
@@ -256,6 +282,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
+    use super::super::files::SharedFile;
     use super::super::hash::chunk_hash;
     use super::*;
     use crate::amf;
@@ -263,6 +290,7 @@ mod tests {
     fn full() -> Descriptor {
         Descriptor {
             layout: Layout::of_size(100_000, 65_536).unwrap(),
+            files: None,
             name: Some("film.mp4".into()),
             mime: Some("video/mp4".into()),
             sha256: Some(Digest256::of(b"film")),
@@ -402,9 +430,42 @@ mod tests {
         assert_eq!(read(&turned).unwrap().digest(), full().digest());
     }
 
+    fn several() -> Descriptor {
+        let file = |path: &str, size| SharedFile { path: path.into(), size };
+        let files = vec![file("a.mp4", 60_000), file("empty", 0), file("subs/b.srt", 40_000)];
+        Descriptor { files: Some(FileList::new(files).unwrap()), ..full() }
+    }
+
+    #[test]
+    fn several_files_are_listed_with_their_places() {
+        let value = over_the_wire(&several().to_value(DescriptorForm::Object));
+        assert_eq!(Descriptor::from_value(&value), Ok((several(), DescriptorForm::Object)));
+        assert_eq!(several().file_range(2), Some(60_000..100_000));
+        assert_eq!((several().file_range(3), full().file_range(1)), (None, None));
+        assert_eq!(full().file_range(0), Some(0..100_000));
+        // A list that is not about this content belongs to another application.
+        let other = Descriptor { layout: Layout::of_size(99_999, 65_536).unwrap(), ..several() };
+        let read = read(&other.to_value(DescriptorForm::Object)).unwrap();
+        assert_eq!(read.files, None);
+        assert_ne!(read.digest(), other.digest());
+    }
+
+    #[test]
+    fn the_digest_covers_the_files() {
+        // Written out by hand from the table in the module documentation.
+        let file = SharedFile { path: "é".into(), size: 1 };
+        let mut descriptor = Descriptor::of_layout(Layout::new(1, None, None).unwrap());
+        descriptor.files = Some(FileList::new(vec![file]).unwrap());
+        let mut expected = b"rtmfp-share descriptor 1\0".to_vec();
+        expected.extend(b"\x01\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x01");
+        expected.extend(b"\x08\0\0\0\0\0\0\0\x12\0\0\0\0\0\0\0\x02\xc3\xa9\0\0\0\0\0\0\0\x01");
+        assert_eq!(descriptor.digest(), Digest256::of(&expected));
+    }
+
     #[test]
     fn every_member_changes_the_digest() {
-        let changes: [fn(&mut Descriptor); 7] = [
+        let changes: [fn(&mut Descriptor); 8] = [
+            |d| d.files = several().files,
             |d| d.layout = Layout::of_size(100_001, 65_536).unwrap(),
             |d| d.layout = Layout::of_size(100_000, 65_535).unwrap(),
             |d| d.name = Some("film.mp5".into()),

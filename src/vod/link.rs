@@ -22,7 +22,8 @@
 //! | `also` | a further rendezvous server, `HOST[:PORT]` |
 //! | `descriptor` | [digest](super::descriptor::Descriptor::digest) of the descriptor: the object form |
 //! | `sha256`, `size`, `chunk` | SHA-256 and size of the file, chunk length in bytes: the Number form, whose descriptor has only the number of chunks |
-//! | `name` | file name |
+//! | `name` | file name, or name of the folder |
+//! | `files` | number of files, if the share has several |
 //! | `provider` | peer ID of the provider, 64 hexadecimal digits |
 //! | `spare` | `provider`: whoever fetches asks the provider only for what nobody else has |
 //! | `origin` | URL, `http` or `https`, of a web server that has the same file |
@@ -45,6 +46,7 @@ use nom::sequence::{preceded, terminated};
 
 use super::chunker::{CHUNK_SIZE, MAX_CHUNK_SIZE};
 use super::descriptor::Descriptor;
+use super::files::MAX_FILES;
 use super::hash::{Digest256, NotADigest};
 use super::layout::Layout;
 use crate::driver::ascii_host;
@@ -237,6 +239,8 @@ pub struct ShareLink {
     /// Name of the file. Not safe as a path: see
     /// [`safe_file_name`](super::file_name::safe_file_name).
     pub name: Option<String>,
+    /// Number of files, if the share has several. It is a hint: the descriptor lists them.
+    pub files: Option<u32>,
     /// Peer ID of the provider.
     pub provider: Option<Digest256>,
     /// Whoever fetches asks the provider only for chunks that nobody else has.
@@ -262,6 +266,7 @@ impl ShareLink {
             groupspec: text::parse(groupspec, groupspec_value, LinkProblem::NotALink)?,
             integrity: Integrity::None,
             name: None,
+            files: None,
             provider: None,
             spares_provider: false,
             origin: None,
@@ -316,6 +321,9 @@ impl fmt::Display for ShareLink {
         }
         if let Some(origin) = &self.origin {
             write!(f, "/origin={}", encoded(origin))?;
+        }
+        if let Some(files) = self.files {
+            write!(f, "/files={files}")?;
         }
         if let Some(name) = &self.name {
             write!(f, "/name={}", encoded(name))?;
@@ -386,6 +394,7 @@ struct Values {
     size: Option<u64>,
     chunk: Option<u32>,
     name: Option<String>,
+    files: Option<u32>,
     provider: Option<Digest256>,
     spare: Option<bool>,
     origin: Option<String>,
@@ -405,6 +414,10 @@ impl Values {
             // Another value is for other versions.
             "spare" => self.spare.replace(value == "provider").is_none(),
             "origin" => self.origin.replace(origin(value)?).is_none(),
+            "files" => {
+                let files = number("files", value, 1..=MAX_FILES as u64)?;
+                self.files.replace(u32::try_from(files).unwrap_or(u32::MAX)).is_none()
+            }
             "size" => self.size.replace(number("size", value, 0..=MAX_INDEX)?).is_none(),
             "chunk" => {
                 let length = number("chunk", value, 1..=MAX_CHUNK_SIZE.into())?;
@@ -447,6 +460,7 @@ impl Values {
             groupspec: self.group.ok_or(LinkProblem::Missing("group"))?,
             integrity,
             name: self.name,
+            files: self.files,
             provider: self.provider,
             spares_provider: self.spare.unwrap_or_default(),
             origin: self.origin,

@@ -13,6 +13,7 @@
 //! | [`descriptor`] | object 0, in the two forms that Flash applications use, and the chain of integrity |
 //! | [`link`] | the link that `share` prints and `fetch` takes |
 //! | [`file_name`] | safe file names from network text |
+//! | [`files`] | the files of a share of several, and safe paths for them |
 //! | [`store`] | stores of chunks: a shared file, a file that is being fetched, memory |
 //! | [`replica`] | the state machine of one file, for provider and receiver alike |
 //! | [`guest`] | a replica in a group on a node |
@@ -27,6 +28,7 @@ pub mod chunker;
 pub mod descriptor;
 mod fetch;
 pub mod file_name;
+pub mod files;
 pub mod guest;
 pub mod hash;
 pub mod layout;
@@ -40,6 +42,7 @@ pub mod store;
 pub use chunker::{CHUNK_SIZE, Chunker};
 pub use descriptor::{Descriptor, DescriptorForm};
 pub use fetch::{Fetch, FetchConfig, METERED_NEIGHBORS};
+pub use files::{FileList, FileListError, SharedFile};
 pub use guest::{FileExchange, Request};
 pub use hash::Digest256;
 pub use layout::Layout;

@@ -190,6 +190,9 @@ impl Offer {
     fn new(source: &SourceFile, config: &ShareConfig) -> Result<Self, SessionError> {
         let descriptor = source.descriptor();
         let spec = group_of(config, &descriptor)?;
+        if descriptor.files.is_some() && config.form == DescriptorForm::Number {
+            return Err(SessionError::FilesInNumberForm);
+        }
         if config.servers.is_empty() && !config.lan {
             return Err(SessionError::NoServer);
         }
@@ -197,6 +200,8 @@ impl Offer {
         link.app = config.app.clone();
         link.spares_provider = config.save_upload;
         link.name = descriptor.name.clone();
+        // A list has at most 16,384 files.
+        link.files = descriptor.files.as_ref().map(|files| files.files().len() as u32);
         link.integrity = integrity_of(&descriptor, config.form);
         let (form, max_neighbors) = (config.form, config.max_neighbors);
         Ok(Self { link, spec, descriptor, form, max_neighbors })

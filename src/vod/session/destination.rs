@@ -8,9 +8,9 @@ use std::path::PathBuf;
 /// The destination of a fetched file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// This file; until it is complete, its name is `NAME.part`.
+    /// This file, or a folder for several; until it is complete, its name is `NAME.part`.
     File(PathBuf),
-    /// A file in this directory, named by the provider; the name is made safe.
+    /// A file or a folder in this directory, named by the provider; the name is made safe.
     Directory(PathBuf),
     /// None: only the [descriptor](crate::vod::Fetch::descriptor) is fetched.
     Nowhere,

@@ -37,6 +37,9 @@ pub enum SessionError {
     /// The group does not allow object replication.
     #[error("the group of this link does not allow object replication: it is not meant for files")]
     NotForFiles,
+    /// The Number form of the descriptor cannot list files.
+    #[error("several files need the object form of the descriptor: leave out --descriptor number")]
+    FilesInNumberForm,
     /// The link could not be made, or is not valid.
     #[error(transparent)]
     Link(#[from] LinkError),

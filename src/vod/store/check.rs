@@ -1,4 +1,4 @@
-//! [`check_file`]: compares a finished file with its descriptor.
+//! [`check_file`]: compares a finished file or folder with its descriptor.
 
 use std::fs::File;
 use std::ops::RangeInclusive;
@@ -7,6 +7,7 @@ use std::path::Path;
 use super::super::descriptor::Descriptor;
 use super::super::hash::Digest256;
 use super::StoreError;
+use super::content::Content;
 use super::recover::examine;
 use crate::range::IndexSet;
 
@@ -21,7 +22,7 @@ pub enum Verdict {
     },
     /// The file is another one, or a damaged copy.
     Bad {
-        /// Length of the file in bytes.
+        /// Length of the file in bytes, or of all files together.
         length: u64,
         /// The ranges of bytes that are wrong or missing, as far as chunk hashes are known:
         /// inclusive, in ascending order and disjoint.
@@ -33,11 +34,11 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Compares a file with its descriptor; `progress` is called with the number of bytes read so far.
+/// Compares a file, or the folder of a share of several, with its descriptor; `progress` is called with the number of bytes read so far.
 ///
 /// # Errors
 ///
-/// The file cannot be read, or is not a regular file.
+/// The file cannot be read, or is not a regular file, or a folder if there are several.
 pub fn check_file(
     path: &Path,
     descriptor: &Descriptor,
@@ -46,13 +47,14 @@ pub fn check_file(
     let io = |action| StoreError::io(action, path);
     // Checked before opening: opening a pipe would wait for its writer.
     let found = path.metadata().map_err(io("open"))?;
-    if !found.is_file() {
-        return Err(StoreError::NotAFile { path: path.to_owned() });
-    }
-    let file = File::open(path).map_err(io("open"))?;
+    let mut content = match &descriptor.files {
+        Some(files) if found.is_dir() => Content::of_folder(path, files, false),
+        Some(_) => return Err(StoreError::NotAFolder { path: path.to_owned() }),
+        None if found.is_file() => Content::of_file(path, File::open(path).map_err(io("open"))?),
+        None => return Err(StoreError::NotAFile { path: path.to_owned() }),
+    };
     let (layout, hashes) = (descriptor.layout, descriptor.chunk_hashes.as_ref());
-    let findings =
-        examine(&file, &layout, hashes, &IndexSet::new(), &mut progress).map_err(io("read"))?;
+    let findings = examine(&mut content, &layout, hashes, &IndexSet::new(), &mut progress)?;
     if let Some(sha256) = findings.sha256.filter(|_| findings.is_the_file(descriptor)) {
         return Ok(Verdict::Good { sha256 });
     }
@@ -74,7 +76,7 @@ pub fn check_file(
             }
         }
     }
-    Ok(Verdict::Bad { length: found.len(), parts, bad_chunks })
+    Ok(Verdict::Bad { length: content.length()?, parts, bad_chunks })
 }
 
 #[cfg(test)]

@@ -65,17 +65,24 @@ impl FileDestination {
         self.path.with_file_name(name)
     }
 
-    /// Resolves symbolic links in the path, and returns the metadata of the existing file, if any.
+    /// Resolves symbolic links in the path, and returns the metadata of the existing file, or folder
+    /// if `is_folder`, if any.
     ///
-    /// Errors: something other than a regular file exists, which cannot be replaced by one.
-    pub(super) fn follow_links(&mut self) -> Result<Option<Metadata>, StoreError> {
+    /// Errors: something of another kind exists, which cannot be replaced.
+    pub(super) fn follow_links(&mut self, is_folder: bool) -> Result<Option<Metadata>, StoreError> {
         let refuse = |what| StoreError::NotReplaceable { path: self.path.clone(), what };
         match OutputPath::locate(&self.path).map_err(StoreError::io("write", &self.path))? {
             OutputPath::Missing(path) => {
                 self.path = path;
                 Ok(None)
             }
+            OutputPath::File(_) if is_folder => Err(refuse("a file")),
             OutputPath::File(path) => {
+                let found = path.metadata().map_err(StoreError::io("open", &path))?;
+                self.path = path;
+                Ok(Some(found))
+            }
+            OutputPath::Directory(path) if is_folder => {
                 let found = path.metadata().map_err(StoreError::io("open", &path))?;
                 self.path = path;
                 Ok(Some(found))
@@ -115,7 +122,7 @@ fn folder(path: &Path) -> &Path {
 /// cannot be replaced by a file.
 pub fn check_destination(path: &Path) -> Result<(), StoreError> {
     let mut destination = FileDestination::new(path, Digest256([0; 32]));
-    destination.follow_links()?;
+    destination.follow_links(false)?;
     check_directory(folder(&destination.path))
 }
 
@@ -141,8 +148,7 @@ pub fn check_directory(directory: &Path) -> Result<(), StoreError> {
 
 /// Checks that a file of this size fits, in addition to the space that the unfinished file takes
 /// already.
-pub(super) fn check_space(part: &File, path: &Path, size: u64) -> Result<(), StoreError> {
-    let allocated = part.metadata().map_or(0, |found| allocated(&found));
+pub(super) fn check_space(allocated: u64, path: &Path, size: u64) -> Result<(), StoreError> {
     let (needed, directory) = (size.saturating_sub(allocated), folder(path));
     match free(directory) {
         Some(free) if free < needed => {
@@ -172,6 +178,15 @@ fn free(directory: &Path) -> Option<u64> {
     {
         let _ = directory;
         None
+    }
+}
+
+/// Makes the folder of an unfinished share of several files, unless it is there.
+pub(super) fn make_part(path: &Path) -> Result<(), StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(StoreError::ForeignPart { path: path.to_owned() }),
+        Err(_) => fs::create_dir(path).map_err(StoreError::io("create", path)),
     }
 }
 
@@ -245,13 +260,57 @@ pub(super) fn publish(
     }
 }
 
-/// Gives a file a second name that is free; where there are no hard links, renames it.
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    const MAX_ASIDE: u32 = 1000;
+/// Gives the folder of several files its name in one step. A folder that is a damaged copy, or is to be
+/// replaced, is moved to another name, which is returned: no folder is ever deleted.
+pub(super) fn publish_folder(
+    part: &Path,
+    destination: &FileDestination,
+    damaged: Option<&Damaged>,
+) -> Result<Option<PathBuf>, StoreError> {
+    let path = &destination.path;
+    // Only a folder without content is removed by this.
+    let _ = fs::remove_dir(path);
+    let mut kept = None;
+    if let Ok(found) = fs::symlink_metadata(path) {
+        let may_move = found.is_dir()
+            && (destination.overwrite == Overwrite::Replace
+                || damaged.is_some_and(|damaged| damaged.is_still(path)));
+        if !may_move {
+            return Err(StoreError::DestinationExists { path: path.clone() });
+        }
+        kept = Some(move_aside(path).map_err(StoreError::io("rename", path))?);
+    }
+    fs::rename(part, path).map_err(StoreError::io("create", path))?;
+    Ok(kept)
+}
+
+/// Renames a folder to a name that is free.
+fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let destination = FileDestination::new(path, Digest256([0; 32]));
     for count in 1..=MAX_ASIDE {
-        let suffix = if count == 1 { ".damaged".to_owned() } else { format!(".damaged{count}") };
-        let aside = destination.with_suffix(&suffix);
+        let aside = destination.with_suffix(&damaged_suffix(count));
+        match fs::symlink_metadata(&aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return fs::rename(path, &aside).map(|()| aside);
+            }
+            _ => {}
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Names that are tried for a damaged copy.
+const MAX_ASIDE: u32 = 1000;
+
+fn damaged_suffix(count: u32) -> String {
+    if count == 1 { ".damaged".to_owned() } else { format!(".damaged{count}") }
+}
+
+/// Gives a file a second name that is free; where there are no hard links, renames it.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let destination = FileDestination::new(path, Digest256([0; 32]));
+    for count in 1..=MAX_ASIDE {
+        let aside = destination.with_suffix(&damaged_suffix(count));
         match fs::hard_link(path, &aside) {
             Ok(()) => return Ok(aside),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -313,11 +372,11 @@ mod tests {
         fs::create_dir(at("folder")).unwrap();
         std::os::unix::fs::symlink("folder/film", at("link")).unwrap();
         let mut destination = FileDestination::new(at("link"), Digest256([0; 32]));
-        assert!(destination.follow_links().unwrap().is_none());
+        assert!(destination.follow_links(false).unwrap().is_none());
         assert_eq!(destination.part_path(), at("folder/film.part"));
         fs::write(at("folder/film"), "old").unwrap();
         let mut destination = FileDestination::new(at("link"), Digest256([0; 32]));
-        assert_eq!(destination.follow_links().unwrap().unwrap().len(), 3);
+        assert_eq!(destination.follow_links(false).unwrap().unwrap().len(), 3);
     }
 
     #[cfg(unix)]
@@ -328,9 +387,9 @@ mod tests {
         let part = open_part(&path).unwrap();
         part.set_len(1 << 30).unwrap();
         assert!(allocated(&part.metadata().unwrap()) < 1 << 20, "holes take no space");
-        check_space(&part, &path, 1000).unwrap();
+        check_space(allocated(&part.metadata().unwrap()), &path, 1000).unwrap();
         // No disk has 8 EB.
-        let error = check_space(&part, &path, 1 << 63).unwrap_err();
+        let error = check_space(0, &path, 1 << 63).unwrap_err();
         let StoreError::NoSpace { needed, free, .. } = &error else { panic!("{error}") };
         assert!(*needed > 1 << 62 && *free > 1000);
         assert!(error.to_string().contains("GB free"), "{error}");

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::files::FileListError;
 use super::super::layout::LayoutError;
 
 /// An error of a [`ChunkStore`](super::ChunkStore), with advice to the user.
@@ -32,7 +33,7 @@ pub enum StoreError {
         free: u64,
     },
     /// The name belongs to something other than a regular file, which is not replaced.
-    #[error("{} is {what}, which is not replaced by a file: choose another name", path.display())]
+    #[error("{} is {what}, which is not replaced: choose another name", path.display())]
     NotReplaceable {
         /// The path with that name.
         path: PathBuf,
@@ -60,11 +61,20 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Not a regular file.
-    #[error("{} is not a file: only single files can be shared", path.display())]
+    #[error("{} is neither a file nor a folder of files", path.display())]
     NotAFile {
         /// The given path.
         path: PathBuf,
     },
+    /// A share of several files is written to a folder.
+    #[error("{} is not a folder, which the link's several files need", path.display())]
+    NotAFolder {
+        /// The given path.
+        path: PathBuf,
+    },
+    /// The files cannot be shared together.
+    #[error(transparent)]
+    Files(#[from] FileListError),
     /// The shared file has changed since sharing began.
     #[error("{} was changed while it was shared: share it again with a new link", path.display())]
     FileChanged {

@@ -9,6 +9,7 @@
 //! All calls block: an async caller runs them on a thread that may block.
 
 mod check;
+mod content;
 mod destination;
 mod error;
 mod memory;

@@ -4,15 +4,16 @@ mod opening;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 
 use super::super::hash::{ChunkHash, ChunkHashes, chunk_hash};
 use super::super::layout::{Layout, Placement};
-use super::destination::{Damaged, publish};
+use super::content::Content;
+use super::destination::{Damaged, publish, publish_folder};
 use super::sidecar::{Entry, Sidecar};
-use super::{ChunkStore, FileDestination, Finished, StoreError, positioned};
+use super::{ChunkStore, FileDestination, Finished, StoreError};
 use crate::range::IndexSet;
 
 /// A file that is being fetched.
@@ -24,10 +25,15 @@ use crate::range::IndexSet;
 /// [`finish`](ChunkStore::finish) gives the file its name in one step and deletes the list. A
 /// damaged copy is kept as `NAME.damaged`. No other file is overwritten, unless the destination
 /// allows it, and anything but a regular file is never replaced.
+///
+/// Several files are written to a folder `NAME.part` in the same way, which gets its name when all of
+/// them are complete.
 #[derive(Debug)]
 pub struct PartialFile {
     destination: FileDestination,
-    file: File,
+    content: Content,
+    /// Of several files: locks out a second process.
+    lock: Option<File>,
     /// `None` once the file is complete and has its name.
     sidecar: Option<Sidecar>,
     stated: Layout,
@@ -54,13 +60,22 @@ impl PartialFile {
 
     fn new(
         destination: FileDestination,
-        file: File,
+        content: Content,
         sidecar: Option<Sidecar>,
         layout: Layout,
     ) -> Self {
-        let (hashes, held) = (BTreeMap::new(), IndexSet::unbounded());
-        let (listed, damaged) = (None, None);
-        Self { destination, file, sidecar, stated: layout, layout, listed, hashes, held, damaged }
+        Self {
+            destination,
+            content,
+            lock: None,
+            sidecar,
+            stated: layout,
+            layout,
+            listed: None,
+            hashes: BTreeMap::new(),
+            held: IndexSet::unbounded(),
+            damaged: None,
+        }
     }
 
     fn hold(&mut self, index: u64, hash: ChunkHash) {
@@ -69,19 +84,10 @@ impl PartialFile {
         self.hashes.insert(index, hash);
     }
 
-    fn read_raw(&self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    fn read_raw(&mut self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let place = self.layout.offset(index).zip(self.layout.length(index));
         let (offset, length) = place.ok_or(StoreError::NotHeld { index })?;
-        let path = self.current_path();
-        positioned::read_chunk(&self.file, offset, length).map_err(StoreError::io("read", &path))
-    }
-
-    fn current_path(&self) -> PathBuf {
-        if self.is_finished() {
-            self.destination.path.clone()
-        } else {
-            self.destination.part_path()
-        }
+        self.content.read(offset, length)
     }
 
     /// Handles a chunk on disk that has changed since it was written.
@@ -129,8 +135,7 @@ impl ChunkStore for PartialFile {
         // detected when it is read: there is no need to hash it again.
         let listed = self.listed.as_ref().and_then(|list| list.hash(index)?.try_into().ok());
         let hash = listed.unwrap_or_else(|| chunk_hash(data));
-        positioned::write_at(&self.file, data, offset)
-            .map_err(StoreError::io("write", &self.destination.part_path()))?;
+        self.content.write(data, offset)?;
         sidecar
             .append(&Entry { index, length, hash })
             .map_err(StoreError::io("write", &self.destination.sidecar_path()))?;
@@ -145,10 +150,10 @@ impl ChunkStore for PartialFile {
         self.held.clear();
         self.hashes.clear();
         self.layout = self.stated;
-        let (path, part) = (self.destination.sidecar_path(), self.destination.part_path());
+        let path = self.destination.sidecar_path();
         let list = Sidecar::create(&path, &self.destination.identity, self.stated.chunks());
         self.sidecar = Some(list.map_err(StoreError::io("write", &path))?);
-        self.file.set_len(0).map_err(StoreError::io("write", &part))
+        self.content.clear()
     }
 
     fn finish(&mut self) -> Result<Finished, StoreError> {
@@ -157,10 +162,16 @@ impl ChunkStore for PartialFile {
         }
         self.check_complete()?;
         let part = self.destination.part_path();
-        let io = |action| StoreError::io(action, &part);
-        self.file.set_len(self.layout.size().unwrap_or_default()).map_err(io("write"))?;
-        self.file.sync_all().map_err(io("write"))?;
-        let kept = publish(&part, &self.destination, self.damaged.as_ref())?;
+        self.content.complete(self.layout.size().unwrap_or_default())?;
+        let kept = match &self.content {
+            Content::File { .. } => publish(&part, &self.destination, self.damaged.as_ref())?,
+            Content::Files(_) => {
+                self.content.close();
+                self.lock = None;
+                publish_folder(&part, &self.destination, self.damaged.as_ref())?
+            }
+        };
+        self.content.moved(&self.destination.path);
         self.sidecar = None;
         // The file is complete; a list that cannot be deleted does no harm.
         let _ = fs::remove_file(self.destination.sidecar_path());

@@ -1,15 +1,14 @@
 //! The chunks of the shared file that an existing file contains, found by their hashes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 
 use sha2::{Digest, Sha256};
 
 use super::super::descriptor::Descriptor;
 use super::super::hash::{ChunkHash, ChunkHashes, Digest256, hash_chunks};
 use super::super::layout::Layout;
-use super::positioned;
+use super::StoreError;
+use super::content::Content;
 use crate::range::IndexSet;
 
 /// Bytes of chunks that are read and hashed together, or one chunk.
@@ -36,16 +35,21 @@ pub(super) struct Findings {
 ///
 /// # Errors
 ///
-/// The error of the operating system.
+/// The content cannot be read.
 pub(super) fn examine(
-    file: &File,
+    content: &mut Content,
     layout: &Layout,
     hashes: Option<&ChunkHashes>,
     known: &IndexSet,
     progress: &mut dyn FnMut(u64),
-) -> io::Result<Findings> {
-    let length = file.metadata()?.len();
-    let is_whole = known.is_empty() && layout.size() == Some(length);
+) -> Result<Findings, StoreError> {
+    let length = content.length()?;
+    let is_whole = known.is_empty() && content.has_size(layout.size())?;
+    // The files of a folder may be too short anywhere.
+    let end = match content {
+        Content::File { .. } => length,
+        Content::Files(_) => layout.size().unwrap_or_default(),
+    };
     let mut whole = Sha256::new();
     let mut findings = Findings {
         good: BTreeMap::new(),
@@ -57,14 +61,14 @@ pub(super) fn examine(
     let mut group = Group::default();
     for index in layout.indices() {
         let place = layout.offset(index).zip(layout.length(index));
-        let Some((offset, size)) = place.filter(|&(offset, _)| offset < length) else { break };
+        let Some((offset, size)) = place.filter(|&(offset, _)| offset < end) else { break };
         findings.examined += 1;
         if known.contains(index) {
             continue;
         }
-        let Some(data) = positioned::read_chunk(file, offset, size)? else {
+        let Some(data) = content.read(offset, size)? else {
             findings.is_blank = false;
-            break;
+            continue;
         };
         group.push(index, data);
         if group.is_full() {

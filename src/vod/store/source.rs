@@ -1,7 +1,6 @@
 //! [`SourceFile`].
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,25 +9,28 @@ use sha2::{Digest, Sha256};
 
 use super::super::chunker::MAX_CHUNK_SIZE;
 use super::super::descriptor::Descriptor;
+use super::super::files::{FileList, SharedFile};
 use super::super::hash::{ChunkHash, ChunkHashes, Digest256, MAX_HASHED_CHUNKS, hash_chunks};
 use super::super::layout::Layout;
-use super::{ChunkStore, Finished, StoreError, positioned};
+use super::content::Content;
+use super::{ChunkStore, Finished, StoreError};
 use crate::range::IndexSet;
 
 /// Bytes that the first pass over a file reads at a time, or one chunk.
 const READ_AT_ONCE: usize = 1 << 20;
 
-/// A file that is being shared. It must not change meanwhile.
+/// A file that is being shared, or several. It must not change meanwhile.
 ///
 /// [`scan`](Self::scan) reads it once and hashes every chunk. Afterwards each chunk that is read is
 /// compared with its hash; the first mismatch ends the share with [`StoreError::FileChanged`].
-/// Replacing the file (writing a new one and renaming it) has no effect: the file that is open is
-/// served.
+/// Replacing a single file (writing a new one and renaming it) has no effect: the file that is open is
+/// served. Several files are opened as they are needed.
 #[derive(Debug)]
 pub struct SourceFile {
-    path: PathBuf,
-    file: File,
+    content: Content,
     layout: Layout,
+    name: Option<String>,
+    files: Option<FileList>,
     hashes: ChunkHashes,
     sha256: Digest256,
     held: IndexSet,
@@ -41,40 +43,82 @@ impl SourceFile {
     pub fn scan(
         path: &Path,
         chunk_size: u32,
-        mut progress: impl FnMut(u64),
+        progress: impl FnMut(u64),
     ) -> Result<Self, StoreError> {
-        let io = |action| StoreError::io(action, path);
-        let changed = || StoreError::FileChanged { path: path.to_owned() };
-        // Checked before opening: opening a pipe would wait for its writer.
-        if !path.metadata().map_err(io("open"))?.is_file() {
-            return Err(StoreError::NotAFile { path: path.to_owned() });
-        }
-        let file = File::open(path).map_err(io("open"))?;
-        let before = file.metadata().map_err(io("open"))?;
-        let layout = Layout::of_size(before.len(), chunk_size)?;
-        let mut hashes = Hashes::new();
-        let chunk_size = usize::try_from(chunk_size.clamp(1, MAX_CHUNK_SIZE)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; (READ_AT_ONCE / chunk_size).max(1) * chunk_size];
-        loop {
-            let read = read_full(&file, &mut buffer).map_err(io("read"))?;
-            if read == 0 {
-                break;
-            }
-            hashes.update(buffer.get(..read).unwrap_or_default(), chunk_size);
-            if hashes.bytes > before.len() {
-                return Err(changed());
-            }
-            progress(hashes.bytes);
-        }
-        let after = file.metadata().map_err(io("read"))?;
-        if hashes.bytes != before.len() || stamp(&before) != stamp(&after) {
-            return Err(changed());
-        }
-        let (sha256, hashes) = hashes.finish();
+        let found = regular(path)?;
+        let file = File::open(path).map_err(StoreError::io("open", path))?;
+        let layout = Layout::of_size(found.len(), chunk_size)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let mut source = Self::new(Content::of_file(path, file), layout, name, None);
+        source.hash(&[(path, found)], progress)?;
+        Ok(source)
+    }
+
+    /// Hashes several files, to be shared under a common name: each has a path in the share, its parts
+    /// separated by `/`, and a path on this host. `progress` is called with the number of bytes read so
+    /// far.
+    ///
+    /// Errors: as for a single file, or the files are too many.
+    pub fn scan_files(
+        name: &str,
+        files: Vec<(String, PathBuf)>,
+        chunk_size: u32,
+        progress: impl FnMut(u64),
+    ) -> Result<Self, StoreError> {
+        let found = files.iter().map(|(_, path)| Ok((path.as_path(), regular(path)?)));
+        let found = found.collect::<Result<Vec<(&Path, Metadata)>, StoreError>>()?;
+        let sizes = files.iter().zip(&found);
+        let shared = sizes
+            .map(|((path, _), (_, found))| SharedFile { path: path.clone(), size: found.len() });
+        let list = FileList::new(shared.collect())?;
+        let layout = Layout::of_size(list.size(), chunk_size)?;
+        let paths = files.iter().map(|(_, path)| path.clone()).collect();
+        let content = Content::of_files(Path::new(name), &list, paths);
+        let mut source = Self::new(content, layout, Some(name.to_owned()), Some(list));
+        source.hash(&found, progress)?;
+        Ok(source)
+    }
+
+    fn new(
+        content: Content,
+        layout: Layout,
+        name: Option<String>,
+        files: Option<FileList>,
+    ) -> Self {
+        let (sha256, hashes) = Hashes::new().finish();
         let mut held = IndexSet::new();
         // A single range always fits.
         let _ = held.insert_range(layout.indices());
-        Ok(Self { path: path.to_owned(), file, layout, hashes, sha256, held })
+        Self { content, layout, name, files, hashes, sha256, held }
+    }
+
+    /// Reads everything once. `found` is what the files were when they were opened.
+    fn hash(
+        &mut self,
+        found: &[(&Path, Metadata)],
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), StoreError> {
+        let changed = |path: &Path| StoreError::FileChanged { path: path.to_owned() };
+        let size = self.layout.size().unwrap_or_default();
+        let chunk_size = self.layout.chunk_size().unwrap_or(MAX_CHUNK_SIZE) as usize;
+        let step = ((READ_AT_ONCE / chunk_size.max(1)).max(1) * chunk_size) as u64;
+        let mut hashes = Hashes::new();
+        while hashes.bytes < size {
+            let length = step.min(size - hashes.bytes);
+            match self.content.read(hashes.bytes, length)? {
+                Some(data) => hashes.update(&data, chunk_size),
+                None => return Err(changed(self.content.path())),
+            }
+            progress(hashes.bytes);
+        }
+        for (path, before) in found {
+            let after = path.metadata().map_err(StoreError::io("read", path))?;
+            if stamp(before) != stamp(&after) {
+                return Err(changed(path));
+            }
+        }
+        (self.sha256, self.hashes) = hashes.finish();
+        Ok(())
     }
 
     /// The descriptor of the file: name, size, chunks and hashes.
@@ -82,16 +126,17 @@ impl SourceFile {
         let listed = self.layout.chunks() <= MAX_HASHED_CHUNKS;
         Descriptor {
             layout: self.layout,
-            name: self.path.file_name().map(|name| name.to_string_lossy().into_owned()),
+            files: self.files.clone(),
+            name: self.name.clone(),
             mime: None,
             sha256: Some(self.sha256),
             chunk_hashes: listed.then(|| self.hashes.clone()),
         }
     }
 
-    /// The path by which it was opened.
+    /// The path by which it was opened, or the name of several files.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.content.path()
     }
 }
 
@@ -108,14 +153,13 @@ impl ChunkStore for SourceFile {
         let place = self.layout.offset(index).zip(self.layout.length(index));
         let (offset, length) =
             place.filter(|_| self.held.contains(index)).ok_or(StoreError::NotHeld { index })?;
-        let data = positioned::read_chunk(&self.file, offset, length)
-            .map_err(StoreError::io("read", &self.path))?
-            .filter(|data| self.hashes.matches(index, data));
+        let data = self.content.read(offset, length)?;
+        let data = data.filter(|data| self.hashes.matches(index, data));
         match data {
             Some(data) => Ok(data.into()),
             None => {
                 self.held.clear();
-                Err(StoreError::FileChanged { path: self.path.clone() })
+                Err(StoreError::FileChanged { path: self.path().to_owned() })
             }
         }
     }
@@ -129,7 +173,17 @@ impl ChunkStore for SourceFile {
     }
 
     fn finish(&mut self) -> Result<Finished, StoreError> {
-        Ok(Finished::at(&self.path))
+        Ok(Finished::at(self.path()))
+    }
+}
+
+/// The metadata of a file that can be shared. Nothing is opened: opening a pipe would wait for its
+/// writer.
+fn regular(path: &Path) -> Result<Metadata, StoreError> {
+    let found = path.metadata().map_err(StoreError::io("open", path))?;
+    match found.is_file() {
+        true => Ok(found),
+        false => Err(StoreError::NotAFile { path: path.to_owned() }),
     }
 }
 
@@ -161,26 +215,13 @@ impl Hashes {
     }
 }
 
-/// Reads until the buffer is full or the file ends. Returns the number of bytes read.
-fn read_full(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::io::Write;
 
     use super::super::super::descriptor::DescriptorForm;
+    use super::super::positioned;
     use super::*;
 
     const CHUNK: u32 = 1000;

@@ -8,10 +8,11 @@ use std::path::Path;
 use super::super::super::descriptor::Descriptor;
 use super::super::super::hash::{ChunkHash, chunk_hash};
 use super::super::super::layout::{Layout, Placement};
-use super::super::destination::{Damaged, Overwrite, allocated, check_space, open_part};
+use super::super::content::Content;
+use super::super::destination::{Damaged, Overwrite, check_space, make_part, open_part};
 use super::super::recover::examine;
 use super::super::sidecar::{Entry, Resumed, Sidecar};
-use super::super::{ChunkStore, FileDestination, StoreError, positioned};
+use super::super::{ChunkStore, FileDestination, StoreError};
 use super::PartialFile;
 use crate::range::IndexSet;
 
@@ -20,12 +21,12 @@ enum Existing {
     /// It is the shared file.
     Complete(Box<PartialFile>),
     /// It has some of the right chunks.
-    Donor(Donor),
+    Donor(Box<Donor>),
 }
 
 /// Chunks to be copied from another file.
 struct Donor {
-    file: File,
+    content: Content,
     good: BTreeMap<u64, ChunkHash>,
     /// The file, if it is to be moved away at the end and kept.
     damaged: Option<Damaged>,
@@ -63,51 +64,66 @@ impl PartialFile {
         mut progress: impl FnMut(u64),
     ) -> Result<Self, StoreError> {
         let mut checked = Checked { before: 0, now: 0, report: &mut progress };
-        let donor = match destination.follow_links()? {
+        let donor = match destination.follow_links(descriptor.files.is_some())? {
             Some(found) => match open_existing(&destination, found, descriptor, &mut checked)? {
                 Existing::Complete(store) => return Ok(*store),
-                Existing::Donor(donor) => Some(donor),
+                Existing::Donor(donor) => Some(*donor),
             },
             None => None,
         };
         let part = destination.part_path();
         let is_new = fs::symlink_metadata(&part).is_err();
-        let file = open_part(&part)?;
-        lock(&file, &part)?;
-        let opened = Self::open_unfinished(destination, file, descriptor, donor, &mut checked);
+        let (content, folder) = match &descriptor.files {
+            None => {
+                let file = open_part(&part)?;
+                lock(&file, &part)?;
+                (Content::of_file(&part, file), None)
+            }
+            Some(files) => {
+                make_part(&part)?;
+                // Not everywhere can a folder be opened and locked.
+                let folder = File::open(&part).ok();
+                folder.iter().try_for_each(|folder| lock(folder, &part))?;
+                (Content::of_folder(&part, files, true), folder)
+            }
+        };
+        let opened = Self::open_unfinished(destination, content, descriptor, donor, &mut checked);
         if opened.is_err() && is_new {
-            // The file is still empty; if it cannot be deleted, an empty file remains.
-            let _ = fs::remove_file(&part);
+            // Still empty; if it cannot be deleted, something empty remains.
+            let _ = match &descriptor.files {
+                None => fs::remove_file(&part),
+                Some(_) => fs::remove_dir(&part),
+            };
         }
-        opened
+        opened.map(|store| Self { lock: folder, ..store })
     }
 
     fn open_unfinished(
         destination: FileDestination,
-        file: File,
+        content: Content,
         descriptor: &Descriptor,
         donor: Option<Donor>,
         checked: &mut Checked<'_>,
     ) -> Result<Self, StoreError> {
         let (part, list) = (destination.part_path(), destination.sidecar_path());
         if let Some(size) = descriptor.layout.size() {
-            check_space(&file, &part, size)?;
+            check_space(content.allocated(), &part, size)?;
         }
-        let found = file.metadata().map_err(StoreError::io("open", &part))?;
-        let resumed = match found.len() {
+        let found = content.length()?;
+        let resumed = match found {
             0 => Resumed::Missing,
             _ => Sidecar::resume(&list, &destination.identity, descriptor.chunks())
                 .map_err(StoreError::io("read", &list))?,
         };
-        let mut store = Self::new(destination, file, None, descriptor.layout);
+        let mut store = Self::new(destination, content, None, descriptor.layout);
         store.listed = descriptor.chunk_hashes.clone();
         match resumed {
             Resumed::List(sidecar, entries) => {
                 store.sidecar = Some(sidecar);
                 store.take_over(entries, descriptor, checked)?;
-                store.find_unlisted(&found, checked)?;
+                store.find_unlisted(checked)?;
             }
-            _ if found.len() == 0 => store.begin_list()?,
+            _ if found == 0 => store.begin_list()?,
             lost => {
                 let error = match lost {
                     Resumed::Lost if store.listed.is_none() => StoreError::ListLost { path: part },
@@ -152,14 +168,10 @@ impl PartialFile {
     }
 
     /// Recovers chunks that are on the disk but missing in a list that has lost its end.
-    fn find_unlisted(
-        &mut self,
-        part: &Metadata,
-        checked: &mut Checked<'_>,
-    ) -> Result<(), StoreError> {
+    fn find_unlisted(&mut self, checked: &mut Checked<'_>) -> Result<(), StoreError> {
         let Some(chunk_size) = self.layout.chunk_size().map(u64::from) else { return Ok(()) };
         let noted = self.held.len().saturating_mul(chunk_size);
-        if self.listed.is_none() || allocated(part) < noted.saturating_add(chunk_size) {
+        if self.listed.is_none() || self.content.allocated() < noted.saturating_add(chunk_size) {
             return Ok(());
         }
         let good = self.examine(checked)?.good;
@@ -185,17 +197,17 @@ impl PartialFile {
     }
 
     fn examine(
-        &self,
+        &mut self,
         checked: &mut Checked<'_>,
     ) -> Result<super::super::recover::Findings, StoreError> {
         checked.next_pass();
         let (hashes, known) = (self.listed.as_ref(), &self.held);
-        examine(&self.file, &self.layout, hashes, known, &mut |bytes| checked.report(bytes))
-            .map_err(StoreError::io("read", &self.destination.part_path()))
+        let content = &mut self.content;
+        examine(content, &self.layout, hashes, known, &mut |bytes| checked.report(bytes))
     }
 
     /// Copies chunks from another file; those that have changed meanwhile are skipped.
-    fn take_from(&mut self, donor: Donor, checked: &mut Checked<'_>) -> Result<(), StoreError> {
+    fn take_from(&mut self, mut donor: Donor, checked: &mut Checked<'_>) -> Result<(), StoreError> {
         self.damaged = donor.damaged;
         checked.next_pass();
         let mut bytes = 0;
@@ -204,8 +216,7 @@ impl PartialFile {
             let Some((offset, length)) = place.filter(|_| !self.held.contains(index)) else {
                 continue;
             };
-            let data = positioned::read_chunk(&donor.file, offset, length)
-                .map_err(StoreError::io("read", &self.destination.path))?;
+            let data = donor.content.read(offset, length)?;
             if let Some(data) = data.filter(|data| chunk_hash(data) == hash) {
                 self.write_chunk(index, &data)?;
             }
@@ -246,21 +257,25 @@ fn open_existing(
     descriptor: &Descriptor,
     checked: &mut Checked<'_>,
 ) -> Result<Existing, StoreError> {
-    let io = |action| StoreError::io(action, &destination.path);
+    let path = &destination.path;
     let layout = layout_of_existing(&found, descriptor);
     let hashes = descriptor.chunk_hashes.as_ref();
-    let file = File::open(&destination.path).map_err(io("open"))?;
+    let mut content = match &descriptor.files {
+        None => Content::of_file(path, File::open(path).map_err(StoreError::io("open", path))?),
+        Some(files) => Content::of_folder(path, files, false),
+    };
     let known = IndexSet::new();
-    let mut findings = examine(&file, &layout, hashes, &known, &mut |bytes| checked.report(bytes))
-        .map_err(io("read"))?;
+    let mut findings =
+        examine(&mut content, &layout, hashes, &known, &mut |bytes| checked.report(bytes))?;
     if findings.is_the_file(descriptor) {
-        let mut store = PartialFile::new(destination.clone(), file, None, layout);
+        let mut store = PartialFile::new(destination.clone(), content, None, layout);
         findings.good.into_iter().for_each(|(index, hash)| store.hold(index, hash));
         return Ok(Existing::Complete(Box::new(store)));
     }
     let damaged = match destination.overwrite {
         Overwrite::Replace => None,
         Overwrite::Never if findings.is_a_damaged_copy() => Some(Damaged::new(found)),
+        Overwrite::Never if is_empty_folder(path) => None,
         Overwrite::Never => {
             return Err(StoreError::DestinationExists { path: destination.path.clone() });
         }
@@ -269,7 +284,11 @@ fn open_existing(
         // There are no hashes to tell which chunks are right.
         findings.good.clear();
     }
-    Ok(Existing::Donor(Donor { file, good: findings.good, damaged }))
+    Ok(Existing::Donor(Box::new(Donor { content, good: findings.good, damaged })))
+}
+
+fn is_empty_folder(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// The layout of the shared file; if its size is not stated, that of the existing file.

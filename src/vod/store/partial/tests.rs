@@ -1,5 +1,7 @@
 //! Tests of [`PartialFile`] on a real file system.
 
+mod folder;
+
 use std::fs;
 use std::path::Path;
 
