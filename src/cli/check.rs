@@ -9,7 +9,7 @@ use super::{STOP_GRACE, share};
 use anyhow::{Context, bail};
 use rtmfp::vod::file_name::safe_file_name;
 use rtmfp::vod::store::{Verdict, check_file};
-use rtmfp::vod::{Descriptor, Fetch, FetchConfig, Integrity, ShareLink};
+use rtmfp::vod::{Descriptor, Fetch, FetchConfig, FileList, Integrity, ShareLink};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(crate) async fn run(
             let verdict = check(&path, Arc::new(descriptor), signals).await?;
             return report(&path, &verdict, None);
         }
+        // What the link vouches for has the paths of the files as well, which a folder does not have.
+        None if path.is_dir() => None,
         None => {
             let source = tokio::select! {
                 source = share::scan(path.clone()) => source?,
@@ -49,21 +51,31 @@ pub(crate) async fn run(
             if link.integrity == Integrity::Descriptor(descriptor.digest()) {
                 return report(&path, &Verdict::Good { sha256 }, None);
             }
-            sha256
+            Some(sha256)
         }
     };
-    screen::line(&format!("{} is not the file of the link", path.display()));
-    screen::line("asking members of the group which parts the file has");
+    let shown = path.display();
+    screen::line(&match sha256 {
+        Some(_) => format!(
+            "{shown} is not the file of the link\nasking members of the group which parts the file has"
+        ),
+        None => "asking members of the group for the list of files".to_owned(),
+    });
     let descriptor = tokio::select! {
-        descriptor = ask(config) => descriptor.with_context(|| {
-            format!("cannot determine which parts of {} are bad (its SHA-256 is {sha256})", path.display())
+        descriptor = ask(config) => descriptor.with_context(|| match sha256 {
+            Some(sha256) => format!(
+                "cannot determine which parts of {shown} are bad (its SHA-256 is {sha256})"
+            ),
+            None => format!("cannot check the files in {shown}"),
         })?,
         () = after(timeout) => {
-            let path = path.display();
-            return Err(TimedOut(format!(
-                "{path} is not the file that was shared (its SHA-256 is {sha256}); no member \
-                 has sent a list of its parts"
-            ))
+            return Err(TimedOut(match sha256 {
+                Some(sha256) => format!(
+                    "{shown} is not the file that was shared (its SHA-256 is {sha256}); no member \
+                     has sent a list of its parts"
+                ),
+                None => format!("no member has sent a list of the files, to check {shown} by"),
+            })
             .into());
         }
         () = signals.recv() => bail!("interrupted"),
@@ -79,7 +91,9 @@ fn file_of(path: Option<&Path>, link: &ShareLink) -> anyhow::Result<PathBuf> {
         return Ok(path.to_owned());
     }
     let name = link.name.as_deref().context("the link names no file: name it with -o")?;
-    Ok(path.join(safe_file_name(name)))
+    let inside = path.join(safe_file_name(name));
+    // A folder may have been given another name.
+    Ok(if link.files.is_some() && !inside.exists() { path.to_owned() } else { inside })
 }
 
 /// The descriptor, from whoever has it.
@@ -129,7 +143,7 @@ fn report(path: &Path, verdict: &Verdict, descriptor: Option<&Descriptor>) -> an
             if chunks > 0 {
                 let count = format::count(*bad_chunks, "part");
                 screen::result(&format!("{shown}: {count} of {chunks} bad"))?;
-                list(parts)?;
+                list(parts, descriptor)?;
             }
             let size = descriptor.and_then(|descriptor| descriptor.layout.size());
             if let Some(size) = size.filter(|size| size != length) {
@@ -141,14 +155,39 @@ fn report(path: &Path, verdict: &Verdict, descriptor: Option<&Descriptor>) -> an
     }
 }
 
-fn list(parts: &[RangeInclusive<u64>]) -> std::io::Result<()> {
-    for part in parts.iter().take(MAX_LISTED) {
-        screen::result(&format!("  bytes {} to {}", part.start(), part.end()))?;
+fn list(parts: &[RangeInclusive<u64>], descriptor: Option<&Descriptor>) -> std::io::Result<()> {
+    let ranges = match descriptor.and_then(|descriptor| descriptor.files.as_ref()) {
+        None => parts.iter().map(|part| (None, part.clone())).collect(),
+        Some(files) => by_file(parts, files),
+    };
+    for (file, part) in ranges.iter().take(MAX_LISTED) {
+        let file = file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
+        screen::result(&format!("  {file}bytes {} to {}", part.start(), part.end()))?;
     }
-    match parts.len().saturating_sub(MAX_LISTED) {
+    match ranges.len().saturating_sub(MAX_LISTED) {
         0 => Ok(()),
         more => screen::result(&format!("  and {more} further ranges")),
     }
+}
+
+/// Ranges of a share as ranges of its files.
+fn by_file(
+    parts: &[RangeInclusive<u64>],
+    files: &FileList,
+) -> Vec<(Option<String>, RangeInclusive<u64>)> {
+    let paths = files.safe_paths();
+    let mut ranges = Vec::new();
+    for part in parts {
+        for (index, path) in paths.iter().enumerate() {
+            let Some(file) = files.range(index) else { break };
+            let (from, to) = ((*part.start()).max(file.start), (*part.end() + 1).min(file.end));
+            if from < to {
+                let range = from - file.start..=to - 1 - file.start;
+                ranges.push((Some(path.display().to_string()), range));
+            }
+        }
+    }
+    ranges
 }
 
 /// Advice on how to repair the file.

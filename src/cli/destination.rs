@@ -1,7 +1,8 @@
 //! The destination of `fetch`, determined and checked before anything is fetched.
 
+use super::outcome::WrongUsage;
 use super::screen;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use rtmfp::driver::{InOrder, OutputPath};
 use rtmfp::vod::file_name::safe_file_name;
@@ -12,6 +13,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// Advice for several files and an output that is written in order.
+pub(crate) const SEVERAL_IN_ORDER: &str =
+    "the link is for several files, which need a folder: choose one with -o FOLDER/";
 
 /// The longest time that a pipe may have no reader.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +63,7 @@ impl Stream {
 pub(crate) async fn choose(path: Option<&Path>, link: &ShareLink) -> anyhow::Result<Output> {
     let Some(path) = path else { return into_directory(Path::new("."), link) };
     if path == Path::new("-") {
+        refuse_several(link)?;
         return Ok(Output::Stream(Stream::new("standard output", std::io::stdout())));
     }
     let shown = path.display();
@@ -74,6 +80,7 @@ pub(crate) async fn choose(path: Option<&Path>, link: &ShareLink) -> anyhow::Res
             Ok(Output::File(Destination::File(path.to_owned())))
         }
         OutputPath::InOrder(place) => {
+            refuse_several(link)?;
             let file =
                 open_in_order(&place).await.with_context(|| format!("cannot write to {shown}"))?;
             Ok(Output::Stream(Stream::new(&shown.to_string(), file)))
@@ -83,10 +90,17 @@ pub(crate) async fn choose(path: Option<&Path>, link: &ShareLink) -> anyhow::Res
 
 fn into_directory(directory: &Path, link: &ShareLink) -> anyhow::Result<Output> {
     check_directory(directory)?;
-    if let Some(name) = &link.name {
+    // Several files may be there already, in a folder of their name.
+    if let Some(name) = link.name.as_ref().filter(|_| link.files.is_none()) {
         check_destination(&directory.join(safe_file_name(name)))?;
     }
     Ok(Output::File(Destination::Directory(PathBuf::from(directory))))
+}
+
+/// Several files are not written one after the other as if they were one.
+fn refuse_several(link: &ShareLink) -> anyhow::Result<()> {
+    ensure!(link.files.is_none(), WrongUsage(SEVERAL_IN_ORDER.into()));
+    Ok(())
 }
 
 /// True if the path ends like that of a directory.

@@ -62,7 +62,8 @@ pub(crate) struct FetchArgs {
     /// File or directory to write to, or - for standard output [default: this directory, under the
     /// name that the file was shared by]
     ///
-    /// A slash at the end makes the directory. Links are followed; devices and pipes are written to
+    /// A slash at the end makes the directory. Several files are written to a folder of this name, or of
+    /// the name that they were shared by. Links are followed; devices and pipes are written to
     /// in order, as standard output is.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -502,6 +503,10 @@ fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyho
 /// Writes the file in order, each part as soon as it is there.
 async fn pipe(fetch: &Fetch, stream: &Stream) -> anyhow::Result<Completed> {
     let (mut events, mut reader) = (fetch.events(), fetch.reader());
+    ensure!(
+        fetch.descriptor().await?.files.is_none(),
+        WrongUsage(destination::SEVERAL_IN_ORDER.into())
+    );
     let copy = async {
         loop {
             let mut part = BytesMut::with_capacity(CHUNK_SIZE as usize);

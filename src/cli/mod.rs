@@ -19,6 +19,7 @@
 //! | `background` | servers that need not answer |
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `check` | `fetch --check` |
+//! | `gather` | the files that `share` is given |
 //! | `destination` | the destination of `fetch` |
 //! | `remembered` | state that gives a share the same link again |
 //! | `public_address` | the address that a router forwards to this host |
@@ -37,6 +38,7 @@ mod events;
 mod fetch;
 mod fit;
 mod format;
+mod gather;
 mod groupspec;
 mod in_force;
 mod join;

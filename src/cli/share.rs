@@ -1,9 +1,10 @@
-//! `rtmfp share`: offer a file and print the link to it.
+//! `rtmfp share`: offer files and print the link to them.
 
 use super::background::Background;
 use super::console::{Asked, Change, Console, Form, change_limits};
 use super::events::Reporter;
 use super::fit::{self, Size};
+use super::gather::{self, Gathered};
 use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::limits::{DownArgs, UpArgs};
@@ -12,6 +13,7 @@ use super::outcome::WrongUsage;
 use super::patience::connecting;
 use super::public_address::PublicAddress;
 use super::remembered::{self, Remembered};
+use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::{STOP_GRACE, embedded, format, via};
@@ -20,14 +22,19 @@ use rtmfp::Uri;
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use rtmfp::vod::{
-    CHUNK_SIZE, DescriptorForm, FileEvent, ServerAddress, Share, ShareConfig, ShareLink, SourceFile,
+    CHUNK_SIZE, DescriptorForm, FileEvent, ServerAddress, Share, ShareConfig, ShareLink,
+    SourceFile, StoreError,
 };
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tokio::sync::mpsc;
 
-/// Share a file, and print the link by which others fetch it.
+/// Share files, and print the link by which others fetch them.
 ///
-/// The link is the only line on standard output. The file is offered until Ctrl-C; those who
+/// Several files, a folder with everything below it, or a playlist (.m3u, .m3u8) with the files that it
+/// names are one share, which others get as a folder. Hidden files and symbolic links in a folder are
+/// left out.
+///
+/// The link is the only line on standard output. The share is offered until Ctrl-C; those who
 /// fetch it pass it on to each other. Without --via or --lan this also runs a rendezvous server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -35,13 +42,22 @@ Examples:
   rtmfp share film.mp4
   rtmfp share film.mp4 --via rtmfp://rendezvous.example/films
   rtmfp share film.mp4 --lan
+  rtmfp share \"My Album/\"
+  ffmpeg … | rtmfp share - --name film.mp4
 
 While it runs in the foreground of a terminal, `up 500K`, `up off`, `neighbours 8` and `limits` with Enter
 change and show its limits. They do not bound the rendezvous server in this process, which sends some
 hundred bytes for each introduction.")]
 pub(crate) struct ShareArgs {
-    /// The file to share; it must not be changed meanwhile
-    file: PathBuf,
+    /// Files or folders to share, which must not be changed meanwhile, or - for standard input, which is
+    /// copied to a temporary file first
+    #[arg(required = true, value_name = "FILE|FOLDER")]
+    files: Vec<PathBuf>,
+
+    /// Name of several files together, or of standard input [default: that of the folder, or of the
+    /// first file]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 
     /// Name of the group, for members that do not have the link [default: a group of its own]
     #[arg(long, value_name = "NAME")]
@@ -121,10 +137,9 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let via = args.via.as_ref().map(via::server_of).transpose()?;
     refuse(&args)?;
-    check(&args.file)?;
     let key_log = args.key_log.open()?;
-    let source = tokio::select! {
-        source = scan(args.file.clone()) => source?,
+    let (source, _scratch) = tokio::select! {
+        source = source_of(args.files.clone(), args.name.clone()) => source?,
         () = signals.recv() => bail!("interrupted"),
     };
     let listen = listen::addresses(args.listen.clone());
@@ -297,22 +312,48 @@ fn refuse(args: &ShareArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check(file: &Path) -> anyhow::Result<()> {
-    let shown = file.display();
-    let metadata = file.metadata().with_context(|| format!("cannot share {shown}"))?;
-    ensure!(
-        !metadata.is_dir(),
-        "{shown} is a directory: only single files can be shared; pack it into an archive first"
-    );
-    Ok(())
+/// Finds and hashes the files. Standard input is kept as long as the directory that is returned.
+async fn source_of(
+    arguments: Vec<PathBuf>,
+    name: Option<String>,
+) -> anyhow::Result<(SourceFile, Option<Scratch>)> {
+    let gather = move || gather::gather(&arguments, name.as_deref());
+    let gathered = tokio::task::spawn_blocking(gather);
+    match gathered.await.context("looking for files")?? {
+        Gathered::One(path) => Ok((scan(path).await?, None)),
+        Gathered::Spooled { path, scratch } => Ok((scan(path).await?, Some(scratch))),
+        Gathered::Several { name, files } => {
+            let sizes = files.iter().filter_map(|(_, path)| Some(path.metadata().ok()?.len()));
+            let size = sizes.sum();
+            let count = files.len();
+            let scan = move |progress: &mut dyn FnMut(u64)| {
+                SourceFile::scan_files(&name, files, CHUNK_SIZE, progress)
+            };
+            let source = hashing(size, scan).await?;
+            screen::line(&format!(
+                "{}, {}",
+                format::count(count as u64, "file"),
+                format::bytes(size)
+            ));
+            Ok((source, None))
+        }
+    }
 }
 
 /// Hashes the file, and reports progress.
 pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
     let size = path.metadata().map_or(0, |metadata| metadata.len());
+    hashing(size, move |progress| SourceFile::scan(&path, CHUNK_SIZE, progress)).await
+}
+
+/// Hashes `size` bytes, and reports progress.
+async fn hashing(
+    size: u64,
+    scan: impl FnOnce(&mut dyn FnMut(u64)) -> Result<SourceFile, StoreError> + Send + 'static,
+) -> anyhow::Result<SourceFile> {
     let (sender, mut steps) = mpsc::channel(1);
     let scan = tokio::task::spawn_blocking(move || {
-        SourceFile::scan(&path, CHUNK_SIZE, |bytes| {
+        scan(&mut |bytes| {
             // A step that was not shown yet need not be reported again.
             let _ = sender.try_send(bytes);
         })
@@ -407,7 +448,14 @@ pub(crate) fn print_event(event: &FileEvent) {
         }
         FileEvent::DescriptorKnown(descriptor) => {
             let size = descriptor.layout.size().map(format::bytes).unwrap_or_default();
-            screen::line(&format!("fetching {} {size}", descriptor.file_name()));
+            let name = descriptor.file_name();
+            screen::line(&match &descriptor.files {
+                None => format!("fetching {name} {size}"),
+                Some(list) => {
+                    let count = format::count(list.files().len() as u64, "file");
+                    format!("fetching {name}/ with {count} {size}")
+                }
+            });
         }
         FileEvent::BadObject { from, index, fault } => {
             screen::line(&format!("member {from} sent a bad object {index}: {fault}"));

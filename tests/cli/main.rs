@@ -18,6 +18,7 @@ mod limits;
 mod serve;
 mod share_again;
 mod share_fetch;
+mod share_folder;
 mod share_lan;
 mod stream;
 mod support;
