@@ -6,8 +6,9 @@
 //!   `chunks` follow. Flash applications read `name` and `size` as well. This crate also writes
 //!   `chunkSize` (Number, bytes), `mime` (String), `sha256` (ByteArray of 32: the whole file) and
 //!   `hashes` (ByteArray: the first 16 bytes of the SHA-256 of each chunk, concatenated). A
-//!   Flash receiver ignores members it does not know, so these cost it nothing but bytes
-//!   (16 per chunk: 40 kB for 160 MB, 2.6 MB for 10 GB).
+//!   Flash receiver ignores members it does not know, so these cost it nothing but bytes. For a file
+//!   of more than 1,024 chunks (64 MB) it writes `pages` instead of `hashes`: the hashes of
+//!   [pages](super::tree) of hashes, which are objects of their own (2.5 KB for 10 GB).
 //! * **Number form**: a bare Number, one *more* than the number of chunks. It cannot hold hashes.
 //!
 //! # Integrity
@@ -36,6 +37,7 @@
 //! | 6 | `sha256` | 32 bytes |
 //! | 7 | `hashes` | 16 bytes a chunk |
 //! | 8 | `files` | for each file: length of the path (8 bytes), path (UTF-8), size (8 bytes) |
+//! | 9 | `pages` | 16 bytes a page of the highest level |
 //!
 //! # Several files
 //!
@@ -53,6 +55,7 @@ use super::file_name::safe_file_name;
 use super::files::FileList;
 use super::hash::{CHUNK_HASH_LEN, ChunkHashes, Digest256};
 use super::layout::{Layout, LayoutError, MAX_CHUNKS};
+use super::tree::{HashTree, KnownHashes, TreeShape};
 use crate::amf::Value;
 use crate::range::MAX_INDEX;
 
@@ -71,8 +74,8 @@ pub enum DescriptorError {
     /// A member that is not of the expected type or range.
     #[error("member `{0}` of the descriptor has no valid value")]
     Member(&'static str),
-    /// The number of hashes differs from the number of chunks.
-    #[error("the descriptor lists hashes of {listed} bytes for {chunks} chunks")]
+    /// The number of hashes differs from the number of chunks, or of pages.
+    #[error("the descriptor lists hashes of {listed} bytes for {chunks} chunks or pages")]
     HashCount {
         /// Length of the list in bytes.
         listed: usize,
@@ -130,12 +133,22 @@ pub struct Descriptor {
     pub sha256: Option<Digest256>,
     /// Hashes of the chunks, one for each chunk.
     pub chunk_hashes: Option<ChunkHashes>,
+    /// Of a large file: the hashes of the pages of the highest level of its [`HashTree`].
+    pub page_hashes: Option<ChunkHashes>,
 }
 
 impl Descriptor {
     /// A descriptor that states nothing but the layout.
     pub fn of_layout(layout: Layout) -> Self {
-        Self { layout, files: None, name: None, mime: None, sha256: None, chunk_hashes: None }
+        Self {
+            layout,
+            files: None,
+            name: None,
+            mime: None,
+            sha256: None,
+            chunk_hashes: None,
+            page_hashes: None,
+        }
     }
 
     /// Number of chunks.
@@ -154,6 +167,16 @@ impl Descriptor {
             Some(files) => files.range(index),
             None if index == 0 => Some(0..self.layout.size()?),
             None => None,
+        }
+    }
+
+    /// The hashes by which chunks are verified, as far as the descriptor has them.
+    pub(super) fn known_hashes(&self) -> KnownHashes {
+        let root = self.page_hashes.clone();
+        match (&self.chunk_hashes, root.and_then(|root| HashTree::new(self.chunks(), root))) {
+            (Some(list), _) => KnownHashes::List(list.clone()),
+            (None, Some(tree)) => KnownHashes::Tree(tree),
+            (None, None) => KnownHashes::None,
         }
     }
 
@@ -191,6 +214,7 @@ impl Descriptor {
         self.sha256.iter().for_each(|sha256| member(6, &sha256.0));
         self.chunk_hashes.iter().for_each(|hashes| member(7, hashes.as_bytes()));
         self.files.iter().for_each(|files| member(8, &files.digested()));
+        self.page_hashes.iter().for_each(|hashes| member(9, hashes.as_bytes()));
         Digest256::from_hasher(hasher)
     }
 
@@ -211,7 +235,11 @@ impl Descriptor {
             sha256: optional(value, "sha256", |v| {
                 Some(Digest256(v.as_bytes()?.as_ref().try_into().ok()?))
             })?,
-            chunk_hashes: hashes_of(value, chunks)?,
+            chunk_hashes: hashes_of(value, "hashes", chunks)?,
+            page_hashes: match TreeShape::of(chunks) {
+                Some(shape) => hashes_of(value, "pages", shape.root_hashes())?,
+                None => None,
+            },
         })
     }
 
@@ -230,6 +258,10 @@ impl Descriptor {
         optional(
             "hashes",
             self.chunk_hashes.as_ref().map(|list| Value::ByteArray(list.as_bytes().clone())),
+        );
+        optional(
+            "pages",
+            self.page_hashes.as_ref().map(|list| Value::ByteArray(list.as_bytes().clone())),
         );
         optional("files", self.files.as_ref().map(FileList::to_value));
         Value::object(members)
@@ -266,8 +298,12 @@ fn optional<T>(
     }
 }
 
-fn hashes_of(object: &Value, chunks: u64) -> Result<Option<ChunkHashes>, DescriptorError> {
-    let Some(bytes) = optional(object, "hashes", |v| v.as_bytes().cloned())? else {
+fn hashes_of(
+    object: &Value,
+    name: &'static str,
+    chunks: u64,
+) -> Result<Option<ChunkHashes>, DescriptorError> {
+    let Some(bytes) = optional(object, name, |v| v.as_bytes().cloned())? else {
         return Ok(None);
     };
     let listed = bytes.len();
@@ -295,6 +331,7 @@ mod tests {
             mime: Some("video/mp4".into()),
             sha256: Some(Digest256::of(b"film")),
             chunk_hashes: Some(ChunkHashes::from_hashes([chunk_hash(b"a"), chunk_hash(b"b")])),
+            page_hashes: None,
         }
     }
 
@@ -463,8 +500,28 @@ mod tests {
     }
 
     #[test]
+    fn a_large_file_lists_pages_of_hashes() {
+        let pages = |count| ChunkHashes::from_hashes(vec![[7; 16]; count]);
+        let large = Descriptor {
+            layout: Layout::of_size(65_536 * 2000, 65_536).unwrap(),
+            chunk_hashes: None,
+            page_hashes: Some(pages(2)),
+            ..full()
+        };
+        assert_eq!(read(&large.to_value(DescriptorForm::Object)), Ok(large.clone()));
+        assert!(matches!(large.known_hashes(), KnownHashes::Tree(_)));
+        let wrong = Descriptor { page_hashes: Some(pages(3)), ..large.clone() };
+        let error = DescriptorError::HashCount { listed: 48, chunks: 2 };
+        assert_eq!(read(&wrong.to_value(DescriptorForm::Object)), Err(error));
+        // Small files have no pages, whatever is stated.
+        let small = Descriptor { page_hashes: Some(pages(2)), ..full() };
+        assert_eq!(read(&small.to_value(DescriptorForm::Object)), Ok(full()));
+    }
+
+    #[test]
     fn every_member_changes_the_digest() {
-        let changes: [fn(&mut Descriptor); 8] = [
+        let changes: [fn(&mut Descriptor); 9] = [
+            |d| d.page_hashes = d.chunk_hashes.clone(),
             |d| d.files = several().files,
             |d| d.layout = Layout::of_size(100_001, 65_536).unwrap(),
             |d| d.layout = Layout::of_size(100_000, 65_535).unwrap(),

@@ -133,6 +133,19 @@ impl FileExchange {
         }
     }
 
+    /// The store knows these pages of hashes; to be called before [`store_opened`](Self::store_opened).
+    pub fn pages_found(&mut self, pages: Vec<(u64, Bytes)>) {
+        self.replica.pages_found(pages);
+    }
+
+    /// The chunks that the application reads, all of them; the next call replaces them. They are
+    /// fetched before others
+    /// ([`set_playheads`](crate::group::ReplicationMut::set_playheads)), and so is what verifies them.
+    pub fn set_playheads(&mut self, now: Time, group: &mut Group, chunks: Vec<u64>) {
+        self.replica.set_playheads(chunks);
+        self.carry_out_actions(now, group);
+    }
+
     /// The store is ready and holds these chunks.
     pub fn store_opened(&mut self, now: Time, group: &mut Group, held: &IndexSet, layout: &Layout) {
         self.replica.store_opened(held, layout);
@@ -210,6 +223,9 @@ impl FileExchange {
                 Action::Store(action) => self.outputs.push_back(ExchangeOutput::Store(action)),
                 Action::Event(event) => self.emit(event),
             }
+        }
+        if let Some(playheads) = self.replica.changed_playheads() {
+            group.replication_mut(now).set_playheads(&playheads);
         }
     }
 

@@ -17,12 +17,6 @@ use crate::text::hex_bytes;
 /// its *own* chunk with 2^64: a link is worth what its provider is.
 pub const CHUNK_HASH_LEN: usize = 16;
 
-/// The most chunk hashes in a descriptor: 2^20, a 64 GB file in chunks of 64 KB.
-///
-/// The list is then 16 MB long. A longer file is shared without the list and verified as a whole
-/// when it is complete.
-pub const MAX_HASHED_CHUNKS: u64 = 1 << 20;
-
 /// A SHA-256 value; written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest256(pub [u8; 32]);

@@ -10,6 +10,7 @@
 //! | [`chunker`] | cutting a byte stream into chunks |
 //! | [`layout`] | the offsets and lengths of the chunks |
 //! | [`hash`] | hashes of files and chunks |
+//! | [`tree`] | the hashes of a large file's chunks, in pages |
 //! | [`descriptor`] | object 0, in the two forms that Flash applications use, and the chain of integrity |
 //! | [`link`] | the link that `share` prints and `fetch` takes |
 //! | [`file_name`] | safe file names from network text |
@@ -38,6 +39,7 @@ pub mod replica;
 pub mod session;
 mod share;
 pub mod store;
+pub mod tree;
 
 pub use chunker::{CHUNK_SIZE, Chunker};
 pub use descriptor::{Descriptor, DescriptorForm};

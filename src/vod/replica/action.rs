@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::super::store::{ChunkStore, Finished, StoreError};
 use super::event::FileEvent;
 use crate::amf::Value;
+use crate::range::IndexSet;
 
 /// An action of a replica. `P` names a peer, `R` a request.
 #[derive(Debug)]
@@ -69,6 +70,13 @@ pub enum StoreAction<R> {
         /// The chunk.
         index: u64,
     },
+    /// A page of hashes was verified: find out which chunks of it the store has already.
+    Page {
+        /// The page.
+        index: u64,
+        /// Its content.
+        page: Bytes,
+    },
     /// Drop all chunks.
     ForgetAll,
     /// The file is complete and verified: give it its name.
@@ -86,6 +94,9 @@ impl<R> StoreAction<R> {
                 StoreReply::Read { index, request, result: store.read_chunk(index) }
             }
             Self::Verify { index } => StoreReply::Verify { index, result: store.read_chunk(index) },
+            Self::Page { index, page } => {
+                StoreReply::Paged { index, result: store.add_page(index, &page) }
+            }
             Self::ForgetAll => StoreReply::Forgot(store.forget_all()),
             Self::Finish => StoreReply::Finished(store.finish()),
         }
@@ -117,6 +128,13 @@ pub enum StoreReply<R> {
         index: u64,
         /// The chunk's content.
         result: Result<Bytes, StoreError>,
+    },
+    /// Of [`StoreAction::Page`].
+    Paged {
+        /// The page.
+        index: u64,
+        /// The chunks that the store has already.
+        result: Result<IndexSet, StoreError>,
     },
     /// Of [`StoreAction::ForgetAll`].
     Forgot(Result<(), StoreError>),

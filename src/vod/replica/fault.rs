@@ -4,6 +4,7 @@ use super::super::descriptor::DescriptorError;
 use super::super::hash::Digest256;
 use super::super::layout::LayoutError;
 use super::super::store::StoreError;
+use super::super::tree::PageError;
 
 /// Why an object was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum Fault {
     /// A chunk whose hash differs from that in the descriptor.
     #[error("the chunk has the wrong hash")]
     WrongHash,
+    /// A page of hashes that is not the one of its index.
+    #[error(transparent)]
+    WrongPage(#[from] PageError),
     /// A chunk of the wrong length.
     #[error(transparent)]
     WrongLength(#[from] LayoutError),

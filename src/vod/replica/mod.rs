@@ -21,15 +21,20 @@
 //! arrive, so that hashing does not delay the end of a large file, and the hash is compared at the
 //! end.
 //!
+//! The hashes of a large file's chunks are in pages, which are objects too ([`HashTree`](super::tree)). A
+//! chunk is wanted when its page is there.
+//!
 //! A bad object is refused, wanted again and counted for its sender; after [`MAX_BAD_OBJECTS`] of
 //! them [`GroupCall::Distrust`] drops the sender. Without chunk hashes (the Number form, and
 //! Flash applications) a wrong file is detected only at the end; then everything is fetched again,
 //! at most [`MAX_ATTEMPTS`] times in all, and if all chunks came from one sender, it is dropped.
 
+mod accept;
 mod action;
 mod backlog;
 mod event;
 mod fault;
+mod pages;
 mod senders;
 mod whole;
 
@@ -48,11 +53,13 @@ pub use event::{Completed, FileEvent};
 pub use fault::{Fault, ReplicaError};
 pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, SenderStats};
 
+use self::accept::checked_descriptor;
 use self::backlog::Backlog;
+use self::pages::Pages;
 use self::senders::Senders;
 use self::whole::{Step, WholeHash};
 use super::descriptor::{Descriptor, DescriptorForm};
-use super::hash::Digest256;
+use super::hash::{Digest256, chunk_hash};
 use super::layout::{Layout, LayoutError, Placement};
 use super::link::Integrity;
 use super::store::{Finished, StoreError};
@@ -122,6 +129,8 @@ pub struct Replica<P, R> {
     object0: Option<Value>,
     layout: Layout,
     held: IndexSet,
+    /// The hashes of the chunks, as far as they are known.
+    pages: Pages,
     storing: Backlog,
     /// The last chunk, if it arrived before its offset was known.
     unplaced: Option<(Bytes, P)>,
@@ -140,7 +149,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         replica.layout = descriptor.layout;
         replica.object0 = Some(descriptor.to_value(form));
         replica.add_held(descriptor.layout.indices());
-        replica.group(GroupCall::AddHave(0..=descriptor.chunks()));
+        replica.pages = Pages::provided(&descriptor);
+        let last = replica.pages.last_object(descriptor.chunks());
+        replica.group(GroupCall::AddHave(0..=last));
         replica.descriptor = Some(Arc::new(descriptor));
         replica
     }
@@ -162,6 +173,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             object0: None,
             layout: Layout::empty(),
             held: IndexSet::unbounded(),
+            pages: Pages::default(),
             storing: Backlog::new(MAX_BACKLOG),
             unplaced: None,
             differing_lengths: 0,
@@ -215,6 +227,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         match self.stage {
             Stage::Descriptor if index == 0 => self.descriptor_fetched(&object, from),
             Stage::Chunks if self.layout.is_chunk(index) => self.chunk_fetched(index, object, from),
+            Stage::Chunks if self.pages.is_page(index) => self.page_fetched(index, object, from),
             _ if self.is_known(index) => self.stats.duplicates += 1,
             _ => self.stats.unexpected += 1,
         }
@@ -234,7 +247,11 @@ impl<P: Ord + Clone, R> Replica<P, R> {
                 let object = object.clone();
                 self.write(request, object);
             }
-            Some(_) if self.held.contains(index) => {
+            Some(_) if let Some(page) = self.pages.page(index) => {
+                let page = Value::ByteArray(page.clone());
+                self.write(request, page);
+            }
+            Some(_) if self.held.contains(index) || self.pages.is_served(index) => {
                 self.store(StoreAction::Read { index, request });
             }
             _ => self.deny(request),
@@ -262,6 +279,19 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.verify_on();
     }
 
+    /// The store knows these pages of hashes; to be called before [`store_opened`](Self::store_opened).
+    pub fn pages_found(&mut self, pages: Vec<(u64, Bytes)>) {
+        if self.stage == Stage::Opening {
+            // An upper page has a higher index, and verifies the lower ones.
+            for (index, page) in pages.into_iter().rev() {
+                if self.pages.add(index, page).is_ok() {
+                    self.pages.set_ready(index);
+                    self.group(GroupCall::AddHave(index..=index));
+                }
+            }
+        }
+    }
+
     /// The store could not be opened; the fetch is over.
     pub fn store_unavailable(&mut self, error: StoreError) {
         self.fail(error.into());
@@ -273,6 +303,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             StoreReply::Wrote { index, result } => self.chunk_wrote(index, result),
             StoreReply::Read { index, request, result } => self.chunk_read(index, request, result),
             StoreReply::Verify { index, result } => self.chunk_to_verify(index, result),
+            StoreReply::Paged { index, result } => self.page_stored(index, result),
             StoreReply::Forgot(Ok(())) => self.want_missing(),
             StoreReply::Finished(Ok(finished)) => {
                 self.stage = Stage::Complete;
@@ -294,8 +325,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             Ok(accepted) => accepted,
             Err(fault) => return self.refuse(0, from, fault),
         };
-        if let (Integrity::Descriptor(_), Some(_), Some(sha256)) =
-            (&self.integrity, &descriptor.chunk_hashes, descriptor.sha256)
+        self.pages = Pages::of(&descriptor);
+        if let (Integrity::Descriptor(_), Some(sha256)) = (&self.integrity, descriptor.sha256)
+            && self.pages.verifies_chunks()
         {
             self.whole = WholeHash::Stated(sha256);
         }
@@ -316,10 +348,11 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         let Value::ByteArray(data) = object else {
             return self.refuse(index, from, Fault::NotBytes);
         };
-        let hashes = self.descriptor.as_ref().and_then(|it| it.chunk_hashes.as_ref());
-        let is_verified = match hashes {
-            Some(hashes) if hashes.matches(index, &data) => true,
+        let is_verified = match self.pages.hash(index) {
+            Some(hash) if hash == chunk_hash(&data) => true,
             Some(_) => return self.refuse(index, from, Fault::WrongHash),
+            // It was not wanted yet.
+            None if self.pages.verifies_chunks() => return self.stats.unexpected += 1,
             None if self.senders.is_distrusted(&from) => {
                 return self.refuse(index, from, Fault::DistrustedSender);
             }
@@ -399,6 +432,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         self.add_held(index..=index);
         self.group(GroupCall::AddHave(index..=index));
+        self.want_pages_ahead();
         if has_space_again {
             self.want_missing();
         }
@@ -481,7 +515,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             self.group(GroupCall::Distrust(single));
         }
         self.store(StoreAction::ForgetAll);
-        if descriptor.chunk_hashes.is_some() || self.attempts >= MAX_ATTEMPTS {
+        if self.pages.verifies_chunks() || self.attempts >= MAX_ATTEMPTS {
             return self.fail(ReplicaError::WrongFile { expected, actual });
         }
         self.attempts += 1;
@@ -495,7 +529,13 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         if self.stage != Stage::Chunks || self.storing.is_full() {
             return;
         }
-        let (mut from, last) = (1, self.layout.chunks());
+        self.want_pages();
+        self.want_missing_in(self.layout.indices());
+    }
+
+    /// Wants every chunk of a range that can be verified, and is neither held nor being stored.
+    fn want_missing_in(&mut self, range: RangeInclusive<u64>) {
+        let (mut from, last) = range.into_inner();
         while let Some(start) = self.held.first_missing_at_or_after(from).filter(|&i| i <= last) {
             from = start + 1;
             if self.storing.contains(start) {
@@ -503,7 +543,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             }
             let known = [self.held.first_at_or_after(start), self.storing.first_at_or_after(start)];
             let end = known.into_iter().flatten().min().map_or(last, |known| last.min(known - 1));
-            self.group(GroupCall::AddWant(start..=end));
+            for range in self.pages.ready_within(start..=end) {
+                self.group(GroupCall::AddWant(range));
+            }
             from = end + 1;
         }
     }
@@ -515,7 +557,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         self.stage = Stage::Failed;
         self.unplaced = None;
-        self.group(GroupCall::RemoveWant(0..=self.layout.chunks()));
+        let last = self.pages.last_object(self.layout.chunks());
+        self.group(GroupCall::RemoveWant(0..=last));
         self.emit(FileEvent::Failed(Arc::new(error)));
     }
 
@@ -524,7 +567,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         if self.stage == Stage::Withdrawn {
             return;
         }
-        self.group(GroupCall::RemoveHave(0..=self.layout.chunks()));
+        let last = self.pages.last_object(self.layout.chunks());
+        self.group(GroupCall::RemoveHave(0..=last));
         self.fail(error.into());
         self.held.clear();
         self.stage = Stage::Withdrawn;
@@ -534,7 +578,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     fn is_known(&self, index: u64) -> bool {
         let is_unplaced = self.unplaced.is_some() && index == self.layout.chunks();
         let is_descriptor = index == 0 && self.descriptor.is_some();
-        is_descriptor || is_unplaced || self.held.contains(index) || self.storing.contains(index)
+        let is_chunk = self.held.contains(index) || self.storing.contains(index);
+        is_descriptor || is_unplaced || is_chunk || self.pages.is_served(index)
     }
 
     fn add_held(&mut self, range: RangeInclusive<u64>) {
@@ -562,33 +607,5 @@ impl<P: Ord + Clone, R> Replica<P, R> {
 
     fn emit(&mut self, event: FileEvent<P>) {
         self.actions.push_back(Action::Event(event));
-    }
-}
-
-/// Checks object 0 against the link. Returns the descriptor to use, and object 0 to serve to
-/// others.
-fn checked_descriptor(object: &Value, integrity: &Integrity) -> Result<(Descriptor, Value), Fault> {
-    let (descriptor, _) = Descriptor::from_value(object)?;
-    match *integrity {
-        // Nothing can be verified: the object is served as it arrived.
-        Integrity::None => Ok((descriptor, object.clone())),
-        Integrity::Descriptor(digest) if descriptor.digest() != digest => {
-            Err(Fault::ForgedDescriptor)
-        }
-        // Only the members that the digest covers are served.
-        Integrity::Descriptor(_) => {
-            let served = descriptor.to_value(DescriptorForm::Object);
-            Ok((descriptor, served))
-        }
-        Integrity::File { sha256, size, chunk_size } => {
-            let layout = Layout::of_size(size, chunk_size)?;
-            if descriptor.chunks() != layout.chunks() {
-                return Err(Fault::ForgedDescriptor);
-            }
-            // The other members cannot be verified.
-            let stated = Descriptor { sha256: Some(sha256), ..Descriptor::of_layout(layout) };
-            let served = stated.to_value(DescriptorForm::Number);
-            Ok((stated, served))
-        }
     }
 }

@@ -67,9 +67,11 @@ impl FileMember {
         &mut self,
         now: Time,
         group: &mut Group,
+        pages: Vec<(u64, Bytes)>,
         held: &IndexSet,
         layout: &Layout,
     ) {
+        self.exchange.pages_found(pages);
         self.exchange.store_opened(now, group, held, layout);
         self.after_call(now, group);
     }
@@ -98,7 +100,7 @@ impl FileMember {
 
     fn set_playheads(&mut self, now: Time, group: &mut Group) {
         if let Some(playheads) = self.readers.changed() {
-            group.replication_mut(now).set_playheads(&playheads);
+            self.exchange.set_playheads(now, group, playheads);
         }
     }
 

@@ -68,10 +68,10 @@ impl Worker {
     fn open(&mut self, config: StoreConfig, descriptor: &Descriptor) {
         match open(config, descriptor, &self.progress) {
             Ok(store) => {
-                let (held, layout) = (store.held().clone(), *store.layout());
+                let (held, layout, pages) = (store.held().clone(), *store.layout(), store.pages());
                 self.store = Some(store);
                 self.reply(move |member, now, group| {
-                    member.store_opened(now, group, &held, &layout);
+                    member.store_opened(now, group, pages, &held, &layout);
                 });
             }
             Err(error) => {

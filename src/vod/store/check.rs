@@ -53,17 +53,18 @@ pub fn check_file(
         None if found.is_file() => Content::of_file(path, File::open(path).map_err(io("open"))?),
         None => return Err(StoreError::NotAFile { path: path.to_owned() }),
     };
-    let (layout, hashes) = (descriptor.layout, descriptor.chunk_hashes.as_ref());
-    let findings = examine(&mut content, &layout, hashes, &IndexSet::new(), &mut progress)?;
+    let (layout, mut hashes) = (descriptor.layout, descriptor.known_hashes());
+    let findings = examine(&mut content, &layout, &mut hashes, &IndexSet::new(), &mut progress)?;
     if let Some(sha256) = findings.sha256.filter(|_| findings.is_the_file(descriptor)) {
         return Ok(Verdict::Good { sha256 });
     }
-    if descriptor.sha256.is_none() && hashes.is_none() {
+    if descriptor.sha256.is_none() && !hashes.is_some() {
         return Ok(Verdict::Unknown);
     }
     let mut parts: Vec<RangeInclusive<u64>> = Vec::new();
     let mut bad_chunks = 0;
     if hashes.is_some() {
+        // Of a large file, a page of hashes that is not right condemns all of its chunks.
         for index in layout.indices().filter(|index| !findings.good.contains_key(index)) {
             let Some((from, length)) = layout.offset(index).zip(layout.length(index)) else {
                 break;

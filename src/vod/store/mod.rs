@@ -68,6 +68,18 @@ pub trait ChunkStore: Send {
     /// ([`StoreError::UnknownOffset`]): offer it again after another one.
     fn write_chunk(&mut self, index: u64, data: &[u8]) -> Result<(), StoreError>;
 
+    /// The pages of the file's [`HashTree`](super::tree::HashTree) that the store knows from an earlier
+    /// run.
+    fn pages(&self) -> Vec<(u64, Bytes)> {
+        Vec::new()
+    }
+
+    /// A page of hashes has been verified. Returns the chunks that the store has already, as it turns
+    /// out now.
+    fn add_page(&mut self, _index: u64, _page: &Bytes) -> Result<IndexSet, StoreError> {
+        Ok(IndexSet::new())
+    }
+
     /// Drops all chunks, because the whole file turned out to be wrong.
     fn forget_all(&mut self) -> Result<(), StoreError>;
 

@@ -4,12 +4,14 @@ mod opening;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use super::super::hash::{ChunkHash, ChunkHashes, chunk_hash};
+use super::super::hash::{ChunkHash, chunk_hash};
 use super::super::layout::{Layout, Placement};
+use super::super::tree::{HashTree, KnownHashes};
 use super::content::Content;
 use super::destination::{Damaged, publish, publish_folder};
 use super::sidecar::{Entry, Sidecar};
@@ -38,13 +40,23 @@ pub struct PartialFile {
     sidecar: Option<Sidecar>,
     stated: Layout,
     layout: Layout,
-    /// The hashes in the descriptor.
-    listed: Option<ChunkHashes>,
-    /// The hashes of the chunks held.
+    /// The hashes in the descriptor, and in the pages of it that are known.
+    known: KnownHashes,
+    /// The hashes of the chunks held, where they are not known otherwise.
     hashes: BTreeMap<u64, ChunkHash>,
+    /// Chunks on the disk whose page of hashes is not known yet.
+    undecided: Vec<Undecided>,
     held: IndexSet,
     /// A damaged copy that has the file's name.
     damaged: Option<Damaged>,
+}
+
+/// Chunks that may turn out to be right.
+#[derive(Debug)]
+struct Undecided {
+    /// The file or folder that they are in; `None` for the one that is being fetched.
+    content: Option<Content>,
+    hashes: BTreeMap<u64, ChunkHash>,
 }
 
 impl PartialFile {
@@ -71,8 +83,9 @@ impl PartialFile {
             sidecar,
             stated: layout,
             layout,
-            listed: None,
+            known: KnownHashes::None,
             hashes: BTreeMap::new(),
+            undecided: Vec::new(),
             held: IndexSet::unbounded(),
             damaged: None,
         }
@@ -81,7 +94,40 @@ impl PartialFile {
     fn hold(&mut self, index: u64, hash: ChunkHash) {
         // The set is unbounded and the index belongs to the file, so this cannot fail.
         let _ = self.held.insert(index);
-        self.hashes.insert(index, hash);
+        if self.known.hash(index).is_none() {
+            self.hashes.insert(index, hash);
+        }
+    }
+
+    /// The hash that a chunk must have.
+    fn hash_of(&self, index: u64) -> Option<ChunkHash> {
+        self.known.hash(index).or_else(|| self.hashes.get(&index).copied())
+    }
+
+    /// Takes over the undecided chunks of a page whose hashes are known now.
+    fn decide(&mut self, chunks: RangeInclusive<u64>) -> Result<IndexSet, StoreError> {
+        let mut adopted = IndexSet::unbounded();
+        for at in 0..self.undecided.len() {
+            for index in chunks.clone() {
+                let Some(hash) = self.undecided[at].hashes.remove(&index) else { continue };
+                if self.held.contains(index) || self.known.hash(index) != Some(hash) {
+                    continue;
+                }
+                let place = self.layout.offset(index).zip(self.layout.length(index));
+                let (offset, length) = place.ok_or(StoreError::NotHeld { index })?;
+                let data = match &mut self.undecided[at].content {
+                    Some(content) => content.read(offset, length)?,
+                    None => self.content.read(offset, length)?,
+                };
+                // It may have changed since it was examined.
+                let Some(data) = data.filter(|data| chunk_hash(data) == hash) else { continue };
+                self.write_chunk(index, &data)?;
+                // The set is unbounded.
+                let _ = adopted.insert(index);
+            }
+        }
+        self.undecided.retain(|undecided| !undecided.hashes.is_empty());
+        Ok(adopted)
     }
 
     fn read_raw(&mut self, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
@@ -117,7 +163,7 @@ impl ChunkStore for PartialFile {
             return Err(StoreError::NotHeld { index });
         }
         match self.read_raw(index)? {
-            Some(data) if self.hashes.get(&index) == Some(&chunk_hash(&data)) => Ok(data.into()),
+            Some(data) if self.hash_of(index) == Some(chunk_hash(&data)) => Ok(data.into()),
             _ => Err(self.damaged(index)),
         }
     }
@@ -133,14 +179,30 @@ impl ChunkStore for PartialFile {
         }
         // The replica offers only chunks that match the listed hash, and a wrong one would be
         // detected when it is read: there is no need to hash it again.
-        let listed = self.listed.as_ref().and_then(|list| list.hash(index)?.try_into().ok());
-        let hash = listed.unwrap_or_else(|| chunk_hash(data));
+        let hash = self.known.hash(index).unwrap_or_else(|| chunk_hash(data));
         self.content.write(data, offset)?;
         sidecar
             .append(&Entry { index, length, hash })
             .map_err(StoreError::io("write", &self.destination.sidecar_path()))?;
         self.hold(index, hash);
         Ok(())
+    }
+
+    fn pages(&self) -> Vec<(u64, Bytes)> {
+        let pages = self.known.tree().into_iter().flat_map(HashTree::pages);
+        pages.map(|(index, page)| (index, page.clone())).collect()
+    }
+
+    fn add_page(&mut self, index: u64, page: &Bytes) -> Result<IndexSet, StoreError> {
+        let Some(tree) = self.known.tree_mut() else { return Ok(IndexSet::new()) };
+        // The replica has verified it against the same descriptor.
+        let (added, chunks) = (tree.add(index, page.clone()), tree.shape().chunks_of(index));
+        let Some(chunks) = chunks.filter(|_| added.is_ok()) else { return Ok(IndexSet::new()) };
+        // What was noted in the list was verified then; from now on the page has the hashes.
+        for index in chunks.clone() {
+            self.hashes.remove(&index);
+        }
+        self.decide(chunks)
     }
 
     fn forget_all(&mut self) -> Result<(), StoreError> {

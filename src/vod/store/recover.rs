@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::super::descriptor::Descriptor;
-use super::super::hash::{ChunkHash, ChunkHashes, Digest256, hash_chunks};
+use super::super::hash::{ChunkHash, Digest256, chunk_hash, hash_chunks};
 use super::super::layout::Layout;
+use super::super::tree::KnownHashes;
 use super::StoreError;
 use super::content::Content;
 use crate::range::IndexSet;
@@ -19,6 +20,8 @@ const READ_AT_ONCE: usize = 1 << 20;
 pub(super) struct Findings {
     /// The chunks that match their hash, with their hashes; all chunks if no hashes are known.
     pub(super) good: BTreeMap<u64, ChunkHash>,
+    /// The chunks whose page of hashes is not known yet.
+    pub(super) undecided: BTreeMap<u64, ChunkHash>,
     /// The number of chunks that the file reaches into.
     pub(super) examined: u64,
     /// SHA-256 of the file, if its length is right.
@@ -39,7 +42,7 @@ pub(super) struct Findings {
 pub(super) fn examine(
     content: &mut Content,
     layout: &Layout,
-    hashes: Option<&ChunkHashes>,
+    hashes: &mut KnownHashes,
     known: &IndexSet,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Findings, StoreError> {
@@ -53,6 +56,7 @@ pub(super) fn examine(
     let mut whole = Sha256::new();
     let mut findings = Findings {
         good: BTreeMap::new(),
+        undecided: BTreeMap::new(),
         examined: 0,
         sha256: None,
         has_content: false,
@@ -72,15 +76,16 @@ pub(super) fn examine(
         };
         group.push(index, data);
         if group.is_full() {
-            findings.add(&group.take(), hashes, is_whole.then_some(&mut whole));
+            findings.add(&group.take(), is_whole.then_some(&mut whole));
             progress(offset + size);
         }
     }
     if !group.chunks.is_empty() {
-        findings.add(&group.chunks, hashes, is_whole.then_some(&mut whole));
+        findings.add(&group.chunks, is_whole.then_some(&mut whole));
         progress(length.min(layout.size().unwrap_or(length)));
     }
     findings.sha256 = is_whole.then(|| Digest256::from_hasher(whole));
+    findings.compare(hashes, layout);
     Ok(findings)
 }
 
@@ -107,22 +112,34 @@ impl Group {
 }
 
 impl Findings {
-    /// Compares chunks with their hashes, and continues the hash of the whole.
-    fn add(
-        &mut self,
-        chunks: &[(u64, Vec<u8>)],
-        listed: Option<&ChunkHashes>,
-        whole: Option<&mut Sha256>,
-    ) {
+    /// Hashes chunks, and continues the hash of the whole.
+    fn add(&mut self, chunks: &[(u64, Vec<u8>)], whole: Option<&mut Sha256>) {
         let data: Vec<&[u8]> = chunks.iter().map(|(_, data)| &data[..]).collect();
         for ((index, data), hash) in chunks.iter().zip(hash_chunks(&data, whole)) {
-            let is_zero = data.iter().all(|&byte| byte == 0);
-            self.is_blank &= is_zero;
-            if listed.is_none_or(|listed| listed.hash(*index) == Some(&hash)) {
-                self.good.insert(*index, hash);
-                self.has_content |= listed.is_some() && !is_zero;
+            self.is_blank &= data.iter().all(|&byte| byte == 0);
+            self.good.insert(*index, hash);
+        }
+    }
+
+    /// Keeps the chunks that are right. Pages of hashes that all chunks give are added to `known`.
+    fn compare(&mut self, known: &mut KnownHashes, layout: &Layout) {
+        if let Some(tree) = known.tree_mut() {
+            tree.fill(&self.good);
+        }
+        if !known.is_some() {
+            return;
+        }
+        for (index, hash) in std::mem::take(&mut self.good) {
+            match known.hash(index) {
+                Some(expected) if expected == hash => drop(self.good.insert(index, hash)),
+                Some(_) => {}
+                None => drop(self.undecided.insert(index, hash)),
             }
         }
+        let lengths = [layout.length(1), layout.length(layout.chunks())];
+        let zeros = lengths.into_iter().flatten().filter_map(|length| usize::try_from(length).ok());
+        let zeros: Vec<ChunkHash> = zeros.map(|length| chunk_hash(&vec![0; length])).collect();
+        self.has_content = self.good.values().any(|hash| !zeros.contains(hash));
     }
 
     /// True if the file is the shared one.

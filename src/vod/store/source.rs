@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use super::super::chunker::MAX_CHUNK_SIZE;
 use super::super::descriptor::Descriptor;
 use super::super::files::{FileList, SharedFile};
-use super::super::hash::{ChunkHash, ChunkHashes, Digest256, MAX_HASHED_CHUNKS, hash_chunks};
+use super::super::hash::{ChunkHash, ChunkHashes, Digest256, hash_chunks};
 use super::super::layout::Layout;
+use super::super::tree::HashTree;
 use super::content::Content;
 use super::{ChunkStore, Finished, StoreError};
 use crate::range::IndexSet;
@@ -32,6 +33,8 @@ pub struct SourceFile {
     name: Option<String>,
     files: Option<FileList>,
     hashes: ChunkHashes,
+    /// The pages over the hashes, of a large file.
+    tree: Option<HashTree>,
     sha256: Digest256,
     held: IndexSet,
 }
@@ -89,7 +92,7 @@ impl SourceFile {
         let mut held = IndexSet::new();
         // A single range always fits.
         let _ = held.insert_range(layout.indices());
-        Self { content, layout, name, files, hashes, sha256, held }
+        Self { content, layout, name, files, hashes, tree: None, sha256, held }
     }
 
     /// Reads everything once. `found` is what the files were when they were opened.
@@ -118,19 +121,20 @@ impl SourceFile {
             }
         }
         (self.sha256, self.hashes) = hashes.finish();
+        self.tree = HashTree::over(&self.hashes);
         Ok(())
     }
 
     /// The descriptor of the file: name, size, chunks and hashes.
     pub fn descriptor(&self) -> Descriptor {
-        let listed = self.layout.chunks() <= MAX_HASHED_CHUNKS;
         Descriptor {
             layout: self.layout,
             files: self.files.clone(),
             name: self.name.clone(),
             mime: None,
             sha256: Some(self.sha256),
-            chunk_hashes: listed.then(|| self.hashes.clone()),
+            chunk_hashes: self.tree.is_none().then(|| self.hashes.clone()),
+            page_hashes: self.tree.as_ref().map(|tree| tree.root().clone()),
         }
     }
 
@@ -150,6 +154,9 @@ impl ChunkStore for SourceFile {
     }
 
     fn read_chunk(&mut self, index: u64) -> Result<Bytes, StoreError> {
+        if let Some(page) = self.tree.as_ref().and_then(|tree| tree.page(index)) {
+            return Ok(page.clone());
+        }
         let place = self.layout.offset(index).zip(self.layout.length(index));
         let (offset, length) =
             place.filter(|_| self.held.contains(index)).ok_or(StoreError::NotHeld { index })?;

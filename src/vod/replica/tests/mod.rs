@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | `transfer` | what travels, and in which order |
 //! | `integrity` | verification |
+//! | `pages` | large files, whose hashes are objects too |
 //! | `storage` | the store: resuming, and failures |
 
 mod integrity;
+mod pages;
 mod storage;
 mod transfer;
 

@@ -6,15 +6,19 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::super::super::descriptor::Descriptor;
-use super::super::super::hash::{ChunkHash, chunk_hash};
+use super::super::super::hash::{ChunkHash, chunk_hash, hash_chunks};
 use super::super::super::layout::{Layout, Placement};
+use super::super::super::tree::KnownHashes;
 use super::super::content::Content;
 use super::super::destination::{Damaged, Overwrite, check_space, make_part, open_part};
-use super::super::recover::examine;
+use super::super::recover::{Findings, examine};
 use super::super::sidecar::{Entry, Resumed, Sidecar};
 use super::super::{ChunkStore, FileDestination, StoreError};
-use super::PartialFile;
+use super::{PartialFile, Undecided};
 use crate::range::IndexSet;
+
+/// Bytes of recorded chunks that are hashed together.
+const READ_AT_ONCE: u64 = 1 << 20;
 
 /// A file that already has the name.
 enum Existing {
@@ -28,6 +32,9 @@ enum Existing {
 struct Donor {
     content: Content,
     good: BTreeMap<u64, ChunkHash>,
+    undecided: BTreeMap<u64, ChunkHash>,
+    /// What the chunks have given of the pages of hashes.
+    known: KnownHashes,
     /// The file, if it is to be moved away at the end and kept.
     damaged: Option<Damaged>,
 }
@@ -116,20 +123,24 @@ impl PartialFile {
                 .map_err(StoreError::io("read", &list))?,
         };
         let mut store = Self::new(destination, content, None, descriptor.layout);
-        store.listed = descriptor.chunk_hashes.clone();
+        store.known = match &donor {
+            Some(donor) => donor.known.clone(),
+            None => descriptor.known_hashes(),
+        };
         match resumed {
             Resumed::List(sidecar, entries) => {
                 store.sidecar = Some(sidecar);
-                store.take_over(entries, descriptor, checked)?;
+                store.take_over(entries, checked)?;
                 store.find_unlisted(checked)?;
             }
             _ if found == 0 => store.begin_list()?,
             lost => {
-                let error = match lost {
-                    Resumed::Lost if store.listed.is_none() => StoreError::ListLost { path: part },
-                    _ => StoreError::ForeignPart { path: part },
+                let (was_here, has_hashes) = (matches!(lost, Resumed::Lost), store.known.is_some());
+                let error = match was_here && !has_hashes {
+                    true => StoreError::ListLost { path: part },
+                    false => StoreError::ForeignPart { path: part },
                 };
-                store.recover(descriptor, error, checked)?;
+                store.recover(descriptor, was_here, error, checked)?;
             }
         }
         if let Some(donor) = donor {
@@ -142,23 +153,32 @@ impl PartialFile {
     fn take_over(
         &mut self,
         entries: Vec<Entry>,
-        descriptor: &Descriptor,
         checked: &mut Checked<'_>,
     ) -> Result<(), StoreError> {
-        let mut bytes = 0;
-        for Entry { index, length, hash } in entries {
-            let listed = descriptor.chunk_hashes.as_ref();
-            if self.held.contains(index)
-                || listed.is_some_and(|list| list.hash(index) != Some(&hash))
+        let (mut bytes, mut group) = (0, Vec::new());
+        // The last entry of a chunk counts, and the disk is read in order.
+        let entries: BTreeMap<u64, Entry> =
+            entries.into_iter().map(|entry| (entry.index, entry)).collect();
+        for &Entry { index, length, hash } in entries.values() {
+            if self.known.hash(index).is_some_and(|known| known != hash)
                 || !matches!(self.layout.admit(index, length), Ok(Placement::At(_)))
             {
                 continue;
             }
-            if self.read_raw(index)?.is_some_and(|data| chunk_hash(&data) == hash) {
-                self.hold(index, hash);
-            }
             bytes += length;
-            checked.report(bytes);
+            if let Some(data) = self.read_raw(index)? {
+                group.push((index, hash, data));
+            }
+            if group.len() as u64 * length >= READ_AT_ONCE {
+                self.hold_good(&mut group);
+                checked.report(bytes);
+            }
+        }
+        self.hold_good(&mut group);
+        checked.report(bytes);
+        if let KnownHashes::Tree(tree) = &mut self.known {
+            tree.fill(&self.hashes);
+            self.hashes.retain(|&index, _| tree.hash(index).is_none());
         }
         if self.held.is_empty() {
             // The chunk length was learned from chunks that are gone.
@@ -167,41 +187,60 @@ impl PartialFile {
         Ok(())
     }
 
+    /// Keeps those chunks that have the hash they ought to have.
+    fn hold_good(&mut self, group: &mut Vec<(u64, ChunkHash, Vec<u8>)>) {
+        let data: Vec<&[u8]> = group.iter().map(|(_, _, data)| &data[..]).collect();
+        let found = hash_chunks(&data, None);
+        for ((index, hash, _), found) in std::mem::take(group).into_iter().zip(found) {
+            if hash == found {
+                self.hold(index, hash);
+            }
+        }
+    }
+
     /// Recovers chunks that are on the disk but missing in a list that has lost its end.
     fn find_unlisted(&mut self, checked: &mut Checked<'_>) -> Result<(), StoreError> {
         let Some(chunk_size) = self.layout.chunk_size().map(u64::from) else { return Ok(()) };
         let noted = self.held.len().saturating_mul(chunk_size);
-        if self.listed.is_none() || self.content.allocated() < noted.saturating_add(chunk_size) {
+        if !self.known.is_some() || self.content.allocated() < noted.saturating_add(chunk_size) {
             return Ok(());
         }
-        let good = self.examine(checked)?.good;
-        good.into_iter().try_for_each(|(index, hash)| self.note(index, hash))
+        let findings = self.examine(checked)?;
+        self.keep(findings)
+    }
+
+    /// Notes what was found on the disk.
+    fn keep(&mut self, findings: Findings) -> Result<(), StoreError> {
+        if !findings.undecided.is_empty() {
+            let hashes = findings.undecided;
+            self.undecided.push(Undecided { content: None, hashes });
+        }
+        findings.good.into_iter().try_for_each(|(index, hash)| self.note(index, hash))
     }
 
     /// Searches an unfinished file without a list for chunks; fails with `error` if none belong to
-    /// this download.
+    /// this download. If what is left of a list `was_here`, large files are not known by it yet.
     fn recover(
         &mut self,
         descriptor: &Descriptor,
+        was_here: bool,
         error: StoreError,
         checked: &mut Checked<'_>,
     ) -> Result<(), StoreError> {
         let findings = self.examine(checked)?;
         let is_ours = findings.is_the_file(descriptor)
-            || (self.listed.is_some() && (findings.has_content || findings.is_blank));
+            || (self.known.is_some() && (findings.has_content || findings.is_blank))
+            || (self.known.tree().is_some() && was_here);
         if !is_ours {
             return Err(error);
         }
         self.begin_list()?;
-        findings.good.into_iter().try_for_each(|(index, hash)| self.note(index, hash))
+        self.keep(findings)
     }
 
-    fn examine(
-        &mut self,
-        checked: &mut Checked<'_>,
-    ) -> Result<super::super::recover::Findings, StoreError> {
+    fn examine(&mut self, checked: &mut Checked<'_>) -> Result<Findings, StoreError> {
         checked.next_pass();
-        let (hashes, known) = (self.listed.as_ref(), &self.held);
+        let (hashes, known) = (&mut self.known, &self.held);
         let content = &mut self.content;
         examine(content, &self.layout, hashes, known, &mut |bytes| checked.report(bytes))
     }
@@ -222,6 +261,10 @@ impl PartialFile {
             }
             bytes += length;
             checked.report(bytes);
+        }
+        if !donor.undecided.is_empty() {
+            let (content, hashes) = (Some(donor.content), donor.undecided);
+            self.undecided.push(Undecided { content, hashes });
         }
         Ok(())
     }
@@ -259,16 +302,17 @@ fn open_existing(
 ) -> Result<Existing, StoreError> {
     let path = &destination.path;
     let layout = layout_of_existing(&found, descriptor);
-    let hashes = descriptor.chunk_hashes.as_ref();
+    let mut hashes = descriptor.known_hashes();
     let mut content = match &descriptor.files {
         None => Content::of_file(path, File::open(path).map_err(StoreError::io("open", path))?),
         Some(files) => Content::of_folder(path, files, false),
     };
     let known = IndexSet::new();
     let mut findings =
-        examine(&mut content, &layout, hashes, &known, &mut |bytes| checked.report(bytes))?;
+        examine(&mut content, &layout, &mut hashes, &known, &mut |bytes| checked.report(bytes))?;
     if findings.is_the_file(descriptor) {
         let mut store = PartialFile::new(destination.clone(), content, None, layout);
+        store.known = hashes;
         findings.good.into_iter().for_each(|(index, hash)| store.hold(index, hash));
         return Ok(Existing::Complete(Box::new(store)));
     }
@@ -280,11 +324,12 @@ fn open_existing(
             return Err(StoreError::DestinationExists { path: destination.path.clone() });
         }
     };
-    if hashes.is_none() {
+    if !hashes.is_some() {
         // There are no hashes to tell which chunks are right.
         findings.good.clear();
     }
-    Ok(Existing::Donor(Box::new(Donor { content, good: findings.good, damaged })))
+    let Findings { good, undecided, .. } = findings;
+    Ok(Existing::Donor(Box::new(Donor { content, good, undecided, known: hashes, damaged })))
 }
 
 fn is_empty_folder(path: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! Tests of [`PartialFile`] on a real file system.
 
 mod folder;
+mod large;
 
 use std::fs;
 use std::path::Path;
