@@ -10,6 +10,12 @@ const RATE: f64 = 625e3;
 
 /// A sender with so many sessions through 5 Mbit/s with 40 ms and a queue of 200 ms.
 fn uplink(seed: u64, controller: Controller, sessions: usize) -> (Shared, Vec<NodeId>) {
+    let (shared, _, receivers) = uplink_of(seed, controller, sessions);
+    (shared, receivers)
+}
+
+/// The same, and the sender.
+fn uplink_of(seed: u64, controller: Controller, sessions: usize) -> (Shared, NodeId, Vec<NodeId>) {
     println!("seed {seed}");
     let (round_trip, queue) = (millis(40), millis(200));
     let mut shared = Shared::new(seed, Route { rate: RATE as u64, round_trip, queue, loss: 0.0 });
@@ -20,7 +26,7 @@ fn uplink(seed: u64, controller: Controller, sessions: usize) -> (Shared, Vec<No
         shared.run(millis(100));
     }
     shared.run(secs(10));
-    (shared, receivers)
+    (shared, sender, receivers)
 }
 
 /// Without the pace, twenty sessions wait for 171 ms and lose 4 %, ten wait for 124 ms.
@@ -33,6 +39,24 @@ fn many_sessions_wait_no_longer_than_a_few() {
         assert!(measured.total() > 0.9 * RATE && measured.fairness() > 0.97, "{measured:?}");
         assert!(measured.wait.0 < 60.0 && measured.loss < 0.001, "{measured:?}");
     }
+}
+
+/// Each would be a datagram, with headers of all layers, beside one with data that waits.
+#[test]
+fn acknowledgements_go_along_with_data_that_waits() {
+    let (mut shared, sender, receivers) = uplink_of(1, Controller::Bbr, 4);
+    receivers.iter().for_each(|&receiver| shared.start_back(receiver, sender, RATE as u64 / 4));
+    shared.run(secs(10));
+    shared.network.tap();
+    let measured = shared.measure(secs(10));
+    let from = shared.network.address(sender);
+    let sent: Vec<_> = shared.network.take_tapped();
+    let sent: Vec<_> = sent.iter().filter(|datagram| datagram.from == from).collect();
+    let short = sent.iter().filter(|datagram| datagram.bytes.len() < 200).count();
+    println!("{short} of {} datagrams are short; {measured}", sent.len());
+    assert!(short * 20 < sent.len(), "{short} of {} datagrams are short", sent.len());
+    assert!(measured.total() > 0.85 * RATE && measured.fairness() > 0.97, "{measured:?}");
+    assert!(measured.wait.0 < 60.0 && measured.loss < 0.001, "{measured:?}");
 }
 
 #[test]

@@ -146,6 +146,14 @@ impl Shaping {
         self.number
     }
 
+    /// True if a datagram may leave out of turn: what is then owed delays the turns by no more than
+    /// may leave at once.
+    fn may_interrupt(&self, datagram: usize) -> bool {
+        let owed = |bucket: &TokenBucket| bucket.level().saturating_neg();
+        let most = |bucket: &TokenBucket| burst(bucket.rate(), datagram).cast_signed();
+        self.pace.as_ref().is_some_and(|bucket| owed(bucket) < most(bucket))
+    }
+
     /// The session whose turn it is, if no bucket is empty, and the bytes that it may send.
     fn next_turn(&mut self, now: Time, datagram: usize) -> Option<(SessionId, u64)> {
         let mut allowance = u64::MAX;
@@ -247,10 +255,13 @@ impl Endpoint {
         if !self.shaping.is_paced() {
             return u64::MAX;
         }
+        let may_interrupt = self.shaping.may_interrupt(self.config.max_datagram);
         match self.table.get_mut(id) {
             Some(session) if !session.is_local() => {
-                // A datagram of time critical data, and then it is looked what comes next.
-                u64::from(session.is_next_time_critical())
+                // A datagram of time critical data, and then it is looked what comes next. One with
+                // acknowledgements would leave in any case, and costs less with data in it.
+                let has_acks = may_interrupt && session.wants_ack_packet();
+                u64::from(has_acks || session.is_next_time_critical())
             }
             _ => u64::MAX,
         }

@@ -90,6 +90,11 @@ impl Acks {
 }
 
 impl Session {
+    /// True if a packet is to leave for acknowledgements alone.
+    pub(crate) fn wants_ack_packet(&self) -> bool {
+        self.acks.want_packet()
+    }
+
     /// Queues an acknowledgement of a flow, unless one waits already.
     pub(super) fn queue_ack(&mut self, flow: u64) {
         let queued = self.receiving.change(flow, |f| std::mem::replace(&mut f.ack_queued, true));

@@ -285,6 +285,19 @@ impl Shared {
         receiver
     }
 
+    /// Begins a transfer from a receiver to its sender, at a rate of its own.
+    pub fn start_back(&mut self, receiver: NodeId, sender: NodeId, rate: u64) {
+        let link = self.route.back().with_rate(rate).with_queue(self.route.queue);
+        self.network.set_link(receiver, sender, link);
+        self.network.act(receiver, |host, _| {
+            let bulk = host.bulk();
+            let (session, _) = bulk.endpoint.sessions().next().expect("a session");
+            let options = FlowOptions::default();
+            let flow = bulk.endpoint.open_flow(session, b"back", options).expect("a flow");
+            bulk.flows.push((session, flow));
+        });
+    }
+
     /// From now on the timestamps of this endpoint claim that packets take so much longer to it.
     pub fn claim_delay(&mut self, node: NodeId, delay: Duration) {
         self.network.act(node, |host, _| host.bulk().ahead += delay);
