@@ -274,7 +274,7 @@ impl<Owner: Copy + Ord> FlowTable<Owner> {
             let input = FlowInput::Blocked { token };
             self.inputs.push_back(Addressed { session, owner, input });
         }
-        if options != MessageOptions::RELIABLE {
+        if !options.is_reliable() {
             let input = FlowInput::Refused { token, message };
             self.inputs.push_back(Addressed { session, owner, input });
             return;

@@ -4,7 +4,7 @@ mod fragment;
 mod options;
 mod waiting;
 
-pub use options::{FlowOptions, MessageOptions, Priority};
+pub use options::{FlowOptions, MessageOptions, Priority, QueueOrder};
 
 use super::{FlowId, SendError, Time};
 use crate::wire::chunk::{
@@ -156,7 +156,9 @@ impl SendFlow {
             return Err(SendError::Full);
         }
         let delivery = if options.retransmit { Delivery::Reliable } else { Delivery::Once };
-        let number = self.wait(message, delivery);
+        // Messages that expire are known by their numbers, which stay as they are.
+        let order = if self.deadlines.is_empty() { options.order } else { QueueOrder::Queued };
+        let number = self.wait(message, delivery, order);
         if let Some(within) = options.start_within {
             self.deadlines.insert((now + within, true, number));
         }
@@ -166,12 +168,12 @@ impl SendFlow {
         Ok(())
     }
 
-    fn wait(&mut self, message: Bytes, delivery: Delivery) -> u64 {
+    fn wait(&mut self, message: Bytes, delivery: Delivery, order: QueueOrder) -> u64 {
         self.queued += message.len() as u64 + MESSAGE_OVERHEAD;
         if self.queued > LOW_WATER {
             self.writable_at.get_or_insert(LOW_WATER);
         }
-        self.waiting.push(message, delivery)
+        self.waiting.push(message, delivery, order)
     }
 
     /// No further messages; the flow is done when everything is acknowledged (§3.6.2.11).
@@ -185,7 +187,7 @@ impl SendFlow {
         }
         self.closing = true;
         if !self.waiting.ends_in_data() {
-            self.wait(Bytes::new(), Delivery::Abandoned);
+            self.wait(Bytes::new(), Delivery::Abandoned, QueueOrder::Queued);
         }
     }
 

@@ -56,13 +56,34 @@ pub struct MessageOptions {
     pub finish_within: Option<Duration>,
     /// Send lost fragments again; otherwise a loss abandons the message.
     pub retransmit: bool,
+    /// Its place among those that wait in the flow.
+    pub order: QueueOrder,
+}
+
+/// The place of a message among those of its flow that wait. The far end gets the messages in the
+/// order in which they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum QueueOrder {
+    /// After all that were queued before it.
+    #[default]
+    Queued,
+    /// The same, but messages that overtake may leave before it. For bulk data.
+    Yields,
+    /// Before those at the end of the queue that yield, unless a part of them has left, or messages
+    /// of the flow expire.
+    Overtakes,
 }
 
 impl MessageOptions {
     /// Delivered for certain, while the session lives.
-    pub const RELIABLE: Self = Self { start_within: None, finish_within: None, retransmit: true };
+    pub const RELIABLE: Self = Self {
+        start_within: None,
+        finish_within: None,
+        retransmit: true,
+        order: QueueOrder::Queued,
+    };
     /// Sent once.
-    pub const ONCE: Self = Self { start_within: None, finish_within: None, retransmit: false };
+    pub const ONCE: Self = Self { retransmit: false, ..Self::RELIABLE };
 
     /// Abandoned if its first fragment has not left within this time.
     pub const fn with_start_within(self, time: Duration) -> Self {
@@ -72,6 +93,16 @@ impl MessageOptions {
     /// Abandoned if it was not acknowledged within this time.
     pub const fn with_finish_within(self, time: Duration) -> Self {
         Self { finish_within: Some(time), ..self }
+    }
+
+    /// Another place among those that wait.
+    pub const fn with_order(self, order: QueueOrder) -> Self {
+        Self { order, ..self }
+    }
+
+    /// True if the message is delivered for certain.
+    pub const fn is_reliable(&self) -> bool {
+        self.retransmit && self.start_within.is_none() && self.finish_within.is_none()
     }
 }
 

@@ -166,6 +166,37 @@ fn the_rest_of_a_message_is_given_up_with_what_has_left() {
 }
 
 #[test]
+fn messages_overtake_those_that_yield_and_have_not_begun() {
+    let mut flow = flow();
+    flow.startup_options = None;
+    let [yields, overtakes] = [QueueOrder::Yields, QueueOrder::Overtakes]
+        .map(|order| MessageOptions::RELIABLE.with_order(order));
+    push(&mut flow, &[b'a'; 100], yields);
+    let begun = send(&mut flow, 1);
+    assert!(begun.ends_with(b"aa"), "{begun:?}");
+    push(&mut flow, b"B", yields);
+    push(&mut flow, b"1", overtakes);
+    push(&mut flow, b"2", overtakes);
+    push(&mut flow, b"C", MessageOptions::RELIABLE);
+    push(&mut flow, b"D", yields);
+    push(&mut flow, b"3", overtakes);
+    assert!(send(&mut flow, 2).ends_with(b"aa"), "what has begun ends first");
+    let last: Vec<u8> = (3..9).filter_map(|tsn| send(&mut flow, tsn).last().copied()).collect();
+    assert_eq!(last, b"12BC3D");
+}
+
+#[test]
+fn nothing_is_overtaken_where_messages_expire() {
+    let mut flow = flow();
+    flow.startup_options = None;
+    let yields = MessageOptions::RELIABLE.with_order(QueueOrder::Yields);
+    push(&mut flow, b"given up", yields.with_finish_within(Duration::from_millis(100)));
+    push(&mut flow, b"1", MessageOptions::RELIABLE.with_order(QueueOrder::Overtakes));
+    flow.expire(Time::from_millis(100));
+    assert!(send(&mut flow, 1).ends_with(b"1"));
+}
+
+#[test]
 fn finishing_never_sends_an_empty_message() {
     // After data was sent, and with no data at all: ABN | FIN, as the player does it.
     let mut sent = flow();

@@ -3,6 +3,7 @@
 //! They are cut when a packet has space for the next part, so that packets are full however long
 //! the messages are, and however much else a packet carries.
 
+use super::QueueOrder;
 use super::fragment::Delivery;
 use crate::wire::chunk::FragmentControl;
 use bytes::Bytes;
@@ -21,6 +22,7 @@ const KEPT_MESSAGES: usize = 8;
 struct Message {
     data: Bytes,
     delivery: Delivery,
+    order: QueueOrder,
     /// Parts of it have left.
     begun: bool,
 }
@@ -44,10 +46,17 @@ pub(super) struct Part {
 }
 
 impl Waiting {
-    /// Appends a message, and returns its number.
-    pub(super) fn push(&mut self, data: Bytes, delivery: Delivery) -> u64 {
-        self.messages.push_back(Message { data, delivery, begun: false });
-        self.first + self.messages.len() as u64 - 1
+    /// Queues a message, and returns its number. What it overtakes gets the next number each.
+    pub(super) fn push(&mut self, data: Bytes, delivery: Delivery, order: QueueOrder) -> u64 {
+        let stays = |m: &Message| m.begun || m.order != QueueOrder::Yields;
+        let place = match order {
+            QueueOrder::Queued | QueueOrder::Yields => self.messages.len(),
+            QueueOrder::Overtakes => {
+                self.messages.iter().rposition(stays).map_or(0, |last| last + 1)
+            }
+        };
+        self.messages.insert(place, Message { data, delivery, order, begun: false });
+        self.first + place as u64
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -6,9 +6,7 @@ use rtmfp::proto::group::message::MembershipMessage;
 use rtmfp::proto::group::{
     FlowKind, FlowVerdict, Group, GroupAction, GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder,
 };
-use rtmfp::proto::transport::{
-    FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time,
-};
+use rtmfp::proto::transport::{FlowAction, FlowId, FlowInput, FlowToken, SessionId, Time};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -475,7 +473,7 @@ impl Net {
                 self.flows.insert((node, session, token), flow);
             }
             FlowAction::Send { token, message, options } => {
-                assert_eq!(options, MessageOptions::RELIABLE);
+                assert!(options.is_reliable());
                 let kind = self.kinds[&(node, token)];
                 let Some(&(to, _)) = self.far_end.get(&(node, session)) else { return };
                 if !self.nodes[node].is_light {
