@@ -3,7 +3,7 @@
 
 use super::GroupEvent;
 use crate::crypto::Fingerprint;
-use crate::transport::{FlowId, Priority, SessionId, Time};
+use crate::transport::{FlowId, Priority, QueueOrder, SessionId, Time};
 use crate::wire::{Reason, WireError};
 use bytes::Bytes;
 
@@ -101,6 +101,8 @@ pub(super) enum Output {
     OpenFlow(SessionId, FlowKind),
     /// Send a message on this end's flow of this kind.
     Send(SessionId, FlowKind, Bytes),
+    /// The same, in another than the order in which messages are sent.
+    SendInOrder(SessionId, FlowKind, Bytes, QueueOrder),
     /// Open this end's flow, associated with the neighbor's flow `to`, or with its membership flow.
     OpenLane { session: SessionId, lane: Lane, to: Option<FlowId> },
     /// Send a message on this end's flow.

@@ -90,7 +90,9 @@ pub use verdict::FlowVerdict;
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::ServerMessage;
 use crate::random::SplitMix64;
-use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, SessionId, Time};
+use crate::transport::{
+    FlowAction, FlowId, FlowInput, FlowToken, MessageOptions, QueueOrder, SessionId, Time,
+};
 use bytes::Bytes;
 use feature::{Feature, Lane};
 use info::Traffic;
@@ -555,6 +557,9 @@ impl Group {
         match output {
             Output::OpenFlow(session, kind) => self.open_flow(session, kind.into(), None),
             Output::Send(session, kind, message) => self.send(session, kind.into(), message),
+            Output::SendInOrder(session, kind, message, order) => {
+                self.send_in_order(session, kind.into(), message, order);
+            }
             Output::OpenLane { session, lane, to } => self.open_flow(session, lane, to),
             Output::SendOn(session, lane, message) => self.send(session, lane, message),
             Output::FinishLane(session, lane) => {
@@ -579,9 +584,13 @@ impl Group {
 
     /// Sends a message, unless the flow was rejected or finished.
     fn send(&mut self, session: SessionId, lane: Lane, message: Bytes) {
+        self.send_in_order(session, lane, message, QueueOrder::default());
+    }
+
+    fn send_in_order(&mut self, session: SessionId, lane: Lane, message: Bytes, order: QueueOrder) {
         if let Some(token) = self.near_flows.token(session, lane) {
             self.traffic.sent(lane.kind, message.len());
-            let options = MessageOptions::RELIABLE;
+            let options = MessageOptions::RELIABLE.with_order(order);
             self.act(session, FlowAction::Send { token, message, options });
         }
     }

@@ -458,8 +458,9 @@ impl Replication {
     }
 
     fn output(&mut self, session: SessionId, message: &ReplicationMessage) {
-        let message = message.to_bytes();
-        self.output.push_back(Output::Send(session, FlowKind::Replication, message));
+        let (bytes, order) = (message.to_bytes(), message.order());
+        let output = Output::SendInOrder(session, FlowKind::Replication, bytes, order);
+        self.output.push_back(output);
     }
 
     fn event(&mut self, event: GroupEvent) {

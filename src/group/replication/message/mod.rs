@@ -5,6 +5,7 @@ mod range_list;
 pub use range_list::{MAX_LIST_RANGES, RangeList};
 
 use crate::group::feature::split_type;
+use crate::transport::QueueOrder;
 use crate::wire::{Reason, WireError, vlu};
 use bytes::Bytes;
 
@@ -71,6 +72,17 @@ impl ReplicationMessage {
             _ => Self::Other(message),
         };
         Ok(parsed)
+    }
+
+    /// Objects let short messages pass: what is requested late arrives late. A choke stays behind
+    /// the answers that were due, and what is lost behind what was announced.
+    pub(crate) const fn order(&self) -> QueueOrder {
+        match self {
+            Self::Object { .. } => QueueOrder::Yields,
+            Self::Have(_) | Self::Interested | Self::NotInterested => QueueOrder::Overtakes,
+            Self::Unchoke | Self::Deny(_) | Self::Request(_) => QueueOrder::Overtakes,
+            Self::Unhave(_) | Self::Choke | Self::Other(_) => QueueOrder::Queued,
+        }
     }
 
     /// The message as bytes.
