@@ -33,7 +33,7 @@ const COPIES: usize = 2;
 const COPIES_PART: usize = 8;
 /// If fewer than one of so many fetchers wants something of this node, it asks for rare objects: for
 /// each copy that it gets of the source, and with every second request to others.
-const FEW: usize = 4;
+const FEW: usize = 2;
 const RARE: u64 = 2;
 /// By so many fresh objects, for each fetcher, an object comes later for each rank.
 const RANK: usize = 15;
