@@ -88,10 +88,10 @@
 //! | --- | --- | --- |
 //! | 0 | [`wire`] | RFC 7016 §2: packets, chunks, options, addresses |
 //! | 0 | [`amf`] | AMF0 and AMF3 values |
-//! | 0 | [`media`] | FLV |
 //! | 0 | [`proto::random`] | choices that need no secrecy |
 //! | 0 | [`proto::range`] | sets of indices as ranges |
 //! | 0 | [`proto::text`] | parsing of texts that people write, errors with their place |
+//! | 1 | [`media`] | containers of audio and video: FLV, fragmented MP4, duration of a file |
 //! | 1 | [`proto::crypto`] | RFC 7425 §4: keys, certificates, packet encryption |
 //! | 2 | [`proto::transport`] | RFC 7016 §3: endpoint, sessions, flows |
 //! | 3 | [`proto::lan`] | announcements of group members on the local network |

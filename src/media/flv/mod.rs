@@ -8,11 +8,18 @@
 //! ```
 //!
 //! [`Reader`] takes a file in pieces of any length, as from a pipe, and [`Tag::encode`] writes one.
-//! The data of a tag are the payload of an RTMP message; nothing of them is interpreted here.
+//! The data of a tag are the payload of an RTMP message. [`VideoPacket`], [`AudioPacket`] and
+//! [`Metadata`] are what is in them; [`find_tag`] finds the tags after a jump into the middle of a file.
 
+mod metadata;
+mod packet;
 mod reader;
+mod resync;
 
+pub use metadata::{Keyframe, MAX_KEYFRAMES, Metadata};
+pub use packet::{AudioPacket, VideoPacket};
 pub use reader::Reader;
+pub use resync::find_tag;
 
 use bytes::Bytes;
 use thiserror::Error;

@@ -11,7 +11,7 @@ const MAX_HEADER: u32 = 64 << 10;
 /// 0.
 const TRAILER: usize = 4;
 /// The kind of a tag without the bits that say that it is encrypted or reserved.
-const KIND: u8 = 0x1f;
+pub(super) const KIND: u8 = 0x1f;
 
 /// Takes a file in pieces and returns its tags. It holds at most one tag and the last piece.
 #[derive(Debug, Default)]
@@ -29,6 +29,11 @@ impl Reader {
     /// A reader before the beginning of a file.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A reader before the tag at this position of a file.
+    pub fn at_tag(position: u64) -> Self {
+        Self { has_begun: true, at: position, ..Self::default() }
     }
 
     /// Adds the next bytes of the file. Take all tags before the next piece.
