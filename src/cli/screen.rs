@@ -2,10 +2,10 @@
 //! results.
 
 use super::fit::{Size, fit, map};
-use super::format::{self, Rate};
+use super::format;
 use super::limits;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rtmfp::driver::Clock;
+use rtmfp::driver::{Clock, Rate};
 use rtmfp::peer::Limits;
 use rtmfp::proto::transport::Time;
 use rtmfp::vod::replica::Stage;

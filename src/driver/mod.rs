@@ -54,6 +54,7 @@
 //! | `key_log` | the file of secrets for those who decode captures |
 //! | `output` | destinations of output |
 //! | `clock`, `random` | time and randomness of the operating system |
+//! | `rate` | how fast a counter grows |
 
 mod address;
 mod clock;
@@ -66,6 +67,7 @@ mod multicast;
 pub(crate) mod output;
 mod pool;
 mod random;
+mod rate;
 mod readiness;
 mod resolve;
 mod shared;
@@ -85,6 +87,7 @@ pub use key_log::{KeyLogFile, KeyLogFileError};
 pub use output::{Access, InOrder, OutputPath, write_whole};
 pub use pool::{POOL_THREADS, Pool, Strand};
 pub use random::os_random;
+pub use rate::Rate;
 pub use resolve::{MAX_ADDRESSES, ascii_host, resolve};
 pub use shared::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE};
 pub use sockets::{Announced, MAX_SOCKETS, Sockets};

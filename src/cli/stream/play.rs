@@ -12,6 +12,7 @@ use crate::cli::screen::{self, Live, REDRAW};
 use crate::cli::signals::Signals;
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use rtmfp::driver::Rate;
 use rtmfp::peer::{FlvReader, Missing, NetStreamError};
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -144,7 +145,7 @@ impl Recording {
     async fn follow(&mut self, site: &mut Site) -> anyhow::Result<()> {
         let mut live = Live::new();
         let mut redraw = tokio::time::interval(REDRAW);
-        let mut rate = format::Rate::of_steps(REDRAW);
+        let mut rate = Rate::of_steps(REDRAW);
         loop {
             tokio::select! {
                 tags = self.flv.next_tags() => match tags {
@@ -176,7 +177,7 @@ impl Recording {
     }
 
     /// `1:02, 1.2 MB, 250 kB/s, 3 neighbors`.
-    fn status(&self, site: &Site, rate: &mut format::Rate) -> String {
+    fn status(&self, site: &Site, rate: &mut Rate) -> String {
         let others = site.others(&self.place);
         if !self.has_begun {
             return format!("{}{others}", self.waits_for());

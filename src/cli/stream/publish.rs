@@ -12,7 +12,7 @@ use crate::cli::screen::{self, Live, REDRAW};
 use crate::cli::signals::Signals;
 use anyhow::{Context, bail};
 use rtmfp::amf::Value;
-use rtmfp::driver::Clock;
+use rtmfp::driver::{Clock, Rate};
 use rtmfp::media::flv::{self, Tag};
 use rtmfp::peer::{Message, NetStreamEvent, PublishToPeers, PublishedStream, RecvError};
 use rtmfp::proto::transport::Time;
@@ -193,7 +193,7 @@ impl Broadcast {
         out: Out,
     ) -> anyhow::Result<()> {
         self.clock = Clock::start();
-        let (mut live, mut rate) = (Live::new(), format::Rate::of_steps(REDRAW));
+        let (mut live, mut rate) = (Live::new(), Rate::of_steps(REDRAW));
         let mut redraw = tokio::time::interval(REDRAW);
         let mut waiting = self.timed(first);
         loop {
@@ -244,7 +244,7 @@ impl Broadcast {
     }
 
     /// `1:02, 1.2 MB, 250 kB/s, 3 neighbors`.
-    fn status(&self, site: &Site, rate: &mut format::Rate) -> String {
+    fn status(&self, site: &Site, rate: &mut Rate) -> String {
         format!(
             "{}, {}, {}{}",
             clock(since_start(self.at).as_secs_f64()),
