@@ -2,32 +2,29 @@
 
 use super::background::Background;
 use super::check;
-use super::console::{Asked, Console, Form, change_limits};
 use super::destination::{self, Output, Stream};
 use super::events::Reporter;
+use super::fetching::{LAN_ADVICE, Looking, View, meets_on_lan, no_answer, show};
 use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
-use super::limits::{DownArgs, HEADING, UpArgs, chunk_time};
+use super::limits::{DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
-use super::outcome::{TimedOut, WrongUsage};
-use super::patience::{Patience, after, connecting};
+use super::outcome::WrongUsage;
+use super::patience::{after, connecting};
 use super::scratch::Scratch;
-use super::screen::{self, Live, Picture, REDRAW, SILENCE};
-use super::share::print_event;
+use super::screen::{self, Live};
 use super::signals::Signals;
-use super::situation::Situation;
 use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, anyhow, bail, ensure};
 use bytes::BytesMut;
-use rtmfp::vod::replica::Stage;
-use rtmfp::vod::session::{Progress, SessionError};
+use rtmfp::vod::session::SessionError;
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{
     CHUNK_SIZE, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity,
     ShareLink,
 };
-use rtmfp::{Fingerprint, GroupSpec, Uri};
+use rtmfp::{Fingerprint, Uri};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -126,10 +123,6 @@ pub(crate) struct FetchArgs {
     #[command(flatten)]
     key_log: KeyLogArgs,
 }
-
-/// Advice for a server that does not answer.
-const LAN_ADVICE: &str = "the file is shared on the local network too: --lan looks there, and needs no \
-                          answer from the server";
 
 /// How long to share on.
 #[derive(Debug, Clone, Copy)]
@@ -235,11 +228,6 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     outcome
 }
 
-/// True if members of the link's group find each other without a server too.
-fn meets_on_lan(link: &ShareLink) -> bool {
-    link.groupspec.parse().is_ok_and(|spec: GroupSpec| spec.meets_on_lan())
-}
-
 fn seed(asked: Option<Duration>, is_pipe: bool, is_metered: bool) -> Seed {
     match asked {
         Some(time) => Seed::For(time),
@@ -265,47 +253,6 @@ fn config(
         config.overwrite = Overwrite::Replace;
     }
     Ok(config)
-}
-
-/// Options for a fetch that waits.
-struct Looking<'a> {
-    timeout: Option<Duration>,
-    /// The member that the link names.
-    provider: Option<Fingerprint>,
-    /// Where the file goes if it goes nowhere else.
-    stream: Option<Stream>,
-    /// The link has a hash of the file.
-    is_verified: bool,
-    reporter: &'a Reporter,
-}
-
-/// What a person sees and types.
-struct View {
-    live: Live,
-    picture: Picture,
-    console: Console,
-    in_force: InForce,
-    background: Background,
-}
-
-impl View {
-    fn new(in_force: InForce, looking: &Looking<'_>, background: Background) -> Self {
-        let form = if looking.reporter.is_on() { Form::Json } else { Form::Words };
-        // The program at the other end of the pipe reads the terminal.
-        let console = Console::open(form, looking.stream.is_none());
-        let (live, picture) = (Live::new(), Picture::with(in_force.limits));
-        Self { live, picture, console, in_force, background }
-    }
-}
-
-/// No server has answered in the time given by `--timeout`.
-fn no_answer(servers: &str, timeout: Option<Duration>, meets_on_lan: bool) -> anyhow::Error {
-    let time = format::duration(timeout.unwrap_or_default());
-    let mut text = format!("gave up: no answer from the rendezvous server {servers} within {time}");
-    if meets_on_lan {
-        text = format!("{text}\n{LAN_ADVICE}");
-    }
-    TimedOut(text).into()
 }
 
 async fn fetch_and_seed(
@@ -359,112 +306,6 @@ fn interrupted(fetch: &Fetch, is_pipe: bool) -> &'static str {
         _ if is_pipe => "interrupted",
         _ => "interrupted; what was fetched is kept, the same command goes on with it",
     }
-}
-
-/// Shows the progress. Ends, with the reason, when nothing has come for too long.
-async fn show(
-    fetch: &Fetch,
-    events: &mut broadcast::Receiver<FileEvent>,
-    view: &mut View,
-    looking: &Looking<'_>,
-    is_complete: bool,
-) -> anyhow::Error {
-    let View { live, picture, console, in_force, background } = view;
-    let progress = fetch.progress();
-    let mut patience = Patience::new(looking.timeout).with_pause(chunk_time(in_force.limits.down));
-    let mut redraw = tokio::time::interval(REDRAW);
-    loop {
-        tokio::select! {
-            _ = redraw.tick() => {
-                let progress = progress.borrow().clone();
-                note(&mut patience, &progress);
-                let text = picture.fetching_drawn(&progress, patience.idle());
-                // Where there is no terminal there is no picture either.
-                live.report(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
-                live.draw(&with_silence(text, patience.idle()));
-                looking.reporter.progress(&progress);
-                if is_complete {
-                    continue;
-                }
-                if patience.is_over() {
-                    return stalled(fetch, looking, patience.idle()).await;
-                }
-                if patience.is_explanation_due() {
-                    explain(fetch, looking, patience.idle()).await;
-                }
-            }
-            asked = console.next() => {
-                obey(asked, fetch, in_force, looking.reporter).await;
-                picture.set_limits(in_force.limits);
-                patience.set_pause(chunk_time(in_force.limits.down));
-            }
-            Ok(event) = events.recv() => {
-                looking.reporter.file_event(&event);
-                print_event(&event);
-                background.note(&event);
-            }
-        }
-    }
-}
-
-/// Does what a line on standard input asks for.
-async fn obey(asked: Asked, fetch: &Fetch, in_force: &mut InForce, reporter: &Reporter) {
-    let asked = match asked {
-        Asked::Change(change) => {
-            change_limits(fetch.connection(), &change, in_force).await;
-            if let Some(max_neighbors) = change.max_neighbors {
-                fetch.set_max_neighbors(max_neighbors).await;
-                in_force.max_neighbors = max_neighbors;
-            }
-            if let Some(is_metered) = change.is_metered {
-                fetch.set_offers(!is_metered).await;
-                in_force.is_metered = is_metered;
-            }
-            Asked::Limits
-        }
-        asked => asked,
-    };
-    reporter.answer(&asked, *in_force);
-}
-
-/// Notes what has come. While there is something else to do than to wait, nothing is missed.
-fn note(patience: &mut Patience, progress: &Progress) {
-    match progress.stage {
-        Stage::Descriptor => {}
-        Stage::Chunks => {
-            patience.note(1 + progress.bytes_from_provider + progress.bytes_from_peers)
-        }
-        _ => patience.renew(),
-    }
-}
-
-/// The progress, and how long it has not changed.
-fn with_silence(text: String, idle: Duration) -> String {
-    match idle {
-        idle if idle < SILENCE => text,
-        idle => format!("{text}, nothing for {}", format::duration(idle)),
-    }
-}
-
-async fn explain(fetch: &Fetch, looking: &Looking<'_>, idle: Duration) {
-    let situation = situation(fetch, looking).await;
-    looking.reporter.waiting(idle, &situation);
-    screen::line(&format!("nothing has come for {}:", format::duration(idle)));
-    situation.lines().iter().for_each(|line| screen::line(line));
-    screen::line("  still looking; Ctrl-C ends it, and --timeout after a time of your choice");
-}
-
-async fn stalled(fetch: &Fetch, looking: &Looking<'_>, idle: Duration) -> anyhow::Error {
-    let situation = situation(fetch, looking).await;
-    looking.reporter.waiting(idle, &situation);
-    let mut lines = vec![format!("gave up: nothing came for {}", format::duration(idle))];
-    lines.extend(situation.lines());
-    TimedOut(lines.join("\n")).into()
-}
-
-async fn situation(fetch: &Fetch, looking: &Looking<'_>) -> Situation {
-    let (search, has_met) = fetch.search().await;
-    Situation { search, provider: looking.provider.map(|provider| (provider, has_met)) }
 }
 
 fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `share`, `fetch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
+//! | `fetching` | a fetch on the screen |
 //! | `fit` | text and bars as wide and high as the terminal |
 //! | `patience`, `situation` | time without progress, and the reasons |
 //! | `outcome` | exit status, errors in words |
@@ -36,6 +37,7 @@ mod destination;
 mod embedded;
 mod events;
 mod fetch;
+mod fetching;
 mod fit;
 mod format;
 mod gather;
