@@ -76,6 +76,7 @@
 //! | `tokio` | driver, async peer and server |
 //! | `serde` | events in serialized form |
 //! | `vod` | files through groups |
+//! | `web` | a page in the browser that plays a film while it is fetched |
 //! | `cli` | the `rtmfp` command; the default |
 //!
 //! # Modules
@@ -105,6 +106,7 @@
 //! | 6 | [`peer`] | async API of a group member |
 //! | 6 | [`server`] | the rendezvous server as a process |
 //! | 7 | [`vod`] | files through groups |
+//! | 8 | [`web`] | pages in the browser |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -124,6 +126,8 @@ pub mod server;
 pub mod trace;
 #[cfg(feature = "vod")]
 pub mod vod;
+#[cfg(feature = "web")]
+pub mod web;
 #[cfg(feature = "wire")]
 pub mod wire;
 

@@ -192,6 +192,11 @@ impl Fetch {
         self.session.read_in_order(reader, index).await
     }
 
+    /// The member that the link names as the provider.
+    pub const fn provider(&self) -> Option<Fingerprint> {
+        self.provider
+    }
+
     /// The state of the search for members: which were met, which could not be reached and why. The
     /// flag is true if the link's provider has been met.
     pub async fn search(&self) -> (Search, bool) {

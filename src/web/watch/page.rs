@@ -1,0 +1,74 @@
+//! The page and its routes.
+
+use super::guard::guard;
+use super::shared::Shared;
+use super::{film, remux};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+const HTML: &str = include_str!("../assets/watch.html");
+const STYLE: &str = include_str!("../assets/watch.css");
+const SCRIPT: &str = include_str!("../assets/watch.js");
+const ICON: &str = include_str!("../assets/icon.svg");
+
+/// States that wait for a slow page.
+const STATES: usize = 2;
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let asset = |kind: &'static str, text: &'static str| {
+        get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
+    };
+    Router::new()
+        .route("/", asset("text/html; charset=utf-8", HTML))
+        .route("/watch.css", asset("text/css; charset=utf-8", STYLE))
+        .route("/watch.js", asset("text/javascript; charset=utf-8", SCRIPT))
+        .route("/icon.svg", asset("image/svg+xml", ICON))
+        .route("/film/{*name}", get(film::film))
+        .route("/remuxed", get(remux::remuxed))
+        .route("/events", get(events))
+        .route("/api/status", get(status))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "There is no such page here.\n") })
+        .layer(from_fn(guard))
+        .with_state(shared)
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    Json(&**shared.status().borrow()).into_response()
+}
+
+/// The state now and whenever it changes. It ends when the page is closed.
+async fn events(State(shared): State<Arc<Shared>>) -> Response {
+    let (mut status, mut closing) = (shared.status(), shared.closing());
+    let (sender, receiver) = tokio::sync::mpsc::channel(STATES);
+    tokio::spawn(async move {
+        status.mark_changed();
+        loop {
+            tokio::select! {
+                biased;
+                changed = status.changed() => if changed.is_err() { return },
+                () = sender.closed() => return,
+                _ = closing.wait_for(|is_closing| *is_closing) => return,
+            }
+            let state = Arc::clone(&status.borrow_and_update());
+            // The last thing that a client is waited for: if it is slow, it misses states.
+            if sender.send(state).await.is_err() {
+                return;
+            }
+        }
+    });
+    let events = ReceiverStream::new(receiver).map(|status| {
+        let event = Event::default().json_data(&*status);
+        // A state is numbers and texts: it has a form in JSON.
+        Ok::<_, Infallible>(event.unwrap_or_default())
+    });
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}
