@@ -23,6 +23,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event<'a> {
+    Page { url: &'a str },
     Connecting { servers: Vec<String> },
     Shared { link: String, name: String, bytes: Option<u64>, chunks: u64, sha256: Option<String> },
     Connected { server: SocketAddr, again: bool },
@@ -138,6 +139,10 @@ impl Reporter {
         if let Some(lines) = &self.lines {
             lines.emit(event);
         }
+    }
+
+    pub(crate) fn page(&self, url: &str) {
+        self.emit(&Event::Page { url });
     }
 
     pub(crate) fn connecting(&self, servers: impl Iterator<Item = String>) {

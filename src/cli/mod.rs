@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `share`, `fetch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
+//! | `share`, `fetch`, `watch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `fetching` | a fetch on the screen |
 //! | `fit` | text and bars as wide and high as the terminal |
@@ -64,6 +64,7 @@ mod situation;
 mod source;
 mod stream;
 mod via;
+mod watch;
 mod wireshark;
 
 use clap::{Parser, Subcommand};
@@ -102,6 +103,7 @@ pub(crate) struct Cli {
 enum Verb {
     Share(share::ShareArgs),
     Fetch(Box<fetch::FetchArgs>),
+    Watch(Box<watch::WatchArgs>),
     Join(Box<join::JoinArgs>),
     #[command(subcommand)]
     Stream(Box<stream::StreamVerb>),
@@ -126,6 +128,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         match verb {
             Verb::Share(args) => share::run(args).await,
             Verb::Fetch(args) => fetch::run(*args).await,
+            Verb::Watch(args) => watch::run(*args).await,
             Verb::Join(args) => join::run(*args).await,
             Verb::Stream(verb) => stream::run(*verb).await,
             Verb::Demo(args) => demo::run(args).await,

@@ -25,4 +25,10 @@ mod support;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod waiting;
+#[cfg(unix)]
+mod watch;
+#[cfg(unix)]
+mod watch_browser;
+#[cfg(unix)]
+mod webdriver;
 mod wireshark;

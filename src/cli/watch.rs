@@ -1,0 +1,323 @@
+//! `rtmfp watch`: play a shared film in the browser, or another player, while it is fetched.
+
+use super::background::Background;
+use super::destination::{self, Output};
+use super::events::Reporter;
+use super::fetching::{LAN_ADVICE, Looking, View, meets_on_lan, no_answer, show, situation};
+use super::in_force::InForce;
+use super::key_log::KeyLogArgs;
+use super::limits::{DownArgs, HEADING, UpArgs};
+use super::listen::{self, Listen};
+use super::outcome::WrongUsage;
+use super::patience::{after, connecting};
+use super::scratch::Scratch;
+use super::screen::{self, Live};
+use super::signals::Signals;
+use super::source::{self, Source};
+use super::{STOP_GRACE, format, via};
+use anyhow::{Context, anyhow, bail};
+use rtmfp::vod::session::SessionError;
+use rtmfp::vod::store::Overwrite;
+use rtmfp::vod::{Destination, Fetch, FetchConfig, Integrity, ShareLink};
+use rtmfp::web::watch::{Level, Page, Player};
+use rtmfp::{Fingerprint, Uri};
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Interval at which the reasons why nothing arrives are given to the page.
+const EXPLANATION: Duration = Duration::from_secs(3);
+
+/// Watch a shared film in the browser while it is fetched.
+///
+/// Prints the address of a page, and opens it. The page plays MP4, WebM and FLV, and shows what is here
+/// of the film and who sends it. ffplay, mpv and VLC play the film's own address, which the page shows.
+/// Fetched parts are passed on to others until Ctrl-C.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rtmfp watch rtmfp-share://192.0.2.7:1935/1/group=G:…
+  rtmfp watch LINK -o ~/Videos/         # keep the film
+  rtmfp watch LINK --no-open            # and open the address in a player of your choice
+  rtmfp watch LINK --listen 0.0.0.0:8935  # watch it on the television, too
+
+docs/watch.md describes the page and its addresses.")]
+pub(crate) struct WatchArgs {
+    /// The link that `rtmfp share` printed, or, with --via, the groupspec of a Flash application
+    /// that shares a film, which begins with G:
+    #[arg(value_name = "LINK|GROUPSPEC", value_parser = source::parse)]
+    source: Source,
+
+    /// Keep the film in this file or directory [default: it is stored in a directory for temporary
+    /// files, and removed at the end]
+    ///
+    /// A film that is kept is fetched on by the same command, or by `rtmfp fetch`.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Address of the page: PORT, ADDR or ADDR:PORT [default: 127.0.0.1:8935, or another port if that is
+    /// taken]
+    ///
+    /// With an address of the network, everybody there can watch.
+    #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
+    listen: Option<Listen>,
+
+    /// Only print the address of the page
+    #[arg(long)]
+    no_open: bool,
+
+    /// Give up, with exit status 3, when nothing has come for so long: 30s, 15m, 2h
+    /// [default: wait until somebody who has the film comes]
+    #[arg(long, value_name = "DURATION", value_parser = format::parse_timeout)]
+    timeout: Option<Duration>,
+
+    /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP
+    #[arg(long, value_name = "URL", value_parser = via::parse)]
+    via: Option<Uri>,
+
+    /// Look for members on the local network as well, so that the server need not answer
+    #[arg(long)]
+    lan: bool,
+
+    /// Replace the file if a different one of its name exists
+    #[arg(long, requires = "output")]
+    force: bool,
+
+    /// UDP address to send and receive from, as --listen of `fetch`; may be given several times
+    /// [default: all addresses, any free port]
+    #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
+    udp: Vec<Listen>,
+
+    /// Print a JSON object for each event, one a line; docs/json.md describes them
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    up: UpArgs,
+
+    #[command(flatten)]
+    down: DownArgs,
+
+    /// For a link on which every byte costs: send nothing of the film to others
+    #[arg(long, help_heading = HEADING, display_order = 4)]
+    metered: bool,
+
+    #[command(flatten)]
+    key_log: KeyLogArgs,
+}
+
+pub(crate) async fn run(args: WatchArgs) -> anyhow::Result<()> {
+    let reporter = Reporter::new(args.json);
+    let outcome = watch(args, &reporter).await;
+    reporter.ended(&outcome);
+    outcome
+}
+
+async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot catch signals")?;
+    let link = args.source.link(args.via.as_ref(), args.lan)?;
+    let (destination, _scratch) = store(&args, &link).await?;
+    let in_force = InForce::new(args.up, args.down, args.metered);
+    let (address, no_open, timeout) = (page_address(&args)?, args.no_open, args.timeout);
+    let config = config(args, link, destination)?;
+    let mut page = open_page(address, &config, reporter).await?;
+    open_browser(&page.url(), no_open);
+    let outcome = watch_on(&mut page, config, in_force, timeout, reporter, &mut signals).await;
+    if let Err(error) = &outcome {
+        page.fail(&format::printable(&format!("{error:#}")));
+    }
+    page.close().await;
+    let Some(fetch) = outcome? else { return Ok(()) };
+    let progress = fetch.progress();
+    // Nobody reads it any more.
+    if let Some(fetch) = Arc::into_inner(fetch) {
+        signals.or_at_once(fetch.stop(STOP_GRACE)).await;
+    }
+    let uploaded = progress.borrow().bytes_uploaded;
+    reporter.stopped(uploaded);
+    screen::line(&format!("stopped, {} uploaded to other members", format::bytes(uploaded)));
+    Ok(())
+}
+
+/// Where the film is stored, and the directory that vanishes if it is not kept.
+async fn store(
+    args: &WatchArgs,
+    link: &ShareLink,
+) -> anyhow::Result<(Destination, Option<Scratch>)> {
+    let Some(output) = &args.output else {
+        let scratch = Scratch::in_cache()?;
+        let place = scratch.path().display();
+        screen::line(&format!("the film is stored in {place} until the end; -o FILE keeps it"));
+        return Ok((Destination::Directory(scratch.path().to_owned()), Some(scratch)));
+    };
+    match destination::choose(Some(output), link).await? {
+        Output::File(destination) => Ok((destination, None)),
+        Output::Stream(_) => bail!(WrongUsage(
+            "the film is read anywhere, so -o needs a file or a directory; `rtmfp fetch LINK -o -` \
+             writes a film in order"
+                .into()
+        )),
+    }
+}
+
+fn page_address(args: &WatchArgs) -> anyhow::Result<SocketAddr> {
+    let Some(page) = &args.listen else { return Ok((Ipv4Addr::LOCALHOST, 0).into()) };
+    let addresses = listen::addresses(vec![page.clone()]);
+    let first = addresses.first().copied().context("--listen names no address")?;
+    // A port alone is one of this host.
+    match first.ip().is_unspecified() && addresses.len() > 1 {
+        true => Ok((Ipv4Addr::LOCALHOST, first.port()).into()),
+        false => Ok(first),
+    }
+}
+
+fn config(
+    args: WatchArgs,
+    link: ShareLink,
+    destination: Destination,
+) -> anyhow::Result<FetchConfig> {
+    let mut config = FetchConfig::new(link, destination);
+    config.listen = listen::addresses(args.udp);
+    config.key_log = args.key_log.open()?;
+    config.limits = args.up.limits_with(args.down);
+    config.max_neighbors = args.up.max_neighbors();
+    config.metered = args.metered;
+    config.lan = args.lan || config.link.servers.is_empty();
+    if args.force {
+        config.overwrite = Overwrite::Replace;
+    }
+    Ok(config)
+}
+
+async fn open_page(
+    address: SocketAddr,
+    config: &FetchConfig,
+    reporter: &Reporter,
+) -> anyhow::Result<Page> {
+    let page = Page::open(address, config).await.with_context(|| {
+        format!("cannot serve a page at {address} (--listen chooses another address)")
+    })?;
+    if !page.address().ip().is_loopback() {
+        screen::line(&format!(
+            "WARNING: everybody who can reach {} can watch the film, and see how it is fetched",
+            page.address()
+        ));
+    }
+    match reporter.is_on() {
+        true => reporter.page(&page.url()),
+        false => screen::result(&page.url())?,
+    }
+    Ok(page)
+}
+
+/// Opens the page, where a person sits who sees it.
+fn open_browser(url: &str, no_open: bool) {
+    if no_open {
+        return;
+    }
+    if !std::io::stderr().is_terminal() || !has_display() {
+        screen::line("open the page in a browser: there is no display here to open it on");
+        return;
+    }
+    match open::that_detached(url) {
+        Ok(()) => screen::line("opening the page in the browser (--no-open does not)"),
+        Err(error) => screen::line(&format!("open the page in a browser: {error}")),
+    }
+}
+
+/// True if a browser has somewhere to open a window.
+fn has_display() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    cfg!(any(windows, target_os = "macos")) || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")
+}
+
+/// Fetches until a signal ends it. `None` if it had not begun by then.
+async fn watch_on(
+    page: &mut Page,
+    config: FetchConfig,
+    in_force: InForce,
+    timeout: Option<Duration>,
+    reporter: &Reporter,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<Arc<Fetch>>> {
+    let is_verified = config.link.integrity != Integrity::None;
+    if !is_verified {
+        screen::line("nothing vouches for what this group sends: the film is not verified");
+    }
+    let servers: Vec<String> = config.link.servers.iter().map(ToString::to_string).collect();
+    let (servers, lan) = (servers.join(", "), config.lan);
+    let meets_on_lan = meets_on_lan(&config.link);
+    let looking = Looking {
+        timeout,
+        provider: config.link.provider.map(|provider| Fingerprint(provider.0)),
+        stream: None,
+        is_verified,
+        reporter,
+    };
+    reporter.set_limits(in_force);
+    reporter.connecting(config.link.servers.iter().map(ToString::to_string));
+    let fetch = tokio::select! {
+        fetch = connecting(&servers, Fetch::start(config)) => fetch.map_err(|error| match error {
+            SessionError::Unreachable(_) if meets_on_lan => anyhow!("{error}\n{LAN_ADVICE}"),
+            error => error.into(),
+        })?,
+        () = after(timeout) => return Err(no_answer(&servers, timeout, meets_on_lan)),
+        () = signals.recv() => return Ok(None),
+    };
+    let fetch = Arc::new(fetch);
+    page.show(Arc::clone(&fetch));
+    let mut view = View::new(in_force, &looking, Background::new(lan, &servers));
+    let (search, _) = fetch.search().await;
+    reporter.connected(search.server.filter(|_| search.connected));
+    view.background.begin(&search);
+    view.picture = view.picture.serverless(servers.is_empty());
+    let mut events = fetch.events();
+    let mut explained = pin!(explain(page, &fetch, &looking));
+    let completed = tokio::select! {
+        completed = fetch.completed() => completed?,
+        error = show(&fetch, &mut events, &mut view, &looking, false) => return Err(error),
+        () = &mut explained => return Ok(None),
+        () = signals.recv() => return Ok(Some(Arc::clone(&fetch))),
+    };
+    view.live.clear();
+    let held = fetch.progress().borrow().held_bytes;
+    reporter.complete(&completed, held, is_verified);
+    screen::line(&format!(
+        "the whole film is here, {}; sharing on until Ctrl-C",
+        format::bytes(held)
+    ));
+    view.live = Live::new();
+    tokio::select! {
+        error = show(&fetch, &mut events, &mut view, &looking, true) => Err(error),
+        () = explained => Ok(None),
+        () = signals.recv() => Ok(Some(Arc::clone(&fetch))),
+    }
+}
+
+/// Gives the page the reasons while it waits, and reports once what no browser plays.
+async fn explain(page: &Page, fetch: &Fetch, looking: &Looking<'_>) {
+    let status = page.status();
+    let mut ticks = tokio::time::interval(EXPLANATION);
+    let mut is_reported = false;
+    loop {
+        ticks.tick().await;
+        let now = Arc::clone(&status.borrow());
+        if now.message.level == Level::Waiting {
+            page.explain(situation(fetch, looking).await.lines());
+        }
+        if let Player::None { reason } = &now.film.player
+            && !std::mem::replace(&mut is_reported, true)
+        {
+            let path = now.film.path.as_deref().unwrap_or_default();
+            let url = page.url();
+            screen::line(&format!(
+                "no browser plays this film: {}; open {}{path} in ffplay, mpv or VLC",
+                format::printable(reason),
+                url.trim_end_matches('/'),
+            ));
+        }
+    }
+}
