@@ -266,3 +266,40 @@ fn flv_is_given_as_mp4_from_any_time() {
     assert_eq!(watch.get("remuxed?from=-1", &[]).status().as_u16(), 400);
     watch.stop();
 }
+
+#[test]
+fn each_file_of_a_folder_has_its_own_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let season = directory.path().join("season");
+    std::fs::create_dir_all(season.join("two")).unwrap();
+    let first = write_file(&season.join("1 one.mp4"), 1, 150_000);
+    let second = write_file(&season.join("two/2.mp4"), 2, 100_001);
+    let list = "#EXTM3U\n#EXTINF:4,\n1%20one.mp4\n";
+    std::fs::write(season.join("list.m3u8"), list).unwrap();
+    let share = Share::start([season.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let watch = Watch::start(&share.link, &[]);
+    let mut files = watch.get("api/files", &[]);
+    let files: Value = files.body_mut().read_json().unwrap();
+    let paths: Vec<_> = files.as_array().unwrap().iter().map(|it| it[1]["path"].clone()).collect();
+    assert_eq!(paths, ["/film/1%20one.mp4", "/film/list.m3u8", "/film/two/2.mp4"]);
+    assert!(bytes(watch.get("film/1%20one.mp4", &[])) == first);
+    assert!(bytes(watch.get("film/two/2.mp4", &[])) == second);
+    let part = watch.get("film/two/2.mp4", &[("Range", "bytes=99990-")]);
+    assert_eq!(header(&part, "content-range"), "bytes 99990-100000/100001");
+    assert!(bytes(part) == second[99_990..]);
+    let playlist = watch.get("film/list.m3u8", &[]);
+    assert_eq!(header(&playlist, "content-type"), "application/vnd.apple.mpegurl");
+    assert_eq!(watch.get("film/two", &[]).status().as_u16(), 404);
+    assert_eq!(watch.get("film/two/%2e%2e/1%20one.mp4", &[]).status().as_u16(), 404);
+    // A playlist is played first: the other files may be its parts.
+    let status = watch.until(|status| status["film"]["player"]["kind"] == "native");
+    assert_eq!((&status["film"]["path"], &status["files"]), (&"/film/list.m3u8".into(), &3.into()));
+    let mut one: Response<Body> = watch.get("api/films/2", &[]);
+    let one: Value = one.body_mut().read_json().unwrap();
+    assert_eq!(
+        (&one["name"], &one["offset"]),
+        (&"two/2.mp4".into(), &(150_000 + list.len()).into())
+    );
+    assert_eq!(watch.get("api/films/3", &[]).status().as_u16(), 404);
+    watch.stop();
+}

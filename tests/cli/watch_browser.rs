@@ -146,3 +146,28 @@ fn the_film_plays_on_when_the_provider_dies() {
     ends(&browser);
     watch.stop();
 }
+
+#[test]
+fn each_film_of_a_folder_is_chosen_and_plays() {
+    let Some(browser) = Browser::start() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    for (from, to) in [("test-pattern.mp4", "1.mp4"), ("test-pattern.flv", "2.flv")] {
+        std::fs::copy(clip(from), directory.path().join(to)).unwrap();
+    }
+    let share = Share::spawn(share(directory.path()));
+    let watch = Watch::start(&share.link, &[]);
+    browser.open(&watch.url);
+    plays(&browser, 640);
+    browser.wait_for("document.querySelectorAll('#files option').length === 2");
+    for (index, width) in [(1, 160), (0, 640)] {
+        browser.value(&format!(
+            "(() => {{ const files = document.getElementById('files'); files.value = {index}; \
+             files.dispatchEvent(new Event('change')); }})()"
+        ));
+        browser.wait_for(&format!("video.videoWidth === {width}"));
+        plays(&browser, width);
+        seeks(&browser, 2.0);
+        ends(&browser);
+    }
+    watch.stop();
+}

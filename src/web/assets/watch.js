@@ -5,8 +5,12 @@ const video = $("video");
 
 /** The last state from the program. */
 let status = null;
+/** The film that was chosen of several; null while it is the first. */
+let chosen = null;
 /** True once the film was given to the video element. */
 let hasFilm = false;
+/** What plays it, if the browser does not by itself. */
+let remuxed = null;
 /** What the page itself has to say, before the program's message: {level, text}. */
 let own = null;
 
@@ -33,17 +37,20 @@ const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = 
 
 // ---- the state ----
 
-const length = () => Number.isFinite(video.duration) ? video.duration : status?.film.duration ?? NaN;
+const current = () => chosen ?? status?.film;
+
+const length = () => Number.isFinite(video.duration) ? video.duration : current()?.duration ?? NaN;
 
 function show(next) {
   status = next;
-  const { film, held, network, traffic, speed } = status;
+  const { held, network, traffic, speed } = status;
+  const film = current();
   if (film.name) {
     set("name", film.name);
     document.title = `${film.name} – rtmfp watch`;
   }
   set("held", percent(held.fraction));
-  set("size", film.size === null ? bytes(held.bytes) : `${bytes(held.bytes)} of ${bytes(film.size)}`);
+  set("size", held.size === null ? bytes(held.bytes) : `${bytes(held.bytes)} of ${bytes(held.size)}`);
   set("down", held.is_complete ? "complete" : `${bytes(traffic.down)}/s`);
   showSpeed(held, speed);
   set("up", `${bytes(traffic.up)}/s`);
@@ -59,10 +66,40 @@ function show(next) {
     const address = new URL(film.path, location.href).href;
     if ($("address").value !== address) $("address").value = address;
   }
+  if (status.files > 1) list();
   begin(film);
   notify();
   draw();
 }
+
+/** Lists the films of a share of several, once. */
+async function list() {
+  if (!$("choice").hidden) return;
+  $("choice").hidden = false;
+  const films = await (await fetch("/api/files")).json();
+  $("files").append(...films.map(([index, { name, size }]) => {
+    const option = new Option(`${name} (${bytes(size)})`, index);
+    option.selected = index === current().index;
+    return option;
+  }));
+}
+
+$("files").addEventListener("change", async () => {
+  const index = $("files").value;
+  say("waiting", "Looking into the film");
+  const answer = await fetch(`/api/films/${index}`);
+  if ($("files").value !== index) return;
+  if (!answer.ok) return say("warning", await answer.text());
+  remuxed?.stop();
+  [remuxed, hasFilm, own] = [null, false, null];
+  chosen = await answer.json();
+  if (chosen.player.kind === "none") {
+    video.removeAttribute("src");
+    video.load();
+    say("warning", `The browser cannot play this film: ${chosen.player.reason}. ${ELSEWHERE}`);
+  }
+  show(status);
+});
 
 function showSpeed(held, speed) {
   const enough = held.is_complete ? "" : { true: "yes", false: "no" }[speed.is_enough] ?? "";
@@ -96,21 +133,25 @@ function draw() {
   paint.fillStyle = color("--missing");
   paint.fillRect(0, 0, width, height);
   const parts = status?.held.parts ?? [];
+  // The bar is the film, which may be one of several in the share.
+  const { offset = 0, size = null } = current() ?? {}, share = status?.held.size;
+  const [begin, span] = share > 0 && size > 0 ? [offset / share, size / share] : [0, 1];
+  const at = (index) => Math.floor((index / parts.length - begin) / span * width);
   paint.fillStyle = color("--accent");
   parts.forEach((part, index) => {
     if (part === 0) return;
-    const from = Math.floor(index * width / parts.length), to = Math.floor((index + 1) * width / parts.length);
+    const from = at(index), to = at(index + 1);
     // A part of which some is here is as high as that.
     const high = Math.max(2, Math.round(part * height));
     paint.fillRect(from, height - high, to - from, high);
   });
   const whole = length();
   if (whole > 0) {
-    const at = Math.round(Math.min(1, video.currentTime / whole) * width);
+    const here = Math.round(Math.min(1, video.currentTime / whole) * width);
     paint.fillStyle = color("--ground");
-    paint.fillRect(at - 3 * scale, 0, 6 * scale, height);
+    paint.fillRect(here - 3 * scale, 0, 6 * scale, height);
     paint.fillStyle = color("--ink");
-    paint.fillRect(at - scale, 0, 2 * scale, height);
+    paint.fillRect(here - scale, 0, 2 * scale, height);
   }
   set("time", clock(video.currentTime));
   set("length", clock(whole));
@@ -138,7 +179,7 @@ function begin(film) {
       say("warning", `This browser does not play the sound or the pictures of this film (${type}). ${ELSEWHERE}`);
       return;
     }
-    new Remuxed(type, film.duration);
+    remuxed = new Remuxed(type, film);
   }
   // Browsers may want a click first, as there is sound.
   video.play().catch(() => {});
@@ -175,7 +216,8 @@ class Remuxed {
   static AHEAD = 40;
   static BEHIND = 30;
 
-  constructor(type, duration) {
+  constructor(type, { duration, index }) {
+    this.index = index;
     this.source = new MediaSource();
     this.reading = new AbortController();
     this.source.addEventListener("sourceopen", () => {
@@ -183,10 +225,17 @@ class Remuxed {
       if (duration) this.source.duration = duration;
       this.read(0);
     }, { once: true });
+    this.whole = new AbortController();
     video.addEventListener("seeking", () => {
       if (this.buffer && !this.holds(video.currentTime)) this.read(video.currentTime);
-    });
+    }, { signal: this.whole.signal });
     video.src = URL.createObjectURL(this.source);
+  }
+
+  /** Another film is played. */
+  stop() {
+    this.whole.abort();
+    this.reading.abort();
   }
 
   holds(time) {
@@ -207,7 +256,7 @@ class Remuxed {
       if (this.source.readyState === "open") this.buffer.abort();
       this.buffer.remove(0, Infinity);
       await this.idle();
-      const response = await fetch(`/remuxed?from=${from}`, { signal: reading.signal });
+      const response = await fetch(`/remuxed?file=${this.index}&from=${from}`, { signal: reading.signal });
       if (!response.ok) throw new Error(await response.text());
       const pieces = response.body.getReader();
       for (;;) {

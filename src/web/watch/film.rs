@@ -1,7 +1,7 @@
 //! The file, whole or a range of it (RFC 9110, section 14).
 
 use super::body::{Busy, Gone, PIECE, Pieces, body, not_yet};
-use super::media_type::media_type;
+use super::part::Part;
 use super::shared::Shared;
 use crate::vod::Fetch;
 use axum::body::Body;
@@ -13,26 +13,22 @@ use bytes::BytesMut;
 use std::io::{self, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// The longest time that a request waits for the description of the file.
-const DESCRIPTION: Duration = Duration::from_secs(20);
-
-/// `/film/NAME`.
+/// `/film/PATH`.
 pub(super) async fn film(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    let Some(fetch) = shared.fetch().await else { return not_yet() };
-    let description = tokio::time::timeout(DESCRIPTION, fetch.descriptor()).await;
-    let Ok(Ok(descriptor)) = description else { return not_yet() };
-    if name != descriptor.file_name() {
+    let Some((fetch, files)) = shared.fetch().await else { return not_yet() };
+    let Some(file) = files.find(&name) else {
         return (StatusCode::NOT_FOUND, "No such film is shared here.\n").into_response();
-    }
-    let size = descriptor.layout.size().or(fetch.progress().borrow().size);
+    };
+    let size = file.size.or(fetch.progress().borrow().size);
+    let kind = files.media_type(file);
+    let file = file.range();
     let asked = asked(&headers, size, shared.entity_tag());
     let mut response = match (asked, size) {
         (Asked::Nothing, size) => {
@@ -44,23 +40,22 @@ pub(super) async fn film(
             let (status, shown) = (StatusCode::PARTIAL_CONTENT, range.end - 1);
             let content = format!("bytes {}-{shown}/{size}", range.start);
             let headers = [(header::CONTENT_RANGE, content)];
-            match content_of(&shared, fetch, range.clone(), &method) {
+            match content_of(&shared, fetch, file, range.clone(), &method) {
                 Ok(body) => (status, headers, sized(range), body).into_response(),
                 Err(busy) => return busy.into_response(),
             }
         }
-        (_, Some(size)) => match content_of(&shared, fetch, 0..size, &method) {
+        (_, Some(size)) => match content_of(&shared, fetch, file, 0..size, &method) {
             Ok(body) => (sized(0..size), body).into_response(),
             Err(busy) => return busy.into_response(),
         },
         // A Flash application may say how many parts there are, and no more.
-        (_, None) => match content_of(&shared, fetch, 0..u64::MAX, &method) {
+        (_, None) => match content_of(&shared, fetch, file, 0..u64::MAX, &method) {
             Ok(body) => body.into_response(),
             Err(busy) => return busy.into_response(),
         },
     };
     let own = response.headers_mut();
-    let kind = media_type(&name, descriptor.mime.as_deref());
     own.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if size.is_some() {
         own.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -103,23 +98,29 @@ fn asked(headers: &HeaderMap, size: Option<u64>, entity_tag: &str) -> Asked {
 fn content_of(
     shared: &Arc<Shared>,
     fetch: Arc<Fetch>,
+    file: Range<u64>,
     range: Range<u64>,
     method: &Method,
 ) -> Result<Body, Busy> {
     if method == Method::HEAD {
         return Ok(Body::empty());
     }
-    body(shared, range.start, |pieces| copy(fetch, range, pieces))
+    body(shared, file.start + range.start, |pieces| copy(fetch, file, range, pieces))
 }
 
-/// Reads the range and sends it on.
-async fn copy(fetch: Arc<Fetch>, range: Range<u64>, pieces: Arc<Pieces>) -> Result<(), Gone> {
-    let (mut reader, mut at) = (fetch.reader(), range.start);
+/// Reads a range of the file and sends it on.
+async fn copy(
+    fetch: Arc<Fetch>,
+    file: Range<u64>,
+    range: Range<u64>,
+    pieces: Arc<Pieces>,
+) -> Result<(), Gone> {
+    let (begin, mut reader, mut at) = (file.start, Part::of(&fetch, file), range.start);
     // A seek from the start never fails.
     let _ = reader.seek(SeekFrom::Start(at)).await;
     let mut reader = reader.take(range.end - range.start);
     while at < range.end {
-        pieces.place.needs(at);
+        pieces.place.needs(begin + at);
         let mut piece = BytesMut::with_capacity(PIECE);
         match reader.read_buf(&mut piece).await {
             Ok(0) if range.end == u64::MAX => return Ok(()),
@@ -127,7 +128,7 @@ async fn copy(fetch: Arc<Fetch>, range: Range<u64>, pieces: Arc<Pieces>) -> Resu
             Ok(count) => at += count as u64,
             Err(error) => return Err(pieces.fail(error).await),
         }
-        pieces.place.has(at);
+        pieces.place.has(begin + at);
         pieces.send(piece.freeze()).await?;
     }
     Ok(())

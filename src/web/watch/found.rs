@@ -1,40 +1,50 @@
 //! What kind of film it is.
 
-use super::media_type::media_type;
+use super::files::Files;
+use super::media_type::is_played;
+use super::part::Part;
 use super::shared::{Remuxable, Shared};
 use super::status::{Film, Player};
 use crate::media::flv::Reader;
 use crate::media::fmp4::{TrackFinder, Tracks};
 use crate::media::probe::{Container, MediaInfo, Probe};
-use crate::vod::{Descriptor, Fetch};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use crate::vod::Fetch;
 use std::io::{self, SeekFrom};
+use std::ops::Range;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Bytes that are read at a time.
 const PIECE: u64 = 64 << 10;
 
-/// What is escaped of a name.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
-
-/// What the description says, before anything of the file is here.
-pub(super) fn described(descriptor: &Descriptor, size: Option<u64>) -> Film {
-    let name = descriptor.file_name();
-    let path = format!("/film/{}", utf8_percent_encode(&name, ESCAPED));
-    Film { name, path: Some(path), size, ..Film::default() }
+/// What the description says of a file, before anything of it is here. `None` if there is no such file.
+pub(super) fn described(files: &Files, index: usize) -> Option<Film> {
+    let file = files.get(index)?;
+    Some(Film {
+        name: file.path.clone(),
+        path: Some(file.url()),
+        size: file.size,
+        offset: file.offset,
+        index,
+        ..Film::default()
+    })
 }
 
-/// Looks into the file, as soon as its beginning is here.
+/// Looks into a file, as soon as its beginning is here.
 ///
 /// # Errors
 ///
-/// The fetch has failed.
-pub(super) async fn find(shared: &Shared, fetch: &Fetch) -> io::Result<Film> {
-    let descriptor = fetch.descriptor().await.map_err(io::Error::other)?;
-    let size = descriptor.layout.size().or(fetch.progress().borrow().size);
-    let info = probed(fetch, size).await?;
-    let mut film = described(&descriptor, size);
+/// There is no such file, or the fetch has failed.
+pub(super) async fn find(
+    shared: &Shared,
+    fetch: &Fetch,
+    files: &Files,
+    index: usize,
+) -> io::Result<Film> {
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    let mut film = described(files, index).ok_or_else(missing)?;
+    let file = files.get(index).ok_or_else(missing)?;
+    let info = probed(fetch, file.range(), file.size).await?;
     film.duration = info.duration.map(|duration| duration.as_secs_f64());
     film.bytes_per_second = info.bytes_per_second();
     film.container = info.container.map(|container| match container {
@@ -42,18 +52,17 @@ pub(super) async fn find(shared: &Shared, fetch: &Fetch) -> io::Result<Film> {
         Container::WebM => "webm",
         Container::Flv => "flv",
     });
-    let kind = media_type(&film.name, descriptor.mime.as_deref());
     film.player = match info.container {
-        Some(Container::Flv) => remuxable(shared, fetch, &info).await?,
+        Some(Container::Flv) => remuxable(shared, fetch, file.range(), index, &info).await?,
         Some(_) => Player::Native,
-        None if kind.starts_with("video/") || kind.starts_with("audio/") => Player::Native,
+        None if is_played(files.media_type(file)) => Player::Native,
         None => Player::None { reason: "this file is no film that is known here".into() },
     };
     Ok(film)
 }
 
-async fn probed(fetch: &Fetch, size: Option<u64>) -> io::Result<MediaInfo> {
-    let (mut reader, mut probe) = (fetch.reader(), Probe::new(size));
+async fn probed(fetch: &Fetch, range: Range<u64>, size: Option<u64>) -> io::Result<MediaInfo> {
+    let (mut reader, mut probe) = (Part::of(fetch, range), Probe::new(size));
     while let Some(range) = probe.wants() {
         reader.seek(SeekFrom::Start(range.start)).await?;
         let mut bytes = Vec::new();
@@ -64,24 +73,33 @@ async fn probed(fetch: &Fetch, size: Option<u64>) -> io::Result<MediaInfo> {
 }
 
 /// Prepares an FLV for the browser.
-async fn remuxable(shared: &Shared, fetch: &Fetch, info: &MediaInfo) -> io::Result<Player> {
-    let tracks = match tracks(fetch).await? {
+async fn remuxable(
+    shared: &Shared,
+    fetch: &Fetch,
+    range: Range<u64>,
+    index: usize,
+    info: &MediaInfo,
+) -> io::Result<Player> {
+    let tracks = match tracks(fetch, range.clone()).await? {
         Ok(tracks) => tracks,
         Err(reason) => return Ok(Player::None { reason }),
     };
     let media_type = tracks.media_type();
-    shared.set_remuxable(Remuxable {
+    let remuxable = Remuxable {
         tracks,
         metadata: info.flv.clone().unwrap_or_default(),
         duration: info.duration.unwrap_or(Duration::ZERO),
         size: info.size.unwrap_or(0),
-    });
+        range,
+    };
+    shared.set_remuxable(index, remuxable);
     Ok(Player::Remuxed { media_type })
 }
 
 /// The tracks, or why there are none for a browser.
-async fn tracks(fetch: &Fetch) -> io::Result<Result<Tracks, String>> {
-    let (mut reader, mut tags, mut finder) = (fetch.reader(), Reader::new(), TrackFinder::new());
+async fn tracks(fetch: &Fetch, range: Range<u64>) -> io::Result<Result<Tracks, String>> {
+    let (mut reader, mut tags) = (Part::of(fetch, range), Reader::new());
+    let mut finder = TrackFinder::new();
     loop {
         let mut piece = Vec::new();
         let is_end = (&mut reader).take(PIECE).read_to_end(&mut piece).await? == 0;

@@ -214,6 +214,7 @@ mod tests {
             metadata: Metadata::default(),
             duration: Duration::from_secs(SECONDS.into()),
             size: out.len() as u64,
+            range: 0..out.len() as u64,
         };
         (out, keyframes, film)
     }

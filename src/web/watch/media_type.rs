@@ -36,6 +36,14 @@ pub(super) fn media_type(name: &str, stated: Option<&str>) -> &'static str {
     by_name.or_else(as_stated).map_or(OTHER, |(_, kind)| kind)
 }
 
+/// True for what a player takes.
+pub(super) fn is_played(media_type: &str) -> bool {
+    // Pieces of a film are played by their playlist.
+    const PIECES: [&str; 2] = ["video/iso.segment", "video/mp2t"];
+    let is_media = ["video/", "audio/", "application/vnd.apple"];
+    is_media.iter().any(|kind| media_type.starts_with(kind)) && !PIECES.contains(&media_type)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

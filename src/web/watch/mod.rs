@@ -23,13 +23,15 @@
 //! | --- | --- |
 //! | `guard` | which requests are served, headers of all responses |
 //! | `page` | the assets |
-//! | `film`, `media_type` | the file by ranges |
+//! | `files`, `part` | the files of a share |
+//! | `film`, `media_type` | a file by ranges |
 //! | `remux`, `locate` | FLV for the browser; the place of a time in it |
 //! | `body`, `readers` | bytes of the film as a response; where they are read |
 //! | `found` | what kind of film it is |
 //! | `monitor`, `status`, `message` | the state, as numbers and in words |
 
 mod body;
+mod files;
 mod film;
 mod found;
 mod guard;
@@ -38,6 +40,7 @@ mod media_type;
 mod message;
 mod monitor;
 mod page;
+mod part;
 mod readers;
 mod remux;
 mod shared;

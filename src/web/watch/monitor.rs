@@ -38,9 +38,10 @@ pub(super) fn start(shared: Arc<Shared>, fetch: Arc<Fetch>) -> JoinHandle<()> {
 
 /// Finds out what the film is.
 async fn look(shared: &Shared, fetch: &Fetch, film: &watch::Sender<Film>) {
-    if let Ok(descriptor) = fetch.descriptor().await {
-        film.send_replace(found::described(&descriptor, descriptor.layout.size()));
-        if let Ok(found) = found::find(shared, fetch).await {
+    if let Some(files) = shared.files(fetch).await {
+        let first = files.first();
+        film.send_replace(found::described(&files, first).unwrap_or_default());
+        if let Ok(found) = found::find(shared, fetch, &files, first).await {
             film.send_replace(found);
         }
     }
@@ -149,14 +150,24 @@ impl Monitor {
         };
         let held = Held {
             bytes: progress.held_bytes,
+            size: progress.size,
             fraction: progress.fraction(),
             parts: progress.map.columns().to_vec(),
             is_complete: progress.stage == Stage::Complete,
         };
         let speed = speed(&film, &held, &traffic);
-        let film = named(film, shared);
-        let mut status =
-            Status { film, held, network, traffic, speed, readers, waits_at, ..Status::default() };
+        let (film, files) = (named(film, shared), shared.number_of_files());
+        let mut status = Status {
+            film,
+            files,
+            held,
+            network,
+            traffic,
+            speed,
+            readers,
+            waits_at,
+            ..Status::default()
+        };
         let facts = Facts { stage: progress.stage, idle, failure, reasons: shared.reasons() };
         status.message = message(&status, facts);
         status
@@ -176,10 +187,7 @@ fn speed(film: &Film, held: &Held, traffic: &Traffic) -> Speed {
     let needed = film.bytes_per_second;
     let is_enough = match (needed, film.size) {
         _ if held.is_complete => Some(true),
-        (Some(needed), Some(size)) => {
-            let missing = size.saturating_sub(held.bytes) as f64;
-            Some(traffic.down >= needed * missing / (size as f64).max(1.0))
-        }
+        (Some(needed), Some(_)) => Some(traffic.down >= needed * (1.0 - held.fraction)),
         _ => None,
     };
     Speed { needed, is_enough: is_enough.filter(|_| film.player != Player::Unknown) }

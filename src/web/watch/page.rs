@@ -1,10 +1,11 @@
 //! The page and its routes.
 
+use super::body::not_yet;
 use super::guard::guard;
 use super::shared::Shared;
-use super::{film, remux};
+use super::{film, found, remux};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -36,6 +37,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/remuxed", get(remux::remuxed))
         .route("/events", get(events))
         .route("/api/status", get(status))
+        .route("/api/files", get(files))
+        .route("/api/films/{index}", get(one))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is no such page here.\n") })
         .layer(from_fn(guard))
         .with_state(shared)
@@ -43,6 +46,28 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 
 async fn status(State(shared): State<Arc<Shared>>) -> Response {
     Json(&**shared.status().borrow()).into_response()
+}
+
+/// The files that can be played, with their numbers.
+async fn files(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.fetch().await {
+        Some((_, files)) => Json(files.listed()).into_response(),
+        None => not_yet(),
+    }
+}
+
+/// What kind of film a file is, once its beginning is here.
+async fn one(State(shared): State<Arc<Shared>>, Path(index): Path<usize>) -> Response {
+    let Some((fetch, files)) = shared.fetch().await else { return not_yet() };
+    let mut closing = shared.closing();
+    let found = tokio::select! {
+        found = found::find(&shared, &fetch, &files, index) => found,
+        _ = closing.wait_for(|is_closing| *is_closing) => return not_yet(),
+    };
+    match found {
+        Ok(film) => Json(film).into_response(),
+        Err(_) => (StatusCode::NOT_FOUND, "No such file can be read.\n").into_response(),
+    }
 }
 
 /// The state now and whenever it changes. It ends when the page is closed.

@@ -2,6 +2,7 @@
 
 use super::body::{Gone, PIECE, Pieces, body, not_yet};
 use super::locate::locate;
+use super::part::Part;
 use super::shared::{Remuxable, Shared};
 use crate::media::flv::Reader;
 use crate::media::fmp4::Remuxer;
@@ -22,16 +23,19 @@ pub(super) struct From {
     /// Seconds from the beginning.
     #[serde(default)]
     from: f64,
+    /// The number of the file in the share.
+    #[serde(default)]
+    file: usize,
 }
 
-/// `/remuxed?from=SECONDS`: an initialization segment and fragments from the keyframe before that time to
+/// `/remuxed?from=SECONDS&file=NUMBER`: an initialization segment and fragments from the keyframe before that time to
 /// the end of the film.
 pub(super) async fn remuxed(
     State(shared): State<Arc<Shared>>,
     Query(from): Query<From>,
 ) -> Response {
-    let Some(fetch) = shared.fetch().await else { return not_yet() };
-    let Some(film) = shared.remuxable() else {
+    let Some((fetch, _)) = shared.fetch().await else { return not_yet() };
+    let Some(film) = shared.remuxable(from.file) else {
         let text = "This is for films in FLV, once their beginning is here.\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
@@ -40,7 +44,7 @@ pub(super) async fn remuxed(
     };
     // The place is not known yet; what waits counts as waiting for about this.
     let share = (time.as_secs_f64() / film.duration.as_secs_f64().max(1.0)).min(1.0);
-    let about = (film.size as f64 * share) as u64;
+    let about = film.range.start + (film.size as f64 * share) as u64;
     let kind = [(header::CONTENT_TYPE, "video/mp4")];
     match body(&shared, about, |pieces| send(fetch, film, time, about, pieces)) {
         Ok(body) => (kind, body).into_response(),
@@ -55,7 +59,7 @@ async fn send(
     about: u64,
     pieces: Arc<Pieces>,
 ) -> Result<(), Gone> {
-    let mut reader = fetch.reader();
+    let (begin, mut reader) = (film.range.start, Part::of(&fetch, film.range.clone()));
     pieces.place.needs(about);
     let mut at = match locate(&mut reader, &film, time).await {
         Ok(position) => position,
@@ -67,14 +71,14 @@ async fn send(
     pieces.send(film.tracks.init_segment().into()).await?;
     let mut remuxer = Remuxer::new(film.tracks.clone());
     loop {
-        pieces.place.needs(at);
+        pieces.place.needs(begin + at);
         let mut piece = BytesMut::with_capacity(PIECE);
         match reader.read_buf(&mut piece).await {
             Ok(0) => break,
             Ok(count) => at += count as u64,
             Err(error) => return Err(pieces.fail(error).await),
         }
-        pieces.place.has(at);
+        pieces.place.has(begin + at);
         tags.push(&piece);
         let mut out = Vec::new();
         let is_whole = loop {

@@ -1,16 +1,22 @@
 //! [`Shared`]: what the responses share.
 
+use super::files::Files;
 use super::readers::Readers;
 use super::status::{Level, Message, Status};
 use crate::media::flv::Metadata;
 use crate::media::fmp4::Tracks;
 use crate::vod::file_name::safe_file_name;
 use crate::vod::{Fetch, FetchConfig};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The longest time that a request waits for the fetch to begin.
+/// Films in FLV of which the tracks are remembered; beyond this, one is looked at again.
+const MAX_REMUXABLE: usize = 32;
+
+/// The longest time that a request waits for the fetch to begin, and for the description of its file.
 const START: Duration = Duration::from_secs(20);
 
 /// A film in FLV that a browser can play.
@@ -20,6 +26,8 @@ pub(super) struct Remuxable {
     pub(super) metadata: Metadata,
     pub(super) duration: Duration,
     pub(super) size: u64,
+    /// Its place in the share.
+    pub(super) range: Range<u64>,
 }
 
 #[derive(Debug)]
@@ -27,7 +35,8 @@ pub(super) struct Shared {
     /// Names the film and what is in it, so that parts of different films are never put together.
     entity_tag: String,
     fetch: watch::Sender<Option<Arc<Fetch>>>,
-    remuxable: watch::Sender<Option<Arc<Remuxable>>>,
+    files: OnceLock<Arc<Files>>,
+    remuxable: Mutex<BTreeMap<usize, Arc<Remuxable>>>,
     status: watch::Sender<Arc<Status>>,
     reasons: Mutex<Vec<String>>,
     closing: watch::Sender<bool>,
@@ -48,7 +57,8 @@ impl Shared {
         Self {
             entity_tag: format!("\"{}\"", digest.get(..32).unwrap_or(&digest)),
             fetch: watch::Sender::new(None),
-            remuxable: watch::Sender::new(None),
+            files: OnceLock::new(),
+            remuxable: Mutex::default(),
             status: watch::Sender::new(Arc::new(status)),
             reasons: Mutex::default(),
             closing: watch::Sender::new(false),
@@ -80,20 +90,39 @@ impl Shared {
         self.fetch.send_replace(fetch);
     }
 
-    /// The fetch, which may begin in a moment. `None` if it does not.
-    pub(super) async fn fetch(&self) -> Option<Arc<Fetch>> {
-        let mut fetch = self.fetch.subscribe();
-        let begun = tokio::time::timeout(START, fetch.wait_for(Option::is_some)).await;
-        begun.ok()?.ok()?.clone()
+    /// The fetch and its files, which may be known in a moment. `None` if they are not.
+    pub(super) async fn fetch(&self) -> Option<(Arc<Fetch>, Arc<Files>)> {
+        let known = async {
+            let mut fetch = self.fetch.subscribe();
+            let fetch = fetch.wait_for(Option::is_some).await.ok()?.clone()?;
+            let files = self.files(&fetch).await?;
+            Some((fetch, files))
+        };
+        tokio::time::timeout(START, known).await.ok()?
     }
 
-    pub(super) fn set_remuxable(&self, remuxable: Remuxable) {
-        self.remuxable.send_replace(Some(Arc::new(remuxable)));
+    /// The files of the share, once its description is here.
+    pub(super) async fn files(&self, fetch: &Fetch) -> Option<Arc<Files>> {
+        let descriptor = fetch.descriptor().await.ok()?;
+        Some(Arc::clone(self.files.get_or_init(|| Arc::new(Files::of(&descriptor)))))
     }
 
-    /// The film for the browser, if it is an FLV that can become one.
-    pub(super) fn remuxable(&self) -> Option<Arc<Remuxable>> {
-        self.remuxable.borrow().clone()
+    /// 0 before the description is here.
+    pub(super) fn number_of_files(&self) -> usize {
+        self.files.get().map_or(0, |files| files.len())
+    }
+
+    pub(super) fn set_remuxable(&self, index: usize, remuxable: Remuxable) {
+        let mut known = self.remuxable.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_REMUXABLE {
+            known.pop_first();
+        }
+        known.insert(index, Arc::new(remuxable));
+    }
+
+    /// The film for the browser, if this file is an FLV that can become one.
+    pub(super) fn remuxable(&self, index: usize) -> Option<Arc<Remuxable>> {
+        self.remuxable.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
     }
 
     pub(super) fn set_reasons(&self, reasons: Vec<String>) {

@@ -9,8 +9,10 @@ use serde::Serialize;
 pub struct Status {
     /// What to tell who watches.
     pub message: Message,
-    /// The film.
+    /// The film, or the one to play first.
     pub film: Film,
+    /// The number of files in the share, which `/api/files` lists.
+    pub files: usize,
     /// The parts that are here.
     pub held: Held,
     /// The members of the group.
@@ -69,6 +71,10 @@ pub struct Film {
     pub path: Option<String>,
     /// Bytes.
     pub size: Option<u64>,
+    /// Where it begins in the share, in bytes: 0 for a single file.
+    pub offset: u64,
+    /// The number of its file in the share, counted from 0.
+    pub index: usize,
     /// `mp4`, `webm` (also Matroska) or `flv`.
     pub container: Option<&'static str>,
     /// Seconds.
@@ -107,6 +113,8 @@ pub enum Player {
 pub struct Held {
     /// Bytes.
     pub bytes: u64,
+    /// Bytes of the whole share.
+    pub size: Option<u64>,
     /// Of the whole, from 0 to 1.
     pub fraction: f64,
     /// The same of each of at most 64 parts of the file, in order.
