@@ -32,6 +32,15 @@ pub struct Link {
     pub mark_after: Option<Duration>,
 }
 
+/// What waits before a link with a rate.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// When the last datagram will have left.
+    pub(super) busy: Time,
+    /// Bytes that have entered it, headers included.
+    pub(super) carried: u64,
+}
+
 impl Link {
     /// Half a millisecond, nothing lost, 1,472 bytes.
     pub const fn lan() -> Self {
@@ -98,17 +107,19 @@ impl Link {
     }
 
     /// When a datagram of `len` bytes has left, or `None` if it is too long or the queue is full.
-    pub(super) fn departure(&self, now: Time, busy: &mut Time, len: usize) -> Option<Time> {
+    pub(super) fn departure(&self, now: Time, queue: &mut Queue, len: usize) -> Option<Time> {
         if len > self.mtu {
             return None;
         }
         let Some(rate) = self.rate else { return Some(now) };
-        let start = now.max(*busy);
+        let start = now.max(queue.busy);
         if start.since(now) > self.queue {
             return None;
         }
-        *busy = start + Duration::from_secs_f64((len + self.overhead) as f64 / rate.max(1) as f64);
-        Some(*busy)
+        let bytes = len + self.overhead;
+        queue.carried += bytes as u64;
+        queue.busy = start + Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
+        Some(queue.busy)
     }
 
     /// True if a datagram is marked that may be marked and waits this long for the rate.

@@ -34,6 +34,7 @@ pub use nat::{Nat, NatKind};
 pub use random::SeededRandom;
 
 use crate::transport::{Ecn, Endpoint, Interface, Job, Layer, Machine, Path, Time, TransmitBuf};
+use link::Queue;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -101,8 +102,7 @@ struct Node<M> {
 #[derive(Debug)]
 struct Downlink {
     link: Link,
-    /// When the last datagram will have left it.
-    busy: Time,
+    queue: Queue,
 }
 
 /// A datagram on its way.
@@ -164,13 +164,13 @@ pub struct Network<M> {
     nodes: Vec<Node<M>>,
     by_address: HashMap<SocketAddr, usize>,
     nats: HashMap<usize, nat::Translator>,
-    by_nat: HashMap<IpAddr, usize>,
+    /// The machines behind each translator.
+    by_nat: HashMap<IpAddr, Vec<usize>>,
     default_link: Link,
     links: HashMap<(SocketAddr, SocketAddr), Link>,
-    /// When the last datagram will have left a link with a rate.
-    busy: HashMap<(SocketAddr, SocketAddr), Time>,
-    /// The same of what several links share.
-    busy_bottlenecks: HashMap<u32, Time>,
+    queues: HashMap<(SocketAddr, SocketAddr), Queue>,
+    /// Those that several links share.
+    bottlenecks: HashMap<u32, Queue>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     timers: BTreeSet<(Time, usize)>,
     /// Jobs by when they are done.
@@ -195,8 +195,8 @@ impl<M: Actor> Network<M> {
             by_nat: HashMap::new(),
             default_link: link,
             links: HashMap::new(),
-            busy: HashMap::new(),
-            busy_bottlenecks: HashMap::new(),
+            queues: HashMap::new(),
+            bottlenecks: HashMap::new(),
             in_flight: BinaryHeap::new(),
             timers: BTreeSet::new(),
             jobs: BTreeMap::new(),
@@ -234,7 +234,13 @@ impl<M: Actor> Network<M> {
 
     /// How long a datagram that reaches the links of this number now waits for their rate.
     pub fn waiting_time(&self, bottleneck: u32) -> Duration {
-        self.busy_bottlenecks.get(&bottleneck).map_or(Duration::ZERO, |busy| busy.since(self.now))
+        let queue = self.bottlenecks.get(&bottleneck);
+        queue.map_or(Duration::ZERO, |queue| queue.busy.since(self.now))
+    }
+
+    /// Bytes that the links of this number have carried, headers included, if they have a rate.
+    pub fn carried(&self, bottleneck: u32) -> u64 {
+        self.bottlenecks.get(&bottleneck).map_or(0, |queue| queue.carried)
     }
 
     /// A source of randomness for a machine, different at each call and repeated by the seed.
@@ -306,17 +312,11 @@ impl<M: Actor> Network<M> {
         self.links.insert((self.address(from), self.address(to)), link);
     }
 
-    /// Lets everything that arrives at a machine pass one more queue. Of this link only rate, queue,
-    /// overhead, longest datagram and marks count: delay and losses are those of the links before.
+    /// Lets everything that arrives at a machine pass one more queue, but for what comes from behind its
+    /// own translator. Of this link only rate, queue, overhead, longest datagram, marks and the
+    /// bottleneck's number count: delay and losses are those of the links before.
     pub fn set_downlink(&mut self, node: NodeId, link: Link) {
-        self.nodes[node.0].downlink = Some(Downlink { link, busy: Time::ZERO });
-    }
-
-    /// Puts a translator before a machine. From now on nothing that others send to the machine's own
-    /// address arrives. Links are set and found by that address all the same.
-    pub fn set_nat(&mut self, node: NodeId, nat: Nat) {
-        self.by_nat.insert(nat.public, node.0);
-        self.nats.insert(node.0, nat::Translator::new(nat));
+        self.nodes[node.0].downlink = Some(Downlink { link, queue: Queue::default() });
     }
 
     /// Sets the link of every pair that has none of its own.
@@ -422,10 +422,14 @@ impl<M: Actor> Network<M> {
             return Some(datagram);
         }
         let id = self.machine_at(datagram.to)?;
-        let Some(Downlink { link, busy }) = &mut self.nodes[id].downlink else {
+        let Some(Downlink { link, queue }) = &mut self.nodes[id].downlink else {
             return Some(datagram);
         };
-        let Some(departure) = link.departure(self.now, busy, datagram.bytes.len()) else {
+        let queue = match link.bottleneck {
+            Some(shared) => self.bottlenecks.entry(shared).or_default(),
+            None => queue,
+        };
+        let Some(departure) = link.departure(self.now, queue, datagram.bytes.len()) else {
             self.stats.lost += 1;
             return None;
         };
@@ -437,36 +441,25 @@ impl<M: Actor> Network<M> {
         None
     }
 
-    fn has_downlink(&self, address: SocketAddr) -> bool {
-        self.machine_at(address).is_some_and(|id| self.nodes[id].downlink.is_some())
+    fn has_downlink(&self, from: SocketAddr, to: SocketAddr) -> bool {
+        self.machine_at(to)
+            .is_some_and(|id| self.nodes[id].downlink.is_some() && !self.shares_nat(id, from))
     }
 
-    /// Delivers a datagram to every machine that listens on this IP multicast address, the sender's
-    /// too.
+    /// Delivers a datagram to every machine of the sender's network that listens on this IP multicast
+    /// address, the sender's too.
     fn deliver_multicast(&mut self, to: SocketAddr, datagrams: &[InFlight]) {
         for id in 0..self.nodes.len() {
-            let Some(machine) = &mut self.nodes[id].machine else { continue };
-            if machine.listens_on(to) {
-                self.stats.delivered += datagrams.len() as u64;
-                for InFlight { from, bytes, .. } in datagrams {
+            for InFlight { from, bytes, .. } in datagrams {
+                let is_local = self.is_local(id, *from);
+                let Some(machine) = &mut self.nodes[id].machine else { continue };
+                if is_local && machine.listens_on(to) {
+                    self.stats.delivered += 1;
                     machine.handle_multicast(self.now, to, *from, bytes);
+                    self.drain(id);
                 }
-                self.drain(id);
             }
         }
-    }
-
-    /// The machine that has this address, or is behind it.
-    fn machine_at(&self, address: SocketAddr) -> Option<usize> {
-        self.by_nat.get(&address.ip()).or_else(|| self.by_address.get(&address)).copied()
-    }
-
-    /// True if what `from` sends to `to` is let through to the machine there.
-    fn admits(&self, id: usize, from: SocketAddr, to: SocketAddr) -> bool {
-        let admits = |translator: &nat::Translator| {
-            translator.nat.public == to.ip() && translator.admits(self.now, to.port(), from)
-        };
-        self.nats.get(&id).is_none_or(admits)
     }
 
     fn deliver(&mut self, to: SocketAddr, mut datagrams: Vec<InFlight>) {
@@ -546,21 +539,29 @@ impl<M: Actor> Network<M> {
     }
 
     fn send(&mut self, sender: SocketAddr, to: SocketAddr, capable: bool, bytes: Vec<u8>) {
+        let behind = self.machine_at(to);
+        let is_local =
+            behind.is_some_and(|id| self.shares_nat(id, sender)) || to.ip().is_multicast();
         let translator = self.by_address.get(&sender).and_then(|id| self.nats.get_mut(id));
-        let translator = translator.filter(|_| !to.ip().is_multicast());
+        let translator = translator.filter(|_| !is_local);
+        if is_local && self.by_nat.contains_key(&to.ip()) {
+            // No translator sends back what comes from behind it.
+            self.stats.lost += 1;
+            return;
+        }
         let from = translator.map_or(sender, |translator| translator.outward(self.now, to));
         self.stats.sent += 1;
         self.stats.bytes += bytes.len() as u64;
         if let Some(tapped) = &mut self.tapped {
             tapped.push(Tapped { at: self.now, from, to, bytes: bytes.clone() });
         }
-        let behind = self.machine_at(to).map_or(to, |id| self.nodes[id].address);
+        let behind = behind.map_or(to, |id| self.nodes[id].address);
         let link = self.links.get(&(sender, behind)).unwrap_or(&self.default_link).clone();
-        let busy = match link.bottleneck {
-            Some(shared) => self.busy_bottlenecks.entry(shared).or_default(),
-            None => self.busy.entry((from, to)).or_default(),
+        let queue = match link.bottleneck {
+            Some(shared) => self.bottlenecks.entry(shared).or_default(),
+            None => self.queues.entry((from, to)).or_default(),
         };
-        let Some(departure) = link.departure(self.now, busy, bytes.len()) else {
+        let Some(departure) = link.departure(self.now, queue, bytes.len()) else {
             self.stats.lost += 1;
             return;
         };
@@ -568,7 +569,7 @@ impl<M: Actor> Network<M> {
         self.stats.marked += u64::from(marked);
         let fates = link.fates(&mut self.random);
         self.stats.lost += u64::from(fates.is_empty());
-        let last = !self.has_downlink(to);
+        let last = !self.has_downlink(from, to);
         for delay in fates {
             self.number += 1;
             let (arrival, number) = (departure + delay, self.number);

@@ -1,12 +1,14 @@
 //! Network address translators: what a machine behind one can send and receive.
 
+use super::{Network, NodeId};
 use crate::transport::Time;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// The first port that a translator gives.
+/// The first port that a translator gives, and how many each machine behind it has for its own.
 const FIRST_PORT: u16 = 40_000;
+const PORTS: u16 = 1000;
 
 /// Which datagrams a translator lets in, and which port it gives (RFC 3489 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +28,8 @@ pub enum NatKind {
 pub struct Nat {
     /// What it lets in.
     pub kind: NatKind,
-    /// The address that others see. It must be that of no machine and no other translator.
+    /// The address that others see. It must be that of no machine. Machines with the same are in one
+    /// local network.
     pub public: IpAddr,
     /// A port is forgotten, and so is who may answer, when nothing was sent for so long.
     pub lifetime: Duration,
@@ -47,12 +50,26 @@ pub(super) struct Translator {
     ports: HashMap<Option<SocketAddr>, (u16, Time)>,
     /// Who was sent something from a port, and when.
     sent: HashMap<(u16, SocketAddr), Time>,
-    next_port: u16,
+    /// The last port that was given, and the first that may be.
+    last_port: u16,
+    first_port: u16,
 }
 
 impl Translator {
-    pub(super) fn new(nat: Nat) -> Self {
-        Self { nat, ports: HashMap::new(), sent: HashMap::new(), next_port: FIRST_PORT }
+    /// The part of a translator that serves the machine at this place behind it.
+    ///
+    /// # Panics
+    /// If there are more machines than it has ports.
+    pub(super) fn new(nat: Nat, place: usize) -> Self {
+        assert!(place < usize::from((u16::MAX - FIRST_PORT) / PORTS), "too many machines");
+        let first_port = FIRST_PORT + PORTS * place as u16;
+        let (ports, sent) = (HashMap::new(), HashMap::new());
+        Self { nat, ports, sent, last_port: first_port, first_port }
+    }
+
+    /// True if this is one of the ports for its machine.
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        (self.first_port..self.first_port + PORTS).contains(&port)
     }
 
     /// The sender's address of a datagram to `to` as that sees it.
@@ -62,8 +79,9 @@ impl Translator {
         let port = match self.ports.get(&destination) {
             Some(&(port, used)) if lives(used) => port,
             _ => {
-                self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
-                self.next_port
+                let next = self.last_port + 1;
+                self.last_port = if self.has_port(next) { next } else { self.first_port };
+                self.last_port
             }
         };
         self.ports.insert(destination, (port, now));
@@ -90,6 +108,58 @@ impl Translator {
     }
 }
 
+impl<M> Network<M> {
+    /// Puts a translator before a machine. From now on nothing that others send to the machine's own
+    /// address arrives. Links are set and found by that address all the same.
+    ///
+    /// Machines behind translators with one public address are in one local network: they reach each
+    /// other by their own addresses, and not by the public one.
+    ///
+    /// # Panics
+    /// If there are more than 24 machines behind one address: the test is wrong.
+    pub fn set_nat(&mut self, node: NodeId, nat: Nat) {
+        let behind = self.by_nat.entry(nat.public).or_default();
+        let place = behind.iter().position(|id| *id == node.0).unwrap_or(behind.len());
+        if place == behind.len() {
+            behind.push(node.0);
+        }
+        self.nats.insert(node.0, Translator::new(nat, place));
+    }
+
+    /// The machine that has this address, or is behind it.
+    pub(super) fn machine_at(&self, address: SocketAddr) -> Option<usize> {
+        let has_port = |id: &&usize| {
+            self.nats.get(id).is_some_and(|translator| translator.has_port(address.port()))
+        };
+        match self.by_nat.get(&address.ip()) {
+            Some(behind) => behind.iter().find(has_port).copied(),
+            None => self.by_address.get(&address).copied(),
+        }
+    }
+
+    /// True if what `from` sends to `to` is let through to the machine there.
+    pub(super) fn admits(&self, id: usize, from: SocketAddr, to: SocketAddr) -> bool {
+        let admits = |translator: &Translator| {
+            translator.nat.public == to.ip() && translator.admits(self.now, to.port(), from)
+        };
+        self.nats.get(&id).is_none_or(admits) || self.shares_nat(id, from)
+    }
+
+    /// True if the machine with this address of its own is behind the same translator as another.
+    pub(super) fn shares_nat(&self, id: usize, address: SocketAddr) -> bool {
+        let public = |id: &usize| self.nats.get(id).map(|translator| translator.nat.public);
+        let other = self.by_address.get(&address).and_then(public);
+        other.is_some() && other == public(&id)
+    }
+
+    /// True if the machine is in the local network of the one with this address of its own; all that
+    /// are behind no translator are in one.
+    pub(super) fn is_local(&self, id: usize, address: SocketAddr) -> bool {
+        let public = |id: &usize| self.nats.get(id).map(|translator| translator.nat.public);
+        self.by_address.get(&address).and_then(public) == public(&id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +170,7 @@ mod tests {
 
     /// A translator that has sent something to port 1 of host 1, and the port that this has got.
     fn translator(kind: NatKind) -> (Translator, u16) {
-        let mut translator = Translator::new(Nat::new(kind, [198, 51, 100, 1].into()));
+        let mut translator = Translator::new(Nat::new(kind, [198, 51, 100, 1].into()), 0);
         let outside = translator.outward(Time::ZERO, at(1, 1));
         assert_eq!(outside.ip(), IpAddr::from([198, 51, 100, 1]));
         (translator, outside.port())
