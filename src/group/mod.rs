@@ -338,6 +338,14 @@ impl Group {
         self.membership.on_far_address(session, address);
     }
 
+    /// The member of a session is in a network of this host, so that no uplink to the Internet is
+    /// between, or it is not. Without this input it is not.
+    pub fn on_locality(&mut self, now: Time, session: SessionId, is_local: bool) {
+        self.membership.set_local(session, is_local);
+        self.replication.set_local(now, session, is_local);
+        self.route(now);
+    }
+
     /// The first message of a `GR 1C` flow, which is a hello for this group.
     pub fn on_hello(
         &mut self,
@@ -512,6 +520,7 @@ impl Group {
                 for feature in self.features_mut() {
                     feature.on_neighbor_connected(now, session, peer);
                 }
+                self.replication.set_local(now, session, self.membership.is_local(session));
             }
             Output::Message { session, flow, kind, message } => {
                 self.traffic.received(kind, message.len());

@@ -62,7 +62,11 @@ impl Node {
                 self.flows.on_writable(&mut self.endpoint, now, session, flow);
             }
             Event::AddressChanged { session, address } => {
-                self.touch_all(|group| group.on_far_address(session, address));
+                let is_local = self.endpoint.is_local(session);
+                self.touch_all(|group| {
+                    group.on_far_address(session, address);
+                    group.on_locality(now, session, is_local);
+                });
             }
             _ => {}
         }
@@ -155,6 +159,15 @@ impl Node {
             *info.far_nonce(),
             info.path().remote,
         );
+        joined.group.on_locality(now, session, self.endpoint.is_local(session));
+    }
+
+    /// This host's addresses have changed, and with them which members are in its networks.
+    pub(super) fn report_localities(&mut self, now: Time) {
+        for session in self.peers.keys().copied().collect::<Vec<_>>() {
+            let is_local = self.endpoint.is_local(session);
+            self.touch_all(|group| group.on_locality(now, session, is_local));
+        }
     }
 
     fn on_open_failed(&mut self, now: Time, open: OpenId, error: OpenSessionError) {

@@ -324,7 +324,9 @@ impl Node {
         if self.addresses != addresses {
             self.lan.restart(now);
         }
+        self.endpoint.set_own_addresses(addresses.iter().map(SocketAddr::ip));
         self.addresses = addresses;
+        self.report_localities(now);
         self.process(now);
     }
 

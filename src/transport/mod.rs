@@ -12,6 +12,7 @@
 //! | `flow_action`, `flow_table` | what users of flows ask for, and carrying it out |
 //! | [`congestion`], `rtt` | congestion control, pacing, round trip times |
 //! | `forward_delay`, `uplink` | time in queues on the way there, and the pace of the own uplink |
+//! | `networks` | which far ends are in a network of this host, so that no uplink is between |
 //! | `fragments` | packets in pieces |
 //! | `buckets` | token buckets, one for each key |
 //! | `bandwidth`, `token_bucket` | rates, and the bucket of a limit |
@@ -34,6 +35,7 @@ mod held;
 mod id;
 mod job;
 mod machine;
+mod networks;
 mod passwords;
 mod recv_flow;
 mod rtt;

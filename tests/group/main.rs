@@ -8,6 +8,7 @@ mod direct_streams;
 mod few_neighbors;
 mod hostile;
 mod introduction_flood;
+mod local_first;
 mod local_network;
 mod many_groups;
 mod membership;

@@ -87,6 +87,18 @@ impl Membership {
         }
     }
 
+    /// The peer of a session is in a network of this host, or it is not.
+    pub(in crate::proto::group) fn set_local(&mut self, session: SessionId, is_local: bool) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.is_local = is_local;
+        }
+    }
+
+    /// True if the peer of a session is in a network of this host.
+    pub(in crate::proto::group) fn is_local(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|session| session.is_local)
+    }
+
     /// The attempt to connect to a member has failed.
     pub(in crate::proto::group) fn on_connect_failed(&mut self, peer: Fingerprint) {
         self.members.end_attempt(&peer);

@@ -28,6 +28,8 @@ pub(in crate::proto::group) struct PeerSession {
     pub(super) near_nonce: [u8; 32],
     pub(super) far_nonce: [u8; 32],
     pub(in crate::proto::group) far_address: SocketAddr,
+    /// True if the peer is in a network of this host.
+    pub(super) is_local: bool,
     /// This node's address as the peer sees it.
     pub(super) near_address: Option<SocketAddr>,
     pub(in crate::proto::group) rtt: Option<Duration>,
@@ -61,6 +63,7 @@ impl PeerSession {
             near_nonce,
             far_nonce,
             far_address,
+            is_local: false,
             near_address: None,
             rtt: None,
             rated: None,

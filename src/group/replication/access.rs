@@ -93,8 +93,8 @@ impl ReplicationMut<'_> {
     }
 
     /// Sets the number of neighbors that are served at a time
-    /// ([`max_unchoked`](crate::group::ReplicationLimits::max_unchoked)). Those that are too many are
-    /// choked when what they are owed is sent.
+    /// ([`max_unchoked`](crate::group::ReplicationLimits::max_unchoked)), and as many more in this
+    /// host's own networks. Those that are too many are choked when what they are owed is sent.
     pub fn set_max_unchoked(&mut self, max_unchoked: usize) {
         self.group.replication.set_max_unchoked(self.now, max_unchoked);
         self.group.drain_features();
@@ -117,10 +117,12 @@ impl ReplicationMut<'_> {
 impl Replication {
     fn set_max_unchoked(&mut self, now: Time, max_unchoked: usize) {
         self.limits.max_unchoked = max_unchoked;
-        let is_served = |n: &Neighbor| n.serving == Serving::Unchoked;
-        let served = self.neighbors.iter().filter(|(_, n)| is_served(n));
-        let surplus: Vec<_> = served.map(|(&session, _)| session).skip(max_unchoked).collect();
-        surplus.into_iter().for_each(|session| self.begin_choke(now, session));
+        for is_local in [true, false] {
+            let is_served = |n: &Neighbor| n.serving == Serving::Unchoked && n.is_local == is_local;
+            let served = self.neighbors.iter().filter(|(_, n)| is_served(n));
+            let surplus: Vec<_> = served.map(|(&session, _)| session).skip(max_unchoked).collect();
+            surplus.into_iter().for_each(|session| self.begin_choke(now, session));
+        }
         self.rebalance(now);
     }
 }

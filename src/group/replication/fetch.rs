@@ -24,10 +24,12 @@ impl Replication {
         self.fill_those(now, |_, _| true);
     }
 
-    /// Sends requests to a neighbor that can be asked for more than before, and to the source, for
-    /// which it can make a difference.
+    /// Sends requests to a neighbor that can be asked for more than before, and to the source and
+    /// neighbors across the line of a local network, for which it can make a difference.
     pub(super) fn fill_from(&mut self, now: Time, session: SessionId) {
-        self.fill_those(now, |this, (&other, n)| other == session || this.is_source(n));
+        self.fill_those(now, |this, (&other, n)| {
+            other == session || this.is_source(n) || this.is_across(n)
+        });
     }
 
     fn fill_those(&mut self, now: Time, among: impl Fn(&Self, (&SessionId, &Neighbor)) -> bool) {
@@ -61,6 +63,7 @@ impl Replication {
         };
         n.received += value.len() as u64;
         self.stats.bytes_received += value.len() as u64;
+        self.stats.bytes_received_locally += if n.is_local { value.len() as u64 } else { 0 };
         if value.len() > self.limits.max_object {
             self.stats.too_large += 1;
             self.fail(now, session, index, request);
@@ -114,6 +117,7 @@ impl Replication {
     /// Reassigns overdue requests that other neighbors can take, and retries denied ones.
     pub(super) fn check(&mut self, now: Time) {
         self.check_at = None;
+        self.note_played_soon(now);
         if self.strategy == ReplicationStrategy::Swarm {
             self.double_late(now);
         }
@@ -130,7 +134,9 @@ impl Replication {
         let busy = |n: &Neighbor| !n.in_flight.is_empty() || n.backing_off(now, &self.want);
         // A provider that is spared is asked once it has been idle for long enough.
         let may_spare = self.spares_provider && !self.open.is_empty();
-        if may_spare || self.neighbors.values().any(busy) {
+        // So is what was left to local neighbors.
+        let may_wait = !self.open.is_empty() && self.has_local_others();
+        if may_spare || may_wait || self.neighbors.values().any(busy) {
             self.check_at = Some(now + CHECK);
         }
     }
@@ -164,8 +170,9 @@ impl Replication {
         let mut order: Vec<_> =
             neighbors.filter(|&(s, n)| among(self, (s, n)) && self.has_window(now, n)).collect();
         if self.strategy == ReplicationStrategy::Swarm {
-            // The lowest indices go to the fastest. The source is spared where requests are few, but
-            // not when others have let this node wait: who has given nothing yet comes after it.
+            // The lowest indices go to the fastest, what is near to those that are near. The source is
+            // spared where requests are few, but not when others have let this node wait: who has
+            // given nothing yet comes after it.
             let has_failed = self.neighbors.values().any(|n| n.has_failed() && !self.is_source(n));
             let class = |n: &Neighbor| match self.is_source(n) {
                 true => 1,
@@ -174,7 +181,8 @@ impl Replication {
             };
             let pace = |n: &Neighbor| n.window.expected(1);
             order.sort_by(|(_, a), (_, b)| {
-                class(a).cmp(&class(b)).then(pace(a).total_cmp(&pace(b)))
+                let far = (!a.is_local).cmp(&!b.is_local);
+                class(a).cmp(&class(b)).then(far).then(pace(a).total_cmp(&pace(b)))
             });
         }
         order.into_iter().map(|(&session, _)| session).collect()

@@ -9,6 +9,9 @@ use std::time::Duration;
 const MIN_LATE: Duration = Duration::from_secs(1);
 /// Nor before this multiple of the time after which it is expected.
 const LATE: f64 = 2.5;
+/// Both are so many times as long for what crosses the line of a local network, of which all there
+/// need a part.
+const LATE_ACROSS: u32 = 2;
 /// Of the lowest wanted indices, so many are worth a place in a neighbor's window.
 const URGENT: u64 = 8;
 
@@ -18,7 +21,9 @@ impl Replication {
         let mut late: Vec<(u64, SessionId)> = Vec::new();
         for (&session, n) in &self.neighbors {
             let requests = n.in_flight.iter();
-            late.extend(requests.filter(|(_, r)| n.is_late(now, r)).map(|(&i, _)| (i, session)));
+            let times = if self.is_across(n) { LATE_ACROSS } else { 1 };
+            let requests = requests.filter(|(_, r)| n.is_late(now, r, times));
+            late.extend(requests.map(|(&i, _)| (i, session)));
         }
         late.sort_unstable();
         let lowest = self.want.first().unwrap_or(0);
@@ -66,9 +71,9 @@ impl Neighbor {
         self.window.expected(self.in_flight.len() + 1)
     }
 
-    fn is_late(&self, now: Time, request: &InFlight) -> bool {
+    fn is_late(&self, now: Time, request: &InFlight, times: u32) -> bool {
         let expected = Duration::from_secs_f64(LATE * self.window.expected(request.depth));
         let is_open = !request.is_doubled && !request.satisfied && !request.abandoned;
-        is_open && now.since(request.sent) > expected.max(MIN_LATE)
+        is_open && now.since(request.sent) > expected.max(MIN_LATE) * times
     }
 }

@@ -20,12 +20,14 @@
 //! | `playhead` | the objects that the application reads next |
 //! | `rarity` | the order of requests: rarest first |
 //! | `swarm`, `spread` | the order of requests: so that many fetchers help each other |
+//! | `local` | neighbors in this host's own networks: one of them brings in what all need |
 //! | `runs` | the sets that requests are searched in |
 
 mod access;
 mod announce;
 mod fetch;
 mod late;
+mod local;
 pub(super) mod message;
 mod neighbor;
 mod playhead;
@@ -82,8 +84,12 @@ pub struct ReplicationStats {
     pub objects_sent: u64,
     /// Encoded bytes of received objects, duplicates included.
     pub bytes_received: u64,
+    /// Of these, bytes from neighbors in a network of this host.
+    pub bytes_received_locally: u64,
     /// Encoded bytes of sent objects.
     pub bytes_sent: u64,
+    /// Of these, bytes to neighbors in a network of this host.
+    pub bytes_sent_locally: u64,
     /// Requests sent.
     pub requests_sent: u64,
     /// Our requests that were denied.
@@ -108,6 +114,8 @@ pub struct ReplicationStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct NeighborTrade {
+    /// True if it is in a network of this host.
+    pub is_local: bool,
     /// The number of indices in its Have set.
     pub have: u64,
     /// True if it has something that this node wants.
@@ -265,6 +273,7 @@ impl Replication {
     pub fn trade(&self, session: SessionId) -> NeighborTrade {
         let Some(n) = self.neighbors.get(&session) else { return NeighborTrade::default() };
         NeighborTrade {
+            is_local: n.is_local,
             have: n.their_have.len(),
             interesting: n.interested,
             unchoked_us: n.unchoked_us,

@@ -53,6 +53,8 @@ struct Backoff {
 
 pub(super) struct Neighbor {
     pub(super) peer: Fingerprint,
+    /// True if it is in a network of this host.
+    pub(super) is_local: bool,
     /// True once our own `15` flow to it is open and the complete set sent.
     pub(super) flow_open: bool,
     pub(super) unannounced: Unannounced,
@@ -103,6 +105,7 @@ impl Neighbor {
     pub(super) fn new(now: Time, peer: Fingerprint, max_window: usize) -> Self {
         Self {
             peer,
+            is_local: false,
             flow_open: false,
             unannounced: Unannounced::default(),
             spoke: false,

@@ -17,9 +17,15 @@ use crate::transport::{SessionId, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Objects from a playhead on that are asked for first. In a file of 64 KiB each, 40 are played in
-/// 8 s at 2.5 Mbit/s.
+/// Objects from a playhead on that are asked for first, if the rate of playing is not known. In a file
+/// of 64 KiB each, 40 are played in 8 s at 2.5 Mbit/s.
 const AHEAD: u64 = 40;
+/// Otherwise what is played in this time is, within these bounds.
+const AHEAD_TIME: u64 = 8;
+const MIN_AHEAD: u64 = 8;
+const MAX_AHEAD: u64 = 256;
+/// This part of it is played so soon that it is left to local neighbors for a while only.
+const SOON_PART: u64 = 8;
 /// Of these, so many are never left to others.
 const NEXT: u64 = 4;
 /// Playheads that count; further ones are ignored.
@@ -33,6 +39,10 @@ const MAX_FAVORS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Playheads {
     at: Vec<u64>,
+    /// Bytes that the application plays in a second.
+    rate: Option<u64>,
+    /// Since when objects that are played soon are wanted.
+    wanted: BTreeMap<u64, Time>,
     /// The objects that a neighbor was asked to bring in, when, and how many have been asked.
     helped: BTreeMap<u64, (Time, u64)>,
     /// The objects to bring in for others, and those of them that were requested.
@@ -45,13 +55,53 @@ impl Replication {
     pub(super) fn pick_at_playheads(&self, now: Time, session: SessionId) -> Option<Pick> {
         let n = self.neighbors.get(&session)?;
         let windows = self.jumps().map(|at| self.askable_ahead(now, n, at));
-        let own = windows.flatten().next();
+        let own = windows.flatten().next().or_else(|| self.missed(now, n));
         own.or_else(|| self.favor(now, n)).map(Pick::Index)
     }
 
     /// True if an application waits for this index, or soon will.
     pub(super) fn is_played(&self, index: u64) -> bool {
-        self.jumps().any(|at| (at..at.saturating_add(AHEAD)).contains(&index))
+        self.jumps().any(|at| (at..at.saturating_add(self.ahead())).contains(&index))
+    }
+
+    /// Objects from a playhead on that are played soon.
+    fn ahead(&self) -> u64 {
+        let size = u64::try_from(self.object_size).unwrap_or(u64::MAX);
+        match self.playheads.rate {
+            Some(rate) if size > 0 => {
+                (rate.saturating_mul(AHEAD_TIME) / size).clamp(MIN_AHEAD, MAX_AHEAD)
+            }
+            _ => AHEAD,
+        }
+    }
+
+    /// Notes since when what is played next is wanted, a part of what is asked for first.
+    pub(super) fn note_played_soon(&mut self, now: Time) {
+        let soon = self.ahead() / SOON_PART;
+        let Playheads { at, wanted, .. } = &mut self.playheads;
+        let is_soon =
+            |index: u64| at.iter().any(|&at| (at..at.saturating_add(soon)).contains(&index));
+        wanted.retain(|&index, _| self.want.contains(index) && is_soon(index));
+        for index in at.iter().flat_map(|&at| at..at.saturating_add(soon)) {
+            if self.open.contains(index) {
+                wanted.entry(index).or_insert(now);
+            }
+        }
+    }
+
+    /// An object that is played soon, and that a local neighbor should have brought in by now.
+    fn missed(&self, now: Time, n: &Neighbor) -> Option<u64> {
+        if self.playheads.wanted.is_empty() || !self.is_across(n) {
+            return None;
+        }
+        let is_missed = |&(&index, &wanted): &(&u64, &Time)| {
+            self.open.contains(index)
+                && n.their_have.contains(index)
+                && n.may_ask(now, index)
+                && self.spread.first_not_nearby(index) == Some(index)
+                && self.is_missed(now, index, wanted)
+        };
+        self.playheads.wanted.iter().find(is_missed).map(|(index, _)| *index)
     }
 
     /// True if a neighbor was asked to bring in this object.
@@ -84,7 +134,8 @@ impl Replication {
 
     /// Asks neighbors to bring in what a playhead needs, and nobody has but the source.
     pub(super) fn ask_for_help(&mut self, now: Time) {
-        let needed: Vec<u64> = self.jumps().flat_map(|at| at + NEXT..at + AHEAD).collect();
+        let ahead = self.ahead();
+        let needed: Vec<u64> = self.jumps().flat_map(|at| at + NEXT..at + ahead).collect();
         self.playheads.helped.retain(|index, _| needed.contains(index));
         for index in needed {
             let (asked, count) = match self.playheads.helped.get(&index) {
@@ -149,10 +200,14 @@ impl Replication {
     /// The first index from a playhead on that this neighbor can be asked for. What another brings in
     /// is left to it for a while.
     fn askable_ahead(&self, now: Time, n: &Neighbor, at: u64) -> Option<u64> {
-        let end = at.saturating_add(AHEAD);
+        let (end, is_across) = (at.saturating_add(self.ahead()), self.is_across(n));
         let mut next = at;
         loop {
             let index = first_askable(n, now, next, &self.open).filter(|index| *index < end)?;
+            if is_across && self.spread.first_not_nearby(index) != Some(index) {
+                next = index + 1;
+                continue;
+            }
             let helped = self.playheads.helped.get(&index).filter(|_| self.is_source(n));
             if index < at + NEXT || helped.is_none_or(|(at, _)| now.since(*at) >= HELP) {
                 return Some(index);
@@ -165,6 +220,7 @@ impl Replication {
         let at: Vec<u64> = playheads.iter().copied().take(MAX_PLAYHEADS).collect();
         if at != self.playheads.at {
             self.playheads.at = at;
+            self.note_played_soon(now);
             self.fill(now);
         }
     }
@@ -174,10 +230,16 @@ impl ReplicationMut<'_> {
     /// The indices at which the application reads, all of them; the next call replaces them. At most
     /// 16 count.
     ///
-    /// The next 40 objects from each on are asked for before all others, whatever the strategy, if
-    /// the application has jumped: if objects before it are still wanted.
+    /// The next 40 objects from each on, or what is played in 8 s
+    /// ([`set_play_rate`](Self::set_play_rate)), are asked for before all others, whatever the strategy,
+    /// if the application has jumped: if objects before it are still wanted.
     pub fn set_playheads(&mut self, playheads: &[u64]) {
         self.group.replication.set_playheads(self.now, playheads);
         self.group.drain_features();
+    }
+
+    /// The bytes that the application plays in a second, if that is known.
+    pub fn set_play_rate(&mut self, bytes_per_second: Option<u64>) {
+        self.group.replication.playheads.rate = bytes_per_second;
     }
 }

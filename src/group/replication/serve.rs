@@ -94,6 +94,7 @@ impl Replication {
         if let Some(n) = self.neighbors.get_mut(&session) {
             n.served_this_round += value.len() as u64;
             n.sent += value.len() as u64;
+            self.stats.bytes_sent_locally += if n.is_local { value.len() as u64 } else { 0 };
         }
         self.note_size(value.len());
         self.stats.objects_sent += 1;
@@ -112,13 +113,15 @@ impl Replication {
     }
 
     /// Assigns free slots to the neighbors that wait, the longest waiting first. Neighbors that
-    /// want nothing give up their slots to those that do.
+    /// want nothing give up their slots to those that do. Local neighbors have slots of their own.
     pub(super) fn rebalance(&mut self, now: Time) {
+        self.unchoke_locals(now);
         let mut waiting = self.sessions_by(|n| {
-            (n.serving == Serving::Choked && n.wants_ours).then_some(n.serving_since)
+            (n.serving == Serving::Choked && n.wants_ours && !n.is_local).then_some(n.serving_since)
         });
         let mut idle = self.sessions_by(|n| {
-            (n.serving == Serving::Unchoked && !n.wants_ours).then_some(n.serving_since)
+            (n.serving == Serving::Unchoked && !n.wants_ours && !n.is_local)
+                .then_some(n.serving_since)
         });
         waiting.reverse();
         idle.reverse();
@@ -145,14 +148,15 @@ impl Replication {
         let waiting = self
             .neighbors
             .values()
-            .filter(|n| n.serving == Serving::Choked && n.wants_ours)
+            .filter(|n| n.serving == Serving::Choked && n.wants_ours && !n.is_local)
             .count();
         let losers = self.sessions_by(|n| {
             let settled = now.since(n.serving_since) >= SETTLE;
             let key = (n.served_this_round, n.serving_since);
-            (n.serving == Serving::Unchoked && settled).then_some(key)
+            (n.serving == Serving::Unchoked && settled && !n.is_local).then_some(key)
         });
-        let ending = self.neighbors.values().filter(|n| n.serving == Serving::Ending).count();
+        let is_ending = |n: &&Neighbor| n.serving == Serving::Ending && !n.is_local;
+        let ending = self.neighbors.values().filter(is_ending).count();
         let turnover = (self.limits.max_unchoked / 4).max(1).min(waiting).saturating_sub(ending);
         for &session in losers.iter().take(turnover) {
             self.begin_choke(now, session);
@@ -170,10 +174,11 @@ impl Replication {
     }
 
     fn served(&self) -> usize {
-        self.neighbors.values().filter(|n| n.serving != Serving::Choked).count()
+        let is_served = |n: &&Neighbor| n.serving != Serving::Choked && !n.is_local;
+        self.neighbors.values().filter(is_served).count()
     }
 
-    fn unchoke(&mut self, now: Time, session: SessionId) {
+    pub(super) fn unchoke(&mut self, now: Time, session: SessionId) {
         let Some(n) = self.neighbors.get_mut(&session) else { return };
         n.serving = Serving::Unchoked;
         n.serving_since = now;

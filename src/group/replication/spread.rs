@@ -5,6 +5,7 @@ use super::message::RangeList;
 use super::neighbor::Neighbor;
 use crate::range::IndexSet;
 use crate::transport::{SessionId, Time};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The sets are built anew at most this often, for each [`SMALL`] ranges in them.
@@ -17,6 +18,8 @@ const SMALL: usize = 4096;
 /// after a while; meanwhile, some objects are believed to be elsewhere that are not.
 pub(super) struct Spread {
     elsewhere: IndexSet,
+    /// The same of the neighbors in this host's networks.
+    nearby: IndexSet,
     /// Objects that came from the source, and that no other neighbor has.
     unspread: IndexSet,
     is_stale: bool,
@@ -27,6 +30,7 @@ impl Default for Spread {
     fn default() -> Self {
         Self {
             elsewhere: IndexSet::unbounded(),
+            nearby: IndexSet::unbounded(),
             unspread: IndexSet::unbounded(),
             is_stale: false,
             next_build: Time::ZERO,
@@ -40,9 +44,22 @@ impl Spread {
         usize::try_from(self.unspread.len()).unwrap_or(usize::MAX)
     }
 
+    fn add(&mut self, range: RangeInclusive<u64>, is_local: bool) {
+        // Valid indices in unbounded sets: cannot be refused.
+        if is_local {
+            let _ = self.nearby.insert_range(range.clone());
+        }
+        let _ = self.elsewhere.insert_range(range);
+    }
+
     /// The first index from `index` on that no neighbor but the source has.
     pub(super) fn first_unknown(&self, index: u64) -> Option<u64> {
         self.elsewhere.first_missing_at_or_after(index)
+    }
+
+    /// The first index from `index` on that no local neighbor has.
+    pub(super) fn first_not_nearby(&self, index: u64) -> Option<u64> {
+        self.nearby.first_missing_at_or_after(index)
     }
 
     /// Some neighbor's set has shrunk, or counts no more.
@@ -57,16 +74,19 @@ impl Replication {
         let Some(n) = self.neighbors.get(&session).filter(|n| !self.is_source(n)) else {
             return false;
         };
-        let is_trusted = n.delivers;
+        let (is_trusted, is_local) = (n.delivers, n.is_local);
+        let is_elsewhere = self.is_elsewhere_at(n);
         let before = self.spread.unspread();
         for range in &list.ranges {
-            // Valid indices in an unbounded set: cannot be refused.
-            let _ = self.spread.unspread.remove_range(range.clone());
+            if is_elsewhere {
+                // Valid indices in an unbounded set: cannot be refused.
+                let _ = self.spread.unspread.remove_range(range.clone());
+            }
             // The set is to have no more ranges than what is wanted.
             if is_trusted && self.want.has_some_of(range) {
                 let announced = IndexSet::from_ranges([range.clone()]).unwrap_or_default();
                 for range in self.want.common_ranges(&announced) {
-                    let _ = self.spread.elsewhere.insert_range(range);
+                    self.spread.add(range, is_local);
                 }
             }
         }
@@ -83,8 +103,7 @@ impl Replication {
         match delivers {
             true => {
                 for range in self.want.common_ranges(&n.their_have) {
-                    // Valid indices in an unbounded set: cannot be refused.
-                    let _ = self.spread.elsewhere.insert_range(range);
+                    self.spread.add(range, n.is_local);
                 }
             }
             false => self.spread.invalidate(),
@@ -97,7 +116,7 @@ impl Replication {
         if self.neighbors.get(&session).is_none_or(|n| !self.is_source(n)) {
             return;
         }
-        let mut others = self.neighbors.values().filter(|n| !self.is_source(n));
+        let mut others = self.neighbors.values().filter(|n| self.is_elsewhere_at(n));
         // Nobody but the application needs it now.
         if !self.is_played(index) && !others.any(|n| n.their_have.contains(index)) {
             let _ = self.spread.unspread.insert(index);
@@ -108,16 +127,20 @@ impl Replication {
         if !self.spread.is_stale || now < self.spread.next_build {
             return;
         }
-        let mut elsewhere = IndexSet::unbounded();
+        let (mut elsewhere, mut nearby) = (IndexSet::unbounded(), IndexSet::unbounded());
         let counts = |n: &&Neighbor| n.delivers && !self.is_source(n);
         for n in self.neighbors.values().filter(counts) {
             for range in self.want.common_ranges(&n.their_have) {
-                let _ = elsewhere.insert_range(range);
+                let _ = elsewhere.insert_range(range.clone());
+                if n.is_local {
+                    let _ = nearby.insert_range(range);
+                }
             }
         }
         let work = elsewhere.range_count() / SMALL;
         self.spread.next_build = now + REBUILD * (1 + u32::try_from(work).unwrap_or(u32::MAX - 1));
         self.spread.elsewhere = elsewhere;
+        self.spread.nearby = nearby;
         self.spread.is_stale = false;
     }
 }

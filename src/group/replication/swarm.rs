@@ -36,7 +36,7 @@ const COPIES_PART: usize = 8;
 const FEW: usize = 2;
 const RARE: u64 = 2;
 /// By so many fresh objects, for each fetcher, an object comes later for each rank.
-const RANK: usize = 15;
+pub(super) const RANK: usize = 15;
 /// If the provider is spared, objects that others should bring in are not asked of it before nothing
 /// has come from it for so long.
 const LEFT_TO_OTHERS: Duration = Duration::from_millis(500);
@@ -106,8 +106,15 @@ impl Replication {
         self.copy_from(now, source, is_idle)
     }
 
-    /// The lowest index that a neighbor can be asked for, or a rare one.
+    /// The lowest index that a neighbor can be asked for, or a rare one; of a neighbor across the line
+    /// of a local network, one that this node should bring in.
     fn copy_from(&self, now: Time, n: &Neighbor, wants_rare: bool) -> Pick {
+        if self.is_across(n) {
+            if !self.is_source(n) && self.is_line_busy(now, n) {
+                return Pick::Later;
+            }
+            return self.own_across(now, n).map_or(Pick::Later, Pick::Index);
+        }
         let rare = if wants_rare { self.rare_from(now, n) } else { None };
         rare.or_else(|| self.lowest_askable(now, n)).map_or(Pick::Nothing, Pick::Index)
     }
@@ -177,7 +184,8 @@ impl Replication {
         }
         let pause = if self.spares_provider { LEFT_TO_OTHERS } else { Duration::ZERO };
         let is_idle = source.is_idle(now, pause);
-        (is_own || candidate.is_some() || is_idle).then_some(best)
+        let takes = is_own || candidate.is_some() || is_idle;
+        (takes && !self.is_left_to_locals(now, source, best)).then_some(best)
     }
 
     /// The first index from `at` on that is open and that only the source has.

@@ -35,6 +35,7 @@ use super::buckets::Buckets;
 use super::datagrams::Datagrams;
 use super::event::IntroductionRequest;
 use super::job::{Outcome, PendingKey};
+use super::networks::Networks;
 use super::send_flow::{FlowOptions, MessageOptions};
 use super::session::{Context, EndpointStats, Forwarded, Session, TimeCritical};
 use super::{
@@ -101,6 +102,7 @@ pub struct Endpoint {
     introductions: usize,
     time_critical: TimeCritical,
     shaping: Shaping,
+    networks: Networks,
     /// Bytes that may wait in a sending flow.
     max_queue: u64,
     counters: EndpointStats,
@@ -140,6 +142,7 @@ impl Endpoint {
             introductions: 0,
             time_critical: TimeCritical::default(),
             shaping: Shaping::default(),
+            networks: Networks::default(),
             max_queue,
             counters: EndpointStats::default(),
             evictions: Evictions::default(),
@@ -170,6 +173,19 @@ impl Endpoint {
     /// The open session `id`.
     pub fn session(&self, id: SessionId) -> Option<SessionRef<'_>> {
         self.table.open(id).map(SessionRef)
+    }
+
+    /// Sets the addresses of this host's interfaces, at most 16: far ends in the same networks are
+    /// [local](Self::is_local).
+    pub fn set_own_addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.networks = Networks::new(addresses);
+    }
+
+    /// True if the packets of a session stay on this host or in one of its
+    /// [networks](Self::set_own_addresses), so that they pass no uplink to the Internet: the far end
+    /// has a private address of the same network, or one with the same prefix of IPv6.
+    pub fn is_local(&self, id: SessionId) -> bool {
+        self.table.get(id).is_some_and(|session| self.networks.contains(session.path.remote.ip()))
     }
 
     /// The open session with the peer `far`.

@@ -39,7 +39,7 @@ pub(super) struct Shaping {
     /// The limit.
     bucket: Option<TokenBucket>,
     uplink: Uplink,
-    /// The pace of the uplink, for user data to other computers.
+    /// The pace of the uplink, for user data to other networks.
     pace: Option<TokenBucket>,
     /// Sessions with user data.
     waiting: BTreeMap<Place, SessionId>,
@@ -82,7 +82,7 @@ impl Shaping {
         }
     }
 
-    /// So many bytes of user data were sent to another computer.
+    /// So many bytes of user data were sent to another network.
     fn on_data_sent(&mut self, now: Time, session: SessionId, bytes: u64, datagram: usize) {
         let Some(pace) = &mut self.pace else { return };
         pace.fill(now, burst(pace.rate(), datagram));
@@ -256,8 +256,9 @@ impl Endpoint {
             return u64::MAX;
         }
         let may_interrupt = self.shaping.may_interrupt(self.config.max_datagram);
+        let passes_uplink = !self.is_local(id);
         match self.table.get_mut(id) {
-            Some(session) if !session.is_local() => {
+            Some(session) if passes_uplink => {
                 // A datagram of time critical data, and then it is looked what comes next. One with
                 // acknowledgements would leave in any case, and costs less with data in it.
                 let has_acks = may_interrupt && session.wants_ack_packet();
@@ -277,13 +278,14 @@ impl Endpoint {
         buf: &mut TransmitBuf,
     ) -> Option<Transmit> {
         let own_queue = self.shaping.uplink.own_queue();
+        let is_local = self.is_local(id);
         let (session, mut cx) = self.entry(now, id)?;
         cx.allowance = allowance;
-        cx.own_queue = if session.is_local() { 0 } else { own_queue };
+        cx.own_queue = if is_local { 0 } else { own_queue };
         let (_, before) = session.window();
         let transmit = session.fill(&mut cx, buf);
         let (_, after) = session.window();
-        if !session.is_local() {
+        if !is_local {
             let datagram = self.config.max_datagram;
             self.shaping.on_data_sent(now, id, after.saturating_sub(before), datagram);
         }
@@ -298,8 +300,9 @@ impl Endpoint {
     /// Lets a session wait for the limit, if it has user data that could be sent.
     fn hold(&mut self, now: Time, id: SessionId) {
         let own_queue = self.shaping.uplink.own_queue();
+        let is_local = self.is_local(id);
         let Some((session, mut cx)) = self.entry(now, id) else { return };
-        cx.own_queue = if session.is_local() { 0 } else { own_queue };
+        cx.own_queue = if is_local { 0 } else { own_queue };
         if session.wants_to_send(&cx) {
             let is_time_critical = session.is_next_time_critical();
             self.shaping.hold(id, is_time_critical);
@@ -318,9 +321,10 @@ impl Endpoint {
 
     /// Packets of a session have come: looks what they say about the uplink.
     pub(super) fn note_delivered(&mut self, now: Time, id: SessionId) {
-        let Some(session) = self.table.get_mut(id).filter(|session| !session.is_local()) else {
+        if self.is_local(id) {
             return;
-        };
+        }
+        let Some(session) = self.table.get_mut(id) else { return };
         let (bytes, wait) = session.take_delivered();
         if self.config.controller == Controller::Bbr
             && self.shaping.uplink.on_acknowledged(now, id, bytes, wait)

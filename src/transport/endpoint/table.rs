@@ -155,6 +155,10 @@ impl Table {
         self.sessions.contains_key(&id)
     }
 
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id).map(|entry| &*entry.session)
+    }
+
     pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.sessions.get_mut(&id).map(|entry| &mut *entry.session)
     }

@@ -208,11 +208,6 @@ impl Session {
         (std::mem::take(&mut self.sending.delivered), self.forward_delay.take())
     }
 
-    /// True if the far end is on this computer, so that nothing passes an uplink.
-    pub(crate) fn is_local(&self) -> bool {
-        self.path.remote.ip().to_canonical().is_loopback()
-    }
-
     /// Open or closing flows: sending, receiving.
     pub(crate) fn flow_counts(&self) -> (usize, usize) {
         (self.sending.flows.len(), self.receiving.len())

@@ -4,6 +4,7 @@ pub mod account;
 pub mod forger;
 pub mod meeting;
 pub mod net;
+pub mod networks;
 pub mod player;
 pub mod publisher;
 pub mod recording;

@@ -34,6 +34,8 @@ pub struct Node {
     pub uplink: u64,
     /// Bytes a second that it can receive; 0 for no limit.
     pub downlink: u64,
+    /// The local network that it is in.
+    pub network: Option<usize>,
     /// Does not let sessions be opened.
     pub unreachable: bool,
     /// Everything that it has sent on its flows: far node, kind, message.
@@ -102,7 +104,7 @@ pub struct Net {
     pub nodes: Vec<Node>,
     pub latency: Duration,
     queue: BTreeMap<(Time, u64), (usize, SessionId, Delivery)>,
-    far_end: HashMap<(usize, SessionId), (usize, SessionId)>,
+    pub(super) far_end: HashMap<(usize, SessionId), (usize, SessionId)>,
     flows: HashMap<(usize, SessionId, FlowToken), SendingFlow>,
     /// Its owner's token of every flow ever opened.
     tokens: HashMap<FlowId, FlowToken>,
@@ -173,6 +175,7 @@ impl Net {
             object_size: 16,
             uplink: 0,
             downlink: 0,
+            network: None,
             unreachable: false,
             sent: Vec::new(),
             is_light: false,
@@ -347,11 +350,12 @@ impl Net {
     }
 
     fn deliver(&mut self, node: usize, session: SessionId, delivery: Delivery) {
-        let now = self.now;
+        let (now, is_local) = (self.now, self.is_local(node, session));
         let group = &mut self.nodes[node].group;
         match delivery {
             Delivery::Open { peer, initiator, near, far, address } => {
                 group.on_session_opened(now, session, peer, initiator, near, far, address);
+                group.on_locality(now, session, is_local);
             }
             Delivery::Closed => group.on_session_closed(now, session),
             Delivery::ConnectFailed { peer } => group.on_connect_failed(now, peer),
@@ -542,7 +546,7 @@ impl Net {
                 Delivery::Message { message, .. } => message.len() as u64,
                 _ => 0,
             };
-        if self.nodes[node].uplink == 0 {
+        if self.nodes[node].uplink == 0 || self.is_local(node, session) {
             return self.arrive(node, session, delivery);
         }
         self.nodes[node].waiting.entry(session).or_default().push_back((bytes, delivery));
