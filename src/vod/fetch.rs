@@ -208,6 +208,12 @@ impl Fetch {
         self.session.set_strategy(strategy).await;
     }
 
+    /// The bytes that are played in a second, if that is known: it determines how much is fetched
+    /// before everything else where a [reader](Self::reader) has jumped to.
+    pub async fn set_play_rate(&self, bytes_per_second: Option<u64>) {
+        self.session.set_play_rate(bytes_per_second).await;
+    }
+
     /// Sets the most neighbors in the group. If there are more now, the least useful are left.
     pub async fn set_max_neighbors(&self, max_neighbors: usize) {
         self.session.set_max_neighbors(max_neighbors).await;

@@ -158,6 +158,15 @@ impl Session {
         let _ = set.await;
     }
 
+    /// Sets the rate at which the file is played.
+    pub(in crate::vod) async fn set_play_rate(&self, bytes_per_second: Option<u64>) {
+        let set = self.hosted.call(move |_, group, now| {
+            group.replication_mut(now).set_play_rate(bytes_per_second);
+        });
+        // As above.
+        let _ = set.await;
+    }
+
     /// Sets the most neighbors.
     pub(in crate::vod) async fn set_max_neighbors(&self, max_neighbors: usize) {
         let set = self.hosted.call(move |_, group, now| {
