@@ -16,6 +16,7 @@
 //! | `pingpong`, `handshakes`, `idle`, `lossy` | the workloads with these names |
 //! | `demo_path` | the workload `demo-path`: what `rtmfp demo` does |
 //! | `swarm` | the workload with this name: a file's way to many members with uplinks as at home |
+//! | `watch` | the workload with this name: viewers of a film, and local networks of them |
 //! | `group` | the workload with this name: a group of thousands |
 //! | `multicast` | the workload with this name: a stream to all members of a group |
 //! | `link` | the link of `lossy`: loss, delay, rate |
@@ -43,6 +44,7 @@ mod pingpong;
 mod process;
 mod report;
 mod swarm;
+mod watch;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -104,6 +106,8 @@ enum Workload {
     /// A file from one provider to many receivers with uplinks as at home: how long it takes, and
     /// how long until it can be played
     Swarm(swarm::Swarm),
+    /// Viewers of a film: start-up, stalls, jumps, and what crosses the lines of local networks
+    Watch(watch::Watch),
     /// A group of thousands in virtual time: its graph, posts, messages to the nearest member
     Group(group::Groups),
     /// A stream to all members of a group, packet by packet in virtual time
@@ -145,8 +149,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn measure(workload: &Workload, common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
-    if matches!(workload, Workload::All) {
-        return all(common, keylog).await;
+    match workload {
+        Workload::All => return all(common, keylog).await,
+        Workload::Watch(args) => return args.run(common),
+        _ => {}
     }
     let report = one(workload, common, keylog).await?;
     report.print();
@@ -168,7 +174,7 @@ async fn one(workload: &Workload, common: &Common, keylog: &KeyLog) -> anyhow::R
         Workload::Swarm(args) => args.run(common),
         Workload::Group(args) => Ok(args.run(common)),
         Workload::Multicast(args) => args.run(common),
-        Workload::All | Workload::Peer(_) | Workload::Hostile(_) => {
+        Workload::All | Workload::Watch(_) | Workload::Peer(_) | Workload::Hostile(_) => {
             unreachable!("not a single workload")
         }
     }

@@ -4,10 +4,11 @@ use super::hostile::Hostile;
 use super::neighbors::Neighbors;
 use super::outcome::Receiver;
 use super::player::Player;
+pub(crate) use super::viewer::{Seen, Viewer};
 use bytes::Bytes;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::flash::Uri;
-use rtmfp::proto::group::GroupConfig;
+use rtmfp::proto::group::{GroupConfig, ReplicationStats};
 use rtmfp::proto::node::{GroupHandle, Node, NodeEvent};
 use rtmfp::proto::range::IndexSet;
 use rtmfp::proto::rendezvous::Rendezvous;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A machine of the network.
-pub(super) enum Host {
+pub(crate) enum Host {
     Server(Box<Rendezvous>),
     Member(Box<Member>),
     Player(Box<Player>),
@@ -29,10 +30,13 @@ pub(super) enum Host {
 }
 
 /// A node with the exchange of the file as a guest.
-pub(super) struct Member {
+pub(crate) struct Member {
     node: Node,
     group: GroupHandle,
     store: Store,
+    viewer: Option<Viewer>,
+    /// The playhead that the group knows of.
+    playhead: Option<u64>,
     server: (Uri, SocketAddr),
     started: Time,
     result: Receiver,
@@ -42,7 +46,7 @@ pub(super) struct Member {
 
 /// Which chunks a member holds of the file that everybody gets. The bytes are compared instead of
 /// kept.
-pub(super) struct Store {
+pub(crate) struct Store {
     file: Arc<[u8]>,
     layout: Layout,
     held: IndexSet,
@@ -51,7 +55,7 @@ pub(super) struct Store {
 
 impl Store {
     /// The store of a receiver, or of the provider.
-    pub(super) fn new(file: Arc<[u8]>, layout: Layout, is_complete: bool) -> Self {
+    pub(crate) fn new(file: Arc<[u8]>, layout: Layout, is_complete: bool) -> Self {
         let mut held = IndexSet::unbounded();
         if is_complete && layout.chunks() > 0 {
             let all = held.insert_range(1..=layout.chunks());
@@ -108,7 +112,7 @@ impl ChunkStore for Store {
 }
 
 impl Member {
-    pub(super) fn new(
+    pub(crate) fn new(
         now: Time,
         mut node: Node,
         config: GroupConfig,
@@ -119,10 +123,58 @@ impl Member {
         let group = node.join_with_guest(now, config, Box::new(exchange));
         let held_at = vec![f64::INFINITY; store.layout.chunks() as usize];
         let result = Receiver { held_at, ..Receiver::default() };
-        Self { node, group, store, server, started: now, result, failed: None }
+        let (viewer, playhead) = (None, None);
+        Self { node, group, store, viewer, playhead, server, started: now, result, failed: None }
     }
 
-    pub(super) fn connect(&mut self, now: Time, address: SocketAddr) {
+    /// It plays the film from now on, so many bytes a second.
+    pub(crate) fn watch(&mut self, now: Time, rate: f64) {
+        let layout = &self.store.layout;
+        let each = layout.size().unwrap_or_default() as f64 / layout.chunks().max(1) as f64 / rate;
+        self.viewer = Some(Viewer::new(now, layout.chunks(), each));
+        self.node.with_guest(now, self.group, |_: &mut FileExchange, group, now| {
+            group.replication_mut(now).set_play_rate(Some(rate as u64));
+        });
+        self.look(now);
+    }
+
+    /// It jumps to a chunk.
+    pub(crate) fn jump(&mut self, now: Time, chunk: u64) {
+        if let Some(viewer) = &mut self.viewer {
+            viewer.jump(now, chunk);
+        }
+        self.look(now);
+    }
+
+    /// What it has seen.
+    pub(crate) fn viewer(&self) -> Option<&Viewer> {
+        self.viewer.as_ref()
+    }
+
+    /// The chunks that it holds.
+    pub(crate) fn chunks(&self) -> &IndexSet {
+        &self.store.held
+    }
+
+    /// The viewer plays on, and the group is informed where.
+    fn look(&mut self, now: Time) {
+        let Some(viewer) = &mut self.viewer else { return };
+        viewer.update(now, &self.store.held);
+        let playhead = viewer.playhead();
+        if std::mem::replace(&mut self.playhead, playhead) != playhead {
+            let playheads: Vec<u64> = playhead.into_iter().collect();
+            self.node.with_guest(now, self.group, |_: &mut FileExchange, group, now| {
+                group.replication_mut(now).set_playheads(&playheads);
+            });
+        }
+    }
+
+    /// Counters of its exchange of objects.
+    pub(crate) fn trade(&self) -> ReplicationStats {
+        self.node.group(self.group).map(|group| group.stats().replication).unwrap_or_default()
+    }
+
+    pub(crate) fn connect(&mut self, now: Time, address: SocketAddr) {
         self.node.set_addresses(now, vec![address]);
         self.node.connect(now, &self.server.0, &[self.server.1]);
     }
@@ -132,8 +184,8 @@ impl Member {
     }
 
     /// Bytes of objects that it has sent.
-    pub(super) fn bytes_sent(&self) -> u64 {
-        self.node.group(self.group).map_or(0, |group| group.stats().replication.bytes_sent)
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.trade().bytes_sent
     }
 
     fn result(&self) -> Receiver {
@@ -153,6 +205,9 @@ impl Member {
         while let Some(output) = self.node.with_guest(now, self.group, poll).flatten() {
             is_busy = true;
             self.on_output(now, output);
+        }
+        if is_busy {
+            self.look(now);
         }
         is_busy
     }
@@ -189,7 +244,7 @@ impl Member {
 
 impl Host {
     /// The member that this machine is.
-    pub(super) fn member(&self) -> Option<&Member> {
+    pub(crate) fn member(&self) -> Option<&Member> {
         match self {
             Self::Member(member) => Some(member),
             _ => None,
@@ -214,13 +269,13 @@ impl Host {
     }
 
     /// The peer ID of a machine that is no server.
-    pub(super) fn peer_id(&self) -> Option<Fingerprint> {
+    pub(crate) fn peer_id(&self) -> Option<Fingerprint> {
         let neighbors = self.neighbors().map(|neighbors| neighbors.endpoint.fingerprint());
         neighbors.or_else(|| Some(self.member()?.node.peer_id()))
     }
 
     /// True if it is a receiver with all chunks.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         match self {
             Self::Member(member) => member.is_complete(),
             Self::Player(player) => player.is_complete(),
@@ -238,12 +293,12 @@ impl Host {
     }
 
     /// Why it has given up.
-    pub(super) fn failed(&self) -> Option<&str> {
+    pub(crate) fn failed(&self) -> Option<&str> {
         self.member()?.failed.as_deref()
     }
 
     /// What happened at a receiver.
-    pub(super) fn result(&self) -> Receiver {
+    pub(crate) fn result(&self) -> Receiver {
         match self {
             Self::Member(member) => member.result(),
             Self::Player(player) => player.result(),
@@ -251,7 +306,7 @@ impl Host {
         }
     }
 
-    pub(super) fn member_mut(&mut self) -> Option<&mut Member> {
+    pub(crate) fn member_mut(&mut self) -> Option<&mut Member> {
         match self {
             Self::Member(member) => Some(member),
             _ => None,
@@ -284,7 +339,8 @@ impl Layer for Host {
         match self {
             Self::Player(player) => player.poll_own_timeout(),
             Self::Hostile(hostile) => hostile.poll_own_timeout(),
-            _ => None,
+            Self::Member(member) => member.viewer.as_ref()?.poll_timeout(),
+            Self::Server(_) => None,
         }
     }
 
@@ -292,7 +348,8 @@ impl Layer for Host {
         match self {
             Self::Player(player) => player.handle_own_timeout(now),
             Self::Hostile(hostile) => hostile.handle_own_timeout(now),
-            Self::Server(_) | Self::Member(_) => {}
+            Self::Member(member) => member.look(now),
+            Self::Server(_) => {}
         }
     }
 }

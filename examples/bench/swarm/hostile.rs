@@ -92,7 +92,7 @@ impl Hostiles {
 }
 
 /// A member that follows no rules but those of the transport.
-pub(super) struct Hostile {
+pub(crate) struct Hostile {
     pub(super) neighbors: Neighbors,
     kind: Kind,
     chunks: u64,

@@ -5,6 +5,7 @@
 //! | `links` | the members' links, and the time that no distribution can beat |
 //! | `outcome` | the result of a run, and its figures |
 //! | `svg` | a picture of a run |
+//! | `viewer` | a viewer of the film, of the workload `watch` |
 //! | `simulated` | a run in the simulator's virtual time |
 //! | `host` | the machines of that run |
 //! | `player` | a receiver as Flash Player is |
@@ -12,15 +13,16 @@
 //! | `neighbors` | the membership of these two |
 //! | `real` | a run of real programs in network namespaces |
 
-mod host;
+pub(crate) mod host;
 mod hostile;
-mod links;
+pub(crate) mod links;
 mod neighbors;
-mod outcome;
+pub(crate) mod outcome;
 mod player;
 mod real;
-mod simulated;
+pub(crate) mod simulated;
 mod svg;
+mod viewer;
 
 pub(crate) use real::HostileProcess;
 

@@ -20,13 +20,13 @@ pub(super) struct Outcome {
 
 /// What happened at one receiver, in seconds since it was started.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     /// When each chunk was there; infinite if it never was.
-    pub(super) held_at: Vec<f64>,
+    pub(crate) held_at: Vec<f64>,
     /// When the file was complete.
-    pub(super) complete: Option<f64>,
+    pub(crate) complete: Option<f64>,
     /// Its file is that of the provider.
-    pub(super) is_identical: bool,
+    pub(crate) is_identical: bool,
 }
 
 impl Receiver {

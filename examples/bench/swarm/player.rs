@@ -23,7 +23,7 @@ const FIRST_ROUND: Duration = Duration::from_secs(1);
 const ROUND: Duration = Duration::from_secs(10);
 
 /// A receiver like Flash Player, with an application that verifies nothing.
-pub(super) struct Player {
+pub(crate) struct Player {
     pub(super) neighbors: Neighbors,
     peers: BTreeMap<SessionId, Peer>,
     store: Store,

@@ -69,16 +69,8 @@ impl<'a> World<'a> {
     fn new(args: &'a Swarm, seed: u64) -> anyhow::Result<Self> {
         let mut network = Network::new(seed, args.links.link_of_server());
         let file = noise(args.size, &mut network.random());
-        let layout = Layout::of_size(args.size, CHUNK_SIZE)?;
-        let hashes = file.chunks(CHUNK_SIZE as usize).map(chunk_hash);
-        let descriptor = Descriptor {
-            name: Some("film.mp4".into()),
-            sha256: Some(Digest256::of(&file)),
-            chunk_hashes: Some(ChunkHashes::from_hashes(hashes)),
-            ..Descriptor::of_layout(layout)
-        };
-        let spec = GroupSpecBuilder::new("film.mp4")?;
-        let spec = spec.object_replication(true).server_channel(true).build()?;
+        let descriptor = descriptor(&file)?;
+        let spec = spec()?;
         let server = server(&mut network);
         let server_id = network.add(SERVER, server);
         let uri = Uri::parse(&format!("rtmfp://{SERVER}/")).context("the server's URI")?;
@@ -190,7 +182,8 @@ impl<'a> World<'a> {
     /// A machine with an uplink of its own.
     fn connect_to_all(&mut self, host: Host, uplink: f64) -> NodeId {
         let number = self.uplinks.len();
-        let address = format!("10.0.{}.{}:1000", 1 + number / 200, 1 + number % 200);
+        // Addresses for tests of networks: private ones would be in one local network.
+        let address = format!("198.18.{}.{}:1000", 1 + number / 200, 1 + number % 200);
         let id = self.network.add(&address, host);
         let link = self.args.links.link_of_member(uplink, number as u32);
         self.network.set_link(id, self.server_id, link.clone());
@@ -266,7 +259,24 @@ impl<'a> World<'a> {
     }
 }
 
-fn server(network: &mut Network<Host>) -> Host {
+/// What describes a file.
+pub(crate) fn descriptor(file: &[u8]) -> anyhow::Result<Descriptor> {
+    let hashes = file.chunks(CHUNK_SIZE as usize).map(chunk_hash);
+    Ok(Descriptor {
+        name: Some("film.mp4".into()),
+        sha256: Some(Digest256::of(file)),
+        chunk_hashes: Some(ChunkHashes::from_hashes(hashes)),
+        ..Descriptor::of_layout(Layout::of_size(file.len() as u64, CHUNK_SIZE)?)
+    })
+}
+
+/// The group of the file.
+pub(crate) fn spec() -> anyhow::Result<GroupSpec> {
+    let spec = GroupSpecBuilder::new("film.mp4")?;
+    Ok(spec.object_replication(true).server_channel(true).build()?)
+}
+
+pub(crate) fn server(network: &mut Network<Host>) -> Host {
     let mut random = network.random();
     let identity = Identity::generate(&IdentityConfig::default(), &mut random);
     let choices = network.random();
@@ -274,7 +284,7 @@ fn server(network: &mut Network<Host>) -> Host {
     Host::Server(Box::new(Rendezvous::new(config, identity, Box::new(random), Box::new(choices))))
 }
 
-fn node(network: &mut Network<Host>) -> Node {
+pub(crate) fn node(network: &mut Network<Host>) -> Node {
     let mut random = network.random();
     let identity = Identity::generate(&IdentityConfig::like_a_player(), &mut random);
     let choices = network.random();
@@ -282,7 +292,7 @@ fn node(network: &mut Network<Host>) -> Node {
 }
 
 /// Bytes that cannot be compressed.
-pub(super) fn noise(size: u64, random: &mut SeededRandom) -> Arc<[u8]> {
+pub(crate) fn noise(size: u64, random: &mut SeededRandom) -> Arc<[u8]> {
     let words = (0..size.div_ceil(8)).flat_map(|_| random.below(u64::MAX).to_le_bytes());
     words.take(size as usize).collect()
 }

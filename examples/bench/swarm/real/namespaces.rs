@@ -94,10 +94,11 @@ impl Drop for Namespaces {
     }
 }
 
-/// The address of a member.
+/// The address of a member, one of those for tests of networks: with private ones, all would be in one
+/// local network.
 pub(super) fn address(member: u32) -> Ipv4Addr {
     let [high, low] = u16::try_from(member + 1).unwrap_or(u16::MAX).to_be_bytes();
-    Ipv4Addr::new(10, 77, high, low)
+    Ipv4Addr::new(198, 18, high, low)
 }
 
 fn hub() -> String {
