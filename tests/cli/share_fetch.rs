@@ -144,7 +144,11 @@ fn what_cannot_be_shared_is_reported() {
     fs::write(&empty, "").unwrap();
     let share = |path: &std::path::Path| fail(rtmfp(["share"]).arg(path), 1);
     assert!(share(&directory.path().join("none")).contains("none"));
-    assert!(share(directory.path()).contains("is a directory"));
+    let folder = directory.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    assert!(share(&folder).contains("there is no file in"));
+    #[cfg(unix)]
+    assert!(share(std::path::Path::new("/dev/null")).contains("neither a file nor a folder"));
     fs::write(&empty, "full").unwrap();
     for via in ["http://example.org/", "rtmfp:"] {
         let mut command = rtmfp(["share", "--via", via]);
