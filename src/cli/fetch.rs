@@ -14,6 +14,7 @@ use super::patience::{after, connecting};
 use super::scratch::Scratch;
 use super::screen::{self, Live};
 use super::signals::Signals;
+use super::signing::{self, SignedBy};
 use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, anyhow, bail, ensure};
@@ -96,6 +97,12 @@ pub(crate) struct FetchArgs {
     #[arg(long, conflicts_with_all = ["force", "seed_for"])]
     check: bool,
 
+    /// Fetch only if the link is signed with this key, or one of those in this file
+    ///
+    /// A public key has 64 hexadecimal digits; a file has one a line, with a name after it if you like.
+    #[arg(long, value_name = "KEY|FILE", value_parser = signing::parse)]
+    signed_by: Option<SignedBy>,
+
     /// UDP address to send and receive from: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several
     /// times [default: all addresses, any free port]
     #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
@@ -141,6 +148,7 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
 async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let link = args.source.link(args.via.as_ref(), args.lan)?;
+    signing::check(&link, args.signed_by.as_ref())?;
     if args.check {
         ensure!(
             link.integrity != Integrity::None,

@@ -26,6 +26,7 @@
 //! | `public_address` | the address that a router forwards to this host |
 //! | `key_log` | the secrets of sessions, on demand |
 //! | `output_file` | output files, none of which is an input |
+//! | `signing` | keys that sign links |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
 mod background;
@@ -60,6 +61,7 @@ mod screen;
 mod serve;
 mod share;
 mod signals;
+mod signing;
 mod situation;
 mod source;
 mod stream;

@@ -16,16 +16,20 @@ use super::remembered::{self, Remembered};
 use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
+use super::signing;
 use super::{STOP_GRACE, embedded, format, via};
 use anyhow::{Context, bail, ensure};
 use rtmfp::Uri;
+use rtmfp::driver::Clock;
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
+use rtmfp::vod::store::SAVED_FROM;
 use rtmfp::vod::{
-    CHUNK_SIZE, DescriptorForm, FileEvent, ServerAddress, Share, ShareConfig, ShareLink,
-    SourceFile, StoreError,
+    CHUNK_SIZE, DescriptorForm, FileEvent, ScanConfig, ServerAddress, Share, ShareConfig,
+    ShareLink, SourceFile, StoreError,
 };
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Share files, and print the link by which others fetch them.
@@ -104,6 +108,12 @@ pub(crate) struct ShareArgs {
     #[arg(long)]
     json: bool,
 
+    /// Sign the link with the key in this file, which is made if there is none
+    ///
+    /// Others see the public key, and can insist on it by `rtmfp fetch --signed-by`.
+    #[arg(long, value_name = "KEYFILE")]
+    sign: Option<PathBuf>,
+
     /// Upload little more than one copy, although everybody is complete somewhat later
     ///
     /// The link says so to whoever fetches: chunks that somebody else has are not asked of this
@@ -138,6 +148,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let via = args.via.as_ref().map(via::server_of).transpose()?;
     refuse(&args)?;
     let key_log = args.key_log.open()?;
+    let signing_key = args.sign.as_deref().map(signing::open).transpose()?;
     let (source, _scratch) = tokio::select! {
         source = source_of(args.files.clone(), args.name.clone()) => source?,
         () = signals.recv() => bail!("interrupted"),
@@ -156,6 +167,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     };
     let mut config = config(args, via, server.as_ref()).await?;
     config.key_log = key_log;
+    config.signing_key = signing_key;
     config.seed = remembered.as_ref().map(|remembered| remembered.seed().clone());
     let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
     reporter.connecting(servers.iter().cloned());
@@ -260,7 +272,8 @@ fn server_port(link: &ShareLink) -> Option<u16> {
 /// The state of the `earlier` link, now that `link` is printed. That the addresses differ may
 /// come from this host or from --listen.
 fn fate(earlier: &ShareLink, link: &ShareLink) -> String {
-    if earlier == link {
+    let unsigned = |link: &ShareLink| ShareLink { signature: None, ..link.clone() };
+    if unsigned(earlier) == unsigned(link) {
         return "the link is that of the last time".into();
     }
     match (server_port(earlier), server_port(link)) {
@@ -320,14 +333,20 @@ async fn source_of(
     let gather = move || gather::gather(&arguments, name.as_deref());
     let gathered = tokio::task::spawn_blocking(gather);
     match gathered.await.context("looking for files")?? {
-        Gathered::One(path) => Ok((scan(path).await?, None)),
+        Gathered::One(path) => {
+            let size = path.metadata().map_or(0, |metadata| metadata.len());
+            let scan = move |progress: &mut dyn FnMut(u64)| {
+                SourceFile::scan_file(&path, &remembering(), progress)
+            };
+            Ok((hashing(size, scan).await?, None))
+        }
         Gathered::Spooled { path, scratch } => Ok((scan(path).await?, Some(scratch))),
         Gathered::Several { name, files } => {
             let sizes = files.iter().filter_map(|(_, path)| Some(path.metadata().ok()?.len()));
             let size = sizes.sum();
             let count = files.len();
             let scan = move |progress: &mut dyn FnMut(u64)| {
-                SourceFile::scan_files(&name, files, CHUNK_SIZE, progress)
+                SourceFile::scan_files(&name, files, &remembering(), progress)
             };
             let source = hashing(size, scan).await?;
             screen::line(&format!(
@@ -340,7 +359,13 @@ async fn source_of(
     }
 }
 
-/// Hashes the file, and reports progress.
+/// Hashes of large files are saved with the state of this user, if there is a place for it.
+fn remembering() -> ScanConfig {
+    let saved_in = remembered::directory().ok().map(|directory| directory.join("hashes"));
+    ScanConfig { saved_in, ..ScanConfig::default() }
+}
+
+/// Hashes the file, whatever is known of it, and reports progress.
 pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
     let size = path.metadata().map_or(0, |metadata| metadata.len());
     hashing(size, move |progress| SourceFile::scan(&path, CHUNK_SIZE, progress)).await
@@ -358,11 +383,25 @@ async fn hashing(
             let _ = sender.try_send(bytes);
         })
     });
-    let live = Live::new();
+    let (mut live, clock) = (Live::new(), Clock::start());
+    let (began, mut known) = (clock.now(), None);
     while let Some(done) = steps.recv().await {
+        // What an earlier pass has read took no time now.
+        let known = *known.get_or_insert(done);
         let part = done as f64 / size.max(1) as f64;
+        let rate = (done - known) as f64 / clock.now().since(began).as_secs_f64().max(0.001);
+        let left = match size.saturating_sub(done) as f64 / rate {
+            left if left.is_finite() && done > known => {
+                format!(", {} left", format::duration(Duration::from_secs_f64(left)))
+            }
+            _ => String::new(),
+        };
         let bar = fit::bar(part, Size::of_screen().columns.min(62) - 20);
-        live.draw(&format!("taking hashes {bar} {}", format::percent(part)));
+        let percent = format::percent(part);
+        live.draw(&format!("taking hashes {bar} {percent}{left}"));
+        if size >= SAVED_FROM && done > known {
+            live.report(part, format!("taking hashes: {percent} of {}{left}", format::bytes(size)));
+        }
     }
     Ok(scan.await.context("taking hashes")??)
 }

@@ -25,12 +25,15 @@
 //! | `name` | file name, or name of the folder |
 //! | `files` | number of files, if the share has several |
 //! | `provider` | peer ID of the provider, 64 hexadecimal digits |
+//! | `key`, `signature` | public key and [signature] of whoever vouches for the link, 64 and 128 hexadecimal digits |
 //! | `spare` | `provider`: whoever fetches asks the provider only for what nobody else has |
 //! | `origin` | URL, `http` or `https`, of a web server that has the same file |
 //!
 //! An unknown key is skipped; a change that must not be skipped raises the version. The characters
 //! used need no quoting in a POSIX shell or PowerShell; other characters in values are
 //! percent-encoded UTF-8. (Only zsh needs quotes around a link with an IPv6 address.)
+
+pub mod signature;
 
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
@@ -54,6 +57,8 @@ use crate::range::MAX_INDEX;
 use crate::text::{
     self, Failed, HostPort, SyntaxError, decimal, expect, fail, hex_bytes, ipv6_and_zone,
 };
+
+pub use self::signature::{LinkKey, LinkSignature, PublicKey};
 
 /// Scheme of a share link.
 pub const SCHEME: &str = "rtmfp-share";
@@ -128,6 +133,11 @@ pub enum LinkProblem {
     /// Two keys that exclude each other.
     #[error("the share link has both descriptor= and sha256=, only one can be meant")]
     BothIntegrities,
+    /// The signature is not one of this link.
+    #[error(
+        "the signature in the share link does not match it: the link was changed, do not trust it"
+    )]
+    WrongSignature,
     /// A value of the wrong form.
     #[error("{key}= in the share link: {problem}")]
     Value {
@@ -239,6 +249,8 @@ pub struct ShareLink {
     /// Name of the file. Not safe as a path: see
     /// [`safe_file_name`](super::file_name::safe_file_name).
     pub name: Option<String>,
+    /// The signature of whoever vouches for the link. One that was read has been verified.
+    pub signature: Option<LinkSignature>,
     /// Number of files, if the share has several. It is a hint: the descriptor lists them.
     pub files: Option<u32>,
     /// Peer ID of the provider.
@@ -266,6 +278,7 @@ impl ShareLink {
             groupspec: text::parse(groupspec, groupspec_value, LinkProblem::NotALink)?,
             integrity: Integrity::None,
             name: None,
+            signature: None,
             files: None,
             provider: None,
             spares_provider: false,
@@ -321,6 +334,10 @@ impl fmt::Display for ShareLink {
         }
         if let Some(origin) = &self.origin {
             write!(f, "/origin={}", encoded(origin))?;
+        }
+        if let Some(LinkSignature { key, signature }) = &self.signature {
+            write!(f, "/key={key}/signature=")?;
+            signature.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         }
         if let Some(files) = self.files {
             write!(f, "/files={files}")?;
@@ -395,6 +412,8 @@ struct Values {
     chunk: Option<u32>,
     name: Option<String>,
     files: Option<u32>,
+    key: Option<Digest256>,
+    signature: Option<[u8; 64]>,
     provider: Option<Digest256>,
     spare: Option<bool>,
     origin: Option<String>,
@@ -410,6 +429,13 @@ impl Values {
             "name" => self.name.replace(decoded("name", value)?).is_none(),
             "descriptor" => self.descriptor.replace(digest("descriptor", value)?).is_none(),
             "sha256" => self.sha256.replace(digest("sha256", value)?).is_none(),
+            "key" => self.key.replace(digest("key", value)?).is_none(),
+            "signature" => {
+                let bytes = hex_bytes(value).ok().and_then(|bytes| bytes.try_into().ok());
+                let problem =
+                    || value_error("signature", value, "128 hexadecimal digits are expected");
+                self.signature.replace(bytes.ok_or_else(problem)?).is_none()
+            }
             "provider" => self.provider.replace(digest("provider", value)?).is_none(),
             // Another value is for other versions.
             "spare" => self.spare.replace(value == "provider").is_none(),
@@ -454,17 +480,30 @@ impl Values {
             }
             (None, None) => Integrity::None,
         };
-        Ok(ShareLink {
+        let signature = match (self.key, self.signature) {
+            (Some(Digest256(key)), Some(signature)) => {
+                Some(LinkSignature { key: PublicKey(key), signature })
+            }
+            (None, None) => None,
+            (None, Some(_)) => return Err(LinkProblem::Missing("key")),
+            (Some(_), None) => return Err(LinkProblem::Missing("signature")),
+        };
+        let link = ShareLink {
             servers: self.servers,
             app: self.app.unwrap_or_default(),
             groupspec: self.group.ok_or(LinkProblem::Missing("group"))?,
             integrity,
             name: self.name,
+            signature,
             files: self.files,
             provider: self.provider,
             spares_provider: self.spare.unwrap_or_default(),
             origin: self.origin,
-        })
+        };
+        match link.signature {
+            Some(signature) if !signature.is_of(&link) => Err(LinkProblem::WrongSignature),
+            _ => Ok(link),
+        }
     }
 }
 

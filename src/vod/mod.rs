@@ -48,9 +48,13 @@ pub use files::{FileList, FileListError, SharedFile};
 pub use guest::{FileExchange, Request};
 pub use hash::Digest256;
 pub use layout::Layout;
-pub use link::{Integrity, LinkError, LinkProblem, ServerAddress, ShareLink};
+pub use link::{
+    Integrity, LinkError, LinkKey, LinkProblem, LinkSignature, PublicKey, ServerAddress, ShareLink,
+};
 pub use reader::FetchReader;
 pub use replica::{Completed, FileEvent, Replica};
 pub use session::{Destination, Progress, SessionError};
 pub use share::{Share, ShareConfig};
-pub use store::{ChunkStore, FileDestination, MemoryStore, PartialFile, SourceFile, StoreError};
+pub use store::{
+    ChunkStore, FileDestination, MemoryStore, PartialFile, ScanConfig, SourceFile, StoreError,
+};

@@ -2,8 +2,8 @@
 
 use super::session::{Progress, Session, SessionError, Start};
 use super::{
-    Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity, ServerAddress,
-    ShareLink, SourceFile,
+    Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity, LinkKey,
+    ServerAddress, ShareLink, SourceFile,
 };
 use crate::driver::{Announced, KeyLogFile, NetworkStats, os_random};
 use crate::flash::Uri;
@@ -49,6 +49,8 @@ pub struct ShareConfig {
     /// The most neighbors in the group, [`MIN_NEIGHBORS`](crate::peer::MIN_NEIGHBORS) or more;
     /// `None` for the default of [`GroupConfig`](crate::peer::GroupConfig).
     pub max_neighbors: Option<usize>,
+    /// The key that signs the link.
+    pub signing_key: Option<LinkKey>,
     /// The link asks whoever fetches to ask this provider only for what nobody else has: little more
     /// than one copy is uploaded, and everybody is complete somewhat later.
     pub save_upload: bool,
@@ -74,6 +76,7 @@ impl ShareConfig {
             key_log: None,
             limits: Limits::default(),
             max_neighbors: None,
+            signing_key: None,
             save_upload: false,
         }
     }
@@ -203,6 +206,7 @@ impl Offer {
         // A list has at most 16,384 files.
         link.files = descriptor.files.as_ref().map(|files| files.files().len() as u32);
         link.integrity = integrity_of(&descriptor, config.form);
+        link.signature = config.signing_key.as_ref().and_then(|key| key.sign(&link));
         let (form, max_neighbors) = (config.form, config.max_neighbors);
         Ok(Self { link, spec, descriptor, form, max_neighbors })
     }

@@ -20,6 +20,8 @@ mod share_again;
 mod share_fetch;
 mod share_folder;
 mod share_lan;
+mod share_large;
+mod share_signed;
 mod stream;
 mod support;
 #[cfg(target_os = "linux")]

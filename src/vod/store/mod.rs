@@ -16,6 +16,7 @@ mod memory;
 mod partial;
 mod positioned;
 mod recover;
+mod saved_hashes;
 mod sidecar;
 mod source;
 
@@ -28,7 +29,8 @@ pub use destination::{FileDestination, Overwrite, check_destination, check_direc
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use partial::PartialFile;
-pub use source::SourceFile;
+pub use saved_hashes::{MAX_SAVED, SAVED_FROM};
+pub use source::{ScanConfig, SourceFile};
 
 use super::layout::Layout;
 use crate::range::IndexSet;

@@ -7,15 +7,34 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::super::chunker::MAX_CHUNK_SIZE;
+use super::super::chunker::{CHUNK_SIZE, MAX_CHUNK_SIZE};
 use super::super::descriptor::Descriptor;
 use super::super::files::{FileList, SharedFile};
-use super::super::hash::{ChunkHash, ChunkHashes, Digest256, hash_chunks};
+use super::super::hash::{ChunkHashes, Digest256, hash_chunks};
 use super::super::layout::Layout;
 use super::super::tree::HashTree;
 use super::content::Content;
+use super::saved_hashes::{Hashed, SAVE_EVERY, SavedHashes};
 use super::{ChunkStore, Finished, StoreError};
 use crate::range::IndexSet;
+
+/// Settings of a pass over what is to be shared.
+#[derive(Debug, Clone)]
+pub struct ScanConfig {
+    /// Length of a chunk in bytes.
+    pub chunk_size: u32,
+    /// The directory in which the hashes of large files are saved, so that a pass that was interrupted is
+    /// continued and one that was finished is not repeated, as long as path, size, time of change and
+    /// inode of the files are the same. `None` reads everything. At most [`MAX_SAVED`](super::MAX_SAVED)
+    /// files are kept there.
+    pub saved_in: Option<PathBuf>,
+}
+
+impl Default for ScanConfig {
+    fn default() -> Self {
+        Self { chunk_size: CHUNK_SIZE, saved_in: None }
+    }
+}
 
 /// Bytes that the first pass over a file reads at a time, or one chunk.
 const READ_AT_ONCE: usize = 1 << 20;
@@ -36,6 +55,8 @@ pub struct SourceFile {
     /// The pages over the hashes, of a large file.
     tree: Option<HashTree>,
     sha256: Digest256,
+    /// Where the hashes are saved.
+    saved: Option<SavedHashes>,
     held: IndexSet,
 }
 
@@ -48,12 +69,25 @@ impl SourceFile {
         chunk_size: u32,
         progress: impl FnMut(u64),
     ) -> Result<Self, StoreError> {
+        Self::scan_file(path, &ScanConfig { chunk_size, saved_in: None }, progress)
+    }
+
+    /// As [`scan`](Self::scan), perhaps with hashes of an earlier pass.
+    ///
+    /// # Errors
+    ///
+    /// As for [`scan`](Self::scan).
+    pub fn scan_file(
+        path: &Path,
+        config: &ScanConfig,
+        progress: impl FnMut(u64),
+    ) -> Result<Self, StoreError> {
         let found = regular(path)?;
         let file = File::open(path).map_err(StoreError::io("open", path))?;
-        let layout = Layout::of_size(found.len(), chunk_size)?;
+        let layout = Layout::of_size(found.len(), config.chunk_size)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let mut source = Self::new(Content::of_file(path, file), layout, name, None);
-        source.hash(&[(path, found)], progress)?;
+        source.hash(&[(path, found)], config, progress)?;
         Ok(source)
     }
 
@@ -65,7 +99,7 @@ impl SourceFile {
     pub fn scan_files(
         name: &str,
         files: Vec<(String, PathBuf)>,
-        chunk_size: u32,
+        config: &ScanConfig,
         progress: impl FnMut(u64),
     ) -> Result<Self, StoreError> {
         let found = files.iter().map(|(_, path)| Ok((path.as_path(), regular(path)?)));
@@ -74,11 +108,11 @@ impl SourceFile {
         let shared = sizes
             .map(|((path, _), (_, found))| SharedFile { path: path.clone(), size: found.len() });
         let list = FileList::new(shared.collect())?;
-        let layout = Layout::of_size(list.size(), chunk_size)?;
+        let layout = Layout::of_size(list.size(), config.chunk_size)?;
         let paths = files.iter().map(|(_, path)| path.clone()).collect();
         let content = Content::of_files(Path::new(name), &list, paths);
         let mut source = Self::new(content, layout, Some(name.to_owned()), Some(list));
-        source.hash(&found, progress)?;
+        source.hash(&found, config, progress)?;
         Ok(source)
     }
 
@@ -88,24 +122,30 @@ impl SourceFile {
         name: Option<String>,
         files: Option<FileList>,
     ) -> Self {
-        let (sha256, hashes) = Hashes::new().finish();
+        let (sha256, hashes) = Hashed::new().finish();
         let mut held = IndexSet::new();
         // A single range always fits.
         let _ = held.insert_range(layout.indices());
-        Self { content, layout, name, files, hashes, tree: None, sha256, held }
+        Self { content, layout, name, files, hashes, tree: None, sha256, saved: None, held }
     }
 
-    /// Reads everything once. `found` is what the files were when they were opened.
+    /// Reads everything once, or what no earlier pass has read. `found` is what the files were when they
+    /// were opened.
     fn hash(
         &mut self,
         found: &[(&Path, Metadata)],
+        config: &ScanConfig,
         mut progress: impl FnMut(u64),
     ) -> Result<(), StoreError> {
         let changed = |path: &Path| StoreError::FileChanged { path: path.to_owned() };
         let size = self.layout.size().unwrap_or_default();
         let chunk_size = self.layout.chunk_size().unwrap_or(MAX_CHUNK_SIZE) as usize;
         let step = ((READ_AT_ONCE / chunk_size.max(1)).max(1) * chunk_size) as u64;
-        let mut hashes = Hashes::new();
+        let saved = config.saved_in.as_ref();
+        let saved = saved.and_then(|it| SavedHashes::of(it, found, chunk_size as u64));
+        let mut hashes = saved.as_ref().and_then(SavedHashes::load).unwrap_or_else(Hashed::new);
+        let mut saved_bytes = hashes.bytes;
+        progress(hashes.bytes);
         while hashes.bytes < size {
             let length = step.min(size - hashes.bytes);
             match self.content.read(hashes.bytes, length)? {
@@ -113,6 +153,10 @@ impl SourceFile {
                 None => return Err(changed(self.content.path())),
             }
             progress(hashes.bytes);
+            if hashes.bytes - saved_bytes >= SAVE_EVERY {
+                save(saved.as_ref(), &hashes);
+                saved_bytes = hashes.bytes;
+            }
         }
         for (path, before) in found {
             let after = path.metadata().map_err(StoreError::io("read", path))?;
@@ -120,6 +164,10 @@ impl SourceFile {
                 return Err(changed(path));
             }
         }
+        if saved_bytes < size {
+            save(saved.as_ref(), &hashes);
+        }
+        self.saved = saved;
         (self.sha256, self.hashes) = hashes.finish();
         self.tree = HashTree::over(&self.hashes);
         Ok(())
@@ -166,6 +214,8 @@ impl ChunkStore for SourceFile {
             Some(data) => Ok(data.into()),
             None => {
                 self.held.clear();
+                // It has changed in a way that its metadata does not show: the next pass is to read it.
+                self.saved.iter().for_each(SavedHashes::forget);
                 Err(StoreError::FileChanged { path: self.path().to_owned() })
             }
         }
@@ -184,6 +234,13 @@ impl ChunkStore for SourceFile {
     }
 }
 
+/// Saves the state of a pass. Where that fails, the next share reads everything again.
+fn save(saved: Option<&SavedHashes>, hashed: &Hashed) {
+    if let Some(Err(error)) = saved.map(|saved| saved.save(hashed)) {
+        tracing::debug!(%error, "the hashes cannot be saved");
+    }
+}
+
 /// The metadata of a file that can be shared. Nothing is opened: opening a pipe would wait for its
 /// writer.
 fn regular(path: &Path) -> Result<Metadata, StoreError> {
@@ -198,14 +255,7 @@ fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
 }
 
-/// The hashes of a stream: of the whole and of each chunk.
-struct Hashes {
-    whole: Sha256,
-    chunks: Vec<ChunkHash>,
-    bytes: u64,
-}
-
-impl Hashes {
+impl Hashed {
     fn new() -> Self {
         Self { whole: Sha256::new(), chunks: Vec::new(), bytes: 0 }
     }
@@ -229,6 +279,7 @@ mod tests {
 
     use super::super::super::descriptor::DescriptorForm;
     use super::super::positioned;
+    use super::super::saved_hashes::SAVED_FROM;
     use super::*;
 
     const CHUNK: u32 = 1000;
@@ -280,6 +331,60 @@ mod tests {
         assert_eq!(source.descriptor().chunks(), 0);
         assert!(source.held().is_empty());
         assert_eq!(source.descriptor().sha256, Some(Digest256::of(b"")));
+    }
+
+    /// A file that is large enough for its hashes to be saved, most of it a hole.
+    fn large(dir: &Path) -> PathBuf {
+        let path = dir.join("large");
+        fs::write(&path, content(100_000)).unwrap();
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(SAVED_FROM + 5).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_second_pass_reads_nothing_unless_the_file_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = large(dir.path());
+        let saved_in = Some(dir.path().join("hashes"));
+        let config = ScanConfig { chunk_size: 1 << 16, saved_in };
+        let scan = || {
+            let mut steps = Vec::new();
+            let source = SourceFile::scan_file(&path, &config, |bytes| steps.push(bytes)).unwrap();
+            (source, steps)
+        };
+        let (first, steps) = scan();
+        assert!(steps.len() > 10 && steps.last() == Some(&(SAVED_FROM + 5)));
+        let (mut second, steps) = scan();
+        assert_eq!(steps, [SAVED_FROM + 5]);
+        assert_eq!(second.descriptor(), first.descriptor());
+        assert_eq!(
+            first.descriptor(),
+            SourceFile::scan(&path, 1 << 16, |_| {}).unwrap().descriptor()
+        );
+        // A change that keeps size and time is found when it is served, and not again after that.
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let time = file.metadata().unwrap().modified().unwrap();
+        positioned::write_at(&file, b"!", 7).unwrap();
+        file.set_modified(time).unwrap();
+        assert!(matches!(second.read_chunk(1), Err(StoreError::FileChanged { .. })));
+        assert!(scan().1.len() > 10);
+    }
+
+    #[test]
+    fn an_interrupted_pass_is_continued() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = large(dir.path());
+        let found = path.metadata().unwrap();
+        let saved = SavedHashes::of(dir.path(), &[(&path, found)], 1 << 16).unwrap();
+        let mut state = Hashed::new();
+        state.update(&fs::read(&path).unwrap()[..1 << 20], 1 << 16);
+        saved.save(&state).unwrap();
+        let config = ScanConfig { chunk_size: 1 << 16, saved_in: Some(dir.path().into()) };
+        let mut steps = Vec::new();
+        let source = SourceFile::scan_file(&path, &config, |bytes| steps.push(bytes)).unwrap();
+        assert_eq!(steps[0], 1 << 20);
+        let anew = SourceFile::scan(&path, 1 << 16, |_| {}).unwrap();
+        assert_eq!(source.descriptor(), anew.descriptor());
     }
 
     #[test]

@@ -28,7 +28,8 @@ fn share(dir: &Path) -> SourceFile {
         fs::write(&local, bytes(*length, seed)).unwrap();
         files.push(((*path).to_owned(), local));
     }
-    SourceFile::scan_files("album", files, CHUNK, |_| {}).unwrap()
+    let config = ScanConfig { chunk_size: CHUNK, saved_in: None };
+    SourceFile::scan_files("album", files, &config, |_| {}).unwrap()
 }
 
 fn destination(dir: &Path) -> FileDestination {
