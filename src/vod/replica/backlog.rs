@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// Bytes of chunks that may wait for the store. Beyond this, nothing more is wanted from the group
 /// until half of it is stored, so that a disk that is slower than the network does not fill the
 /// memory; objects that were already requested still arrive.
-pub const MAX_BACKLOG: u64 = 64 << 20;
+pub const MAX_BACKLOG: u64 = 24 << 20;
 
 /// The chunks that the store has not confirmed.
 #[derive(Debug)]
