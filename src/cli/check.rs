@@ -5,7 +5,7 @@ use super::outcome::TimedOut;
 use super::patience::after;
 use super::screen::{self, Live};
 use super::signals::Signals;
-use super::{STOP_GRACE, share};
+use super::{STOP_GRACE, hashing};
 use anyhow::{Context, bail};
 use rtmfp::vod::file_name::safe_file_name;
 use rtmfp::vod::store::{Verdict, check_file};
@@ -43,7 +43,7 @@ pub(crate) async fn run(
         None if path.is_dir() => None,
         None => {
             let source = tokio::select! {
-                source = share::scan(path.clone()) => source?,
+                source = hashing::scan(path.clone()) => source?,
                 () = signals.recv() => bail!("interrupted"),
             };
             let descriptor = Descriptor { name: link.name.clone(), ..source.descriptor() };

@@ -5,7 +5,7 @@ use super::key_log::KeyLogArgs;
 use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
-use super::{STOP_GRACE, format, share};
+use super::{STOP_GRACE, format, hashing};
 use anyhow::{Context, bail, ensure};
 use rtmfp::driver::{Clock, KeyLogFile};
 use rtmfp::server::{Server, ServerConfig};
@@ -93,8 +93,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
 async fn demo(args: DemoArgs) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let source = match args.file {
-        Some(file) => share::scan(file).await?,
-        None => share::scan(write_clip(scratch.path())?).await?,
+        Some(file) => hashing::scan(file).await?,
+        None => hashing::scan(write_clip(scratch.path())?).await?,
     };
     let directory = match &args.keep {
         Some(directory) => {
@@ -261,7 +261,7 @@ async fn report(
     (descriptor, provider): (Arc<Descriptor>, Progress),
 ) -> anyhow::Result<Report> {
     let mut copies = copies?;
-    let reading = join_in_order(copies.iter().map(|copy| share::scan(copy.path.clone()))).await;
+    let reading = join_in_order(copies.iter().map(|copy| hashing::scan(copy.path.clone()))).await;
     for (copy, read) in copies.iter_mut().zip(reading) {
         let read = read?.descriptor();
         copy.sha256 = read.sha256.map(|it| it.to_string()).unwrap_or_default();

@@ -64,6 +64,17 @@ pub(crate) fn gather(arguments: &[PathBuf], name: Option<&str>) -> anyhow::Resul
     Ok(Gathered::Several { name, files: found.files.into_iter().collect() })
 }
 
+/// The files in a folder, as [`gather`] finds them.
+///
+/// # Errors
+///
+/// It cannot be read, or has too many files.
+pub(crate) fn folder(path: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut found = Found::default();
+    found.add_folder(path, "", 0)?;
+    Ok(found.files.into_iter().collect())
+}
+
 /// What the arguments name.
 #[derive(Default)]
 struct Found {

@@ -26,6 +26,8 @@
 //! | `public_address` | the address that a router forwards to this host |
 //! | `key_log` | the secrets of sessions, on demand |
 //! | `output_file` | output files, none of which is an input |
+//! | `hashing` | hashes of what is shared, with progress |
+//! | `library` | every entry of a directory as a share |
 //! | `signing` | keys that sign links |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
@@ -43,10 +45,12 @@ mod fit;
 mod format;
 mod gather;
 mod groupspec;
+mod hashing;
 mod in_force;
 mod join;
 mod json;
 mod key_log;
+mod library;
 mod limits;
 mod listen;
 mod log;

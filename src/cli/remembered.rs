@@ -25,6 +25,8 @@ pub(crate) struct Remembered {
     file: File,
     path: PathBuf,
     seed: Seed,
+    /// As secret as the seed.
+    base: [u8; 32],
     salt: Digest256,
     link: Option<ShareLink>,
 }
@@ -99,13 +101,19 @@ pub(crate) fn open(
         link = None;
     }
     let seed = Seed::new(derive("seed", &salt.to_string()).0);
-    Ok(Some(Remembered { file, path, seed, salt, link }))
+    let base = derive("groups", &salt.to_string()).0;
+    Ok(Some(Remembered { file, path, seed, base, salt, link }))
 }
 
 impl Remembered {
     /// The seed of identity and group.
     pub(crate) fn seed(&self) -> &Seed {
         &self.seed
+    }
+
+    /// A seed for one of several groups of the same member.
+    pub(crate) fn seed_for(&self, what: &str) -> Seed {
+        Seed::new(Digest256::of(&[b"group\0", &self.base[..], what.as_bytes()].concat()).0)
     }
 
     /// The link of the last time.

@@ -3,34 +3,30 @@
 use super::background::Background;
 use super::console::{Asked, Change, Console, Form, change_limits};
 use super::events::Reporter;
-use super::fit::{self, Size};
-use super::gather::{self, Gathered};
+use super::hashing::source_of;
 use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
+use super::library::Library;
 use super::limits::{DownArgs, UpArgs};
 use super::listen::{self, Listen};
 use super::outcome::WrongUsage;
 use super::patience::connecting;
 use super::public_address::PublicAddress;
 use super::remembered::{self, Remembered};
-use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::signing;
 use super::{STOP_GRACE, embedded, format, via};
 use anyhow::{Context, bail, ensure};
 use rtmfp::Uri;
-use rtmfp::driver::Clock;
+use rtmfp::driver::KeyLogFile;
+use rtmfp::peer::{Connection, PeerConfig};
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
-use rtmfp::vod::store::SAVED_FROM;
 use rtmfp::vod::{
-    CHUNK_SIZE, DescriptorForm, FileEvent, ScanConfig, ServerAddress, Share, ShareConfig,
-    ShareLink, SourceFile, StoreError,
+    DescriptorForm, FileEvent, LinkKey, ServerAddress, Share, ShareConfig, ShareLink,
 };
-use std::path::PathBuf;
-use std::time::Duration;
-use tokio::sync::mpsc;
+use std::path::{Path, PathBuf};
 
 /// Share files, and print the link by which others fetch them.
 ///
@@ -48,6 +44,7 @@ Examples:
   rtmfp share film.mp4 --lan
   rtmfp share \"My Album/\"
   ffmpeg … | rtmfp share - --name film.mp4
+  rtmfp share --library ~/Films --via rtmfp://rendezvous.example/films
 
 While it runs in the foreground of a terminal, `up 500K`, `up off`, `neighbours 8` and `limits` with Enter
 change and show its limits. They do not bound the rendezvous server in this process, which sends some
@@ -55,8 +52,13 @@ hundred bytes for each introduction.")]
 pub(crate) struct ShareArgs {
     /// Files or folders to share, which must not be changed meanwhile, or - for standard input, which is
     /// copied to a temporary file first
-    #[arg(required = true, value_name = "FILE|FOLDER")]
+    #[arg(required_unless_present = "library", value_name = "FILE|FOLDER")]
     files: Vec<PathBuf>,
+
+    /// Share every file and every folder in this directory, each with a link of its own, and follow what is
+    /// added, changed and removed
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["files", "name", "group"])]
+    library: Option<PathBuf>,
 
     /// Name of several files together, or of standard input [default: that of the folder, or of the
     /// first file]
@@ -149,13 +151,17 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     refuse(&args)?;
     let key_log = args.key_log.open()?;
     let signing_key = args.sign.as_deref().map(signing::open).transpose()?;
+    if let Some(directory) = args.library.clone() {
+        let keys = (key_log, signing_key);
+        return share_library(args, &directory, via, keys, reporter, &mut signals).await;
+    }
     let (source, _scratch) = tokio::select! {
         source = source_of(args.files.clone(), args.name.clone()) => source?,
         () = signals.recv() => bail!("interrupted"),
     };
     let listen = listen::addresses(args.listen.clone());
     let in_force = InForce::new(args.limits, DownArgs::default(), false);
-    let mut remembered = remember(&args, &source);
+    let mut remembered = remember(&args, &source.descriptor().digest().to_string());
     let mut ports = vec![DEFAULT_PORT];
     let earlier = remembered.as_ref().and_then(Remembered::link).cloned();
     ports.splice(..0, earlier.as_ref().and_then(server_port));
@@ -209,6 +215,63 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     outcome
 }
 
+/// Shares every entry of a directory, on one connection.
+async fn share_library(
+    args: ShareArgs,
+    directory: &Path,
+    via: Option<(ServerAddress, String)>,
+    (key_log, signing_key): (Option<KeyLogFile>, Option<LinkKey>),
+    reporter: &Reporter,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let shown = directory.display();
+    let real = directory.canonicalize().with_context(|| format!("cannot share {shown}"))?;
+    ensure!(real.is_dir(), "{shown} is not a directory, which --library needs");
+    let remembered = remember(&args, &format!("library {}", real.display()));
+    let listen = listen::addresses(args.listen.clone());
+    let server = match via.is_some() || args.lan {
+        true => None,
+        false => Some(embedded::start(&listen, &[DEFAULT_PORT], key_log.clone()).await?),
+    };
+    let mut config = config(args, via, server.as_ref()).await?;
+    config.signing_key = signing_key;
+    let mut peer = PeerConfig::default();
+    if !config.listen.is_empty() {
+        peer.listen = config.listen.clone();
+    }
+    peer.seed = remembered.as_ref().map(|remembered| remembered.seed().clone());
+    (peer.announced, peer.key_log) = (config.announced.clone(), key_log);
+    peer.limits = config.limits;
+    let urls =
+        config.servers.iter().map(|server| format!("rtmfp://{server}/{}", config.app).parse());
+    let urls = urls.collect::<Result<Vec<Uri>, _>>()?;
+    let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
+    reporter.connecting(servers.iter().cloned());
+    let servers = servers.join(", ");
+    let connect = async {
+        match config.lan {
+            true => Connection::connect_in_background(peer, &urls).await,
+            false => Connection::connect_to_any(peer, &urls).await,
+        }
+    };
+    let connection = tokio::select! {
+        connection = connecting(&servers, connect) => connection?,
+        () = signals.recv() => bail!("interrupted"),
+    };
+    screen::line(&format!("sharing what is in {shown} until Ctrl-C"));
+    let library = Library::new(&real, &connection, config, remembered.as_ref(), reporter);
+    let uploaded = library.run(signals).await;
+    // The process ends; members notice that it is gone.
+    let _ = connection.close(STOP_GRACE).await;
+    if let Some(server) = &server {
+        let _ = server.stop(STOP_GRACE).await;
+    }
+    let uploaded = uploaded?;
+    reporter.stopped(uploaded);
+    screen::line(&format!("stopped, {} uploaded", format::bytes(uploaded)));
+    Ok(())
+}
+
 async fn config(
     args: ShareArgs,
     via: Option<(ServerAddress, String)>,
@@ -243,12 +306,11 @@ async fn config(
 }
 
 /// The remembered state of this share. Without it, the share continues after one warning.
-fn remember(args: &ShareArgs, source: &SourceFile) -> Option<Remembered> {
+fn remember(args: &ShareArgs, what: &str) -> Option<Remembered> {
     let via = args.via.as_ref().map(ToString::to_string).unwrap_or_default();
     let group = args.group.as_deref().unwrap_or_default();
     let lan = if args.lan { "\nlan" } else { "" };
-    let digest = source.descriptor().digest();
-    let key = format!("{digest}\n{}\n{via}\n{group}{lan}", args.descriptor);
+    let key = format!("{what}\n{}\n{via}\n{group}{lan}", args.descriptor);
     match remembered::directory().and_then(|it| remembered::open(&it, &key, args.new)) {
         Ok(Some(remembered)) => Some(remembered),
         Ok(None) => {
@@ -323,87 +385,6 @@ fn refuse(args: &ShareArgs) -> anyhow::Result<()> {
         )
     );
     Ok(())
-}
-
-/// Finds and hashes the files. Standard input is kept as long as the directory that is returned.
-async fn source_of(
-    arguments: Vec<PathBuf>,
-    name: Option<String>,
-) -> anyhow::Result<(SourceFile, Option<Scratch>)> {
-    let gather = move || gather::gather(&arguments, name.as_deref());
-    let gathered = tokio::task::spawn_blocking(gather);
-    match gathered.await.context("looking for files")?? {
-        Gathered::One(path) => {
-            let size = path.metadata().map_or(0, |metadata| metadata.len());
-            let scan = move |progress: &mut dyn FnMut(u64)| {
-                SourceFile::scan_file(&path, &remembering(), progress)
-            };
-            Ok((hashing(size, scan).await?, None))
-        }
-        Gathered::Spooled { path, scratch } => Ok((scan(path).await?, Some(scratch))),
-        Gathered::Several { name, files } => {
-            let sizes = files.iter().filter_map(|(_, path)| Some(path.metadata().ok()?.len()));
-            let size = sizes.sum();
-            let count = files.len();
-            let scan = move |progress: &mut dyn FnMut(u64)| {
-                SourceFile::scan_files(&name, files, &remembering(), progress)
-            };
-            let source = hashing(size, scan).await?;
-            screen::line(&format!(
-                "{}, {}",
-                format::count(count as u64, "file"),
-                format::bytes(size)
-            ));
-            Ok((source, None))
-        }
-    }
-}
-
-/// Hashes of large files are saved with the state of this user, if there is a place for it.
-fn remembering() -> ScanConfig {
-    let saved_in = remembered::directory().ok().map(|directory| directory.join("hashes"));
-    ScanConfig { saved_in, ..ScanConfig::default() }
-}
-
-/// Hashes the file, whatever is known of it, and reports progress.
-pub(crate) async fn scan(path: PathBuf) -> anyhow::Result<SourceFile> {
-    let size = path.metadata().map_or(0, |metadata| metadata.len());
-    hashing(size, move |progress| SourceFile::scan(&path, CHUNK_SIZE, progress)).await
-}
-
-/// Hashes `size` bytes, and reports progress.
-async fn hashing(
-    size: u64,
-    scan: impl FnOnce(&mut dyn FnMut(u64)) -> Result<SourceFile, StoreError> + Send + 'static,
-) -> anyhow::Result<SourceFile> {
-    let (sender, mut steps) = mpsc::channel(1);
-    let scan = tokio::task::spawn_blocking(move || {
-        scan(&mut |bytes| {
-            // A step that was not shown yet need not be reported again.
-            let _ = sender.try_send(bytes);
-        })
-    });
-    let (mut live, clock) = (Live::new(), Clock::start());
-    let (began, mut known) = (clock.now(), None);
-    while let Some(done) = steps.recv().await {
-        // What an earlier pass has read took no time now.
-        let known = *known.get_or_insert(done);
-        let part = done as f64 / size.max(1) as f64;
-        let rate = (done - known) as f64 / clock.now().since(began).as_secs_f64().max(0.001);
-        let left = match size.saturating_sub(done) as f64 / rate {
-            left if left.is_finite() && done > known => {
-                format!(", {} left", format::duration(Duration::from_secs_f64(left)))
-            }
-            _ => String::new(),
-        };
-        let bar = fit::bar(part, Size::of_screen().columns.min(62) - 20);
-        let percent = format::percent(part);
-        live.draw(&format!("taking hashes {bar} {percent}{left}"));
-        if size >= SAVED_FROM && done > known {
-            live.report(part, format!("taking hashes: {percent} of {}{left}", format::bytes(size)));
-        }
-    }
-    Ok(scan.await.context("taking hashes")??)
 }
 
 async fn until_stopped(

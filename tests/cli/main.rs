@@ -21,6 +21,7 @@ mod share_fetch;
 mod share_folder;
 mod share_lan;
 mod share_large;
+mod share_library;
 mod share_signed;
 mod stream;
 mod support;
