@@ -72,16 +72,19 @@ function show(next) {
   draw();
 }
 
+let isListed = false;
+
 /** Lists the films of a share of several, once. */
 async function list() {
-  if (!$("choice").hidden) return;
-  $("choice").hidden = false;
+  if (isListed) return;
+  isListed = true;
   const films = await (await fetch("/api/files")).json();
   $("files").append(...films.map(([index, { name, size }]) => {
     const option = new Option(`${name} (${bytes(size)})`, index);
     option.selected = index === current().index;
     return option;
   }));
+  $("choice").hidden = films.length < 2;
 }
 
 $("files").addEventListener("change", async () => {
@@ -133,9 +136,9 @@ function draw() {
   paint.fillStyle = color("--missing");
   paint.fillRect(0, 0, width, height);
   const parts = status?.held.parts ?? [];
-  // The bar is the film, which may be one of several in the share.
-  const { offset = 0, size = null } = current() ?? {}, share = status?.held.size;
-  const [begin, span] = share > 0 && size > 0 ? [offset / share, size / share] : [0, 1];
+  // The bar is the film, which may be one of several in the share. A playlist is of all of them.
+  const { name = "", offset = 0, size = null } = current() ?? {}, share = status?.held.size;
+  const [begin, span] = share > 0 && size > 0 && !/\.m3u8$/i.test(name) ? [offset / share, size / share] : [0, 1];
   const at = (index) => Math.floor((index / parts.length - begin) / span * width);
   paint.fillStyle = color("--accent");
   parts.forEach((part, index) => {
