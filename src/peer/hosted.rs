@@ -112,6 +112,22 @@ impl GuestSender {
             let _ = peer.with_guest(now, group, call);
         }))
     }
+
+    /// As [`blocking_call`](Self::blocking_call), in an async context.
+    ///
+    /// # Errors
+    ///
+    /// As [`blocking_call`](Self::blocking_call).
+    pub async fn call<G: Guest>(
+        &self,
+        group: GroupHandle,
+        call: impl FnOnce(&mut G, &mut Group, Time) + Send + 'static,
+    ) -> Result<(), Stopped> {
+        let call: Command = Box::new(move |peer, now| {
+            let _ = peer.with_guest(now, group, call);
+        });
+        self.0.send(call).await
+    }
 }
 
 impl Connection {

@@ -264,6 +264,16 @@ impl Replication {
         &self.want
     }
 
+    /// True if a neighbor has announced this object.
+    pub fn is_offered(&self, index: u64) -> bool {
+        self.neighbors.values().any(|n| n.their_have.contains(index))
+    }
+
+    /// The indices at which the application reads.
+    pub fn playheads(&self) -> &[u64] {
+        self.playheads.at()
+    }
+
     /// Counters.
     pub fn stats(&self) -> ReplicationStats {
         self.stats

@@ -50,6 +50,12 @@ pub(super) struct Playheads {
     taken: BTreeSet<u64>,
 }
 
+impl Playheads {
+    pub(super) fn at(&self) -> &[u64] {
+        &self.at
+    }
+}
+
 impl Replication {
     /// The index to ask this neighbor for, for the sake of a playhead.
     pub(super) fn pick_at_playheads(&self, now: Time, session: SessionId) -> Option<Pick> {
