@@ -1,13 +1,14 @@
 //! [`Fetch`]: fetches a shared file and shares it on.
 
+use super::origin::{OriginLimit, OriginRole};
 use super::session::{
-    Destination, Progress, ReaderToken, Session, SessionError, Start, StoreConfig,
+    Destination, OriginStart, Progress, ReaderToken, Session, SessionError, Start, StoreConfig,
 };
 use super::share::{connect, peer_config};
 use super::store::Overwrite;
 use super::{Completed, Descriptor, FileEvent, FileExchange, ShareLink};
 use crate::crypto::Fingerprint;
-use crate::driver::{KeyLogFile, NetworkStats};
+use crate::driver::{KeyLogFile, NetworkStats, os_random};
 use crate::group::{GroupSpec, ReplicationStrategy};
 use crate::node::Search;
 use crate::peer::{Connection, Limits, PeerConfig};
@@ -58,6 +59,9 @@ pub struct FetchConfig {
     /// The fetch does not end by itself: drop or [stop](Fetch::stop) it when it is
     /// [completed](Fetch::completed).
     pub metered: bool,
+    /// How much is read from the link's origin, a web server, where the swarm lacks something. It needs
+    /// the feature `origin`; then the link's servers need not answer either.
+    pub origin: OriginLimit,
 }
 
 impl FetchConfig {
@@ -74,6 +78,7 @@ impl FetchConfig {
             limits: Limits::default(),
             max_neighbors: None,
             metered: false,
+            origin: OriginLimit::OneCopy,
         }
     }
 }
@@ -109,7 +114,9 @@ impl Fetch {
         if config.metered {
             peer = peer.for_metered_link();
         }
-        let connection = connect(peer, &config.link, lan).await?;
+        // Whoever can read from the origin does not need the server.
+        let in_background = lan || has_origin(&config);
+        let connection = connect(peer, &config.link, in_background).await?;
         Self::join(connection, true, spec, config).await
     }
 
@@ -134,14 +141,20 @@ impl Fetch {
         spec: GroupSpec,
         config: FetchConfig,
     ) -> Result<Self, SessionError> {
+        let origin = origin_of(&config)?;
         let FetchConfig { link, destination, overwrite, strategy, metered, .. } = config;
         let provider = link.provider.map(|id| Fingerprint(id.0));
         let identity = link.identity();
         let store_config =
             StoreConfig { destination, overwrite, identity, name: link.name.clone() };
-        let exchange = FileExchange::receiver(link.integrity, provider)
+        let mut exchange = FileExchange::receiver(link.integrity, provider)
             .with_strategy(strategy)
             .sparing_provider(link.spares_provider);
+        if origin.is_some() {
+            let role = OriginRole::Member(config.origin);
+            let secret = os_random().next_u64();
+            exchange = exchange.with_origin(role, connection.peer_id(), secret);
+        }
         let start = Start {
             connection,
             owns_connection,
@@ -150,6 +163,7 @@ impl Fetch {
             store: None,
             store_config: Some(store_config)
                 .filter(|config| config.destination != Destination::Nowhere),
+            origin,
             max_neighbors: config.max_neighbors.or(metered.then_some(METERED_NEIGHBORS)),
             is_metered: metered,
         };
@@ -255,6 +269,25 @@ impl Fetch {
     pub async fn stop(self, grace: Duration) {
         self.session.stop(grace).await;
     }
+}
+
+/// True if the link names an origin that may be read.
+fn has_origin(config: &FetchConfig) -> bool {
+    cfg!(feature = "origin") && config.link.origin.is_some() && config.origin != OriginLimit::Off
+}
+
+/// The origin that the link names, if it may be read.
+fn origin_of(config: &FetchConfig) -> Result<Option<OriginStart>, SessionError> {
+    #[cfg(feature = "origin")]
+    if has_origin(config)
+        && config.destination != Destination::Nowhere
+        && let Some(url) = &config.link.origin
+    {
+        let source = Arc::new(super::HttpOrigin::new(url)?);
+        return Ok(Some(OriginStart { source, version: None, link: config.link.clone() }));
+    }
+    let _ = config;
+    Ok(None)
 }
 
 /// The link's group, which must allow replication.

@@ -5,8 +5,12 @@
 //! [`ExchangeOutput::Store`] and its result an input, so that the owner decides on which thread
 //! files are read and written.
 
+mod origin;
+
+use self::origin::Origin;
 use super::descriptor::{Descriptor, DescriptorForm};
 use super::link::Integrity;
+use super::origin::OriginRequest;
 use super::replica::{Action, FileEvent, GroupCall, Replica, Stage, StoreAction, StoreReply};
 use super::{ChunkStore, Layout, StoreError};
 use crate::amf;
@@ -37,6 +41,9 @@ pub struct Request {
 pub enum ExchangeOutput {
     /// A command for the store; its result goes to [`FileExchange::store_replied`].
     Store(StoreAction<Request>),
+    /// Something to read from the file's origin.
+    #[expect(private_interfaces, reason = "only exchanges of this crate have an origin")]
+    Origin(OriginRequest),
     /// An event.
     Event(FileEvent),
 }
@@ -62,6 +69,7 @@ pub struct FileExchange {
     has_connected: bool,
     /// Members that have been neighbors, at most [`MAX_MET`].
     met: BTreeSet<Fingerprint>,
+    origin: Option<Origin>,
     outputs: VecDeque<ExchangeOutput>,
 }
 
@@ -70,6 +78,11 @@ impl FileExchange {
     /// [`store_opened`](Self::store_opened).
     pub fn provider(descriptor: Descriptor, form: DescriptorForm) -> Self {
         Self::new(Replica::provider(descriptor, form), None)
+    }
+
+    /// Offers a file that is read from its origin meanwhile; if `offers_all`, also what was not read yet.
+    pub(in crate::vod) fn origin_provider(descriptor: Descriptor, offers_all: bool) -> Self {
+        Self::new(Replica::of_origin(descriptor, DescriptorForm::Object, offers_all), None)
     }
 
     /// Fetches a file. If the `provider` is known, the server is asked to introduce it; this also
@@ -92,6 +105,7 @@ impl FileExchange {
             serial: 0,
             has_connected: false,
             met: BTreeSet::new(),
+            origin: None,
             outputs: VecDeque::new(),
         }
     }
@@ -217,6 +231,11 @@ impl FileExchange {
     }
 
     fn carry_out_actions(&mut self, now: Time, group: &mut Group) {
+        self.carry_out(now, group);
+        self.read_origin(now, group);
+    }
+
+    fn carry_out(&mut self, now: Time, group: &mut Group) {
         while let Some(action) = self.replica.poll_action() {
             match action {
                 Action::Group(action) => self.call_group(now, group, action),
@@ -333,9 +352,11 @@ impl Guest for FileExchange {
         if self.seek_at.is_some_and(|at| at <= now) {
             self.seek_provider(now, group);
         }
+        self.read_origin(now, group);
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.seek_at
+        let origin = self.origin.as_ref().and_then(|origin| origin.plan.poll_timeout());
+        self.seek_at.into_iter().chain(origin).min()
     }
 }

@@ -577,6 +577,23 @@ pub(super) fn check_origin(url: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Percent-encoded text, as far as it is that.
+pub(super) fn decoded_lossy(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| first == b'%');
+        let escaped = hex.and_then(|hex| hex_bytes(std::str::from_utf8(hex).ok()?).ok());
+        let (byte, used) = match escaped.as_deref() {
+            Some(&[byte]) => (byte, 2),
+            _ => (first, 0),
+        };
+        bytes.push(byte);
+        rest = after.get(used..).unwrap_or_default();
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Percent-encoded UTF-8.
 fn decoded<'a>(key: &'static str, text: &'a str) -> Result<String, Failed<'a, LinkProblem>> {
     let escaped = map_opt(preceded(char('%'), take(2usize)), |hex| hex_bytes(hex).ok());

@@ -13,6 +13,7 @@
 //! | [`tree`] | the hashes of a large file's chunks, in pages |
 //! | [`descriptor`] | object 0, in the two forms that Flash applications use, and the chain of integrity |
 //! | [`link`] | the link that `share` prints and `fetch` takes |
+//! | [`origin`] | files that a web server has |
 //! | [`file_name`] | safe file names from network text |
 //! | [`files`] | the files of a share of several, and safe paths for them |
 //! | [`store`] | stores of chunks: a shared file, a file that is being fetched, memory |
@@ -34,6 +35,7 @@ pub mod guest;
 pub mod hash;
 pub mod layout;
 pub mod link;
+pub mod origin;
 mod reader;
 pub mod replica;
 pub mod session;
@@ -51,6 +53,9 @@ pub use layout::Layout;
 pub use link::{
     Integrity, LinkError, LinkKey, LinkProblem, LinkSignature, PublicKey, ServerAddress, ShareLink,
 };
+#[cfg(feature = "origin")]
+pub use origin::HttpOrigin;
+pub use origin::{OriginError, OriginLimit, OriginVersion};
 pub use reader::FetchReader;
 pub use replica::{Completed, FileEvent, Replica};
 pub use session::{Destination, Progress, SessionError};

@@ -1,8 +1,16 @@
 //! [`Share`]: offers a file to a group.
 
+#[cfg(feature = "origin")]
+use super::file_name::safe_file_name;
+#[cfg(feature = "origin")]
+use super::origin::{HttpOrigin, OriginError, OriginRole};
+#[cfg(feature = "origin")]
+use super::session::{Destination, OriginStart, StoreConfig};
 use super::session::{Progress, Session, SessionError, Start};
+#[cfg(feature = "origin")]
+use super::store::{Overwrite, StoreError};
 use super::{
-    Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity, LinkKey,
+    Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity, LinkKey, OriginVersion,
     ServerAddress, ShareLink, SourceFile,
 };
 use crate::driver::{Announced, KeyLogFile, NetworkStats, os_random};
@@ -10,6 +18,8 @@ use crate::flash::Uri;
 use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
 use crate::peer::{Connection, Limits, PeerConfig, Seed};
 use std::net::SocketAddr;
+#[cfg(feature = "origin")]
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -54,6 +64,9 @@ pub struct ShareConfig {
     /// The link asks whoever fetches to ask this provider only for what nobody else has: little more
     /// than one copy is uploaded, and everybody is complete somewhat later.
     pub save_upload: bool,
+    /// The file is the content of this URL: whoever fetches may read there what the swarm lacks, and
+    /// every provider of it makes the same link, which names no provider.
+    pub origin: Option<OriginVersion>,
 }
 
 impl ShareConfig {
@@ -78,6 +91,7 @@ impl ShareConfig {
             max_neighbors: None,
             signing_key: None,
             save_upload: false,
+            origin: None,
         }
     }
 }
@@ -99,15 +113,55 @@ impl Share {
     /// No socket, no server, or an invalid group name.
     pub async fn start(source: SourceFile, config: ShareConfig) -> Result<Self, SessionError> {
         let offer = Offer::new(&source, &config)?;
-        let peer = PeerConfig {
-            seed: config.seed,
-            announced: config.announced,
-            key_log: config.key_log,
-            limits: config.limits,
-            ..peer_config(config.listen)
-        };
-        let connection = connect(peer, &offer.link, config.lan).await?;
+        let lan = config.lan;
+        let connection = connect(peer_of(config), &offer.link, lan).await?;
         offer.start(connection, true, source).await
+    }
+
+    /// Offers a file that a web server has, and reads it meanwhile, once, into a file of this directory,
+    /// which is made. Nothing is hashed before: [`OriginVersion::descriptor`]. The settings for a group's
+    /// name, the form, and the provider's upload are not used.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); and the directory cannot be made.
+    #[cfg(feature = "origin")]
+    pub async fn start_from(
+        source: HttpOrigin,
+        version: OriginVersion,
+        directory: &Path,
+        config: ShareConfig,
+    ) -> Result<Self, SessionError> {
+        if config.servers.is_empty() && !config.lan {
+            return Err(SessionError::NoServer);
+        }
+        let mut link = version.link(config.servers.clone(), config.lan)?;
+        link.app = config.app.clone();
+        let descriptor = version.descriptor().map_err(|_| OriginError::TooLarge)?;
+        let (lan, max_neighbors) = (config.lan, config.max_neighbors);
+        let spec = version.group(lan, false)?;
+        let store_config = cached(&link, directory)?;
+        let connection = connect(peer_of(config), &link, lan).await?;
+        let exchange = FileExchange::origin_provider(descriptor.clone(), version.has_ranges)
+            .with_origin(OriginRole::Provider, connection.peer_id(), os_random().next_u64())
+            .with_origin_ready(version.has_ranges);
+        let start = Start {
+            connection,
+            owns_connection: true,
+            spec,
+            exchange,
+            store: None,
+            store_config: Some(store_config),
+            max_neighbors,
+            origin: Some(OriginStart {
+                source: Arc::new(source),
+                version: Some(version),
+                link: link.clone(),
+            }),
+            is_metered: false,
+        };
+        let session = Session::start(start).await?;
+        Ok(Self { session, link, descriptor: Arc::new(descriptor) })
     }
 
     /// Offers the file on an open connection, which other groups and files may share. The config's
@@ -206,6 +260,7 @@ impl Offer {
         // A list has at most 16,384 files.
         link.files = descriptor.files.as_ref().map(|files| files.files().len() as u32);
         link.integrity = integrity_of(&descriptor, config.form);
+        link.origin = config.origin.as_ref().map(|origin| origin.url.clone());
         link.signature = config.signing_key.as_ref().and_then(|key| key.sign(&link));
         let (form, max_neighbors) = (config.form, config.max_neighbors);
         Ok(Self { link, spec, descriptor, form, max_neighbors })
@@ -218,7 +273,9 @@ impl Offer {
         source: SourceFile,
     ) -> Result<Share, SessionError> {
         let Self { mut link, spec, descriptor, form, max_neighbors } = self;
-        link.provider = Some(Digest256(connection.peer_id().0));
+        if link.origin.is_none() {
+            link.provider = Some(Digest256(connection.peer_id().0));
+        }
         let start = Start {
             connection,
             owns_connection,
@@ -227,11 +284,35 @@ impl Offer {
             store: Some(Box::new(source)),
             store_config: None,
             max_neighbors,
+            origin: None,
             is_metered: false,
         };
         let session = Session::start(start).await?;
         Ok(Share { session, link, descriptor: Arc::new(descriptor) })
     }
+}
+
+/// The connection of a share.
+fn peer_of(config: ShareConfig) -> PeerConfig {
+    PeerConfig {
+        seed: config.seed,
+        announced: config.announced,
+        key_log: config.key_log,
+        limits: config.limits,
+        ..peer_config(config.listen)
+    }
+}
+
+/// The file into which an origin is read: its name tells versions apart.
+#[cfg(feature = "origin")]
+fn cached(link: &ShareLink, directory: &Path) -> Result<StoreConfig, SessionError> {
+    let made = std::fs::create_dir_all(directory);
+    made.map_err(StoreError::io("make", directory)).map_err(SessionError::from)?;
+    let identity = link.identity();
+    let name = safe_file_name(link.name.as_deref().unwrap_or_default());
+    let path = directory.join(safe_file_name(&format!("{:.16}-{name}", identity.to_string())));
+    let overwrite = Overwrite::Never;
+    Ok(StoreConfig { destination: Destination::File(path), overwrite, identity, name: None })
 }
 
 /// A connection for one file, which listens on these addresses, or on all if empty.
@@ -257,9 +338,10 @@ pub(super) async fn connect(
 }
 
 fn group_of(config: &ShareConfig, descriptor: &Descriptor) -> Result<GroupSpec, GroupSpecError> {
-    let mut builder = match &config.group {
-        Some(name) => GroupSpecBuilder::new(name)?,
-        None => {
+    let builder = match (&config.group, &config.origin) {
+        (_, Some(origin)) => return origin.group(config.lan, true),
+        (Some(name), None) => GroupSpecBuilder::new(name)?,
+        (None, None) => {
             let mut tag = [0; 32];
             match &config.seed {
                 Some(seed) => tag = seed.derive("group"),
@@ -268,7 +350,15 @@ fn group_of(config: &ShareConfig, descriptor: &Descriptor) -> Result<GroupSpec, 
             GroupSpecBuilder::new(&descriptor.file_name())?.make_unique(tag)
         }
     };
-    if config.lan {
+    group_of_file(builder, config.lan)
+}
+
+/// A group for a file; with `lan`, members announce themselves on the local network.
+pub(super) fn group_of_file(
+    mut builder: GroupSpecBuilder,
+    lan: bool,
+) -> Result<GroupSpec, GroupSpecError> {
+    if lan {
         builder =
             builder.ip_multicast_member_updates(true).ip_multicast_address(IpMulticastAddress::LAN);
     }

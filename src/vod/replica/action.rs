@@ -77,6 +77,8 @@ pub enum StoreAction<R> {
         /// Its content.
         page: Bytes,
     },
+    /// Drop these chunks, which turned out to be wrong.
+    Forget(RangeInclusive<u64>),
     /// Drop all chunks.
     ForgetAll,
     /// The file is complete and verified: give it its name.
@@ -97,6 +99,7 @@ impl<R> StoreAction<R> {
             Self::Page { index, page } => {
                 StoreReply::Paged { index, result: store.add_page(index, &page) }
             }
+            Self::Forget(range) => StoreReply::Forgot(store.forget(range)),
             Self::ForgetAll => StoreReply::Forgot(store.forget_all()),
             Self::Finish => StoreReply::Finished(store.finish()),
         }
@@ -136,7 +139,7 @@ pub enum StoreReply<R> {
         /// The chunks that the store has already.
         result: Result<IndexSet, StoreError>,
     },
-    /// Of [`StoreAction::ForgetAll`].
+    /// Of [`StoreAction::Forget`] and [`StoreAction::ForgetAll`].
     Forgot(Result<(), StoreError>),
     /// Of [`StoreAction::Finish`].
     Finished(Result<Finished, StoreError>),

@@ -44,6 +44,11 @@ impl Backlog {
         self.is_full
     }
 
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn contains(&self, index: u64) -> bool {
         self.chunks.contains_key(&index)
     }

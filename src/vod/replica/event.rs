@@ -5,6 +5,7 @@ use crate::crypto::Fingerprint;
 use crate::node::NetConnectionError;
 use crate::vod::descriptor::Descriptor;
 use crate::vod::hash::Digest256;
+use crate::vod::origin::OriginError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,6 +53,15 @@ pub enum FileEvent<P = Fingerprint> {
     },
     /// The file is complete, verified as far as possible, and has its name. It is shared on.
     Complete(Completed),
+    /// All of a shared file has been read from its origin, and is on disk.
+    OriginRead {
+        /// SHA-256 of the file.
+        sha256: Digest256,
+    },
+    /// The origin does not answer as it should. It is tried again.
+    OriginFailed(Arc<OriginError>),
+    /// The origin has another file than the one that is fetched, and is not used any more.
+    OriginGone(Arc<OriginError>),
     /// The file cannot be fetched, or can no longer be shared.
     Failed(Arc<ReplicaError>),
 }

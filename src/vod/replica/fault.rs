@@ -3,8 +3,10 @@
 use super::super::descriptor::DescriptorError;
 use super::super::hash::Digest256;
 use super::super::layout::LayoutError;
+use super::super::origin::OriginError;
 use super::super::store::StoreError;
 use super::super::tree::PageError;
+use std::sync::Arc;
 
 /// Why an object was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +30,9 @@ pub enum Fault {
     /// A chunk of the wrong length.
     #[error(transparent)]
     WrongLength(#[from] LayoutError),
+    /// A chunk that is not what the file's origin has there.
+    #[error("the chunk is not what the web server has there")]
+    DiffersFromOrigin,
     /// A chunk that cannot be verified, from a peer that has sent bad ones.
     #[error("the sender is no longer trusted")]
     DistrustedSender,
@@ -51,6 +56,9 @@ pub enum ReplicaError {
         /// SHA-256 of the fetched file.
         actual: Digest256,
     },
+    /// The origin of a shared file has another file now, or cannot be used.
+    #[error(transparent)]
+    Origin(Arc<OriginError>),
     /// A chunk has the listed hash, but not the stated length: a fault of the provider.
     #[error("the descriptor contradicts itself: {0}")]
     Contradiction(LayoutError),

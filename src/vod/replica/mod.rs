@@ -34,7 +34,9 @@ mod action;
 mod backlog;
 mod event;
 mod fault;
+mod from_origin;
 mod pages;
+mod samples;
 mod senders;
 mod whole;
 
@@ -51,11 +53,14 @@ pub use action::{Action, GroupCall, StoreAction, StoreReply};
 pub use backlog::MAX_BACKLOG;
 pub use event::{Completed, FileEvent};
 pub use fault::{Fault, ReplicaError};
+pub use samples::{ONE_OF, PIECE, Sample};
 pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, SenderStats};
 
 use self::accept::checked_descriptor;
 use self::backlog::Backlog;
+use self::from_origin::Offers;
 use self::pages::Pages;
+use self::samples::Samples;
 use self::senders::Senders;
 use self::whole::{Step, WholeHash};
 use super::descriptor::{Descriptor, DescriptorForm};
@@ -100,6 +105,8 @@ pub struct ReplicaStats {
     pub bytes_from_provider: u64,
     /// Bytes of good chunks received from all others.
     pub bytes_from_peers: u64,
+    /// Bytes of chunks read from the origin.
+    pub bytes_from_origin: u64,
     /// Chunks resumed from an earlier run.
     pub chunks_resumed: u64,
     /// Bytes of chunks written to requesters.
@@ -138,6 +145,9 @@ pub struct Replica<P, R> {
     attempts: u32,
     whole: WholeHash,
     senders: Senders<P>,
+    samples: Samples<P>,
+    /// Of a provider that reads the file while it shares it.
+    offers: Option<Offers<R>>,
     stats: ReplicaStats,
     actions: VecDeque<Action<P, R>>,
 }
@@ -180,6 +190,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             attempts: 1,
             whole: WholeHash::running(),
             senders: Senders::new(),
+            samples: Samples::new(),
+            offers: None,
             stats: ReplicaStats::default(),
             actions: VecDeque::new(),
         }
@@ -254,7 +266,12 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             Some(_) if self.held.contains(index) || self.pages.is_served(index) => {
                 self.store(StoreAction::Read { index, request });
             }
-            _ => self.deny(request),
+            Some(_) => {
+                if let Err(request) = self.wait_for_origin(index, request) {
+                    self.deny(request);
+                }
+            }
+            None => self.deny(request),
         }
     }
 
@@ -266,6 +283,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         self.layout = *layout;
         self.stage = Stage::Chunks;
+        self.begin_offers();
         let indices = layout.indices();
         for range in held.ranges() {
             let range = *range.start().max(indices.start())..=*range.end().min(indices.end());
@@ -331,12 +349,20 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         {
             self.whole = WholeHash::Stated(sha256);
         }
+        self.adopt(descriptor, served);
+    }
+
+    /// The descriptor is known: the store can be opened.
+    fn adopt(&mut self, descriptor: Descriptor, served: Value) {
         let descriptor = Arc::new(descriptor);
         self.layout = descriptor.layout;
         self.object0 = Some(served);
         self.descriptor = Some(Arc::clone(&descriptor));
         self.stage = Stage::Opening;
-        self.group(GroupCall::AddHave(0..=0));
+        // Whoever announces everything at first is a source to others.
+        if !self.reads_origin() {
+            self.group(GroupCall::AddHave(0..=0));
+        }
         self.emit(FileEvent::DescriptorKnown(descriptor));
     }
 
@@ -393,6 +419,15 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             self.stats.bytes_from_peers += bytes;
         }
         self.senders.note_good(from, bytes);
+        if !self.pages.verifies_chunks() {
+            self.samples.note(index, &data, from);
+        }
+        self.keep(index, data);
+    }
+
+    /// Writes a chunk that was accepted.
+    fn keep(&mut self, index: u64, data: Bytes) {
+        let bytes = data.len() as u64;
         if self.storing.push(index, bytes) {
             self.group(GroupCall::RemoveWant(self.layout.indices()));
         }
@@ -409,7 +444,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         self.stats.refused += 1;
         self.emit(FileEvent::BadObject { from, index, fault: error.into() });
-        self.group(GroupCall::AddWant(index..=index));
+        self.want(index..=index);
     }
 
     fn refuse(&mut self, index: u64, from: P, fault: Fault) {
@@ -419,7 +454,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         if ends_trust {
             self.group(GroupCall::Distrust(from));
         }
-        self.group(GroupCall::AddWant(index..=index));
+        self.want(index..=index);
     }
 
     fn chunk_wrote(&mut self, index: u64, result: Result<(), StoreError>) {
@@ -433,6 +468,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.add_held(index..=index);
         self.group(GroupCall::AddHave(index..=index));
         self.want_pages_ahead();
+        self.answer_asked(index);
         if has_space_again {
             self.want_missing();
         }
@@ -476,11 +512,11 @@ impl<P: Ord + Clone, R> Replica<P, R> {
                 self.group(GroupCall::RemoveHave(index..=index));
                 if matches!(self.stage, Stage::Chunks | Stage::Finishing) {
                     self.stage = Stage::Chunks;
-                    self.group(GroupCall::AddWant(index..=index));
+                    self.want(index..=index);
                 }
             }
             StoreError::Damaged { .. } => {}
-            error => self.withdraw(error),
+            error => self.withdraw(error.into()),
         }
     }
 
@@ -494,12 +530,17 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             Step::Wait => return,
             Step::Nothing => {}
         }
-        if self.held.len() < self.layout.chunks() {
+        if self.held.len() < self.layout.chunks() || self.samples.are_pending() {
             return;
         }
         let actual = self.whole.value();
         match self.descriptor.as_ref().and_then(|it| it.sha256) {
             Some(expected) if expected != actual => self.wrong_file(expected, actual),
+            // Its file remains in the cache, under the name that it has there.
+            _ if self.reads_origin() => {
+                self.stage = Stage::Complete;
+                self.emit(FileEvent::OriginRead { sha256: actual });
+            }
             _ => {
                 self.stage = Stage::Finishing;
                 self.store(StoreAction::Finish);
@@ -509,6 +550,10 @@ impl<P: Ord + Clone, R> Replica<P, R> {
 
     fn wrong_file(&mut self, expected: Digest256, actual: Digest256) {
         let Some(descriptor) = self.descriptor.clone() else { return };
+        if self.reads_origin() {
+            self.store(StoreAction::ForgetAll);
+            return self.withdraw(ReplicaError::WrongFile { expected, actual });
+        }
         self.group(GroupCall::RemoveHave(self.layout.indices()));
         self.held.clear();
         if let Some(single) = self.senders.end_bad_period() {
@@ -544,7 +589,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             let known = [self.held.first_at_or_after(start), self.storing.first_at_or_after(start)];
             let end = known.into_iter().flatten().min().map_or(last, |known| last.min(known - 1));
             for range in self.pages.ready_within(start..=end) {
-                self.group(GroupCall::AddWant(range));
+                self.want(range);
             }
             from = end + 1;
         }
@@ -563,15 +608,22 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     }
 
     /// Withdraws the file, which can no longer be relied on; nothing is served.
-    fn withdraw(&mut self, error: StoreError) {
+    fn withdraw(&mut self, error: ReplicaError) {
         if self.stage == Stage::Withdrawn {
             return;
         }
         let last = self.pages.last_object(self.layout.chunks());
         self.group(GroupCall::RemoveHave(0..=last));
-        self.fail(error.into());
+        self.fail(error);
         self.held.clear();
         self.stage = Stage::Withdrawn;
+    }
+
+    /// Wants objects from peers, unless everything comes from an origin.
+    fn want(&mut self, range: RangeInclusive<u64>) {
+        if !self.reads_origin() {
+            self.group(GroupCall::AddWant(range));
+        }
     }
 
     /// True if the object is held or being stored.

@@ -59,6 +59,14 @@ impl<P: Ord + Clone> Senders<P> {
         sender.bad_objects == MAX_BAD_OBJECTS
     }
 
+    /// Trusts a peer no longer. Returns true if it was trusted.
+    pub(super) fn distrust(&mut self, peer: &P) -> bool {
+        let Some(sender) = self.entry(peer) else { return true };
+        let was_trusted = sender.bad_objects < MAX_BAD_OBJECTS;
+        sender.bad_objects = sender.bad_objects.max(MAX_BAD_OBJECTS);
+        was_trusted
+    }
+
     /// Ends a period of contributions that together were bad: if all of them came from one peer, it
     /// is distrusted from now on.
     pub(super) fn end_bad_period(&mut self) -> Option<P> {
@@ -70,10 +78,7 @@ impl<P: Ord + Clone> Senders<P> {
         }
         let others = std::mem::take(&mut self.others_contributed);
         let single = contributors.pop().filter(|_| contributors.is_empty() && !others)?;
-        let sender = self.known.get_mut(&single)?;
-        let was_trusted = sender.bad_objects < MAX_BAD_OBJECTS;
-        sender.bad_objects = sender.bad_objects.max(MAX_BAD_OBJECTS);
-        was_trusted.then_some(single)
+        self.distrust(&single).then_some(single)
     }
 
     fn entry(&mut self, peer: &P) -> Option<&mut SenderStats> {

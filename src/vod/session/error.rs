@@ -4,6 +4,7 @@ use crate::driver::BindError;
 use crate::flash::UriError;
 use crate::group::GroupSpecError;
 use crate::peer::{ConnectError, NetGroupError, Unreachable};
+use crate::vod::origin::OriginError;
 use crate::vod::replica::ReplicaError;
 use crate::vod::{LinkError, StoreError};
 use std::sync::Arc;
@@ -49,6 +50,9 @@ pub enum SessionError {
     /// The file cannot be fetched, or can no longer be shared.
     #[error(transparent)]
     Replica(Arc<ReplicaError>),
+    /// The file cannot be read from its origin.
+    #[error(transparent)]
+    Origin(Arc<OriginError>),
     /// The session was stopped.
     #[error("stopped before the file was complete")]
     Stopped,
@@ -66,6 +70,12 @@ impl From<BindError> for SessionError {
 impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> Self {
         Self::Store(Arc::new(error))
+    }
+}
+
+impl From<OriginError> for SessionError {
+    fn from(error: OriginError) -> Self {
+        Self::Origin(Arc::new(error))
     }
 }
 

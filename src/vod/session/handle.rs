@@ -3,6 +3,7 @@
 use super::SessionError;
 use super::destination::StoreConfig;
 use super::member::{FileMember, StoreStart, StoreState};
+use super::origin::{OriginLine, OriginStart};
 use super::progress::{Progress, ProgressPublisher};
 use super::readers::{ReaderToken, Readers};
 use crate::crypto::Fingerprint;
@@ -40,6 +41,8 @@ pub(in crate::vod) struct Start {
     pub(in crate::vod) store_config: Option<StoreConfig>,
     /// The most neighbors, if not as many as usual.
     pub(in crate::vod) max_neighbors: Option<usize>,
+    /// Where the file comes from.
+    pub(in crate::vod) origin: Option<OriginStart>,
     /// Serve nobody.
     pub(in crate::vod) is_metered: bool,
 }
@@ -74,7 +77,8 @@ impl Session {
     /// Joins the group of the file.
     pub(in crate::vod) async fn start(start: Start) -> Result<Self, SessionError> {
         let config = start.group_config();
-        let Start { connection, owns_connection, exchange, store, store_config, .. } = start;
+        let Start { connection, owns_connection, exchange, store, store_config, origin, .. } =
+            start;
         let (progress_sender, progress) = watch::channel(Progress::default());
         let (outcome_sender, outcome) = watch::channel(None);
         let (descriptor_sender, descriptor) = watch::channel(None);
@@ -87,6 +91,7 @@ impl Session {
             store: StoreState::Waiting(Some(StoreStart { pool, replies, store, end })),
             store_config,
             readers: Readers::default(),
+            origin: origin.map(|origin| OriginLine::start(origin, connection.guest_sender())),
             outcome: outcome_sender,
             descriptor: descriptor_sender,
             events: events.clone(),

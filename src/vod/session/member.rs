@@ -4,6 +4,7 @@
 use super::SessionError;
 use super::destination::StoreConfig;
 use super::handle::Outcome;
+use super::origin::OriginLine;
 use super::progress::ProgressPublisher;
 use super::readers::{ReaderToken, Readers};
 use super::recent::Recent;
@@ -15,6 +16,7 @@ use crate::peer::GuestSender;
 use crate::range::IndexSet;
 use crate::transport::Time;
 use crate::vod::guest::ExchangeOutput;
+use crate::vod::origin::{OriginError, OriginVersion};
 use crate::vod::replica::StoreReply;
 use crate::vod::{ChunkStore, Descriptor, FileEvent, FileExchange, Layout, Request, StoreError};
 use bytes::Bytes;
@@ -31,6 +33,7 @@ pub(in crate::vod) struct FileMember {
     pub(super) store_config: Option<StoreConfig>,
     pub(super) progress: ProgressPublisher,
     pub(super) readers: Readers,
+    pub(super) origin: Option<OriginLine>,
     pub(super) outcome: watch::Sender<Option<Outcome>>,
     pub(super) descriptor: watch::Sender<Option<Arc<Descriptor>>>,
     pub(super) events: broadcast::Sender<FileEvent>,
@@ -81,6 +84,51 @@ impl FileMember {
         self.after_call(now, group);
     }
 
+    pub(super) fn origin_probed(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        id: u64,
+        result: Result<OriginVersion, OriginError>,
+    ) {
+        self.exchange.origin_probed(now, group, id, result);
+        self.after_call(now, group);
+    }
+
+    pub(super) fn origin_chunk(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        id: u64,
+        index: u64,
+        data: Bytes,
+    ) {
+        self.exchange.origin_chunk(now, group, id, index, data);
+        self.after_call(now, group);
+    }
+
+    pub(super) fn origin_ended(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        id: u64,
+        result: Result<(), OriginError>,
+    ) {
+        self.exchange.origin_ended(now, group, id, result);
+        self.after_call(now, group);
+    }
+
+    pub(super) fn origin_piece(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        id: u64,
+        result: Result<Bytes, OriginError>,
+    ) {
+        self.exchange.origin_piece(now, group, id, result);
+        self.after_call(now, group);
+    }
+
     /// Reads a chunk for the application.
     pub(super) fn read(&mut self, index: u64, answer: oneshot::Sender<Result<Bytes, StoreError>>) {
         self.give_to_store(StoreCommand::Read(index, answer));
@@ -118,6 +166,11 @@ impl FileMember {
         while let Some(output) = self.exchange.poll_output() {
             match output {
                 ExchangeOutput::Store(action) => self.give_to_store(StoreCommand::Perform(action)),
+                ExchangeOutput::Origin(request) => {
+                    if let Some(origin) = &self.origin {
+                        origin.request(request);
+                    }
+                }
                 ExchangeOutput::Event(event) => self.handle_output_event(event),
             }
         }
@@ -138,6 +191,8 @@ impl FileMember {
             FileEvent::BadObject { from, index, fault } => {
                 warn!(%from, index, %fault, "a member sent a bad object");
             }
+            FileEvent::OriginFailed(error) => warn!(%error, "the origin failed; trying again"),
+            FileEvent::OriginGone(error) => warn!(%error, "the origin is not used any more"),
             FileEvent::FileRejected { actual } => {
                 warn!(%actual, "the file is not the one that was shared; fetching it again");
             }
@@ -171,6 +226,9 @@ impl Guest for FileMember {
                 _end: end,
             };
             self.store = StoreState::Running(worker.start(pool));
+        }
+        if let Some(origin) = &mut self.origin {
+            origin.joined(handle);
         }
         self.exchange.start(now, group, handle);
         self.after_call(now, group);

@@ -18,6 +18,7 @@
 //! | `member` | the guest: a [`FileExchange`](super::FileExchange) with its store and the channels to its handle |
 //! | `worker` | store commands, carried out in order on threads that may block |
 //! | `handle` | the handle in [`Share`](super::Share) and [`Fetch`](super::Fetch) |
+//! | `origin` | what is read from the file's origin |
 //! | `readers` | the places at which the file is read while it is fetched |
 //! | `destination` | [`Destination`]: the destination of a fetched file |
 //! | `progress` | [`Progress`] and [`ChunkMap`]: the state, several times a second |
@@ -27,6 +28,7 @@ mod destination;
 mod error;
 mod handle;
 mod member;
+mod origin;
 mod progress;
 mod readers;
 mod recent;
@@ -41,4 +43,5 @@ pub use progress::{ChunkMap, MAP_COLUMNS, PROGRESS_INTERVAL, Progress};
 
 pub(super) use destination::StoreConfig;
 pub(super) use handle::{Session, Start};
+pub(super) use origin::OriginStart;
 pub(super) use readers::ReaderToken;

@@ -50,6 +50,8 @@ pub struct Progress {
     pub bytes_from_provider: u64,
     /// Bytes received from all other members.
     pub bytes_from_peers: u64,
+    /// Bytes read from the origin of the file.
+    pub bytes_from_origin: u64,
     /// Bytes of objects sent to members: chunks and descriptors in their encoded form.
     pub bytes_uploaded: u64,
     /// Objects that were refused because they failed verification.
@@ -75,6 +77,7 @@ impl Default for Progress {
             resumed_chunks: 0,
             bytes_from_provider: 0,
             bytes_from_peers: 0,
+            bytes_from_origin: 0,
             bytes_uploaded: 0,
             refused: 0,
             map: ChunkMap::default(),
@@ -182,6 +185,7 @@ impl ProgressPublisher {
             progress.resumed_chunks = replica.stats().chunks_resumed;
             progress.bytes_from_provider = replica.stats().bytes_from_provider;
             progress.bytes_from_peers = replica.stats().bytes_from_peers;
+            progress.bytes_from_origin = replica.stats().bytes_from_origin;
             progress.refused = replica.stats().refused;
             progress.set_held(replica.held(), replica.layout());
             *progress != before

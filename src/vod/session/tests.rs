@@ -97,6 +97,7 @@ fn fetch(network: &mut Network<Host>) -> NodeId {
         store: StoreState::Waiting(Some(StoreStart { pool, replies, store: None, end })),
         store_config: None,
         readers: Readers::default(),
+        origin: None,
         outcome: watch::channel(None).0,
         descriptor: watch::channel(None).0,
         events: events_sender,

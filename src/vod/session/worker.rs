@@ -107,7 +107,7 @@ fn perform(
             }
             reply
         }
-        StoreAction::ForgetAll => {
+        StoreAction::Forget(_) | StoreAction::ForgetAll => {
             recent.clear();
             action.perform(store)
         }

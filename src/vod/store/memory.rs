@@ -1,6 +1,7 @@
 //! [`MemoryStore`].
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
@@ -47,6 +48,13 @@ impl ChunkStore for MemoryStore {
         Ok(())
     }
 
+    fn forget(&mut self, chunks: RangeInclusive<u64>) -> Result<(), StoreError> {
+        chunks.clone().for_each(|index| drop(self.chunks.remove(&index)));
+        // The set is unbounded: this cannot fail.
+        let _ = self.held.remove_range(chunks);
+        Ok(())
+    }
+
     fn forget_all(&mut self) -> Result<(), StoreError> {
         *self = Self::new(self.stated);
         Ok(())
@@ -75,6 +83,8 @@ mod tests {
         let whole: Vec<u8> = (1..=3).flat_map(|i| store.read_chunk(i).unwrap()).collect();
         assert_eq!(whole, b"abcde");
         assert_eq!(store.finish().unwrap(), Finished::default());
+        store.forget(2..=3).unwrap();
+        assert!(store.read_chunk(1).is_ok() && store.read_chunk(2).is_err());
         store.forget_all().unwrap();
         assert!(store.held().is_empty());
         store.write_chunk(1, b"xyz").unwrap();

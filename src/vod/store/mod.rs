@@ -20,6 +20,7 @@ mod saved_hashes;
 mod sidecar;
 mod source;
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -81,6 +82,9 @@ pub trait ChunkStore: Send {
     fn add_page(&mut self, _index: u64, _page: &Bytes) -> Result<IndexSet, StoreError> {
         Ok(IndexSet::new())
     }
+
+    /// Drops these chunks, which turned out to be wrong.
+    fn forget(&mut self, chunks: RangeInclusive<u64>) -> Result<(), StoreError>;
 
     /// Drops all chunks, because the whole file turned out to be wrong.
     fn forget_all(&mut self) -> Result<(), StoreError>;

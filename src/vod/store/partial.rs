@@ -205,6 +205,26 @@ impl ChunkStore for PartialFile {
         self.decide(chunks)
     }
 
+    /// The list is written anew: what lies on the disk would else be found to be as it was accepted.
+    fn forget(&mut self, chunks: RangeInclusive<u64>) -> Result<(), StoreError> {
+        if self.is_finished() {
+            return Err(StoreError::ReadOnly);
+        }
+        // The set is unbounded: this cannot fail.
+        let _ = self.held.remove_range(chunks.clone());
+        self.hashes.retain(|index, _| !chunks.contains(index));
+        let path = self.destination.sidecar_path();
+        let io = || StoreError::io("write", &path);
+        let identity = &self.destination.identity;
+        let mut list = Sidecar::create(&path, identity, self.stated.chunks()).map_err(io())?;
+        for (&index, &hash) in &self.hashes {
+            let length = self.layout.length(index).unwrap_or_default();
+            list.append(&Entry { index, length, hash }).map_err(io())?;
+        }
+        self.sidecar = Some(list);
+        Ok(())
+    }
+
     fn forget_all(&mut self) -> Result<(), StoreError> {
         if self.is_finished() {
             return Err(StoreError::ReadOnly);

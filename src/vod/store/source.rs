@@ -1,6 +1,7 @@
 //! [`SourceFile`].
 
 use std::fs::{File, Metadata};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -222,6 +223,10 @@ impl ChunkStore for SourceFile {
     }
 
     fn write_chunk(&mut self, _index: u64, _data: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    fn forget(&mut self, _chunks: RangeInclusive<u64>) -> Result<(), StoreError> {
         Err(StoreError::ReadOnly)
     }
 

@@ -1,0 +1,181 @@
+//! The origin of a [`FileExchange`]'s file: a web server that has it.
+
+use super::{ExchangeOutput, FileExchange};
+use crate::crypto::Fingerprint;
+use crate::group::Group;
+use crate::transport::Time;
+use crate::vod::FileEvent;
+use crate::vod::origin::{MAX_PIECES, OriginError, OriginPlan, OriginRole, OriginVersion, View};
+use crate::vod::replica::Sample;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The origin, and what is read from it.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) plan: OriginPlan,
+    /// Pieces that are read for comparison, by the ID of their request.
+    pieces: BTreeMap<u64, Sample<Fingerprint>>,
+    /// Decides which pieces.
+    secret: u64,
+    is_lost: bool,
+    is_gone: bool,
+}
+
+impl FileExchange {
+    /// The file has an origin. What is read from it goes to the owner as
+    /// [`ExchangeOutput::Origin`], and comes back by the methods `origin_…`.
+    #[must_use]
+    pub(in crate::vod) fn with_origin(
+        mut self,
+        role: OriginRole,
+        near: Fingerprint,
+        secret: u64,
+    ) -> Self {
+        let plan = OriginPlan::new(role, near);
+        let pieces = BTreeMap::new();
+        self.origin = Some(Origin { plan, pieces, secret, is_lost: false, is_gone: false });
+        self
+    }
+
+    /// A provider knows that the origin has the file.
+    #[must_use]
+    pub(in crate::vod) fn with_origin_ready(mut self, has_ranges: bool) -> Self {
+        if let Some(origin) = &mut self.origin {
+            origin.plan.ready(has_ranges);
+        }
+        self
+    }
+
+    /// The origin has been probed.
+    pub(in crate::vod) fn origin_probed(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        id: u64,
+        result: Result<OriginVersion, OriginError>,
+    ) {
+        let Some(origin) = &mut self.origin else { return };
+        match result {
+            Ok(version) => {
+                origin.plan.ended(now, id, false);
+                origin.plan.ready(version.has_ranges);
+                if let Ok(descriptor) = version.descriptor() {
+                    self.replica.descriptor_derived(descriptor);
+                }
+                if version.has_ranges {
+                    self.replica.compare_with_origin(origin.secret);
+                }
+            }
+            Err(error) => self.origin_failed(now, id, error),
+        }
+        self.carry_out_actions(now, group);
+    }
+
+    /// A chunk has come from the origin.
+    pub(in crate::vod) fn origin_chunk(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        id: u64,
+        index: u64,
+        data: Bytes,
+    ) {
+        let Some(origin) = self.origin.as_mut().filter(|origin| !origin.is_gone) else { return };
+        match self.replica.origin_chunk(index, data) {
+            Ok(()) => {
+                origin.plan.came(id, index);
+                if std::mem::take(&mut origin.is_lost) {
+                    self.replica.origin_found();
+                    self.replica.compare_with_origin(origin.secret);
+                }
+            }
+            Err(error) => self.origin_failed(now, id, error),
+        }
+        self.carry_out_actions(now, group);
+    }
+
+    /// A request for chunks has ended.
+    pub(in crate::vod) fn origin_ended(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        id: u64,
+        result: Result<(), OriginError>,
+    ) {
+        let Some(origin) = self.origin.as_mut().filter(|origin| !origin.is_gone) else { return };
+        match result {
+            Ok(()) => origin.plan.ended(now, id, false),
+            Err(error) => self.origin_failed(now, id, error),
+        }
+        self.carry_out_actions(now, group);
+    }
+
+    /// A piece for comparison was read.
+    pub(in crate::vod) fn origin_piece(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        id: u64,
+        result: Result<Bytes, OriginError>,
+    ) {
+        let Some(origin) = &mut self.origin else { return };
+        let Some(sample) = origin.pieces.remove(&id) else { return };
+        match result {
+            Ok(found) => self.replica.sample_read(sample, Some(&found)),
+            Err(error) => {
+                self.replica.sample_read(sample, None);
+                self.origin_failed(now, id, error);
+            }
+        }
+        self.carry_out_actions(now, group);
+    }
+
+    fn origin_failed(&mut self, now: Time, id: u64, error: OriginError) {
+        let Some(origin) = &mut self.origin else { return };
+        let is_final = error.is_final();
+        let error = Arc::new(error);
+        if is_final {
+            origin.plan.give_up();
+            if !std::mem::replace(&mut origin.is_gone, true) {
+                self.replica.origin_changed(error);
+            }
+            return;
+        }
+        origin.plan.ended(now, id, true);
+        if !std::mem::replace(&mut origin.is_lost, true) {
+            self.replica.origin_lost();
+        }
+        self.emit(FileEvent::OriginFailed(error));
+    }
+
+    /// Requests what is due of the origin.
+    pub(super) fn read_origin(&mut self, now: Time, group: &Group) {
+        let Some(origin) = self.origin.as_mut().filter(|origin| !origin.is_gone) else { return };
+        let (replica, outputs) = (&mut self.replica, &mut self.outputs);
+        while origin.plan.is_usable()
+            && origin.pieces.len() < MAX_PIECES
+            && let Some((offset, sample)) = replica.next_sample()
+        {
+            let request = origin.plan.piece(offset, sample.piece.len() as u64);
+            origin.pieces.insert(request.id, sample);
+            outputs.push_back(ExchangeOutput::Origin(request));
+        }
+        let (replica, replication) = (&self.replica, group.replication());
+        let neighbors: Vec<Fingerprint> = group.neighbors().iter().map(|n| n.peer).collect();
+        loop {
+            let view = View {
+                layout: *replica.layout(),
+                missing: &|index| replica.first_missing(index),
+                asked: replica.asked(),
+                playheads: replication.playheads(),
+                offered: &|index| replication.is_offered(index),
+                neighbors: &neighbors,
+                is_full: replica.is_store_slow(),
+            };
+            let Some(request) = origin.plan.next(now, &view) else { return };
+            outputs.push_back(ExchangeOutput::Origin(request));
+        }
+    }
+}

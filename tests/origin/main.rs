@@ -1,0 +1,8 @@
+//! Files of web servers: over sockets, with a web server that counts what it sends.
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+mod hostile;
+mod hybrid;
+mod providers;
+mod scene;
+mod web;
