@@ -76,6 +76,7 @@
 //! | `tokio` | driver, async peer and server |
 //! | `serde` | events in serialized form |
 //! | `vod` | files through groups |
+//! | `origin` | files of web servers: `vod` and an HTTP client with TLS, for which a C compiler is needed |
 //! | `web` | a page in the browser that plays a film while it is fetched |
 //! | `cli` | the `rtmfp` command; the default |
 //!

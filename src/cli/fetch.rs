@@ -9,6 +9,7 @@ use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::limits::{DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
+use super::origin;
 use super::outcome::WrongUsage;
 use super::patience::{after, connecting};
 use super::scratch::Scratch;
@@ -19,11 +20,11 @@ use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, anyhow, bail, ensure};
 use bytes::BytesMut;
-use rtmfp::vod::session::SessionError;
+use rtmfp::vod::session::{Progress, SessionError};
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{
     CHUNK_SIZE, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity,
-    ShareLink,
+    OriginLimit, ShareLink,
 };
 use rtmfp::{Fingerprint, Uri};
 use std::io::IsTerminal;
@@ -47,6 +48,7 @@ Examples:
   rtmfp fetch LINK -o ~/Videos/ --seed-for 2h
   rtmfp fetch LINK -o - | mpv -
   rtmfp fetch LINK --lan
+  rtmfp fetch https://web.example/film.mp4 --via rtmfp://rendezvous.example/films
   rtmfp fetch G:0102010c050e66696c6d00 --via rtmfp://rendezvous.example/vod -o film.flv
 
 While it runs in the foreground of a terminal, and not with -o -, `up 500K`, `down off`, `neighbours 8`,
@@ -54,7 +56,10 @@ While it runs in the foreground of a terminal, and not with -o -, `up 500K`, `do
 pub(crate) struct FetchArgs {
     /// The link that `rtmfp share` printed, or, with --via, the groupspec of a Flash application
     /// that shares a file, which begins with G:
-    #[arg(value_name = "LINK|GROUPSPEC", value_parser = source::parse)]
+    ///
+    /// Or, with --via, the URL of a file on a web server: the members of its swarm at that server are
+    /// met, and what they lack is read from the web server.
+    #[arg(value_name = "LINK|GROUPSPEC|URL", value_parser = source::parse)]
     source: Source,
 
     /// File or directory to write to, or - for standard output [default: this directory, under the
@@ -118,6 +123,19 @@ pub(crate) struct FetchArgs {
     #[command(flatten)]
     down: DownArgs,
 
+    /// Read at most this much from the web server that the link names, 50MB, 1GiB, or nothing: off
+    /// [default: as much as the file is long]
+    ///
+    /// It is read for what no member has, or does not send in time, and for comparing samples.
+    #[arg(
+        long,
+        value_name = "BYTES|off",
+        value_parser = origin::parse_limit,
+        help_heading = HEADING,
+        display_order = 5
+    )]
+    origin_limit: Option<OriginLimit>,
+
     /// For a link on which every byte costs: fetch, send nothing of the file to others, and end when it
     /// is complete
     ///
@@ -147,7 +165,11 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
 
 async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
-    let link = args.source.link(args.via.as_ref(), args.lan)?;
+    let source = tokio::select! {
+        source = args.source.clone().resolved(args.via.as_ref(), args.lan) => source?,
+        () = signals.recv() => bail!("interrupted"),
+    };
+    let link = source.link(args.via.as_ref(), args.lan)?;
     signing::check(&link, args.signed_by.as_ref())?;
     if args.check {
         ensure!(
@@ -256,6 +278,7 @@ fn config(
     config.limits = args.up.limits_with(args.down);
     config.max_neighbors = args.up.max_neighbors();
     config.metered = args.metered;
+    config.origin = args.origin_limit.unwrap_or_default();
     config.lan = args.lan || config.link.servers.is_empty();
     if args.force {
         config.overwrite = Overwrite::Replace;
@@ -286,7 +309,9 @@ async fn fetch_and_seed(
     if let Some(servers) = view.background.silent() {
         screen::line(&format!("no answer from {servers}: fetched on the local network alone"));
     }
-    summary(fetch, &completed, looking)?;
+    let descriptor = fetch.descriptor().await?;
+    let has_hash = descriptor.sha256.is_some() || descriptor.chunk_hashes.is_some();
+    summary(fetch, &completed, looking, looking.is_verified && has_hash)?;
     match seed {
         Seed::For(Duration::ZERO) => return Ok(()),
         Seed::For(time) => screen::line(&format!("sharing on for {}", format::duration(time))),
@@ -316,10 +341,22 @@ fn interrupted(fetch: &Fetch, is_pipe: bool) -> &'static str {
     }
 }
 
-fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyhow::Result<()> {
+fn from_origin(progress: &Progress) -> String {
+    match progress.bytes_from_origin {
+        0 => String::new(),
+        bytes => format!(", {} from the web server", format::bytes(bytes)),
+    }
+}
+
+fn summary(
+    fetch: &Fetch,
+    completed: &Completed,
+    looking: &Looking<'_>,
+    is_verified: bool,
+) -> anyhow::Result<()> {
     let is_pipe = looking.stream.is_some();
     let progress = fetch.progress().borrow().clone();
-    let fetched = progress.bytes_from_provider + progress.bytes_from_peers;
+    let fetched = screen::fetched(&progress);
     let place = match &completed.path {
         Some(path) if !is_pipe => path.display().to_string(),
         _ => "complete".into(),
@@ -330,18 +367,23 @@ fn summary(fetch: &Fetch, completed: &Completed, looking: &Looking<'_>) -> anyho
             format!("{place}: {size}, was here already: 0 B fetched now")
         }
         _ => format!(
-            "{place}: {size}, {} fetched now, {} of it from peers",
+            "{place}: {size}, {} fetched now, {} of it from peers{}",
             format::bytes(fetched),
             format::bytes(progress.bytes_from_peers),
+            from_origin(&progress),
         ),
     });
-    let note = if looking.is_verified { "" } else { " (of what came; nothing vouches for it)" };
+    let note = match (is_verified, looking.is_verified) {
+        (true, _) => "",
+        (false, true) => " (of what came; samples of it were compared with the web server)",
+        (false, false) => " (of what came; nothing vouches for it)",
+    };
     screen::line(&format!("SHA-256 {}{note}", completed.sha256));
     if let Some(kept) = &completed.kept {
         screen::line(&format!("the damaged copy that was here is kept as {}", kept.display()));
     }
     looking.reporter.progress(&progress);
-    looking.reporter.complete(completed, progress.held_bytes, looking.is_verified);
+    looking.reporter.complete(completed, progress.held_bytes, is_verified);
     let is_for_programs = is_pipe || looking.reporter.is_on();
     if let Some(path) = completed.path.as_ref().filter(|_| !is_for_programs) {
         screen::result(&path.display().to_string())?;

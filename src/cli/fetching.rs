@@ -124,9 +124,7 @@ async fn obey(asked: Asked, fetch: &Fetch, in_force: &mut InForce, reporter: &Re
 fn note(patience: &mut Patience, progress: &Progress) {
     match progress.stage {
         Stage::Descriptor => {}
-        Stage::Chunks => {
-            patience.note(1 + progress.bytes_from_provider + progress.bytes_from_peers)
-        }
+        Stage::Chunks => patience.note(1 + screen::fetched(progress)),
         _ => patience.renew(),
     }
 }

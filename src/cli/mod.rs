@@ -9,6 +9,7 @@
 //! | `patience`, `situation` | time without progress, and the reasons |
 //! | `outcome` | exit status, errors in words |
 //! | `listen` | addresses as people write them |
+//! | `origin` | files of web servers |
 //! | `source` | the argument of `fetch` |
 //! | `member` | the options and the connection of `join` and `stream` |
 //! | `via` | the server that `--via` names |
@@ -55,6 +56,7 @@ mod limits;
 mod listen;
 mod log;
 mod member;
+mod origin;
 mod outcome;
 mod output_file;
 mod patience;

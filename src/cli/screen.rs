@@ -181,8 +181,14 @@ impl Picture {
             true => "",
             false => ", no connection to the server",
         };
+        let read = match progress.stage {
+            Stage::Chunks => {
+                format!(", {} read from the web server", format::percent(progress.fraction()))
+            }
+            _ => String::new(),
+        };
         format!(
-            "{}, up {}{}, {} uploaded{server}",
+            "{}, up {}{}, {} uploaded{read}{server}",
             format::neighbors(progress.neighbors),
             format::rate(up),
             limits::note(self.limits.up),
@@ -197,7 +203,7 @@ impl Picture {
 
     /// The same when nothing has come for `idle`.
     fn fetching_after(&mut self, progress: &Progress, idle: Duration) -> String {
-        let fetched = progress.bytes_from_provider + progress.bytes_from_peers;
+        let fetched = fetched(progress);
         let limit = self.limits.down.map(|limit| limit.as_bytes_per_second() as f64);
         // Chunks come faster one by one than on average.
         let down = self.down.update(fetched).min(limit.unwrap_or(f64::INFINITY));
@@ -256,9 +262,13 @@ fn time_left(left: u64, down: f64, idle: Duration) -> Option<Duration> {
     is_known.then(|| Duration::from_secs_f64(left as f64 / down))
 }
 
+/// Bytes that have come from anywhere.
+pub(crate) fn fetched(progress: &Progress) -> u64 {
+    progress.bytes_from_provider + progress.bytes_from_peers + progress.bytes_from_origin
+}
+
 fn from_peers(progress: &Progress) -> String {
-    let all = progress.bytes_from_provider + progress.bytes_from_peers;
-    match all {
+    match fetched(progress) {
         0 => String::new(),
         all => {
             let share = progress.bytes_from_peers as f64 / all as f64;

@@ -9,6 +9,7 @@ use super::key_log::KeyLogArgs;
 use super::library::Library;
 use super::limits::{DownArgs, UpArgs};
 use super::listen::{self, Listen};
+use super::origin;
 use super::outcome::WrongUsage;
 use super::patience::connecting;
 use super::public_address::PublicAddress;
@@ -24,7 +25,8 @@ use rtmfp::peer::{Connection, PeerConfig};
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use rtmfp::vod::{
-    DescriptorForm, FileEvent, LinkKey, ServerAddress, Share, ShareConfig, ShareLink,
+    DescriptorForm, FileEvent, LinkKey, OriginVersion, ServerAddress, SessionError, Share,
+    ShareConfig, ShareLink, SourceFile,
 };
 use std::path::{Path, PathBuf};
 
@@ -43,6 +45,7 @@ Examples:
   rtmfp share film.mp4 --via rtmfp://rendezvous.example/films
   rtmfp share film.mp4 --lan
   rtmfp share \"My Album/\"
+  rtmfp share https://web.example/film.mp4
   ffmpeg … | rtmfp share - --name film.mp4
   rtmfp share --library ~/Films --via rtmfp://rendezvous.example/films
 
@@ -52,7 +55,10 @@ hundred bytes for each introduction.")]
 pub(crate) struct ShareArgs {
     /// Files or folders to share, which must not be changed meanwhile, or - for standard input, which is
     /// copied to a temporary file first
-    #[arg(required_unless_present = "library", value_name = "FILE|FOLDER")]
+    ///
+    /// Or the URL of a file on a web server, http or https, which is read while it is shared
+    /// (docs/origin.md). Every provider of the URL prints the same link.
+    #[arg(required_unless_present = "library", value_name = "FILE|FOLDER|URL")]
     files: Vec<PathBuf>,
 
     /// Share every file and every folder in this directory, each with a link of its own, and follow what is
@@ -123,6 +129,17 @@ pub(crate) struct ShareArgs {
     #[arg(long)]
     save_upload: bool,
 
+    /// Of a URL: read all of it first, and hash it, so that every part is verified when it arrives
+    ///
+    /// That is done once: the file is kept in the directory of --cache.
+    #[arg(long)]
+    verified: bool,
+
+    /// Directory for what is read of a URL, which is kept for the next time [default:
+    /// $XDG_CACHE_HOME/rtmfp, otherwise ~/.cache/rtmfp]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+
     #[command(flatten)]
     limits: UpArgs,
 
@@ -155,13 +172,17 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
         let keys = (key_log, signing_key);
         return share_library(args, &directory, via, keys, reporter, &mut signals).await;
     }
-    let (source, _scratch) = tokio::select! {
-        source = source_of(args.files.clone(), args.name.clone()) => source?,
+    let (offered, _scratch) = tokio::select! {
+        offered = offered(&args) => offered?,
         () = signals.recv() => bail!("interrupted"),
     };
     let listen = listen::addresses(args.listen.clone());
     let in_force = InForce::new(args.limits, DownArgs::default(), false);
-    let mut remembered = remember(&args, &source.descriptor().digest().to_string());
+    let mut remembered = match &offered {
+        Offered::Files(source, None) => remember(&args, &source.descriptor().digest().to_string()),
+        // The link follows from the URL.
+        _ => None,
+    };
     let mut ports = vec![DEFAULT_PORT];
     let earlier = remembered.as_ref().and_then(Remembered::link).cloned();
     ports.splice(..0, earlier.as_ref().and_then(server_port));
@@ -180,7 +201,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let servers = servers.join(", ");
     let mut background = Background::new(lan, &servers);
     let share = tokio::select! {
-        share = connecting(&servers, Share::start(source, config)) => share?,
+        share = connecting(&servers, offered.start(config)) => share?,
         () = signals.recv() => bail!("interrupted"),
     };
     match reporter.is_on() {
@@ -270,6 +291,63 @@ async fn share_library(
     reporter.stopped(uploaded);
     screen::line(&format!("stopped, {} uploaded", format::bytes(uploaded)));
     Ok(())
+}
+
+/// What is shared.
+enum Offered {
+    /// Files of this computer, perhaps with the content of a URL.
+    Files(SourceFile, Option<OriginVersion>),
+    /// A file that is read from a web server meanwhile.
+    Origin(origin::Offer),
+}
+
+impl Offered {
+    async fn start(self, mut config: ShareConfig) -> Result<Share, SessionError> {
+        match self {
+            Self::Files(source, version) => {
+                config.origin = version;
+                Share::start(source, config).await
+            }
+            Self::Origin(origin::Offer { source, version, cache }) => {
+                Share::start_from(source, version, &cache, config).await
+            }
+        }
+    }
+}
+
+/// Finds what is to be shared. Standard input is kept as long as the directory that is returned.
+async fn offered(args: &ShareArgs) -> anyhow::Result<(Offered, Option<Scratch>)> {
+    let urls = args.files.iter().filter_map(|file| origin::url_in(file)).count();
+    let Some(url) = args.files.first().and_then(|first| origin::url_in(first)) else {
+        ensure!(urls == 0, WrongUsage("a URL is shared by itself, without other files".into()));
+        let is_for_urls = args.verified || args.cache.is_some();
+        ensure!(!is_for_urls, WrongUsage("--verified and --cache are for URLs".into()));
+        let (source, scratch) = source_of(args.files.clone(), args.name.clone()).await?;
+        return Ok((Offered::Files(source, None), scratch));
+    };
+    ensure!(
+        args.files.len() == 1,
+        WrongUsage("a URL is shared by itself, without other files".into())
+    );
+    let is_number = args.descriptor != DescriptorForm::Object;
+    let is_own = args.group.is_some() || args.name.is_some() || args.new;
+    ensure!(
+        !is_number && !is_own && !args.save_upload,
+        WrongUsage(
+            "--group, --name, --new, --descriptor and --save-upload do not go with a URL: every provider of \
+             it makes the same link"
+                .into()
+        )
+    );
+    let cache = origin::cache(args.cache.clone())?;
+    let (source, version) = origin::probe(url).await?;
+    let offer = origin::Offer { source, version, cache };
+    if args.verified {
+        let file = origin::read_and_hash(&offer).await?;
+        return Ok((Offered::Files(file, Some(offer.version)), None));
+    }
+    origin::explain(&offer.version);
+    Ok((Offered::Origin(offer), None))
 }
 
 async fn config(
@@ -480,6 +558,16 @@ pub(crate) fn print_event(event: &FileEvent) {
         FileEvent::BadObject { from, index, fault } => {
             screen::line(&format!("member {from} sent a bad object {index}: {fault}"));
         }
+        FileEvent::OriginRead { sha256 } => {
+            screen::line(&format!("all of it has been read from the web server: SHA-256 {sha256}"));
+        }
+        FileEvent::OriginFailed(error) => {
+            screen::line(&format!("{}; trying again", format::printable(&error.to_string())));
+        }
+        FileEvent::OriginGone(error) => screen::line(&format!(
+            "going on without the web server: {}",
+            format::printable(&error.to_string())
+        )),
         FileEvent::FileRejected { actual } => screen::line(&format!(
             "the file is not the shared one (SHA-256 {actual}); fetching it again"
         )),

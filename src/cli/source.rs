@@ -1,20 +1,28 @@
 //! The source of `fetch`: a link, or a group in which a Flash application shares a file.
 
+use super::origin;
 use super::outcome::WrongUsage;
 use super::via;
-use anyhow::ensure;
-use rtmfp::vod::ShareLink;
+use anyhow::{bail, ensure};
+use rtmfp::vod::{HttpOrigin, ShareLink};
 use rtmfp::{GroupSpec, Uri};
+use std::path::Path;
 
 /// The argument of `fetch`.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Link(Box<ShareLink>),
     Group(Box<GroupSpec>),
+    /// A file of a web server, whose link follows from what the server has.
+    Url(String),
 }
 
 /// Reads a link or a groupspec.
 pub(crate) fn parse(text: &str) -> Result<Source, String> {
+    if let Some(url) = origin::url_in(Path::new(text.trim())) {
+        HttpOrigin::new(url).map_err(display)?;
+        return Ok(Source::Url(url.to_owned()));
+    }
     match text.trim().starts_with("G:") {
         true => {
             let spec: GroupSpec = text.trim().parse().map_err(display)?;
@@ -45,6 +53,21 @@ fn display(error: impl std::fmt::Display) -> String {
 }
 
 impl Source {
+    /// The same, with the link in place of a URL: the web server is asked what it has.
+    pub(crate) async fn resolved(self, via: Option<&Uri>, lan: bool) -> anyhow::Result<Self> {
+        let Self::Url(url) = &self else { return Ok(self) };
+        ensure!(
+            via.is_some() || lan,
+            WrongUsage(
+                "a URL does not say where those meet who fetch it: name the rendezvous server with --via \
+                 rtmfp://HOST/APP, or look on the local network with --lan"
+                    .into()
+            )
+        );
+        let (_, version) = origin::probe(url).await?;
+        Ok(Self::Link(Box::new(version.link(Vec::new(), lan)?)))
+    }
+
     /// The link to fetch by. `via` takes the place of its servers, and must be there for a groupspec,
     /// which names none, unless members are found on the local network (`lan`).
     pub(crate) fn link(&self, via: Option<&Uri>, lan: bool) -> anyhow::Result<ShareLink> {
@@ -52,6 +75,7 @@ impl Source {
         let mut link = match self {
             Self::Link(link) => (**link).clone(),
             Self::Group(spec) => ShareLink::new(Vec::new(), spec.as_str())?,
+            Self::Url(_) => bail!("the link of a URL is not known before the web server is asked"),
         };
         let is_group = matches!(self, Self::Group(_));
         ensure!(

@@ -42,7 +42,6 @@ pub enum ExchangeOutput {
     /// A command for the store; its result goes to [`FileExchange::store_replied`].
     Store(StoreAction<Request>),
     /// Something to read from the file's origin.
-    #[expect(private_interfaces, reason = "only exchanges of this crate have an origin")]
     Origin(OriginRequest),
     /// An event.
     Event(FileEvent),

@@ -1,8 +1,6 @@
 //! [`Share`]: offers a file to a group.
 
 #[cfg(feature = "origin")]
-use super::file_name::safe_file_name;
-#[cfg(feature = "origin")]
 use super::origin::{HttpOrigin, OriginError, OriginRole};
 #[cfg(feature = "origin")]
 use super::session::{Destination, OriginStart, StoreConfig};
@@ -10,8 +8,8 @@ use super::session::{Progress, Session, SessionError, Start};
 #[cfg(feature = "origin")]
 use super::store::{Overwrite, StoreError};
 use super::{
-    Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity, LinkKey, OriginVersion,
-    ServerAddress, ShareLink, SourceFile,
+    Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity, LinkKey,
+    OriginVersion, ServerAddress, ShareLink, SourceFile,
 };
 use crate::driver::{Announced, KeyLogFile, NetworkStats, os_random};
 use crate::flash::Uri;
@@ -140,7 +138,14 @@ impl Share {
         let descriptor = version.descriptor().map_err(|_| OriginError::TooLarge)?;
         let (lan, max_neighbors) = (config.lan, config.max_neighbors);
         let spec = version.group(lan, false)?;
-        let store_config = cached(&link, directory)?;
+        let made = std::fs::create_dir_all(directory);
+        made.map_err(StoreError::io("make", directory))?;
+        let store_config = StoreConfig {
+            destination: Destination::File(directory.join(version.cache_name(false))),
+            overwrite: Overwrite::Never,
+            identity: link.identity(),
+            name: None,
+        };
         let connection = connect(peer_of(config), &link, lan).await?;
         let exchange = FileExchange::origin_provider(descriptor.clone(), version.has_ranges)
             .with_origin(OriginRole::Provider, connection.peer_id(), os_random().next_u64())
@@ -245,7 +250,10 @@ struct Offer {
 
 impl Offer {
     fn new(source: &SourceFile, config: &ShareConfig) -> Result<Self, SessionError> {
-        let descriptor = source.descriptor();
+        let mut descriptor = source.descriptor();
+        if let Some(origin) = &config.origin {
+            descriptor.name = Some(origin.name());
+        }
         let spec = group_of(config, &descriptor)?;
         if descriptor.files.is_some() && config.form == DescriptorForm::Number {
             return Err(SessionError::FilesInNumberForm);
@@ -301,18 +309,6 @@ fn peer_of(config: ShareConfig) -> PeerConfig {
         limits: config.limits,
         ..peer_config(config.listen)
     }
-}
-
-/// The file into which an origin is read: its name tells versions apart.
-#[cfg(feature = "origin")]
-fn cached(link: &ShareLink, directory: &Path) -> Result<StoreConfig, SessionError> {
-    let made = std::fs::create_dir_all(directory);
-    made.map_err(StoreError::io("make", directory)).map_err(SessionError::from)?;
-    let identity = link.identity();
-    let name = safe_file_name(link.name.as_deref().unwrap_or_default());
-    let path = directory.join(safe_file_name(&format!("{:.16}-{name}", identity.to_string())));
-    let overwrite = Overwrite::Never;
-    Ok(StoreConfig { destination: Destination::File(path), overwrite, identity, name: None })
 }
 
 /// A connection for one file, which listens on these addresses, or on all if empty.

@@ -15,6 +15,7 @@ mod join;
 mod json;
 mod keylog;
 mod limits;
+mod origin;
 mod serve;
 mod share_again;
 mod share_fetch;

@@ -19,6 +19,7 @@ use rtmfp::vod::replica::StoreAction;
 use rtmfp::vod::store::Finished;
 use rtmfp::vod::{CHUNK_SIZE, ChunkStore, FileEvent, FileExchange, Layout, StoreError};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A machine of the network.
@@ -97,6 +98,11 @@ impl ChunkStore for Store {
         self.differs |= self.original(index) != data;
         // Unbounded, so that this cannot fail.
         let _ = self.held.insert(index);
+        Ok(())
+    }
+
+    fn forget(&mut self, chunks: RangeInclusive<u64>) -> Result<(), StoreError> {
+        let _ = self.held.remove_range(chunks);
         Ok(())
     }
 
@@ -237,7 +243,7 @@ impl Member {
             ExchangeOutput::Event(FileEvent::Failed(error)) => {
                 self.failed = Some(error.to_string());
             }
-            ExchangeOutput::Event(_) => {}
+            ExchangeOutput::Event(_) | ExchangeOutput::Origin(_) => {}
         }
     }
 }

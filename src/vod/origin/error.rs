@@ -84,6 +84,9 @@ pub enum OriginError {
     /// The file has chunk hashes, and what came from the server does not match.
     #[error("what the web server sends is not the file of the link: a part has the wrong hash")]
     WrongHash,
+    /// The file does not have the hash that the server states.
+    #[error("what the web server sends does not have the SHA-256 that it states")]
+    WrongFile,
     /// The program was built without an HTTP client.
     #[error("this program was built without the feature `origin`: it reads from no web server")]
     NotBuilt,

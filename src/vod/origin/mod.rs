@@ -5,6 +5,7 @@
 //! | `version` | [`OriginVersion`]: one content of a URL, and the descriptor, group and link that follow from it |
 //! | `plan` | what is read from the origin, and when |
 //! | `error` | [`OriginError`] |
+//! | `download` | a whole file, for hashing it first |
 //! | `headers` | what an HTTP response states |
 //! | `http` | [`HttpOrigin`], the HTTP client, with the feature `origin` |
 //!
@@ -12,6 +13,8 @@
 //! `protocol-notes/file-sharing.md`, "Origins". Whoever shares the URL is a provider that reads the file
 //! while it shares it; a fetcher whose link names an origin reads there what the swarm lacks.
 
+#[cfg(feature = "origin")]
+mod download;
 mod error;
 #[cfg(feature = "origin")]
 mod headers;
@@ -23,10 +26,10 @@ mod version;
 pub use error::OriginError;
 #[cfg(feature = "origin")]
 pub use http::{HttpOrigin, link_of};
-pub use plan::OriginLimit;
+pub use plan::{OriginLimit, OriginRead, OriginRequest};
 pub use version::{OriginVersion, Validator};
 
-pub(super) use plan::{MAX_PIECES, OriginPlan, OriginRead, OriginRequest, OriginRole, View};
+pub(super) use plan::{MAX_PIECES, OriginPlan, OriginRole, View};
 pub(super) use version::host_of;
 
 use bytes::Bytes;

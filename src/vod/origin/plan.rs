@@ -67,14 +67,16 @@ pub(in crate::vod) enum OriginRole {
 
 /// Something to read. The ID comes back with the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::vod) struct OriginRequest {
-    pub(in crate::vod) id: u64,
-    pub(in crate::vod) read: OriginRead,
+pub struct OriginRequest {
+    /// Number of the request.
+    pub id: u64,
+    /// What is to be read.
+    pub read: OriginRead,
 }
 
 /// What is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::vod) enum OriginRead {
+pub enum OriginRead {
     /// What the origin has now.
     Probe,
     /// These chunks.
@@ -85,6 +87,7 @@ pub(in crate::vod) enum OriginRead {
     Piece {
         /// Offset in the file.
         offset: u64,
+        /// Number of bytes.
         length: u64,
     },
 }

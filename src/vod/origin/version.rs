@@ -120,8 +120,14 @@ impl OriginVersion {
         host_of(&self.url)
     }
 
+    /// The name in a directory of what was read: it tells versions apart.
+    pub(in crate::vod) fn cache_name(&self, is_hashed: bool) -> String {
+        let tag = Digest256(self.group_tag(is_hashed)).to_string();
+        safe_file_name(&format!("{tag:.16}-{}", safe_file_name(&self.name())))
+    }
+
     /// The file name: the last part of the path.
-    fn name(&self) -> String {
+    pub(in crate::vod) fn name(&self) -> String {
         let path = self.url.split(['?', '#']).next().unwrap_or_default();
         let after_host = path.split_once("://").map_or(path, |(_, rest)| rest);
         let last = after_host.rsplit_once('/').map_or("", |(_, last)| last);

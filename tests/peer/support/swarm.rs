@@ -77,7 +77,7 @@ impl Peer {
             }
             ExchangeOutput::Event(FileEvent::Complete(_)) => *is_complete = true,
             ExchangeOutput::Event(FileEvent::Failed(error)) => panic!("failed: {error}"),
-            ExchangeOutput::Event(_) => {}
+            ExchangeOutput::Event(_) | ExchangeOutput::Origin(_) => {}
         }
     }
 }

@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `transfer` | what travels, and in which order |
 //! | `integrity` | verification |
+//! | `origin` | what comes from a web server, and comparison with it |
 //! | `pages` | large files, whose hashes are objects too |
 //! | `storage` | the store: resuming, and failures |
 
 mod integrity;
+mod origin;
 mod pages;
 mod storage;
 mod transfer;

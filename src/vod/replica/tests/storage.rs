@@ -32,6 +32,10 @@ impl ChunkStore for Faulty {
         self.store.write_chunk(index, data)
     }
 
+    fn forget(&mut self, chunks: RangeInclusive<u64>) -> Result<(), StoreError> {
+        self.store.forget(chunks)
+    }
+
     fn forget_all(&mut self) -> Result<(), StoreError> {
         self.store.forget_all()
     }

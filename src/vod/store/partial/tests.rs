@@ -452,3 +452,23 @@ fn a_file_without_space_is_refused_and_leaves_nothing() {
         assert_eq!(names(dir.path()), Vec::<String>::new());
     }
 }
+
+#[test]
+fn what_was_forgotten_is_not_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let unlisted = Descriptor { chunk_hashes: None, sha256: None, ..hashed(&content()) };
+    let mut store = open(dir.path(), &unlisted).unwrap();
+    write(&mut store, &content(), &[1]);
+    let wrong = vec![9; 4500];
+    write(&mut store, &wrong, &[2, 3]);
+    store.forget(2..=3).unwrap();
+    assert!(matches!(store.read_chunk(2), Err(StoreError::NotHeld { index: 2 })));
+    write(&mut store, &content(), &[3]);
+    drop(store);
+    let mut store = open(dir.path(), &unlisted).unwrap();
+    assert_eq!(store.held().ranges().collect::<Vec<_>>(), [1..=1, 3..=3]);
+    write(&mut store, &content(), &[2, 4, 5]);
+    store.finish().unwrap();
+    assert!(whole(&mut store) == content());
+    assert!(store.forget(1..=1).is_err());
+}

@@ -1,0 +1,130 @@
+//! Files of web servers: a URL as the argument of `share` and `fetch`.
+
+use super::fit::{self, Size};
+use super::screen::{self, Live};
+use super::{format, hashing};
+use anyhow::Context;
+use rtmfp::peer::Bandwidth;
+use rtmfp::vod::origin::{OriginVersion, Validator};
+use rtmfp::vod::{HttpOrigin, OriginLimit, SourceFile};
+use std::path::{Path, PathBuf};
+
+/// A file of a web server that is to be shared.
+pub(super) struct Offer {
+    pub(super) source: HttpOrigin,
+    pub(super) version: OriginVersion,
+    pub(super) cache: PathBuf,
+}
+
+/// The URL, if an argument is one.
+pub(super) fn url_in(argument: &Path) -> Option<&str> {
+    let text = argument.to_str()?;
+    let begins = |scheme: &str| {
+        text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    (begins("http://") || begins("https://")).then_some(text)
+}
+
+/// Finds out what the web server has, and prints it.
+pub(super) async fn probe(url: &str) -> anyhow::Result<(HttpOrigin, OriginVersion)> {
+    let source = HttpOrigin::new(url)?;
+    screen::line(&format!("asking {}", format::printable(source.url())));
+    let version = source.version().await?;
+    let validator = match &version.validator {
+        Validator::ETag(etag) => format!("ETag {etag}"),
+        Validator::LastModified(time) => format!("changed on {time}"),
+    };
+    let parts = if version.has_ranges {
+        ""
+    } else {
+        "; it gives no parts (no Range), so that the file is read from its beginning to its end"
+    };
+    let size = format::bytes(version.size);
+    screen::line(&format!("the web server has {size}, {}{parts}", format::printable(&validator)));
+    Ok((source, version))
+}
+
+/// The directory for what is read from web servers.
+pub(super) fn cache(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(directory) = asked {
+        return Ok(directory);
+    }
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
+    let (home, below) = match cfg!(windows) {
+        true => ("LOCALAPPDATA", "rtmfp/cache"),
+        false => ("HOME", ".cache/rtmfp"),
+    };
+    let cache = variable("XDG_CACHE_HOME").map(|cache| cache.join("rtmfp"));
+    let cache = cache.or_else(|| Some(variable(home)?.join(below)));
+    cache.with_context(|| {
+        format!("neither XDG_CACHE_HOME nor {home} is set: name a directory with --cache")
+    })
+}
+
+/// Prints what those who fetch can rely on.
+pub(super) fn explain(version: &OriginVersion) {
+    screen::line(match version.sha256 {
+        Some(_) => {
+            "the web server states the SHA-256: those who fetch verify the whole file with it at the end"
+        }
+        None => {
+            "nothing is hashed: those who fetch compare samples of what others send with the web server; \
+             --verified hashes every part first"
+        }
+    });
+}
+
+/// Reads all of it, unless an earlier run did, and hashes it.
+pub(super) async fn read_and_hash(offer: &Offer) -> anyhow::Result<SourceFile> {
+    let Offer { source, version, cache } = offer;
+    std::fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    let path = version.cache_file(cache);
+    let live = Live::new();
+    let download = source.download(version, &path, |bytes| {
+        let part = bytes as f64 / version.size.max(1) as f64;
+        let bar = fit::bar(part, Size::of_screen().columns.min(62) - 20);
+        live.draw(&format!("reading {bar} {}", format::percent(part)));
+    });
+    download.await?;
+    live.clear();
+    let file = hashing::scan(path).await?;
+    if let Some(sha256) = file.descriptor().sha256 {
+        version.check_sha256(sha256)?;
+    }
+    Ok(file)
+}
+
+/// Reads `50MB`, `1GiB` or `off`.
+pub(super) fn parse_limit(text: &str) -> Result<OriginLimit, String> {
+    if text == "off" {
+        return Ok(OriginLimit::Off);
+    }
+    // Amounts are written as rates are, without the time.
+    let amount: Option<Bandwidth> = text.parse().ok().filter(|_| !text.contains(['/', 't', 'p']));
+    amount
+        .map(|amount| OriginLimit::Bytes(amount.as_bytes_per_second()))
+        .ok_or_else(|| format!("{text:?} is not an amount: write 50MB, 1GiB or off"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_from_files() {
+        assert_eq!(url_in(Path::new("HTTPS://a.example/film")), Some("HTTPS://a.example/film"));
+        for file in ["film.mp4", "http", "./http://a", "ftp://a/film"] {
+            assert_eq!(url_in(Path::new(file)), None);
+        }
+    }
+
+    #[test]
+    fn limits_are_amounts() {
+        assert_eq!(parse_limit("off"), Ok(OriginLimit::Off));
+        assert_eq!(parse_limit("50MB"), Ok(OriginLimit::Bytes(50_000_000)));
+        assert_eq!(parse_limit("1GiB"), Ok(OriginLimit::Bytes(1 << 30)));
+        for wrong in ["", "much", "5MB/s", "5Mbit", "-1"] {
+            assert!(parse_limit(wrong).is_err(), "{wrong}");
+        }
+    }
+}

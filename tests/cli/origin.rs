@@ -1,0 +1,115 @@
+//! Files of web servers: URLs as arguments of `share` and `fetch`.
+
+use crate::support::{Running, Share, content, fail, rtmfp, succeed};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+/// A web server that gives parts of this content, until the test ends. Returns the URL.
+fn web(content: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/film.bin", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let content = content.clone();
+            thread::spawn(move || serve(&stream, &content));
+        }
+    });
+    url
+}
+
+fn serve(mut stream: &TcpStream, content: &[u8]) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines();
+    loop {
+        let head: Vec<String> =
+            lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        let path = head.first()?.split(' ').nth(1)?;
+        let range = head.iter().find_map(|line| line.strip_prefix("range: bytes="));
+        let Some((first, last)) = range.filter(|_| path == "/film.bin")?.split_once('-') else {
+            return None;
+        };
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        let size = content.len();
+        let head = format!(
+            "HTTP/1.1 206 Part\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{last}/{size}\r\n\
+             ETag: \"1\"\r\nRepr-Digest: sha-256=:{}:\r\n\r\n",
+            last + 1 - first,
+            base64(content),
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(content.get(first..=last)?).ok()?;
+    }
+}
+
+/// SHA-256 in base64.
+fn base64(content: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(rtmfp::vod::Digest256::of(content).0)
+}
+
+#[test]
+fn a_url_is_shared_and_fetched_by_link_and_by_url() {
+    let (directory, bytes) = (tempfile::tempdir().unwrap(), content(71, 1_000_000));
+    let url = web(bytes.clone());
+    let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
+    let via = format!("rtmfp://{address}/films");
+    let cache = directory.path().join("cache");
+    let args = [&url, "--via", &via, "--listen", "127.0.0.1", "--cache", cache.to_str().unwrap()];
+    let share = Share::start(args);
+    assert!(share.link.contains("/origin=http%3A%2F%2F127.0.0.1"), "{}", share.link);
+    assert!(!share.link.contains("provider="), "{}", share.link);
+    let by_link = directory.path().join("by link");
+    succeed(rtmfp(["fetch", &share.link, "--listen", "127.0.0.1", "-o"]).arg(&by_link));
+    assert!(std::fs::read(&by_link).unwrap() == bytes);
+    // The same link, from every provider.
+    let more = directory.path().join("more");
+    let again = Share::start([&url, "--via", &via, "--cache", more.to_str().unwrap()]);
+    assert_eq!(again.link, share.link);
+    drop((share, again));
+    // Nobody is left but the web server.
+    let by_url = directory.path().join("by url");
+    let (_, err) =
+        succeed(rtmfp(["fetch", &url, "--via", &via, "--listen", "127.0.0.1", "-o"]).arg(&by_url));
+    assert!(std::fs::read(&by_url).unwrap() == bytes);
+    assert!(err.contains("1.0 MB from the web server") && !err.contains("samples"), "{err}");
+}
+
+#[test]
+fn a_url_that_is_read_and_hashed_first_has_a_link_with_every_hash() {
+    let (directory, bytes) = (tempfile::tempdir().unwrap(), content(72, 300_000));
+    let url = web(bytes.clone());
+    let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
+    let via = format!("rtmfp://{address}/films");
+    let cache = directory.path().join("cache");
+    let start = || {
+        let cache = cache.to_str().unwrap();
+        Share::start([&url, "--verified", "--via", &via, "--listen", "127.0.0.1", "--cache", cache])
+    };
+    let first = start();
+    let copy = directory.path().join("copy");
+    succeed(rtmfp(["fetch", &first.link, "--listen", "127.0.0.1", "-o"]).arg(&copy));
+    assert!(std::fs::read(&copy).unwrap() == bytes);
+    succeed(rtmfp(["fetch", &first.link, "--listen", "127.0.0.1", "--check", "-o"]).arg(&copy));
+    let link = first.link.clone();
+    drop(first);
+    assert_eq!(start().link, link);
+}
+
+#[test]
+fn urls_that_cannot_be_shared_have_a_reason() {
+    let secret = fail(&mut rtmfp(["share", "http://me:secret@127.0.0.1:1/film"]), 1);
+    assert!(secret.contains("password") && !secret.contains("secret"), "{secret}");
+    let url = "http://127.0.0.1:1/film";
+    let refused = fail(&mut rtmfp(["share", url]), 1);
+    assert!(refused.contains("cannot read from 127.0.0.1:1"), "{refused}");
+    for args in [
+        &["share", url, "film.mp4"][..],
+        &["share", "film.mp4", url],
+        &["share", url, "--group", "films"],
+        &["share", url, "--save-upload"],
+        &["share", "film.mp4", "--verified"],
+        &["fetch", url],
+    ] {
+        fail(&mut rtmfp(args), 2);
+    }
+}
