@@ -142,6 +142,7 @@ async fn explain(fetch: &Fetch, looking: &Looking<'_>, idle: Duration) {
     looking.reporter.waiting(idle, &situation);
     screen::line(&format!("nothing has come for {}:", format::duration(idle)));
     situation.lines().iter().for_each(|line| screen::line(line));
+    origin_line(fetch).iter().for_each(|line| screen::line(line));
     screen::line("  still looking; Ctrl-C ends it, and --timeout after a time of your choice");
 }
 
@@ -150,10 +151,18 @@ async fn stalled(fetch: &Fetch, looking: &Looking<'_>, idle: Duration) -> anyhow
     looking.reporter.waiting(idle, &situation);
     let mut lines = vec![format!("gave up: nothing came for {}", format::duration(idle))];
     lines.extend(situation.lines());
+    lines.extend(origin_line(fetch));
     TimedOut(lines.join("\n")).into()
 }
 
-pub(crate) async fn situation(fetch: &Fetch, looking: &Looking<'_>) -> Situation {
+pub(crate) /// Why nothing comes from the web server.
+fn origin_line(fetch: &Fetch) -> Option<String> {
+    let progress = fetch.progress();
+    let error = progress.borrow().origin_error.as_ref()?.to_string();
+    Some(format!("  web server {}", format::printable(&error)))
+}
+
+async fn situation(fetch: &Fetch, looking: &Looking<'_>) -> Situation {
     let (search, has_met) = fetch.search().await;
     Situation { search, provider: looking.provider.map(|provider| (provider, has_met)) }
 }

@@ -21,6 +21,7 @@ pub(super) struct Origin {
     secret: u64,
     is_lost: bool,
     is_gone: bool,
+    error: Option<Arc<OriginError>>,
 }
 
 impl FileExchange {
@@ -35,7 +36,8 @@ impl FileExchange {
     ) -> Self {
         let plan = OriginPlan::new(role, near);
         let pieces = BTreeMap::new();
-        self.origin = Some(Origin { plan, pieces, secret, is_lost: false, is_gone: false });
+        let (is_lost, is_gone, error) = (false, false, None);
+        self.origin = Some(Origin { plan, pieces, secret, is_lost, is_gone, error });
         self
     }
 
@@ -46,6 +48,11 @@ impl FileExchange {
             origin.plan.ready(has_ranges);
         }
         self
+    }
+
+    /// Why the origin is not read now.
+    pub(in crate::vod) fn origin_error(&self) -> Option<&Arc<OriginError>> {
+        self.origin.as_ref()?.error.as_ref()
     }
 
     /// The origin has been probed.
@@ -61,6 +68,7 @@ impl FileExchange {
             Ok(version) => {
                 origin.plan.ended(now, id, false);
                 origin.plan.ready(version.has_ranges);
+                origin.error = None;
                 if let Ok(descriptor) = version.descriptor() {
                     self.replica.descriptor_derived(descriptor);
                 }
@@ -86,6 +94,7 @@ impl FileExchange {
         match self.replica.origin_chunk(index, data) {
             Ok(()) => {
                 origin.plan.came(id, index);
+                origin.error = None;
                 if std::mem::take(&mut origin.is_lost) {
                     self.replica.origin_found();
                     self.replica.compare_with_origin(origin.secret);
@@ -136,6 +145,7 @@ impl FileExchange {
         let Some(origin) = &mut self.origin else { return };
         let is_final = error.is_final();
         let error = Arc::new(error);
+        let is_known = origin.error.replace(Arc::clone(&error)).as_ref() == Some(&error);
         if is_final {
             origin.plan.give_up();
             if !std::mem::replace(&mut origin.is_gone, true) {
@@ -147,7 +157,9 @@ impl FileExchange {
         if !std::mem::replace(&mut origin.is_lost, true) {
             self.replica.origin_lost();
         }
-        self.emit(FileEvent::OriginFailed(error));
+        if !is_known {
+            self.emit(FileEvent::OriginFailed(error));
+        }
     }
 
     /// Requests what is due of the origin.

@@ -3,6 +3,7 @@
 use crate::group::Group;
 use crate::range::IndexSet;
 use crate::transport::Time;
+use crate::vod::origin::OriginError;
 use crate::vod::replica::Stage;
 use crate::vod::{FileExchange, Layout};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Progress {
     pub bytes_from_peers: u64,
     /// Bytes read from the origin of the file.
     pub bytes_from_origin: u64,
+    /// Why the origin is not read now, if it cannot be.
+    pub origin_error: Option<Arc<OriginError>>,
     /// Bytes of objects sent to members: chunks and descriptors in their encoded form.
     pub bytes_uploaded: u64,
     /// Objects that were refused because they failed verification.
@@ -78,6 +81,7 @@ impl Default for Progress {
             bytes_from_provider: 0,
             bytes_from_peers: 0,
             bytes_from_origin: 0,
+            origin_error: None,
             bytes_uploaded: 0,
             refused: 0,
             map: ChunkMap::default(),
@@ -186,6 +190,7 @@ impl ProgressPublisher {
             progress.bytes_from_provider = replica.stats().bytes_from_provider;
             progress.bytes_from_peers = replica.stats().bytes_from_peers;
             progress.bytes_from_origin = replica.stats().bytes_from_origin;
+            progress.origin_error = exchange.origin_error().cloned();
             progress.refused = replica.stats().refused;
             progress.set_held(replica.held(), replica.layout());
             *progress != before
