@@ -155,14 +155,14 @@ async fn stalled(fetch: &Fetch, looking: &Looking<'_>, idle: Duration) -> anyhow
     TimedOut(lines.join("\n")).into()
 }
 
-pub(crate) /// Why nothing comes from the web server.
+/// Why nothing comes from the web server.
 fn origin_line(fetch: &Fetch) -> Option<String> {
     let progress = fetch.progress();
     let error = progress.borrow().origin_error.as_ref()?.to_string();
     Some(format!("  web server {}", format::printable(&error)))
 }
 
-async fn situation(fetch: &Fetch, looking: &Looking<'_>) -> Situation {
+pub(crate) async fn situation(fetch: &Fetch, looking: &Looking<'_>) -> Situation {
     let (search, has_met) = fetch.search().await;
     Situation { search, provider: looking.provider.map(|provider| (provider, has_met)) }
 }

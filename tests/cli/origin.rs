@@ -25,9 +25,7 @@ fn serve(mut stream: &TcpStream, content: &[u8]) -> Option<()> {
             lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
         let path = head.first()?.split(' ').nth(1)?;
         let range = head.iter().find_map(|line| line.strip_prefix("range: bytes="));
-        let Some((first, last)) = range.filter(|_| path == "/film.bin")?.split_once('-') else {
-            return None;
-        };
+        let (first, last) = range.filter(|_| path == "/film.bin")?.split_once('-')?;
         let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
         let size = content.len();
         let head = format!(

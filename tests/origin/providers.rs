@@ -46,12 +46,9 @@ async fn a_web_server_that_goes_and_comes_back_delays_the_file_only() {
     scene.web.stop().await;
     scene.web.allow(u64::MAX);
     loop {
-        match events.recv().await.unwrap() {
-            FileEvent::OriginFailed(error) => {
-                assert!(matches!(*error, OriginError::Connection { .. }), "{error}");
-                break;
-            }
-            _ => {}
+        if let FileEvent::OriginFailed(error) = events.recv().await.unwrap() {
+            assert!(matches!(*error, OriginError::Connection { .. }), "{error}");
+            break;
         }
     }
     scene.web.go_on().await;

@@ -121,10 +121,9 @@ async fn serve(
                 return;
             }
         }
-        while is_endless {
-            if stream.write_all(&[7; 16 << 10]).await.is_err() {
-                return;
-            }
+        if is_endless {
+            while stream.write_all(&[7; 16 << 10]).await.is_ok() {}
+            return;
         }
     }
 }

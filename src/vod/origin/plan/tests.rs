@@ -43,7 +43,7 @@ impl Scene {
     }
 
     fn wait(&mut self, milliseconds: u64) {
-        self.now = self.now + Duration::from_millis(milliseconds);
+        self.now += Duration::from_millis(milliseconds);
     }
 
     fn next_request(&mut self) -> Option<OriginRequest> {
