@@ -39,7 +39,7 @@ impl<R> Offers<R> {
 impl<P: Ord + Clone, R> Replica<P, R> {
     /// The replica of a provider that reads the file of an origin while it shares it. It wants nothing
     /// from peers; if `offers_all`, chunks that are not there yet are offered as well, and
-    /// [`asked`](Self::asked) has those that peers wait for.
+    /// requests for those wait until they have come.
     pub fn of_origin(descriptor: Descriptor, form: DescriptorForm, offers_all: bool) -> Self {
         let mut replica = Self::new(Stage::Descriptor, Integrity::None, None);
         replica.offers = Some(Offers { all: offers_all, asked: BTreeMap::new(), count: 0 });
