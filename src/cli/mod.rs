@@ -109,7 +109,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Share(share::ShareArgs),
+    Share(Box<share::ShareArgs>),
     Fetch(Box<fetch::FetchArgs>),
     Watch(Box<watch::WatchArgs>),
     Join(Box<join::JoinArgs>),
@@ -134,7 +134,7 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<()> {
     let work = async {
         match verb {
-            Verb::Share(args) => share::run(args).await,
+            Verb::Share(args) => share::run(*args).await,
             Verb::Fetch(args) => fetch::run(*args).await,
             Verb::Watch(args) => watch::run(*args).await,
             Verb::Join(args) => join::run(*args).await,

@@ -1,12 +1,12 @@
 //! Files of web servers: a URL as the argument of `share` and `fetch`.
 
 use super::fit::{self, Size};
+use super::format;
 use super::screen::{self, Live};
-use super::{format, hashing};
 use anyhow::Context;
 use rtmfp::peer::Bandwidth;
 use rtmfp::vod::origin::{OriginVersion, Validator};
-use rtmfp::vod::{HttpOrigin, OriginLimit, SourceFile};
+use rtmfp::vod::{HttpOrigin, OriginLimit};
 use std::path::{Path, PathBuf};
 
 /// A file of a web server that is to be shared.
@@ -74,8 +74,8 @@ pub(super) fn explain(version: &OriginVersion) {
     });
 }
 
-/// Reads all of it, unless an earlier run did, and hashes it.
-pub(super) async fn read_and_hash(offer: &Offer) -> anyhow::Result<SourceFile> {
+/// Reads all of it into a file, unless an earlier run did.
+pub(super) async fn read_all(offer: &Offer) -> anyhow::Result<PathBuf> {
     let Offer { source, version, cache } = offer;
     std::fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
     let path = version.cache_file(cache);
@@ -87,11 +87,7 @@ pub(super) async fn read_and_hash(offer: &Offer) -> anyhow::Result<SourceFile> {
     });
     download.await?;
     live.clear();
-    let file = hashing::scan(path).await?;
-    if let Some(sha256) = file.descriptor().sha256 {
-        version.check_sha256(sha256)?;
-    }
-    Ok(file)
+    Ok(path)
 }
 
 /// Reads `50MB`, `1GiB` or `off`.

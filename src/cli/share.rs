@@ -3,7 +3,7 @@
 use super::background::Background;
 use super::console::{Asked, Change, Console, Form, change_limits};
 use super::events::Reporter;
-use super::hashing::source_of;
+use super::hashing::{scan, source_of};
 use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::library::Library;
@@ -14,6 +14,7 @@ use super::outcome::WrongUsage;
 use super::patience::connecting;
 use super::public_address::PublicAddress;
 use super::remembered::{self, Remembered};
+use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::signing;
@@ -296,9 +297,9 @@ async fn share_library(
 /// What is shared.
 enum Offered {
     /// Files of this computer, perhaps with the content of a URL.
-    Files(SourceFile, Option<OriginVersion>),
+    Files(Box<SourceFile>, Option<OriginVersion>),
     /// A file that is read from a web server meanwhile.
-    Origin(origin::Offer),
+    Origin(Box<origin::Offer>),
 }
 
 impl Offered {
@@ -306,9 +307,10 @@ impl Offered {
         match self {
             Self::Files(source, version) => {
                 config.origin = version;
-                Share::start(source, config).await
+                Share::start(*source, config).await
             }
-            Self::Origin(origin::Offer { source, version, cache }) => {
+            Self::Origin(offer) => {
+                let origin::Offer { source, version, cache } = *offer;
                 Share::start_from(source, version, &cache, config).await
             }
         }
@@ -323,7 +325,7 @@ async fn offered(args: &ShareArgs) -> anyhow::Result<(Offered, Option<Scratch>)>
         let is_for_urls = args.verified || args.cache.is_some();
         ensure!(!is_for_urls, WrongUsage("--verified and --cache are for URLs".into()));
         let (source, scratch) = source_of(args.files.clone(), args.name.clone()).await?;
-        return Ok((Offered::Files(source, None), scratch));
+        return Ok((Offered::Files(Box::new(source), None), scratch));
     };
     ensure!(
         args.files.len() == 1,
@@ -343,11 +345,14 @@ async fn offered(args: &ShareArgs) -> anyhow::Result<(Offered, Option<Scratch>)>
     let (source, version) = origin::probe(url).await?;
     let offer = origin::Offer { source, version, cache };
     if args.verified {
-        let file = origin::read_and_hash(&offer).await?;
-        return Ok((Offered::Files(file, Some(offer.version)), None));
+        let file = scan(origin::read_all(&offer).await?).await?;
+        if let Some(sha256) = file.descriptor().sha256 {
+            offer.version.check_sha256(sha256)?;
+        }
+        return Ok((Offered::Files(Box::new(file), Some(offer.version)), None));
     }
     origin::explain(&offer.version);
-    Ok((Offered::Origin(offer), None))
+    Ok((Offered::Origin(Box::new(offer)), None))
 }
 
 async fn config(

@@ -1,5 +1,6 @@
 //! [`Share`]: offers a file to a group.
 
+use super::origin::group_of_file;
 #[cfg(feature = "origin")]
 use super::origin::{HttpOrigin, OriginError, OriginRole};
 #[cfg(feature = "origin")]
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::driver::{Announced, KeyLogFile, NetworkStats, os_random};
 use crate::flash::Uri;
-use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
+use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError};
 use crate::peer::{Connection, Limits, PeerConfig, Seed};
 use std::net::SocketAddr;
 #[cfg(feature = "origin")]
@@ -135,6 +136,7 @@ impl Share {
         }
         let mut link = version.link(config.servers.clone(), config.lan)?;
         link.app = config.app.clone();
+        link.signature = config.signing_key.as_ref().and_then(|key| key.sign(&link));
         let descriptor = version.descriptor().map_err(|_| OriginError::TooLarge)?;
         let (lan, max_neighbors) = (config.lan, config.max_neighbors);
         let spec = version.group(lan, false)?;
@@ -347,18 +349,6 @@ fn group_of(config: &ShareConfig, descriptor: &Descriptor) -> Result<GroupSpec, 
         }
     };
     group_of_file(builder, config.lan)
-}
-
-/// A group for a file; with `lan`, members announce themselves on the local network.
-pub(super) fn group_of_file(
-    mut builder: GroupSpecBuilder,
-    lan: bool,
-) -> Result<GroupSpec, GroupSpecError> {
-    if lan {
-        builder =
-            builder.ip_multicast_member_updates(true).ip_multicast_address(IpMulticastAddress::LAN);
-    }
-    builder.object_replication(true).server_channel(true).build()
 }
 
 fn integrity_of(descriptor: &Descriptor, form: DescriptorForm) -> Integrity {

@@ -1,7 +1,7 @@
 //! [`HttpOrigin::download`]: a whole file, for hashing before it is shared.
 
 use super::{HttpOrigin, OriginError, OriginVersion, ReadOrigin};
-use crate::vod::{SessionError, StoreError};
+use crate::vod::StoreError;
 use bytes::Bytes;
 use std::fs::TryLockError;
 use std::io;
@@ -30,14 +30,14 @@ impl HttpOrigin {
         version: &OriginVersion,
         path: &Path,
         mut progress: impl FnMut(u64),
-    ) -> Result<(), SessionError> {
+    ) -> Result<(), OriginError> {
         let is_there = path.metadata().is_ok_and(|it| it.is_file() && it.len() == version.size);
         if is_there {
             return Ok(());
         }
         let part = part_of(path);
         let mut file = open(&part)?;
-        let cannot = |error| SessionError::from(StoreError::io("write", &part)(error));
+        let cannot = |error| OriginError::local(StoreError::io("write", &part)(error));
         let mut failures = 0;
         loop {
             let mut held = file.seek(io::SeekFrom::End(0)).await.map_err(cannot)?;
@@ -65,9 +65,9 @@ impl HttpOrigin {
             written.map_err(cannot)?;
             match read {
                 Ok(()) => failures = 0,
-                Err(error) if error.is_final() => return Err(error.into()),
+                Err(error) if error.is_final() => return Err(error),
                 Err(_) if held > before => failures = 0,
-                Err(error) if failures >= MAX_FAILURES => return Err(error.into()),
+                Err(error) if failures >= MAX_FAILURES => return Err(error),
                 Err(_) => {
                     failures += 1;
                     let pause = Duration::from_secs(1 << failures);
@@ -106,12 +106,14 @@ fn part_of(path: &Path) -> PathBuf {
 }
 
 /// Opens the file, for one process at a time.
-fn open(part: &Path) -> Result<File, SessionError> {
+fn open(part: &Path) -> Result<File, OriginError> {
     let mut options = std::fs::OpenOptions::new();
-    let file =
-        options.create(true).append(true).open(part).map_err(StoreError::io("open", part))?;
+    let file = options.create(true).append(true).open(part);
+    let file = file.map_err(|error| OriginError::local(StoreError::io("open", part)(error)))?;
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: part.to_owned() }.into()),
+        Err(TryLockError::WouldBlock) => {
+            Err(OriginError::local(StoreError::InUse { path: part.to_owned() }))
+        }
         Ok(()) | Err(TryLockError::Error(_)) => Ok(File::from_std(file)),
     }
 }

@@ -87,12 +87,20 @@ pub enum OriginError {
     /// The file does not have the hash that the server states.
     #[error("what the web server sends does not have the SHA-256 that it states")]
     WrongFile,
+    /// No link or group can be made, or a file cannot be written: the reason.
+    #[error("{0}")]
+    Local(String),
     /// The program was built without an HTTP client.
     #[error("this program was built without the feature `origin`: it reads from no web server")]
     NotBuilt,
 }
 
 impl OriginError {
+    /// An error of this computer.
+    pub(super) fn local(error: impl std::fmt::Display) -> Self {
+        Self::Local(error.to_string())
+    }
+
     /// True if reading again cannot help: the origin has another file.
     pub fn is_final(&self) -> bool {
         !matches!(

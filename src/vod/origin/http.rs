@@ -6,7 +6,7 @@ use super::headers::{
 };
 use super::version::host_of;
 use super::{OriginError, OriginVersion, ReadOrigin, Reading, Validator};
-use crate::vod::{Digest256, ServerAddress, SessionError, ShareLink};
+use crate::vod::{Digest256, ServerAddress, ShareLink};
 use crate::wire::Shown;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -235,7 +235,7 @@ pub async fn link_of(
     url: &str,
     server: ServerAddress,
     app: &str,
-) -> Result<(ShareLink, OriginVersion), SessionError> {
+) -> Result<(ShareLink, OriginVersion), OriginError> {
     let version = HttpOrigin::new(url)?.version().await?;
     let mut link = version.link(vec![server], false)?;
     link.app = app.to_owned();

@@ -30,7 +30,7 @@ pub use plan::{OriginLimit, OriginRead, OriginRequest};
 pub use version::{OriginVersion, Validator};
 
 pub(super) use plan::{MAX_PIECES, OriginPlan, OriginRole, View};
-pub(super) use version::host_of;
+pub(super) use version::{group_of_file, host_of};
 
 use bytes::Bytes;
 use std::fmt;

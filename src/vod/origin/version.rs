@@ -6,10 +6,8 @@ use super::super::file_name::safe_file_name;
 use super::super::hash::Digest256;
 use super::super::layout::{Layout, LayoutError};
 use super::super::link::{Integrity, ServerAddress, ShareLink, decoded_lossy};
-use super::super::session::SessionError;
-use super::super::share::group_of_file;
 use super::OriginError;
-use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError};
+use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
 use sha2::{Digest, Sha256};
 
 const CONTEXT: &[u8] = b"rtmfp-share origin 1\0";
@@ -97,9 +95,10 @@ impl OriginVersion {
     /// # Errors
     ///
     /// Too many servers, or too many chunks.
-    pub fn link(&self, servers: Vec<ServerAddress>, lan: bool) -> Result<ShareLink, SessionError> {
+    pub fn link(&self, servers: Vec<ServerAddress>, lan: bool) -> Result<ShareLink, OriginError> {
         let descriptor = self.descriptor().map_err(|_| OriginError::TooLarge)?;
-        let mut link = ShareLink::new(servers, self.group(lan, false)?.as_str())?;
+        let group = self.group(lan, false).map_err(OriginError::local)?;
+        let mut link = ShareLink::new(servers, group.as_str()).map_err(OriginError::local)?;
         link.integrity = Integrity::Descriptor(descriptor.digest());
         link.name = descriptor.name;
         link.origin = Some(self.url.clone());
@@ -134,6 +133,18 @@ impl OriginVersion {
         let name = decoded_lossy(last);
         if name.is_empty() { host_of(&self.url).to_owned() } else { name }
     }
+}
+
+/// A group for a file; with `lan`, members announce themselves on the local network.
+pub(in crate::vod) fn group_of_file(
+    mut builder: GroupSpecBuilder,
+    lan: bool,
+) -> Result<GroupSpec, GroupSpecError> {
+    if lan {
+        builder =
+            builder.ip_multicast_member_updates(true).ip_multicast_address(IpMulticastAddress::LAN);
+    }
+    builder.object_replication(true).server_channel(true).build()
 }
 
 /// Host and port of a URL.
