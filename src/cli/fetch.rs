@@ -9,7 +9,7 @@ use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::limits::{DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
-use super::origin;
+use super::origin::{self, OriginArgs};
 use super::outcome::WrongUsage;
 use super::patience::{after, connecting};
 use super::scratch::Scratch;
@@ -20,11 +20,11 @@ use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, anyhow, bail, ensure};
 use bytes::BytesMut;
-use rtmfp::vod::session::{Progress, SessionError};
+use rtmfp::vod::session::SessionError;
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{
     CHUNK_SIZE, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity,
-    OriginLimit, ShareLink,
+    ShareLink,
 };
 use rtmfp::{Fingerprint, Uri};
 use std::io::IsTerminal;
@@ -123,18 +123,8 @@ pub(crate) struct FetchArgs {
     #[command(flatten)]
     down: DownArgs,
 
-    /// Read at most this much from the web server that the link names, 50MB, 1GiB, or nothing: off
-    /// [default: as much as the file is long]
-    ///
-    /// It is read for what no member has, or does not send in time, and for comparing samples.
-    #[arg(
-        long,
-        value_name = "BYTES|off",
-        value_parser = origin::parse_limit,
-        help_heading = HEADING,
-        display_order = 5
-    )]
-    origin_limit: Option<OriginLimit>,
+    #[command(flatten)]
+    origin: OriginArgs,
 
     /// For a link on which every byte costs: fetch, send nothing of the file to others, and end when it
     /// is complete
@@ -278,7 +268,7 @@ fn config(
     config.limits = args.up.limits_with(args.down);
     config.max_neighbors = args.up.max_neighbors();
     config.metered = args.metered;
-    config.origin = args.origin_limit.unwrap_or_default();
+    config.origin = args.origin.limit();
     config.lan = args.lan || config.link.servers.is_empty();
     if args.force {
         config.overwrite = Overwrite::Replace;
@@ -341,13 +331,6 @@ fn interrupted(fetch: &Fetch, is_pipe: bool) -> &'static str {
     }
 }
 
-fn from_origin(progress: &Progress) -> String {
-    match progress.bytes_from_origin {
-        0 => String::new(),
-        bytes => format!(", {} from the web server", format::bytes(bytes)),
-    }
-}
-
 fn summary(
     fetch: &Fetch,
     completed: &Completed,
@@ -370,7 +353,7 @@ fn summary(
             "{place}: {size}, {} fetched now, {} of it from peers{}",
             format::bytes(fetched),
             format::bytes(progress.bytes_from_peers),
-            from_origin(&progress),
+            origin::note(&progress),
         ),
     });
     let note = match (is_verified, looking.is_verified) {

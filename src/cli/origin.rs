@@ -1,13 +1,38 @@
-//! Files of web servers: a URL as the argument of `share` and `fetch`.
+//! Files of web servers: a URL as the argument of `share`, `fetch` and `watch`.
 
 use super::fit::{self, Size};
 use super::format;
+use super::limits::HEADING;
 use super::screen::{self, Live};
 use anyhow::Context;
 use rtmfp::peer::Bandwidth;
 use rtmfp::vod::origin::{OriginVersion, Validator};
+use rtmfp::vod::session::Progress;
 use rtmfp::vod::{HttpOrigin, OriginLimit};
 use std::path::{Path, PathBuf};
+
+/// What is read from the web server that a link names.
+#[derive(Debug, clap::Args)]
+pub(super) struct OriginArgs {
+    /// Read at most this much from the web server that the link names, 50MB, 1GiB, or nothing: off
+    /// [default: as much as the file is long]
+    ///
+    /// It is read for what no member has, or does not send in time, and for comparing samples.
+    #[arg(
+        long,
+        value_name = "BYTES|off",
+        value_parser = parse_limit,
+        help_heading = HEADING,
+        display_order = 5
+    )]
+    origin_limit: Option<OriginLimit>,
+}
+
+impl OriginArgs {
+    pub(super) fn limit(&self) -> OriginLimit {
+        self.origin_limit.unwrap_or_default()
+    }
+}
 
 /// A file of a web server that is to be shared.
 pub(super) struct Offer {
@@ -74,6 +99,14 @@ pub(super) fn explain(version: &OriginVersion) {
     });
 }
 
+/// What the web server sent, as the end of a sentence; empty if that is nothing.
+pub(super) fn note(progress: &Progress) -> String {
+    match progress.bytes_from_origin {
+        0 => String::new(),
+        bytes => format!(", {} from the web server", format::bytes(bytes)),
+    }
+}
+
 /// Reads all of it into a file, unless an earlier run did.
 pub(super) async fn read_all(offer: &Offer) -> anyhow::Result<PathBuf> {
     let Offer { source, version, cache } = offer;
@@ -91,7 +124,7 @@ pub(super) async fn read_all(offer: &Offer) -> anyhow::Result<PathBuf> {
 }
 
 /// Reads `50MB`, `1GiB` or `off`.
-pub(super) fn parse_limit(text: &str) -> Result<OriginLimit, String> {
+fn parse_limit(text: &str) -> Result<OriginLimit, String> {
     if text == "off" {
         return Ok(OriginLimit::Off);
     }

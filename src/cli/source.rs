@@ -1,4 +1,4 @@
-//! The source of `fetch`: a link, or a group in which a Flash application shares a file.
+//! The source of `fetch` and `watch`: a link, a group in which a Flash application shares a file, or a URL.
 
 use super::origin;
 use super::outcome::WrongUsage;
@@ -8,7 +8,7 @@ use rtmfp::vod::{HttpOrigin, ShareLink};
 use rtmfp::{GroupSpec, Uri};
 use std::path::Path;
 
-/// The argument of `fetch`.
+/// The argument of `fetch` and `watch`.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Link(Box<ShareLink>),
@@ -17,7 +17,7 @@ pub(crate) enum Source {
     Url(String),
 }
 
-/// Reads a link or a groupspec.
+/// Reads a link, a groupspec, or the URL of a file on a web server.
 pub(crate) fn parse(text: &str) -> Result<Source, String> {
     if let Some(url) = origin::url_in(Path::new(text.trim())) {
         HttpOrigin::new(url).map_err(display)?;

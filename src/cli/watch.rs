@@ -8,6 +8,7 @@ use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::limits::{DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
+use super::origin::{self, OriginArgs};
 use super::outcome::WrongUsage;
 use super::patience::{after, connecting};
 use super::scratch::Scratch;
@@ -43,12 +44,16 @@ Examples:
   rtmfp watch LINK -o ~/Videos/         # keep the film
   rtmfp watch LINK --no-open            # and open the address in a player of your choice
   rtmfp watch LINK --listen 0.0.0.0:8935  # watch it on the television, too
+  rtmfp watch https://web.example/film.mp4 --via rtmfp://rendezvous.example/films
 
 docs/watch.md describes the page and its addresses.")]
 pub(crate) struct WatchArgs {
     /// The link that `rtmfp share` printed, or, with --via, the groupspec of a Flash application
     /// that shares a film, which begins with G:
-    #[arg(value_name = "LINK|GROUPSPEC", value_parser = source::parse)]
+    ///
+    /// Or, with --via, the URL of a film on a web server: the members of its swarm at that server are
+    /// met, and what they lack is read from the web server.
+    #[arg(value_name = "LINK|GROUPSPEC|URL", value_parser = source::parse)]
     source: Source,
 
     /// Keep the film in this file or directory [default: it is stored in a directory for temporary
@@ -101,6 +106,9 @@ pub(crate) struct WatchArgs {
     #[command(flatten)]
     down: DownArgs,
 
+    #[command(flatten)]
+    origin: OriginArgs,
+
     /// For a link on which every byte costs: send nothing of the film to others
     #[arg(long, help_heading = HEADING, display_order = 4)]
     metered: bool,
@@ -118,7 +126,11 @@ pub(crate) async fn run(args: WatchArgs) -> anyhow::Result<()> {
 
 async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
-    let link = args.source.link(args.via.as_ref(), args.lan)?;
+    let source = tokio::select! {
+        source = args.source.clone().resolved(args.via.as_ref(), args.lan) => source?,
+        () = signals.recv() => return Ok(()),
+    };
+    let link = source.link(args.via.as_ref(), args.lan)?;
     let (destination, _scratch) = store(&args, &link).await?;
     let in_force = InForce::new(args.up, args.down, args.metered);
     let (address, no_open, timeout) = (page_address(&args)?, args.no_open, args.timeout);
@@ -185,6 +197,7 @@ fn config(
     config.limits = args.up.limits_with(args.down);
     config.max_neighbors = args.up.max_neighbors();
     config.metered = args.metered;
+    config.origin = args.origin.limit();
     config.lan = args.lan || config.link.servers.is_empty();
     if args.force {
         config.overwrite = Overwrite::Replace;
@@ -283,11 +296,12 @@ async fn watch_on(
         () = signals.recv() => return Ok(Some(Arc::clone(&fetch))),
     };
     view.live.clear();
-    let held = fetch.progress().borrow().held_bytes;
-    reporter.complete(&completed, held, is_verified);
+    let progress = fetch.progress().borrow().clone();
+    reporter.complete(&completed, progress.held_bytes, is_verified);
     screen::line(&format!(
-        "the whole film is here, {}; sharing on until Ctrl-C",
-        format::bytes(held)
+        "the whole film is here, {}{}; sharing on until Ctrl-C",
+        format::bytes(progress.held_bytes),
+        origin::note(&progress),
     ));
     view.live = Live::new();
     tokio::select! {

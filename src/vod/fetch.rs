@@ -81,6 +81,11 @@ impl FetchConfig {
             origin: OriginLimit::OneCopy,
         }
     }
+
+    /// True if the link names an origin, and it may be read.
+    pub fn reads_origin(&self) -> bool {
+        cfg!(feature = "origin") && self.link.origin.is_some() && self.origin != OriginLimit::Off
+    }
 }
 
 /// A file that is being fetched. It is shared on until this is dropped or [stopped](Fetch::stop).
@@ -115,7 +120,7 @@ impl Fetch {
             peer = peer.for_metered_link();
         }
         // Whoever can read from the origin does not need the server.
-        let in_background = lan || has_origin(&config);
+        let in_background = lan || config.reads_origin();
         let connection = connect(peer, &config.link, in_background).await?;
         Self::join(connection, true, spec, config).await
     }
@@ -271,15 +276,10 @@ impl Fetch {
     }
 }
 
-/// True if the link names an origin that may be read.
-fn has_origin(config: &FetchConfig) -> bool {
-    cfg!(feature = "origin") && config.link.origin.is_some() && config.origin != OriginLimit::Off
-}
-
 /// The origin that the link names, if it may be read.
 fn origin_of(config: &FetchConfig) -> Result<Option<OriginStart>, SessionError> {
     #[cfg(feature = "origin")]
-    if has_origin(config)
+    if config.reads_origin()
         && config.destination != Destination::Nowhere
         && let Some(url) = &config.link.origin
     {

@@ -1,4 +1,4 @@
-//! Files of web servers: URLs as arguments of `share` and `fetch`.
+//! Files of web servers: URLs as arguments of `share`, `fetch` and `watch`.
 
 use crate::support::{Running, Share, content, fail, rtmfp, succeed};
 use std::io::{BufRead, BufReader, Write};
@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 /// A web server that gives parts of this content, until the test ends. Returns the URL.
-fn web(content: Vec<u8>) -> String {
+pub fn web(content: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/film.bin", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -107,6 +107,7 @@ fn urls_that_cannot_be_shared_have_a_reason() {
         &["share", url, "--save-upload"],
         &["share", "film.mp4", "--verified"],
         &["fetch", url],
+        &["watch", url, "--no-open"],
     ] {
         fail(&mut rtmfp(args), 2);
     }

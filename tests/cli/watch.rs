@@ -1,6 +1,7 @@
 //! `rtmfp watch`: the film by HTTP, from a share that is fetched.
 
-use crate::support::{PATIENCE, Running, Share, rtmfp, write_file};
+use crate::origin::web;
+use crate::support::{PATIENCE, Running, Share, content, rtmfp, write_file};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -302,4 +303,41 @@ fn each_file_of_a_folder_has_its_own_address() {
     );
     assert_eq!(watch.get("api/films/3", &[]).status().as_u16(), 404);
     watch.stop();
+}
+
+/// The film of a URL as the page serves it, and the state once all of it is here.
+fn watched(watch: &Watch) -> (Vec<u8>, Value) {
+    let film = watch.get("film/film.bin", &[]);
+    assert_eq!(film.status().as_u16(), 200);
+    (bytes(film), watch.until(|status| status["held"]["is_complete"] == true))
+}
+
+#[test]
+fn a_film_at_a_url_is_watched_without_a_provider() {
+    let content = content(73, 1_000_000);
+    let url = web(content.clone());
+    let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
+    let via = format!("rtmfp://{address}/films");
+    let watch = Watch::start(&url, &["--via", &via]);
+    let (film, status) = watched(&watch);
+    assert!(film == content);
+    assert_eq!(status["film"]["name"], "film.bin");
+    let traffic = &status["traffic"];
+    assert_eq!(traffic["from_origin"], 1_000_000);
+    assert_eq!((&traffic["from_peers"], &traffic["saved"]), (&Value::from(0), &Value::from(0.0)));
+    assert!(watch.stop().contains("1.0 MB, 1.0 MB from the web server"));
+}
+
+#[test]
+fn a_film_is_watched_by_a_link_without_asking_its_web_server() {
+    let (cache, content) = (tempfile::tempdir().unwrap(), content(74, 300_000));
+    let url = web(content.clone());
+    let cache = cache.path().to_str().unwrap();
+    let share = Share::start([&url, "--listen", "127.0.0.1:0", "--cache", cache]);
+    let watch = Watch::start(&share.link, &["--origin-limit", "off"]);
+    let (film, status) = watched(&watch);
+    assert!(film == content);
+    assert_eq!(status["traffic"]["from_origin"], 0);
+    assert_eq!(status["traffic"]["from_peers"], 300_000);
+    assert!(!watch.stop().contains("web server"));
 }

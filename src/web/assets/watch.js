@@ -59,7 +59,7 @@ function show(next) {
   const provider = { true: "the provider is one", false: "the provider has left" };
   set("provider", provider[network.provider] ?? `${network.members} known`);
   set("peers", bytes(traffic.from_peers));
-  set("source", `${bytes(traffic.from_provider)} from the provider`);
+  set("source", source(traffic));
   set("saved", traffic.saved === null ? "–" : percent(traffic.saved));
   if (film.path) {
     $("players").hidden = false;
@@ -103,6 +103,14 @@ $("files").addEventListener("change", async () => {
   }
   show(status);
 });
+
+/** What did not come from peers. Whoever has a web server may do without a provider. */
+function source({ from_provider, from_origin }) {
+  const provider = `${bytes(from_provider)} from the provider`;
+  if (from_origin === 0) return provider;
+  const origin = `${bytes(from_origin)} from the web server`;
+  return from_provider === 0 ? origin : `${provider}, ${origin}`;
+}
 
 function showSpeed(held, speed) {
   const enough = held.is_complete ? "" : { true: "yes", false: "no" }[speed.is_enough] ?? "";

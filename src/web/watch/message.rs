@@ -14,6 +14,8 @@ pub(super) struct Facts<'a> {
     pub(super) idle: Duration,
     /// Why the fetch has failed.
     pub(super) failure: Option<&'a str>,
+    /// A web server is read for what nobody sends.
+    pub(super) reads_origin: bool,
     /// Why nothing arrives.
     pub(super) reasons: Vec<String>,
 }
@@ -41,6 +43,9 @@ fn words(status: &Status, facts: &Facts<'_>) -> Message {
     }
     let place = status.waits_at.map(|at| place(status, at)).unwrap_or_default();
     let (level, text) = match facts.stage {
+        Stage::Descriptor if facts.reads_origin => {
+            (Waiting, "Asking the web server what it has".into())
+        }
         Stage::Descriptor if neighbors == 0 && is_silent => (
             Waiting,
             "Nobody who has the film has been reached yet. It begins by itself when somebody is; \
@@ -52,6 +57,13 @@ fn words(status: &Status, facts: &Facts<'_>) -> Message {
         Stage::Opening => (Waiting, "Checking what is here already".into()),
         Stage::Complete => (Fine, "The whole film is here.".into()),
         Stage::Finishing => (Fine, "The film is here; it is being checked as a whole.".into()),
+        Stage::Chunks if status.waits_at.is_some() && is_silent && facts.reads_origin => (
+            Waiting,
+            format!(
+                "Neither the web server nor anybody else has sent the part {place} for a while. The \
+                 marked parts of the bar can be played; the rest goes on by itself."
+            ),
+        ),
         Stage::Chunks if status.waits_at.is_some() && is_silent && neighbors == 0 => (
             Waiting,
             format!(
@@ -70,13 +82,16 @@ fn words(status: &Status, facts: &Facts<'_>) -> Message {
         Stage::Chunks if status.waits_at.is_some() => {
             (Waiting, format!("Fetching the part {place}"))
         }
+        Stage::Chunks if neighbors == 0 && facts.reads_origin => {
+            (Fine, "Nobody else is here: the film comes from the web server.".into())
+        }
         Stage::Chunks if neighbors == 0 => (
             Warning,
             "Nobody is connected. The marked parts of the bar can be played; the rest arrives when \
              somebody comes."
                 .into(),
         ),
-        Stage::Chunks if provider == Some(false) => (
+        Stage::Chunks if provider == Some(false) && !facts.reads_origin => (
             Warning,
             "The provider has left. What the others hold goes on arriving from them.".into(),
         ),
@@ -113,7 +128,20 @@ mod tests {
         change(&mut status);
         let reasons = vec!["reason".to_owned()];
         let idle = Duration::from_secs(seconds);
-        message(&status, Facts { stage, idle, failure: None, reasons })
+        let reads_origin = status.traffic.from_origin > 0;
+        message(&status, Facts { stage, idle, failure: None, reads_origin, reasons })
+    }
+
+    #[test]
+    fn nobody_is_needed_where_a_web_server_is_read() {
+        let alone = said(Stage::Chunks, 0, |status| status.traffic.from_origin = 1);
+        assert_eq!(alone.level, Level::Fine);
+        assert!(alone.text.contains("web server"), "{}", alone.text);
+        let silent = said(Stage::Chunks, 10, |status| {
+            (status.traffic.from_origin, status.waits_at) = (1, Some(0));
+        });
+        assert_eq!((silent.level, silent.details.len()), (Level::Waiting, 1));
+        assert!(silent.text.contains("Neither the web server"), "{}", silent.text);
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Monitor {
         failure: Option<&str>,
     ) -> Status {
         let now = self.clock.now();
-        let arrived = progress.bytes_from_provider + progress.bytes_from_peers;
+        let arrived =
+            progress.bytes_from_provider + progress.bytes_from_peers + progress.bytes_from_origin;
         let known = arrived + u64::from(progress.stage != Stage::Descriptor);
         if known != self.last.1 {
             self.last = (now, known);
@@ -135,6 +136,7 @@ impl Monitor {
         let traffic = Traffic {
             from_provider: progress.bytes_from_provider,
             from_peers: progress.bytes_from_peers,
+            from_origin: progress.bytes_from_origin,
             uploaded: progress.bytes_uploaded,
             // The average fades slowly: what has stopped to come is not shown as coming.
             down: if idle < SILENCE { down.round() } else { 0.0 },
@@ -168,7 +170,9 @@ impl Monitor {
             waits_at,
             ..Status::default()
         };
-        let facts = Facts { stage: progress.stage, idle, failure, reasons: shared.reasons() };
+        let reads_origin = shared.reads_origin() && progress.origin_error.is_none();
+        let (stage, reasons) = (progress.stage, shared.reasons());
+        let facts = Facts { stage, idle, failure, reads_origin, reasons };
         status.message = message(&status, facts);
         status
     }

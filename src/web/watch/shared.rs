@@ -34,6 +34,7 @@ pub(super) struct Remuxable {
 pub(super) struct Shared {
     /// Names the film and what is in it, so that parts of different films are never put together.
     entity_tag: String,
+    reads_origin: bool,
     fetch: watch::Sender<Option<Arc<Fetch>>>,
     files: OnceLock<Arc<Files>>,
     remuxable: Mutex<BTreeMap<usize, Arc<Remuxable>>>,
@@ -55,6 +56,7 @@ impl Shared {
         status.film.name = config.link.name.as_deref().map(safe_file_name).unwrap_or_default();
         let digest = config.link.identity().to_string();
         Self {
+            reads_origin: config.reads_origin(),
             entity_tag: format!("\"{}\"", digest.get(..32).unwrap_or(&digest)),
             fetch: watch::Sender::new(None),
             files: OnceLock::new(),
@@ -68,6 +70,11 @@ impl Shared {
 
     pub(super) fn entity_tag(&self) -> &str {
         &self.entity_tag
+    }
+
+    /// True if a web server is read for what the members lack.
+    pub(super) fn reads_origin(&self) -> bool {
+        self.reads_origin
     }
 
     pub(super) fn readers(&self) -> &Readers {

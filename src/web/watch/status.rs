@@ -146,13 +146,15 @@ pub struct Traffic {
     pub from_provider: u64,
     /// Bytes that others sent.
     pub from_peers: u64,
+    /// Bytes that were read from the web server that the link names.
+    pub from_origin: u64,
     /// Bytes that others got from here.
     pub uploaded: u64,
     /// Bytes a second that arrive.
     pub down: f64,
     /// Bytes a second that are sent.
     pub up: f64,
-    /// The part of what arrived that the provider did not have to send, from 0 to 1.
+    /// The part of what arrived that neither the provider nor the web server had to send, from 0 to 1.
     pub saved: Option<f64>,
 }
 
