@@ -1,20 +1,20 @@
 //! `rtmfp share`: offer files and print the link to them.
 
+mod offered;
+
+use self::offered::{Offered, offered};
 use super::background::Background;
 use super::console::{Asked, Change, Console, Form, change_limits};
 use super::events::Reporter;
-use super::hashing::{scan, source_of};
 use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::library::Library;
 use super::limits::{DownArgs, UpArgs};
 use super::listen::{self, Listen};
-use super::origin;
 use super::outcome::WrongUsage;
 use super::patience::connecting;
 use super::public_address::PublicAddress;
 use super::remembered::{self, Remembered};
-use super::scratch::Scratch;
 use super::screen::{self, Live, Picture, REDRAW};
 use super::signals::Signals;
 use super::signing;
@@ -26,8 +26,7 @@ use rtmfp::peer::{Connection, PeerConfig};
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
 use rtmfp::vod::{
-    DescriptorForm, FileEvent, LinkKey, OriginVersion, ServerAddress, SessionError, Share,
-    ShareConfig, ShareLink, SourceFile,
+    DescriptorForm, FileEvent, LinkKey, ServerAddress, Share, ShareConfig, ShareLink,
 };
 use std::path::{Path, PathBuf};
 
@@ -292,67 +291,6 @@ async fn share_library(
     reporter.stopped(uploaded);
     screen::line(&format!("stopped, {} uploaded", format::bytes(uploaded)));
     Ok(())
-}
-
-/// What is shared.
-enum Offered {
-    /// Files of this computer, perhaps with the content of a URL.
-    Files(Box<SourceFile>, Option<OriginVersion>),
-    /// A file that is read from a web server meanwhile.
-    Origin(Box<origin::Offer>),
-}
-
-impl Offered {
-    async fn start(self, mut config: ShareConfig) -> Result<Share, SessionError> {
-        match self {
-            Self::Files(source, version) => {
-                config.origin = version;
-                Share::start(*source, config).await
-            }
-            Self::Origin(offer) => {
-                let origin::Offer { source, version, cache } = *offer;
-                Share::start_from(source, version, &cache, config).await
-            }
-        }
-    }
-}
-
-/// Finds what is to be shared. Standard input is kept as long as the directory that is returned.
-async fn offered(args: &ShareArgs) -> anyhow::Result<(Offered, Option<Scratch>)> {
-    let urls = args.files.iter().filter_map(|file| origin::url_in(file)).count();
-    let Some(url) = args.files.first().and_then(|first| origin::url_in(first)) else {
-        ensure!(urls == 0, WrongUsage("a URL is shared by itself, without other files".into()));
-        let is_for_urls = args.verified || args.cache.is_some();
-        ensure!(!is_for_urls, WrongUsage("--verified and --cache are for URLs".into()));
-        let (source, scratch) = source_of(args.files.clone(), args.name.clone()).await?;
-        return Ok((Offered::Files(Box::new(source), None), scratch));
-    };
-    ensure!(
-        args.files.len() == 1,
-        WrongUsage("a URL is shared by itself, without other files".into())
-    );
-    let is_number = args.descriptor != DescriptorForm::Object;
-    let is_own = args.group.is_some() || args.name.is_some() || args.new;
-    ensure!(
-        !is_number && !is_own && !args.save_upload,
-        WrongUsage(
-            "--group, --name, --new, --descriptor and --save-upload do not go with a URL: every provider of \
-             it makes the same link"
-                .into()
-        )
-    );
-    let cache = origin::cache(args.cache.clone())?;
-    let (source, version) = origin::probe(url).await?;
-    let offer = origin::Offer { source, version, cache };
-    if args.verified {
-        let file = scan(origin::read_all(&offer).await?).await?;
-        if let Some(sha256) = file.descriptor().sha256 {
-            offer.version.check_sha256(sha256)?;
-        }
-        return Ok((Offered::Files(Box::new(file), Some(offer.version)), None));
-    }
-    origin::explain(&offer.version);
-    Ok((Offered::Origin(Box::new(offer)), None))
 }
 
 async fn config(
