@@ -26,6 +26,6 @@ pub mod vlu;
 pub use address::{Address, Origin};
 pub use chunk::Chunk;
 pub use error::{Reason, WireError};
-pub use option::{OptionList, RawOption};
+pub use option::{OptionList, OptionListRef, RawOption};
 pub use packet::{Mode, PacketHeader};
 pub use shown::{MAX_SHOWN, Shown, worth_keeping};

@@ -15,6 +15,13 @@ pub struct OptionRef<'a> {
     pub value: &'a [u8],
 }
 
+impl OptionRef<'_> {
+    /// A copy that owns its value.
+    pub fn to_owned(self) -> RawOption {
+        RawOption { kind: self.kind, value: Bytes::copy_from_slice(self.value) }
+    }
+}
+
 /// An item of an option list: an option, or a marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item<'a> {
@@ -104,6 +111,52 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
+/// An option list (RFC 7016 §2.1.4), read in place; [`OptionList`] owns one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionListRef<'a>(&'a [u8]);
+
+impl<'a> OptionListRef<'a> {
+    /// Reads options up to and including the marker that ends the list.
+    pub fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
+        let (mut rest, mut count) = (input, 0);
+        loop {
+            let offset = input.len() - rest.len();
+            let (item, next) = parse_item(rest).map_err(|e| e.within(offset))?;
+            rest = next;
+            match item {
+                Item::Marker => break,
+                Item::Option(_) if count == MAX_OPTIONS => {
+                    return Err(WireError::new("options", offset, Reason::TooMany));
+                }
+                Item::Option(_) => count += 1,
+            }
+        }
+        let (list, rest) = input.split_at(input.len() - rest.len());
+        Ok((Self(list), rest))
+    }
+
+    /// The options in their order.
+    pub fn iter(&self) -> impl Iterator<Item = OptionRef<'a>> + use<'a> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            // All of them were read before. At the marker there is none.
+            let Ok((Item::Option(option), next)) = parse_item(rest) else { return None };
+            rest = next;
+            Some(option)
+        })
+    }
+
+    /// The value of the first option of this type.
+    pub fn find(&self, kind: u64) -> Option<&'a [u8]> {
+        self.iter().find(|option| option.kind == kind).map(|option| option.value)
+    }
+
+    /// A copy that owns its options.
+    pub fn to_owned(self) -> OptionList {
+        OptionList(self.iter().map(|option| option.to_owned()).collect())
+    }
+}
+
 /// An owned option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawOption {
@@ -120,22 +173,8 @@ pub struct OptionList(pub Vec<RawOption>);
 impl OptionList {
     /// Reads options up to and including the marker that ends the list.
     pub fn parse(input: &[u8]) -> Result<(Self, &[u8]), WireError> {
-        let mut list = Vec::new();
-        let mut rest = input;
-        loop {
-            let offset = input.len() - rest.len();
-            let (item, next) = parse_item(rest).map_err(|e| e.within(offset))?;
-            rest = next;
-            match item {
-                Item::Marker => return Ok((Self(list), rest)),
-                Item::Option(_) if list.len() == MAX_OPTIONS => {
-                    return Err(WireError::new("options", offset, Reason::TooMany));
-                }
-                Item::Option(o) => {
-                    list.push(RawOption { kind: o.kind, value: Bytes::copy_from_slice(o.value) })
-                }
-            }
-        }
+        let (list, rest) = OptionListRef::parse(input)?;
+        Ok((list.to_owned(), rest))
     }
 
     /// The value of the first option of type `kind`.

@@ -1,8 +1,9 @@
 //! The report: the members of the group that a node announces to a neighbor.
 
+use super::terse::{RecordRef, ReportRef};
 use crate::crypto::Fingerprint;
 use crate::group::address::EPD_PREFIX;
-use crate::wire::{Address, OptionList, RawOption, Reason, WireError, vlu};
+use crate::wire::{Address, OptionList, RawOption, WireError, vlu};
 use bytes::Bytes;
 
 /// The longest report that is parsed or written, in bytes.
@@ -79,18 +80,8 @@ impl Report {
 
     /// Parses the body, after the type byte.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
-        if body.len() >= MAX_REPORT {
-            return Err(WireError::new("report", 0, Reason::TooLarge));
-        }
-        let (options, mut rest) = OptionList::parse(body)?;
-        let mut records = Vec::new();
-        while !rest.is_empty() {
-            let base = body.len() - rest.len();
-            let (record, after) = Record::parse(rest).map_err(|e| e.within(base))?;
-            records.push(record);
-            rest = after;
-        }
-        Ok(Self { options, records })
+        let report = ReportRef::parse(body)?;
+        Ok(Self { options: report.options(), records: report.records().map(Record::of).collect() })
     }
 
     /// Appends the body, without the type byte.
@@ -122,13 +113,9 @@ impl Record {
         self.options.find(ADDRESSES).map(addresses).unwrap_or_default()
     }
 
-    fn parse(input: &[u8]) -> Result<(Self, &[u8]), WireError> {
-        let (epd, rest) = vlu::parse_prefixed("record.epd", input)?;
-        let base = input.len() - rest.len();
-        let (age, rest) = vlu::parse("record.age", rest).map_err(|e| e.within(base))?;
-        let base = input.len() - rest.len();
-        let (options, rest) = OptionList::parse(rest).map_err(|e| e.within(base))?;
-        Ok((Self { epd: Bytes::copy_from_slice(epd), age, options }, rest))
+    fn of(record: RecordRef<'_>) -> Self {
+        let epd = Bytes::copy_from_slice(record.epd());
+        Self { epd, age: record.age(), options: record.options() }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {

@@ -5,17 +5,17 @@ use super::kind;
 use super::report::{ADDRESSES, ASK, MAX_ADDRESSES, MAX_REPORT, RECEIVER, UNSETTLED};
 use crate::crypto::Fingerprint;
 use crate::group::address::EPD_PREFIX;
-use crate::wire::option::{Item, MAX_OPTIONS, encode_option, option_len, parse_item};
-use crate::wire::{Address, Reason, WireError, vlu};
+use crate::wire::option::{encode_option, option_len};
+use crate::wire::{Address, OptionList, OptionListRef, Reason, WireError, vlu};
 use bytes::Bytes;
 
 /// Bytes of the endpoint discriminator of a member.
 const EPD_LEN: usize = EPD_PREFIX.len() + 32;
 
-/// A report, read in place; [`Report`](super::Report) is the same as values.
+/// A report, read in place; [`Report`](super::Report) is a copy of it as values.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::proto::group::membership) struct ReportRef<'a> {
-    options: Options<'a>,
+    options: OptionListRef<'a>,
     records: &'a [u8],
 }
 
@@ -24,12 +24,8 @@ pub(in crate::proto::group::membership) struct ReportRef<'a> {
 pub(in crate::proto::group::membership) struct RecordRef<'a> {
     epd: &'a [u8],
     age: u64,
-    options: Options<'a>,
+    options: OptionListRef<'a>,
 }
-
-/// An option list with its marker.
-#[derive(Debug, Clone, Copy)]
-struct Options<'a>(&'a [u8]);
 
 impl<'a> ReportRef<'a> {
     /// The report, if the message is one.
@@ -43,17 +39,21 @@ impl<'a> ReportRef<'a> {
     }
 
     /// Reads the body, after the type byte, to its end: a report with an error counts for nothing.
-    fn parse(body: &'a [u8]) -> Result<Self, WireError> {
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, WireError> {
         if body.len() >= MAX_REPORT {
             return Err(WireError::new("report", 0, Reason::TooLarge));
         }
-        let (options, records) = Options::parse(body)?;
+        let (options, records) = OptionListRef::parse(body)?;
         let mut rest = records;
         while !rest.is_empty() {
             let base = body.len() - rest.len();
             (_, rest) = RecordRef::parse(rest).map_err(|e| e.within(base))?;
         }
         Ok(Self { options, records })
+    }
+
+    pub(super) fn options(&self) -> OptionList {
+        self.options.to_owned()
     }
 
     /// True if the sender requests a report in answer.
@@ -63,14 +63,14 @@ impl<'a> ReportRef<'a> {
 
     /// The receiver's address as the sender sees it.
     pub(in crate::proto::group::membership) fn receiver_address(&self) -> Option<Address> {
-        self.options.addresses(RECEIVER).next()
+        addresses(self.options, RECEIVER).next()
     }
 
     /// The sender's own addresses, at most [`MAX_ADDRESSES`].
     pub(in crate::proto::group::membership) fn sender_addresses(
         &self,
     ) -> impl Iterator<Item = Address> + 'a {
-        self.options.addresses(ADDRESSES)
+        addresses(self.options, ADDRESSES)
     }
 
     /// The members that the sender knows.
@@ -93,8 +93,16 @@ impl<'a> RecordRef<'a> {
         let base = input.len() - rest.len();
         let (age, rest) = vlu::parse("record.age", rest).map_err(|e| e.within(base))?;
         let base = input.len() - rest.len();
-        let (options, rest) = Options::parse(rest).map_err(|e| e.within(base))?;
+        let (options, rest) = OptionListRef::parse(rest).map_err(|e| e.within(base))?;
         Ok((Self { epd, age, options }, rest))
+    }
+
+    pub(super) const fn epd(&self) -> &'a [u8] {
+        self.epd
+    }
+
+    pub(super) fn options(&self) -> OptionList {
+        self.options.to_owned()
     }
 
     /// The member, if the endpoint discriminator names it by its fingerprint.
@@ -111,50 +119,19 @@ impl<'a> RecordRef<'a> {
     pub(in crate::proto::group::membership) fn addresses(
         &self,
     ) -> impl Iterator<Item = Address> + 'a {
-        self.options.addresses(ADDRESSES)
+        addresses(self.options, ADDRESSES)
     }
 }
 
-impl<'a> Options<'a> {
-    fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
-        let (mut rest, mut count) = (input, 0);
-        loop {
-            let offset = input.len() - rest.len();
-            let (item, next) = parse_item(rest).map_err(|e| e.within(offset))?;
-            rest = next;
-            match item {
-                Item::Marker => break,
-                Item::Option(_) if count == MAX_OPTIONS => {
-                    return Err(WireError::new("options", offset, Reason::TooMany));
-                }
-                Item::Option(_) => count += 1,
-            }
-        }
-        let (list, rest) = input.split_at(input.len() - rest.len());
-        Ok((Self(list), rest))
-    }
-
-    fn find(&self, kind: u64) -> Option<&'a [u8]> {
-        let mut rest = self.0;
-        while let Ok((Item::Option(option), next)) = parse_item(rest) {
-            if option.kind == kind {
-                return Some(option.value);
-            }
-            rest = next;
-        }
-        None
-    }
-
-    /// The addresses of an option before the first malformed one.
-    fn addresses(&self, kind: u64) -> impl Iterator<Item = Address> + 'a {
-        let mut rest = self.find(kind).unwrap_or_default();
-        let next = move || {
-            let (address, after) = Address::parse(rest).ok()?;
-            rest = after;
-            Some(address)
-        };
-        std::iter::from_fn(next).take(MAX_ADDRESSES)
-    }
+/// The addresses of an option before the first malformed one, at most [`MAX_ADDRESSES`].
+fn addresses<'a>(options: OptionListRef<'a>, kind: u64) -> impl Iterator<Item = Address> + use<'a> {
+    let mut rest = options.find(kind).unwrap_or_default();
+    let next = move || {
+        let (address, after) = Address::parse(rest).ok()?;
+        rest = after;
+        Some(address)
+    };
+    std::iter::from_fn(next).take(MAX_ADDRESSES)
 }
 
 /// Writes the message of a report.
