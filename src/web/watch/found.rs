@@ -47,6 +47,8 @@ pub(super) async fn find(
     let info = probed(fetch, file.range(), file.size).await?;
     film.duration = info.duration.map(|duration| duration.as_secs_f64());
     film.bytes_per_second = info.bytes_per_second();
+    // Of several, the film that was looked into last is the one that is played.
+    fetch.set_play_rate(film.bytes_per_second.map(|rate| rate.ceil() as u64)).await;
     film.container = info.container.map(|container| match container {
         Container::Mp4 => "mp4",
         Container::WebM => "webm",
