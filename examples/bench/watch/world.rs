@@ -186,15 +186,13 @@ impl<'a> World<'a> {
         for number in 0..self.scene.viewers {
             self.add_viewer(number);
             self.network.run_for(self.scene.arrivals);
+            self.report_progress(&mut reported);
         }
         while !self.run_for_some_steps()? && self.network.now() < end {
             if let Some((_, part)) = jump.take_if(|(at, _)| self.network.now() >= begun + *at) {
                 self.jump(part)?;
             }
-            if reported.elapsed() > PROGRESS {
-                self.report_progress();
-                reported = Instant::now();
-            }
+            self.report_progress(&mut reported);
         }
         Ok(())
     }
@@ -239,7 +237,12 @@ impl<'a> World<'a> {
         self.network[id].is_complete() && self.member(id).is_some_and(has_ended)
     }
 
-    fn report_progress(&self) {
+    /// Reports where the run is, if the last report was long ago.
+    fn report_progress(&self, reported: &mut Instant) {
+        if reported.elapsed() < PROGRESS {
+            return;
+        }
+        *reported = Instant::now();
         let members = || self.viewers.iter().filter_map(|id| self.member(*id));
         let held: u64 = members().map(|member| member.chunks().len()).sum();
         let all = self.descriptor.chunks() * u64::from(self.scene.viewers);
