@@ -39,3 +39,4 @@ mod support;
 mod swarm;
 mod trade;
 mod unclaimed_flows;
+mod viewers;

@@ -82,7 +82,17 @@ fn a_jump_is_played_at_once() {
     let mut net = swarm();
     assert!(net.run_until(HOUR, is_complete));
     let alone = net.now.since(Time::ZERO).as_secs_f64();
-    let (first, waited, end) = jump_and_play(&mut swarm(), mbit(2.5));
+    check_a_jump(&mut swarm(), alone);
+    // The rate is known, so that less is asked for first.
+    let mut net = swarm();
+    net.with(1, |g, now| g.replication_mut(now).set_play_rate(Some(mbit(2.5))));
+    check_a_jump(&mut net, alone);
+}
+
+/// A jump costs a receiver little waiting, and the others nothing; without it, all are complete after
+/// `alone`.
+fn check_a_jump(net: &mut Net, alone: f64) {
+    let (first, waited, end) = jump_and_play(net, mbit(2.5));
     println!("{first:.2} s, in all {waited:.2} s, everybody complete {end:.1} s ({alone:.1} s)");
     // The receiver's share of the provider's uplink, 1 Mbit/s, carries an object in half a second,
     // and two or three were requested before. It alone would make it wait for 30 s.
