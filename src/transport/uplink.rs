@@ -125,6 +125,11 @@ impl Uplink {
         self.pace.as_ref().map(|pace| pace.rate)
     }
 
+    /// What the uplink is found to carry while there is a pace.
+    pub(crate) fn capacity(&self) -> Option<Bandwidth> {
+        self.pace.as_ref().map(|pace| Bandwidth::bytes_per_second(pace.capacity as u64))
+    }
+
     /// Bytes that a session may have in flight beyond its congestion window: those that wait in the
     /// queue here, or for which nobody could know yet that they do not.
     pub(crate) fn own_queue(&self) -> u64 {

@@ -33,8 +33,11 @@ fn uplink_of(seed: u64, controller: Controller, sessions: usize) -> (Shared, Nod
 #[test]
 fn many_sessions_wait_no_longer_than_a_few() {
     for sessions in [4, 10, 20] {
-        let (mut shared, _) = uplink(1, Controller::Bbr, sessions);
+        let (mut shared, sender, _) = uplink_of(1, Controller::Bbr, sessions);
         let measured = shared.measure(secs(20));
+        let found = shared.network[sender].endpoint().uplink().expect("it is busy");
+        let found = found.as_bytes_per_second() as f64;
+        assert!((0.9..1.1).contains(&(found / RATE)), "{sessions} sessions: {found:.0} B/s");
         println!("{sessions} sessions: {measured}");
         assert!(measured.total() > 0.9 * RATE && measured.fairness() > 0.97, "{measured:?}");
         assert!(measured.wait.0 < 60.0 && measured.loss < 0.001, "{measured:?}");

@@ -213,6 +213,12 @@ impl Endpoint {
         self.shaping.release().into_iter().for_each(|session| self.table.touch(session));
     }
 
+    /// What the uplink carries, in bytes of user data per second, while it is busy enough to
+    /// know: the sessions with other computers then share a pace.
+    pub fn uplink(&self) -> Option<Bandwidth> {
+        self.shaping.uplink.capacity()
+    }
+
     /// The limit of what is sent.
     pub fn send_limit(&self) -> Option<Bandwidth> {
         self.shaping.limit()
