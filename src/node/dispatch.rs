@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 impl Node {
     /// Processes events, flow inputs and actions until none is left.
     pub(super) fn process(&mut self, now: Time) {
+        self.note_uplink(now);
         loop {
             let mut busy = false;
             while let Some(event) = self.endpoint.poll_event() {

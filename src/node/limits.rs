@@ -131,6 +131,16 @@ impl Node {
         Limits { up: self.endpoint.send_limit(), down: self.downloads.limit() }
     }
 
+    /// Tells the groups what the uplink carries, if that has changed by a quarter.
+    pub(super) fn note_uplink(&mut self, now: Time) {
+        let rate = |it: Option<Bandwidth>| it.map_or(0, Bandwidth::as_bytes_per_second);
+        let measured = self.endpoint.uplink();
+        if rate(measured).abs_diff(rate(self.uplink)) * 4 > rate(self.uplink) {
+            self.uplink = measured;
+            self.touch_all(|group| group.replication_mut(now).set_uplink(measured));
+        }
+    }
+
     /// Permits one group a request, if the limit allows it. True if a group was called.
     pub(super) fn permit_request(&mut self, now: Time) -> bool {
         let Some(handle) = self.next_asking().filter(|_| self.downloads.is_limited()) else {

@@ -40,8 +40,8 @@ use crate::flash::stream::NetStreamEvent;
 use crate::flash::{Call, CallId, ClientConfig, ClientConnection, ConnectFailure, FlashError, Uri};
 use crate::group::{Group, GroupConfig, GroupEvent, GroupId, GroupSpec};
 use crate::transport::{
-    Config, Endpoint, FlowAction, FlowId, FlowTable, FlowToken, Layer, MIN_KEEPALIVE, OpenId,
-    OpenSessionError, Random, SessionId, Time,
+    Bandwidth, Config, Endpoint, FlowAction, FlowId, FlowTable, FlowToken, Layer, MIN_KEEPALIVE,
+    OpenId, OpenSessionError, Random, SessionId, Time,
 };
 use crate::wire::Shown;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -238,6 +238,8 @@ pub struct Node {
     events: VecDeque<NodeEvent>,
     search: search::SearchLog,
     downloads: limits::Downloads,
+    /// What the groups know of the uplink.
+    uplink: Option<Bandwidth>,
     lan: lan::LanGroups,
     streams: streams::Streams,
     barriers: barriers::FlowBarriers,
@@ -267,6 +269,7 @@ impl Node {
             events: VecDeque::new(),
             search: search::SearchLog::default(),
             downloads: limits::Downloads::default(),
+            uplink: None,
             lan: lan::LanGroups::default(),
             streams: streams::Streams::default(),
             barriers: barriers::FlowBarriers::default(),

@@ -5,6 +5,7 @@ use rtmfp::proto::group::message::ReplicationMessage as M;
 use rtmfp::proto::group::{
     FlowKind, GroupConfig, GroupError, GroupEvent, GroupSpecBuilder, ReplicationStrategy,
 };
+use rtmfp::proto::transport::Bandwidth;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -365,6 +366,39 @@ fn twelve_fetchers_share_eight_places() {
     }
     let chokes: usize = (1..13).map(|node| count_kind(&net, 0, node, 0x16)).sum();
     assert!((8..=14).contains(&chokes), "two places a round: {chokes}");
+}
+
+#[test]
+fn a_narrow_uplink_serves_few_at_a_time() {
+    let mut net = with_places(8, 10);
+    have(&mut net, 0, 0..=1_000_000);
+    net.nodes[0].uplink = 20_000;
+    net.nodes[0].object_size = 1000;
+    for node in 1..10 {
+        net.introduce(node, 0);
+    }
+    net.run_for(SECOND);
+    for node in 1..10 {
+        want(&mut net, node, 0..=1_000_000);
+    }
+    net.run_for(SECOND);
+    // To each an object in four seconds, and to two in any case.
+    for (uplink, places) in [(None, 8), (Some(1250), 5), (Some(1000), 4), (None, 8)] {
+        let uplink = uplink.map(Bandwidth::bytes_per_second);
+        net.with(0, |g, now| g.replication_mut(now).set_uplink(uplink));
+        for _ in 0..15 {
+            net.run_for(SECOND);
+            let served = net.nodes[0].group.neighbors().iter().filter(|n| n.trade.served).count();
+            assert_eq!(served, places, "{uplink:?}");
+        }
+    }
+    net.nodes[0].object_size = 10_000;
+    net.run_for(5 * SECOND);
+    let uplink = Some(Bandwidth::bytes_per_second(1000));
+    net.with(0, |g, now| g.replication_mut(now).set_uplink(uplink));
+    net.run_for(SECOND);
+    assert_eq!(net.nodes[0].group.neighbors().iter().filter(|n| n.trade.served).count(), 2);
+    assert!((1..10).all(|node| !net.fetched(node).is_empty()), "nobody is left out");
 }
 
 #[test]

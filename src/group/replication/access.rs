@@ -4,7 +4,7 @@ use super::neighbor::{Neighbor, Serving};
 use super::{Replication, ReplicationStrategy};
 use crate::crypto::Fingerprint;
 use crate::group::{Group, GroupError};
-use crate::transport::Time;
+use crate::transport::{Bandwidth, Time};
 use bytes::Bytes;
 use std::ops::{Deref, RangeInclusive};
 
@@ -100,6 +100,13 @@ impl ReplicationMut<'_> {
         self.group.drain_features();
     }
 
+    /// What this node's uplink carries: if that is little, few neighbors are served at a time, so
+    /// that each has its objects soon.
+    pub fn set_uplink(&mut self, uplink: Option<Bandwidth>) {
+        self.group.replication.set_uplink(self.now, uplink);
+        self.group.drain_features();
+    }
+
     fn change(
         &mut self,
         change: impl FnOnce(&mut Replication, Time) -> Result<(), GroupError>,
@@ -117,10 +124,20 @@ impl ReplicationMut<'_> {
 impl Replication {
     fn set_max_unchoked(&mut self, now: Time, max_unchoked: usize) {
         self.limits.max_unchoked = max_unchoked;
-        for is_local in [true, false] {
+        self.choke_surplus(now);
+    }
+
+    fn set_uplink(&mut self, now: Time, uplink: Option<Bandwidth>) {
+        self.uplink = uplink;
+        self.choke_surplus(now);
+    }
+
+    fn choke_surplus(&mut self, now: Time) {
+        let places = [(false, self.places()), (true, self.limits.max_unchoked)];
+        for (is_local, places) in places {
             let is_served = |n: &Neighbor| n.serving == Serving::Unchoked && n.is_local == is_local;
             let served = self.neighbors.iter().filter(|(_, n)| is_served(n));
-            let surplus: Vec<_> = served.map(|(&session, _)| session).skip(max_unchoked).collect();
+            let surplus: Vec<_> = served.map(|(&session, _)| session).skip(places).collect();
             surplus.into_iter().for_each(|session| self.begin_choke(now, session));
         }
         self.rebalance(now);

@@ -45,7 +45,7 @@ use super::feature::{Feature, Output};
 use super::{FlowKind, GroupConfig, GroupEvent, ReplicationLimits};
 use crate::crypto::Fingerprint;
 use crate::range::{IndexSet, RangeError};
-use crate::transport::{SessionId, Time};
+use crate::transport::{Bandwidth, SessionId, Time};
 use announce::Interval;
 use bytes::Bytes;
 use message::{RangeList, ReplicationMessage};
@@ -150,6 +150,8 @@ pub struct Replication {
     near: Fingerprint,
     enabled: bool,
     limits: ReplicationLimits,
+    /// What this node's uplink carries, if it is known.
+    uplink: Option<Bandwidth>,
     strategy: ReplicationStrategy,
     have: IndexSet,
     want: IndexSet,
@@ -188,6 +190,7 @@ impl Replication {
             near: config.near,
             enabled: config.spec.object_replication_enabled(),
             limits: config.replication.clone(),
+            uplink: None,
             strategy: ReplicationStrategy::default(),
             have: IndexSet::unbounded(),
             want: IndexSet::unbounded(),

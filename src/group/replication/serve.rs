@@ -13,6 +13,11 @@ const ROUND: Duration = Duration::from_secs(10);
 /// A neighbor that got its slot less than this ago keeps it for another round.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// A narrow uplink serves so many neighbors that it gives each an object in this time, but not fewer
+/// than so many.
+const TURN: Duration = Duration::from_secs(4);
+const LEAST_PLACES: usize = 2;
+
 /// Requests of one neighbor that are delivered before the size of any object is known.
 const PENDING_AT_FIRST: usize = 4;
 
@@ -126,7 +131,7 @@ impl Replication {
         waiting.reverse();
         idle.reverse();
         while let Some(&session) = waiting.last() {
-            if self.served() < self.limits.max_unchoked {
+            if self.served() < self.places() {
                 waiting.pop();
                 self.unchoke(now, session);
             } else if let Some(idle) = idle.pop() {
@@ -157,7 +162,7 @@ impl Replication {
         });
         let is_ending = |n: &&Neighbor| n.serving == Serving::Ending && !n.is_local;
         let ending = self.neighbors.values().filter(is_ending).count();
-        let turnover = (self.limits.max_unchoked / 4).max(1).min(waiting).saturating_sub(ending);
+        let turnover = (self.places() / 4).max(1).min(waiting).saturating_sub(ending);
         for &session in losers.iter().take(turnover) {
             self.begin_choke(now, session);
         }
@@ -171,6 +176,15 @@ impl Replication {
             self.neighbors.iter().filter_map(|(&s, n)| Some((key(n)?, s))).collect();
         found.sort();
         found.into_iter().map(|(_, session)| session).collect()
+    }
+
+    /// The number of neighbors that are served at a time: to whom an uplink gives an object each in
+    /// the time that they can wait for it.
+    pub(super) fn places(&self) -> usize {
+        let most = self.limits.max_unchoked;
+        let Some(uplink) = self.uplink.filter(|_| self.object_size > 0) else { return most };
+        let objects = uplink.worth(TURN) / self.object_size as u64;
+        most.min(usize::try_from(objects).unwrap_or(usize::MAX).max(LEAST_PLACES))
     }
 
     fn served(&self) -> usize {
