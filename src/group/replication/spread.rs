@@ -22,6 +22,9 @@ pub(super) struct Spread {
     nearby: IndexSet,
     /// Objects that came from the source, and that no other neighbor has.
     unspread: IndexSet,
+    /// Objects that came from the source: those that nobody else had, and the others.
+    brought: u64,
+    copied: u64,
     is_stale: bool,
     next_build: Time,
 }
@@ -32,6 +35,8 @@ impl Default for Spread {
             elsewhere: IndexSet::unbounded(),
             nearby: IndexSet::unbounded(),
             unspread: IndexSet::unbounded(),
+            brought: 0,
+            copied: 0,
             is_stale: false,
             next_build: Time::ZERO,
         }
@@ -42,6 +47,11 @@ impl Spread {
     /// The number of objects that this node has brought in and nobody has got yet.
     pub(super) fn unspread(&self) -> usize {
         usize::try_from(self.unspread.len()).unwrap_or(usize::MAX)
+    }
+
+    /// The number of objects that came from the source: those that nobody else had, and the others.
+    pub(super) const fn taken(&self) -> (u64, u64) {
+        (self.brought, self.copied)
     }
 
     fn add(&mut self, range: RangeInclusive<u64>, is_local: bool) {
@@ -117,8 +127,13 @@ impl Replication {
             return;
         }
         let mut others = self.neighbors.values().filter(|n| self.is_elsewhere_at(n));
-        // Nobody but the application needs it now.
-        if !self.is_played(index) && !others.any(|n| n.their_have.contains(index)) {
+        if others.any(|n| n.their_have.contains(index)) {
+            self.spread.copied += 1;
+            return;
+        }
+        self.spread.brought += 1;
+        // Nobody but the application needs what it plays now.
+        if !self.is_played(index) {
             let _ = self.spread.unspread.insert(index);
         }
     }

@@ -31,6 +31,12 @@ const UNSPREAD: usize = 4;
 const COPIES: usize = 2;
 /// Or this part of the source's window, so that a long fat path is filled.
 const COPIES_PART: usize = 8;
+/// Copies of the source that a fetcher takes without more ado, and in percent of the objects that it
+/// has brought in, to which one for each other fetcher is added.
+const COPIES_AT_FIRST: u64 = 2;
+const COPIES_PERCENT: u64 = 40;
+/// Further ones are left to the others if these together are so many times as fast as the source.
+const FASTER: f64 = 2.5;
 /// If fewer than one of so many fetchers wants something of this node, it asks for rare objects: for
 /// each copy that it gets of the source, and with every second request to others.
 const FEW: usize = 2;
@@ -103,7 +109,24 @@ impl Replication {
         if self.spares_provider && !source.is_idle(now, SPARED) {
             return Pick::Later;
         }
+        if self.leaves_copies(now, source) {
+            return Pick::Later;
+        }
         self.copy_from(now, source, is_idle)
+    }
+
+    /// True if the others can give this node what else the source would send once more: it costs
+    /// everybody little time, and the provider part of a copy. Not if it has brought in less
+    /// than half of its part: it has come late or is slow, and has most of all yet to get.
+    fn leaves_copies(&self, now: Time, source: &Neighbor) -> bool {
+        let others = || {
+            let gives = |n: &&Neighbor| n.usable(now) && n.delivers && !self.is_source(n);
+            self.neighbors.values().filter(gives)
+        };
+        let rate = |n: &Neighbor| n.window.expected(1).recip();
+        let ratio = others().map(rate).sum::<f64>() / rate(source);
+        let fetchers = others().count() as u64;
+        has_copies_enough(self.spread.taken(), fetchers, self.have.len(), ratio)
     }
 
     /// The lowest index that a neighbor can be asked for, or a rare one; of a neighbor across the line
@@ -209,6 +232,15 @@ impl Replication {
     }
 }
 
+/// True if a fetcher that has `held` objects, and of them so many from the source that nobody else had,
+/// and so many copies, is to have further ones from `others` fetchers, which are so many times as fast
+/// as the source.
+fn has_copies_enough((brought, copied): (u64, u64), others: u64, held: u64, faster: f64) -> bool {
+    let most = brought * (COPIES_PERCENT + others) / 100 + COPIES_AT_FIRST;
+    let brings_its_part = 2 * brought * (others + 1) >= held;
+    copied >= most && brings_its_part && faster > FASTER
+}
+
 /// A number for an index and a peer, evenly distributed and the same on every node.
 pub(super) fn mix(index: u64, peer: &Fingerprint) -> u64 {
     let (head, _) = peer.0.split_first_chunk::<8>().expect("32 bytes begin with 8");
@@ -219,6 +251,16 @@ pub(super) fn mix(index: u64, peer: &Fingerprint) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_are_left_to_others_that_can_give_them() {
+        // One of ten that have half of a thousand objects.
+        assert!(has_copies_enough((50, 26), 9, 500, 4.0));
+        assert!(!has_copies_enough((50, 25), 9, 500, 4.0), "a few more");
+        assert!(!has_copies_enough((0, 1), 9, 0, 4.0), "at first");
+        assert!(!has_copies_enough((20, 100), 9, 500, 4.0), "late, or with a slow uplink");
+        assert!(!has_copies_enough((50, 100), 9, 500, 2.0), "the source can give much");
+    }
 
     #[test]
     fn objects_are_dealt_evenly() {
