@@ -151,7 +151,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 async fn measure(workload: &Workload, common: &Common, keylog: &KeyLog) -> anyhow::Result<()> {
     match workload {
         Workload::All => return all(common, keylog).await,
-        Workload::Watch(args) => return args.run(common),
+        Workload::Watch(args) => return args.run(common).await,
         _ => {}
     }
     let report = one(workload, common, keylog).await?;

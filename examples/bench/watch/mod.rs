@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | `scene` | the viewers of a run: how many, where, and when they come |
 //! | `world` | a run in the simulator |
+//! | `origin` | a run over sockets, with a web server in place of a provider |
 
+mod origin;
 mod scene;
 mod world;
 
@@ -57,15 +59,16 @@ enum Scenario {
     Many,
     /// Local networks of viewers behind address translators
     Networks,
+    /// A film of a web server, without a provider, over sockets of this computer
+    Origin,
 }
 
 impl Watch {
-    pub(crate) fn run(&self, common: &Common) -> anyhow::Result<()> {
-        let reports: Vec<Report> = self
-            .scenarios
-            .iter()
-            .map(|scenario| self.measure(*scenario, common))
-            .collect::<anyhow::Result<_>>()?;
+    pub(crate) async fn run(&self, common: &Common) -> anyhow::Result<()> {
+        let mut reports = Vec::new();
+        for scenario in &self.scenarios {
+            reports.push(self.measure(*scenario, common).await?);
+        }
         reports.iter().for_each(Report::print);
         if common.json {
             reports.iter().for_each(|report| println!("{}", report.json()));
@@ -73,15 +76,17 @@ impl Watch {
         Ok(())
     }
 
-    fn measure(&self, scenario: Scenario, common: &Common) -> anyhow::Result<Report> {
+    async fn measure(&self, scenario: Scenario, common: &Common) -> anyhow::Result<Report> {
         let scene = self.scene(scenario);
         let mut report = Report::new(scenario.name(), self.title(scenario, &scene));
         let runs = if scenario == Scenario::Many { 1 } else { 3 };
         for run in 0..common.runs(runs) {
             let seed = self.seed.wrapping_add(u64::from(run));
             eprintln!("bench: {}, run {} (seed {seed})", scenario.name(), run + 1);
-            let outcome = world::run(&scene, seed)?;
-            outcome.report(&mut report, &scene, scenario);
+            match scenario {
+                Scenario::Origin => origin::run(&scene, seed, &mut report).await?,
+                _ => world::run(&scene, seed)?.report(&mut report, &scene, scenario),
+            }
             if common.json {
                 println!("{}", report.last_json());
             }
@@ -101,7 +106,7 @@ impl Watch {
             links: self.links.clone(),
         };
         match scenario {
-            Scenario::Viewers => {}
+            Scenario::Viewers | Scenario::Origin => {}
             Scenario::Seek => scene.jump = Some((Duration::from_secs(10), 0.8)),
             Scenario::Many => {
                 scene.viewers = self.n.unwrap_or(100);
@@ -124,6 +129,14 @@ impl Watch {
             Some(networks) => format!(" in {networks} local networks"),
             None => String::new(),
         };
+        if scenario == Scenario::Origin {
+            return format!(
+                "{}: {} viewers of {} bytes of a web server, {up} Mbit/s up, {down} down; over loopback",
+                scenario.name(),
+                scene.viewers,
+                self.size
+            );
+        }
         format!(
             "{}: {} viewers{place} of {} bytes at {} kbit/s, {up} Mbit/s up, {down} down, the \
              provider {provider_up} up; simulated",
@@ -142,6 +155,7 @@ impl Scenario {
             Self::Seek => "watch-seek",
             Self::Many => "watch-many",
             Self::Networks => "watch-networks",
+            Self::Origin => "watch-origin",
         }
     }
 }
