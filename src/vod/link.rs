@@ -29,10 +29,13 @@
 //! | `spare` | `provider`: whoever fetches asks the provider only for what nobody else has |
 //! | `origin` | URL, `http` or `https`, of a web server that has the same file |
 //!
+//! A link with `catalogue=` is a [`CatalogueLink`], which leads to a list of such links.
+//!
 //! An unknown key is skipped; a change that must not be skipped raises the version. The characters
 //! used need no quoting in a POSIX shell or PowerShell; other characters in values are
 //! percent-encoded UTF-8. (Only zsh needs quotes around a link with an IPv6 address.)
 
+pub mod catalogue;
 pub mod signature;
 
 use std::fmt::{self, Write as _};
@@ -58,6 +61,7 @@ use crate::text::{
     self, Failed, HostPort, SyntaxError, decimal, expect, fail, hex_bytes, ipv6_and_zone,
 };
 
+pub use self::catalogue::CatalogueLink;
 pub use self::signature::{LinkKey, LinkSignature, PublicKey};
 
 /// Scheme of a share link.
@@ -138,6 +142,15 @@ pub enum LinkProblem {
         "the signature in the share link does not match it: the link was changed, do not trust it"
     )]
     WrongSignature,
+    /// The link of a catalogue instead of a share link.
+    #[error(
+        "this is the link of a catalogue, a list of shares: `rtmfp fetch` lists them, and `rtmfp watch` \
+         shows them to choose from"
+    )]
+    Catalogue,
+    /// A share link instead of that of a catalogue.
+    #[error("catalogue= is missing in the link: it leads to a share, not to a catalogue")]
+    NotACatalogue,
     /// A value of the wrong form.
     #[error("{key}= in the share link: {problem}")]
     Value {
@@ -357,13 +370,14 @@ impl FromStr for ShareLink {
         if text.len() > MAX_LINK_LEN {
             return Err(LinkProblem::TooLong(text.len()).into());
         }
-        text::parse(text, link, LinkProblem::NotALink)
+        text::parse(text, |text| of_values(text, Values::into_link), LinkProblem::NotALink)
     }
 }
 
 type Parsed<'a, T> = text::Parsed<'a, T, LinkProblem>;
 
-fn link(text: &str) -> Parsed<'_, ShareLink> {
+/// Reads a link, and makes of its values what it leads to.
+fn of_values<L>(text: &str, made: impl FnOnce(Values) -> Result<L, LinkProblem>) -> Parsed<'_, L> {
     let scheme = terminated(take_until("://"), tag("://"));
     let (rest, scheme) = expect(scheme, LinkProblem::NotALink).parse(text)?;
     if ["rtmfp", "rtmp"].iter().any(|server| scheme.eq_ignore_ascii_case(server)) {
@@ -389,7 +403,7 @@ fn link(text: &str) -> Parsed<'_, ShareLink> {
     if !server.is_empty() {
         values.servers.insert(0, server_address(server)?);
     }
-    Ok((rest, values.into_link().map_err(|problem| fail(text, problem))?))
+    Ok((rest, made(values).map_err(|problem| fail(text, problem))?))
 }
 
 fn segment(input: &str) -> Parsed<'_, &str> {
@@ -417,6 +431,7 @@ struct Values {
     provider: Option<Digest256>,
     spare: Option<bool>,
     origin: Option<String>,
+    catalogue: Option<Digest256>,
 }
 
 impl Values {
@@ -440,6 +455,7 @@ impl Values {
             // Another value is for other versions.
             "spare" => self.spare.replace(value == "provider").is_none(),
             "origin" => self.origin.replace(origin(value)?).is_none(),
+            "catalogue" => self.catalogue.replace(digest("catalogue", value)?).is_none(),
             "files" => {
                 let files = number("files", value, 1..=MAX_FILES as u64)?;
                 self.files.replace(u32::try_from(files).unwrap_or(u32::MAX)).is_none()
@@ -463,6 +479,9 @@ impl Values {
     }
 
     fn into_link(self) -> Result<ShareLink, LinkProblem> {
+        if self.catalogue.is_some() {
+            return Err(LinkProblem::Catalogue);
+        }
         let integrity = match (self.descriptor, self.sha256) {
             (Some(_), Some(_)) => return Err(LinkProblem::BothIntegrities),
             (Some(digest), None) => Integrity::Descriptor(digest),

@@ -21,11 +21,13 @@
 //! | [`guest`] | a replica in a group on a node |
 //! | [`session`] | the guest on a connection, with its store on other threads |
 //! | [`Share`], [`Fetch`] | the API for most applications |
+//! | [`catalogue`] | a list of shares that a group keeps |
 //! | [`FetchReader`] | a file as a stream of bytes while it is fetched, for a player or a pipe |
 //!
-//! Except for the last three, these parts use neither sockets nor clocks nor an async runtime; only
+//! Except for the last four, these parts use neither sockets nor clocks nor an async runtime; only
 //! [`store`] uses files, in blocking calls.
 
+pub mod catalogue;
 pub mod chunker;
 pub mod descriptor;
 mod fetch;
@@ -51,7 +53,8 @@ pub use guest::{FileExchange, Request};
 pub use hash::Digest256;
 pub use layout::Layout;
 pub use link::{
-    Integrity, LinkError, LinkKey, LinkProblem, LinkSignature, PublicKey, ServerAddress, ShareLink,
+    CatalogueLink, Integrity, LinkError, LinkKey, LinkProblem, LinkSignature, PublicKey,
+    ServerAddress, ShareLink,
 };
 #[cfg(feature = "origin")]
 pub use origin::HttpOrigin;

@@ -42,8 +42,13 @@ impl LinkKey {
 
     /// Signs a link. `None` if it has nothing that verifies the content.
     pub fn sign(&self, link: &ShareLink) -> Option<LinkSignature> {
-        let signature = self.0.sign(&signed_bytes(link)?).to_bytes();
+        let signature = self.sign_bytes(&signed_bytes(link)?);
         Some(LinkSignature { key: self.public(), signature })
+    }
+
+    /// Signs bytes, which begin with what they are for.
+    pub(in crate::vod) fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
+        self.0.sign(bytes).to_bytes()
     }
 }
 
@@ -56,6 +61,14 @@ impl fmt::Debug for LinkKey {
 /// The public key of whoever signs; written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey(pub [u8; 32]);
+
+impl PublicKey {
+    /// True if this is the key's signature of these bytes.
+    pub(in crate::vod) fn has_signed(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {
+        let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
+        key.verify_strict(bytes, &Signature::from_bytes(signature)).is_ok()
+    }
+}
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,9 +102,7 @@ pub struct LinkSignature {
 impl LinkSignature {
     /// True if it is the signature of this link.
     pub fn is_of(&self, link: &ShareLink) -> bool {
-        let Some(bytes) = signed_bytes(link) else { return false };
-        let Ok(key) = VerifyingKey::from_bytes(&self.key.0) else { return false };
-        key.verify_strict(&bytes, &Signature::from_bytes(&self.signature)).is_ok()
+        signed_bytes(link).is_some_and(|bytes| self.key.has_signed(&bytes, &self.signature))
     }
 }
 
