@@ -8,9 +8,10 @@ use super::screen;
 use super::situation::{Report, Situation};
 use rtmfp::driver::Clock;
 use rtmfp::proto::transport::Time;
+use rtmfp::vod::catalogue::Entry;
 use rtmfp::vod::replica::Stage;
 use rtmfp::vod::session::Progress;
-use rtmfp::vod::{Completed, Descriptor, FileEvent, ShareLink};
+use rtmfp::vod::{CatalogueLink, Completed, Descriptor, FileEvent, ShareLink};
 use serde::Serialize;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ enum Event<'a> {
     Page { url: &'a str },
     Connecting { servers: Vec<String> },
     Shared { link: String, name: String, bytes: Option<u64>, chunks: u64, sha256: Option<String> },
+    Catalogue { link: String },
+    Entry { name: &'a str, bytes: Option<u64>, mime: Option<&'a str>, link: String },
     Connected { server: SocketAddr, again: bool },
     ConnectFailed { reason: String },
     Disconnected,
@@ -168,6 +171,15 @@ impl Reporter {
             chunks: descriptor.layout.chunks(),
             sha256: descriptor.sha256.map(|sha256| sha256.to_string()),
         });
+    }
+
+    pub(crate) fn catalogue(&self, link: &CatalogueLink) {
+        self.emit(&Event::Catalogue { link: link.to_string() });
+    }
+
+    pub(crate) fn entry(&self, entry: &Entry) {
+        let (name, mime, link) = (&entry.name, entry.mime.as_deref(), entry.link.to_string());
+        self.emit(&Event::Entry { name, bytes: entry.size, mime, link });
     }
 
     /// Reports the progress of a share or fetch, if it has changed, once a second, and at once when

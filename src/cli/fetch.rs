@@ -1,6 +1,7 @@
 //! `rtmfp fetch`: get a shared file and share it on.
 
 use super::background::Background;
+use super::catalogue::{self, Browsing};
 use super::check;
 use super::destination::{self, Output, Stream};
 use super::events::Reporter;
@@ -23,8 +24,8 @@ use bytes::BytesMut;
 use rtmfp::vod::session::SessionError;
 use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{
-    CHUNK_SIZE, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity,
-    ShareLink,
+    CHUNK_SIZE, CatalogueLink, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent,
+    Integrity, ShareLink,
 };
 use rtmfp::{Fingerprint, Uri};
 use std::io::IsTerminal;
@@ -56,6 +57,9 @@ While it runs in the foreground of a terminal, and not with -o -, `up 500K`, `do
 pub(crate) struct FetchArgs {
     /// The link that `rtmfp share` printed, or, with --via, the groupspec of a Flash application
     /// that shares a file, which begins with G:
+    ///
+    /// The entries of a catalogue, whose link `rtmfp share --library` printed, are listed: name, size and
+    /// link, with a tab between.
     ///
     /// Or, with --via, the URL of a file on a web server: the members of its swarm at that server are
     /// met, and what they lack is read from the web server.
@@ -159,6 +163,9 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         source = args.source.clone().resolved(args.via.as_ref(), args.lan) => source?,
         () = signals.recv() => bail!("interrupted"),
     };
+    if let Source::Catalogue(link) = source {
+        return list(args, *link, reporter, &mut signals).await;
+    }
     let link = source.link(args.via.as_ref(), args.lan)?;
     signing::check(&link, args.signed_by.as_ref())?;
     if args.check {
@@ -246,6 +253,31 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         screen::line(&format!("{} uploaded to other members", format::bytes(uploaded)));
     }
     outcome
+}
+
+/// Lists the entries of a catalogue.
+async fn list(
+    args: FetchArgs,
+    link: CatalogueLink,
+    reporter: &Reporter,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    ensure!(
+        args.output.is_none() && !args.check,
+        WrongUsage(
+            "this is the link of a catalogue, which is listed without -o and --check: fetch one of its \
+             entries by the link of the entry"
+                .into()
+        )
+    );
+    signing::check_key(Some(link.key), args.signed_by.as_ref())?;
+    let browsing = Browsing {
+        via: args.via.as_ref(),
+        lan: args.lan,
+        listen: listen::addresses(args.listen),
+        key_log: args.key_log.open()?,
+    };
+    catalogue::list(link, browsing, args.timeout, reporter, signals).await
 }
 
 fn seed(asked: Option<Duration>, is_pipe: bool, is_metered: bool) -> Seed {

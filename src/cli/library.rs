@@ -11,6 +11,7 @@ use super::screen::{self, Live};
 use super::signals::Signals;
 use anyhow::Context;
 use rtmfp::peer::Connection;
+use rtmfp::vod::catalogue::{Entry as Listed, Publication};
 use rtmfp::vod::{Digest256, Share, ShareConfig, SourceFile};
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -51,6 +52,7 @@ struct Item {
 pub(crate) struct Library<'a> {
     directory: PathBuf,
     connection: &'a Connection,
+    catalogue: &'a Publication,
     config: ShareConfig,
     remembered: Option<&'a Remembered>,
     reporter: &'a Reporter,
@@ -62,12 +64,22 @@ impl<'a> Library<'a> {
     pub(crate) fn new(
         directory: &Path,
         connection: &'a Connection,
+        catalogue: &'a Publication,
         config: ShareConfig,
         remembered: Option<&'a Remembered>,
         reporter: &'a Reporter,
     ) -> Self {
         let (directory, items) = (directory.to_owned(), BTreeMap::new());
-        Self { directory, connection, config, remembered, reporter, items, is_full: false }
+        Self {
+            directory,
+            connection,
+            catalogue,
+            config,
+            remembered,
+            reporter,
+            items,
+            is_full: false,
+        }
     }
 
     /// Follows the directory until the process is told to end. Returns the bytes uploaded.
@@ -131,6 +143,7 @@ impl<'a> Library<'a> {
             if let Some(share) = item.share {
                 share.stop(Duration::ZERO).await;
                 screen::line(&format!("no longer shared as it was: {}", format::printable(&name)));
+                self.publish();
             }
         }
         for (name, entry) in entries {
@@ -151,9 +164,21 @@ impl<'a> Library<'a> {
                     if let Some(item) = self.items.get_mut(name) {
                         (item.is_done, item.share) = (true, share.ok());
                     }
+                    self.publish();
                 }
             }
         }
+    }
+
+    /// Lists in the catalogue what is shared now.
+    fn publish(&self) {
+        let entries = self.shares().map(|share| Listed {
+            name: share.descriptor().file_name(),
+            size: share.descriptor().layout.size(),
+            mime: share.descriptor().mime.clone(),
+            link: share.link().clone(),
+        });
+        self.catalogue.set(entries.collect());
     }
 
     fn warn_of_more(&mut self) {

@@ -20,6 +20,7 @@
 //! | `format` | numbers and foreign text for people |
 //! | `background` | servers that need not answer |
 //! | `embedded` | the rendezvous server inside `share` |
+//! | `catalogue` | lists of shares |
 //! | `check` | `fetch --check` |
 //! | `gather` | the files that `share` is given |
 //! | `destination` | the destination of `fetch` |
@@ -33,6 +34,7 @@
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
 mod background;
+mod catalogue;
 mod check;
 mod console;
 mod decode;

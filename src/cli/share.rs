@@ -25,6 +25,7 @@ use rtmfp::driver::KeyLogFile;
 use rtmfp::peer::{Connection, PeerConfig};
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
+use rtmfp::vod::catalogue::{Publication, PublicationConfig};
 use rtmfp::vod::{
     DescriptorForm, FileEvent, LinkKey, ServerAddress, Share, ShareConfig, ShareLink,
 };
@@ -63,6 +64,8 @@ pub(crate) struct ShareArgs {
 
     /// Share every file and every folder in this directory, each with a link of its own, and follow what is
     /// added, changed and removed
+    ///
+    /// The first link is that of the catalogue, which lists all of them.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["files", "name", "group"])]
     library: Option<PathBuf>,
 
@@ -279,8 +282,18 @@ async fn share_library(
         connection = connecting(&servers, connect) => connection?,
         () = signals.recv() => bail!("interrupted"),
     };
+    let catalogue = publish(&real, &connection, &config, remembered.as_ref()).await?;
+    match reporter.is_on() {
+        true => reporter.catalogue(catalogue.link()),
+        false => screen::result(&catalogue.link().to_string())?,
+    }
+    screen::line(
+        "the first link is that of the catalogue: `rtmfp watch` shows what is shared to choose from, \
+         `rtmfp fetch` lists it",
+    );
     screen::line(&format!("sharing what is in {shown} until Ctrl-C"));
-    let library = Library::new(&real, &connection, config, remembered.as_ref(), reporter);
+    let remembered = remembered.as_ref();
+    let library = Library::new(&real, &connection, &catalogue, config, remembered, reporter);
     let uploaded = library.run(signals).await;
     // The process ends; members notice that it is gone.
     let _ = connection.close(STOP_GRACE).await;
@@ -291,6 +304,26 @@ async fn share_library(
     reporter.stopped(uploaded);
     screen::line(&format!("stopped, {} uploaded", format::bytes(uploaded)));
     Ok(())
+}
+
+/// Begins the catalogue of a library. Its entries are signed by the key of the links, or by one that
+/// belongs to the library.
+async fn publish(
+    directory: &Path,
+    connection: &Connection,
+    config: &ShareConfig,
+    remembered: Option<&Remembered>,
+) -> anyhow::Result<Publication> {
+    let name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
+    let published = PublicationConfig {
+        servers: config.servers.clone(),
+        app: config.app.clone(),
+        lan: config.lan,
+        name: name.unwrap_or_default(),
+        seed: remembered.map(|remembered| remembered.seed_for("catalogue")),
+        signing_key: config.signing_key.clone(),
+    };
+    Ok(Publication::start(connection, published).await?)
 }
 
 async fn config(

@@ -90,7 +90,18 @@ pub(crate) fn parse(text: &str) -> Result<SignedBy, String> {
 ///
 /// Nobody whose links are wanted.
 pub(crate) fn check(link: &ShareLink, wanted: Option<&SignedBy>) -> anyhow::Result<()> {
-    let signed = link.signature.map(|signature| signature.key);
+    check_key(link.signature.map(|signature| signature.key), wanted)
+}
+
+/// The same of the key that has signed.
+///
+/// # Errors
+///
+/// As [`check`].
+pub(crate) fn check_key(
+    signed: Option<PublicKey>,
+    wanted: Option<&SignedBy>,
+) -> anyhow::Result<()> {
     let names = match wanted {
         None => Vec::new(),
         Some(SignedBy::Key(key)) => vec![(*key, String::new())],

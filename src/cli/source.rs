@@ -4,7 +4,7 @@ use super::origin;
 use super::outcome::WrongUsage;
 use super::via;
 use anyhow::{bail, ensure};
-use rtmfp::vod::{HttpOrigin, ShareLink};
+use rtmfp::vod::{CatalogueLink, HttpOrigin, LinkError, LinkProblem, ShareLink};
 use rtmfp::{GroupSpec, Uri};
 use std::path::Path;
 
@@ -15,6 +15,8 @@ pub(crate) enum Source {
     Group(Box<GroupSpec>),
     /// A file of a web server, whose link follows from what the server has.
     Url(String),
+    /// A list of shares.
+    Catalogue(Box<CatalogueLink>),
 }
 
 /// Reads a link, a groupspec, or the URL of a file on a web server.
@@ -30,9 +32,26 @@ pub(crate) fn parse(text: &str) -> Result<Source, String> {
             Ok(Source::Group(Box::new(spec)))
         }
         false => {
-            let link: ShareLink = text.parse().map_err(display)?;
+            let link: ShareLink = match text.parse() {
+                Ok(link) => link,
+                Err(LinkError { problem: LinkProblem::Catalogue, .. }) => return catalogue(text),
+                Err(error) => return Err(error.to_string()),
+            };
             for_files(&link.groupspec.parse().map_err(display)?)?;
             Ok(Source::Link(Box::new(link)))
+        }
+    }
+}
+
+fn catalogue(text: &str) -> Result<Source, String> {
+    let link: CatalogueLink = text.parse().map_err(display)?;
+    let spec: GroupSpec = link.groupspec.parse().map_err(display)?;
+    match spec.posting_enabled() {
+        true => Ok(Source::Catalogue(Box::new(link))),
+        false => {
+            Err("the group of this link keeps no catalogue: its groupspec does not enable posting \
+                      (postingEnabled)"
+                .into())
         }
     }
 }
@@ -75,6 +94,7 @@ impl Source {
         let mut link = match self {
             Self::Link(link) => (**link).clone(),
             Self::Group(spec) => ShareLink::new(Vec::new(), spec.as_str())?,
+            Self::Catalogue(_) => bail!("{}", LinkProblem::Catalogue),
             Self::Url(_) => bail!("the link of a URL is not known before the web server is asked"),
         };
         let is_group = matches!(self, Self::Group(_));
