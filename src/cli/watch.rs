@@ -1,6 +1,7 @@
 //! `rtmfp watch`: play a shared film in the browser, or another player, while it is fetched.
 
 use super::background::Background;
+use super::catalogue::{self, Browsing};
 use super::destination::{self, Output};
 use super::events::Reporter;
 use super::fetching::{LAN_ADVICE, Looking, View, meets_on_lan, no_answer, show, situation};
@@ -9,7 +10,7 @@ use super::key_log::KeyLogArgs;
 use super::limits::{DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
 use super::origin::{self, OriginArgs};
-use super::outcome::WrongUsage;
+use super::outcome::{self, WrongUsage};
 use super::patience::{after, connecting};
 use super::scratch::Scratch;
 use super::screen::{self, Live};
@@ -17,10 +18,11 @@ use super::signals::Signals;
 use super::source::{self, Source};
 use super::{STOP_GRACE, format, via};
 use anyhow::{Context, anyhow, bail};
+use rtmfp::vod::catalogue::Entry;
 use rtmfp::vod::session::SessionError;
 use rtmfp::vod::store::Overwrite;
-use rtmfp::vod::{Destination, Fetch, FetchConfig, Integrity, ShareLink};
-use rtmfp::web::watch::{Level, Page, Player};
+use rtmfp::vod::{CatalogueLink, Destination, Fetch, FetchConfig, Integrity, ShareLink};
+use rtmfp::web::watch::{CataloguePage, Level, Page, Player};
 use rtmfp::{Fingerprint, Uri};
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -37,6 +39,9 @@ const EXPLANATION: Duration = Duration::from_secs(3);
 /// Prints the address of a page, and opens it. The page plays MP4, WebM and FLV, and shows what is here
 /// of the film and who sends it. ffplay, mpv and VLC play the film's own address, which the page shows.
 /// Fetched parts are passed on to others until Ctrl-C.
+///
+/// With the link of a catalogue, which `rtmfp share --library` prints, the page is a list of what is shared
+/// to choose from.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -126,6 +131,10 @@ pub(crate) async fn run(args: WatchArgs) -> anyhow::Result<()> {
 
 async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
+    if let Source::Catalogue(link) = &args.source {
+        let link = (**link).clone();
+        return watch_catalogue(&args, link, reporter, &mut signals).await;
+    }
     let source = tokio::select! {
         source = args.source.clone().resolved(args.via.as_ref(), args.lan) => source?,
         () = signals.recv() => return Ok(()),
@@ -134,7 +143,7 @@ async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let (destination, _scratch) = store(&args, &link).await?;
     let in_force = InForce::new(args.up, args.down, args.metered);
     let (address, no_open, timeout) = (page_address(&args)?, args.no_open, args.timeout);
-    let config = config(args, link, destination)?;
+    let config = config(&args, link, destination)?;
     let mut page = open_page(address, &config, reporter).await?;
     open_browser(&page.url(), no_open);
     let outcome = watch_on(&mut page, config, in_force, timeout, reporter, &mut signals).await;
@@ -142,7 +151,14 @@ async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         page.fail(&format::printable(&format!("{error:#}")));
     }
     page.close().await;
-    let Some(fetch) = outcome? else { return Ok(()) };
+    if let Some(fetch) = outcome? {
+        stop(fetch, reporter, &mut signals).await;
+    }
+    Ok(())
+}
+
+/// Stops sharing on.
+async fn stop(fetch: Arc<Fetch>, reporter: &Reporter, signals: &mut Signals) {
     let progress = fetch.progress();
     // Nobody reads it any more.
     if let Some(fetch) = Arc::into_inner(fetch) {
@@ -151,7 +167,97 @@ async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let uploaded = progress.borrow().bytes_uploaded;
     reporter.stopped(uploaded);
     screen::line(&format!("stopped, {} uploaded to other members", format::bytes(uploaded)));
+}
+
+/// Shows a catalogue, and the films that are chosen from it one after the other.
+async fn watch_catalogue(
+    args: &WatchArgs,
+    link: CatalogueLink,
+    reporter: &Reporter,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let mut listen = listen::addresses(args.udp.clone());
+    // The ports are for the films.
+    listen.iter_mut().for_each(|address| address.set_port(0));
+    let key_log = args.key_log.open()?;
+    let browsing = Browsing { via: args.via.as_ref(), lan: args.lan, listen, key_log };
+    let name = link.name.clone().unwrap_or_else(|| "Catalogue".to_owned());
+    let catalogue = tokio::select! {
+        catalogue = catalogue::open(link, browsing, reporter) => catalogue?,
+        () = signals.recv() => return Ok(()),
+    };
+    let address = page_address(args)?;
+    let mut page = CataloguePage::open(address, &name, catalogue.listed())
+        .await
+        .with_context(|| cannot_serve(address))?;
+    announce(page.address(), &page.url(), reporter)?;
+    open_browser(&page.url(), args.no_open);
+    let mut chosen = next(&mut page, signals).await;
+    while let Some(entry) = chosen {
+        chosen = watch_entry(args, &entry, &mut page, reporter, signals).await;
+    }
+    page.close().await;
+    catalogue.close(STOP_GRACE).await;
     Ok(())
+}
+
+/// The entry that is chosen next, or `None` after a signal.
+async fn next(page: &mut CataloguePage, signals: &mut Signals) -> Option<Entry> {
+    tokio::select! {
+        entry = page.chosen() => Some(entry),
+        () = signals.recv() => None,
+    }
+}
+
+/// Fetches an entry until another one is chosen, which is returned, or a signal ends it.
+async fn watch_entry(
+    args: &WatchArgs,
+    entry: &Entry,
+    page: &mut CataloguePage,
+    reporter: &Reporter,
+    signals: &mut Signals,
+) -> Option<Entry> {
+    screen::line(&format!("chosen: {}", format::printable(&entry.name)));
+    let prepared = async {
+        let link = source::parse(&entry.link.to_string()).map_err(|error| anyhow!(error))?;
+        let link = link.link(args.via.as_ref(), args.lan)?;
+        let (destination, scratch) = store(args, &link).await?;
+        anyhow::Ok((config(args, link, destination)?, scratch))
+    };
+    let (config, _scratch) = match prepared.await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            screen::error(&format::printable(&outcome::text(&error)));
+            return next(page, signals).await;
+        }
+    };
+    let in_force = InForce::new(args.up, args.down, args.metered);
+    let mut film = page.play(&config);
+    let outcome = tokio::select! {
+        outcome = watch_on(&mut film, config, in_force, args.timeout, reporter, signals) => outcome,
+        another = page.chosen() => {
+            film.close().await;
+            return Some(another);
+        }
+    };
+    let another = match outcome {
+        Err(error) => {
+            let text = format::printable(&outcome::text(&error));
+            screen::error(&text);
+            film.fail(&text);
+            next(page, signals).await
+        }
+        Ok(fetch) => {
+            // The page lets go of it first.
+            film.close().await;
+            if let Some(fetch) = fetch {
+                stop(fetch, reporter, signals).await;
+            }
+            return None;
+        }
+    };
+    film.close().await;
+    another
 }
 
 /// Where the film is stored, and the directory that vanishes if it is not kept.
@@ -187,12 +293,12 @@ fn page_address(args: &WatchArgs) -> anyhow::Result<SocketAddr> {
 }
 
 fn config(
-    args: WatchArgs,
+    args: &WatchArgs,
     link: ShareLink,
     destination: Destination,
 ) -> anyhow::Result<FetchConfig> {
     let mut config = FetchConfig::new(link, destination);
-    config.listen = listen::addresses(args.udp);
+    config.listen = listen::addresses(args.udp.clone());
     config.key_log = args.key_log.open()?;
     config.limits = args.up.limits_with(args.down);
     config.max_neighbors = args.up.max_neighbors();
@@ -210,20 +316,27 @@ async fn open_page(
     config: &FetchConfig,
     reporter: &Reporter,
 ) -> anyhow::Result<Page> {
-    let page = Page::open(address, config).await.with_context(|| {
-        format!("cannot serve a page at {address} (--listen chooses another address)")
-    })?;
-    if !page.address().ip().is_loopback() {
+    let page = Page::open(address, config).await.with_context(|| cannot_serve(address))?;
+    announce(page.address(), &page.url(), reporter)?;
+    Ok(page)
+}
+
+fn cannot_serve(address: SocketAddr) -> String {
+    format!("cannot serve a page at {address} (--listen chooses another address)")
+}
+
+/// Prints where the page is, and who else sees it.
+fn announce(address: SocketAddr, url: &str, reporter: &Reporter) -> anyhow::Result<()> {
+    if !address.ip().is_loopback() {
         screen::line(&format!(
-            "WARNING: everybody who can reach {} can watch the film, and see how it is fetched",
-            page.address()
+            "WARNING: everybody who can reach {address} can watch the film, and see how it is fetched"
         ));
     }
     match reporter.is_on() {
-        true => reporter.page(&page.url()),
-        false => screen::result(&page.url())?,
+        true => reporter.page(url),
+        false => screen::result(url)?,
     }
-    Ok(page)
+    Ok(())
 }
 
 /// Opens the page, where a person sits who sees it.

@@ -3,7 +3,7 @@
 //! Skipped where there is no ChromeDriver, unless the environment variable RTMFP_REQUIRE_CHROMIUM is
 //! set.
 
-use crate::support::{Share, rtmfp};
+use crate::support::{Running, Share, rtmfp};
 use crate::watch::Watch;
 use crate::webdriver::Browser;
 use std::path::{Path, PathBuf};
@@ -170,4 +170,34 @@ fn each_film_of_a_folder_is_chosen_and_plays() {
         ends(&browser);
     }
     watch.stop();
+}
+
+#[test]
+fn films_are_chosen_from_a_catalogue() {
+    let Some(browser) = Browser::start() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let films = directory.path().join("films");
+    std::fs::create_dir(&films).unwrap();
+    for (from, to) in [("test-pattern.mp4", "1.mp4"), ("test-pattern.flv", "2.flv")] {
+        std::fs::copy(clip(from), films.join(to)).unwrap();
+    }
+    let mut command = rtmfp(["share", "--listen", "127.0.0.1:0", "--library"]);
+    command.arg(&films).env("XDG_STATE_HOME", directory.path().join("state"));
+    let library = Running::start(&mut command);
+    let watch = Watch::start(&library.line(), &[]);
+    browser.open(&watch.url);
+    browser.wait_for("document.querySelectorAll('#entries button').length === 2");
+    for (number, width) in [(0, 640), (1, 160), (0, 640)] {
+        browser.value(&format!("document.querySelectorAll('#entries button')[{number}].click()"));
+        browser.wait_for_page(&format!("video !== null && video.videoWidth === {width}"));
+        plays(&browser, width);
+        browser.value("document.querySelector('.back a').click()");
+        browser.wait_for_page("document.querySelectorAll('#entries button').length === 2");
+    }
+    // What is no longer shared vanishes by itself.
+    std::fs::remove_file(films.join("2.flv")).unwrap();
+    browser.wait_for("document.querySelectorAll('#entries button').length === 1");
+    watch.stop();
+    browser.wait_for("document.getElementById('text').textContent.includes('has ended')");
+    library.interrupt();
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::Agent;
 
 /// How long a condition in a page may take.
@@ -108,6 +108,25 @@ impl Browser {
         let mut response = request.send_json(json!({ "script": script, "args": [] })).unwrap();
         let answer: Value = response.body_mut().read_json().unwrap();
         assert_eq!(answer["value"], true, "not so: {expression}\n{}", self.state());
+    }
+
+    /// Waits as [`wait_for`](Self::wait_for) does, while the browser goes to another page, which ends
+    /// scripts.
+    pub fn wait_for_page(&self, expression: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let script = format!(
+            "const video = document.querySelector('video'), done = arguments[0];
+             setTimeout(() => done({expression}), 50);"
+        );
+        loop {
+            let request = self.agent.post(format!("{}/execute/async", self.session));
+            let mut response = request.send_json(json!({ "script": script, "args": [] })).unwrap();
+            let answer: Value = response.body_mut().read_json().unwrap();
+            if answer["value"] == true {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not so: {expression}: {answer}");
+        }
     }
 
     /// What there is to see, for a test that fails.

@@ -23,6 +23,7 @@
 //! | --- | --- |
 //! | `guard` | which requests are served, headers of all responses |
 //! | `page` | the assets |
+//! | `catalogue` | a catalogue to choose a film from |
 //! | `files`, `part` | the files of a share |
 //! | `film`, `media_type` | a file by ranges |
 //! | `remux`, `locate` | FLV for the browser; the place of a time in it |
@@ -31,6 +32,7 @@
 //! | `monitor`, `status`, `message` | the state, as numbers and in words |
 
 mod body;
+mod catalogue;
 mod files;
 mod film;
 mod found;
@@ -46,6 +48,7 @@ mod remux;
 mod shared;
 mod status;
 
+pub use catalogue::CataloguePage;
 pub use readers::MAX_READERS;
 pub use status::{Film, Held, Level, Message, Network, Player, Speed, Status, Traffic};
 
@@ -70,7 +73,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 pub struct Page {
     address: SocketAddr,
     shared: Arc<Shared>,
-    server: JoinHandle<io::Result<()>>,
+    /// `None` if that of a catalogue serves it.
+    server: Option<JoinHandle<io::Result<()>>>,
     monitor: Option<JoinHandle<()>>,
 }
 
@@ -87,9 +91,9 @@ impl Page {
         let shared = Arc::new(Shared::new(config));
         let mut closing = shared.closing();
         let end = async move { drop(closing.wait_for(|is_closing| *is_closing).await) };
-        let service = page::router(Arc::clone(&shared));
+        let service = page::router(Arc::clone(&shared), false);
         let serve = axum::serve(listener, service).with_graceful_shutdown(end);
-        let server = tokio::spawn(serve.into_future());
+        let server = Some(tokio::spawn(serve.into_future()));
         Ok(Self { address, shared, server, monitor: None })
     }
 
@@ -100,12 +104,7 @@ impl Page {
 
     /// The page's URL on this host.
     pub fn url(&self) -> String {
-        let ip = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        format!("http://{}/", SocketAddr::new(ip, self.address.port()))
+        url_of(self.address)
     }
 
     /// Shows this fetch from now on.
@@ -131,8 +130,9 @@ impl Page {
     /// Ends all responses, and lets go of the fetch.
     pub async fn close(self) {
         self.shared.close();
-        let mut server = self.server;
-        if tokio::time::timeout(CLOSE_GRACE, &mut server).await.is_err() {
+        if let Some(mut server) = self.server
+            && tokio::time::timeout(CLOSE_GRACE, &mut server).await.is_err()
+        {
             server.abort();
         }
         self.shared.readers().all_gone(CLOSE_GRACE).await;
@@ -141,6 +141,16 @@ impl Page {
             let _ = monitor.await;
         }
     }
+}
+
+/// The URL of a page that is served at this address, on this host.
+fn url_of(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}/", SocketAddr::new(ip, address.port()))
 }
 
 async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {

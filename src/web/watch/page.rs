@@ -17,19 +17,28 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 const HTML: &str = include_str!("../assets/watch.html");
-const STYLE: &str = include_str!("../assets/watch.css");
+pub(super) const STYLE: &str = include_str!("../assets/watch.css");
 const SCRIPT: &str = include_str!("../assets/watch.js");
-const ICON: &str = include_str!("../assets/icon.svg");
+pub(super) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// States that wait for a slow page.
 const STATES: usize = 2;
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+/// What leads back to the catalogue is hidden unless there is one.
+const NO_CATALOGUE: &str = " data-catalogue hidden";
+
+pub(super) fn router(shared: Arc<Shared>, has_catalogue: bool) -> Router {
     let asset = |kind: &'static str, text: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
     };
+    let html = match has_catalogue {
+        true => HTML.replace(NO_CATALOGUE, ""),
+        false => HTML.to_owned(),
+    };
+    let html =
+        get(move || async move { ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html) });
     Router::new()
-        .route("/", asset("text/html; charset=utf-8", HTML))
+        .route("/", html)
         .route("/watch.css", asset("text/css; charset=utf-8", STYLE))
         .route("/watch.js", asset("text/javascript; charset=utf-8", SCRIPT))
         .route("/icon.svg", asset("image/svg+xml", ICON))
