@@ -212,7 +212,10 @@ impl HashTree {
     /// Builds every page of which all hashes are in `known`, by chunk, and keeps those that are right.
     pub(super) fn fill(&mut self, known: &BTreeMap<u64, ChunkHash>) {
         let mut built: BTreeMap<u64, Bytes> = BTreeMap::new();
-        for index in self.shape.indices() {
+        let last = known.last_key_value().and_then(|(&chunk, _)| self.shape.page_of(chunk));
+        let (first, end) = self.shape.indices().into_inner();
+        let lower = last.map(|last| first..=last).into_iter().flatten();
+        for index in lower.chain(first + self.shape.lower..=end) {
             let page = match self.shape.chunks_of(index) {
                 Some(chunks) => chunks.map(|chunk| known.get(&chunk).copied()).collect(),
                 None => self.below(index).map(|page| Some(chunk_hash(built.get(&page)?))).collect(),

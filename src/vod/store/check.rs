@@ -64,15 +64,21 @@ pub fn check_file(
     let mut parts: Vec<RangeInclusive<u64>> = Vec::new();
     let mut bad_chunks = 0;
     if hashes.is_some() {
-        // Of a large file, a page of hashes that is not right condemns all of its chunks.
-        for index in layout.indices().filter(|index| !findings.good.contains_key(index)) {
-            let Some((from, length)) = layout.offset(index).zip(layout.length(index)) else {
-                break;
-            };
-            bad_chunks += 1;
-            let end = from + length.saturating_sub(1);
-            match parts.last_mut().filter(|last| *last.end() + 1 == from) {
-                Some(last) => *last = *last.start()..=end,
+        // Of a large file, a page of hashes that is not right condemns all of its chunks. What the file does
+        // not reach into is one part, however many chunks the descriptor claims.
+        let reached = 1..=findings.examined;
+        let bad = reached.filter(|index| !findings.good.contains_key(index));
+        let mut ranges: Vec<_> = bad.map(|index| index..=index).collect();
+        let rest = findings.examined + 1..=layout.chunks();
+        ranges.extend((!rest.is_empty()).then_some(rest));
+        for range in ranges {
+            let (first, last) = range.into_inner();
+            let end = layout.offset(last).zip(layout.length(last)).map(|(at, length)| at + length);
+            let Some((from, end)) = layout.offset(first).zip(end) else { break };
+            bad_chunks += last - first + 1;
+            let end = end.saturating_sub(1);
+            match parts.last_mut().filter(|part| *part.end() + 1 == from) {
+                Some(part) => *part = *part.start()..=end,
                 None => parts.push(from..=end),
             }
         }
@@ -84,6 +90,10 @@ pub fn check_file(
 mod tests {
     use std::fs;
 
+    use super::super::super::files::{FileList, SharedFile};
+    use super::super::super::hash::ChunkHashes;
+    use super::super::super::layout::Layout;
+    use super::super::super::tree::TreeShape;
     use super::super::SourceFile;
     use super::*;
 
@@ -109,6 +119,18 @@ mod tests {
         let verdict = Verdict::Bad { length: 4100, parts: Vec::new(), bad_chunks: 0 };
         assert_eq!(check(&whole_only), verdict);
         assert_eq!(check(&Descriptor::of_layout(descriptor.layout)), Verdict::Unknown);
+
+        // A descriptor may claim anything.
+        let layout = Layout::of_size(1 << 48, 1 << 16).unwrap();
+        let root = vec![7; TreeShape::of(layout.chunks()).unwrap().root_hashes() as usize * 16];
+        let root = ChunkHashes::from_bytes(root.into());
+        let huge = Descriptor { page_hashes: root, ..Descriptor::of_layout(layout) };
+        let (parts, bad_chunks) = (vec![0..=(1 << 48) - 1], 1 << 32);
+        assert_eq!(check(&huge), Verdict::Bad { length: 4100, parts, bad_chunks });
+        let files = vec![SharedFile { path: "a".into(), size: 1 << 48 }];
+        let files = Some(FileList::new(files).unwrap());
+        let folder = check_file(directory.path(), &Descriptor { files, ..huge }, |_| {}).unwrap();
+        assert!(matches!(folder, Verdict::Bad { bad_chunks: 4_294_967_296, .. }), "{folder:?}");
 
         // A file that is too long is as wrong as one that is too short.
         fs::write(&path, [&content[..], b"more"].concat()).unwrap();

@@ -95,6 +95,15 @@ impl Content {
         }
     }
 
+    /// The place in the share behind the last byte that is there. The files of a folder may be too short
+    /// anywhere.
+    pub(super) fn end(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::File { .. } => self.length(),
+            Self::Files(files) => Ok(files.end()),
+        }
+    }
+
     /// True if there are neither too few bytes nor too many.
     pub(super) fn has_size(&self, size: Option<u64>) -> Result<bool, StoreError> {
         match self {
@@ -168,6 +177,15 @@ impl Files {
             };
             (file.size, found.ok())
         })
+    }
+
+    fn end(&self) -> u64 {
+        let places = (0..).map_while(|index| self.list.range(index));
+        let ends = places.zip(self.found()).filter_map(|(place, (stated, found))| {
+            let length = found.filter(Metadata::is_file)?.len().min(stated);
+            (length > 0).then_some(place.start + length)
+        });
+        ends.max().unwrap_or_default()
     }
 
     fn sum(&self, of: impl Fn(&Metadata) -> u64) -> u64 {

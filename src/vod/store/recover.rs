@@ -48,11 +48,7 @@ pub(super) fn examine(
 ) -> Result<Findings, StoreError> {
     let length = content.length()?;
     let is_whole = known.is_empty() && content.has_size(layout.size())?;
-    // The files of a folder may be too short anywhere.
-    let end = match content {
-        Content::File { .. } => length,
-        Content::Files(_) => layout.size().unwrap_or_default(),
-    };
+    let end = content.end()?;
     let mut whole = Sha256::new();
     let mut findings = Findings {
         good: BTreeMap::new(),
