@@ -9,6 +9,8 @@ mod file_through_a_group;
 #[cfg(feature = "vod")]
 mod limits_of_a_node;
 #[cfg(feature = "vod")]
+mod poisoned_pages;
+#[cfg(feature = "vod")]
 mod routing;
 #[cfg(feature = "vod")]
 #[path = "../support/seeds.rs"]

@@ -1,18 +1,23 @@
 //! A rendezvous server, the provider of a file and its receivers on a virtual network.
 
+use bytes::Bytes;
 use rtmfp::proto::crypto::{DhGroup, Identity, IdentityConfig, Negotiation};
 use rtmfp::proto::flash::Uri;
 use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder};
 use rtmfp::proto::node::{GroupHandle, Node, NodeConfig, NodeEvent};
+use rtmfp::proto::range::IndexSet;
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Actor, Link, Network, NodeId, SeededRandom};
 use rtmfp::proto::transport::{Layer, Machine, Time};
 use rtmfp::vod::guest::ExchangeOutput;
 use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
+use rtmfp::vod::store::Finished;
+use rtmfp::vod::tree::HashTree;
 use rtmfp::vod::{
     ChunkStore, Chunker, Descriptor, DescriptorForm, Digest256, FileEvent, FileExchange, Integrity,
-    Layout, MemoryStore,
+    Layout, MemoryStore, StoreError,
 };
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub const SERVER: &str = "10.0.0.1:1935";
@@ -185,6 +190,45 @@ pub fn spec() -> GroupSpec {
         .unwrap()
 }
 
+/// The store of the provider: the file, and its pages of hashes.
+struct Provided {
+    store: MemoryStore,
+    tree: Option<HashTree>,
+}
+
+impl ChunkStore for Provided {
+    fn layout(&self) -> &Layout {
+        self.store.layout()
+    }
+
+    fn held(&self) -> &IndexSet {
+        self.store.held()
+    }
+
+    fn read_chunk(&mut self, index: u64) -> Result<Bytes, StoreError> {
+        match self.tree.as_ref().and_then(|tree| tree.page(index)) {
+            Some(page) => Ok(page.clone()),
+            None => self.store.read_chunk(index),
+        }
+    }
+
+    fn write_chunk(&mut self, _: u64, _: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    fn forget(&mut self, _: RangeInclusive<u64>) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    fn forget_all(&mut self) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    fn finish(&mut self) -> Result<Finished, StoreError> {
+        self.store.finish()
+    }
+}
+
 pub struct Swarm {
     pub network: Network<Host>,
     pub server: NodeId,
@@ -192,6 +236,8 @@ pub struct Swarm {
     pub receivers: Vec<NodeId>,
     pub file: Vec<u8>,
     pub descriptor: Descriptor,
+    /// The pages of hashes, if the file has so many chunks.
+    pub tree: Option<HashTree>,
 }
 
 impl Swarm {
@@ -223,21 +269,25 @@ impl Swarm {
             store.write_chunk(*index, data).unwrap();
         }
         let hashes = chunks.iter().map(|(_, data)| chunk_hash(data));
+        let hashes = ChunkHashes::from_hashes(hashes);
+        let tree = HashTree::over(&hashes);
         let descriptor = Descriptor {
             name: Some("film.flv".into()),
             sha256: Some(Digest256::of(&file)),
-            chunk_hashes: Some(ChunkHashes::from_hashes(hashes)),
+            chunk_hashes: tree.is_none().then_some(hashes),
+            page_hashes: tree.as_ref().map(|tree| tree.root().clone()),
             ..Descriptor::of_layout(layout)
         };
         let now = network.now();
         let node = node(&mut network);
         let exchange = FileExchange::provider(descriptor.clone(), DescriptorForm::Object);
         let config = GroupConfig::new(spec(), node.peer_id());
+        let store = Provided { store, tree: tree.clone() };
         let peer = Peer::new(now, node, config, exchange, Some(Box::new(store)));
         let host = Host::Peer(Box::new(peer));
         let provider = network.add("10.0.1.1:1000", host);
         connect(&mut network, provider);
-        Self { network, server, provider, receivers: Vec::new(), file, descriptor }
+        Self { network, server, provider, receivers: Vec::new(), file, descriptor, tree }
     }
 
     pub fn add_receiver(&mut self) -> NodeId {
