@@ -5,4 +5,5 @@ mod hostile;
 mod hybrid;
 mod providers;
 mod scene;
+mod verified;
 mod web;

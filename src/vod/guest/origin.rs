@@ -163,7 +163,11 @@ impl FileExchange {
     }
 
     /// Requests what is due of the origin.
-    pub(super) fn read_origin(&mut self, now: Time, group: &Group) {
+    pub(super) fn read_origin(&mut self, now: Time, group: &mut Group) {
+        if let Some(error) = self.replica.take_origin_fault() {
+            self.origin_failed(now, 0, error);
+            self.carry_out(now, group);
+        }
         let Some(origin) = self.origin.as_mut().filter(|origin| !origin.is_gone) else { return };
         let (replica, outputs) = (&mut self.replica, &mut self.outputs);
         while origin.plan.is_usable()
@@ -182,7 +186,13 @@ impl FileExchange {
                 missing: &|index| replica.first_missing(index),
                 asked: replica.asked(),
                 playheads: replication.playheads(),
-                offered: &|index| replication.is_offered(index),
+                awaits: &|index| replica.awaited_page(index),
+                offered: &|index| {
+                    // What verifies it is worth waiting for.
+                    let page = replica.awaited_page(index).filter(|page| !page.is_begun);
+                    replication.is_offered(index)
+                        || page.is_some_and(|page| replication.is_offered(page.index))
+                },
                 neighbors: &neighbors,
                 is_full: replica.is_store_slow(),
             };

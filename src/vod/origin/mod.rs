@@ -29,7 +29,7 @@ pub use http::{HttpOrigin, link_of};
 pub use plan::{OriginLimit, OriginRead, OriginRequest};
 pub use version::{OriginVersion, Validator};
 
-pub(super) use plan::{MAX_PIECES, OriginPlan, OriginRole, View};
+pub(super) use plan::{AwaitedPage, MAX_PIECES, OriginPlan, OriginRole, View};
 pub(super) use version::{group_of_file, host_of};
 
 use bytes::Bytes;

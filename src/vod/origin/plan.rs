@@ -11,7 +11,8 @@
 //! | a chunk that a neighbor has, and that has not come | after 3 s at a reader's place, else 8 s, and 0.5 or 2 s more for the next, … |
 //! | further chunks that no neighbor has | at once, in the blocks of 16 chunks in which this node is the first of those present |
 //!
-//! Which of those present is the first is a hash of block and peer ID: all agree without messages.
+//! Which of those present is the first is a hash of block and peer ID: all agree without messages. Where the
+//! page of hashes is not known, it is one of page and peer ID.
 
 use super::super::layout::Layout;
 use crate::crypto::Fingerprint;
@@ -92,6 +93,15 @@ pub enum OriginRead {
     },
 }
 
+/// A page of hashes that is not known: if no member has it, it follows from its chunks, all of which one
+/// member must read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vod) struct AwaitedPage {
+    pub(in crate::vod) index: u64,
+    /// This member has begun to make it.
+    pub(in crate::vod) is_begun: bool,
+}
+
 /// What the plan depends on.
 pub(in crate::vod) struct View<'a> {
     pub(in crate::vod) layout: Layout,
@@ -101,6 +111,8 @@ pub(in crate::vod) struct View<'a> {
     pub(in crate::vod) asked: Vec<u64>,
     /// Chunks at which the application reads.
     pub(in crate::vod) playheads: &'a [u64],
+    /// The page of hashes that a chunk waits for.
+    pub(in crate::vod) awaits: &'a dyn Fn(u64) -> Option<AwaitedPage>,
     /// True if a neighbor has this chunk.
     pub(in crate::vod) offered: &'a dyn Fn(u64) -> bool,
     pub(in crate::vod) neighbors: &'a [Fingerprint],
@@ -395,8 +407,13 @@ impl OriginPlan {
 
     /// The number of those present that come before this node in this block.
     fn rank(&self, view: &View<'_>, index: u64) -> u32 {
-        let own = order(block(index), &self.near);
-        let before = view.neighbors.iter().filter(|peer| order(block(index), peer) < own).count();
+        let unit = match (view.awaits)(index) {
+            Some(page) if page.is_begun => return 0,
+            Some(page) => page.index,
+            None => block(index),
+        };
+        let own = order(unit, &self.near);
+        let before = view.neighbors.iter().filter(|peer| order(unit, peer) < own).count();
         u32::try_from(before).unwrap_or(u32::MAX)
     }
 }

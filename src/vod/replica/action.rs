@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
+use super::super::hash::ChunkHash;
 use super::super::store::{ChunkStore, Finished, StoreError};
 use super::event::FileEvent;
 use crate::amf::Value;
@@ -77,6 +78,20 @@ pub enum StoreAction<R> {
         /// Its content.
         page: Bytes,
     },
+    /// Write a chunk that cannot be verified yet: it is not held until its page is known.
+    Draft {
+        /// The chunk.
+        index: u64,
+        /// Its hash.
+        hash: ChunkHash,
+        /// Its content.
+        data: Bytes,
+    },
+    /// Make a page of hashes of what was written.
+    MakePage {
+        /// The page.
+        index: u64,
+    },
     /// Drop these chunks, which turned out to be wrong.
     Forget(RangeInclusive<u64>),
     /// Drop all chunks.
@@ -98,6 +113,12 @@ impl<R> StoreAction<R> {
             Self::Verify { index } => StoreReply::Verify { index, result: store.read_chunk(index) },
             Self::Page { index, page } => {
                 StoreReply::Paged { index, result: store.add_page(index, &page) }
+            }
+            Self::Draft { index, hash, data } => {
+                StoreReply::Drafted { index, result: store.write_draft(index, &data, hash) }
+            }
+            Self::MakePage { index } => {
+                StoreReply::PageMade { index, page: store.make_page(index) }
             }
             Self::Forget(range) => StoreReply::Forgot(store.forget(range)),
             Self::ForgetAll => StoreReply::Forgot(store.forget_all()),
@@ -138,6 +159,20 @@ pub enum StoreReply<R> {
         index: u64,
         /// The chunks that the store has already.
         result: Result<IndexSet, StoreError>,
+    },
+    /// Of [`StoreAction::Draft`].
+    Drafted {
+        /// The chunk.
+        index: u64,
+        /// An error if the chunk was not written.
+        result: Result<(), StoreError>,
+    },
+    /// Of [`StoreAction::MakePage`].
+    PageMade {
+        /// The page.
+        index: u64,
+        /// Its content, unless a chunk of it is missing.
+        page: Option<Bytes>,
     },
     /// Of [`StoreAction::Forget`] and [`StoreAction::ForgetAll`].
     Forgot(Result<(), StoreError>),

@@ -67,8 +67,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         self.offers.iter().flat_map(|offers| offers.asked.keys().copied()).collect()
     }
 
-    /// The first chunk from `index` on that is neither held nor being stored; `None` while chunks are
-    /// not expected.
+    /// The first chunk from `index` on that is neither held nor being stored, and that the origin can
+    /// give; `None` while chunks are not expected.
     pub(in crate::vod) fn first_missing(&self, index: u64) -> Option<u64> {
         if self.stage != Stage::Chunks {
             return None;
@@ -77,12 +77,13 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         let mut from = index.max(1);
         loop {
             let next = self.held.first_missing_at_or_after(from).filter(|&next| next <= last)?;
-            if !self.storing.contains(next) {
-                // A chunk whose hash is not known yet cannot be accepted.
-                let is_ready = !self.pages.verifies_chunks() || self.pages.hash(next).is_some();
-                return is_ready.then_some(next);
+            from = match self.storing.contains(next) {
+                true => next + 1,
+                false => self.first_readable(next)?,
+            };
+            if from == next {
+                return Some(next);
             }
-            from = next + 1;
         }
     }
 
@@ -131,13 +132,16 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
         match self.pages.hash(index) {
             Some(hash) if hash != chunk_hash(&data) => return Err(OriginError::WrongHash),
-            None if self.pages.verifies_chunks() => return Ok(()),
             _ => {}
         }
         let is_known = self.is_known(index);
         if !is_known && !matches!(self.layout.admit(index, data.len() as u64), Ok(Placement::At(_)))
         {
             return Err(OriginError::Contradiction("a chunk of another length"));
+        }
+        if self.pages.verifies_chunks() && self.pages.hash(index).is_none() {
+            self.draft(index, data);
+            return Ok(());
         }
         if let Some(offers) = &mut self.offers {
             for request in offers.take(index) {
@@ -183,6 +187,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             return self.withdraw(ReplicaError::Origin(error));
         }
         self.emit(FileEvent::OriginGone(error));
+        self.end_drafts();
         self.origin_lost();
     }
 

@@ -32,6 +32,7 @@
 mod accept;
 mod action;
 mod backlog;
+mod drafts;
 mod event;
 mod fault;
 mod from_origin;
@@ -58,6 +59,7 @@ pub use senders::{MAX_BAD_OBJECTS, MAX_SENDERS, SenderStats};
 
 use self::accept::checked_descriptor;
 use self::backlog::Backlog;
+use self::drafts::Drafts;
 use self::from_origin::Offers;
 use self::pages::Pages;
 use self::samples::Samples;
@@ -146,6 +148,7 @@ pub struct Replica<P, R> {
     whole: WholeHash,
     senders: Senders<P>,
     samples: Samples<P>,
+    drafts: Drafts,
     /// Of a provider that reads the file while it shares it.
     offers: Option<Offers<R>>,
     stats: ReplicaStats,
@@ -191,6 +194,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             whole: WholeHash::running(),
             senders: Senders::new(),
             samples: Samples::new(),
+            drafts: Drafts::new(),
             offers: None,
             stats: ReplicaStats::default(),
             actions: VecDeque::new(),
@@ -322,6 +326,8 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             StoreReply::Read { index, request, result } => self.chunk_read(index, request, result),
             StoreReply::Verify { index, result } => self.chunk_to_verify(index, result),
             StoreReply::Paged { index, result } => self.page_stored(index, result),
+            StoreReply::Drafted { index, result } => self.drafted(index, result),
+            StoreReply::PageMade { index, page } => self.page_made(index, page),
             StoreReply::Forgot(Ok(())) => self.want_missing(),
             StoreReply::Finished(Ok(finished)) => {
                 self.stage = Stage::Complete;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use super::{Fault, GroupCall, Replica, Stage, StoreAction};
+use super::{Fault, GroupCall, Replica, Stage};
 use crate::amf::Value;
 use crate::range::IndexSet;
 use crate::vod::descriptor::Descriptor;
@@ -91,6 +91,26 @@ impl Pages {
     pub(super) fn set_ready(&mut self, index: u64) {
         // The set is unbounded.
         let _ = self.ready.insert(index);
+    }
+
+    pub(super) fn set_unwanted(&mut self, index: u64) {
+        // The set is unbounded.
+        let _ = self.wanted.remove(index);
+    }
+
+    /// The first page from this one on whose chunks may be wanted.
+    pub(super) fn first_ready(&self, page: u64) -> Option<u64> {
+        self.ready.first_at_or_after(page)
+    }
+
+    /// True if a page could be verified if it came.
+    pub(super) fn can_verify(&self, index: u64) -> bool {
+        self.known.tree().is_some_and(|tree| tree.can_verify(index))
+    }
+
+    /// The pages of the file, if it has any.
+    pub(super) fn shape(&self) -> Option<&TreeShape> {
+        self.shape.as_ref()
     }
 
     /// The parts of a range of chunks that may be wanted.
@@ -202,11 +222,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             Err(fault) => return self.refuse(index, from, fault.into()),
         }
         self.senders.note_good(&from, 0);
-        // The set is unbounded.
-        let _ = self.pages.wanted.remove(index);
-        self.group(GroupCall::AddHave(index..=index));
-        self.store(StoreAction::Page { index, page });
-        self.want_pages();
+        self.page_added(index, page);
     }
 
     /// The store has looked for the chunks of a page.
@@ -220,7 +236,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             self.add_held(range.clone());
             self.group(GroupCall::AddHave(range));
         }
-        self.stats.chunks_resumed += adopted.len();
+        self.stats.chunks_resumed += adopted.len().saturating_sub(self.take_draft(index));
         if self.stage != Stage::Chunks {
             return;
         }

@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
+use super::super::hash::{CHUNK_HASH_LEN, ChunkHash, chunk_hash};
 use super::super::layout::{Layout, Placement};
+use super::super::tree::TreeShape;
 use super::{ChunkStore, Finished, StoreError};
 use crate::range::IndexSet;
 
@@ -16,12 +18,15 @@ pub struct MemoryStore {
     layout: Layout,
     chunks: BTreeMap<u64, Bytes>,
     held: IndexSet,
+    /// Chunks that cannot be verified yet.
+    drafts: BTreeMap<u64, (ChunkHash, Bytes)>,
 }
 
 impl MemoryStore {
     /// An empty store for a file of this layout.
     pub fn new(layout: Layout) -> Self {
-        Self { stated: layout, layout, chunks: BTreeMap::new(), held: IndexSet::unbounded() }
+        let (chunks, drafts) = (BTreeMap::new(), BTreeMap::new());
+        Self { stated: layout, layout, chunks, held: IndexSet::unbounded(), drafts }
     }
 }
 
@@ -46,6 +51,38 @@ impl ChunkStore for MemoryStore {
             self.chunks.insert(index, Bytes::copy_from_slice(data));
         }
         Ok(())
+    }
+
+    fn write_draft(&mut self, index: u64, data: &[u8], hash: ChunkHash) -> Result<(), StoreError> {
+        self.layout.admit(index, data.len() as u64)?;
+        self.drafts.insert(index, (hash, Bytes::copy_from_slice(data)));
+        Ok(())
+    }
+
+    fn make_page(&self, index: u64) -> Option<Bytes> {
+        let hash = |chunk| match self.chunks.get(&chunk) {
+            Some(held) => Some(chunk_hash(held)),
+            None => self.drafts.get(&chunk).map(|(hash, _)| *hash),
+        };
+        let chunks = TreeShape::of(self.layout.chunks())?.chunks_of(index)?;
+        Some(chunks.map(hash).collect::<Option<Vec<_>>>()?.concat().into())
+    }
+
+    fn add_page(&mut self, index: u64, page: &Bytes) -> Result<IndexSet, StoreError> {
+        let mut adopted = IndexSet::unbounded();
+        let shape = TreeShape::of(self.layout.chunks());
+        let chunks = shape.and_then(|shape| shape.chunks_of(index)).into_iter().flatten();
+        for (chunk, expected) in chunks.zip(page.as_chunks::<CHUNK_HASH_LEN>().0) {
+            if let Some((hash, data)) = self.drafts.remove(&chunk)
+                && hash == *expected
+                && !self.held.contains(chunk)
+            {
+                self.write_chunk(chunk, &data)?;
+                // The set is unbounded.
+                let _ = adopted.insert(chunk);
+            }
+        }
+        Ok(adopted)
     }
 
     fn forget(&mut self, chunks: RangeInclusive<u64>) -> Result<(), StoreError> {

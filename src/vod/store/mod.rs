@@ -33,6 +33,7 @@ pub use partial::PartialFile;
 pub use saved_hashes::{MAX_SAVED, SAVED_FROM};
 pub use source::{ScanConfig, SourceFile};
 
+use super::hash::ChunkHash;
 use super::layout::Layout;
 use crate::range::IndexSet;
 
@@ -81,6 +82,19 @@ pub trait ChunkStore: Send {
     /// out now.
     fn add_page(&mut self, _index: u64, _page: &Bytes) -> Result<IndexSet, StoreError> {
         Ok(IndexSet::new())
+    }
+
+    /// Writes a chunk that cannot be verified yet. It is held when [`add_page`](Self::add_page) brings its
+    /// hash.
+    ///
+    /// Errors: as [`write_chunk`](Self::write_chunk); a store for which no pages are made is read-only.
+    fn write_draft(&mut self, _: u64, _: &[u8], _: ChunkHash) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    /// The page of hashes that follows from what was written, if all chunks of it are there.
+    fn make_page(&self, _index: u64) -> Option<Bytes> {
+        None
     }
 
     /// Drops these chunks, which turned out to be wrong.

@@ -205,6 +205,35 @@ impl ChunkStore for PartialFile {
         self.decide(chunks)
     }
 
+    fn write_draft(&mut self, index: u64, data: &[u8], hash: ChunkHash) -> Result<(), StoreError> {
+        if self.is_finished() {
+            return Err(StoreError::ReadOnly);
+        }
+        let Placement::At(offset) = self.layout.admit(index, data.len() as u64)? else {
+            return Err(StoreError::UnknownOffset { index });
+        };
+        if self.held.contains(index) {
+            return Ok(());
+        }
+        // Not in the list: after a restart, it is as if it had not been written.
+        self.content.write(data, offset)?;
+        if !self.undecided.iter().any(|it| it.content.is_none()) {
+            self.undecided.push(Undecided { content: None, hashes: BTreeMap::new() });
+        }
+        if let Some(here) = self.undecided.iter_mut().find(|it| it.content.is_none()) {
+            here.hashes.insert(index, hash);
+        }
+        Ok(())
+    }
+
+    fn make_page(&self, index: u64) -> Option<Bytes> {
+        let here = self.undecided.iter().find(|it| it.content.is_none());
+        let drafted = |chunk: &u64| here?.hashes.get(chunk).copied();
+        let chunks = self.known.tree()?.shape().chunks_of(index)?;
+        let hashes = chunks.map(|chunk| self.hash_of(chunk).or_else(|| drafted(&chunk)));
+        Some(hashes.collect::<Option<Vec<_>>>()?.concat().into())
+    }
+
     /// The list is written anew: what lies on the disk would else be found to be as it was accepted.
     fn forget(&mut self, chunks: RangeInclusive<u64>) -> Result<(), StoreError> {
         if self.is_finished() {

@@ -54,6 +54,7 @@ impl Scene {
             missing: &|from| (from..=CHUNKS).find(|index| !known.contains(index)),
             asked: self.asked.clone(),
             playheads: &self.playheads,
+            awaits: &|_| None,
             offered: &|index| offered.contains(&index),
             neighbors: &self.neighbors,
             is_full: false,

@@ -3,11 +3,13 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `transfer` | what travels, and in which order |
+//! | `drafts` | pages made of what comes from a web server |
 //! | `integrity` | verification |
 //! | `origin` | what comes from a web server, and comparison with it |
 //! | `pages` | large files, whose hashes are objects too |
 //! | `storage` | the store: resuming, and failures |
 
+mod drafts;
 mod integrity;
 mod origin;
 mod pages;

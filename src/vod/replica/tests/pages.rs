@@ -4,10 +4,10 @@ use super::*;
 use crate::vod::tree::{HashTree, TreeShape};
 
 /// Three pages of hashes.
-const CHUNKS: u64 = 2500;
-const PAGES: [u64; 3] = [CHUNKS + 1, CHUNKS + 2, CHUNKS + 3];
+pub(super) const CHUNKS: u64 = 2500;
+pub(super) const PAGES: [u64; 3] = [CHUNKS + 1, CHUNKS + 2, CHUNKS + 3];
 
-fn data(index: u64) -> Bytes {
+pub(super) fn data(index: u64) -> Bytes {
     Bytes::copy_from_slice(&index.to_be_bytes())
 }
 
@@ -25,11 +25,11 @@ fn large() -> Descriptor {
     }
 }
 
-fn page(index: u64) -> Value {
+pub(super) fn page(index: u64) -> Value {
     Value::ByteArray(tree().page(index).unwrap().clone())
 }
 
-fn receiver() -> Member {
+pub(super) fn receiver() -> Member {
     let integrity = Integrity::Descriptor(large().digest());
     let mut member = Member::receiver(integrity);
     member.fetched(0, large().to_value(DescriptorForm::Object), PROVIDER);
