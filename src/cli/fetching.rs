@@ -23,6 +23,10 @@ use tokio::sync::broadcast;
 pub(crate) const LAN_ADVICE: &str = "the file is shared on the local network too: --lan looks there, and needs no \
                           answer from the server";
 
+/// A file that was shared with `--verified`, and nobody there.
+const NO_HASHES: &str = "it answers, but it does not have the hashes of this link (share --verified):\n\
+                         \x20            they come from a member; fetch the URL itself to do without";
+
 /// Options for a fetch that waits.
 pub(crate) struct Looking<'a> {
     pub(crate) timeout: Option<Duration>,
@@ -158,8 +162,13 @@ async fn stalled(fetch: &Fetch, looking: &Looking<'_>, idle: Duration) -> anyhow
 /// Why nothing comes from the web server.
 fn origin_line(fetch: &Fetch) -> Option<String> {
     let progress = fetch.progress();
-    let error = progress.borrow().origin_error.as_ref()?.to_string();
-    Some(format!("  web server {}", format::printable(&error)))
+    let progress = progress.borrow();
+    if let Some(error) = &progress.origin_error {
+        return Some(format!("  web server {}", format::printable(&error.to_string())));
+    }
+    // If it had sent what the link means, or members their list, there would be a descriptor.
+    (progress.reads_origin && progress.stage == Stage::Descriptor)
+        .then(|| format!("  web server {NO_HASHES}"))
 }
 
 pub(crate) async fn situation(fetch: &Fetch, looking: &Looking<'_>) -> Situation {

@@ -50,6 +50,11 @@ impl FileExchange {
         self
     }
 
+    /// True if the origin has answered, and may be read.
+    pub(in crate::vod) fn reads_origin(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.plan.is_usable() && !origin.is_gone)
+    }
+
     /// Why the origin is not read now.
     pub(in crate::vod) fn origin_error(&self) -> Option<&Arc<OriginError>> {
         self.origin.as_ref()?.error.as_ref()

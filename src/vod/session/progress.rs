@@ -53,6 +53,8 @@ pub struct Progress {
     pub bytes_from_peers: u64,
     /// Bytes read from the origin of the file.
     pub bytes_from_origin: u64,
+    /// True if the origin has answered, and may be read.
+    pub reads_origin: bool,
     /// Why the origin is not read now, if it cannot be.
     pub origin_error: Option<Arc<OriginError>>,
     /// Bytes of objects sent to members: chunks and descriptors in their encoded form.
@@ -81,6 +83,7 @@ impl Default for Progress {
             bytes_from_provider: 0,
             bytes_from_peers: 0,
             bytes_from_origin: 0,
+            reads_origin: false,
             origin_error: None,
             bytes_uploaded: 0,
             refused: 0,
@@ -190,6 +193,7 @@ impl ProgressPublisher {
             progress.bytes_from_provider = replica.stats().bytes_from_provider;
             progress.bytes_from_peers = replica.stats().bytes_from_peers;
             progress.bytes_from_origin = replica.stats().bytes_from_origin;
+            progress.reads_origin = exchange.reads_origin();
             progress.origin_error = exchange.origin_error().cloned();
             progress.refused = replica.stats().refused;
             progress.set_held(replica.held(), replica.layout());
