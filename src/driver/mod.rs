@@ -79,7 +79,7 @@ mod task;
 mod tests;
 
 pub use address::{MAX_HOST_ADDRESSES, host_addresses};
-pub use clock::Clock;
+pub use clock::{Clock, calendar_ms};
 pub use error::{BindError, ShutdownError, Stopped};
 pub use handle::{Events, Handle, WeakHandle, spawn};
 pub use jobs::MAX_WAITING_JOBS;

@@ -1,4 +1,5 @@
 //! A directory whose entries are shared as they come and go.
+#![expect(clippy::disallowed_methods, reason = "a list has a deadline for what it has")]
 
 use crate::support::{PATIENCE, Running, fail, rtmfp, succeed, write_file};
 use std::fs;

@@ -1,4 +1,5 @@
 //! A headless Chromium, by the WebDriver protocol of ChromeDriver (W3C WebDriver).
+#![expect(clippy::disallowed_methods, reason = "a page has a deadline for what it shows")]
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};

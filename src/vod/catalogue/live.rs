@@ -3,16 +3,15 @@
 use super::post::MAX_VALUE;
 use super::{Entry, Listing, Post, Schedule};
 use crate::amf::Encoded;
-use crate::driver::{Clock, os_random};
+use crate::driver::{Clock, calendar_ms, os_random};
 use crate::flash::Uri;
 use crate::group::{
     GroupConfig, GroupEvent, GroupSpec, GroupSpecBuilder, IpMulticastAddress, PostingLimits,
 };
 use crate::peer::{Connection, NetGroup, NetGroupEvents, PeerConfig, RecvError, Seed};
-use crate::transport::Time;
 use crate::vod::{CatalogueLink, LinkKey, PublicKey, ServerAddress, SessionError};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::debug;
@@ -197,13 +196,6 @@ async fn next(events: &mut NetGroupEvents) -> Option<GroupEvent> {
     }
 }
 
-async fn sleep_until(clock: &Clock, at: Option<Time>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.since(clock.now())).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn publish(group: NetGroup, key: LinkKey, mut changes: watch::Receiver<Vec<Entry>>) {
     let (clock, mut schedule, mut events) = (Clock::start(), Schedule::default(), group.events());
     loop {
@@ -217,8 +209,8 @@ async fn publish(group: NetGroup, key: LinkKey, mut changes: watch::Receiver<Vec
                 Ok(()) => schedule.set(clock.now(), changes.borrow_and_update().clone()),
                 Err(_) => return,
             },
-            () = sleep_until(&clock, schedule.poll_timeout()) => {
-                for post in schedule.due(clock.now(), wall_clock()) {
+            () = clock.sleep_until(schedule.poll_timeout()) => {
+                for post in schedule.due(clock.now(), calendar_ms()) {
                     let Some(value) = post.signed(&key, group.spec().as_str()) else { continue };
                     if let Err(error) = group.post(&value).await {
                         debug!(%error, "a part of a catalogue was not posted");
@@ -227,12 +219,6 @@ async fn publish(group: NetGroup, key: LinkKey, mut changes: watch::Receiver<Vec
             }
         }
     }
-}
-
-/// Milliseconds since 1970.
-fn wall_clock() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn browse(group: NetGroup, key: PublicKey, listed: watch::Sender<Arc<Listed>>) {
@@ -248,7 +234,7 @@ async fn browse(group: NetGroup, key: PublicKey, listed: watch::Sender<Arc<Liste
                 Some(_) => continue,
                 None => return,
             },
-            () = sleep_until(&clock, listing.poll_timeout()) => {
+            () = clock.sleep_until(listing.poll_timeout()) => {
                 listing.expire(clock.now());
             }
         }

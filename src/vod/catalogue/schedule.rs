@@ -74,7 +74,7 @@ impl Schedule {
     /// place of which a later one is taken if it has gone back.
     pub fn due(&mut self, now: Time, clock: u64) -> Vec<Post> {
         let is_all = self.all_at.is_some_and(|at| at <= now);
-        if !is_all && !self.changes_at.is_some_and(|at| at <= now) {
+        if !is_all && self.changes_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
         self.gone.retain(|_, since| now.since(*since) < EXPIRY);
