@@ -80,6 +80,7 @@ impl FileExchange {
     }
 
     /// Offers a file that is read from its origin meanwhile; if `offers_all`, also what was not read yet.
+    #[cfg(feature = "origin")]
     pub(in crate::vod) fn origin_provider(descriptor: Descriptor, offers_all: bool) -> Self {
         Self::new(Replica::of_origin(descriptor, DescriptorForm::Object, offers_all), None)
     }

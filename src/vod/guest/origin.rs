@@ -42,6 +42,7 @@ impl FileExchange {
     }
 
     /// A provider knows that the origin has the file.
+    #[cfg(feature = "origin")]
     #[must_use]
     pub(in crate::vod) fn with_origin_ready(mut self, has_ranges: bool) -> Self {
         if let Some(origin) = &mut self.origin {

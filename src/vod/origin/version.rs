@@ -120,6 +120,7 @@ impl OriginVersion {
     }
 
     /// The name in a directory of what was read: it tells versions apart.
+    #[cfg(feature = "origin")]
     pub(in crate::vod) fn cache_name(&self, is_hashed: bool) -> String {
         let tag = Digest256(self.group_tag(is_hashed)).to_string();
         safe_file_name(&format!("{tag:.16}-{}", safe_file_name(&self.name())))
