@@ -3,7 +3,7 @@
 //! leaves the folder or meets another.
 
 use libfuzzer_sys::fuzz_target;
-use rtmfp::proto::amf;
+use rtmfp::amf;
 use rtmfp::vod::{Descriptor, DescriptorForm};
 use std::collections::HashSet;
 use std::path::Component;
