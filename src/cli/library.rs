@@ -82,7 +82,7 @@ impl<'a> Library<'a> {
         }
     }
 
-    /// Follows the directory until the process is told to end. Returns the bytes uploaded.
+    /// Follows the directory until a signal ends the command. Returns the bytes uploaded.
     ///
     /// # Errors
     ///

@@ -92,7 +92,7 @@ impl Probe {
         Self { info, state: State::Head, reads: 0 }
     }
 
-    /// The bytes to look at next; `None` if all that can be known is.
+    /// The bytes that the search needs next; `None` when it has ended.
     pub fn wants(&self) -> Option<Range<u64>> {
         let range = match &self.state {
             State::Head => 0..HEAD,

@@ -37,7 +37,7 @@ pub(super) struct Pages {
     wanted: IndexSet,
     /// The chunks that the application reads.
     playheads: Vec<u64>,
-    /// What the group was told to fetch first.
+    /// The objects that the group fetches before all others.
     first: Vec<u64>,
 }
 

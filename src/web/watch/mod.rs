@@ -112,7 +112,7 @@ impl Page {
         self.monitor = Some(monitor::start(Arc::clone(&self.shared), fetch));
     }
 
-    /// The reasons why nothing arrives, for the page to show while that is so.
+    /// Sets the reasons why nothing arrives, which the page shows while it waits.
     pub fn explain(&self, reasons: Vec<String>) {
         self.shared.set_reasons(reasons);
     }
