@@ -2,10 +2,11 @@
 use rtmfp::proto::sim::SeededRandom;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::iter;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,6 +24,15 @@ pub fn rtmfp<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
     command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join(state));
     command.args(args).env_remove("RUST_LOG").env_remove("RTMFPKEYLOGFILE").stdin(Stdio::null());
     command
+}
+
+/// A UDP port of loopback for one test alone, so that what listens there can come back. Others only
+/// get ports that are given out, which begin far above, and RTMFP's own.
+pub fn own_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(21_000);
+    #[expect(clippy::disallowed_methods, reason = "finds out whether the port is free")]
+    let is_free = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok();
+    iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed)).find(is_free).unwrap()
 }
 
 /// Standard output of a command that succeeds.

@@ -1,7 +1,7 @@
 //! `rtmfp watch`: the film by HTTP, from a share that is fetched.
 
 use crate::origin::web;
-use crate::support::{PATIENCE, Running, Share, content, rtmfp, write_file};
+use crate::support::{PATIENCE, Running, Share, content, own_port, rtmfp, write_file};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -221,8 +221,9 @@ fn when_the_provider_leaves_what_is_here_plays_on() {
     let file = directory.path().join("my film.mp4");
     let content = write_file(&file, 78, 4_000_000);
     let state = directory.path().join("state");
+    let listen = format!("127.0.0.1:{}", own_port());
     let start = |more: &[&str]| {
-        let mut command = rtmfp(["share", "--listen", "127.0.0.1:0"]);
+        let mut command = rtmfp(["share", "--listen", &listen]);
         command.arg(&file).args(more).env("XDG_STATE_HOME", &state);
         Share::spawn(command)
     };

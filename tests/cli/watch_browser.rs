@@ -3,7 +3,7 @@
 //! Skipped where there is no ChromeDriver, unless the environment variable RTMFP_REQUIRE_CHROMIUM is
 //! set.
 
-use crate::support::{Running, Share, rtmfp};
+use crate::support::{Running, Share, own_port, rtmfp};
 use crate::watch::Watch;
 use crate::webdriver::Browser;
 use std::path::{Path, PathBuf};
@@ -117,9 +117,10 @@ fn the_film_plays_on_when_the_provider_dies() {
     let Some(browser) = Browser::start() else { return };
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
+    let listen = format!("127.0.0.1:{}", own_port());
     let start = |more: &[&str]| {
-        let mut command = share(&clip("test-pattern.mp4"));
-        command.args(more).env("XDG_STATE_HOME", &state);
+        let mut command = rtmfp(["share", "--listen", &listen]);
+        command.arg(clip("test-pattern.mp4")).args(more).env("XDG_STATE_HOME", &state);
         Share::spawn(command)
     };
     let mut first = start(&["--up-limit", "150KB/s"]);
