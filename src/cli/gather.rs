@@ -6,14 +6,12 @@ use super::screen::{self, Live};
 use anyhow::{Context, bail, ensure};
 use rtmfp::vod::file_name::safe_file_name;
 use rtmfp::vod::files::MAX_FILES;
+use rtmfp::vod::playlist::{MAX_PLAYLIST, Playlist, is_playlist};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
-
-/// The longest playlist that is read, in bytes.
-const MAX_PLAYLIST: u64 = 4 << 20;
 
 /// The deepest folder that is searched.
 const MAX_DEPTH: usize = 64;
@@ -123,7 +121,7 @@ impl Found {
         ensure!(metadata.is_file(), "cannot share {shown}: it is neither a file nor a folder");
         let name = text(argument.file_name().unwrap_or(OsStr::new("file")));
         self.insert(name, argument.to_owned())?;
-        if is_playlist(argument) {
+        if names_playlist(argument) {
             let folder = argument.parent().unwrap_or(Path::new(""));
             self.add_playlist(argument, folder, Path::new(""), 0)?;
         }
@@ -184,8 +182,8 @@ impl Found {
             .and_then(|file| file.take(MAX_PLAYLIST).read_to_end(&mut text));
         read.with_context(|| format!("cannot read {}", playlist.display()))?;
         let text = String::from_utf8_lossy(&text);
-        for entry in entries(&text) {
-            let Some(inside) = located(folder, below, &entry) else {
+        for entry in Playlist::parse(&text).entries {
+            let Some(inside) = located(folder, below, &entry.uri) else {
                 self.left_out.outside += 1;
                 continue;
             };
@@ -195,7 +193,7 @@ impl Found {
                 continue;
             }
             self.insert(path, local.clone())?;
-            if is_playlist(&local) && depth < MAX_PLAYLISTS {
+            if (entry.is_playlist || names_playlist(&local)) && depth < MAX_PLAYLISTS {
                 let below = inside.parent().unwrap_or(Path::new("")).to_owned();
                 self.add_playlist(&local, folder, &below, depth + 1)?;
             }
@@ -228,22 +226,8 @@ fn text(name: &OsStr) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn is_playlist(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    matches!(extension.as_deref(), Some("m3u" | "m3u8"))
-}
-
-/// What the lines of a playlist name: files, and `URI="…"` of the tags of HTTP Live Streaming.
-fn entries(text: &str) -> Vec<String> {
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    let named = lines.filter_map(|line| match line.strip_prefix('#') {
-        None => Some(line.to_owned()).filter(|line| !line.is_empty()),
-        Some(tag) => {
-            let (_, rest) = tag.split_once("URI=\"")?;
-            rest.split_once('"').map(|(uri, _)| uri.to_owned())
-        }
-    });
-    named.collect()
+fn names_playlist(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| is_playlist(&name.to_string_lossy()))
 }
 
 /// The path, below `folder`, of what a playlist in `below` names; as it is written or

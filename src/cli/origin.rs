@@ -2,13 +2,14 @@
 
 use super::fit::{self, Size};
 use super::format;
+use super::hashing;
 use super::limits::HEADING;
 use super::screen::{self, Live};
 use anyhow::Context;
 use rtmfp::peer::Bandwidth;
 use rtmfp::vod::origin::{OriginVersion, Validator};
 use rtmfp::vod::session::Progress;
-use rtmfp::vod::{HttpOrigin, OriginLimit};
+use rtmfp::vod::{HttpOrigin, OriginLimit, ScanConfig, SourceFile};
 use std::path::{Path, PathBuf};
 
 /// What is read from the web server that a link names.
@@ -65,7 +66,11 @@ pub(super) async fn probe(url: &str) -> anyhow::Result<(HttpOrigin, OriginVersio
         "; it gives no parts (no Range), so that the file is read from its beginning to its end"
     };
     let size = format::bytes(version.size);
-    screen::line(&format!("the web server has {size}, {}{parts}", format::printable(&validator)));
+    let count = version.files.as_ref().map(|files| files.list().files().len() as u64);
+    let files =
+        count.map_or_else(String::new, |count| format!(" in {}", format::count(count, "file")));
+    let validator = format::printable(&validator);
+    screen::line(&format!("the web server has {size}{files}, {validator}{parts}"));
     Ok((source, version))
 }
 
@@ -107,20 +112,30 @@ pub(super) fn note(progress: &Progress) -> String {
     }
 }
 
-/// Reads all of it into a file, unless an earlier run did.
-pub(super) async fn read_all(offer: &Offer) -> anyhow::Result<PathBuf> {
+/// Reads all of it into a file, or of a playlist into a directory, unless an earlier run did, and takes the
+/// hashes.
+pub(super) async fn read_all(offer: &Offer) -> anyhow::Result<SourceFile> {
     let Offer { source, version, cache } = offer;
     std::fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
     let path = version.cache_file(cache);
     let live = Live::new();
-    let download = source.download(version, &path, |bytes| {
+    let shown = |bytes| {
         let part = bytes as f64 / version.size.max(1) as f64;
         let bar = fit::bar(part, Size::of_screen().columns.min(62) - 20);
         live.draw(&format!("reading {bar} {}", format::percent(part)));
-    });
-    download.await?;
+    };
+    let Some(files) = &version.files else {
+        source.download(version, &path, shown).await?;
+        live.clear();
+        return hashing::scan(path).await;
+    };
+    let files = source.download_files(files, &path, shown).await?;
     live.clear();
-    Ok(path)
+    let (name, config) = (path.display().to_string(), ScanConfig::default());
+    let scan = move |progress: &mut dyn FnMut(u64)| {
+        SourceFile::scan_files(&name, files, &config, progress)
+    };
+    hashing::hashing(version.size, scan).await
 }
 
 /// Reads `50MB`, `1GiB` or `off`.

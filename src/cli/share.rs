@@ -47,6 +47,7 @@ Examples:
   rtmfp share film.mp4 --lan
   rtmfp share \"My Album/\"
   rtmfp share https://web.example/film.mp4
+  rtmfp share https://web.example/film/list.m3u8
   ffmpeg … | rtmfp share - --name film.mp4
   rtmfp share --library ~/Films --via rtmfp://rendezvous.example/films
 
@@ -58,7 +59,8 @@ pub(crate) struct ShareArgs {
     /// copied to a temporary file first
     ///
     /// Or the URL of a file on a web server, http or https, which is read while it is shared
-    /// (docs/origin.md). Every provider of the URL prints the same link.
+    /// (docs/origin.md). Every provider of the URL prints the same link. A playlist (.m3u8) is shared with all
+    /// files that it names.
     #[arg(required_unless_present = "library", value_name = "FILE|FOLDER|URL")]
     files: Vec<PathBuf>,
 

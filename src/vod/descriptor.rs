@@ -38,12 +38,15 @@
 //! | 7 | `hashes` | 16 bytes a chunk |
 //! | 8 | `files` | for each file: length of the path (8 bytes), path (UTF-8), size (8 bytes) |
 //! | 9 | `pages` | 16 bytes a page of the highest level |
+//! | 10 | `validators` | for each file: length (8 bytes) and UTF-8 |
 //!
 //! # Several files
 //!
 //! `files` (Array of objects with `path`, String, and `size`, Number) lists the files of a share of
 //! several: its content is theirs, one after the other. `size` is the sum, and `name` that of a folder.
-//! A share of one file has no such member, and the Number form cannot hold it.
+//! A share of one file has no such member, and the Number form cannot hold it. If they come from a web
+//! server, `validators` (Array of String) has what it states about each: a strong entity tag, or the time
+//! of the last change.
 
 use std::fmt;
 use std::ops::Range;
@@ -56,6 +59,7 @@ use super::files::FileList;
 use super::hash::{CHUNK_HASH_LEN, ChunkHashes, Digest256};
 use super::layout::{Layout, LayoutError, MAX_CHUNKS};
 use super::tree::{HashTree, KnownHashes, TreeShape};
+use super::validators::Validators;
 use crate::amf::Value;
 use crate::range::MAX_INDEX;
 
@@ -135,6 +139,8 @@ pub struct Descriptor {
     pub chunk_hashes: Option<ChunkHashes>,
     /// Of a large file: the hashes of the pages of the highest level of its [`HashTree`].
     pub page_hashes: Option<ChunkHashes>,
+    /// What the web server states about each of several files that come from it.
+    pub validators: Option<Validators>,
 }
 
 impl Descriptor {
@@ -148,6 +154,7 @@ impl Descriptor {
             sha256: None,
             chunk_hashes: None,
             page_hashes: None,
+            validators: None,
         }
     }
 
@@ -215,6 +222,7 @@ impl Descriptor {
         self.chunk_hashes.iter().for_each(|hashes| member(7, hashes.as_bytes()));
         self.files.iter().for_each(|files| member(8, &files.digested()));
         self.page_hashes.iter().for_each(|hashes| member(9, hashes.as_bytes()));
+        self.validators.iter().for_each(|validators| member(10, &validators.digested()));
         Digest256::from_hasher(hasher)
     }
 
@@ -227,9 +235,13 @@ impl Descriptor {
         // Without size and chunk length it is not known which bytes are whose.
         let files = value.property("files").and_then(FileList::from_value);
         let files = files.filter(|it| chunk_size.is_some() && Some(it.size()) == size);
+        let stated = files.as_ref().and_then(|files| {
+            Validators::from_value(value.property("validators")?, files.files().len())
+        });
         Ok(Self {
             layout: Layout::new(chunks, chunk_size, size)?,
             files,
+            validators: stated,
             name: value.property("name").and_then(text),
             mime: value.property("mime").and_then(text),
             sha256: optional(value, "sha256", |v| {
@@ -264,6 +276,7 @@ impl Descriptor {
             self.page_hashes.as_ref().map(|list| Value::ByteArray(list.as_bytes().clone())),
         );
         optional("files", self.files.as_ref().map(FileList::to_value));
+        optional("validators", self.validators.as_ref().map(Validators::to_value));
         Value::object(members)
     }
 }
@@ -320,6 +333,7 @@ mod tests {
 
     use super::super::files::SharedFile;
     use super::super::hash::chunk_hash;
+    use super::super::validators::Validator;
     use super::*;
     use crate::amf;
 
@@ -332,6 +346,7 @@ mod tests {
             sha256: Some(Digest256::of(b"film")),
             chunk_hashes: Some(ChunkHashes::from_hashes([chunk_hash(b"a"), chunk_hash(b"b")])),
             page_hashes: None,
+            validators: None,
         }
     }
 
@@ -485,6 +500,26 @@ mod tests {
         let read = read(&other.to_value(DescriptorForm::Object)).unwrap();
         assert_eq!(read.files, None);
         assert_ne!(read.digest(), other.digest());
+    }
+
+    #[test]
+    fn what_a_web_server_states_is_listed_for_each_file() {
+        let validator = |text: &str| Validator::of_header(text).unwrap();
+        let stated = |count| Validators::new(vec![validator("\"1\""); count]);
+        let list = Descriptor { validators: stated(3), ..several() };
+        assert_eq!(read(&list.to_value(DescriptorForm::Object)), Ok(list.clone()));
+        // One for each, or none.
+        let wrong = Descriptor { validators: stated(2), ..several() };
+        assert_eq!(read(&wrong.to_value(DescriptorForm::Object)), Ok(several()));
+        let alone = Descriptor { validators: stated(1), ..full() };
+        assert_eq!(read(&alone.to_value(DescriptorForm::Object)), Ok(full()));
+        // Written out by hand from the table in the module documentation.
+        let mut short = Descriptor::of_layout(Layout::new(1, None, None).unwrap());
+        short.validators = Validators::new(vec![validator("t")]);
+        let mut expected = b"rtmfp-share descriptor 1\0".to_vec();
+        expected.extend(b"\x01\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x01");
+        expected.extend(b"\x0a\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x01t");
+        assert_eq!(short.digest(), Digest256::of(&expected));
     }
 
     #[test]

@@ -158,7 +158,9 @@ impl Fetch {
         if origin.is_some() {
             let role = OriginRole::Member(config.origin);
             let secret = os_random().next_u64();
-            exchange = exchange.with_origin(role, connection.peer_id(), secret);
+            exchange = exchange
+                .with_origin(role, connection.peer_id(), secret)
+                .with_patience(link.files.is_some());
         }
         let start = Start {
             connection,

@@ -16,6 +16,8 @@
 //! | [`origin`] | files that a web server has |
 //! | [`file_name`] | safe file names from network text |
 //! | [`files`] | the files of a share of several, and safe paths for them |
+//! | [`validators`] | what a web server states about files |
+//! | [`playlist`] | what a playlist names |
 //! | [`store`] | stores of chunks: a shared file, a file that is being fetched, memory |
 //! | [`replica`] | the state machine of one file, for provider and receiver alike |
 //! | [`guest`] | a replica in a group on a node |
@@ -38,12 +40,14 @@ pub mod hash;
 pub mod layout;
 pub mod link;
 pub mod origin;
+pub mod playlist;
 mod reader;
 pub mod replica;
 pub mod session;
 mod share;
 pub mod store;
 pub mod tree;
+pub mod validators;
 
 pub use chunker::{CHUNK_SIZE, Chunker};
 pub use descriptor::{Descriptor, DescriptorForm};

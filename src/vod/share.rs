@@ -255,6 +255,7 @@ impl Offer {
         let mut descriptor = source.descriptor();
         if let Some(origin) = &config.origin {
             descriptor.name = Some(origin.name());
+            descriptor.validators = origin.validators();
         }
         let spec = group_of(config, &descriptor)?;
         if descriptor.files.is_some() && config.form == DescriptorForm::Number {

@@ -7,25 +7,31 @@ use std::thread;
 
 /// A web server that gives parts of this content, until the test ends. Returns the URL.
 pub fn web(content: Vec<u8>) -> String {
+    format!("{}film.bin", site(vec![("/film.bin", content)]))
+}
+
+/// A web server that gives parts of what is at these paths. Returns the URL of its root.
+fn site(files: Vec<(&'static str, Vec<u8>)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/film.bin", listener.local_addr().unwrap());
+    let url = format!("http://{}/", listener.local_addr().unwrap());
     thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            let content = content.clone();
-            thread::spawn(move || serve(&stream, &content));
+            let files = files.clone();
+            thread::spawn(move || serve(&stream, &files));
         }
     });
     url
 }
 
-fn serve(mut stream: &TcpStream, content: &[u8]) -> Option<()> {
+fn serve(mut stream: &TcpStream, files: &[(&str, Vec<u8>)]) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
     loop {
         let head: Vec<String> =
             lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
         let path = head.first()?.split(' ').nth(1)?;
         let range = head.iter().find_map(|line| line.strip_prefix("range: bytes="));
-        let (first, last) = range.filter(|_| path == "/film.bin")?.split_once('-')?;
+        let (first, last) = range?.split_once('-')?;
+        let (_, content) = files.iter().find(|(at, _)| *at == path)?;
         let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
         let size = content.len();
         let head = format!(
@@ -70,6 +76,55 @@ fn a_url_is_shared_and_fetched_by_link_and_by_url() {
         succeed(rtmfp(["fetch", &url, "--via", &via, "--listen", "127.0.0.1", "-o"]).arg(&by_url));
     assert!(std::fs::read(&by_url).unwrap() == bytes);
     assert!(err.contains("1.0 MB from the web server") && !err.contains("samples"), "{err}");
+}
+
+#[test]
+fn a_playlist_at_a_web_server_is_shared_as_a_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    let list = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nv/1.ts\n#EXTINF:4,\nv/2.ts\n";
+    let (one, two) = (content(73, 300_000), content(74, 400_001));
+    let complete = format!("{list}#EXT-X-ENDLIST\n");
+    let root = site(vec![
+        ("/film/list.m3u8", complete.clone().into_bytes()),
+        ("/film/live.m3u8", list.to_owned().into_bytes()),
+        ("/film/v/1.ts", one.clone()),
+        ("/film/v/2.ts", two.clone()),
+    ]);
+    let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
+    let (url, via) = (format!("{root}film/list.m3u8"), format!("rtmfp://{address}/films"));
+    let share = |name: &str, more: &[&str]| {
+        let cache = directory.path().join(name);
+        let mut args = vec![&*url, "--via", &via, "--listen", "127.0.0.1", "--cache"];
+        args.push(cache.to_str().unwrap());
+        args.extend(more);
+        Share::start(args)
+    };
+    let assert_same = |folder: &std::path::Path| {
+        assert_eq!(std::fs::read_to_string(folder.join("list.m3u8")).unwrap(), complete);
+        assert!(std::fs::read(folder.join("v/1.ts")).unwrap() == one);
+        assert!(std::fs::read(folder.join("v/2.ts")).unwrap() == two);
+    };
+    for more in [&[][..], &["--verified"]] {
+        let first = share("one", more);
+        assert!(first.link.contains("/files=3/name=list"), "{}", first.link);
+        assert_eq!(share("two", more).link, first.link);
+        let out = tempfile::tempdir().unwrap();
+        let mut fetch = rtmfp(["fetch", &first.link, "--listen", "127.0.0.1"]);
+        let (stdout, err) = succeed(fetch.current_dir(out.path()));
+        assert_eq!(stdout.trim_end(), "./list", "{err}");
+        assert_same(&out.path().join("list"));
+        let mut check = rtmfp(["fetch", &first.link, "--listen", "127.0.0.1", "--check"]);
+        if !more.is_empty() {
+            succeed(check.current_dir(out.path()));
+        }
+    }
+    // By the URL, when nobody is left but the web server.
+    let out = tempfile::tempdir().unwrap();
+    let mut fetch = rtmfp(["fetch", &url, "--via", &via, "--listen", "127.0.0.1"]);
+    succeed(fetch.current_dir(out.path()));
+    assert_same(&out.path().join("list"));
+    let live = fail(&mut rtmfp(["share", &format!("{root}film/live.m3u8"), "--via", &via]), 1);
+    assert!(live.contains("it is live") && live.contains("live.m3u8"), "{live}");
 }
 
 #[test]

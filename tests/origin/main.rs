@@ -3,6 +3,7 @@
 
 mod hostile;
 mod hybrid;
+mod playlist;
 mod providers;
 mod scene;
 mod verified;

@@ -1,6 +1,7 @@
 //! A web server on the loopback address that counts what it sends, and can be stopped, changed and
 //! made to lie.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +13,10 @@ use tokio::task::JoinSet;
 pub struct Site {
     pub content: Vec<u8>,
     pub etag: String,
+    /// If there are any: what is at which path, with its tag; nothing is anywhere else.
+    pub files: BTreeMap<String, (Vec<u8>, String)>,
+    /// The paths of these that were asked for.
+    pub asked: Vec<String>,
     pub has_ranges: bool,
     /// Instead of the content: these bytes as they are, and then, if `endless`, more and more.
     pub raw: Option<Vec<u8>>,
@@ -40,6 +45,8 @@ impl Web {
         let site = Site {
             content,
             etag: "\"first\"".into(),
+            files: BTreeMap::new(),
+            asked: Vec::new(),
             has_ranges: true,
             raw: None,
             endless: false,
@@ -148,15 +155,37 @@ fn answer(site: &mut Site, head: &str) -> (Vec<u8>, Vec<u8>, bool) {
     if let Some(raw) = &site.raw {
         return (raw.clone(), Vec::new(), site.endless);
     }
-    let size = site.content.len();
-    let fields = format!("ETag: {}\r\nAccept-Ranges: bytes\r\n{}", site.etag, site.headers);
-    let is_current = header(head, "if-range").is_none_or(|etag| etag == site.etag);
+    let (content, etag) = match site.files.is_empty() {
+        true => (site.content.clone(), site.etag.clone()),
+        false => {
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let path = path.split('?').next().unwrap_or_default().to_owned();
+            let Some(found) = site.files.get(&path).cloned() else {
+                return (
+                    b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+                    Vec::new(),
+                    false,
+                );
+            };
+            site.asked.push(path);
+            found
+        }
+    };
+    let size = content.len();
+    let fields = format!("ETag: {etag}\r\nAccept-Ranges: bytes\r\n{}", site.headers);
+    let is_current = header(head, "if-range").is_none_or(|known| known == etag);
     let range = header(head, "range").filter(|_| site.has_ranges && is_current);
     if let Some(range) = range {
         site.ranges.push(range.to_owned());
+        if size == 0 {
+            let head = format!(
+                "HTTP/1.1 416 No\r\nContent-Length: 0\r\nContent-Range: bytes */0\r\n{fields}\r\n"
+            );
+            return (head.into_bytes(), Vec::new(), false);
+        }
         let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
         let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
-        let body = site.content[first..=last.min(size - 1)].to_vec();
+        let body = content[first..=last.min(size - 1)].to_vec();
         let head = format!(
             "HTTP/1.1 206 Part\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{last}/{size}\r\n{fields}\r\n",
             body.len()
@@ -164,5 +193,5 @@ fn answer(site: &mut Site, head: &str) -> (Vec<u8>, Vec<u8>, bool) {
         return (head.into_bytes(), body, false);
     }
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n{fields}\r\n");
-    (head.into_bytes(), site.content.clone(), false)
+    (head.into_bytes(), content, false)
 }

@@ -1,7 +1,7 @@
 //! [`Offered`]: what `rtmfp share` shares, files of this computer or a file of a web server.
 
 use super::ShareArgs;
-use crate::cli::hashing::{scan, source_of};
+use crate::cli::hashing::source_of;
 use crate::cli::origin;
 use crate::cli::outcome::WrongUsage;
 use crate::cli::scratch::Scratch;
@@ -73,7 +73,7 @@ async fn offered_by(url: &str, args: &ShareArgs) -> anyhow::Result<Offered> {
         origin::explain(&offer.version);
         return Ok(Offered::Origin(Box::new(offer)));
     }
-    let file = scan(origin::read_all(&offer).await?).await?;
+    let file = origin::read_all(&offer).await?;
     if let Some(sha256) = file.descriptor().sha256 {
         offer.version.check_sha256(sha256)?;
     }

@@ -51,6 +51,23 @@ impl FileExchange {
         self
     }
 
+    /// The origin has many files, which cost many requests: it is asked for them only if no neighbor has
+    /// sent the descriptor, which states them.
+    #[must_use]
+    pub(in crate::vod) fn with_patience(mut self, has_many: bool) -> Self {
+        if let Some(origin) = self.origin.as_mut().filter(|_| has_many) {
+            origin.plan.be_patient();
+        }
+        self
+    }
+
+    /// The descriptor states what the origin has.
+    pub(in crate::vod) fn origin_known(&mut self) {
+        let Some(origin) = &mut self.origin else { return };
+        origin.plan.ready(true);
+        self.replica.compare_with_origin(origin.secret);
+    }
+
     /// True if the origin has answered, and may be read.
     pub(in crate::vod) fn reads_origin(&self) -> bool {
         self.origin.as_ref().is_some_and(|origin| origin.plan.is_usable() && !origin.is_gone)

@@ -1,5 +1,7 @@
 //! [`OriginError`].
 
+#[cfg(feature = "origin")]
+use crate::wire::Shown;
 use std::time::Duration;
 
 /// Why a file cannot be read from its origin. Texts of the server are cut to a reasonable length.
@@ -17,7 +19,7 @@ pub enum OriginError {
     /// The server cannot be reached, or the connection has failed.
     #[error("cannot read from {host}: {reason}")]
     Connection {
-        /// Host name and port.
+        /// Host name and port; of one of several files, also its path.
         host: String,
         /// The reason.
         reason: String,
@@ -25,7 +27,7 @@ pub enum OriginError {
     /// The server is silent, or slower than 4 KiB/s.
     #[error("{host} is too slow: nothing has come for {} s, or less than 4 KiB/s", waited.as_secs())]
     Slow {
-        /// Host name and port.
+        /// Host name and port; of one of several files, also its path.
         host: String,
         /// The time that a part may take.
         waited: Duration,
@@ -33,7 +35,7 @@ pub enum OriginError {
     /// The server refuses.
     #[error("{host} answers with status {status}{}", explained(*status))]
     Status {
-        /// Host name and port.
+        /// Host name and port; of one of several files, also its path.
         host: String,
         /// HTTP status code.
         status: u16,
@@ -41,7 +43,7 @@ pub enum OriginError {
     /// Too many redirects, or a redirect that is not followed.
     #[error("{host} redirects in a way that is not followed: {problem}")]
     Redirect {
-        /// Host name and port.
+        /// Host name and port; of one of several files, also its path.
         host: String,
         /// The problem.
         problem: &'static str,
@@ -67,7 +69,7 @@ pub enum OriginError {
          of this one is shared under the link; share the URL again for a new link"
     )]
     Changed {
-        /// Host name and port.
+        /// Host name and port; of one of several files, also its path.
         host: String,
         /// What differs.
         what: &'static str,
@@ -99,6 +101,23 @@ impl OriginError {
     /// An error of this computer.
     pub(super) fn local(error: impl std::fmt::Display) -> Self {
         Self::Local(error.to_string())
+    }
+
+    /// The error of one of several files.
+    #[cfg(feature = "origin")]
+    pub(super) fn of_file(mut self, path: &str) -> Self {
+        match &mut self {
+            Self::Connection { host, .. }
+            | Self::Slow { host, .. }
+            | Self::Status { host, .. }
+            | Self::Redirect { host, .. }
+            | Self::Changed { host, .. } => *host = format!("{host} ({})", Shown::new(path)),
+            Self::NoLength | Self::NoValidator | Self::Encoded | Self::TooLarge => {
+                return Self::Url { url: Shown::new(path).to_string(), problem: self.to_string() };
+            }
+            _ => {}
+        }
+        self
     }
 
     /// True if reading again cannot help: the origin has another file.

@@ -9,9 +9,6 @@ use hyper::header::{
 };
 use std::ops::Range;
 
-/// The longest validator that is kept, in bytes.
-const MAX_VALIDATOR: usize = 256;
-
 /// A header as text, if it is there once or more; the first counts.
 pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(|text| text.trim().to_owned())
@@ -19,18 +16,9 @@ pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 /// The strong entity tag, else the time of the last change.
 pub(super) fn validator(headers: &HeaderMap) -> Option<Validator> {
-    let is_strong = |etag: &String| {
-        etag.len() >= 2
-            && etag.starts_with('"')
-            && etag.ends_with('"')
-            && etag.len() <= MAX_VALIDATOR
-    };
-    if let Some(etag) = text(headers, &ETAG).filter(is_strong) {
-        return Some(Validator::ETag(etag));
-    }
-    let time = text(headers, &LAST_MODIFIED);
-    let is_usable = |time: &String| !time.is_empty() && time.len() <= MAX_VALIDATOR;
-    time.filter(is_usable).map(Validator::LastModified)
+    let read = |name| Validator::of_header(&text(headers, name)?);
+    let is_tag = |validator: &Validator| matches!(validator, Validator::ETag(_));
+    read(&ETAG).filter(is_tag).or_else(|| read(&LAST_MODIFIED).filter(|it| !is_tag(it)))
 }
 
 /// Refuses a content that is encoded.

@@ -79,13 +79,32 @@ impl HttpOrigin {
         self.url.as_str()
     }
 
+    pub(super) fn address(&self) -> &Url {
+        &self.url
+    }
+
+    /// Another file, read by the same client.
+    pub(super) fn at(&self, url: Url) -> Self {
+        Self { client: self.client.clone(), url }
+    }
+
     /// Finds out what the server has: size, validator, and if it gives parts. At most two bodies of a
-    /// few bytes are read.
+    /// few bytes are read. A [playlist](Self::is_playlist) is read, and what it names is asked for: one
+    /// byte of each file.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached or refuses, or what it states is not enough to share the file.
+    /// The server cannot be reached or refuses, or what it states is not enough to share the file. A
+    /// playlist is live, or names what is elsewhere.
     pub async fn version(&self) -> Result<OriginVersion, OriginError> {
+        match self.is_playlist() {
+            true => self.list_version().await,
+            false => self.file_version(true).await,
+        }
+    }
+
+    /// What the server has of one file; `has_hash` looks for its SHA-256.
+    pub(super) async fn file_version(&self, has_hash: bool) -> Result<OriginVersion, OriginError> {
         let (host, response) = self.send(&self.url, Some(&(0..1)), None).await?;
         let headers = response.headers();
         let (size, has_ranges) = match response.status() {
@@ -109,9 +128,10 @@ impl HttpOrigin {
         };
         check_encoding(headers)?;
         let validator = validator(headers).ok_or(OriginError::NoValidator)?;
-        let sha256 = match stated_sha256(headers) {
+        let sha256 = match stated_sha256(headers).filter(|_| has_hash) {
             Some(sha256) => Some(sha256),
-            None => self.hash_file().await?,
+            None if has_hash => self.hash_file().await?,
+            None => None,
         };
         let version = OriginVersion::new(self.url.to_string(), size, validator);
         let version = OriginVersion { sha256, has_ranges, ..version };
@@ -170,7 +190,7 @@ impl HttpOrigin {
     }
 
     /// Reads a part of a version, or all of it, and checks that it is that version.
-    async fn read_part(
+    pub(super) async fn read_part(
         &self,
         version: &OriginVersion,
         range: Option<Range<u64>>,
@@ -222,7 +242,10 @@ impl ReadOrigin for HttpOrigin {
         range: Option<Range<u64>>,
         parts: mpsc::Sender<Bytes>,
     ) -> Reading<'a, ()> {
-        Box::pin(self.read_part(version, range, parts))
+        match &version.files {
+            Some(files) => Box::pin(self.read_files(version, files, range, parts)),
+            None => Box::pin(self.read_part(version, range, parts)),
+        }
     }
 }
 
@@ -256,7 +279,7 @@ fn request(
         .header("want-repr-digest", "sha-256=9");
     if let Some(Range { start, end }) = range {
         request = request.header(RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
-        if let Some(Validator::ETag(value) | Validator::LastModified(value)) = condition {
+        if let Some(value) = condition.map(Validator::as_str) {
             let value = HeaderValue::from_str(value).map_err(|error| problem(error.to_string()))?;
             request = request.header(IF_RANGE, value);
         }

@@ -8,6 +8,7 @@
 //! | `download` | a whole file, for hashing it first |
 //! | `headers` | what an HTTP response states |
 //! | `http` | [`HttpOrigin`], the HTTP client, with the feature `origin` |
+//! | `playlist` | a playlist with the files that it names, which are one share |
 //!
 //! All who know the URL and the server make the same link without talking to each other:
 //! `protocol-notes/file-sharing.md`, "Origins". Whoever shares the URL is a provider that reads the file
@@ -21,13 +22,18 @@ mod headers;
 #[cfg(feature = "origin")]
 mod http;
 mod plan;
+#[cfg(feature = "origin")]
+mod playlist;
 mod version;
 
+pub use super::validators::{MAX_VALIDATORS, Validator, Validators};
 pub use error::OriginError;
 #[cfg(feature = "origin")]
 pub use http::{HttpOrigin, link_of};
 pub use plan::{OriginLimit, OriginRead, OriginRequest};
-pub use version::{OriginVersion, Validator};
+#[cfg(feature = "origin")]
+pub use playlist::{MAX_PLAYLISTS, MAX_PROBES, MAX_URI};
+pub use version::{OriginFiles, OriginVersion};
 
 pub(super) use plan::{AwaitedPage, MAX_PIECES, OriginPlan, OriginRole, View};
 pub(super) use version::{group_of_file, host_of};

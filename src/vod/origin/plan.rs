@@ -34,6 +34,8 @@ pub(in crate::vod) const MAX_PIECES: usize = 4;
 
 /// A member looks for others for so long before it reads from the origin.
 const JOIN: Duration = Duration::from_secs(2);
+/// A member waits so long for the descriptor of others before it asks a web server for many files.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a member looks for what the swarm lacks.
 const LOOK: Duration = Duration::from_millis(250);
 /// A chunk this close behind a reader's place counts as its place.
@@ -143,6 +145,7 @@ pub(in crate::vod) struct OriginPlan {
     near: Fingerprint,
     state: State,
     started: Option<Time>,
+    is_patient: bool,
     under_way: BTreeMap<u64, UnderWay>,
     next_id: u64,
     /// Bytes asked for.
@@ -161,6 +164,7 @@ impl OriginPlan {
             near,
             state: State::Unknown,
             started: None,
+            is_patient: false,
             under_way: BTreeMap::new(),
             next_id: 0,
             spent: 0,
@@ -171,9 +175,17 @@ impl OriginPlan {
         }
     }
 
+    /// The origin is asked for what it has only after a while.
+    pub(in crate::vod) fn be_patient(&mut self) {
+        self.is_patient = true;
+    }
+
     /// The origin has the file.
     pub(in crate::vod) fn ready(&mut self, has_ranges: bool) {
         self.state = State::Ready { has_ranges };
+        if self.failures == 0 {
+            self.retry_at = None;
+        }
     }
 
     /// The origin is not used any more.
@@ -250,6 +262,10 @@ impl OriginPlan {
         self.retry_at = None;
         let has_ranges = match self.state {
             State::Gone | State::Probing => return None,
+            State::Unknown if self.is_patient && now < started + PATIENCE => {
+                self.retry_at = Some(started + PATIENCE);
+                return None;
+            }
             State::Unknown => {
                 self.state = State::Probing;
                 return Some(self.request(OriginRead::Probe));

@@ -3,48 +3,79 @@
 use super::super::chunker::CHUNK_SIZE;
 use super::super::descriptor::Descriptor;
 use super::super::file_name::safe_file_name;
+use super::super::files::FileList;
 use super::super::hash::Digest256;
 use super::super::layout::{Layout, LayoutError};
 use super::super::link::{Integrity, ServerAddress, ShareLink, decoded_lossy};
-use super::OriginError;
+use super::{OriginError, Validator, Validators};
 use crate::group::{GroupSpec, GroupSpecBuilder, GroupSpecError, IpMulticastAddress};
 use sha2::{Digest, Sha256};
 
 const CONTEXT: &[u8] = b"rtmfp-share origin 1\0";
 
-/// What a server states about the content of a file, so that a change is noticed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Validator {
-    /// A strong entity tag, with its quotes.
-    ETag(String),
-    /// The time of the last change, as the server writes it.
-    LastModified(String),
-}
-
-/// One content of a URL.
+/// One content of a URL: of a file, or of a playlist with the files that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OriginVersion {
     /// The URL in its normal form.
     pub url: String,
-    /// Size in bytes.
+    /// Size in bytes, of all files together.
     pub size: u64,
-    /// What the server states about the content.
+    /// What the server states about the content; of several files, about that of the playlist.
     pub validator: Validator,
     /// SHA-256 of the file, if the server states it.
     pub sha256: Option<Digest256>,
     /// True if the server gives parts of the file.
     pub has_ranges: bool,
+    /// The files of a playlist, itself among them; `None` for a single file.
+    pub files: Option<OriginFiles>,
+}
+
+/// The files of a playlist at a web server. The first is the playlist, the others are below its directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginFiles {
+    list: FileList,
+    validators: Validators,
+}
+
+impl OriginFiles {
+    /// These files with what the server states about each; `None` if the numbers differ.
+    pub fn new(list: FileList, validators: Validators) -> Option<Self> {
+        let is_complete = list.files().len() == validators.as_slice().len();
+        is_complete.then_some(Self { list, validators })
+    }
+
+    /// The paths below the playlist's directory, and the sizes.
+    pub fn list(&self) -> &FileList {
+        &self.list
+    }
+
+    /// What the server states about each.
+    pub fn validators(&self) -> &Validators {
+        &self.validators
+    }
 }
 
 impl OriginVersion {
     /// A version of a URL in normal form.
     pub fn new(url: String, size: u64, validator: Validator) -> Self {
-        Self { url, size, validator, sha256: None, has_ranges: true }
+        Self { url, size, validator, sha256: None, has_ranges: true, files: None }
     }
 
-    /// The descriptor: the name is the last part of the path, and there are no hashes but the one that
-    /// the server states.
+    /// A version of a playlist, whose URL is in normal form, with its files.
+    pub fn of_files(url: String, files: OriginFiles) -> Self {
+        let (first, size) = (files.validators.as_slice()[0].clone(), files.list.size());
+        Self { files: Some(files), ..Self::new(url, size, first) }
+    }
+
+    /// The version that a descriptor states, if it is one of a playlist.
+    pub(in crate::vod) fn of_descriptor(url: &str, descriptor: &Descriptor) -> Option<Self> {
+        let (list, validators) = (descriptor.files.clone()?, descriptor.validators.clone()?);
+        Some(Self::of_files(url.to_owned(), OriginFiles::new(list, validators)?))
+    }
+
+    /// The descriptor: the name is the last part of the path, of a playlist without its ending, and there
+    /// are no hashes but the one that the server states.
     ///
     /// # Errors
     ///
@@ -54,8 +85,15 @@ impl OriginVersion {
         Ok(Descriptor {
             name: Some(self.name()),
             sha256: self.sha256,
+            files: self.files.as_ref().map(|files| files.list.clone()),
+            validators: self.validators(),
             ..Descriptor::of_layout(layout)
         })
+    }
+
+    /// What the server states about each file of a playlist.
+    pub(in crate::vod) fn validators(&self) -> Option<Validators> {
+        self.files.as_ref().map(|files| files.validators.clone())
     }
 
     /// What makes the group of this version unique: the same for everybody, and another one if the
@@ -76,6 +114,10 @@ impl OriginVersion {
         member(validator.as_bytes());
         member(self.sha256.as_ref().map_or(&[][..], |sha256| &sha256.0));
         member(&[u8::from(is_hashed)]);
+        if let Some(OriginFiles { list, validators }) = &self.files {
+            member(&list.digested());
+            member(&validators.digested());
+        }
         Digest256::from_hasher(hasher).0
     }
 
@@ -101,6 +143,8 @@ impl OriginVersion {
         let mut link = ShareLink::new(servers, group.as_str()).map_err(OriginError::local)?;
         link.integrity = Integrity::Descriptor(descriptor.digest());
         link.name = descriptor.name;
+        // A list has at most 16,384 files.
+        link.files = descriptor.files.map(|files| files.files().len() as u32);
         link.origin = Some(self.url.clone());
         Ok(link)
     }
@@ -126,8 +170,16 @@ impl OriginVersion {
         safe_file_name(&format!("{tag:.16}-{}", safe_file_name(&self.name())))
     }
 
-    /// The file name: the last part of the path.
+    /// The file name: the last part of the path. Of a playlist, without its ending.
     pub(in crate::vod) fn name(&self) -> String {
+        let name = self.file_name();
+        match name.rsplit_once('.') {
+            Some((stem, _)) if self.files.is_some() && !stem.is_empty() => stem.to_owned(),
+            _ => name,
+        }
+    }
+
+    fn file_name(&self) -> String {
         let path = self.url.split(['?', '#']).next().unwrap_or_default();
         let after_host = path.split_once("://").map_or(path, |(_, rest)| rest);
         let last = after_host.rsplit_once('/').map_or("", |(_, last)| last);

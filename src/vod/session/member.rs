@@ -186,6 +186,9 @@ impl FileMember {
                 if let Some(config) = self.store_config.take() {
                     self.give_to_store(StoreCommand::Open(config, Arc::clone(descriptor)));
                 }
+                if self.origin.as_ref().is_some_and(|origin| origin.learn(descriptor)) {
+                    self.exchange.origin_known();
+                }
                 self.descriptor.send_replace(Some(Arc::clone(descriptor)));
             }
             FileEvent::BadObject { from, index, fault } => {

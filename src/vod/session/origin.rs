@@ -8,7 +8,7 @@ use crate::transport::Time;
 use crate::vod::origin::{
     OriginError, OriginRead, OriginRequest, OriginVersion, ReadOrigin, host_of,
 };
-use crate::vod::{Layout, ShareLink};
+use crate::vod::{CHUNK_SIZE, Descriptor, Layout, ShareLink};
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +30,7 @@ pub(in crate::vod) struct OriginStart {
 
 /// The requests of a member, read one beside the other until this is dropped.
 pub(super) struct OriginLine {
+    reader: Arc<Reader>,
     requests: mpsc::UnboundedSender<(GroupHandle, OriginRequest)>,
     group: Option<GroupHandle>,
 }
@@ -41,7 +42,8 @@ impl OriginLine {
         let (requests, mut wanted) = mpsc::unbounded_channel();
         let OriginStart { source, version, link } = origin;
         let known = version.map_or_else(OnceLock::new, OnceLock::from);
-        let reader = Arc::new(Reader { source, link, known });
+        let line = Arc::new(Reader { source, link, known });
+        let reader = Arc::clone(&line);
         tokio::spawn(async move {
             let mut reads = JoinSet::new();
             loop {
@@ -56,7 +58,21 @@ impl OriginLine {
                 }
             }
         });
-        Self { requests, group: None }
+        Self { reader: line, requests, group: None }
+    }
+
+    /// The descriptor is known. True if it states the version, which the origin need not be asked for then.
+    pub(super) fn learn(&self, descriptor: &Descriptor) -> bool {
+        let Reader { link, known, .. } = &*self.reader;
+        let url = link.origin.as_deref().unwrap_or_default();
+        let version = OriginVersion::of_descriptor(url, descriptor);
+        match version.filter(|version| version.is_meant_by(link)) {
+            Some(version) => {
+                known.get_or_init(|| version);
+                true
+            }
+            None => false,
+        }
     }
 
     /// The group is joined.
@@ -102,8 +118,9 @@ impl Reader {
     }
 
     fn layout(&self) -> Layout {
-        let descriptor = self.known.get().and_then(|version| version.descriptor().ok());
-        descriptor.map_or(Layout::empty(), |descriptor| descriptor.layout)
+        let size = self.known.get().map(|version| version.size);
+        let layout = size.and_then(|size| Layout::of_size(size, CHUNK_SIZE).ok());
+        layout.unwrap_or(Layout::empty())
     }
 }
 

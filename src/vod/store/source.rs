@@ -184,6 +184,7 @@ impl SourceFile {
             sha256: Some(self.sha256),
             chunk_hashes: self.tree.is_none().then(|| self.hashes.clone()),
             page_hashes: self.tree.as_ref().map(|tree| tree.root().clone()),
+            validators: None,
         }
     }
 
