@@ -8,7 +8,8 @@ use super::signals::Signals;
 use super::{STOP_GRACE, hashing};
 use anyhow::{Context, bail};
 use rtmfp::vod::file_name::safe_file_name;
-use rtmfp::vod::store::{Verdict, check_file};
+use rtmfp::vod::store::{Verdict, check_file_by};
+use rtmfp::vod::tree::HashTree;
 use rtmfp::vod::{Descriptor, Fetch, FetchConfig, FileList, Integrity, ShareLink};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ pub(crate) async fn run(
     // For a correct file, the link alone is enough.
     let sha256 = match link.integrity.descriptor() {
         Some(descriptor) => {
-            let verdict = check(&path, Arc::new(descriptor), signals).await?;
+            let verdict = check(&path, Arc::new(descriptor), None, signals).await?;
             return report(&path, &verdict, None);
         }
         // What the link vouches for has the paths of the files as well, which a folder does not have.
@@ -61,8 +62,9 @@ pub(crate) async fn run(
         ),
         None => "asking members of the group for the list of files".to_owned(),
     });
-    let descriptor = tokio::select! {
-        descriptor = ask(config) => descriptor.with_context(|| match sha256 {
+    let length = path.metadata().ok().filter(|found| found.is_file()).map(|found| found.len());
+    let (descriptor, hashes) = tokio::select! {
+        answer = ask(config, length) => answer.with_context(|| match sha256 {
             Some(sha256) => format!(
                 "cannot determine which parts of {shown} are bad (its SHA-256 is {sha256})"
             ),
@@ -80,7 +82,7 @@ pub(crate) async fn run(
         }
         () = signals.recv() => bail!("interrupted"),
     };
-    let verdict = check(&path, Arc::clone(&descriptor), signals).await?;
+    let verdict = check(&path, Arc::clone(&descriptor), hashes, signals).await?;
     report(&path, &verdict, Some(&descriptor))
 }
 
@@ -96,24 +98,31 @@ fn file_of(path: Option<&Path>, link: &ShareLink) -> anyhow::Result<PathBuf> {
     Ok(if link.files.is_some() && !inside.exists() { path.to_owned() } else { inside })
 }
 
-/// The descriptor, from whoever has it.
-async fn ask(config: FetchConfig) -> anyhow::Result<Arc<Descriptor>> {
+/// The descriptor, and the hashes of so many bytes or of all, if the descriptor does not list them; from
+/// whoever has them.
+async fn ask(
+    config: FetchConfig,
+    length: Option<u64>,
+) -> anyhow::Result<(Arc<Descriptor>, Option<HashTree>)> {
     let fetch = Fetch::start(config).await?;
     let descriptor = fetch.descriptor().await?;
+    let length = length.or(descriptor.layout.size()).unwrap_or_default();
+    let hashes = fetch.hashes(length).await?;
     fetch.stop(STOP_GRACE).await;
-    Ok(descriptor)
+    Ok((descriptor, hashes))
 }
 
 /// Compares file and descriptor, and shows progress.
 async fn check(
     path: &Path,
     descriptor: Arc<Descriptor>,
+    hashes: Option<HashTree>,
     signals: &mut Signals,
 ) -> anyhow::Result<Verdict> {
     let (sender, mut steps) = mpsc::channel(1);
     let file = path.to_owned();
     let check = tokio::task::spawn_blocking(move || {
-        check_file(&file, &descriptor, |bytes| {
+        check_file_by(&file, &descriptor, hashes.as_ref(), |bytes| {
             // A step that nobody has looked at yet need not be reported again.
             let _ = sender.try_send(bytes);
         })
@@ -138,7 +147,7 @@ fn report(path: &Path, verdict: &Verdict, descriptor: Option<&Descriptor>) -> an
             screen::result(&format!("{shown}: good, SHA-256 {sha256}"))?;
             Ok(())
         }
-        Verdict::Bad { length, parts, bad_chunks } => {
+        Verdict::Bad { length, parts, bad_chunks, is_a_copy, .. } => {
             let chunks = descriptor.map_or(0, Descriptor::chunks);
             if chunks > 0 {
                 let count = format::count(*bad_chunks, "part");
@@ -149,7 +158,7 @@ fn report(path: &Path, verdict: &Verdict, descriptor: Option<&Descriptor>) -> an
             if let Some(size) = size.filter(|size| size != length) {
                 screen::result(&format!("  it has {length} bytes instead of {size}"))?;
             }
-            bail!("{shown} is not the file that was shared; {}", advice(*bad_chunks, chunks))
+            bail!("{shown} is not the file that was shared; {}", advice(*is_a_copy))
         }
         _ => bail!("neither the link nor the group has a hash of {shown}"),
     }
@@ -191,10 +200,11 @@ fn by_file(
 }
 
 /// Advice on how to repair the file.
-fn advice(bad: u64, chunks: u64) -> &'static str {
-    if chunks > 0 && bad.saturating_mul(2) <= chunks {
-        "the same command without --check fetches what is bad and keeps the old file beside it"
-    } else {
-        "the same command with --force instead of --check replaces it"
+fn advice(is_a_copy: bool) -> &'static str {
+    match is_a_copy {
+        true => {
+            "the same command without --check fetches what is bad and keeps the old file beside it"
+        }
+        false => "the same command with --force instead of --check replaces it",
     }
 }

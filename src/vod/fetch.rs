@@ -6,6 +6,7 @@ use super::session::{
 };
 use super::share::{connect, peer_config};
 use super::store::Overwrite;
+use super::tree::HashTree;
 use super::{Completed, Descriptor, FileEvent, FileExchange, ShareLink};
 use crate::crypto::Fingerprint;
 use crate::driver::{KeyLogFile, NetworkStats, os_random};
@@ -193,6 +194,20 @@ impl Fetch {
     /// [`SessionError::Stopped`].
     pub async fn descriptor(&self) -> Result<Arc<Descriptor>, SessionError> {
         self.session.descriptor().await
+    }
+
+    /// Of a fetch to [`Destination::Nowhere`]: the hashes of the chunks that the first `length` bytes reach
+    /// into, once members have sent them; for [`check_file_by`](super::store::check_file_by). `None` if the
+    /// descriptor has them.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Stopped`].
+    pub async fn hashes(&self, length: u64) -> Result<Option<HashTree>, SessionError> {
+        match self.descriptor().await?.page_hashes {
+            Some(_) => Ok(Some(self.session.hashes(length).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Reads a chunk that is held, see [`Progress::ready_chunks`]; chunks are counted from 1.

@@ -160,6 +160,13 @@ impl FileExchange {
         self.carry_out_actions(now, group);
     }
 
+    /// Without a store: fetches the hashes of the chunks up to this one, of which the descriptor has only
+    /// those of pages. [`Replica::hashes_to`] gives them.
+    pub fn want_hashes(&mut self, now: Time, group: &mut Group, last: u64) {
+        self.replica.want_hashes(last);
+        self.carry_out_actions(now, group);
+    }
+
     /// The store is ready and holds these chunks.
     pub fn store_opened(&mut self, now: Time, group: &mut Group, held: &IndexSet, layout: &Layout) {
         self.replica.store_opened(held, layout);

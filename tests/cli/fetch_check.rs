@@ -54,3 +54,38 @@ fn without_hashes_of_parts_the_whole_is_checked() {
     fs::write(&file, bytes).unwrap();
     assert!(fail(&mut check(), 1).contains("with --force instead of --check"));
 }
+
+#[test]
+fn a_bad_byte_of_a_large_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir(at("out")).unwrap();
+    // Two pages of hashes.
+    let bytes = write_file(&at("film.bin"), 33, 70_000_000);
+    let share = Share::start([at("film.bin")]);
+    let check = || {
+        let mut check = rtmfp(["fetch", &share.link, "--check", "-o", "film.bin"]);
+        check.current_dir(at("out"));
+        check
+    };
+    let mut bad = bytes.clone();
+    bad[200_000] ^= 1;
+    fs::write(at("out/film.bin"), &bad).unwrap();
+    let output = check().output().unwrap();
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
+    assert!(out.contains("1 part of 1069 bad") && out.contains("bytes 196608 to 262143"), "{out}");
+    assert!(err.contains("without --check"), "{err}");
+
+    // A part of the other page, and the end is missing: no page is right as a whole.
+    bad[69_000_000] ^= 1;
+    fs::write(at("out/film.bin"), &bad[..69_500_000]).unwrap();
+    let output = check().output().unwrap();
+    let (out, err) = texts(&output);
+    assert!(out.contains("bytes 196608 to 262143"), "{out}");
+    assert!(out.contains("bytes 68943872 to 69009407"), "{out}");
+    assert!(out.contains("bytes 69468160 to 69999999"), "{out}");
+    assert!(err.contains("with --force instead of --check"), "{err}");
+    succeed(rtmfp(["fetch", &share.link, "--force"]).current_dir(at("out")));
+    assert!(fs::read(at("out/film.bin")).unwrap() == bytes);
+}

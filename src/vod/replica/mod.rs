@@ -244,6 +244,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             Stage::Descriptor if index == 0 => self.descriptor_fetched(&object, from),
             Stage::Chunks if self.layout.is_chunk(index) => self.chunk_fetched(index, object, from),
             Stage::Chunks if self.pages.is_page(index) => self.page_fetched(index, object, from),
+            Stage::Opening if self.pages.is_examined(index) => {
+                self.page_fetched(index, object, from);
+            }
             _ if self.is_known(index) => self.stats.duplicates += 1,
             _ => self.stats.unexpected += 1,
         }

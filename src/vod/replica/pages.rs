@@ -10,7 +10,7 @@ use crate::range::IndexSet;
 use crate::vod::descriptor::Descriptor;
 use crate::vod::hash::ChunkHash;
 use crate::vod::store::StoreError;
-use crate::vod::tree::{KnownHashes, PageError, TreeShape};
+use crate::vod::tree::{HashTree, KnownHashes, PageError, TreeShape};
 
 /// Pages that are wanted ahead of what is missing while few chunks are there, so that playing can begin.
 const FIRST_PAGES: usize = 4;
@@ -35,6 +35,8 @@ pub(super) struct Pages {
     /// Pages whose chunks may be wanted.
     ready: IndexSet,
     wanted: IndexSet,
+    /// The last chunk whose hash an owner without a store wants.
+    examined: Option<u64>,
     /// The chunks that the application reads.
     playheads: Vec<u64>,
     /// The objects that the group fetches before all others.
@@ -52,6 +54,11 @@ impl Pages {
     /// Those of a provider, whose store has them.
     pub(super) fn provided(descriptor: &Descriptor) -> Self {
         Self { is_provided: true, ..Self::of(descriptor) }
+    }
+
+    /// True for a page that an owner without a store waits for.
+    pub(super) fn is_examined(&self, index: u64) -> bool {
+        self.examined.is_some() && self.is_page(index)
     }
 
     /// True if every chunk has a hash, whether it is known yet or not.
@@ -207,6 +214,36 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         }
     }
 
+    /// Fetches nothing but the hashes of the chunks up to this one, for an owner without a store that knows
+    /// the descriptor. [`hashes_to`](Self::hashes_to) gives them.
+    pub fn want_hashes(&mut self, last: u64) {
+        if self.stage == Stage::Opening {
+            self.pages.examined = Some(last.clamp(1, self.layout.chunks().max(1)));
+            self.want_examined();
+        }
+    }
+
+    /// The hashes of all chunks up to this one, once they are known.
+    pub fn hashes_to(&self, last: u64) -> Option<&HashTree> {
+        let (tree, shape) = (self.pages.known.tree()?, self.pages.shape?);
+        let last = shape.page_of(last.clamp(1, self.layout.chunks().max(1)))?;
+        let mut pages = *shape.indices().start()..=last;
+        pages.all(|page| tree.page(page).is_some()).then_some(tree)
+    }
+
+    /// Wants the pages of hashes of the chunks that are examined, or those that verify them.
+    fn want_examined(&mut self) {
+        let Some((shape, last)) = self.pages.shape.zip(self.pages.examined) else { return };
+        let Some(last) = shape.page_of(last) else { return };
+        for page in *shape.indices().start()..=last {
+            let above = shape.page_above(page).filter(|&above| !self.pages.is_served(above));
+            let page = above.unwrap_or(page);
+            if !self.pages.is_served(page) && self.pages.wanted.insert(page).is_ok_and(|new| new) {
+                self.group(GroupCall::AddWant(page..=page));
+            }
+        }
+    }
+
     pub(super) fn page_fetched(&mut self, index: u64, object: Value, from: P) {
         if self.pages.is_served(index) {
             self.stats.duplicates += 1;
@@ -222,6 +259,15 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             Err(fault) => return self.refuse(index, from, fault.into()),
         }
         self.senders.note_good(&from, 0);
+        if self.pages.examined.is_some() {
+            self.pages.set_unwanted(index);
+            self.group(GroupCall::AddHave(index..=index));
+            // Lower pages wait for an upper one.
+            let is_upper = self.pages.shape.is_some_and(|shape| shape.chunks_of(index).is_none());
+            return if is_upper {
+                self.want_examined()
+            };
+        }
         self.page_added(index, page);
     }
 

@@ -13,6 +13,7 @@ use crate::group::{
 use crate::node::Search;
 use crate::peer::{Connection, Hosted};
 use crate::vod::replica::Completed;
+use crate::vod::tree::HashTree;
 use crate::vod::{ChunkStore, Descriptor, FileEvent, FileExchange};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -91,6 +92,7 @@ impl Session {
             store: StoreState::Waiting(Some(StoreStart { pool, replies, store, end })),
             store_config,
             readers: Readers::default(),
+            examined: None,
             origin: origin.map(|origin| OriginLine::start(origin, connection.guest_sender())),
             outcome: outcome_sender,
             descriptor: descriptor_sender,
@@ -126,6 +128,17 @@ impl Session {
         let mut descriptor = self.descriptor.clone();
         let known = descriptor.wait_for(Option::is_some).await;
         known.ok().and_then(|known| known.clone()).ok_or(SessionError::Stopped)
+    }
+
+    /// The hashes of the chunks that this many bytes reach into, of a file whose descriptor lists those of
+    /// pages.
+    pub(in crate::vod) async fn hashes(&self, length: u64) -> Result<HashTree, SessionError> {
+        let (answer, answered) = oneshot::channel();
+        let want = move |member: &mut FileMember, group: &mut Group, now| {
+            member.want_hashes(now, group, length, answer);
+        };
+        self.hosted.call(want).await?;
+        answered.await.map_err(|_| SessionError::Stopped)
     }
 
     pub(in crate::vod) async fn read(&self, index: u64) -> Result<Bytes, SessionError> {

@@ -18,6 +18,7 @@ use crate::transport::Time;
 use crate::vod::guest::ExchangeOutput;
 use crate::vod::origin::{OriginError, OriginVersion};
 use crate::vod::replica::StoreReply;
+use crate::vod::tree::HashTree;
 use crate::vod::{ChunkStore, Descriptor, FileEvent, FileExchange, Layout, Request, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(in crate::vod) struct FileMember {
     pub(super) progress: ProgressPublisher,
     pub(super) readers: Readers,
     pub(super) origin: Option<OriginLine>,
+    /// The last chunk whose hash is wanted, and who wants it.
+    pub(super) examined: Option<(u64, oneshot::Sender<HashTree>)>,
     pub(super) outcome: watch::Sender<Option<Outcome>>,
     pub(super) descriptor: watch::Sender<Option<Arc<Descriptor>>>,
     pub(super) events: broadcast::Sender<FileEvent>,
@@ -134,6 +137,21 @@ impl FileMember {
         self.give_to_store(StoreCommand::Read(index, answer));
     }
 
+    /// Fetches the hashes of the chunks that this many bytes reach into.
+    pub(super) fn want_hashes(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        length: u64,
+        answer: oneshot::Sender<HashTree>,
+    ) {
+        let chunk_size = self.exchange.replica().layout().chunk_size().unwrap_or(1);
+        let last = length.div_ceil(u64::from(chunk_size));
+        self.examined = Some((last, answer));
+        self.exchange.want_hashes(now, group, last);
+        self.after_call(now, group);
+    }
+
     /// A reader is at this chunk.
     pub(super) fn note_reader(
         &mut self,
@@ -161,6 +179,13 @@ impl FileMember {
     /// Drains the outputs of the exchange, and publishes the progress if that is due.
     fn after_call(&mut self, now: Time, group: &mut Group) {
         self.set_playheads(now, group);
+        let last = self.examined.as_ref().map(|(last, _)| *last);
+        if let Some(tree) = last.and_then(|last| self.exchange.replica().hashes_to(last))
+            && let Some((_, answer)) = self.examined.take()
+        {
+            // The caller may be gone.
+            let _ = answer.send(tree.clone());
+        }
         // The progress is published before the event, so that whoever receives the event sees it.
         self.progress.update(now, &self.exchange, group);
         while let Some(output) = self.exchange.poll_output() {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::super::descriptor::Descriptor;
 use super::super::hash::Digest256;
+use super::super::tree::HashTree;
 use super::StoreError;
 use super::content::Content;
 use super::recover::examine;
@@ -29,6 +30,8 @@ pub enum Verdict {
         parts: Vec<RangeInclusive<u64>>,
         /// The number of chunks in these ranges.
         bad_chunks: u64,
+        /// True if a fetch takes it for a damaged copy, of which it keeps what is right.
+        is_a_copy: bool,
     },
     /// Neither the link nor the descriptor has a hash to compare with.
     Unknown,
@@ -42,6 +45,22 @@ pub enum Verdict {
 pub fn check_file(
     path: &Path,
     descriptor: &Descriptor,
+    progress: impl FnMut(u64),
+) -> Result<Verdict, StoreError> {
+    check_file_by(path, descriptor, None, progress)
+}
+
+/// As [`check_file`]; of a file whose descriptor lists only the hashes of pages, with those that are known
+/// otherwise ([`Fetch::hashes`](crate::vod::Fetch::hashes)). Where none are known, a page that is not right
+/// condemns all of its chunks.
+///
+/// # Errors
+///
+/// As for [`check_file`].
+pub fn check_file_by(
+    path: &Path,
+    descriptor: &Descriptor,
+    known: Option<&HashTree>,
     mut progress: impl FnMut(u64),
 ) -> Result<Verdict, StoreError> {
     let io = |action| StoreError::io(action, path);
@@ -54,18 +73,22 @@ pub fn check_file(
         None => return Err(StoreError::NotAFile { path: path.to_owned() }),
     };
     let (layout, mut hashes) = (descriptor.layout, descriptor.known_hashes());
-    let findings = examine(&mut content, &layout, &mut hashes, &IndexSet::new(), &mut progress)?;
+    let mut findings =
+        examine(&mut content, &layout, &mut hashes, &IndexSet::new(), &mut progress)?;
     if let Some(sha256) = findings.sha256.filter(|_| findings.is_the_file(descriptor)) {
         return Ok(Verdict::Good { sha256 });
     }
     if descriptor.sha256.is_none() && !hashes.is_some() {
         return Ok(Verdict::Unknown);
     }
+    let is_a_copy = findings.is_a_damaged_copy();
+    if let Some(known) = known {
+        findings.decide(known);
+    }
     let mut parts: Vec<RangeInclusive<u64>> = Vec::new();
     let mut bad_chunks = 0;
     if hashes.is_some() {
-        // Of a large file, a page of hashes that is not right condemns all of its chunks. What the file does
-        // not reach into is one part, however many chunks the descriptor claims.
+        // What the file does not reach into is one part, however many chunks the descriptor claims.
         let reached = 1..=findings.examined;
         let bad = reached.filter(|index| !findings.good.contains_key(index));
         let mut ranges: Vec<_> = bad.map(|index| index..=index).collect();
@@ -83,7 +106,7 @@ pub fn check_file(
             }
         }
     }
-    Ok(Verdict::Bad { length: content.length()?, parts, bad_chunks })
+    Ok(Verdict::Bad { length: content.length()?, parts, bad_chunks, is_a_copy })
 }
 
 #[cfg(test)]
@@ -91,7 +114,7 @@ mod tests {
     use std::fs;
 
     use super::super::super::files::{FileList, SharedFile};
-    use super::super::super::hash::ChunkHashes;
+    use super::super::super::hash::{ChunkHashes, chunk_hash};
     use super::super::super::layout::Layout;
     use super::super::super::tree::TreeShape;
     use super::super::SourceFile;
@@ -113,10 +136,11 @@ mod tests {
         bad[2000] ^= 1;
         fs::write(&path, &bad[..4100]).unwrap();
         let parts = vec![1000..=2999, 4000..=4499];
-        let verdict = Verdict::Bad { length: 4100, parts, bad_chunks: 3 };
+        let verdict = Verdict::Bad { length: 4100, parts, bad_chunks: 3, is_a_copy: false };
         assert_eq!(check(&descriptor), verdict);
         let whole_only = Descriptor { chunk_hashes: None, ..descriptor.clone() };
-        let verdict = Verdict::Bad { length: 4100, parts: Vec::new(), bad_chunks: 0 };
+        let verdict =
+            Verdict::Bad { length: 4100, parts: Vec::new(), bad_chunks: 0, is_a_copy: false };
         assert_eq!(check(&whole_only), verdict);
         assert_eq!(check(&Descriptor::of_layout(descriptor.layout)), Verdict::Unknown);
 
@@ -126,7 +150,10 @@ mod tests {
         let root = ChunkHashes::from_bytes(root.into());
         let huge = Descriptor { page_hashes: root, ..Descriptor::of_layout(layout) };
         let (parts, bad_chunks) = (vec![0..=(1 << 48) - 1], 1 << 32);
-        assert_eq!(check(&huge), Verdict::Bad { length: 4100, parts, bad_chunks });
+        assert_eq!(
+            check(&huge),
+            Verdict::Bad { length: 4100, parts, bad_chunks, is_a_copy: false }
+        );
         let files = vec![SharedFile { path: "a".into(), size: 1 << 48 }];
         let files = Some(FileList::new(files).unwrap());
         let folder = check_file(directory.path(), &Descriptor { files, ..huge }, |_| {}).unwrap();
@@ -136,5 +163,36 @@ mod tests {
         fs::write(&path, [&content[..], b"more"].concat()).unwrap();
         assert!(matches!(check(&descriptor), Verdict::Bad { length: 4504, bad_chunks: 0, .. }));
         assert!(check_file(directory.path(), &descriptor, |_| {}).is_err());
+    }
+    #[test]
+    fn a_chunk_of_a_large_file_is_named_if_its_page_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("film");
+        let content: Vec<u8> = (0..20_000u32).map(|n| (n / 3) as u8).collect();
+        fs::write(&path, &content).unwrap();
+        let source = SourceFile::scan(&path, 8, |_| {}).unwrap();
+        let descriptor = source.descriptor();
+        let hashes = (0..2500).map(|n| chunk_hash(&content[n * 8..n * 8 + 8]));
+        let tree = HashTree::over(&ChunkHashes::from_hashes(hashes)).unwrap();
+        let check = |tree| check_file_by(&path, &descriptor, tree, |_| {}).unwrap();
+        let mut bad = content.clone();
+        bad[80] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        let verdict = |parts: Vec<_>, bad_chunks, is_a_copy| Verdict::Bad {
+            length: 20_000,
+            parts,
+            bad_chunks,
+            is_a_copy,
+        };
+        // The page condemns all that it lists; the others show whose copy it is.
+        assert_eq!(check(None), verdict(vec![0..=8191], 1024, true));
+        assert_eq!(check(Some(&tree)), verdict(vec![80..=87], 1, true));
+        for place in [8200, 16_400] {
+            bad[place] ^= 1;
+        }
+        fs::write(&path, &bad).unwrap();
+        assert_eq!(check(None), verdict(vec![0..=19_999], 2500, false));
+        let parts = vec![80..=87, 8200..=8207, 16_400..=16_407];
+        assert_eq!(check(Some(&tree)), verdict(parts, 3, false));
     }
 }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-pub use check::{Verdict, check_file};
+pub use check::{Verdict, check_file, check_file_by};
 pub use destination::{FileDestination, Overwrite, check_destination, check_directory};
 pub use error::StoreError;
 pub use memory::MemoryStore;

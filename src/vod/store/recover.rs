@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::super::descriptor::Descriptor;
 use super::super::hash::{ChunkHash, Digest256, chunk_hash, hash_chunks};
 use super::super::layout::Layout;
-use super::super::tree::KnownHashes;
+use super::super::tree::{HashTree, KnownHashes};
 use super::StoreError;
 use super::content::Content;
 use crate::range::IndexSet;
@@ -143,8 +143,19 @@ impl Findings {
         self.sha256.is_some() && self.sha256 == descriptor.sha256
     }
 
-    /// True if the file is a damaged copy of the shared one: at least half of its chunks match.
+    /// Takes over the undecided chunks that are right by these hashes.
+    pub(super) fn decide(&mut self, known: &HashTree) {
+        let (good, rest) = std::mem::take(&mut self.undecided)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(index, hash)| known.hash(*index) == Some(*hash));
+        self.good.extend(good);
+        self.undecided = rest;
+    }
+
+    /// True if the file is a damaged copy of the shared one: at least half of its chunks match, or may
+    /// match; of a large file at least one page of hashes does.
     pub(super) fn is_a_damaged_copy(&self) -> bool {
-        self.has_content && (self.good.len() as u64).saturating_mul(2) >= self.examined
+        let good = (self.good.len() + self.undecided.len()) as u64;
+        self.has_content && good.saturating_mul(2) >= self.examined
     }
 }

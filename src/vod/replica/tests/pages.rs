@@ -11,12 +11,12 @@ pub(super) fn data(index: u64) -> Bytes {
     Bytes::copy_from_slice(&index.to_be_bytes())
 }
 
-fn tree() -> HashTree {
+pub(super) fn tree() -> HashTree {
     let hashes = (1..=CHUNKS).map(|index| chunk_hash(&data(index)));
     HashTree::over(&ChunkHashes::from_hashes(hashes)).unwrap()
 }
 
-fn large() -> Descriptor {
+pub(super) fn large() -> Descriptor {
     let layout = Layout::of_size(8 * CHUNKS, 8).unwrap();
     Descriptor {
         sha256: Some(Digest256::of(b"stated")),
@@ -143,4 +143,37 @@ fn a_provider_serves_pages_from_its_store() {
     assert_eq!(member.answer(PAGES[0]), Some(page(PAGES[0])));
     assert_eq!(member.answer(CHUNKS), Some(bytes(&data(CHUNKS))));
     assert_eq!(member.answer(PAGES[2] + 1), None);
+}
+
+#[test]
+fn hashes_come_without_a_store() {
+    let mut replica: Replica<char, u32> =
+        Replica::receiver(Integrity::Descriptor(large().digest()), None);
+    let actions = |replica: &mut Replica<char, u32>| {
+        let mut actions = Vec::new();
+        while let Some(action) = replica.poll_action() {
+            match action {
+                Action::Group(action) => actions.push(action),
+                Action::Store(action) => panic!("{action:?}"),
+                Action::Event(_) => {}
+            }
+        }
+        actions
+    };
+    replica.want_hashes(1100);
+    replica.object_fetched(0, large().to_value(DescriptorForm::Object), 'a');
+    actions(&mut replica);
+    // A file that is shorter needs fewer pages.
+    replica.want_hashes(1100);
+    assert_eq!(actions(&mut replica), [AddWant(PAGES[0]..=PAGES[0]), AddWant(PAGES[1]..=PAGES[1])]);
+    replica.object_fetched(PAGES[1], page(PAGES[1]), 'a');
+    replica.object_fetched(PAGES[0], page(PAGES[1]), 'b');
+    assert!(replica.hashes_to(1100).is_none());
+    replica.object_fetched(PAGES[0], page(PAGES[0]), 'a');
+    let tree = replica.hashes_to(1100).unwrap();
+    assert_eq!(tree.hash(1100), Some(chunk_hash(&data(1100))));
+    assert!(tree.hash(CHUNKS).is_none() && replica.hashes_to(CHUNKS).is_none());
+    assert_eq!(replica.stats().refused, 1);
+    replica.want_hashes(u64::MAX);
+    assert!(replica.poll_action().is_some());
 }
