@@ -40,6 +40,8 @@ enum Event<'a> {
     OriginRead { sha256: String },
     OriginFailed { reason: String },
     OriginGone { reason: String },
+    OriginAlone,
+    OriginProven,
     Progress(Progressed),
     Limits(in_force::Numbers),
     BadInput { reason: &'a str },
@@ -242,6 +244,8 @@ impl Reporter {
             FileEvent::OriginRead { sha256 } => Event::OriginRead { sha256: sha256.to_string() },
             FileEvent::OriginFailed(error) => Event::OriginFailed { reason: error.to_string() },
             FileEvent::OriginGone(error) => Event::OriginGone { reason: error.to_string() },
+            FileEvent::OriginAlone => Event::OriginAlone,
+            FileEvent::OriginProven(_) => Event::OriginProven,
             // These have events of their own.
             _ => return,
         };

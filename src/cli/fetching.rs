@@ -24,8 +24,8 @@ pub(crate) const LAN_ADVICE: &str = "the file is shared on the local network too
                           answer from the server";
 
 /// A file that was shared with `--verified`, and nobody there.
-const NO_HASHES: &str = "it answers, but it does not have the hashes of this link (share --verified):\n\
-                         \x20            they come from a member; fetch the URL itself to do without";
+const NO_HASHES: &str = "it answers, but the hashes of this link (share --verified) come from a member;\n\
+                         \x20            without one, all of it is read from there, if --origin-limit allows it";
 
 /// Options for a fetch that waits.
 pub(crate) struct Looking<'a> {

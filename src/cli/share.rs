@@ -542,6 +542,13 @@ pub(crate) fn print_event(event: &FileEvent) {
         FileEvent::OriginFailed(error) => {
             screen::line(&format!("{}; trying again", format::printable(&error.to_string())));
         }
+        FileEvent::OriginAlone => screen::line(
+            "nobody has sent the hashes of this link: all of it is read from the web server, and compared \
+             with the link at the end",
+        ),
+        FileEvent::OriginProven(_) => {
+            screen::line("what the web server has is what the link vouches for");
+        }
         FileEvent::OriginGone(error) => screen::line(&format!(
             "going on without the web server: {}",
             format::printable(&error.to_string())

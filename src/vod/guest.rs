@@ -363,7 +363,6 @@ impl Guest for FileExchange {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        let origin = self.origin.as_ref().and_then(|origin| origin.plan.poll_timeout());
-        self.seek_at.into_iter().chain(origin).min()
+        self.seek_at.into_iter().chain(self.origin_timeout()).min()
     }
 }

@@ -4,7 +4,8 @@ use crate::scene::{GRACE, Scene, complete, content, fetch, local};
 use rtmfp::peer::GroupEvent;
 use rtmfp::vod::{Descriptor, DescriptorForm};
 use rtmfp::vod::{
-    Digest256, FileEvent, OriginError, OriginLimit, ServerAddress, Share, ShareConfig, SourceFile,
+    Destination, Digest256, Fetch, FetchConfig, FileEvent, Integrity, OriginError, OriginLimit,
+    ServerAddress, Share, ShareConfig, ShareLink, SourceFile,
 };
 use rtmfp::{Connection, GroupSpec};
 use std::io::SeekFrom;
@@ -105,4 +106,63 @@ async fn a_web_server_with_another_file_of_the_same_length_is_noticed_at_a_page(
     let error = tokio::time::timeout(Duration::from_secs(60), noticed).await.unwrap();
     assert_eq!(*error, OriginError::WrongHash);
     assert_eq!(fetch.progress().borrow().held_chunks, 0);
+}
+
+/// The link of a share with hashes whose provider is gone.
+async fn link_alone(scene: &Scene, content: &[u8]) -> ShareLink {
+    let (source, config) = verified(scene, content).await;
+    let share = Share::start(source, config).await.unwrap();
+    let link = share.link().clone();
+    share.stop(GRACE).await;
+    link
+}
+
+#[tokio::test]
+async fn without_anybody_the_whole_file_proves_the_link() {
+    for size in [300_000, 0] {
+        let content = content(size);
+        let scene = Scene::new(content.clone()).await;
+        let link = link_alone(&scene, &content).await;
+        let before = scene.web.sent();
+        let first = fetch(&link, OriginLimit::OneCopy).await;
+        let mut events = first.events();
+        complete(&first, &content).await;
+        let sent = scene.web.sent() - before;
+        assert!(sent < size as u64 + 10, "one copy: {sent}");
+        let descriptor = first.descriptor().await.unwrap();
+        assert_eq!(link.integrity, Integrity::Descriptor(descriptor.digest()));
+        let mut seen = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            seen.extend(match event {
+                FileEvent::OriginAlone => Some("alone"),
+                FileEvent::OriginProven(_) => Some("proven"),
+                FileEvent::Complete(_) => Some("complete"),
+                _ => None,
+            });
+        }
+        assert_eq!(seen, ["alone", "proven", "complete"]);
+        // It passes on what is proven, and the hashes with it.
+        let second = fetch(&link, OriginLimit::Off).await;
+        complete(&second, &content).await;
+        assert_eq!(second.progress().borrow().bytes_from_origin, 0);
+        assert!(second.progress().borrow().bytes_from_peers >= size as u64);
+    }
+}
+
+#[tokio::test]
+async fn a_web_server_with_another_file_is_noticed_at_the_end_if_nobody_has_hashes() {
+    let mut content = content(300_000);
+    let scene = Scene::new(content.clone()).await;
+    let link = link_alone(&scene, &content).await;
+    content[200_000] ^= 1;
+    scene.web.change(|site| site.content = content);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("film.bin");
+    let mut config = FetchConfig::new(link, Destination::File(path.clone()));
+    config.listen = local();
+    let fetch = Fetch::start(config).await.unwrap();
+    let outcome = tokio::time::timeout(GRACE, fetch.completed()).await.unwrap();
+    assert!(outcome.unwrap_err().to_string().contains("not the file of the link"));
+    assert_eq!(fetch.progress().borrow().held_chunks, 0);
+    assert!(!path.exists());
 }

@@ -4,12 +4,18 @@ use super::{ExchangeOutput, FileExchange};
 use crate::crypto::Fingerprint;
 use crate::group::Group;
 use crate::transport::Time;
-use crate::vod::FileEvent;
 use crate::vod::origin::{MAX_PIECES, OriginError, OriginPlan, OriginRole, OriginVersion, View};
 use crate::vod::replica::Sample;
+use crate::vod::replica::Stage;
+use crate::vod::{Descriptor, FileEvent};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Where nobody has sent the hashes that the link vouches for, all of the file is read from the origin after
+/// this time.
+const ALONE: Duration = Duration::from_secs(15);
 
 /// The origin, and what is read from it.
 #[derive(Debug)]
@@ -19,6 +25,8 @@ pub(super) struct Origin {
     pieces: BTreeMap<u64, Sample<Fingerprint>>,
     /// Decides which pieces.
     secret: u64,
+    /// The descriptor without hashes, if the link vouches for one with hashes; and when it is enough.
+    alone: Option<(Time, Descriptor)>,
     is_lost: bool,
     is_gone: bool,
     error: Option<Arc<OriginError>>,
@@ -37,7 +45,8 @@ impl FileExchange {
         let plan = OriginPlan::new(role, near);
         let pieces = BTreeMap::new();
         let (is_lost, is_gone, error) = (false, false, None);
-        self.origin = Some(Origin { plan, pieces, secret, is_lost, is_gone, error });
+        let alone = None;
+        self.origin = Some(Origin { plan, pieces, secret, alone, is_lost, is_gone, error });
         self
     }
 
@@ -93,7 +102,9 @@ impl FileExchange {
                 origin.plan.ready(version.has_ranges);
                 origin.error = None;
                 if let Ok(descriptor) = version.descriptor() {
-                    self.replica.descriptor_derived(descriptor);
+                    self.replica.descriptor_derived(descriptor.clone());
+                    let is_awaited = self.replica.stage() == Stage::Descriptor;
+                    origin.alone = is_awaited.then(|| (now + ALONE, descriptor));
                 }
                 if version.has_ranges {
                     self.replica.compare_with_origin(origin.secret);
@@ -185,12 +196,38 @@ impl FileExchange {
         }
     }
 
+    /// Goes on without hashes if nobody has sent them for long.
+    fn go_alone(&mut self, now: Time, group: &Group) {
+        let Some(origin) = &mut self.origin else { return };
+        let due = origin.alone.take_if(|(at, _)| *at <= now);
+        let Some((_, descriptor)) = due.filter(|_| self.replica.stage() == Stage::Descriptor)
+        else {
+            return;
+        };
+        let size = descriptor.layout.size().unwrap_or_default();
+        let is_awaited = group.replication().is_offered(0);
+        if is_awaited || origin.is_gone || !origin.plan.can_read_all(size) {
+            origin.alone = Some((now + ALONE, descriptor));
+            return;
+        }
+        self.replica.descriptor_assumed(descriptor);
+    }
+
+    /// When the origin has something to do.
+    pub(super) fn origin_timeout(&self) -> Option<Time> {
+        let origin = self.origin.as_ref()?;
+        let alone = origin.alone.as_ref().map(|(at, _)| *at);
+        origin.plan.poll_timeout().into_iter().chain(alone).min()
+    }
+
     /// Requests what is due of the origin.
     pub(super) fn read_origin(&mut self, now: Time, group: &mut Group) {
         if let Some(error) = self.replica.take_origin_fault() {
             self.origin_failed(now, 0, error);
             self.carry_out(now, group);
         }
+        self.go_alone(now, group);
+        self.carry_out(now, group);
         let Some(origin) = self.origin.as_mut().filter(|origin| !origin.is_gone) else { return };
         let (replica, outputs) = (&mut self.replica, &mut self.outputs);
         while origin.plan.is_usable()
@@ -202,7 +239,11 @@ impl FileExchange {
             outputs.push_back(ExchangeOutput::Origin(request));
         }
         let (replica, replication) = (&self.replica, group.replication());
-        let neighbors: Vec<Fingerprint> = group.neighbors().iter().map(|n| n.peer).collect();
+        let is_alone = replica.is_alone();
+        let neighbors: Vec<Fingerprint> = match is_alone {
+            true => Vec::new(),
+            false => group.neighbors().iter().map(|n| n.peer).collect(),
+        };
         loop {
             let view = View {
                 layout: *replica.layout(),
@@ -213,7 +254,7 @@ impl FileExchange {
                 offered: &|index| {
                     // What verifies it is worth waiting for.
                     let page = replica.awaited_page(index).filter(|page| !page.is_begun);
-                    replication.is_offered(index)
+                    !is_alone && replication.is_offered(index)
                         || page.is_some_and(|page| replication.is_offered(page.index))
                 },
                 neighbors: &neighbors,

@@ -199,6 +199,16 @@ impl OriginPlan {
         self.state == State::Ready { has_ranges: true } && self.failures == 0
     }
 
+    /// True if a file of this size can be read, and may be.
+    pub(in crate::vod) fn can_read_all(&self, size: u64) -> bool {
+        let is_allowed = match self.role {
+            OriginRole::Provider | OriginRole::Member(OriginLimit::OneCopy) => true,
+            OriginRole::Member(OriginLimit::Bytes(limit)) => size <= limit,
+            OriginRole::Member(OriginLimit::Off) => false,
+        };
+        is_allowed && self.is_usable()
+    }
+
     pub(in crate::vod) fn is_provider(&self) -> bool {
         self.role == OriginRole::Provider
     }

@@ -58,6 +58,11 @@ pub enum FileEvent<P = Fingerprint> {
         /// SHA-256 of the file.
         sha256: Digest256,
     },
+    /// Nobody has sent the hashes that the link vouches for: all of the file is read from its origin, and
+    /// compared with the link at the end. The descriptor is known without hashes until then.
+    OriginAlone,
+    /// What was read from the origin alone is the file of the link: this is the descriptor.
+    OriginProven(Arc<Descriptor>),
     /// The origin does not answer as it should. It is tried again.
     OriginFailed(Arc<OriginError>),
     /// The origin has another file than the one that is fetched, and is not used any more.

@@ -31,6 +31,7 @@
 
 mod accept;
 mod action;
+mod alone;
 mod backlog;
 mod drafts;
 mod event;
@@ -149,6 +150,8 @@ pub struct Replica<P, R> {
     senders: Senders<P>,
     samples: Samples<P>,
     drafts: Drafts,
+    /// Everything is read from the origin, and nothing is exchanged with peers.
+    is_alone: bool,
     /// Of a provider that reads the file while it shares it.
     offers: Option<Offers<R>>,
     stats: ReplicaStats,
@@ -195,6 +198,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             senders: Senders::new(),
             samples: Samples::new(),
             drafts: Drafts::new(),
+            is_alone: false,
             offers: None,
             stats: ReplicaStats::default(),
             actions: VecDeque::new(),
@@ -543,6 +547,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             return;
         }
         let actual = self.whole.value();
+        if self.is_alone {
+            return self.prove(actual);
+        }
         match self.descriptor.as_ref().and_then(|it| it.sha256) {
             Some(expected) if expected != actual => self.wrong_file(expected, actual),
             // Its file remains in the cache, under the name that it has there.
@@ -659,6 +666,10 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     }
 
     fn group(&mut self, action: GroupCall<P, R>) {
+        use GroupCall::{AddHave, AddWant, RemoveHave};
+        if self.is_alone && matches!(action, AddHave(_) | AddWant(_) | RemoveHave(_)) {
+            return;
+        }
         self.actions.push_back(Action::Group(action));
     }
 

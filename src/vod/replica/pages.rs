@@ -56,6 +56,15 @@ impl Pages {
         Self { is_provided: true, ..Self::of(descriptor) }
     }
 
+    /// Those of a file that is here as a whole, and its own.
+    pub(super) fn proven(descriptor: &Descriptor, tree: Option<HashTree>) -> Self {
+        let pages = Self::of(descriptor);
+        match tree {
+            Some(tree) => Self { known: KnownHashes::Tree(tree), ..pages },
+            None => pages,
+        }
+    }
+
     /// True for a page that an owner without a store waits for.
     pub(super) fn is_examined(&self, index: u64) -> bool {
         self.examined.is_some() && self.is_page(index)

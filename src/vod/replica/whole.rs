@@ -1,7 +1,7 @@
 //! [`WholeHash`]: the hash of the whole file.
 
 use crate::range::IndexSet;
-use crate::vod::hash::Digest256;
+use crate::vod::hash::{ChunkHash, Digest256, chunk_hash};
 use sha2::{Digest, Sha256};
 
 /// The hash of the whole file, and where it comes from.
@@ -17,6 +17,8 @@ pub(super) enum WholeHash {
 #[derive(Debug)]
 pub(super) struct Running {
     hasher: Sha256,
+    /// The hashes of these chunks, if they are needed.
+    chunks: Option<Vec<ChunkHash>>,
     /// The next chunk to hash.
     next: u64,
     /// True while the store is reading it.
@@ -36,7 +38,24 @@ pub(super) enum Step {
 
 impl WholeHash {
     pub(super) fn running() -> Self {
-        Self::Running(Running { hasher: Sha256::new(), next: 1, is_requested: false })
+        Self::Running(Running { hasher: Sha256::new(), chunks: None, next: 1, is_requested: false })
+    }
+
+    /// The same, and the hash of each chunk is kept.
+    pub(super) fn with_chunks() -> Self {
+        let mut hash = Self::running();
+        if let Self::Running(running) = &mut hash {
+            running.chunks = Some(Vec::new());
+        }
+        hash
+    }
+
+    /// The hashes of the chunks so far, if they are kept.
+    pub(super) fn take_chunks(&mut self) -> Option<Vec<ChunkHash>> {
+        match self {
+            Self::Running(running) => running.chunks.take(),
+            Self::Stated(_) => None,
+        }
     }
 
     /// The hash; of the chunks so far, if it is being made.
@@ -66,6 +85,7 @@ impl WholeHash {
             && !running.is_requested
         {
             running.hasher.update(data);
+            running.chunks.iter_mut().for_each(|chunks| chunks.push(chunk_hash(data)));
             running.next += 1;
         }
     }
@@ -82,8 +102,13 @@ impl WholeHash {
 
     /// A chunk is lost. The one that replaces it has not been hashed.
     pub(super) fn lost(&mut self, index: u64) {
-        if matches!(self, Self::Running(running) if index < running.next) {
-            *self = Self::running();
+        if let Self::Running(running) = self
+            && index < running.next
+        {
+            *self = match running.chunks {
+                Some(_) => Self::with_chunks(),
+                None => Self::running(),
+            };
         }
     }
 }

@@ -219,6 +219,9 @@ impl FileMember {
             FileEvent::BadObject { from, index, fault } => {
                 warn!(%from, index, %fault, "a member sent a bad object");
             }
+            FileEvent::OriginProven(descriptor) => {
+                self.descriptor.send_replace(Some(Arc::clone(descriptor)));
+            }
             FileEvent::OriginFailed(error) => warn!(%error, "the origin failed; trying again"),
             FileEvent::OriginGone(error) => warn!(%error, "the origin is not used any more"),
             FileEvent::FileRejected { actual } => {

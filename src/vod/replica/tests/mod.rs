@@ -3,12 +3,14 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `transfer` | what travels, and in which order |
+//! | `alone` | what a web server alone gives |
 //! | `drafts` | pages made of what comes from a web server |
 //! | `integrity` | verification |
 //! | `origin` | what comes from a web server, and comparison with it |
 //! | `pages` | large files, whose hashes are objects too |
 //! | `storage` | the store: resuming, and failures |
 
+mod alone;
 mod drafts;
 mod integrity;
 mod origin;
@@ -131,6 +133,7 @@ impl Member {
             FileEvent::BadObject { from, index, fault } => {
                 self.events.push(format!("{index} from {from}: {fault}"));
             }
+            FileEvent::OriginProven(_) => self.events.push("proven".into()),
             FileEvent::FileRejected { .. } => self.events.push("file rejected".into()),
             FileEvent::Complete(completed) => self.completed = Some(completed.sha256),
             FileEvent::Failed(error) => self.failed = Some(error),
