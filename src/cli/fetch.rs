@@ -5,12 +5,10 @@ use super::catalogue::{self, Browsing};
 use super::check;
 use super::destination::{self, Output, Stream};
 use super::events::Reporter;
+use super::fetch_options::FetchOptions;
 use super::fetching::{LAN_ADVICE, Looking, View, meets_on_lan, no_answer, show};
-use super::in_force::InForce;
-use super::key_log::KeyLogArgs;
-use super::limits::{DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
-use super::origin::{self, OriginArgs};
+use super::origin;
 use super::outcome::WrongUsage;
 use super::patience::{after, connecting};
 use super::scratch::Scratch;
@@ -18,16 +16,14 @@ use super::screen::{self, Live};
 use super::signals::Signals;
 use super::signing::{self, SignedBy};
 use super::source::{self, Source};
-use super::{STOP_GRACE, format, via};
+use super::{STOP_GRACE, format};
 use anyhow::{Context, anyhow, bail, ensure};
 use bytes::BytesMut;
+use rtmfp::Fingerprint;
 use rtmfp::vod::session::SessionError;
-use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{
-    CHUNK_SIZE, CatalogueLink, Completed, Destination, Digest256, Fetch, FetchConfig, FileEvent,
-    Integrity, ShareLink,
+    CHUNK_SIZE, CatalogueLink, Completed, Destination, Digest256, Fetch, FileEvent, Integrity,
 };
-use rtmfp::{Fingerprint, Uri};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,25 +73,13 @@ pub(crate) struct FetchArgs {
 
     /// How long to share the file on when it is complete: 30s, 15m, 2h, or 0 for not at all
     /// [default: until Ctrl-C if standard output is a terminal, otherwise 0]
-    #[arg(long, value_name = "DURATION", value_parser = format::parse_duration)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = format::parse_duration,
+        conflicts_with = "metered"
+    )]
     seed_for: Option<Duration>,
-
-    /// Give up, with exit status 3, when nothing has come for so long: 30s, 15m, 2h
-    /// [default: wait until somebody who has the file comes]
-    ///
-    /// The known reasons are printed. The time of sharing on does not count.
-    #[arg(long, value_name = "DURATION", value_parser = format::parse_timeout)]
-    timeout: Option<Duration>,
-
-    /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP
-    #[arg(long, value_name = "URL", value_parser = via::parse)]
-    via: Option<Uri>,
-
-    /// Look for members on the local network as well, so that the server need not answer
-    ///
-    /// That is for files that were shared with --lan. A link that names no server needs no option.
-    #[arg(long)]
-    lan: bool,
 
     /// Replace the file if a different one of its name exists
     #[arg(long)]
@@ -103,7 +87,7 @@ pub(crate) struct FetchArgs {
 
     /// Check the file that is here instead of fetching it: exit status 0 if it is the one that was
     /// shared, otherwise 1, and a list of what is bad
-    #[arg(long, conflicts_with_all = ["force", "seed_for"])]
+    #[arg(long, conflicts_with_all = ["force", "seed_for", "json"])]
     check: bool,
 
     /// Fetch only if the link is signed with this key, or one of those in this file
@@ -117,30 +101,8 @@ pub(crate) struct FetchArgs {
     #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
     listen: Vec<Listen>,
 
-    /// Print a JSON object for each event, one a line; docs/json.md describes them
-    #[arg(long, conflicts_with = "check")]
-    json: bool,
-
     #[command(flatten)]
-    up: UpArgs,
-
-    #[command(flatten)]
-    down: DownArgs,
-
-    #[command(flatten)]
-    origin: OriginArgs,
-
-    /// For a link on which every byte costs: fetch, send nothing of the file to others, and end when it
-    /// is complete
-    ///
-    /// Fetched parts are not announced either, so that nobody asks for them. At most 8 members are
-    /// connected to (--max-neighbours sets another number), and the server is pinged every 20 s
-    /// instead of every 5 s. The others get nothing back for what they send: use it where you must.
-    #[arg(long, conflicts_with = "seed_for", help_heading = HEADING, display_order = 4)]
-    metered: bool,
-
-    #[command(flatten)]
-    key_log: KeyLogArgs,
+    options: FetchOptions,
 }
 
 /// How long to share on.
@@ -151,7 +113,7 @@ enum Seed {
 }
 
 pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
-    let reporter = Reporter::new(args.json);
+    let reporter = Reporter::new(args.options.json);
     let outcome = fetch(args, &reporter).await;
     reporter.ended(&outcome);
     outcome
@@ -160,13 +122,13 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
 async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let source = tokio::select! {
-        source = args.source.clone().resolved(args.via.as_ref(), args.lan) => source?,
+        source = args.source.clone().resolved(args.options.via.as_ref(), args.options.lan) => source?,
         () = signals.recv() => bail!("interrupted"),
     };
     if let Source::Catalogue(link) = source {
         return list(args, *link, reporter, &mut signals).await;
     }
-    let link = source.link(args.via.as_ref(), args.lan)?;
+    let link = source.link(args.options.via.as_ref(), args.options.lan)?;
     signing::check(&link, args.signed_by.as_ref())?;
     if args.check {
         ensure!(
@@ -176,12 +138,12 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
                     .into()
             )
         );
-        let (path, timeout) = (args.output.clone(), args.timeout);
+        let (path, timeout) = (args.output.clone(), args.options.timeout);
         ensure!(
             path.as_deref() != Some(Path::new("-")),
             WrongUsage("--check needs a file to check: -o - is standard output".into())
         );
-        let config = config(args, link, Destination::Nowhere)?;
+        let config = args.options.config(link, Destination::Nowhere, &args.listen, false)?;
         return check::run(path.as_deref(), config, timeout, &mut signals).await;
     }
     let output = tokio::select! {
@@ -202,10 +164,10 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
                 .into()
         )
     );
-    let seed = seed(args.seed_for, stream.is_some(), args.metered);
-    let timeout = args.timeout;
-    let in_force = InForce::new(args.up, args.down, args.metered);
-    let config = config(args, link, destination)?;
+    let FetchArgs { options, force, listen, seed_for, .. } = args;
+    let seed = seed(seed_for, stream.is_some(), options.metered);
+    let (timeout, in_force) = (options.timeout, options.in_force());
+    let config = options.config(link, destination, &listen, force)?;
     let is_verified = config.link.integrity != Integrity::None;
     if !is_verified {
         screen::line("nothing vouches for what this group sends: the file is not verified");
@@ -272,12 +234,12 @@ async fn list(
     );
     signing::check_key(Some(link.key), args.signed_by.as_ref())?;
     let browsing = Browsing {
-        via: args.via.as_ref(),
-        lan: args.lan,
+        via: args.options.via.as_ref(),
+        lan: args.options.lan,
         listen: listen::addresses(args.listen),
-        key_log: args.key_log.open()?,
+        key_log: args.options.key_log.open()?,
     };
-    catalogue::list(link, browsing, args.timeout, reporter, signals).await
+    catalogue::list(link, browsing, args.options.timeout, reporter, signals).await
 }
 
 fn seed(asked: Option<Duration>, is_pipe: bool, is_metered: bool) -> Seed {
@@ -287,25 +249,6 @@ fn seed(asked: Option<Duration>, is_pipe: bool, is_metered: bool) -> Seed {
         None if !is_pipe && std::io::stdout().is_terminal() => Seed::UntilInterrupted,
         None => Seed::For(Duration::ZERO),
     }
-}
-
-fn config(
-    args: FetchArgs,
-    link: ShareLink,
-    destination: Destination,
-) -> anyhow::Result<FetchConfig> {
-    let mut config = FetchConfig::new(link, destination);
-    config.listen = listen::addresses(args.listen);
-    config.key_log = args.key_log.open()?;
-    config.limits = args.up.limits_with(args.down);
-    config.max_neighbors = args.up.max_neighbors();
-    config.metered = args.metered;
-    config.origin = args.origin.limit();
-    config.lan = args.lan || config.link.servers.is_empty();
-    if args.force {
-        config.overwrite = Overwrite::Replace;
-    }
-    Ok(config)
 }
 
 async fn fetch_and_seed(

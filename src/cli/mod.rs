@@ -5,6 +5,7 @@
 //! | `share`, `fetch`, `watch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `fetching` | a fetch on the screen |
+//! | `fetch_options` | what `fetch` and `watch` have in common |
 //! | `fit` | text and bars as wide and high as the terminal |
 //! | `patience`, `situation` | time without progress, and the reasons |
 //! | `outcome` | exit status, errors in words |
@@ -43,6 +44,7 @@ mod destination;
 mod embedded;
 mod events;
 mod fetch;
+mod fetch_options;
 mod fetching;
 mod fit;
 mod format;

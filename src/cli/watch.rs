@@ -4,26 +4,24 @@ use super::background::Background;
 use super::catalogue::{self, Browsing};
 use super::destination::{self, Output};
 use super::events::Reporter;
+use super::fetch_options::FetchOptions;
 use super::fetching::{LAN_ADVICE, Looking, View, meets_on_lan, no_answer, show, situation};
 use super::in_force::InForce;
-use super::key_log::KeyLogArgs;
-use super::limits::{DownArgs, HEADING, UpArgs};
 use super::listen::{self, Listen};
-use super::origin::{self, OriginArgs};
+use super::origin;
 use super::outcome::{self, WrongUsage};
 use super::patience::{after, connecting};
 use super::scratch::Scratch;
 use super::screen::{self, Live};
 use super::signals::Signals;
 use super::source::{self, Source};
-use super::{STOP_GRACE, format, via};
+use super::{STOP_GRACE, format};
 use anyhow::{Context, anyhow, bail};
+use rtmfp::Fingerprint;
 use rtmfp::vod::catalogue::Entry;
 use rtmfp::vod::session::SessionError;
-use rtmfp::vod::store::Overwrite;
 use rtmfp::vod::{CatalogueLink, Destination, Fetch, FetchConfig, Integrity, ShareLink};
 use rtmfp::web::watch::{CataloguePage, Level, Page, Player};
-use rtmfp::{Fingerprint, Uri};
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -79,19 +77,6 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     no_open: bool,
 
-    /// Give up, with exit status 3, when nothing has come for so long: 30s, 15m, 2h
-    /// [default: wait until somebody who has the film comes]
-    #[arg(long, value_name = "DURATION", value_parser = format::parse_timeout)]
-    timeout: Option<Duration>,
-
-    /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP
-    #[arg(long, value_name = "URL", value_parser = via::parse)]
-    via: Option<Uri>,
-
-    /// Look for members on the local network as well, so that the server need not answer
-    #[arg(long)]
-    lan: bool,
-
     /// Replace the file if a different one of its name exists
     #[arg(long, requires = "output")]
     force: bool,
@@ -101,29 +86,12 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "ADDR", value_parser = listen::member_address)]
     udp: Vec<Listen>,
 
-    /// Print a JSON object for each event, one a line; docs/json.md describes them
-    #[arg(long)]
-    json: bool,
-
     #[command(flatten)]
-    up: UpArgs,
-
-    #[command(flatten)]
-    down: DownArgs,
-
-    #[command(flatten)]
-    origin: OriginArgs,
-
-    /// For a link on which every byte costs: send nothing of the film to others
-    #[arg(long, help_heading = HEADING, display_order = 4)]
-    metered: bool,
-
-    #[command(flatten)]
-    key_log: KeyLogArgs,
+    options: FetchOptions,
 }
 
 pub(crate) async fn run(args: WatchArgs) -> anyhow::Result<()> {
-    let reporter = Reporter::new(args.json);
+    let reporter = Reporter::new(args.options.json);
     let outcome = watch(args, &reporter).await;
     reporter.ended(&outcome);
     outcome
@@ -136,14 +104,14 @@ async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         return watch_catalogue(&args, link, reporter, &mut signals).await;
     }
     let source = tokio::select! {
-        source = args.source.clone().resolved(args.via.as_ref(), args.lan) => source?,
+        source = args.source.clone().resolved(args.options.via.as_ref(), args.options.lan) => source?,
         () = signals.recv() => return Ok(()),
     };
-    let link = source.link(args.via.as_ref(), args.lan)?;
+    let link = source.link(args.options.via.as_ref(), args.options.lan)?;
     let (destination, _scratch) = store(&args, &link).await?;
-    let in_force = InForce::new(args.up, args.down, args.metered);
-    let (address, no_open, timeout) = (page_address(&args)?, args.no_open, args.timeout);
-    let config = config(&args, link, destination)?;
+    let in_force = args.options.in_force();
+    let (address, no_open, timeout) = (page_address(&args)?, args.no_open, args.options.timeout);
+    let config = args.options.config(link, destination, &args.udp, args.force)?;
     let mut page = open_page(address, &config, reporter).await?;
     open_browser(&page.url(), no_open);
     let outcome = watch_on(&mut page, config, in_force, timeout, reporter, &mut signals).await;
@@ -179,8 +147,9 @@ async fn watch_catalogue(
     let mut listen = listen::addresses(args.udp.clone());
     // The ports are for the films.
     listen.iter_mut().for_each(|address| address.set_port(0));
-    let key_log = args.key_log.open()?;
-    let browsing = Browsing { via: args.via.as_ref(), lan: args.lan, listen, key_log };
+    let key_log = args.options.key_log.open()?;
+    let browsing =
+        Browsing { via: args.options.via.as_ref(), lan: args.options.lan, listen, key_log };
     let name = link.name.clone().unwrap_or_else(|| "Catalogue".to_owned());
     let catalogue = tokio::select! {
         catalogue = catalogue::open(link, browsing, reporter) => catalogue?,
@@ -220,9 +189,9 @@ async fn watch_entry(
     screen::line(&format!("chosen: {}", format::printable(&entry.name)));
     let prepared = async {
         let link = source::parse(&entry.link.to_string()).map_err(|error| anyhow!(error))?;
-        let link = link.link(args.via.as_ref(), args.lan)?;
+        let link = link.link(args.options.via.as_ref(), args.options.lan)?;
         let (destination, scratch) = store(args, &link).await?;
-        anyhow::Ok((config(args, link, destination)?, scratch))
+        anyhow::Ok((args.options.config(link, destination, &args.udp, args.force)?, scratch))
     };
     let (config, _scratch) = match prepared.await {
         Ok(prepared) => prepared,
@@ -231,10 +200,10 @@ async fn watch_entry(
             return next(page, signals).await;
         }
     };
-    let in_force = InForce::new(args.up, args.down, args.metered);
+    let in_force = args.options.in_force();
     let mut film = page.play(&config);
     let outcome = tokio::select! {
-        outcome = watch_on(&mut film, config, in_force, args.timeout, reporter, signals) => outcome,
+        outcome = watch_on(&mut film, config, in_force, args.options.timeout, reporter, signals) => outcome,
         another = page.chosen() => {
             film.close().await;
             return Some(another);
@@ -290,25 +259,6 @@ fn page_address(args: &WatchArgs) -> anyhow::Result<SocketAddr> {
         true => Ok((Ipv4Addr::LOCALHOST, first.port()).into()),
         false => Ok(first),
     }
-}
-
-fn config(
-    args: &WatchArgs,
-    link: ShareLink,
-    destination: Destination,
-) -> anyhow::Result<FetchConfig> {
-    let mut config = FetchConfig::new(link, destination);
-    config.listen = listen::addresses(args.udp.clone());
-    config.key_log = args.key_log.open()?;
-    config.limits = args.up.limits_with(args.down);
-    config.max_neighbors = args.up.max_neighbors();
-    config.metered = args.metered;
-    config.origin = args.origin.limit();
-    config.lan = args.lan || config.link.servers.is_empty();
-    if args.force {
-        config.overwrite = Overwrite::Replace;
-    }
-    Ok(config)
 }
 
 async fn open_page(
