@@ -141,6 +141,7 @@ fn the_page_is_whole_and_only_for_those_who_mean_it() {
     let watch = Watch::start(&share.link, &[]);
     for (path, kind) in [
         ("", "text/html; charset=utf-8"),
+        ("common.js", "text/javascript; charset=utf-8"),
         ("watch.js", "text/javascript; charset=utf-8"),
         ("watch.css", "text/css; charset=utf-8"),
         ("icon.svg", "image/svg+xml"),

@@ -1,6 +1,5 @@
 "use strict";
 
-const $ = (id) => document.getElementById(id);
 const video = $("video");
 
 /** The last state from the program. */
@@ -15,14 +14,6 @@ let remuxed = null;
 let own = null;
 
 // ---- numbers as text ----
-
-function bytes(count) {
-  if (count < 1000) return `${Math.round(count)} B`;
-  const units = ["kB", "MB", "GB", "TB"];
-  let value = count / 1000, unit = 0;
-  while (value >= 999.95 && unit < units.length - 1) { value /= 1000; unit += 1; }
-  return `${value.toFixed(1)} ${units[unit]}`;
-}
 
 const percent = (part) => `${Math.floor(part * 100)} %`;
 

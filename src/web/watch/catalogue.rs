@@ -150,6 +150,7 @@ fn router(inner: Arc<Inner>) -> Router {
     Router::new()
         .route("/catalogue", asset("text/html; charset=utf-8", HTML))
         .route("/catalogue.js", asset("text/javascript; charset=utf-8", SCRIPT))
+        .route("/common.js", asset("text/javascript; charset=utf-8", page::COMMON))
         .route("/watch.css", asset("text/css; charset=utf-8", page::STYLE))
         .route("/icon.svg", asset("image/svg+xml", page::ICON))
         .route("/catalogue/events", get(events))

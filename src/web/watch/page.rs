@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 const HTML: &str = include_str!("../assets/watch.html");
 pub(super) const STYLE: &str = include_str!("../assets/watch.css");
+pub(super) const COMMON: &str = include_str!("../assets/common.js");
 const SCRIPT: &str = include_str!("../assets/watch.js");
 pub(super) const ICON: &str = include_str!("../assets/icon.svg");
 
@@ -40,6 +41,7 @@ pub(super) fn router(shared: Arc<Shared>, has_catalogue: bool) -> Router {
     Router::new()
         .route("/", html)
         .route("/watch.css", asset("text/css; charset=utf-8", STYLE))
+        .route("/common.js", asset("text/javascript; charset=utf-8", COMMON))
         .route("/watch.js", asset("text/javascript; charset=utf-8", SCRIPT))
         .route("/icon.svg", asset("image/svg+xml", ICON))
         .route("/film/{*name}", get(film::film))
