@@ -1,5 +1,6 @@
 //! Events of a share or fetch, as JSON for programs.
 
+use super::chosen::Placed;
 use super::console::Asked;
 use super::in_force::{self, InForce};
 use super::json::JsonLines;
@@ -259,6 +260,12 @@ impl Reporter {
     pub(crate) fn complete(&self, completed: &Completed, bytes: u64, verified: bool) {
         let path = completed.path.as_ref().map(|path| path.display().to_string());
         self.emit(&Event::Complete { sha256: completed.sha256.to_string(), path, bytes, verified });
+    }
+
+    /// One of the files that were chosen of a share is complete.
+    pub(crate) fn placed(&self, file: &Placed, verified: bool) {
+        let (sha256, path) = (file.sha256.to_string(), Some(file.path.display().to_string()));
+        self.emit(&Event::Complete { sha256, path, bytes: file.size, verified });
     }
 
     pub(crate) fn stopped(&self, bytes_uploaded: u64) {

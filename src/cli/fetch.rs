@@ -3,6 +3,7 @@
 use super::background::Background;
 use super::catalogue::{self, Browsing};
 use super::check;
+use super::chosen::{Chosen, Placed};
 use super::destination::{self, Output, Stream};
 use super::events::Reporter;
 use super::fetch_options::FetchOptions;
@@ -43,6 +44,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 Examples:
   rtmfp fetch rtmfp-share://192.0.2.7:1935/1/group=G:…
   rtmfp fetch LINK -o ~/Videos/ --seed-for 2h
+  rtmfp fetch LINK --file 'season 1/three.mp4'
   rtmfp fetch LINK -o - | mpv -
   rtmfp fetch LINK --lan
   rtmfp fetch https://web.example/film.mp4 --via rtmfp://rendezvous.example/films
@@ -87,8 +89,15 @@ pub(crate) struct FetchArgs {
 
     /// Check the file that is here instead of fetching it: exit status 0 if it is the one that was
     /// shared, otherwise 1, and a list of what is bad
-    #[arg(long, conflicts_with_all = ["force", "seed_for", "json"])]
+    #[arg(long, conflicts_with_all = ["force", "seed_for", "json", "file"])]
     check: bool,
+
+    /// Of several files, fetch only this one, by its path in the share; may be given several times
+    ///
+    /// It is written to where it would be if everything was fetched. What lies beside it in the same parts of
+    /// 64 KB is fetched, too, and deleted at the end.
+    #[arg(long, value_name = "PATH")]
+    file: Vec<String>,
 
     /// Fetch only if the link is signed with this key, or one of those in this file
     ///
@@ -164,10 +173,16 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
                 .into()
         )
     );
-    let FetchArgs { options, force, listen, seed_for, .. } = args;
+    let FetchArgs { options, file, force, listen, seed_for, .. } = args;
     let seed = seed(seed_for, stream.is_some(), options.metered);
     let (timeout, in_force) = (options.timeout, options.in_force());
-    let config = options.config(link, destination, &listen, force)?;
+    let chosen = match file.is_empty() {
+        true => None,
+        false => Some(Chosen::new(file, &link, &destination, force)?),
+    };
+    let destination = chosen.as_ref().map_or(destination, Chosen::destination);
+    let mut config = options.config(link, destination, &listen, force)?;
+    config.selective = chosen.is_some();
     let is_verified = config.link.integrity != Integrity::None;
     if !is_verified {
         screen::line("nothing vouches for what this group sends: the file is not verified");
@@ -182,6 +197,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         stream,
         is_verified,
         reporter,
+        chosen,
     };
     reporter.set_limits(in_force);
     reporter.connecting(config.link.servers.iter().map(ToString::to_string));
@@ -209,6 +225,9 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let outcome = fetch_and_seed(&fetch, events, seed, view, &looking, &mut signals).await;
     let progress = fetch.progress();
     signals.or_at_once(fetch.stop(STOP_GRACE)).await;
+    if let Some(chosen) = looking.chosen.as_ref().filter(|_| outcome.is_ok()) {
+        chosen.clean_up();
+    }
     let uploaded = progress.borrow().bytes_uploaded;
     reporter.stopped(uploaded);
     if uploaded > 0 {
@@ -225,9 +244,9 @@ async fn list(
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     ensure!(
-        args.output.is_none() && !args.check,
+        args.output.is_none() && !args.check && args.file.is_empty(),
         WrongUsage(
-            "this is the link of a catalogue, which is listed without -o and --check: fetch one of its \
+            "this is the link of a catalogue, which is listed without -o, --file and --check: fetch one of its \
              entries by the link of the entry"
                 .into()
         )
@@ -260,13 +279,14 @@ async fn fetch_and_seed(
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     let arrival = async {
-        match &looking.stream {
-            Some(stream) => pipe(fetch, stream).await,
-            None => Ok(fetch.completed().await?),
+        match (&looking.stream, &looking.chosen) {
+            (Some(stream), _) => pipe(fetch, stream).await.map(Arrived::Whole),
+            (None, Some(chosen)) => chosen.fetch(fetch).await.map(Arrived::Files),
+            (None, None) => Ok(Arrived::Whole(fetch.completed().await?)),
         }
     };
-    let completed = tokio::select! {
-        completed = arrival => completed?,
+    let arrived = tokio::select! {
+        arrived = arrival => arrived?,
         error = show(fetch, &mut events, &mut view, looking, false) => return Err(error),
         () = signals.recv() => bail!(interrupted(fetch, looking.stream.is_some())),
     };
@@ -276,7 +296,11 @@ async fn fetch_and_seed(
     }
     let descriptor = fetch.descriptor().await?;
     let has_hash = descriptor.sha256.is_some() || descriptor.chunk_hashes.is_some();
-    summary(fetch, &completed, looking, looking.is_verified && has_hash)?;
+    let is_verified = looking.is_verified && has_hash;
+    match arrived {
+        Arrived::Whole(completed) => summary(fetch, &completed, looking, is_verified)?,
+        Arrived::Files(files) => placed(fetch, &files, looking, is_verified)?,
+    }
     match seed {
         Seed::For(Duration::ZERO) => return Ok(()),
         Seed::For(time) => screen::line(&format!("sharing on for {}", format::duration(time))),
@@ -293,6 +317,39 @@ async fn fetch_and_seed(
         Ok(()) | Err(_) = end => {}
         error = show(fetch, &mut events, &mut view, looking, true) => return Err(error),
         () = signals.recv() => {}
+    }
+    Ok(())
+}
+
+/// What has been fetched.
+enum Arrived {
+    Whole(Completed),
+    Files(Vec<Placed>),
+}
+
+/// The summary of some files of a share.
+fn placed(
+    fetch: &Fetch,
+    files: &[Placed],
+    looking: &Looking<'_>,
+    is_verified: bool,
+) -> anyhow::Result<()> {
+    let progress = fetch.progress().borrow().clone();
+    screen::line(&format!(
+        "{}: {}, {} fetched now, {} of it from peers{}",
+        format::count(files.len() as u64, "file"),
+        format::bytes(files.iter().map(|file| file.size).sum()),
+        format::bytes(screen::fetched(&progress)),
+        format::bytes(progress.bytes_from_peers),
+        origin::note(&progress),
+    ));
+    looking.reporter.progress(&progress);
+    for file in files {
+        let path = file.path.display().to_string();
+        match looking.reporter.is_on() {
+            true => looking.reporter.placed(file, is_verified),
+            false => screen::result(&path)?,
+        }
     }
     Ok(())
 }

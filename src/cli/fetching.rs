@@ -1,6 +1,7 @@
 //! A fetch on the screen: its progress, what is typed meanwhile, and the reasons why nothing arrives.
 
 use super::background::Background;
+use super::chosen::Chosen;
 use super::console::{Asked, Console, Form, change_limits};
 use super::destination::Stream;
 use super::events::Reporter;
@@ -34,6 +35,8 @@ pub(crate) struct Looking<'a> {
     pub(crate) provider: Option<Fingerprint>,
     /// Where the file goes if it goes nowhere else.
     pub(crate) stream: Option<Stream>,
+    /// The files that are fetched, if they are not all.
+    pub(crate) chosen: Option<Chosen>,
     /// The link has a hash of the file.
     pub(crate) is_verified: bool,
     pub(crate) reporter: &'a Reporter,

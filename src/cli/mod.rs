@@ -23,6 +23,7 @@
 //! | `embedded` | the rendezvous server inside `share` |
 //! | `catalogue` | lists of shares |
 //! | `check` | `fetch --check` |
+//! | `chosen` | `fetch --file` |
 //! | `gather` | the files that `share` is given |
 //! | `destination` | the destination of `fetch` |
 //! | `remembered` | state that gives a share the same link again |
@@ -37,6 +38,7 @@
 mod background;
 mod catalogue;
 mod check;
+mod chosen;
 mod console;
 mod decode;
 mod demo;

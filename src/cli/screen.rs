@@ -240,8 +240,9 @@ impl Picture {
 }
 
 fn chunks(progress: &Progress, down: f64, limits: Limits, idle: Duration) -> String {
-    let size = progress.size.unwrap_or(progress.held_bytes);
-    let left = size.saturating_sub(progress.held_bytes);
+    let all = (progress.size.unwrap_or(progress.held_bytes), progress.held_bytes);
+    let (size, held) = progress.selected_bytes.unwrap_or(all);
+    let left = size.saturating_sub(held);
     let eta = time_left(left, down, idle)
         .map_or(String::new(), |time| format!(", {} left", format::duration(time)));
     format!(

@@ -332,6 +332,7 @@ async fn watch_on(
         stream: None,
         is_verified,
         reporter,
+        chosen: None,
     };
     reporter.set_limits(in_force);
     reporter.connecting(config.link.servers.iter().map(ToString::to_string));

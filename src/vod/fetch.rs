@@ -15,6 +15,7 @@ use crate::node::Search;
 use crate::peer::{Connection, Limits, PeerConfig};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -63,6 +64,10 @@ pub struct FetchConfig {
     /// How much is read from the link's origin, a web server, where the swarm lacks something. It needs
     /// the feature `origin`; then the link's servers need not answer either.
     pub origin: OriginLimit,
+    /// Nothing is fetched but what [`fetch_ranges`](Fetch::fetch_ranges) names. The fetch is never complete:
+    /// what it has fetched is in its destination like that of an unfinished fetch, each file of several in
+    /// its place.
+    pub selective: bool,
 }
 
 impl FetchConfig {
@@ -80,6 +85,7 @@ impl FetchConfig {
             max_neighbors: None,
             metered: false,
             origin: OriginLimit::OneCopy,
+            selective: false,
         }
     }
 
@@ -148,7 +154,7 @@ impl Fetch {
         config: FetchConfig,
     ) -> Result<Self, SessionError> {
         let origin = origin_of(&config)?;
-        let FetchConfig { link, destination, overwrite, strategy, metered, .. } = config;
+        let FetchConfig { link, destination, overwrite, strategy, metered, selective, .. } = config;
         let provider = link.provider.map(|id| Fingerprint(id.0));
         let identity = link.identity();
         let store_config =
@@ -156,6 +162,9 @@ impl Fetch {
         let mut exchange = FileExchange::receiver(link.integrity, provider)
             .with_strategy(strategy)
             .sparing_provider(link.spares_provider);
+        if selective {
+            exchange = exchange.selective();
+        }
         if origin.is_some() {
             let role = OriginRole::Member(config.origin);
             let secret = os_random().next_u64();
@@ -194,6 +203,16 @@ impl Fetch {
     /// [`SessionError::Stopped`].
     pub async fn descriptor(&self) -> Result<Arc<Descriptor>, SessionError> {
         self.session.descriptor().await
+    }
+
+    /// Of a [selective](FetchConfig::selective) fetch: fetches the chunks of these bytes, too, and waits until
+    /// everything that was named is held. [`Descriptor::file_range`] has the bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// The reason why they cannot be fetched.
+    pub async fn fetch_ranges(&self, ranges: Vec<Range<u64>>) -> Result<(), SessionError> {
+        self.session.select(ranges).await
     }
 
     /// Of a fetch to [`Destination::Nowhere`]: the hashes of the chunks that the first `length` bytes reach

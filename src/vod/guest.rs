@@ -21,6 +21,7 @@ use crate::range::IndexSet;
 use crate::transport::Time;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The provider is asked for again after this time, and then after twice the time each, if it is
@@ -129,6 +130,18 @@ impl FileExchange {
     #[must_use]
     pub fn without_offers(self) -> Self {
         Self { offers: false, ..self }
+    }
+
+    /// Fetches as [`receiver`](Self::receiver) does, but only what is [selected](Self::select) later.
+    #[must_use]
+    pub fn selective(self) -> Self {
+        Self { replica: self.replica.selective(), ..self }
+    }
+
+    /// Fetches these chunks, too, with [`selective`](Self::selective).
+    pub fn select(&mut self, now: Time, group: &mut Group, chunks: RangeInclusive<u64>) {
+        self.replica.select(chunks);
+        self.carry_out_actions(now, group);
     }
 
     /// From now on received chunks are offered to others, or no longer; see

@@ -115,3 +115,49 @@ fn standard_input_is_shared_from_a_copy() {
     assert_eq!(stdout.trim_end(), "./film.mp4");
     assert!(fs::read(directory.path().join("film.mp4")).unwrap() == bytes);
 }
+
+#[test]
+fn only_the_files_that_are_named_are_fetched() {
+    let directory = tempfile::tempdir().unwrap();
+    let album = directory.path().join("album");
+    fs::create_dir_all(album.join("cd 1")).unwrap();
+    fs::write(album.join("empty"), "").unwrap();
+    let files =
+        [("a.mp3", 11, 1_000_000), ("cd 1/b.mp3", 12, 300_000), ("cd 1/c.mp3", 13, 700_000)];
+    let files = files.map(|(path, seed, len)| (path, write_file(&album.join(path), seed, len)));
+    let share = Share::start([&album]);
+    let out = directory.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let fetch = |paths: &[&str]| {
+        let mut fetch = rtmfp(["fetch", &share.link]);
+        for path in paths {
+            fetch.args(["--file", path]);
+        }
+        fetch.current_dir(&out);
+        fetch
+    };
+    let (stdout, stderr) = succeed(&mut fetch(&["cd 1/b.mp3", "empty"]));
+    assert_eq!(stdout, "./album/cd 1/b.mp3\n./album/empty\n");
+    assert!(fs::read(out.join("album/cd 1/b.mp3")).unwrap() == files[1].1);
+    assert_eq!(fs::read(out.join("album/empty")).unwrap(), b"");
+    assert!(!out.join("album/a.mp3").exists() && !out.join("album/cd 1/c.mp3").exists());
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "nothing else is left behind");
+    // The parts of 64 KB that it lies in, and no more.
+    assert!(stderr.contains("2 files: 300.0 kB, 327.7 kB fetched now"), "{stderr}");
+
+    // The others join it; what is there stays.
+    let (stdout, _) = succeed(&mut fetch(&["a.mp3", "cd 1/c.mp3", "cd 1/b.mp3"]));
+    assert_eq!(stdout.lines().count(), 3);
+    for (path, bytes) in &files {
+        assert!(fs::read(out.join("album").join(path)).unwrap() == *bytes, "{path}");
+    }
+    fs::write(out.join("album/a.mp3"), "mine").unwrap();
+    assert!(fail(&mut fetch(&["a.mp3"]), 1).contains("--force"));
+    assert_eq!(fs::read(out.join("album/a.mp3")).unwrap(), b"mine");
+    succeed(fetch(&["a.mp3"]).arg("--force"));
+    assert!(fs::read(out.join("album/a.mp3")).unwrap() == files[0].1);
+
+    let error = fail(&mut fetch(&["b.mp3"]), 2);
+    assert!(error.contains("no file b.mp3") && error.contains("\n  cd 1/b.mp3"), "{error}");
+    assert!(!fail(fetch(&["a.mp3"]).arg("--check"), 2).is_empty());
+}

@@ -17,7 +17,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
     /// Begins without the descriptor of the link: this one follows from the origin, and is that of the link
     /// but for the hashes. Ignored if the descriptor is known, or the link has no hash of it.
     pub fn descriptor_assumed(&mut self, descriptor: Descriptor) {
-        if self.stage != Stage::Descriptor || !matches!(self.integrity, Integrity::Descriptor(_)) {
+        let has_digest = matches!(self.integrity, Integrity::Descriptor(_));
+        // The hash of a descriptor follows from all of the file.
+        if self.stage != Stage::Descriptor || !has_digest || self.selection.is_some() {
             return;
         }
         self.group(GroupCall::RemoveWant(0..=0));

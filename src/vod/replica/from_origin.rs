@@ -77,6 +77,11 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         let mut from = index.max(1);
         loop {
             let next = self.held.first_missing_at_or_after(from).filter(|&next| next <= last)?;
+            let selected = self.first_selected(next)?;
+            if selected > next {
+                from = selected;
+                continue;
+            }
             from = match self.storing.contains(next) {
                 true => next + 1,
                 false => self.first_readable(next)?,

@@ -39,6 +39,7 @@ mod fault;
 mod from_origin;
 mod pages;
 mod samples;
+mod selection;
 mod senders;
 mod whole;
 
@@ -150,6 +151,8 @@ pub struct Replica<P, R> {
     senders: Senders<P>,
     samples: Samples<P>,
     drafts: Drafts,
+    /// The chunks that are to be fetched; `None` for all.
+    selection: Option<IndexSet>,
     /// Everything is read from the origin, and nothing is exchanged with peers.
     is_alone: bool,
     /// Of a provider that reads the file while it shares it.
@@ -198,6 +201,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             senders: Senders::new(),
             samples: Samples::new(),
             drafts: Drafts::new(),
+            selection: None,
             is_alone: false,
             offers: None,
             stats: ReplicaStats::default(),
@@ -535,7 +539,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
 
     /// Continues the hash of the file from its beginning, and ends the fetch at the file's end.
     fn verify_on(&mut self) {
-        if self.stage != Stage::Chunks {
+        if self.stage != Stage::Chunks || self.selection.is_some() {
             return;
         }
         match self.whole.step(&self.held) {
@@ -591,7 +595,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
             return;
         }
         self.want_pages();
-        self.want_missing_in(self.layout.indices());
+        for range in self.selected_in(self.layout.indices()) {
+            self.want_missing_in(range);
+        }
     }
 
     /// Wants every chunk of a range that can be verified, and is neither held nor being stored.

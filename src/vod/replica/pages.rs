@@ -150,7 +150,7 @@ impl Pages {
     }
 
     /// The next pages to want, given the chunks that are held.
-    fn next_wanted(&self, held: &IndexSet) -> Vec<u64> {
+    fn next_wanted(&self, held: &IndexSet, selection: Option<&IndexSet>) -> Vec<u64> {
         let Some(shape) = self.shape.filter(|_| !self.is_provided) else { return Vec::new() };
         let most = if held.len() < FEW_CHUNKS { FIRST_PAGES } else { PAGES_AHEAD };
         let played = self.playheads.iter().filter_map(|&chunk| shape.page_of(chunk));
@@ -160,7 +160,14 @@ impl Pages {
         let mut next = Vec::new();
         let ahead = missing.unwrap_or(first)..;
         let lower = |page: &u64| shape.chunks_of(*page).is_some();
-        for page in played.chain(ahead.take_while(lower).take(most)) {
+        let is_selected = |page: &u64| {
+            let chunks = selection.zip(shape.chunks_of(*page));
+            chunks.is_none_or(|(selection, chunks)| {
+                selection.first_at_or_after(*chunks.start()).is_some_and(|it| it <= *chunks.end())
+            })
+        };
+        let ahead = ahead.take_while(lower).filter(is_selected).take(most);
+        for page in played.chain(ahead) {
             // What verifies it comes first.
             let page =
                 shape.page_above(page).filter(|above| !self.is_served(*above)).unwrap_or(page);
@@ -208,7 +215,7 @@ impl<P: Ord + Clone, R> Replica<P, R> {
 
     /// Wants the pages that are needed next.
     pub(super) fn want_pages(&mut self) {
-        for page in self.pages.next_wanted(&self.held) {
+        for page in self.pages.next_wanted(&self.held, self.selection.as_ref()) {
             // The set is unbounded.
             let _ = self.pages.wanted.insert(page);
             self.group(GroupCall::AddWant(page..=page));
@@ -298,7 +305,9 @@ impl<P: Ord + Clone, R> Replica<P, R> {
         if let Some(chunks) = self.pages.shape.and_then(|shape| shape.chunks_of(index))
             && !self.storing.is_full()
         {
-            self.want_missing_in(chunks);
+            for range in self.selected_in(chunks) {
+                self.want_missing_in(range);
+            }
         }
         self.verify_on();
     }

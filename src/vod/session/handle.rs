@@ -16,6 +16,7 @@ use crate::vod::replica::Completed;
 use crate::vod::tree::HashTree;
 use crate::vod::{ChunkStore, Descriptor, FileEvent, FileExchange};
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot, watch};
@@ -92,6 +93,7 @@ impl Session {
             store: StoreState::Waiting(Some(StoreStart { pool, replies, store, end })),
             store_config,
             readers: Readers::default(),
+            selecting: None,
             examined: None,
             origin: origin.map(|origin| OriginLine::start(origin, connection.guest_sender())),
             outcome: outcome_sender,
@@ -128,6 +130,19 @@ impl Session {
         let mut descriptor = self.descriptor.clone();
         let known = descriptor.wait_for(Option::is_some).await;
         known.ok().and_then(|known| known.clone()).ok_or(SessionError::Stopped)
+    }
+
+    /// Fetches the chunks of these bytes, too, and waits until everything that was selected is held.
+    pub(in crate::vod) async fn select(&self, ranges: Vec<Range<u64>>) -> Result<(), SessionError> {
+        let (answer, answered) = oneshot::channel();
+        let select = move |member: &mut FileMember, group: &mut Group, now| {
+            member.select(now, group, ranges, answer);
+        };
+        self.hosted.call(select).await?;
+        tokio::select! {
+            answered = answered => answered.map_err(|_| SessionError::Stopped),
+            outcome = self.outcome() => outcome.map(drop),
+        }
     }
 
     /// The hashes of the chunks that this many bytes reach into, of a file whose descriptor lists those of

@@ -21,6 +21,7 @@ use crate::vod::replica::StoreReply;
 use crate::vod::tree::HashTree;
 use crate::vod::{ChunkStore, Descriptor, FileEvent, FileExchange, Layout, Request, StoreError};
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{info, warn};
@@ -35,6 +36,8 @@ pub(in crate::vod) struct FileMember {
     pub(super) progress: ProgressPublisher,
     pub(super) readers: Readers,
     pub(super) origin: Option<OriginLine>,
+    /// Who waits for what was selected.
+    pub(super) selecting: Option<oneshot::Sender<()>>,
     /// The last chunk whose hash is wanted, and who wants it.
     pub(super) examined: Option<(u64, oneshot::Sender<HashTree>)>,
     pub(super) outcome: watch::Sender<Option<Outcome>>,
@@ -137,6 +140,25 @@ impl FileMember {
         self.give_to_store(StoreCommand::Read(index, answer));
     }
 
+    /// Fetches the chunks of these bytes, too.
+    pub(super) fn select(
+        &mut self,
+        now: Time,
+        group: &mut Group,
+        ranges: Vec<Range<u64>>,
+        answer: oneshot::Sender<()>,
+    ) {
+        let layout = self.exchange.replica().layout();
+        let length = u64::from(layout.chunk_size().unwrap_or(1));
+        let ranges = ranges.into_iter().filter(|range| !range.is_empty());
+        for Range { start, end } in ranges {
+            let chunks = start / length + 1..=end.div_ceil(length);
+            self.exchange.select(now, group, chunks);
+        }
+        self.selecting = Some(answer);
+        self.after_call(now, group);
+    }
+
     /// Fetches the hashes of the chunks that this many bytes reach into.
     pub(super) fn want_hashes(
         &mut self,
@@ -179,6 +201,13 @@ impl FileMember {
     /// Drains the outputs of the exchange, and publishes the progress if that is due.
     fn after_call(&mut self, now: Time, group: &mut Group) {
         self.set_playheads(now, group);
+        if self.exchange.replica().has_selection()
+            && let Some(answer) = self.selecting.take()
+        {
+            self.progress.publish(now, &self.exchange, group);
+            // The caller may be gone.
+            let _ = answer.send(());
+        }
         let last = self.examined.as_ref().map(|(last, _)| *last);
         if let Some(tree) = last.and_then(|last| self.exchange.replica().hashes_to(last))
             && let Some((_, answer)) = self.examined.take()

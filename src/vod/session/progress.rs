@@ -40,6 +40,9 @@ pub struct Progress {
     pub held_chunks: u64,
     /// Bytes of these chunks.
     pub held_bytes: u64,
+    /// Of a [selective](crate::vod::FetchConfig::selective) fetch: the bytes that are to be fetched, in whole
+    /// chunks, and those of them that are held.
+    pub selected_bytes: Option<(u64, u64)>,
     /// Consecutive chunks from the beginning of the file that are held.
     pub ready_chunks: u64,
     /// Bytes of an earlier run, or of an existing file, checked so far while the store is being
@@ -77,6 +80,7 @@ impl Default for Progress {
             chunks: 0,
             held_chunks: 0,
             held_bytes: 0,
+            selected_bytes: None,
             ready_chunks: 0,
             checked_bytes: 0,
             resumed_chunks: 0,
@@ -96,6 +100,7 @@ impl Progress {
     /// The fraction of the file that is held, from 0 to 1.
     pub fn fraction(&self) -> f64 {
         match (self.stage, self.chunks) {
+            _ if let Some((all, held)) = self.selected_bytes => held as f64 / all.max(1) as f64,
             (Stage::Complete, _) => 1.0,
             (_, 0) => 0.0,
             (_, chunks) => self.held_chunks as f64 / chunks as f64,
@@ -197,6 +202,9 @@ impl ProgressPublisher {
             progress.origin_error = exchange.origin_error().cloned();
             progress.refused = replica.stats().refused;
             progress.set_held(replica.held(), replica.layout());
+            let length = replica.layout().chunk_size().map_or(0, u64::from);
+            let bytes = |(all, held): (u64, u64)| (all * length, held * length);
+            progress.selected_bytes = replica.selected().map(bytes);
             *progress != before
         });
     }

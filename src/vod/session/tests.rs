@@ -98,6 +98,7 @@ fn fetch(network: &mut Network<Host>) -> NodeId {
         store_config: None,
         readers: Readers::default(),
         origin: None,
+        selecting: None,
         examined: None,
         outcome: watch::channel(None).0,
         descriptor: watch::channel(None).0,

@@ -8,6 +8,7 @@
 //! | `integrity` | verification |
 //! | `origin` | what comes from a web server, and comparison with it |
 //! | `pages` | large files, whose hashes are objects too |
+//! | `selection` | some chunks of all |
 //! | `storage` | the store: resuming, and failures |
 
 mod alone;
@@ -15,6 +16,7 @@ mod drafts;
 mod integrity;
 mod origin;
 mod pages;
+mod selection;
 mod storage;
 mod transfer;
 
