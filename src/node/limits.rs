@@ -8,7 +8,7 @@
 use super::{GroupHandle, Node};
 use crate::group::Group;
 use crate::transport::token_bucket::TokenBucket;
-use crate::transport::{Bandwidth, Time};
+use crate::transport::{Bandwidth, LinkRates, Time};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -131,13 +131,21 @@ impl Node {
         Limits { up: self.endpoint.send_limit(), down: self.downloads.limit() }
     }
 
-    /// Tells the groups what the uplink carries, if that has changed by a quarter.
+    /// Begins with what the links to other networks have carried in an earlier run, for which a
+    /// measurement is substituted once there is one.
+    pub fn remember_links(&mut self, now: Time, links: LinkRates) {
+        self.endpoint.remember_links(links);
+        self.process(now);
+    }
+
+    /// Tells the groups what the uplink carries, or may carry, if that has changed by a quarter.
     pub(super) fn note_uplink(&mut self, now: Time) {
         let rate = |it: Option<Bandwidth>| it.map_or(0, Bandwidth::as_bytes_per_second);
-        let measured = self.endpoint.uplink();
-        if rate(measured).abs_diff(rate(self.uplink)) * 4 > rate(self.uplink) {
-            self.uplink = measured;
-            self.touch_all(|group| group.replication_mut(now).set_uplink(measured));
+        let known = [self.endpoint.believed_uplink(), self.endpoint.send_limit()];
+        let least = known.into_iter().flatten().min();
+        if rate(least).abs_diff(rate(self.uplink)) * 4 > rate(self.uplink) {
+            self.uplink = least;
+            self.touch_all(|group| group.replication_mut(now).set_uplink(least));
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `flow_action`, `flow_table` | what users of flows ask for, and carrying it out |
 //! | [`congestion`], `rtt` | congestion control, pacing, round trip times |
 //! | `forward_delay`, `uplink` | time in queues on the way there, and the pace of the own uplink |
+//! | `link_rate` | what the links to other networks carry, from real transfers |
 //! | `networks` | which far ends are in a network of this host, so that no uplink is between |
 //! | `fragments` | packets in pieces |
 //! | `buckets` | token buckets, one for each key |
@@ -34,6 +35,7 @@ pub(crate) mod fragments;
 mod held;
 mod id;
 mod job;
+mod link_rate;
 mod machine;
 mod networks;
 mod passwords;
@@ -60,6 +62,7 @@ pub use flow_action::{FlowAction, FlowInput, FlowToken};
 pub use flow_table::{Addressed, FlowTable};
 pub use id::{FlowId, SessionId};
 pub use job::{Computed, Job};
+pub use link_rate::{LinkRate, LinkRates};
 pub use machine::{Layer, Machine};
 pub use passwords::Passwords;
 pub use recv_flow::COMPLETE_LINGER;

@@ -33,6 +33,8 @@ const GROW: f64 = 0.25;
 /// What leaves in this time is in flight beyond the congestion windows: the target, as much at the
 /// far end, and the delay of acknowledgements.
 const IN_FLIGHT: Duration = Duration::from_millis(80);
+/// The uplink is full if somebody has waited for the pace so recently.
+const FULL: Duration = Duration::from_millis(500);
 /// The pace ends when nobody has waited for it for so long.
 const UNUSED: Duration = Duration::from_secs(2);
 /// It ends also when the queue is longer than twice the target, or the pace as low as it may be, for
@@ -128,6 +130,16 @@ impl Uplink {
     /// What the uplink is found to carry while there is a pace.
     pub(crate) fn capacity(&self) -> Option<Bandwidth> {
         self.pace.as_ref().map(|pace| Bandwidth::bytes_per_second(pace.capacity as u64))
+    }
+
+    /// True if more waits than the pace lets through.
+    pub(crate) fn is_full(&self, now: Time) -> bool {
+        self.pace.as_ref().is_some_and(|pace| now.since(pace.used) < FULL)
+    }
+
+    /// True if delays are ignored, as they were found not to be those of the uplink.
+    pub(crate) fn is_doubtful(&self, now: Time) -> bool {
+        now < self.ignored_until
     }
 
     /// Bytes that a session may have in flight beyond its congestion window: those that wait in the

@@ -3,8 +3,8 @@
 
 use crate::support::shared::{Measured, Route, Shared};
 use crate::support::{millis, secs};
-use rtmfp::proto::sim::NodeId;
-use rtmfp::proto::transport::Controller;
+use rtmfp::proto::sim::{Link, NodeId};
+use rtmfp::proto::transport::{Controller, LinkRate};
 
 const RATE: f64 = 625e3;
 
@@ -36,12 +36,36 @@ fn many_sessions_wait_no_longer_than_a_few() {
         let (mut shared, sender, _) = uplink_of(1, Controller::Bbr, sessions);
         let measured = shared.measure(secs(20));
         let found = shared.network[sender].endpoint().uplink().expect("it is busy");
-        let found = found.as_bytes_per_second() as f64;
+        assert!(found.is_full, "{sessions} sessions");
+        let found = found.rate.as_bytes_per_second() as f64;
         assert!((0.9..1.1).contains(&(found / RATE)), "{sessions} sessions: {found:.0} B/s");
         println!("{sessions} sessions: {measured}");
         assert!(measured.total() > 0.9 * RATE && measured.fairness() > 0.97, "{measured:?}");
         assert!(measured.wait.0 < 60.0 && measured.loss < 0.001, "{measured:?}");
     }
+}
+
+#[test]
+fn what_passes_either_link_is_measured() {
+    let (mut shared, center, others) = uplink_of(3, Controller::Bbr, 4);
+    // Each of them could fill it.
+    let down = 1_000_000;
+    let downlink = Link::lan().with_rate(down).with_queue(millis(100));
+    shared.network.set_downlink(center, downlink);
+    others.iter().for_each(|&other| shared.start_back(other, center, down));
+    shared.run(secs(20));
+    let links = shared.network[center].endpoint().links();
+    println!("{links:?}");
+    let share = |rate: Option<LinkRate>, of: f64| {
+        rate.map_or(0.0, |rate| rate.rate.as_bytes_per_second() as f64 / of)
+    };
+    assert!((0.95..1.05).contains(&share(links.down, down as f64)), "{links:?}");
+    assert!((0.8..1.05).contains(&share(links.up, RATE)), "{links:?}");
+    assert!(links.up.is_some_and(|up| up.is_full), "{links:?}");
+    // One of four gets a quarter of it, and that its own downlink carries more, nobody can know.
+    let endpoint = shared.network[others[0]].endpoint();
+    assert!(share(endpoint.downlink(), RATE) < 0.5, "{:?}", endpoint.downlink());
+    assert_eq!(endpoint.believed_uplink(), None, "one session alone does not show it");
 }
 
 /// Each would be a datagram, with headers of all layers, beside one with data that waits.

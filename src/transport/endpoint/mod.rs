@@ -378,6 +378,7 @@ impl Endpoint {
         let mut opened = [const { Err(PacketError::Length) }; OPENED_TOGETHER];
         let mut encrypted: [&mut [u8]; OPENED_TOGETHER] = std::array::from_fn(|_| &mut [][..]);
         let mut datagrams = arrived.each().map(|d| d.get_mut(SESSION_ID_LEN..).unwrap_or_default());
+        let before = self.verified_bytes(id);
         loop {
             let mut count = 0;
             for (place, datagram) in encrypted.iter_mut().zip(datagrams.by_ref()) {
@@ -395,8 +396,14 @@ impl Endpoint {
                 self.handle_opened(now, (path, ecn), (datagram, opened), id);
             }
         }
-        self.note_delivered(now, id);
+        let received = self.verified_bytes(id).saturating_sub(before);
+        self.note_delivered(now, id, received);
         self.settle(now, id);
+    }
+
+    /// Bytes that a session has received.
+    fn verified_bytes(&self, id: SessionId) -> u64 {
+        self.table.get(id).map_or(0, |session| session.stats.bytes_received)
     }
 
     /// A packet of a session, verified or found wrong.

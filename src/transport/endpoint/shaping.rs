@@ -5,9 +5,12 @@
 //! time critical data first, and the sessions take turns.
 
 use super::{Context, Endpoint};
+use crate::transport::link_rate::LinkGauge;
 use crate::transport::token_bucket::TokenBucket;
 use crate::transport::uplink::Uplink;
-use crate::transport::{Bandwidth, Controller, SessionId, Time, Transmit, TransmitBuf};
+use crate::transport::{
+    Bandwidth, Controller, LinkRate, LinkRates, SessionId, Time, Transmit, TransmitBuf,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -39,6 +42,9 @@ pub(super) struct Shaping {
     /// The limit.
     bucket: Option<TokenBucket>,
     uplink: Uplink,
+    /// What passes to other networks, and from them.
+    up: LinkGauge,
+    down: LinkGauge,
     /// The pace of the uplink, for user data to other networks.
     pace: Option<TokenBucket>,
     /// Sessions with user data.
@@ -90,6 +96,15 @@ impl Shaping {
         if let Some((_, left)) = self.turns.get_mut(&session) {
             *left = left.saturating_sub(bytes);
         }
+    }
+
+    /// So much of what was sent has arrived.
+    fn note_acknowledged(&mut self, now: Time, bytes: u64) {
+        if self.uplink.is_doubtful(now) {
+            self.up.doubt();
+        }
+        let is_full = self.uplink.is_full(now);
+        self.up.on_bytes(now, bytes, is_full);
     }
 
     /// The pace may have changed. Returns the sessions that wait for none any more.
@@ -213,10 +228,42 @@ impl Endpoint {
         self.shaping.release().into_iter().for_each(|session| self.table.touch(session));
     }
 
-    /// What the uplink carries, in bytes of user data per second, while it is busy enough to
-    /// know: the sessions with other computers then share a pace.
-    pub fn uplink(&self) -> Option<Bandwidth> {
-        self.shaping.uplink.capacity()
+    /// What the uplink to other networks carries, in bytes of user data per second. It is
+    /// [full](LinkRate::is_full) when sessions with other computers have shared a pace for 2 s, as they
+    /// do while their packets wait in its queue; otherwise the rate is the best that was sustained for
+    /// 2 s, in the last 10 to 20 minutes.
+    pub fn uplink(&self) -> Option<LinkRate> {
+        self.shaping.up.rate()
+    }
+
+    /// What the downlink from other networks carries at least, in bytes of UDP payload per second: the
+    /// best rate that was sustained for 2 s, in the last 10 to 20 minutes. It is the rate of the link
+    /// while the link is the bottleneck, which does not show: packets that have waited here and packets
+    /// that have waited in the uplinks of their senders look alike.
+    pub fn downlink(&self) -> Option<LinkRate> {
+        self.shaping.down.rate()
+    }
+
+    /// [`uplink`](Self::uplink) and [`downlink`](Self::downlink).
+    pub fn links(&self) -> LinkRates {
+        LinkRates { up: self.uplink(), down: self.downlink() }
+    }
+
+    /// What those are to take the uplink to carry who send less because of it. While the uplink is
+    /// full, that is its rate; after each 10 s of transfers that do not fill it, it is twice as much, and
+    /// `None` after a minute.
+    pub fn believed_uplink(&self) -> Option<Bandwidth> {
+        match self.shaping.uplink.capacity() {
+            Some(capacity) => Some(capacity),
+            None => self.shaping.up.believed(),
+        }
+    }
+
+    /// Begins with what the links have carried in an earlier run. A measurement replaces it, and it
+    /// changes nothing if there is one already.
+    pub fn remember_links(&mut self, links: LinkRates) {
+        links.up.into_iter().for_each(|up| self.shaping.up.remember(up));
+        links.down.into_iter().for_each(|down| self.shaping.down.remember(down));
     }
 
     /// The limit of what is sent.
@@ -325,13 +372,15 @@ impl Endpoint {
         }
     }
 
-    /// Packets of a session have come: looks what they say about the uplink.
-    pub(super) fn note_delivered(&mut self, now: Time, id: SessionId) {
+    /// Packets of a session have come, with so many bytes: looks what they say about the links.
+    pub(super) fn note_delivered(&mut self, now: Time, id: SessionId, received: u64) {
         if self.is_local(id) {
             return;
         }
         let Some(session) = self.table.get_mut(id) else { return };
         let (bytes, wait) = session.take_delivered();
+        self.shaping.down.on_bytes(now, received, false);
+        self.shaping.note_acknowledged(now, bytes);
         if self.config.controller == Controller::Bbr
             && self.shaping.uplink.on_acknowledged(now, id, bytes, wait)
         {
