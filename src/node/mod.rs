@@ -361,6 +361,7 @@ impl Node {
         let spec = config.spec.clone();
         let mut group = Group::new(config, now, self.random.next_u64());
         self.limits().apply(now, &mut group);
+        group.replication_mut(now).set_uplink(self.uplink);
         self.group_ids.insert((group.id(), handle));
         let joined = Joined { group, is_at_server: false, guest, deadline: None };
         self.groups.insert(handle, joined);

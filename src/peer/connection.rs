@@ -12,7 +12,7 @@ use crate::crypto::{Fingerprint, Identity};
 use crate::driver::{self, Clock, Handle, Pool, ShutdownError, Sockets, Stopped, os_random};
 use crate::flash::{Host, Uri};
 use crate::node::{Limits, Node};
-use crate::transport::Time;
+use crate::transport::{LinkRates, Time};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -162,9 +162,24 @@ impl Connection {
     ///
     /// [`Stopped`] if the connection was closed.
     pub async fn stats(&self) -> Result<ConnectionStats, Stopped> {
-        let sessions =
-            self.with_machine(|peer, _| peer.node().endpoint().sessions().count()).await?;
-        Ok(ConnectionStats { sessions, network: self.handle.stats() })
+        let of_endpoint = |peer: &mut PeerMachine, _| {
+            let endpoint = peer.node().endpoint();
+            (endpoint.sessions().count(), endpoint.links())
+        };
+        let (sessions, links) = self.with_machine(of_endpoint).await?;
+        Ok(ConnectionStats { sessions, links, network: self.handle.stats() })
+    }
+
+    /// Begins with what the links to other networks carried in an earlier run, from its
+    /// [`ConnectionStats::links`]: a full uplink that carries little serves few members at a time from
+    /// the start. It is a hint, which the first measurement replaces, and which is not believed for
+    /// long while transfers do not fill the link.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the connection was closed.
+    pub async fn remember_links(&self, links: LinkRates) -> Result<(), Stopped> {
+        self.with_machine(move |peer, now| peer.remember_links(now, links)).await
     }
 
     /// Counters of the sockets.

@@ -15,7 +15,7 @@ use crate::flash::stream::NetStreamEvent;
 use crate::flash::{Call, Uri};
 use crate::group::{Group, GroupConfig, GroupError, GroupEvent, IpMulticastAddress, NetStreamId};
 use crate::node::{GroupHandle, Guest, Limits, NetConnectionError, Node, NodeEvent, StreamHandle};
-use crate::transport::{Layer, Time};
+use crate::transport::{Layer, LinkRates, Time};
 use crate::wire::Shown;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -140,6 +140,10 @@ impl PeerMachine {
 
     pub(super) fn set_addresses(&mut self, now: Time, addresses: Vec<SocketAddr>) {
         self.node.set_addresses(now, addresses);
+    }
+
+    pub(super) fn remember_links(&mut self, now: Time, links: LinkRates) {
+        self.node.remember_links(now, links);
     }
 
     pub(super) fn set_limits(&mut self, now: Time, limits: Limits) {

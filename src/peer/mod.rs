@@ -138,7 +138,7 @@ pub use crate::group::{
 };
 pub use crate::node::{Admission, DEFAULT_MAX_PEERS, PublishToPeers};
 pub use crate::node::{Guest, Limits, NetConnectionError, NodeConfig, Search};
-pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem};
+pub use crate::transport::{Bandwidth, BandwidthError, BandwidthProblem, LinkRate, LinkRates};
 pub use calls::{CallError, Method};
 pub use config::PeerConfig;
 pub use connection::Connection;

@@ -1,6 +1,7 @@
 //! [`ConnectionState`] and [`ConnectionStats`].
 
 use crate::driver;
+use crate::transport::LinkRates;
 use std::net::SocketAddr;
 
 /// The state of a connection to its server.
@@ -27,6 +28,9 @@ pub enum ConnectionState {
 pub struct ConnectionStats {
     /// Open sessions, including the one to the server.
     pub sessions: usize,
+    /// What the links to other networks carry, as far as it was measured or
+    /// [remembered](super::Connection::remember_links).
+    pub links: LinkRates,
     /// Datagrams and bytes.
     pub network: driver::NetworkStats,
 }

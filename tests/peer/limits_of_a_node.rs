@@ -1,7 +1,7 @@
 //! How fast a node sends and receives, on a virtual network.
 
 use crate::support::swarm::{Host, Swarm, group_of};
-use rtmfp::peer::Limits;
+use rtmfp::peer::{Limits, LinkRate, LinkRates};
 use rtmfp::proto::sim::{Link, NodeId};
 use rtmfp::proto::transport::Bandwidth;
 use rtmfp::vod::CHUNK_SIZE;
@@ -175,4 +175,52 @@ fn receivers_with_slow_uplinks_still_fetch() {
     println!("{time:.1} s, the provider uploaded {uploaded:.2} files");
     // Two thirds of each copy come from the others, 46 s at the limit.
     assert!(time < 75.0, "{time}");
+}
+
+/// Members that a node serves now.
+fn served(swarm: &Swarm, node: NodeId) -> usize {
+    let neighbors = group_of(swarm.network[node].peer()).neighbors();
+    neighbors.iter().filter(|neighbor| neighbor.trade.served).count()
+}
+
+#[test]
+fn a_remembered_uplink_serves_few_at_first_and_binds_nobody() {
+    println!("seed 6");
+    let link = Link::lan().with_delay(Duration::from_millis(10)).with_rate(500_000);
+    let mut swarm = Swarm::new(6, link, 8 << 20, CHUNK_SIZE);
+    let (provider, remembered) = (swarm.provider, Bandwidth::bytes_per_second(10_000));
+    let up = Some(LinkRate { rate: remembered, is_full: true });
+    let links = LinkRates { up, down: None };
+    swarm.network.act(provider, |host, now| host.peer_mut().node.remember_links(now, links));
+    assert_eq!(swarm.network[provider].peer().node.endpoint().uplink(), up);
+    (0..8).for_each(|_| {
+        swarm.add_receiver();
+    });
+    swarm.network.run_for(secs(1));
+    assert_eq!(served(&swarm, provider), 2);
+    // It carries a hundred times as much.
+    swarm.network.run_for(secs(5));
+    assert_eq!(served(&swarm, provider), 8);
+    let found = swarm.network[provider].peer().node.endpoint().uplink().expect("it is used");
+    assert!(found.rate.as_bytes_per_second() > 500_000, "{found:?}");
+    assert!(swarm.run(), "not complete");
+    swarm.check_copies();
+    swarm.check_nothing_leaks();
+}
+
+#[test]
+fn a_limit_of_what_is_sent_serves_few() {
+    let mut swarm = swarm(7, 2 << 20);
+    let provider = swarm.provider;
+    limit(&mut swarm, provider, Limits::default().with_up(rate(50_000)));
+    (0..6).for_each(|_| {
+        swarm.add_receiver();
+    });
+    swarm.network.run_for(secs(3));
+    assert_eq!(served(&swarm, provider), 3, "an object each in four seconds");
+    limit(&mut swarm, provider, Limits::default());
+    swarm.network.run_for(secs(1));
+    assert_eq!(served(&swarm, provider), 6);
+    assert!(swarm.run(), "not complete");
+    swarm.check_copies();
 }

@@ -132,7 +132,7 @@ impl Replication {
         self.choke_surplus(now);
     }
 
-    fn choke_surplus(&mut self, now: Time) {
+    pub(super) fn choke_surplus(&mut self, now: Time) {
         let places = [(false, self.places()), (true, self.limits.max_unchoked)];
         for (is_local, places) in places {
             let is_served = |n: &Neighbor| n.serving == Serving::Unchoked && n.is_local == is_local;

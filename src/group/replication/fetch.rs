@@ -73,6 +73,7 @@ impl Replication {
             n.gave = Some(index);
             let peer_id = n.peer;
             self.note_size(value.len());
+            self.choke_if_too_many(now);
             if !request.satisfied {
                 self.note_delivery(session, index);
             }

@@ -106,6 +106,7 @@ impl Replication {
         self.stats.bytes_sent += value.len() as u64;
         self.send(session, &ReplicationMessage::Object { index, value });
         self.after_answer(now, session);
+        self.choke_if_too_many(now);
         true
     }
 
@@ -182,9 +183,16 @@ impl Replication {
     /// the time that they can wait for it.
     pub(super) fn places(&self) -> usize {
         let most = self.limits.max_unchoked;
-        let Some(uplink) = self.uplink.filter(|_| self.object_size > 0) else { return most };
-        let objects = uplink.worth(TURN) / self.object_size as u64;
+        let Some(uplink) = self.uplink else { return most };
+        let objects = uplink.worth(TURN) / self.expected_object();
         most.min(usize::try_from(objects).unwrap_or(usize::MAX).max(LEAST_PLACES))
+    }
+
+    /// Objects are larger than was known when places were given.
+    pub(super) fn choke_if_too_many(&mut self, now: Time) {
+        if self.uplink.is_some() && self.served() > self.places() {
+            self.choke_surplus(now);
+        }
     }
 
     fn served(&self) -> usize {
