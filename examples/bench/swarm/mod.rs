@@ -77,6 +77,9 @@ pub(crate) struct Swarm {
     /// Measure another program in the same way
     #[arg(long, requires = "real", value_name = "PROGRAM")]
     reference: Option<Reference>,
+    /// The members know from an earlier run what their uplinks carry
+    #[arg(long, conflicts_with = "real")]
+    remembered: bool,
     /// Draw the first run: which part of the file each receiver held when
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -112,6 +115,9 @@ impl Swarm {
             let least = self.links.least_seconds(self.n, self.size);
             let interval = self.arrivals.as_secs_f64();
             outcome.report(&mut report, self.size, least, (interval, &self.play));
+            if self.links.hetero {
+                outcome.report_halves(&mut report);
+            }
             if let Some(path) = self.svg.as_ref().filter(|_| run == 0) {
                 let picture = svg::picture(&outcome, least, &self.title());
                 std::fs::write(path, picture)

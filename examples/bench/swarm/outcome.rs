@@ -78,6 +78,21 @@ impl Outcome {
         report.add("identical", "identical copies", identical as f64);
     }
 
+    /// Of a run in which every second receiver has a narrow uplink: how long the others take, and
+    /// these.
+    pub(super) fn report_halves(&self, report: &mut Report) {
+        for (of, name, skip) in [("strong", "wide", 0), ("weak", "narrow", 1)] {
+            let receivers = self.receivers.iter().skip(skip).step_by(2);
+            let mut times: Vec<f64> =
+                receivers.map(|r| r.complete.unwrap_or(f64::INFINITY)).collect();
+            times.sort_by(f64::total_cmp);
+            let last = times.last().copied().unwrap_or_default();
+            let half = format!("seconds of half of those with a {name} uplink");
+            report.add(&format!("{of}_p50"), &half, median(&times));
+            report.add(&format!("{of}_last"), &format!("the last with a {name} uplink"), last);
+        }
+    }
+
     /// Fields of several rates have the rate in their names.
     fn report_playing(&self, report: &mut Report, size: u64, rates: &[u32]) {
         for &rate in rates {

@@ -15,7 +15,7 @@ use rtmfp::proto::group::{GroupConfig, GroupSpec, GroupSpecBuilder};
 use rtmfp::proto::node::{Node, NodeConfig};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig};
 use rtmfp::proto::sim::{Link, Network, NodeId, SeededRandom};
-use rtmfp::proto::transport::{Config, Endpoint, Time};
+use rtmfp::proto::transport::{Bandwidth, Config, Endpoint, LinkRate, LinkRates, Time};
 use rtmfp::vod::hash::{ChunkHashes, chunk_hash};
 use rtmfp::vod::{
     CHUNK_SIZE, Descriptor, DescriptorForm, Digest256, FileExchange, Integrity, Layout,
@@ -29,6 +29,8 @@ const SERVER: &str = "10.0.0.1:1935";
 const HEAD_START: Duration = Duration::from_secs(2);
 /// A run ends after so many times the least possible time, and this much.
 const PATIENCE: (f64, f64) = (10.0, 600.0);
+/// The part of an uplink that is user data, without the headers of all layers.
+const USER_DATA: f64 = 0.94;
 /// Steps of the simulator between two looks at the clock on the wall.
 const STEPS: u32 = 4096;
 /// Interval of the reports of progress.
@@ -116,7 +118,10 @@ impl<'a> World<'a> {
     /// A member that connects now.
     fn add(&mut self, exchange: FileExchange, uplink: f64) -> NodeId {
         let now = self.network.now();
-        let node = node(&mut self.network);
+        let mut node = node(&mut self.network);
+        if self.args.remembered {
+            node.remember_links(now, remembered(uplink));
+        }
         let config = GroupConfig::new(self.spec.clone(), node.peer_id());
         let is_provider = self.members.is_empty();
         let store = self.store(is_provider);
@@ -289,6 +294,12 @@ pub(crate) fn node(network: &mut Network<Host>) -> Node {
     let identity = Identity::generate(&IdentityConfig::like_a_player(), &mut random);
     let choices = network.random();
     Node::new(NodeConfig::default(), identity, Box::new(random), Box::new(choices))
+}
+
+/// What a member with this uplink in Mbit/s remembers of it: user data.
+fn remembered(uplink: f64) -> LinkRates {
+    let rate = Bandwidth::bytes_per_second((uplink * 1e6 / 8.0 * USER_DATA) as u64);
+    LinkRates { up: Some(LinkRate { rate, is_full: true }), down: None }
 }
 
 /// Bytes that cannot be compressed.
