@@ -45,7 +45,9 @@ function show(next) {
   set("down", held.is_complete ? "complete" : `${bytes(traffic.down)}/s`);
   showSpeed(held, speed);
   set("up", `${bytes(traffic.up)}/s`);
-  set("uploaded", `${bytes(traffic.uploaded)} so far`);
+  const carries = !network.up_link ? "" :
+    `, link ${network.is_up_full ? "" : "≥ "}${bytes(network.up_link)}/s`;
+  set("uploaded", `${bytes(traffic.uploaded)} so far${carries}`);
   set("neighbors", String(network.neighbors));
   const provider = { true: "the provider is one", false: "the provider has left" };
   set("provider", provider[network.provider] ?? `${network.members} known`);

@@ -6,7 +6,7 @@ use super::shared::Shared;
 use super::status::{Film, Held, Network, Player, Speed, Status, Traffic};
 use crate::crypto::Fingerprint;
 use crate::driver::{Clock, Rate};
-use crate::transport::Time;
+use crate::transport::{LinkRates, Time};
 use crate::vod::replica::Stage;
 use crate::vod::session::Progress;
 use crate::vod::{Fetch, FileEvent};
@@ -61,6 +61,7 @@ struct Monitor {
     is_provider_here: Option<bool>,
     down: Rate,
     up: Rate,
+    links: LinkRates,
     clock: Clock,
     /// When something last arrived, and how much had by then.
     last: (Time, u64),
@@ -75,6 +76,7 @@ impl Monitor {
             is_provider_here: None,
             down: rate(),
             up: rate(),
+            links: LinkRates::default(),
             last: (clock.now(), 0),
             clock,
         }
@@ -102,6 +104,9 @@ impl Monitor {
             }
             let progress = progress.borrow().clone();
             let (film, failure) = (film.borrow().clone(), failure.borrow().clone());
+            // Fails when the fetch has ended: then nothing is measured.
+            let links = fetch.connection().stats().await.map(|stats| stats.links);
+            self.links = links.unwrap_or(self.links);
             shared.set_status(self.status(shared, &progress, film, failure.as_deref()));
         }
     }
@@ -149,6 +154,9 @@ impl Monitor {
             neighbors: progress.neighbors,
             members: progress.members,
             provider: self.is_provider_here,
+            up_link: self.links.up.map(|up| up.rate.as_bytes_per_second()),
+            is_up_full: self.links.up.is_some_and(|up| up.is_full),
+            down_link: self.links.down.map(|down| down.rate.as_bytes_per_second()),
         };
         let held = Held {
             bytes: progress.held_bytes,

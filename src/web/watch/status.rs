@@ -136,6 +136,12 @@ pub struct Network {
     /// Whether the provider that the link names is connected to; `null` if it names none, or was not
     /// met yet.
     pub provider: Option<bool>,
+    /// Bytes a second that the uplink carries, if it is known; more, unless `is_up_full`.
+    pub up_link: Option<u64>,
+    /// The uplink was the bottleneck.
+    pub is_up_full: bool,
+    /// Bytes a second that the downlink carries at least.
+    pub down_link: Option<u64>,
 }
 
 /// Bytes so far, and a second.
