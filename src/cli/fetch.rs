@@ -8,6 +8,7 @@ use super::destination::{self, Output, Stream};
 use super::events::Reporter;
 use super::fetch_options::FetchOptions;
 use super::fetching::{LAN_ADVICE, Looking, View, meets_on_lan, no_answer, show};
+use super::link_memory::LinkMemory;
 use super::listen::{self, Listen};
 use super::origin;
 use super::outcome::WrongUsage;
@@ -216,13 +217,15 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         () = after(timeout) => return Err(no_answer(&servers, timeout, meets_on_lan)),
         () = signals.recv() => bail!("interrupted before there was a connection"),
     };
-    let mut view = View::new(in_force, &looking, Background::new(lan, &servers));
+    let links = LinkMemory::begin(fetch.connection()).await;
+    let mut view = View::new(in_force, &looking, Background::new(lan, &servers), links);
     let events = fetch.events();
     let (search, _) = fetch.search().await;
     reporter.connected(search.server.filter(|_| search.connected));
     view.background.begin(&search);
     view.picture = view.picture.serverless(servers.is_empty());
-    let outcome = fetch_and_seed(&fetch, events, seed, view, &looking, &mut signals).await;
+    let outcome = fetch_and_seed(&fetch, events, seed, &mut view, &looking, &mut signals).await;
+    drop(view);
     let progress = fetch.progress();
     signals.or_at_once(fetch.stop(STOP_GRACE)).await;
     if let Some(chosen) = looking.chosen.as_ref().filter(|_| outcome.is_ok()) {
@@ -274,7 +277,7 @@ async fn fetch_and_seed(
     fetch: &Fetch,
     mut events: broadcast::Receiver<FileEvent>,
     seed: Seed,
-    mut view: View,
+    view: &mut View,
     looking: &Looking<'_>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
@@ -287,7 +290,7 @@ async fn fetch_and_seed(
     };
     let arrived = tokio::select! {
         arrived = arrival => arrived?,
-        error = show(fetch, &mut events, &mut view, looking, false) => return Err(error),
+        error = show(fetch, &mut events, view, looking, false) => return Err(error),
         () = signals.recv() => bail!(interrupted(fetch, looking.stream.is_some())),
     };
     view.live.clear();
@@ -315,7 +318,7 @@ async fn fetch_and_seed(
     };
     tokio::select! {
         Ok(()) | Err(_) = end => {}
-        error = show(fetch, &mut events, &mut view, looking, true) => return Err(error),
+        error = show(fetch, &mut events, view, looking, true) => return Err(error),
         () = signals.recv() => {}
     }
     Ok(())

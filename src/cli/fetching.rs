@@ -8,6 +8,7 @@ use super::events::Reporter;
 use super::format;
 use super::in_force::InForce;
 use super::limits::chunk_time;
+use super::link_memory::LinkMemory;
 use super::outcome::TimedOut;
 use super::patience::Patience;
 use super::screen::{self, Live, Picture, REDRAW, SILENCE};
@@ -49,15 +50,21 @@ pub(crate) struct View {
     pub(crate) console: Console,
     pub(crate) in_force: InForce,
     pub(crate) background: Background,
+    pub(crate) links: LinkMemory,
 }
 
 impl View {
-    pub(crate) fn new(in_force: InForce, looking: &Looking<'_>, background: Background) -> Self {
+    pub(crate) fn new(
+        in_force: InForce,
+        looking: &Looking<'_>,
+        background: Background,
+        links: LinkMemory,
+    ) -> Self {
         let form = if looking.reporter.is_on() { Form::Json } else { Form::Words };
         // The program at the other end of the pipe reads the terminal.
         let console = Console::open(form, looking.stream.is_none());
         let (live, picture) = (Live::new(), Picture::with(in_force.limits));
-        Self { live, picture, console, in_force, background }
+        Self { live, picture, console, in_force, background, links }
     }
 }
 
@@ -69,7 +76,7 @@ pub(crate) async fn show(
     looking: &Looking<'_>,
     is_complete: bool,
 ) -> anyhow::Error {
-    let View { live, picture, console, in_force, background } = view;
+    let View { live, picture, console, in_force, background, links } = view;
     let progress = fetch.progress();
     let mut patience = Patience::new(looking.timeout).with_pause(chunk_time(in_force.limits.down));
     let mut redraw = tokio::time::interval(REDRAW);
@@ -82,6 +89,8 @@ pub(crate) async fn show(
                 // Where there is no terminal there is no picture either.
                 live.report(progress.fraction(), text.lines().last().unwrap_or_default().to_owned());
                 live.draw(&with_silence(text, patience.idle()));
+                in_force.links = links.latest();
+                looking.reporter.set_limits(*in_force);
                 looking.reporter.progress(&progress);
                 if is_complete {
                     continue;

@@ -59,6 +59,7 @@ mod json;
 mod key_log;
 mod library;
 mod limits;
+mod link_memory;
 mod listen;
 mod log;
 mod member;

@@ -139,6 +139,16 @@ impl Remembered {
     }
 }
 
+/// The user's secret, in the directory for state, which is made if there is none.
+///
+/// # Errors
+///
+/// The directory cannot be used.
+pub(crate) fn user_secret(directory: &Path) -> anyhow::Result<Vec<u8>> {
+    make_private(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    secret(&directory.join("secret"))
+}
+
 /// The user's secret; made if there is none. Of several processes that make one, the first wins.
 fn secret(path: &Path) -> anyhow::Result<Vec<u8>> {
     let cannot = |action| format!("cannot {action} {}", path.display());

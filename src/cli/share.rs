@@ -10,6 +10,7 @@ use super::in_force::InForce;
 use super::key_log::KeyLogArgs;
 use super::library::Library;
 use super::limits::{DownArgs, UpArgs};
+use super::link_memory::LinkMemory;
 use super::listen::{self, Listen};
 use super::outcome::WrongUsage;
 use super::patience::connecting;
@@ -225,7 +226,10 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
         (true, None) => "sharing on the local network until Ctrl-C",
         (true, Some(_)) => "sharing on the local network, and by way of the server, until Ctrl-C",
     });
-    let outcome = until_stopped(&share, in_force, &mut signals, reporter, &mut background).await;
+    let links = LinkMemory::begin(share.connection()).await;
+    let view = (&mut background, &links);
+    let outcome = until_stopped(&share, in_force, &mut signals, reporter, view).await;
+    drop(links);
     let progress = share.progress();
     let stop = async {
         share.stop(STOP_GRACE).await;
@@ -295,8 +299,10 @@ async fn share_library(
     );
     screen::line(&format!("sharing what is in {shown} until Ctrl-C"));
     let remembered = remembered.as_ref();
+    let links = LinkMemory::begin(&connection).await;
     let library = Library::new(&real, &connection, &catalogue, config, remembered, reporter);
     let uploaded = library.run(signals).await;
+    drop(links);
     // The process ends; members notice that it is gone.
     let _ = connection.close(STOP_GRACE).await;
     if let Some(server) = &server {
@@ -448,7 +454,7 @@ async fn until_stopped(
     mut in_force: InForce,
     signals: &mut Signals,
     reporter: &Reporter,
-    background: &mut Background,
+    (background, links): (&mut Background, &LinkMemory),
 ) -> anyhow::Result<()> {
     let mut live = Live::new();
     let is_serverless = share.link().servers.is_empty();
@@ -462,6 +468,8 @@ async fn until_stopped(
         tokio::select! {
             _ = redraw.tick() => {
                 let text = picture.sharing(&progress.borrow());
+                in_force.links = links.latest();
+                reporter.set_limits(in_force);
                 reporter.progress(&progress.borrow());
                 live.draw(&text);
                 live.report(0.0, text);

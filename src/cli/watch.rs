@@ -7,6 +7,7 @@ use super::events::Reporter;
 use super::fetch_options::FetchOptions;
 use super::fetching::{LAN_ADVICE, Looking, View, meets_on_lan, no_answer, show, situation};
 use super::in_force::InForce;
+use super::link_memory::LinkMemory;
 use super::listen::{self, Listen};
 use super::origin;
 use super::outcome::{self, WrongUsage};
@@ -346,7 +347,8 @@ async fn watch_on(
     };
     let fetch = Arc::new(fetch);
     page.show(Arc::clone(&fetch));
-    let mut view = View::new(in_force, &looking, Background::new(lan, &servers));
+    let links = LinkMemory::begin(fetch.connection()).await;
+    let mut view = View::new(in_force, &looking, Background::new(lan, &servers), links);
     let (search, _) = fetch.search().await;
     reporter.connected(search.server.filter(|_| search.connected));
     view.background.begin(&search);

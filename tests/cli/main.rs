@@ -15,6 +15,7 @@ mod join;
 mod json;
 mod keylog;
 mod limits;
+mod links;
 mod origin;
 mod serve;
 mod share_again;

@@ -17,6 +17,7 @@ mod waiting;
 use super::console::{Asked, Console, Form, change_limits};
 use super::in_force::InForce;
 use super::limits::{self, HEADING};
+use super::link_memory::LinkMemory;
 use super::member::{MemberArgs, no_connection};
 use super::outcome::WrongUsage;
 use super::patience::after;
@@ -143,6 +144,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
         let max_neighbors = args.member.up.max_neighbors();
         let group = join(&connection, args.spec, max_neighbors, args.metered).await?;
         args.member.add_neighbors(&group).await?;
+        let links = LinkMemory::begin(&connection).await;
         let offers = !args.metered;
         let exit_when_done = args.exit_when_done;
         let waiting = Waiting::new(args.timeout);
@@ -153,6 +155,7 @@ pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<()> {
             exit_when_done,
             offers,
             in_force,
+            links,
             waiting,
             again: Vec::new(),
             has_quit: false,
@@ -218,6 +221,7 @@ struct Member {
     /// Offers what it has fetched.
     offers: bool,
     in_force: InForce,
+    links: LinkMemory,
     waiting: Waiting,
     /// Objects that could not be read.
     again: Vec<u64>,
@@ -327,6 +331,7 @@ impl Member {
 
     /// Changes or shows limits.
     async fn change(&mut self, asked: Asked) -> anyhow::Result<()> {
+        self.in_force.links = self.links.latest();
         let asked = match asked {
             Asked::Change(change) => {
                 change_limits(self.group.connection(), &change, &mut self.in_force).await;
