@@ -87,7 +87,7 @@ impl Drop for LinkMemory {
 /// Looks what the links carry, and writes it from time to time, until the connection is closed.
 async fn follow(connection: Connection, place: Option<Place>, latest: Arc<Mutex<LinkRates>>) {
     let mut look = tokio::time::interval(LOOK);
-    let mut save = tokio::time::interval_at(tokio::time::Instant::now() + SAVE, SAVE);
+    let mut save = tokio::time::interval(SAVE);
     loop {
         tokio::select! {
             _ = look.tick() => {
@@ -307,7 +307,8 @@ mod tests {
             line[..40].to_owned() + "\n",
         ];
         for damaged in damaged {
-            assert_eq!(parse(&format!("{damaged}{line}"), NOW), [good.clone()], "{damaged}");
+            let parsed = parse(&format!("{damaged}{line}"), NOW);
+            assert_eq!(parsed, std::slice::from_ref(&good), "{damaged}");
         }
         let directory = tempfile::tempdir().unwrap();
         let home = place(directory.path(), 1);

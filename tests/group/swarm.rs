@@ -2,7 +2,7 @@
 
 use crate::support::net::{Answer, Net, peer, server, spec};
 use rtmfp::proto::group::{GroupConfig, ReplicationStrategy};
-use rtmfp::proto::transport::Time;
+use rtmfp::proto::transport::{Bandwidth, Time};
 use std::time::Duration;
 
 const CHUNKS: u64 = 256;
@@ -41,6 +41,8 @@ struct Scene {
     with_players: bool,
     /// The provider is to send little more than one copy.
     spares_provider: bool,
+    /// The receivers know what their uplinks carry.
+    knows_uplinks: bool,
 }
 
 impl Scene {
@@ -53,6 +55,7 @@ impl Scene {
             arrivals: Duration::ZERO,
             with_players: false,
             spares_provider: false,
+            knows_uplinks: false,
         }
     }
 
@@ -108,8 +111,10 @@ impl Scene {
                 true => ReplicationStrategy::LowestFirst,
                 false => ReplicationStrategy::Swarm,
             };
+            let uplink = Bandwidth::bytes_per_second(self.receivers[node - 1]);
             net.with(node, |group, now| {
                 let mut replication = group.replication_mut(now);
+                replication.set_uplink(Some(uplink).filter(|_| self.knows_uplinks));
                 replication.set_provider(Some(peer(0)));
                 replication.spare_provider(self.spares_provider);
                 replication.set_strategy(strategy);
@@ -253,6 +258,27 @@ fn slow_uplinks_do_not_hold_up_fast_ones() {
     println!("{ratio:.3} of the bound");
     // An object takes ten seconds over one of them, a third of the whole.
     assert!(ratio < 1.5, "{ratio:.3} of the bound");
+}
+
+/// Every second receiver has a tenth of the uplink, and knows it.
+#[test]
+fn weak_receivers_that_give_to_one_at_a_time_end_earlier_and_so_do_all() {
+    let mut scene = Scene::new(10.0, 10, 5.0);
+    scene.receivers.iter_mut().step_by(2).for_each(|uplink| *uplink /= 10);
+    let ends = |scene: &Scene| {
+        let outcome = scene.run();
+        let ends = outcome.arrivals.iter().map(|a| a.iter().map(|(at, _)| *at).fold(0.0, f64::max));
+        let ends: Vec<f64> = ends.collect();
+        let last = |skip| ends.iter().skip(skip).step_by(2).copied().fold(0.0, f64::max);
+        println!("weak {:.1} s, strong {:.1} s, {:.2} copies", last(0), last(1), outcome.copies);
+        (last(0), last(1))
+    };
+    let before = ends(&scene);
+    scene.knows_uplinks = true;
+    let after = ends(&scene);
+    assert!(after.0 < 0.9 * before.0, "the weak ones: {before:?}, {after:?}");
+    assert!(after.0.max(after.1) < 0.9 * before.0.max(before.1), "all: {before:?}, {after:?}");
+    assert!(after.0 < 1.1 * after.1, "they are not left behind: {after:?}");
 }
 
 #[test]

@@ -401,6 +401,36 @@ fn a_narrow_uplink_serves_few_at_a_time() {
     assert!((1..10).all(|node| !net.fetched(node).is_empty()), "nobody is left out");
 }
 
+/// The floor: a weak member, which fetches too, serves one after the other, and nobody is left out.
+#[test]
+fn a_weak_fetcher_serves_one_at_a_time_and_everybody_in_turns() {
+    let mut net = with_places(8, 7);
+    have(&mut net, 0, 0..=1_000_000);
+    net.nodes[0].uplink = 20_000;
+    net.nodes[0].object_size = 10_000;
+    let uplink = Some(Bandwidth::bytes_per_second(20_000));
+    net.with(0, |g, now| g.replication_mut(now).set_uplink(uplink));
+    want(&mut net, 0, 2_000_000..=2_000_000);
+    for node in 1..7 {
+        net.introduce(node, 0);
+    }
+    net.run_for(SECOND);
+    for node in 1..7 {
+        want(&mut net, node, 0..=1_000_000);
+    }
+    for _ in 0..65 {
+        net.run_for(SECOND);
+        let served = net.nodes[0].group.neighbors().iter().filter(|n| n.trade.served).count();
+        assert_eq!(served, 1);
+    }
+    for node in 1..7 {
+        assert!(net.fetched(node).len() >= 10, "node {node} had a turn: {:?}", net.fetched(node));
+    }
+    // What it can give is not less because of that: two objects a second.
+    let all: usize = (1..7).map(|node| net.fetched(node).len()).sum();
+    assert!(all > 110, "{all} objects in 65 s");
+}
+
 #[test]
 fn choke_comes_after_the_answers_that_are_due() {
     let mut net = with_places(8, 10);

@@ -3,7 +3,7 @@
 
 use super::neighbor::{Neighbor, Serving};
 use super::{GroupEvent, Replication, ReplicationMessage, Shown};
-use crate::transport::{SessionId, Time};
+use crate::transport::{Bandwidth, SessionId, Time};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// than so many.
 const TURN: Duration = Duration::from_secs(4);
 const LEAST_PLACES: usize = 2;
+/// With less than this, a fetcher serves one neighbor at a time: each has an object after its own time,
+/// and passes it on, instead of three of them after the time of all. It is 1 Mbit/s.
+const WEAK: Bandwidth = Bandwidth::bytes_per_second(125_000);
 
 /// Requests of one neighbor that are delivered before the size of any object is known.
 const PENDING_AT_FIRST: usize = 4;
@@ -184,8 +187,16 @@ impl Replication {
     pub(super) fn places(&self) -> usize {
         let most = self.limits.max_unchoked;
         let Some(uplink) = self.uplink else { return most };
+        if uplink < WEAK && self.is_fetcher() {
+            return most.min(1);
+        }
         let objects = uplink.worth(TURN) / self.expected_object();
         most.min(usize::try_from(objects).unwrap_or(usize::MAX).max(LEAST_PLACES))
+    }
+
+    /// True if others have or had what this node has: it is not the source.
+    fn is_fetcher(&self) -> bool {
+        !self.want.is_empty() || self.stats.objects_received > 0
     }
 
     /// Objects are larger than was known when places were given.
