@@ -10,11 +10,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::percent::encoded;
+use super::reading::{Values, of_values};
 use super::signature::PublicKey;
-use super::{
-    LINK_VERSION, LinkError, LinkProblem, MAX_LINK_LEN, SCHEME, ServerAddress, Values, encoded,
-    of_values,
-};
+use super::{LINK_VERSION, LinkError, LinkProblem, MAX_LINK_LEN, SCHEME, ServerAddress};
 use crate::text;
 
 /// Everything needed to browse a catalogue. The module documentation has the text form.

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::chunker::MAX_CHUNK_SIZE;
 use super::*;
 
 const GROUP: &str = "G:010201010203046161";
