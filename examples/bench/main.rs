@@ -42,6 +42,7 @@ mod multicast;
 mod peer;
 mod pingpong;
 mod process;
+mod real;
 mod report;
 mod swarm;
 mod watch;

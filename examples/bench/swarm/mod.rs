@@ -22,7 +22,7 @@ mod player;
 mod real;
 pub(crate) mod simulated;
 mod svg;
-mod viewer;
+pub(crate) mod viewer;
 
 pub(crate) use real::HostileProcess;
 

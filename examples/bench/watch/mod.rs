@@ -4,9 +4,13 @@
 //! | --- | --- |
 //! | `scene` | the viewers of a run: how many, where, and when they come |
 //! | `world` | a run in the simulator |
+//! | `real` | a run of `rtmfp watch` in network namespaces, each with a player |
+//! | `player` | the player of such a run |
 //! | `origin` | a run over sockets, with a web server in place of a provider |
 
 mod origin;
+mod player;
+mod real;
 mod scene;
 mod world;
 
@@ -25,6 +29,10 @@ pub(crate) struct Watch {
     /// What to measure
     #[arg(value_enum, default_values = ["viewers", "seek", "networks"])]
     scenarios: Vec<Scenario>,
+    /// Run the real programs in network namespaces (needs root), not machines in the simulator:
+    /// viewers and networks
+    #[arg(long)]
+    real: bool,
     /// Number of viewers; of `networks` in each of them [default: 10; many: 100; networks: 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=200))]
     n: Option<u32>,
@@ -79,11 +87,15 @@ impl Watch {
     async fn measure(&self, scenario: Scenario, common: &Common) -> anyhow::Result<Report> {
         let scene = self.scene(scenario);
         let mut report = Report::new(scenario.name(), self.title(scenario, &scene));
-        let runs = if scenario == Scenario::Many { 1 } else { 3 };
+        let runs = if scenario == Scenario::Many || self.real { 1 } else { 3 };
         for run in 0..common.runs(runs) {
             let seed = self.seed.wrapping_add(u64::from(run));
             eprintln!("bench: {}, run {} (seed {seed})", scenario.name(), run + 1);
             match scenario {
+                Scenario::Viewers | Scenario::Networks if self.real => {
+                    let outcome = tokio::task::block_in_place(|| real::run(&scene, seed))?;
+                    outcome.report(&mut report, &scene, scenario);
+                }
                 Scenario::Origin => origin::run(&scene, seed, &mut report).await?,
                 _ => world::run(&scene, seed)?.report(&mut report, &scene, scenario),
             }
@@ -139,11 +151,12 @@ impl Watch {
         }
         format!(
             "{}: {} viewers{place} of {} bytes at {} kbit/s, {up} Mbit/s up, {down} down, the \
-             provider {provider_up} up; simulated",
+             provider {provider_up} up; {}",
             scenario.name(),
             scene.viewers,
             self.size,
-            self.rate
+            self.rate,
+            if self.real { "real" } else { "simulated" }
         )
     }
 }
@@ -187,18 +200,27 @@ impl Outcome {
             report.add("saved_percent", "saved against a copy for each, %", saved);
         }
         if !self.lines.is_empty() {
-            let copies = || self.lines.iter().map(|line| line.received as f64 / size);
-            report.add("wan_copies_max", "copies over a line, the most", most(&mut copies()));
-            let mean = copies().sum::<f64>() / self.lines.len() as f64;
-            report.add("wan_copies", "… on average", mean);
-            let doubled = self.lines.iter().map(|line| line.doubled as f64 / size);
-            let doubled = doubled.sum::<f64>() / self.lines.len() as f64;
-            report.add("doubled_copies", "… of these asked for twice, late", doubled);
-            let wire = self.lines.iter().map(|line| line.carried as f64 / size);
-            report.add("wan_wire_max", "bytes down a line ÷ film, the most", most(&mut { wire }));
+            self.report_lines(report, size);
         }
         let identical = self.viewers.iter().filter(|viewer| viewer.is_identical).count();
         report.add("identical", "identical copies", identical as f64);
         report.add("cpu_s", "CPU seconds of the run", self.cpu_seconds);
+    }
+    fn report_lines(&self, report: &mut Report, size: f64) {
+        let lines = self.lines.len() as f64;
+        let objects = || self.lines.iter().filter_map(|line| line.objects);
+        if objects().count() > 0 {
+            let copies = || objects().map(|line| line.received as f64 / size);
+            report.add(
+                "wan_copies_max",
+                "copies over a line, the most",
+                copies().fold(0.0, f64::max),
+            );
+            report.add("wan_copies", "… on average", copies().sum::<f64>() / lines);
+            let doubled = objects().map(|line| line.doubled as f64 / size).sum::<f64>() / lines;
+            report.add("doubled_copies", "… of these asked for twice, late", doubled);
+        }
+        let wire = self.lines.iter().map(|line| line.carried as f64 / size).fold(0.0, f64::max);
+        report.add("wan_wire_max", "bytes down a line ÷ film, the most", wire);
     }
 }

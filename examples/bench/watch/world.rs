@@ -51,12 +51,18 @@ pub(super) struct ViewerOutcome {
 /// What has come over the line of a local network.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LineOutcome {
-    /// Bytes of objects.
-    pub(super) received: u64,
-    /// Bytes of objects that one viewer has got twice.
-    pub(super) doubled: u64,
+    /// What of it were objects, if that is known.
+    pub(super) objects: Option<LineObjects>,
     /// All bytes, headers included.
     pub(super) carried: u64,
+}
+
+/// Bytes of objects.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LineObjects {
+    pub(super) received: u64,
+    /// Of objects that one viewer has got twice.
+    pub(super) doubled: u64,
 }
 
 /// One run; the seed determines everything but the time that it takes.
@@ -259,6 +265,7 @@ impl<'a> World<'a> {
         for (number, id) in (0..).zip(&self.viewers) {
             let trade = self.member(*id).map(Member::trade).unwrap_or_default();
             if let Some(line) = lines.get_mut(self.scene.line(number) as usize) {
+                let line = line.objects.get_or_insert_default();
                 line.doubled += trade.duplicates * u64::from(CHUNK_SIZE);
                 line.received += trade.bytes_received - trade.bytes_received_locally;
             }

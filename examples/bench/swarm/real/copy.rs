@@ -1,7 +1,7 @@
 //! A receiver's copy, as it arrives.
 
 use super::super::outcome::Receiver;
-use super::process::{Form, Printed, What};
+use crate::real::process::{Form, Printed, What};
 use anyhow::bail;
 use rtmfp::vod::{CHUNK_SIZE, Digest256};
 use sha2::{Digest, Sha256};

@@ -2,26 +2,23 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `namespaces` | the namespaces and the cables between them |
-//! | `process` | a program and what it prints |
 //! | `program` | the programs that take part: `rtmfp`, or libtorrent for comparison |
 //! | `copy` | a receiver's copy, as it arrives |
 //! | `hostile` | a member of no use |
 
 mod copy;
 mod hostile;
-mod namespaces;
-mod process;
 mod program;
 
 use super::Swarm;
 use super::hostile::Hostiles;
 use super::outcome::Outcome;
 use super::simulated::noise;
+use crate::real::namespaces::{Namespaces, Shape};
+use crate::real::process::Process;
+use crate::real::{bytes_uploaded, watch_signals};
 use anyhow::{Context, bail};
 use copy::Copy;
-use namespaces::{Namespaces, Shape};
-use process::Process;
 use program::{Offer, Program};
 use rtmfp::proto::sim::SeededRandom;
 use rtmfp::vod::{CHUNK_SIZE, Digest256};
@@ -212,42 +209,16 @@ impl<'a> World<'a> {
         let processes = || others.iter().chain(receivers.iter().map(|(process, _)| process));
         let cpu_seconds = processes().map(Process::cpu_seconds).sum();
         let wire_bytes = namespaces.wire_bytes()? - self.wire_bytes_before;
-        let provider = others.pop().context("a provider")?;
-        provider.interrupt();
-        let stopped = provider.finish();
-        let stopped = stopped.iter().find(|event| event["event"] == "stopped");
-        let provider_bytes = stopped.and_then(|event| event["bytes_uploaded"].as_u64());
+        let provider_bytes = bytes_uploaded(others.pop().context("a provider")?)?;
         let receivers = receivers.into_iter().map(|(process, copy)| {
             drop(process);
             copy.result(sha256)
         });
         Ok(Outcome {
             receivers: receivers.collect::<anyhow::Result<_>>()?,
-            provider_bytes: provider_bytes.context("the provider prints no `stopped`")?,
+            provider_bytes,
             wire_bytes,
             cpu_seconds,
         })
     }
-}
-
-/// True from the first Ctrl-C or SIGTERM on, so that a run removes what it has made.
-fn watch_signals() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    tokio::spawn(async move {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = tokio::signal::ctrl_c() => {}
-                }
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-        flag.store(true, Ordering::Relaxed);
-    });
-    interrupted
 }

@@ -3,16 +3,14 @@
 use super::super::Swarm;
 use super::super::hostile::Kind;
 use super::hostile::HostileProcess;
-use super::namespaces::{Namespaces, address};
-use super::process::{Form, Process};
+use crate::real::namespaces::{Namespaces, address};
+use crate::real::process::{Form, Process};
+use crate::real::{PATIENCE, rtmfp, share};
 use anyhow::{Context, bail, ensure};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-/// How long a program may take to begin.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than any run: receivers share on until the last copy is complete.
 const SEED_FOR: &str = "24h";
 
@@ -56,20 +54,12 @@ impl Program {
     ) -> anyhow::Result<(Vec<Process>, Offer)> {
         match self {
             Self::Rtmfp { program, save_upload } => {
-                let mut serve = namespaces.command(server);
-                let listen = format!("{}:1935", address(server));
-                serve.arg(program).args(["serve", "--json", "--listen", &listen]);
-                let mut serve = Process::start("server", serve, Form::Events, directory)?;
-                serve.wait_for("listening", PATIENCE)?;
-                let mut share = namespaces.command(provider);
-                share.arg(program).arg("share").arg(original);
-                share.args(["--json", "--new", "--via", &format!("rtmfp://{}/", address(server))]);
-                share.args(save_upload.then_some("--save-upload"));
-                let mut share = Process::start("provider", share, Form::Events, directory)?;
-                let shared = share.wait_for("shared", PATIENCE)?;
+                let option = save_upload.then_some("--save-upload");
+                let (processes, shared) =
+                    share(namespaces, (server, provider), (program, option.as_slice()), original)?;
                 let link = shared["link"].as_str().context("`shared` without a link")?;
                 let chunks = shared["chunks"].as_u64().context("`shared` without a number")?;
-                Ok((vec![serve, share], Offer::Link { link: link.to_owned(), chunks }))
+                Ok((processes, Offer::Link { link: link.to_owned(), chunks }))
             }
             Self::Libtorrent { python, script } => {
                 let file = directory.join("film.torrent");
@@ -153,20 +143,6 @@ fn torrent_address(member: u32) -> String {
 
 fn torrent_addresses(members: &[u32]) -> String {
     members.iter().map(|member| torrent_address(*member)).collect::<Vec<_>>().join(",")
-}
-
-/// The binary beside the directory of this example.
-fn rtmfp() -> anyhow::Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let directory = this.parent().and_then(Path::parent).context("no directory of this program")?;
-    let program = directory.join("rtmfp");
-    let profile = if cfg!(debug_assertions) { "" } else { " --release" };
-    ensure!(
-        program.exists(),
-        "--real runs {}, which is not there: first `cargo build{profile}`",
-        program.display()
-    );
-    Ok(program)
 }
 
 fn libtorrent() -> anyhow::Result<Program> {

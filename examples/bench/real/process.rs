@@ -15,7 +15,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const READ: usize = 64 << 10;
 
 /// A running program. It is killed when this is dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     output: Receiver<Printed>,
@@ -24,12 +24,12 @@ pub(super) struct Process {
 }
 
 /// Something on a program's standard output, and when it came.
-pub(super) struct Printed {
-    pub(super) at: Instant,
-    pub(super) what: What,
+pub(crate) struct Printed {
+    pub(crate) at: Instant,
+    pub(crate) what: What,
 }
 
-pub(super) enum What {
+pub(crate) enum What {
     /// A JSON object.
     Event(Value),
     /// Bytes of the file.
@@ -38,14 +38,14 @@ pub(super) enum What {
 
 /// The form of a program's standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Events,
     Bytes,
 }
 
 impl Process {
     /// Starts a program. Its messages for people go to a file in this directory.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &str,
         mut command: Command,
         form: Form,
@@ -66,12 +66,12 @@ impl Process {
     }
 
     /// The next thing that it has printed, if there is one.
-    pub(super) fn printed(&self) -> Option<Printed> {
+    pub(crate) fn printed(&self) -> Option<Printed> {
         self.output.try_recv().ok()
     }
 
     /// Waits for an event of this name.
-    pub(super) fn wait_for(&mut self, event: &str, patience: Duration) -> anyhow::Result<Value> {
+    pub(crate) fn wait_for(&mut self, event: &str, patience: Duration) -> anyhow::Result<Value> {
         let end = Instant::now() + patience;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -86,7 +86,7 @@ impl Process {
     }
 
     /// An error if it has ended by itself.
-    pub(super) fn check(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("{} has ended ({status}): {}", self.name, self.last_words()),
             None => Ok(()),
@@ -99,7 +99,7 @@ impl Process {
     }
 
     /// CPU time so far, in seconds.
-    pub(super) fn cpu_seconds(&self) -> f64 {
+    pub(crate) fn cpu_seconds(&self) -> f64 {
         let path = format!("/proc/{}/stat", self.child.id());
         let stat = std::fs::read_to_string(path).unwrap_or_default();
         // The name is in parentheses and may have spaces.
@@ -110,7 +110,7 @@ impl Process {
     }
 
     /// Asks it to end.
-    pub(super) fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         #[cfg(unix)]
         if let Some(id) = rustix::process::Pid::from_raw(self.child.id() as i32) {
             // It may have ended.
@@ -119,7 +119,7 @@ impl Process {
     }
 
     /// Waits until it has ended, at most for a while, and returns the remaining events.
-    pub(super) fn finish(mut self) -> Vec<Value> {
+    pub(crate) fn finish(mut self) -> Vec<Value> {
         let end = Instant::now() + GRACE;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));

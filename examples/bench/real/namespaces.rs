@@ -6,9 +6,15 @@
 //!
 //! The bridge of two ports stands for the member's router: `htb` at `u3` is the uplink, at `m3` the
 //! downlink. So a member does not notice its own queue, and each frame passes it alone: its network
-//! card is made to cut what the system sends in one piece.
+//! card is made to cut what the system sends in one piece. Where the kernel has no netem, a cable
+//! with loss and delay lies before the downlink:
+//!
+//! ```text
+//! member: eth0 ── m3 (bridge c3) f3 ── n3 (bridge b3) u3 ── …
+//! ```
 
-use super::super::links::{Links, QUEUE};
+use super::cable::{Cable, Ends};
+use crate::swarm::links::{Links, QUEUE};
 use anyhow::{Context, bail, ensure};
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
@@ -17,33 +23,35 @@ use std::process::{Command, Output};
 const FRAME: f64 = 1514.0;
 
 /// The namespaces of a run. They are removed when this is dropped.
-pub(super) struct Namespaces {
+pub(crate) struct Namespaces {
     members: u32,
+    has_netem: bool,
+    cables: Vec<Cable>,
 }
 
 /// The links of a member, in Mbit/s; `None` is not limited.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) up: Option<f64>,
-    pub(super) down: Option<f64>,
+pub(crate) struct Shape {
+    pub(crate) up: Option<f64>,
+    pub(crate) down: Option<f64>,
 }
 
 impl Namespaces {
     /// The namespace with all cables.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         check_system()?;
-        let this = Self { members: 0 };
+        let mut this = Self { members: 0, has_netem: false, cables: Vec::new() };
         add_namespace(&hub())?;
+        let probe = ["qdisc", "add", "dev", "lo", "root", "netem", "delay", "0ms"];
+        this.has_netem = tc(&probe).is_ok();
         ip(&["-n", &hub(), "link", "add", "hub", "type", "bridge"])?;
         ip(&["-n", &hub(), "link", "set", "hub", "up"])?;
         Ok(this)
     }
 
     /// A member, with its namespace and its links. Returns its number.
-    pub(super) fn add(&mut self, shape: Shape, links: &Links) -> anyhow::Result<u32> {
-        let number = self.members;
-        // So that it is removed even if the rest fails.
-        self.members += 1;
+    pub(crate) fn add(&mut self, shape: Shape, links: &Links) -> anyhow::Result<u32> {
+        let number = self.next_number();
         let (hub, name) = (hub(), name(number));
         add_namespace(&name)?;
         let [m, u, h, b] = ["m", "u", "h", "b"].map(|letter| format!("{letter}{number}"));
@@ -51,7 +59,13 @@ impl Namespaces {
         ip(&[&["-n", &hub, "link", "add", &m, "type", "veth"], &peer[..]].concat())?;
         ip(&["-n", &hub, "link", "add", &u, "type", "veth", "peer", "name", &h])?;
         ip(&["-n", &hub, "link", "add", &b, "type", "bridge"])?;
-        for (port, bridge) in [(&m, b.as_str()), (&u, &b), (&h, "hub")] {
+        let disturbance = Disturbance::of(shape.down, links);
+        let cable = disturbance.as_ref().filter(|_| !self.has_netem);
+        let router = match cable {
+            None => b.clone(),
+            Some(disturbance) => self.lay_cable(number, &b, disturbance)?,
+        };
+        for (port, bridge) in [(&m, router.as_str()), (&u, &b), (&h, "hub")] {
             ip(&["-n", &hub, "link", "set", port, "master", bridge, "up"])?;
         }
         ip(&["-n", &hub, "link", "set", &b, "up"])?;
@@ -60,27 +74,59 @@ impl Namespaces {
         ip(&["-n", &name, "link", "set", "eth0", "gso_max_segs", "1", "up"])?;
         shape.up.map_or(Ok(()), |rate| limit(&u, rate))?;
         shape.down.map_or(Ok(()), |rate| limit(&m, rate))?;
-        disturb(&m, shape.down, links)?;
+        if let Some(disturbance) = disturbance.filter(|_| self.has_netem) {
+            disturbance.add_netem(&m, shape.down.is_some())?;
+        }
         Ok(number)
     }
 
+    /// The number of a new namespace, which is removed even if it is never complete.
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.members += 1;
+        self.members - 1
+    }
+
+    /// A cable with loss and delay from this bridge to a new one, whose name is returned.
+    fn lay_cable(
+        &mut self,
+        number: u32,
+        bridge: &str,
+        disturbance: &Disturbance,
+    ) -> anyhow::Result<String> {
+        let hub = hub();
+        let [near, far, end] = ["n", "f", "c"].map(|letter| format!("{letter}{number}"));
+        let Disturbance { delay_ms, loss, frames } = *disturbance;
+        let ends = Ends { near: &near, far: &far, delay_ms, loss, frames, seed: number };
+        self.cables.push(Cable::lay(in_namespace(&hub), &ends)?);
+        ip(&["-n", &hub, "link", "add", &end, "type", "bridge"])?;
+        for (port, bridge) in [(&near, bridge), (&far, &end)] {
+            ip(&["-n", &hub, "link", "set", port, "txqueuelen", "10000"])?;
+            ip(&["-n", &hub, "link", "set", port, "master", bridge, "up"])?;
+        }
+        ip(&["-n", &hub, "link", "set", &end, "up"])?;
+        Ok(end)
+    }
+
     /// A command that runs a program in the namespace of a member.
-    pub(super) fn command(&self, member: u32) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &name(member)]);
-        command
+    pub(crate) fn command(&self, member: u32) -> Command {
+        in_namespace(&name(member))
     }
 
     /// Bytes that all members have sent so far, with all headers.
-    pub(super) fn wire_bytes(&self) -> anyhow::Result<u64> {
+    pub(crate) fn wire_bytes(&self) -> anyhow::Result<u64> {
         let mut sum = 0;
         for member in 0..self.members {
-            let shown = ip(&["-n", &name(member), "-s", "-j", "link", "show", "dev", "eth0"])?;
-            let shown: serde_json::Value = serde_json::from_slice(&shown.stdout)?;
-            let bytes = shown[0]["stats64"]["tx"]["bytes"].as_u64();
-            sum += bytes.context("`ip -s -j link` shows no bytes")?;
+            sum += self.bytes_of(member, "tx")?;
         }
         Ok(sum)
+    }
+
+    /// Bytes that a member's network card has sent (tx) or received (rx).
+    pub(super) fn bytes_of(&self, member: u32, direction: &str) -> anyhow::Result<u64> {
+        let shown = ip(&["-n", &name(member), "-s", "-j", "link", "show", "dev", "eth0"])?;
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout)?;
+        let bytes = shown[0]["stats64"][direction]["bytes"].as_u64();
+        bytes.context("`ip -s -j link` shows no bytes")
     }
 }
 
@@ -96,7 +142,7 @@ impl Drop for Namespaces {
 
 /// The address of a member, one of those for tests of networks: with private ones, all would be in one
 /// local network.
-pub(super) fn address(member: u32) -> Ipv4Addr {
+pub(crate) fn address(member: u32) -> Ipv4Addr {
     let [high, low] = u16::try_from(member + 1).unwrap_or(u16::MAX).to_be_bytes();
     Ipv4Addr::new(198, 18, high, low)
 }
@@ -105,7 +151,7 @@ fn hub() -> String {
     format!("rtmfp-bench-{}-hub", std::process::id())
 }
 
-fn name(member: u32) -> String {
+pub(super) fn name(member: u32) -> String {
     format!("rtmfp-bench-{}-{member}", std::process::id())
 }
 
@@ -135,7 +181,7 @@ fn rustix_is_root() -> bool {
     false
 }
 
-fn add_namespace(name: &str) -> anyhow::Result<()> {
+pub(super) fn add_namespace(name: &str) -> anyhow::Result<()> {
     ip(&["netns", "add", name])?;
     // Before any link is up: nobody is to look for addresses of its own.
     let no_ipv6 = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 || true";
@@ -155,23 +201,51 @@ fn limit(port: &str, megabits: f64) -> anyhow::Result<()> {
     tc(&[&leaf[..], &[&queue]].concat())
 }
 
-/// Adds loss and delay, if they are asked for, to what leaves by a port that has a limit or not.
-fn disturb(port: &str, megabits: Option<f64>, links: &Links) -> anyhow::Result<()> {
-    if links.loss == 0.0 && links.rtt_ms == 0.0 {
-        return Ok(());
-    }
-    let delay = links.rtt_ms / 2.0;
-    let waits = QUEUE.as_secs_f64() + delay / 1000.0;
-    let frames = megabits.map_or(10_000.0, |rate| (rate * 1e6 / 8.0 * waits / FRAME).ceil());
-    let (delay, loss) = (format!("{delay}ms"), format!("{}%", links.loss * 100.0));
-    let netem = ["netem", "limit", &format!("{frames:.0}"), "delay", &delay, "loss", &loss];
-    let parent = if megabits.is_some() { &["parent", "1:1"][..] } else { &["root"] };
-    let add = [&["qdisc", "replace", "dev", port], parent, &["handle", "20:"], &netem].concat();
-    tc(&add).context("--loss and --rtt-ms need netem in the kernel (module sch_netem)")
+/// Loss and delay on the way to a member.
+struct Disturbance {
+    delay_ms: f64,
+    /// From 0 to 1.
+    loss: f64,
+    /// How many frames are on their way at most.
+    frames: f64,
 }
 
-fn ip(arguments: &[&str]) -> anyhow::Result<Output> {
+impl Disturbance {
+    /// What is asked for, if anything, to a member with this downlink in Mbit/s or no limit.
+    fn of(megabits: Option<f64>, links: &Links) -> Option<Self> {
+        if links.loss == 0.0 && links.rtt_ms == 0.0 {
+            return None;
+        }
+        let delay_ms = links.rtt_ms / 2.0;
+        let waits = QUEUE.as_secs_f64() + delay_ms / 1000.0;
+        let frames = megabits.map_or(10_000.0, |rate| (rate * 1e6 / 8.0 * waits / FRAME).ceil());
+        Some(Self { delay_ms, loss: links.loss, frames })
+    }
+
+    /// Adds it to what leaves by a port that has a limit or not.
+    fn add_netem(&self, port: &str, is_limited: bool) -> anyhow::Result<()> {
+        let (delay, loss) = (format!("{}ms", self.delay_ms), format!("{}%", self.loss * 100.0));
+        let frames = format!("{:.0}", self.frames);
+        let netem = ["netem", "limit", &frames, "delay", &delay, "loss", &loss];
+        let parent = if is_limited { &["parent", "1:1"][..] } else { &["root"] };
+        tc(&[&["qdisc", "replace", "dev", port], parent, &["handle", "20:"], &netem].concat())
+    }
+}
+
+/// A command that runs the program that it is given in a namespace.
+fn in_namespace(name: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", name]);
+    command
+}
+
+pub(super) fn ip(arguments: &[&str]) -> anyhow::Result<Output> {
     run("ip", arguments)
+}
+
+/// Runs a program in a namespace.
+pub(super) fn run_in(namespace: &str, command: &[&str]) -> anyhow::Result<()> {
+    run("ip", &[&["netns", "exec", namespace], command].concat()).map(drop)
 }
 
 fn tc(arguments: &[&str]) -> anyhow::Result<()> {
