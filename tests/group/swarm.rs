@@ -384,3 +384,29 @@ fn one_receiver_fills_a_long_fat_path() {
     // 2.6 s of transmission; four in flight would take 100 rounds of 126 ms.
     assert!(time < 3.5, "{time}");
 }
+
+#[test]
+fn the_only_neighbor_is_asked_for_more_at_a_time() {
+    let mut net = Net::new(3);
+    for node in &mut net.nodes {
+        node.object_size = SIZE;
+    }
+    net.nodes[0].uplink = 10_000_000;
+    net.with(0, |g, now| g.replication_mut(now).add_have(0..=399)).unwrap();
+    net.introduce(0, 1);
+    net.with(1, |g, now| {
+        let mut replication = g.replication_mut(now);
+        replication.set_provider(Some(peer(0)));
+        replication.set_strategy(ReplicationStrategy::Swarm);
+        replication.add_want(0..=399)
+    })
+    .unwrap();
+    let window = |net: &Net| net.nodes[1].group.replication().trade(net.session(1, 0)).window;
+    let lacks = |chunks| move |net: &Net| net.nodes[1].group.replication().want().len() <= chunks;
+    assert!(net.run_until(Duration::from_secs(10), lacks(300)));
+    assert!(window(&net) > 30, "{}", window(&net));
+    // Others may bring in what is requested here.
+    net.introduce(1, 2);
+    assert!(net.run_until(Duration::from_secs(10), lacks(250)));
+    assert!((2..=12).contains(&window(&net)), "{}", window(&net));
+}

@@ -201,7 +201,9 @@ impl Replication {
             ReplicationStrategy::Swarm => 1,
             ReplicationStrategy::LowestFirst | ReplicationStrategy::RarestFirst => FLASH_WINDOW,
         };
-        n.window.size().max(least.min(self.limits.max_in_flight))
+        let is_alone = self.strategy == ReplicationStrategy::Swarm && self.neighbors.len() == 1;
+        let size = if is_alone { n.window.size_alone() } else { n.window.size() };
+        size.max(least.min(self.limits.max_in_flight))
     }
 
     /// The index to ask this neighbor for next, if its window allows a request.

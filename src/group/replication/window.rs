@@ -6,9 +6,11 @@ use std::time::Duration;
 const INITIAL: usize = 2;
 
 /// Seconds of a neighbor's work that wait at it as requests, beyond those that are on the path; but
-/// not more than so many requests.
+/// not more than so many requests. With nobody else to ask there may be more, as nobody else can
+/// bring in an object meanwhile: on a path with losses some answers take several round trips.
 const QUEUED: f64 = 1.0;
 const MAX_QUEUED: f64 = 8.0;
+const MAX_QUEUED_ALONE: f64 = 32.0;
 
 /// A neighbor that has never answered sooner, in seconds, may have only one request in flight.
 const SLOW: f64 = 3.0;
@@ -28,6 +30,8 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     size: usize,
+    /// The same with nobody else to ask.
+    size_alone: usize,
     cap: usize,
     /// The lowest response time, drifting upwards.
     lowest: Option<f64>,
@@ -39,11 +43,17 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(cap: usize) -> Self {
         let cap = cap.max(1);
-        Self { size: INITIAL.min(cap), cap, lowest: None, smoothed: None, pace: None }
+        let size = INITIAL.min(cap);
+        Self { size, size_alone: size, cap, lowest: None, smoothed: None, pace: None }
     }
 
     pub(super) fn size(&self) -> usize {
         self.size
+    }
+
+    /// The size for the only neighbor.
+    pub(super) fn size_alone(&self) -> usize {
+        self.size_alone
     }
 
     /// A request was answered after `response`; when it was sent, `depth` were in flight with it.
@@ -56,10 +66,14 @@ impl Window {
         let pace = self.pace.map_or(share, |p| p + (share - p) / 4.0);
         (self.lowest, self.smoothed, self.pace) = (Some(lowest), Some(smoothed), Some(pace));
         let round_trip = (lowest - pace).max(0.0);
-        let queued = (QUEUED / pace).min(MAX_QUEUED);
-        let size = (1.0 + queued + round_trip / pace).min(self.cap as f64) as usize;
         // With one request in flight, a long path and a slow neighbor look the same.
-        self.size = size.max(if lowest < SLOW { 2.min(self.cap) } else { 1 });
+        let least = if lowest < SLOW { 2.min(self.cap) } else { 1 };
+        let size = |most: f64| {
+            let queued = (QUEUED / pace).min(most);
+            let size = (1.0 + queued + round_trip / pace).min(self.cap as f64) as usize;
+            size.max(least)
+        };
+        (self.size, self.size_alone) = (size(MAX_QUEUED), size(MAX_QUEUED_ALONE));
     }
 
     /// Seconds until the answer to a request that is the `depth`th in flight.
@@ -70,6 +84,7 @@ impl Window {
     /// An answer is overdue: halves the window.
     pub(super) fn on_overdue(&mut self) {
         self.size = (self.size / 2).max(1);
+        self.size_alone = (self.size_alone / 2).max(1);
     }
 
     /// The time to wait for an answer before asking another neighbor.
@@ -129,9 +144,11 @@ mod tests {
         let mut window = Window::new(64);
         assert_eq!(window.size(), INITIAL);
         (0..20).for_each(|_| window.on_answer(Duration::from_millis(100), 1));
-        assert_eq!(window.size(), 9);
+        assert_eq!((window.size(), window.size_alone()), (9, 11));
+        (0..20).for_each(|_| window.on_answer(Duration::from_millis(20), 1));
+        assert_eq!((window.size(), window.size_alone()), (9, 33));
         window.on_overdue();
-        assert_eq!(window.size(), 4);
+        assert_eq!((window.size(), window.size_alone()), (4, 16));
         (0..5).for_each(|_| window.on_overdue());
         assert_eq!(window.size(), 1);
         assert_eq!(Window::new(0).size(), 1);
