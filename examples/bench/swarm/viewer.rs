@@ -9,6 +9,10 @@ const BUFFER: f64 = 2.0;
 /// Seconds of the film that are read ahead of what plays.
 const READ_AHEAD: f64 = 10.0;
 
+/// Seconds of the film from a jump on that the first frame there needs, on average: what is between the
+/// key frame before it and itself, if there is one every two seconds.
+const FRAME: f64 = 1.0;
+
 /// A player of the film, which has one rate everywhere.
 #[derive(Debug)]
 pub(crate) struct Viewer {
@@ -26,6 +30,8 @@ pub(crate) struct Viewer {
     has_next: bool,
     /// A jump whose first data is not there yet.
     awaits_first: bool,
+    /// A jump whose first frame is not there yet.
+    awaits_frame: bool,
     pub(crate) seen: Seen,
 }
 
@@ -37,8 +43,9 @@ pub(crate) struct Seen {
     /// How often it waited while it played, and for how long in all.
     pub(crate) stalls: u32,
     pub(crate) stalled: f64,
-    /// From a jump until the first data there, and until it plays.
+    /// From a jump until the first data there, until the first frame can be shown, and until it plays.
     pub(crate) jump_data: Option<f64>,
+    pub(crate) jump_frame: Option<f64>,
     pub(crate) jump_plays: Option<f64>,
     /// It has played until the end.
     pub(crate) ended: bool,
@@ -56,6 +63,7 @@ impl Viewer {
             since: now,
             has_next: false,
             awaits_first: false,
+            awaits_frame: false,
             seen: Seen::default(),
         }
     }
@@ -64,7 +72,8 @@ impl Viewer {
     pub(crate) fn jump(&mut self, now: Time, chunk: u64) {
         self.next = chunk.clamp(1, self.chunks);
         self.position = self.start_of(self.next);
-        (self.playing, self.since, self.awaits_first) = (None, now, true);
+        (self.playing, self.since) = (None, now);
+        (self.awaits_first, self.awaits_frame) = (true, true);
         self.seen.jump_plays = None;
     }
 
@@ -87,6 +96,10 @@ impl Viewer {
         }
         self.has_next = held.contains(self.next);
         let buffered = self.start_of(self.next) - self.position;
+        if self.awaits_frame && (buffered >= FRAME || self.next > self.chunks) {
+            self.awaits_frame = false;
+            self.seen.jump_frame = Some(now.since(self.since).as_secs_f64());
+        }
         let is_enough = buffered >= BUFFER || (self.next > self.chunks && buffered > 0.0);
         if self.playing.is_none() && is_enough && !self.seen.ended {
             self.play(now);

@@ -185,6 +185,7 @@ impl Outcome {
         if scene.jump.is_some() {
             let of_jump = |seconds: Option<f64>| seconds.unwrap_or(f64::INFINITY);
             report.add("jump_data_s", "seconds from the jump to data", of_jump(jumped.jump_data));
+            report.add("jump_frame_s", "… to the first frame", of_jump(jumped.jump_frame));
             report.add("jump_plays_s", "… until it plays", of_jump(jumped.jump_plays));
         }
         let stalls = seen().map(|seen| f64::from(seen.stalls)).sum();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 /// An answer is never late before this.
 const MIN_LATE: Duration = Duration::from_secs(1);
-/// Nor before this multiple of the time after which it is expected.
+/// Nor before this multiple of the time after which it is expected, unless it crosses the line of a local
+/// network and is played next: then all there may wait for it.
 const LATE: f64 = 2.5;
 /// Both are so many times as long for what crosses the line of a local network, of which all there
 /// need a part.
@@ -21,8 +22,14 @@ impl Replication {
         let mut late: Vec<(u64, SessionId)> = Vec::new();
         for (&session, n) in &self.neighbors {
             let requests = n.in_flight.iter();
-            let times = if self.is_across(n) { LATE_ACROSS } else { 1 };
-            let requests = requests.filter(|(_, r)| n.is_late(now, r, times));
+            let is_across = self.is_across(n);
+            let times = if is_across { LATE_ACROSS } else { 1 };
+            let is_late =
+                |index: u64, request: &InFlight| match is_across && self.is_due(now, index) {
+                    true => request.is_older(now, MIN_LATE),
+                    false => n.is_late(now, request, times),
+                };
+            let requests = requests.filter(|&(&index, request)| is_late(index, request));
             late.extend(requests.map(|(&i, _)| (i, session)));
         }
         late.sort_unstable();
@@ -73,7 +80,14 @@ impl Neighbor {
 
     fn is_late(&self, now: Time, request: &InFlight, times: u32) -> bool {
         let expected = Duration::from_secs_f64(LATE * self.window.expected(request.depth));
-        let is_open = !request.is_doubled && !request.satisfied && !request.abandoned;
-        is_open && now.since(request.sent) > expected.max(MIN_LATE) * times
+        request.is_older(now, expected.max(MIN_LATE) * times)
+    }
+}
+
+impl InFlight {
+    /// True if an answer is expected, from nobody else, for longer than this.
+    fn is_older(&self, now: Time, time: Duration) -> bool {
+        let is_open = !self.is_doubled && !self.satisfied && !self.abandoned;
+        is_open && now.since(self.sent) > time
     }
 }

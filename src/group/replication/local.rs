@@ -27,8 +27,10 @@ const QUICK: Duration = Duration::from_millis(500);
 /// What another local fetcher should bring in is left to it until nothing has come across the line
 /// for so long, for each better rank.
 const LEFT_TO_LOCALS: Duration = Duration::from_millis(500);
-/// An object that is played soon is left to it for so long, for each better rank.
-const LEFT_WHEN_PLAYED: Duration = Duration::from_millis(2000);
+/// An object that is played soon is left to it for so long, for each better rank, in seconds; or for
+/// an equal part of the time until it is played, if that is known, within these bounds.
+const LEFT_WHEN_PLAYED: f64 = 2.0;
+const LEAST_LEFT: f64 = 0.75;
 
 impl Replication {
     /// A neighbor is in a network of this host, or not.
@@ -118,8 +120,9 @@ impl Replication {
     /// True if an object that is played soon has been left to local fetchers of a better rank for
     /// long enough, since `wanted`.
     pub(super) fn is_missed(&self, now: Time, index: u64, wanted: Time) -> bool {
-        let rank = rank(index, &self.near, &self.local_rivals(now));
-        now.since(wanted) >= LEFT_WHEN_PLAYED * u32::try_from(rank).unwrap_or(u32::MAX)
+        let rivals = self.local_rivals(now);
+        let each = left_for_each_rank(self.seconds_left(now, index), rivals.len());
+        now.since(wanted).as_secs_f64() >= each * rank(index, &self.near, &rivals) as f64
     }
 
     /// True if nothing is requested across the line, nor has anything come, for as long as one of
@@ -152,6 +155,13 @@ impl Replication {
         let places = self.limits.max_unchoked.saturating_sub(served);
         waiting.into_iter().take(places).for_each(|session| self.unchoke(now, session));
     }
+}
+
+/// Seconds for which each of so many local fetchers has an object to itself that is played after
+/// `until`, if that is known.
+fn left_for_each_rank(until: Option<f64>, rivals: usize) -> f64 {
+    let Some(until) = until else { return LEFT_WHEN_PLAYED };
+    (until / (rivals + 1) as f64).clamp(LEAST_LEFT, LEFT_WHEN_PLAYED)
 }
 
 /// The number of fetchers that come before this node for an index.

@@ -18,6 +18,7 @@
 //! | `throttle` | requests by permission, for a limit of the download rate |
 //! | `late` | late answers: another neighbor is asked as well |
 //! | `playhead` | the objects that the application reads next |
+//! | `deadline` | when it plays them |
 //! | `rarity` | the order of requests: rarest first |
 //! | `swarm`, `spread` | the order of requests: so that many fetchers help each other |
 //! | `local` | neighbors in this host's own networks: one of them brings in what all need |
@@ -25,6 +26,7 @@
 
 mod access;
 mod announce;
+mod deadline;
 mod fetch;
 mod late;
 mod local;

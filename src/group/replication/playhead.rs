@@ -9,6 +9,7 @@
 //! and as it wants the object as well, it brings it in from the provider next, instead of another. It
 //! announces it like all objects, and gets asked for it.
 
+use super::deadline::Played;
 use super::fetch::first_askable;
 use super::neighbor::{Neighbor, Serving};
 use super::swarm::{Pick, mix};
@@ -38,9 +39,11 @@ const MAX_FAVORS: usize = 64;
 /// Where the application reads, and what is done for it and for others' playheads.
 #[derive(Debug, Default)]
 pub(super) struct Playheads {
-    at: Vec<u64>,
+    pub(super) at: Vec<u64>,
+    /// How far the reader at each of them has played.
+    pub(super) played: Vec<Played>,
     /// Bytes that the application plays in a second.
-    rate: Option<u64>,
+    pub(super) rate: Option<u64>,
     /// Since when objects that are played soon are wanted.
     wanted: BTreeMap<u64, Time>,
     /// The objects that a neighbor was asked to bring in, when, and how many have been asked.
@@ -225,6 +228,8 @@ impl Replication {
     fn set_playheads(&mut self, now: Time, playheads: &[u64]) {
         let at: Vec<u64> = playheads.iter().copied().take(MAX_PLAYHEADS).collect();
         if at != self.playheads.at {
+            let per_second = self.objects_per_second().unwrap_or_default();
+            self.playheads.played = self.playheads.follow(now, &at, per_second, self.ahead());
             self.playheads.at = at;
             self.note_played_soon(now);
             self.fill(now);
