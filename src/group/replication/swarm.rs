@@ -32,11 +32,14 @@ const COPIES: usize = 2;
 /// Or this part of the source's window, so that a long fat path is filled.
 const COPIES_PART: usize = 8;
 /// Copies of the source that a fetcher takes without more ado, and in percent of the objects that it
-/// has brought in, to which one for each other fetcher is added.
+/// has brought in, to which two for each other fetcher are added.
 const COPIES_AT_FIRST: u64 = 2;
-const COPIES_PERCENT: u64 = 40;
+const COPIES_PERCENT: u64 = 25;
 /// Further ones are left to the others if these together are so many times as fast as the source.
 const FASTER: f64 = 2.5;
+/// When less than this part of the file is missing, copies are taken again: who has what is missing
+/// depends on chance, and the last objects are not to wait for one slow holder.
+const LAST_PART: u64 = 64;
 /// If fewer than one of so many fetchers wants something of this node, it asks for rare objects: for
 /// each copy that it gets of the source, and with every second request to others.
 const FEW: usize = 2;
@@ -126,7 +129,8 @@ impl Replication {
         let rate = |n: &Neighbor| n.window.expected(1).recip();
         let ratio = others().map(rate).sum::<f64>() / rate(source);
         let fetchers = others().count() as u64;
-        has_copies_enough(self.spread.taken(), fetchers, self.have.len(), ratio)
+        let held = (self.have.len(), self.total());
+        has_copies_enough(self.spread.taken(), fetchers, held, ratio)
     }
 
     /// The lowest index that a neighbor can be asked for, or a rare one; of a neighbor across the line
@@ -235,10 +239,16 @@ impl Replication {
 /// True if a fetcher that has `held` objects, and of them so many from the source that nobody else had,
 /// and so many copies, is to have further ones from `others` fetchers, which are so many times as fast
 /// as the source.
-fn has_copies_enough((brought, copied): (u64, u64), others: u64, held: u64, faster: f64) -> bool {
-    let most = brought * (COPIES_PERCENT + others) / 100 + COPIES_AT_FIRST;
+fn has_copies_enough(
+    (brought, copied): (u64, u64),
+    others: u64,
+    (held, total): (u64, u64),
+    faster: f64,
+) -> bool {
+    let most = brought * (COPIES_PERCENT + 2 * others) / 100 + COPIES_AT_FIRST;
     let brings_its_part = 2 * brought * (others + 1) >= held;
-    copied >= most && brings_its_part && faster > FASTER
+    let is_last_part = total.saturating_sub(held) < total / LAST_PART;
+    copied >= most && brings_its_part && faster > FASTER && !is_last_part
 }
 
 /// A number for an index and a peer, evenly distributed and the same on every node.
@@ -255,11 +265,14 @@ mod tests {
     #[test]
     fn copies_are_left_to_others_that_can_give_them() {
         // One of ten that have half of a thousand objects.
-        assert!(has_copies_enough((50, 26), 9, 500, 4.0));
-        assert!(!has_copies_enough((50, 25), 9, 500, 4.0), "a few more");
-        assert!(!has_copies_enough((0, 1), 9, 0, 4.0), "at first");
-        assert!(!has_copies_enough((20, 100), 9, 500, 4.0), "late, or with a slow uplink");
-        assert!(!has_copies_enough((50, 100), 9, 500, 2.0), "the source can give much");
+        let half = (500, 1000);
+        assert!(has_copies_enough((50, 23), 9, half, 4.0));
+        assert!(!has_copies_enough((50, 22), 9, half, 4.0), "a few more");
+        assert!(!has_copies_enough((0, 1), 9, (0, 1000), 4.0), "at first");
+        assert!(!has_copies_enough((20, 100), 9, half, 4.0), "late, or with a slow uplink");
+        assert!(!has_copies_enough((50, 100), 9, half, 2.0), "the source can give much");
+        assert!(has_copies_enough((100, 100), 9, (985, 1000), 4.0));
+        assert!(!has_copies_enough((100, 100), 9, (986, 1000), 4.0), "the last ones");
     }
 
     #[test]
