@@ -11,6 +11,8 @@ const INITIAL: usize = 2;
 const QUEUED: f64 = 1.0;
 const MAX_QUEUED: f64 = 8.0;
 const MAX_QUEUED_ALONE: f64 = 32.0;
+/// So many answers must have come: the first may be far smaller than the others, as a descriptor is.
+const ANSWERS: u32 = 8;
 
 /// A neighbor that has never answered sooner, in seconds, may have only one request in flight.
 const SLOW: f64 = 3.0;
@@ -32,6 +34,7 @@ pub(super) struct Window {
     size: usize,
     /// The same with nobody else to ask.
     size_alone: usize,
+    answers: u32,
     cap: usize,
     /// The lowest response time, drifting upwards.
     lowest: Option<f64>,
@@ -44,7 +47,7 @@ impl Window {
     pub(super) fn new(cap: usize) -> Self {
         let cap = cap.max(1);
         let size = INITIAL.min(cap);
-        Self { size, size_alone: size, cap, lowest: None, smoothed: None, pace: None }
+        Self { size, size_alone: size, answers: 0, cap, lowest: None, smoothed: None, pace: None }
     }
 
     pub(super) fn size(&self) -> usize {
@@ -73,7 +76,9 @@ impl Window {
             let size = (1.0 + queued + round_trip / pace).min(self.cap as f64) as usize;
             size.max(least)
         };
-        (self.size, self.size_alone) = (size(MAX_QUEUED), size(MAX_QUEUED_ALONE));
+        self.answers = self.answers.saturating_add(1);
+        let most_alone = if self.answers < ANSWERS { MAX_QUEUED } else { MAX_QUEUED_ALONE };
+        (self.size, self.size_alone) = (size(MAX_QUEUED), size(most_alone));
     }
 
     /// Seconds until the answer to a request that is the `depth`th in flight.
@@ -145,6 +150,9 @@ mod tests {
         assert_eq!(window.size(), INITIAL);
         (0..20).for_each(|_| window.on_answer(Duration::from_millis(100), 1));
         assert_eq!((window.size(), window.size_alone()), (9, 11));
+        let mut first = Window::new(64);
+        first.on_answer(Duration::from_millis(1), 1);
+        assert_eq!((first.size(), first.size_alone()), (9, 9), "one answer is not enough");
         (0..20).for_each(|_| window.on_answer(Duration::from_millis(20), 1));
         assert_eq!((window.size(), window.size_alone()), (9, 33));
         window.on_overdue();
