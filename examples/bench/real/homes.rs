@@ -7,10 +7,14 @@
 use super::namespaces::{Namespaces, add_namespace, ip, name, run_in};
 use anyhow::Context;
 
-/// Translates the addresses of the home, each computer's port to itself where it is free.
+/// Translates the addresses of the home, each computer's port to itself where it is free. As in routers
+/// of homes, nothing new comes in: a packet that the router took for its own would have the port, and the
+/// answer to it would leave from another one.
 const RULES: &str = "add table ip home; \
     add chain ip home out { type nat hook postrouting priority srcnat; }; \
-    add rule ip home out oifname eth0 masquerade";
+    add rule ip home out oifname eth0 masquerade; \
+    add chain ip home in { type filter hook input priority filter; }; \
+    add rule ip home in iifname eth0 ct state new drop";
 
 impl Namespaces {
     /// Makes a member the router of a home.
