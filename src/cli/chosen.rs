@@ -135,15 +135,15 @@ fn place(from: &Path, to: PathBuf, size: u64, is_forced: bool) -> anyhow::Result
             return Ok(Placed { path: to, size, sha256 });
         }
         ensure!(is_forced, "{shown} exists and is another file; --force replaces it");
-        std::fs::remove_file(&to).with_context(cannot)?;
     }
-    if std::fs::hard_link(from, &to).is_err() {
+    // The old file is there until the new one takes its name.
+    let mut part = to.clone().into_os_string();
+    part.push(".part");
+    if std::fs::hard_link(from, &part).is_err() {
         // Not every file system has second names.
-        let mut part = to.clone().into_os_string();
-        part.push(".part");
         std::fs::copy(from, &part).with_context(cannot)?;
-        std::fs::rename(&part, &to).with_context(cannot)?;
     }
+    std::fs::rename(&part, &to).with_context(cannot)?;
     Ok(Placed { path: to, size, sha256 })
 }
 
