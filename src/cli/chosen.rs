@@ -171,33 +171,16 @@ fn indices(files: &FileList, paths: &[String]) -> anyhow::Result<Vec<usize>> {
 
 /// The paths that are most like this one: those that have it in them first.
 fn similar<'a>(files: &'a FileList, path: &str) -> Vec<&'a str> {
-    let wanted: Vec<char> = path.to_lowercase().chars().take(MAX_COMPARED).collect();
-    let wanted_text: String = wanted.iter().collect();
-    let mut paths: Vec<(bool, usize, &str)> = files
-        .files()
-        .iter()
-        .map(|file| {
-            let found: Vec<char> = file.path.to_lowercase().chars().take(MAX_COMPARED).collect();
-            let has_it = found.iter().collect::<String>().contains(&wanted_text);
-            (!has_it, distance(&wanted, &found), &*file.path)
-        })
-        .collect();
+    let compared =
+        |path: &str| -> String { path.to_lowercase().chars().take(MAX_COMPARED).collect() };
+    let wanted = compared(path);
+    let paths = files.files().iter().map(|file| {
+        let found = compared(&file.path);
+        (!found.contains(&wanted), strsim::levenshtein(&wanted, &found), &*file.path)
+    });
+    let mut paths: Vec<(bool, usize, &str)> = paths.collect();
     paths.sort_unstable();
     paths.into_iter().map(|(_, _, path)| path).take(MAX_SUGGESTED).collect()
-}
-
-/// The number of characters to insert, delete or replace to make one of the other.
-fn distance(one: &[char], other: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, a) in one.iter().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], line + 1);
-        for (column, b) in other.iter().enumerate() {
-            let replaced = corner + usize::from(a != b);
-            corner = row[column + 1];
-            row[column + 1] = replaced.min(corner + 1).min(row[column] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -223,16 +206,6 @@ mod tests {
         assert_eq!(first, "  season 1/b.mp4", "{error}");
         let error = of(&["season 1/d.mp4"]).unwrap_err().to_string();
         assert!(error.lines().nth(1).unwrap().starts_with("  season 1/"), "{error}");
-    }
-
-    #[test]
-    fn a_distance_counts_changes() {
-        let distance = |one: &str, other: &str| {
-            let chars = |text: &str| text.chars().collect::<Vec<_>>();
-            distance(&chars(one), &chars(other))
-        };
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!((distance("", "abc"), distance("abc", ""), distance("a", "a")), (3, 3, 0));
     }
 
     #[test]
