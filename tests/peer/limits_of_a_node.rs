@@ -69,6 +69,22 @@ fn a_slow_download_completes() {
     swarm.check_nothing_leaks();
 }
 
+/// The descriptor, which is small, does not make the chunks after it seem so.
+#[test]
+fn a_slow_download_asks_for_few_chunks_at_once_from_the_beginning() {
+    let mut swarm = swarm(15, 1 << 20);
+    let receiver = swarm.add_receiver();
+    limit(&mut swarm, receiver, Limits::default().with_down(rate(20_000)));
+    let mut most = 0;
+    for _ in 0..500 {
+        swarm.network.run_for(Duration::from_millis(20));
+        let neighbors = group_of(swarm.network[receiver].peer()).neighbors();
+        most = most.max(neighbors.iter().map(|neighbor| neighbor.trade.in_flight).sum());
+    }
+    println!("{most} at once");
+    assert!((1..=2).contains(&most), "{most}");
+}
+
 /// Members that cannot send as fast as the limit are asked side by side.
 #[test]
 fn slow_members_together_fill_the_limit() {

@@ -8,8 +8,12 @@ use super::serve::MAX_PENDING_BYTES;
 use super::{Replication, ReplicationMut};
 use crate::transport::Time;
 
-/// Bytes that an object is expected to have while none has been seen: a chunk of a file.
+/// Bytes that an object is expected to have while few have been seen: a chunk of a file.
 const FIRST_OBJECT: u64 = 64 << 10;
+
+/// So many objects show how large they are. The first may be much smaller than all others: it is the
+/// descriptor of a file.
+const SHOWN_BY: u64 = 8;
 
 /// The permission to send requests.
 #[derive(Debug, Default)]
@@ -48,10 +52,9 @@ impl Replication {
 
     /// The bytes that the next request is expected to bring.
     pub fn expected_object(&self) -> u64 {
-        match self.object_size {
-            0 => FIRST_OBJECT,
-            size => size as u64,
-        }
+        let seen = self.stats.objects_received + self.stats.objects_sent;
+        let least = if seen < SHOWN_BY { FIRST_OBJECT } else { 1 };
+        (self.object_size as u64).max(least)
     }
 
     /// The bytes that the requests in flight are expected to bring, without those that are overdue.
