@@ -165,3 +165,47 @@ fn nobody_waits_for_a_neighbor_that_brings_in_and_gives_nothing() {
         assert!(seconds < 60.0, "seed {seed}: {seconds:.1} s");
     });
 }
+
+/// Seconds until the next eight objects are there, when one of two far holders no longer answers.
+fn without_one_holder(has_local_others: bool, rate: Option<u64>) -> f64 {
+    let mut net = Net::new(4);
+    net.nodes.iter_mut().for_each(|node| (node.object_size, node.uplink) = (SIZE, mbit(40.0)));
+    for node in 2..4 {
+        net.with(node, |g, now| g.replication_mut(now).add_have(0..=CHUNKS - 1)).unwrap();
+    }
+    if has_local_others {
+        (0..2).for_each(|node| net.join_network(node, 1));
+    }
+    net.introduce_all();
+    net.with(0, |group, now| {
+        let mut replication = group.replication_mut(now);
+        replication.set_strategy(ReplicationStrategy::Swarm);
+        replication.set_play_rate(rate);
+        replication.add_want(0..=63)
+    })
+    .unwrap();
+    let is_complete = |net: &Net| net.nodes[0].group.replication().want().is_empty();
+    assert!(net.run_until(HOUR, is_complete));
+    net.nodes[2].answer = Answer::Hold;
+    let start = net.now;
+    net.with(0, |group, now| {
+        group.replication_mut(now).set_playheads(&[64]);
+        group.replication_mut(now).add_want(64..=71)
+    })
+    .unwrap();
+    assert!(net.run_until(HOUR, is_complete));
+    assert!(!net.nodes[2].held.is_empty(), "it was not asked");
+    net.now.since(start).as_secs_f64()
+}
+
+/// What crosses the line is not asked for twice as soon as elsewhere, unless it is played next.
+#[test]
+fn late_objects_are_asked_for_again_when_all_may_wait_for_them() {
+    let rate = Some(4 * SIZE as u64);
+    let elsewhere = without_one_holder(false, None);
+    let (across, played) = (without_one_holder(true, None), without_one_holder(true, rate));
+    println!("{elsewhere:.2} s, across the line {across:.2} s, played next {played:.2} s");
+    assert!((1.0..1.5).contains(&elsewhere), "{elsewhere:.2} s");
+    assert!((2.0..2.5).contains(&across), "{across:.2} s");
+    assert!((1.0..1.5).contains(&played), "{played:.2} s");
+}
