@@ -342,22 +342,27 @@ fn with_places(places: usize, nodes: usize) -> Net {
     net
 }
 
+/// All connect to the first.
+fn meet(net: &mut Net) {
+    (1..net.nodes.len()).for_each(|node| net.introduce(node, 0));
+    net.run_for(SECOND);
+}
+
+/// Neighbors that the first serves now.
+fn served(net: &Net) -> usize {
+    net.nodes[0].group.neighbors().iter().filter(|n| n.trade.served).count()
+}
+
 #[test]
 fn twelve_fetchers_share_eight_places() {
     let mut net = with_places(8, 13);
     have(&mut net, 0, 0..=1_000_000);
     net.nodes[0].uplink = 20_000;
-    for node in 1..13 {
-        net.introduce(node, 0);
-    }
-    net.run_for(SECOND);
-    for node in 1..13 {
-        want(&mut net, node, 0..=1_000_000);
-    }
+    meet(&mut net);
+    (1..13).for_each(|node| want(&mut net, node, 0..=1_000_000));
     for _ in 0..60 {
         net.run_for(SECOND);
-        let served = net.nodes[0].group.neighbors().iter().filter(|n| n.trade.served).count();
-        assert_eq!(served, 8);
+        assert_eq!(served(&net), 8);
     }
     for node in 1..13 {
         assert!(!net.fetched(node).is_empty(), "node {node} was served");
@@ -374,13 +379,8 @@ fn a_narrow_uplink_serves_few_at_a_time() {
     have(&mut net, 0, 0..=1_000_000);
     net.nodes[0].uplink = 20_000;
     net.nodes[0].object_size = 1000;
-    for node in 1..10 {
-        net.introduce(node, 0);
-    }
-    net.run_for(SECOND);
-    for node in 1..10 {
-        want(&mut net, node, 0..=1_000_000);
-    }
+    meet(&mut net);
+    (1..10).for_each(|node| want(&mut net, node, 0..=1_000_000));
     net.run_for(SECOND);
     // To each an object in four seconds, and to two in any case.
     for (uplink, places) in [(None, 8), (Some(1250), 5), (Some(1000), 4), (None, 8)] {
@@ -388,8 +388,7 @@ fn a_narrow_uplink_serves_few_at_a_time() {
         net.with(0, |g, now| g.replication_mut(now).set_uplink(uplink));
         for _ in 0..15 {
             net.run_for(SECOND);
-            let served = net.nodes[0].group.neighbors().iter().filter(|n| n.trade.served).count();
-            assert_eq!(served, places, "{uplink:?}");
+            assert_eq!(served(&net), places, "{uplink:?}");
         }
     }
     net.nodes[0].object_size = 10_000;
@@ -397,7 +396,7 @@ fn a_narrow_uplink_serves_few_at_a_time() {
     let uplink = Some(Bandwidth::bytes_per_second(1000));
     net.with(0, |g, now| g.replication_mut(now).set_uplink(uplink));
     net.run_for(SECOND);
-    assert_eq!(net.nodes[0].group.neighbors().iter().filter(|n| n.trade.served).count(), 2);
+    assert_eq!(served(&net), 2);
     assert!((1..10).all(|node| !net.fetched(node).is_empty()), "nobody is left out");
 }
 
@@ -411,17 +410,11 @@ fn a_weak_fetcher_serves_one_at_a_time_and_everybody_in_turns() {
     let uplink = Some(Bandwidth::bytes_per_second(20_000));
     net.with(0, |g, now| g.replication_mut(now).set_uplink(uplink));
     want(&mut net, 0, 2_000_000..=2_000_000);
-    for node in 1..7 {
-        net.introduce(node, 0);
-    }
-    net.run_for(SECOND);
-    for node in 1..7 {
-        want(&mut net, node, 0..=1_000_000);
-    }
+    meet(&mut net);
+    (1..7).for_each(|node| want(&mut net, node, 0..=1_000_000));
     for _ in 0..65 {
         net.run_for(SECOND);
-        let served = net.nodes[0].group.neighbors().iter().filter(|n| n.trade.served).count();
-        assert_eq!(served, 1);
+        assert_eq!(served(&net), 1);
     }
     for node in 1..7 {
         assert!(net.fetched(node).len() >= 10, "node {node} had a turn: {:?}", net.fetched(node));
@@ -436,13 +429,8 @@ fn choke_comes_after_the_answers_that_are_due() {
     let mut net = with_places(8, 10);
     net.nodes[0].answer = Answer::Hold;
     have(&mut net, 0, 0..=100);
-    for node in 1..10 {
-        net.introduce(node, 0);
-    }
-    net.run_for(SECOND);
-    for node in 1..10 {
-        want(&mut net, node, 0..=100);
-    }
+    meet(&mut net);
+    (1..10).for_each(|node| want(&mut net, node, 0..=100));
     net.run_for(30 * SECOND);
     assert!((1..10).all(|node| count_kind(&net, 0, node, 0x16) == 0), "nothing answered yet");
     for id in std::mem::take(&mut net.nodes[0].held) {
@@ -460,13 +448,8 @@ fn choke_comes_after_the_answers_that_are_due() {
 fn those_who_want_nothing_make_room() {
     let mut net = with_places(8, 10);
     have(&mut net, 0, 0..=0);
-    for node in 1..10 {
-        net.introduce(node, 0);
-    }
-    net.run_for(SECOND);
-    for node in 1..9 {
-        want(&mut net, node, 0..=0);
-    }
+    meet(&mut net);
+    (1..9).for_each(|node| want(&mut net, node, 0..=0));
     net.run_for(SECOND);
     assert!((1..9).all(|node| count_kind(&net, 0, node, 0x16) == 0), "places are kept");
     want(&mut net, 9, 0..=0);
