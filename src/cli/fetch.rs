@@ -131,7 +131,7 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
 
 async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
-    let source = tokio::select! {
+    let (source, version) = tokio::select! {
         source = args.source.clone().resolved(args.options.via.as_ref(), args.options.lan) => source?,
         () = signals.recv() => bail!("interrupted"),
     };
@@ -184,6 +184,7 @@ async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let destination = chosen.as_ref().map_or(destination, Chosen::destination);
     let mut config = options.config(link, destination, &listen, force)?;
     config.selective = chosen.is_some();
+    config.origin_version = version;
     let is_verified = config.link.integrity != Integrity::None;
     if !is_verified {
         screen::line("nothing vouches for what this group sends: the file is not verified");

@@ -4,7 +4,7 @@ use super::origin;
 use super::outcome::WrongUsage;
 use super::via;
 use anyhow::{bail, ensure};
-use rtmfp::vod::{CatalogueLink, HttpOrigin, LinkError, LinkProblem, ShareLink};
+use rtmfp::vod::{CatalogueLink, HttpOrigin, LinkError, LinkProblem, OriginVersion, ShareLink};
 use rtmfp::{GroupSpec, Uri};
 use std::path::Path;
 
@@ -72,9 +72,13 @@ fn display(error: impl std::fmt::Display) -> String {
 }
 
 impl Source {
-    /// The same, with the link in place of a URL: the web server is asked what it has.
-    pub(crate) async fn resolved(self, via: Option<&Uri>, lan: bool) -> anyhow::Result<Self> {
-        let Self::Url(url) = &self else { return Ok(self) };
+    /// The same, with the link in place of a URL: the web server is asked what it has, which is the second.
+    pub(crate) async fn resolved(
+        self,
+        via: Option<&Uri>,
+        lan: bool,
+    ) -> anyhow::Result<(Self, Option<OriginVersion>)> {
+        let Self::Url(url) = &self else { return Ok((self, None)) };
         ensure!(
             via.is_some() || lan,
             WrongUsage(
@@ -84,7 +88,7 @@ impl Source {
             )
         );
         let (_, version) = origin::probe(url).await?;
-        Ok(Self::Link(Box::new(version.link(Vec::new(), lan)?)))
+        Ok((Self::Link(Box::new(version.link(Vec::new(), lan)?)), Some(version)))
     }
 
     /// The link to fetch by. `via` takes the place of its servers, and must be there for a groupspec,

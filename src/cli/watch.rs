@@ -104,7 +104,7 @@ async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         let link = (**link).clone();
         return watch_catalogue(&args, link, reporter, &mut signals).await;
     }
-    let source = tokio::select! {
+    let (source, version) = tokio::select! {
         source = args.source.clone().resolved(args.options.via.as_ref(), args.options.lan) => source?,
         () = signals.recv() => return Ok(()),
     };
@@ -112,7 +112,8 @@ async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let (destination, _scratch) = store(&args, &link).await?;
     let in_force = args.options.in_force();
     let (address, no_open, timeout) = (page_address(&args)?, args.no_open, args.options.timeout);
-    let config = args.options.config(link, destination, &args.udp, args.force)?;
+    let mut config = args.options.config(link, destination, &args.udp, args.force)?;
+    config.origin_version = version;
     let mut page = open_page(address, &config, reporter).await?;
     open_browser(&page.url(), no_open);
     let outcome = watch_on(&mut page, config, in_force, timeout, reporter, &mut signals).await;

@@ -1,6 +1,6 @@
 //! [`Fetch`]: fetches a shared file and shares it on.
 
-use super::origin::{OriginLimit, OriginRole};
+use super::origin::{OriginLimit, OriginRole, OriginVersion};
 use super::session::{
     Destination, OriginStart, Progress, ReaderToken, Session, SessionError, Start, StoreConfig,
 };
@@ -64,6 +64,9 @@ pub struct FetchConfig {
     /// How much is read from the link's origin, a web server, where the swarm lacks something. It needs
     /// the feature `origin`; then the link's servers need not answer either.
     pub origin: OriginLimit,
+    /// What the link's origin has, if it was asked for the link: it is not asked again. A version that the
+    /// link does not mean is ignored.
+    pub origin_version: Option<OriginVersion>,
     /// Nothing is fetched but what [`fetch_ranges`](Fetch::fetch_ranges) names. The fetch is never complete:
     /// what it has fetched is in its destination like that of an unfinished fetch, each file of several in
     /// its place.
@@ -85,6 +88,7 @@ impl FetchConfig {
             max_neighbors: None,
             metered: false,
             origin: OriginLimit::OneCopy,
+            origin_version: None,
             selective: false,
         }
     }
@@ -165,12 +169,12 @@ impl Fetch {
         if selective {
             exchange = exchange.selective();
         }
-        if origin.is_some() {
+        if let Some(origin) = &origin {
             let role = OriginRole::Member(config.origin);
             let secret = os_random().next_u64();
             exchange = exchange
                 .with_origin(role, connection.peer_id(), secret)
-                .with_patience(link.files.is_some());
+                .with_patience(link.files.is_some() && origin.version.is_none());
         }
         let start = Start {
             connection,
@@ -320,7 +324,9 @@ fn origin_of(config: &FetchConfig) -> Result<Option<OriginStart>, SessionError> 
         && let Some(url) = &config.link.origin
     {
         let source = Arc::new(super::HttpOrigin::new(url)?);
-        return Ok(Some(OriginStart { source, version: None, link: config.link.clone() }));
+        let link = config.link.clone();
+        let version = config.origin_version.clone().filter(|version| version.is_meant_by(&link));
+        return Ok(Some(OriginStart { source, version, link }));
     }
     let _ = config;
     Ok(None)

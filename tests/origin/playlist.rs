@@ -120,6 +120,37 @@ async fn without_anybody_the_web_server_is_enough() {
     assert_same(&out.path().join("film"), &film);
 }
 
+/// How often the web server is asked what it has: for the first byte.
+fn probes(scene: &Scene) -> usize {
+    let ranges = std::mem::take(&mut scene.web.site.lock().unwrap().ranges);
+    ranges.iter().filter(|range| *range == "bytes=0-0").count()
+}
+
+#[tokio::test]
+async fn every_file_is_probed_once() {
+    let film = film();
+    let (scene, url) = scene(&film).await;
+    let (link, version) = rtmfp::vod::origin::link_of(&url, scene.address(), "").await.unwrap();
+    assert_eq!(probes(&scene), film.len(), "playlists, too");
+    let fetch_knowing = async |version: OriginVersion, name: &str| {
+        let out = tempfile::tempdir().unwrap();
+        let to = Destination::File(out.path().join(name));
+        let mut config = FetchConfig::new(link.clone(), to);
+        config.listen = local();
+        config.origin_version = Some(version);
+        let fetch = Fetch::start(config).await.unwrap();
+        completed(&fetch).await;
+        assert_same(&out.path().join(name), &film);
+    };
+    fetch_knowing(version.clone(), "known").await;
+    assert_eq!(probes(&scene), 0);
+    // What the link does not mean is not believed.
+    let mut other = version;
+    other.size += 1;
+    fetch_knowing(other, "asked").await;
+    assert_eq!(probes(&scene), film.len());
+}
+
 #[tokio::test]
 async fn with_verified_every_part_has_a_hash() {
     let film = film();

@@ -25,6 +25,12 @@ pub const MAX_PROBES: usize = 8;
 /// A file of a share, with what its server states.
 type Stated = (SharedFile, Validator);
 
+/// A file that a playlist names, or the playlist itself.
+struct Named {
+    path: String,
+    stated: Option<Stated>,
+}
+
 impl HttpOrigin {
     /// True if the URL is that of a playlist, by the end of its path.
     pub fn is_playlist(&self) -> bool {
@@ -33,19 +39,27 @@ impl HttpOrigin {
 
     /// Reads the playlist, and what the server states about everything that it names.
     pub(super) async fn list_version(&self) -> Result<OriginVersion, OriginError> {
-        let paths = self.paths().await?;
-        let mut found: Vec<Option<Stated>> = vec![None; paths.len()];
-        let (mut probes, mut next) = (JoinSet::new(), paths.into_iter().enumerate());
+        let (mut found, mut unknown) = (Vec::new(), Vec::new());
+        for (index, Named { path, stated }) in self.named().await?.into_iter().enumerate() {
+            if stated.is_none() {
+                unknown.push((index, path));
+            }
+            found.push(stated);
+        }
+        let (mut probes, mut next) = (JoinSet::new(), unknown.into_iter());
         loop {
             while probes.len() < MAX_PROBES
                 && let Some((index, path)) = next.next()
             {
                 let file = self.file(&path, index)?;
-                probes.spawn(async move { (index, file.state(path).await) });
+                probes.spawn(async move {
+                    let probed = file.probed().await.map_err(|error| error.of_file(&path));
+                    (index, probed.map(|version| stated(path, version)))
+                });
             }
             let Some(probed) = probes.join_next().await else { break };
-            let (index, stated) = probed.map_err(OriginError::local)?;
-            found[index] = Some(stated?);
+            let (index, probed) = probed.map_err(OriginError::local)?;
+            found[index] = Some(probed?);
         }
         let (files, validators) = found.into_iter().flatten().unzip::<_, _, Vec<_>, Vec<_>>();
         let list = FileList::new(files).map_err(|error| self.refusal(&error.to_string()))?;
@@ -57,43 +71,49 @@ impl HttpOrigin {
         Ok(version)
     }
 
-    /// What the server states about one file, which is at this path.
-    async fn state(self, path: String) -> Result<Stated, OriginError> {
-        let version = self.file_version(false).await.map_err(|error| error.of_file(&path))?;
-        if !version.has_ranges {
-            return Err(self.refusal(
+    /// What the server states about this file, of which it must give parts.
+    async fn probed(&self) -> Result<OriginVersion, OriginError> {
+        let version = self.file_version(false).await?;
+        match version.has_ranges {
+            true => Ok(version),
+            false => Err(self.refusal(
                 "the web server gives no parts of it (Range), which the files of a playlist need",
-            ));
+            )),
         }
-        Ok((SharedFile { path, size: version.size }, version.validator))
     }
 
-    /// The paths of the playlist and of what it names, also by way of other playlists, in order.
-    async fn paths(&self) -> Result<Vec<String>, OriginError> {
+    /// The playlist and what it names, also by way of other playlists, in order. What the server states is
+    /// known of the playlists, which were read.
+    async fn named(&self) -> Result<Vec<Named>, OriginError> {
         let (_, last) = self.address().path().rsplit_once('/').unwrap_or_default();
-        let mut paths = vec![decoded_lossy(last)];
-        let mut known: HashSet<String> = paths.iter().cloned().collect();
+        let first = decoded_lossy(last);
+        let mut known = HashSet::from([first.clone()]);
+        let mut all: Vec<Named> = Vec::new();
         let mut length = 0;
         // The last one is read next, so that what a playlist names follows it.
-        let mut waiting: Vec<(String, bool)> = vec![(paths[0].clone(), true)];
+        let mut waiting: Vec<(String, bool)> = vec![(first, true)];
         let mut playlists = 0;
         while let Some((path, is_list)) = waiting.pop() {
-            if playlists > 0 {
+            // The name of the first one is not among its own paths.
+            if !all.is_empty() {
                 length += path.len();
-                paths.push(path.clone());
             }
-            if paths.len() > MAX_FILES || length > MAX_PATHS {
+            if all.len() >= MAX_FILES || length > MAX_PATHS {
                 return Err(self.refusal("it names too many files"));
             }
             if !is_list {
+                all.push(Named { path, stated: None });
                 continue;
             }
             playlists += 1;
             if playlists > MAX_PLAYLISTS {
                 return Err(self.refusal("it names too many playlists"));
             }
-            let file = self.file(&path, paths.len() - 1)?;
-            let playlist = file.read_playlist().await.map_err(|error| error.of_file(&path))?;
+            let file = self.file(&path, all.len())?;
+            let read = file.read_playlist().await.map_err(|error| error.of_file(&path));
+            let (version, playlist) = read?;
+            let stated = Some(stated(path.clone(), version));
+            all.push(Named { path, stated });
             let mut named = Vec::new();
             for entry in playlist.entries {
                 let path = self.path_of(file.address(), &entry.uri)?;
@@ -107,12 +127,12 @@ impl HttpOrigin {
             }
             waiting.extend(named.into_iter().rev());
         }
-        Ok(paths)
+        Ok(all)
     }
 
     /// Reads a playlist, which must be complete.
-    async fn read_playlist(&self) -> Result<Playlist, OriginError> {
-        let version = self.file_version(false).await?;
+    async fn read_playlist(&self) -> Result<(OriginVersion, Playlist), OriginError> {
+        let version = self.probed().await?;
         if version.size > MAX_PLAYLIST {
             return Err(self.refusal("it is too long for a playlist: more than 4 MiB"));
         }
@@ -124,7 +144,7 @@ impl HttpOrigin {
             }
             text
         };
-        let range = version.has_ranges.then_some(0..version.size).filter(|it| !it.is_empty());
+        let range = Some(0..version.size).filter(|range| !range.is_empty());
         let (read, text) = tokio::join!(self.read_part(&version, range, parts), collect);
         read?;
         let playlist = Playlist::parse(&String::from_utf8_lossy(&text));
@@ -135,7 +155,7 @@ impl HttpOrigin {
             Playlist { is_live: true, .. } => Err(self.refusal(
                 "it is live: it has no #EXT-X-ENDLIST, and only a film that is complete can be shared",
             )),
-            playlist => Ok(playlist),
+            playlist => Ok((version, playlist)),
         }
     }
 
@@ -262,6 +282,11 @@ impl HttpOrigin {
             problem: problem.to_owned(),
         }
     }
+}
+
+/// What the server states about the file at this path.
+fn stated(path: String, version: OriginVersion) -> Stated {
+    (SharedFile { path, size: version.size }, version.validator)
 }
 
 /// True if a part of a path is the name of a file or a folder.

@@ -95,8 +95,11 @@ struct Reader {
 }
 
 impl Reader {
-    /// Probes the origin, which must have what the link means.
+    /// Probes the origin, which must have what the link means, unless it is known what it has.
     async fn probe(&self) -> Result<OriginVersion, OriginError> {
+        if let Some(known) = self.known.get() {
+            return Ok(known.clone());
+        }
         let version = self.source.probe().await?;
         if !version.is_meant_by(&self.link) {
             let host = host_of(&version.url).to_owned();
