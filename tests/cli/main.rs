@@ -17,6 +17,8 @@ mod keylog;
 mod limits;
 mod links;
 mod origin;
+#[cfg(unix)]
+mod origin_dies;
 mod serve;
 mod share_again;
 mod share_fetch;
@@ -34,6 +36,7 @@ mod waiting;
 mod watch;
 #[cfg(unix)]
 mod watch_browser;
+mod web_server;
 #[cfg(unix)]
 mod webdriver;
 mod wireshark;

@@ -1,60 +1,12 @@
 //! Files of web servers: URLs as arguments of `share`, `fetch` and `watch`.
 
 use crate::support::{Running, Share, content, fail, rtmfp, succeed};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::thread;
-
-/// A web server that gives parts of this content, until the test ends. Returns the URL.
-pub fn web(content: Vec<u8>) -> String {
-    format!("{}film.bin", site(vec![("/film.bin", content)]))
-}
-
-/// A web server that gives parts of what is at these paths. Returns the URL of its root.
-fn site(files: Vec<(&'static str, Vec<u8>)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        while let Ok((stream, _)) = listener.accept() {
-            let files = files.clone();
-            thread::spawn(move || serve(&stream, &files));
-        }
-    });
-    url
-}
-
-fn serve(mut stream: &TcpStream, files: &[(&str, Vec<u8>)]) -> Option<()> {
-    let mut lines = BufReader::new(stream).lines();
-    loop {
-        let head: Vec<String> =
-            lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-        let path = head.first()?.split(' ').nth(1)?;
-        let range = head.iter().find_map(|line| line.strip_prefix("range: bytes="));
-        let (first, last) = range?.split_once('-')?;
-        let (_, content) = files.iter().find(|(at, _)| *at == path)?;
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        let size = content.len();
-        let head = format!(
-            "HTTP/1.1 206 Part\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{last}/{size}\r\n\
-             ETag: \"1\"\r\nRepr-Digest: sha-256=:{}:\r\n\r\n",
-            last + 1 - first,
-            base64(content),
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(content.get(first..=last)?).ok()?;
-    }
-}
-
-/// SHA-256 in base64.
-fn base64(content: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(rtmfp::vod::Digest256::of(content).0)
-}
+use crate::web_server::WebServer;
 
 #[test]
 fn a_url_is_shared_and_fetched_by_link_and_by_url() {
     let (directory, bytes) = (tempfile::tempdir().unwrap(), content(71, 1_000_000));
-    let url = web(bytes.clone());
+    let (_web, url) = WebServer::of_film(bytes.clone());
     let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
     let via = format!("rtmfp://{address}/films");
     let cache = directory.path().join("cache");
@@ -84,14 +36,14 @@ fn a_playlist_at_a_web_server_is_shared_as_a_folder() {
     let list = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nv/1.ts\n#EXTINF:4,\nv/2.ts\n";
     let (one, two) = (content(73, 300_000), content(74, 400_001));
     let complete = format!("{list}#EXT-X-ENDLIST\n");
-    let root = site(vec![
-        ("/film/list.m3u8", complete.clone().into_bytes()),
-        ("/film/live.m3u8", list.to_owned().into_bytes()),
-        ("/film/v/1.ts", one.clone()),
-        ("/film/v/2.ts", two.clone()),
+    let web = WebServer::start(vec![
+        ("/film/list.m3u8".into(), complete.clone().into_bytes()),
+        ("/film/live.m3u8".into(), list.to_owned().into_bytes()),
+        ("/film/v/1.ts".into(), one.clone()),
+        ("/film/v/2.ts".into(), two.clone()),
     ]);
     let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
-    let (url, via) = (format!("{root}film/list.m3u8"), format!("rtmfp://{address}/films"));
+    let (url, via) = (format!("{}film/list.m3u8", web.url), format!("rtmfp://{address}/films"));
     let share = |name: &str, more: &[&str]| {
         let cache = directory.path().join(name);
         let mut args = vec![&*url, "--via", &via, "--listen", "127.0.0.1", "--cache"];
@@ -118,19 +70,25 @@ fn a_playlist_at_a_web_server_is_shared_as_a_folder() {
             succeed(check.current_dir(out.path()));
         }
     }
-    // By the URL, when nobody is left but the web server.
+    // By the URL, when nobody is left but the web server, which is asked once what it has.
     let out = tempfile::tempdir().unwrap();
+    web.take_requests();
     let mut fetch = rtmfp(["fetch", &url, "--via", &via, "--listen", "127.0.0.1"]);
     succeed(fetch.current_dir(out.path()));
     assert_same(&out.path().join("list"));
-    let live = fail(&mut rtmfp(["share", &format!("{root}film/live.m3u8"), "--via", &via]), 1);
+    let probes = web.take_requests().into_iter().filter(|(_, range)| range == "0-0");
+    let mut probed: Vec<String> = probes.map(|(path, _)| path).collect();
+    probed.sort_unstable();
+    assert_eq!(probed, ["/film/list.m3u8", "/film/v/1.ts", "/film/v/2.ts"]);
+    let live_url = format!("{}film/live.m3u8", web.url);
+    let live = fail(&mut rtmfp(["share", &live_url, "--via", &via]), 1);
     assert!(live.contains("it is live") && live.contains("live.m3u8"), "{live}");
 }
 
 #[test]
 fn a_url_that_is_read_and_hashed_first_has_a_link_with_every_hash() {
     let (directory, bytes) = (tempfile::tempdir().unwrap(), content(72, 300_000));
-    let url = web(bytes.clone());
+    let (_web, url) = WebServer::of_film(bytes.clone());
     let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
     let via = format!("rtmfp://{address}/films");
     let cache = directory.path().join("cache");

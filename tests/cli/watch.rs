@@ -1,7 +1,7 @@
 //! `rtmfp watch`: the film by HTTP, from a share that is fetched.
 
-use crate::origin::web;
 use crate::support::{PATIENCE, Running, Share, content, own_port, rtmfp, write_file};
+use crate::web_server::WebServer;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -317,7 +317,7 @@ fn watched(watch: &Watch) -> (Vec<u8>, Value) {
 #[test]
 fn a_film_at_a_url_is_watched_without_a_provider() {
     let content = content(73, 1_000_000);
-    let url = web(content.clone());
+    let (_web, url) = WebServer::of_film(content.clone());
     let (_server, address) = Running::server("127.0.0.1:0", [""; 0]);
     let via = format!("rtmfp://{address}/films");
     let watch = Watch::start(&url, &["--via", &via]);
@@ -333,7 +333,7 @@ fn a_film_at_a_url_is_watched_without_a_provider() {
 #[test]
 fn a_film_is_watched_by_a_link_without_asking_its_web_server() {
     let (cache, content) = (tempfile::tempdir().unwrap(), content(74, 300_000));
-    let url = web(content.clone());
+    let (_web, url) = WebServer::of_film(content.clone());
     let cache = cache.path().to_str().unwrap();
     let share = Share::start([&url, "--listen", "127.0.0.1:0", "--cache", cache]);
     let watch = Watch::start(&share.link, &["--origin-limit", "off"]);
