@@ -5,6 +5,7 @@
 
 use crate::support::{Running, Share, own_port, rtmfp};
 use crate::watch::Watch;
+use crate::web_server::WebServer;
 use crate::webdriver::Browser;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -108,6 +109,36 @@ fn flv_plays_seeks_and_ends() {
     seeks(&browser, 2.2);
     seeks(&browser, 0.1);
     browser.value("video.play()");
+    ends(&browser);
+    watch.stop();
+}
+
+#[test]
+fn hls_of_a_web_server_plays_seeks_and_ends() {
+    let Some(browser) = Browser::start() else { return };
+    // Chromium plays HLS since version 142.
+    if !browser.plays_hls() {
+        return;
+    }
+    let files = ["list.m3u8", "0.ts", "1.ts", "2.ts"].map(|name| {
+        let content = std::fs::read(clip("hls").join(name)).unwrap();
+        (format!("/film/{name}"), content)
+    });
+    let web = WebServer::start(files.to_vec());
+    let list = format!("{}film/list.m3u8", web.url);
+    let cache = tempfile::tempdir().unwrap();
+    let cache = cache.path().to_str().unwrap();
+    let share = Share::start([&list, "--listen", "127.0.0.1:0", "--cache", cache]);
+    assert!(share.link.contains("/files=4/name=list"), "{}", share.link);
+    let watch = Watch::start(&share.link, &[]);
+    browser.open(&watch.url);
+    plays(&browser, 320);
+    browser.wait_for("Math.abs(video.duration - 12) < 0.2 && video.videoHeight === 180");
+    browser.value("video.pause()");
+    seeks(&browser, 10.5);
+    seeks(&browser, 1.0);
+    browser.value("video.play()");
+    browser.wait_for("video.currentTime > 1.5");
     ends(&browser);
     watch.stop();
 }

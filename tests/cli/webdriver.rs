@@ -19,6 +19,14 @@ pub struct Browser {
     _profile: tempfile::TempDir,
 }
 
+/// Says why a test does not run, which is a failure if the environment variable RTMFP_REQUIRE_CHROMIUM
+/// is set.
+fn skip(reason: &str) {
+    let is_required = std::env::var_os("RTMFP_REQUIRE_CHROMIUM").is_some();
+    assert!(!is_required, "Chromium is required: {reason}");
+    eprintln!("SKIPPED: {reason}");
+}
+
 impl Browser {
     /// None where there is no ChromeDriver, unless the environment variable RTMFP_REQUIRE_CHROMIUM is
     /// set.
@@ -28,9 +36,7 @@ impl Browser {
         let mut driver = match driver.spawn() {
             Ok(driver) => driver,
             Err(error) => {
-                let is_required = std::env::var_os("RTMFP_REQUIRE_CHROMIUM").is_some();
-                assert!(!is_required, "chromedriver is required and does not run: {error}");
-                eprintln!("SKIPPED: chromium-driver is not installed ({error})");
+                skip(&format!("chromedriver does not run ({error})"));
                 return None;
             }
         };
@@ -77,6 +83,16 @@ impl Browser {
             &profile,
         ];
         json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": args } } } })
+    }
+
+    /// False where Chromium is older than its player of HLS, which is refused where Chromium is required.
+    pub fn plays_hls(&self) -> bool {
+        self.open("data:text/html,<video></video>");
+        let plays = self.value("video.canPlayType('application/vnd.apple.mpegurl') !== ''") == true;
+        if !plays {
+            skip("this Chromium plays no HLS, as versions before 142");
+        }
+        plays
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
