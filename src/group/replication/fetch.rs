@@ -17,6 +17,11 @@ const CHECK: Duration = Duration::from_millis(250);
 /// Flash Player's requests in flight at one neighbor; its strategies have no fewer here.
 const FLASH_WINDOW: usize = 4;
 
+/// A source that so many fetchers share, and that needs more than so many seconds for an object of one
+/// of them, is asked for one object at a time.
+const SHARED_BY: usize = 4;
+const SHARED_PACE: f64 = 0.25;
+
 impl Replication {
     /// Sends requests until every neighbor that can be asked has its window full.
     pub(super) fn fill(&mut self, now: Time) {
@@ -201,9 +206,28 @@ impl Replication {
             ReplicationStrategy::Swarm => 1,
             ReplicationStrategy::LowestFirst | ReplicationStrategy::RarestFirst => FLASH_WINDOW,
         };
-        let is_alone = self.strategy == ReplicationStrategy::Swarm && self.neighbors.len() == 1;
-        let size = if is_alone { n.window.size_alone() } else { n.window.size() };
+        let is_swarm = self.strategy == ReplicationStrategy::Swarm;
+        let size = if is_swarm && self.is_shared_source(n) {
+            1
+        } else if is_swarm && self.neighbors.len() == 1 {
+            n.window.size_alone()
+        } else {
+            n.window.size()
+        };
         size.max(least.min(self.limits.max_in_flight))
+    }
+
+    /// True if a neighbor is the source of so many, and so slow, that it has something to send at any
+    /// time. A second request would bring nothing sooner, and what is played after a jump would wait
+    /// behind it.
+    fn is_shared_source(&self, n: &Neighbor) -> bool {
+        let fetches = |n: &&Neighbor| n.delivers && n.their_have.len() < self.total();
+        !self.playheads.at().is_empty()
+            && self.is_source(n)
+            && !self.is_across(n)
+            && n.received > 0
+            && n.window.expected(1) > SHARED_PACE
+            && self.neighbors.values().filter(fetches).count() >= SHARED_BY
     }
 
     /// The index to ask this neighbor for next, if its window allows a request.
