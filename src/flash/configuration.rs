@@ -41,6 +41,17 @@ impl ConfigurationPart {
 }
 
 impl Body {
+    /// The data message that a publisher asks a server to keep, without that request
+    /// (`@setDataFrame`). `None` for all else.
+    pub fn data_frame(&self) -> Option<Self> {
+        match self {
+            Self::Data(format, values) if values.starts_with(SET_DATA_FRAME) => {
+                Some(Self::Data(*format, values.slice(SET_DATA_FRAME.len()..)))
+            }
+            _ => None,
+        }
+    }
+
     /// True for a video message with a frame that needs no other frame. A sequence header is marked
     /// like one.
     pub fn is_key_frame(&self) -> bool {
@@ -53,6 +64,14 @@ mod tests {
     use super::*;
     use crate::flash::Format;
     use bytes::Bytes;
+
+    #[test]
+    fn a_data_frame_is_the_message_in_it() {
+        let data = |bytes: &'static [u8]| Body::Data(Format::Plain, Bytes::from_static(bytes));
+        let framed = data(b"\x02\0\x0d@setDataFrame\x02\0\x0aonMetaData\x08");
+        assert_eq!(framed.data_frame(), Some(data(b"\x02\0\x0aonMetaData\x08")));
+        assert_eq!(data(b"\x02\0\x0aonMetaData\x08").data_frame(), None);
+    }
 
     #[test]
     fn parts_by_their_first_bytes() {

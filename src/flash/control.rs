@@ -55,10 +55,13 @@ impl Control {
     }
 
     pub(super) fn open_flow(&mut self, stream: u32, association: Option<FlowId>) -> FlowToken {
+        self.open_flow_with(stream, FlowOptions::immediate(association))
+    }
+
+    pub(super) fn open_flow_with(&mut self, stream: u32, options: FlowOptions) -> FlowToken {
         let token = FlowToken(self.next_token);
         self.next_token += 1;
         let metadata = FlowMetadata::tc(stream).encode();
-        let options = FlowOptions::immediate(association);
         self.push(FlowAction::Open { token, metadata, options });
         token
     }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use super::{FlashError, UserControl};
-use crate::amf::{AmfError, Encoding, Value, Writer};
+use crate::amf::{AmfError, Encoding, Reader, Value, Writer};
 
 /// Bytes before the payload: type and timestamp. No message is shorter.
 pub const HEADER_LEN: usize = 5;
@@ -93,6 +93,19 @@ impl Message {
             writer.write(value)?;
         }
         Ok(Self::new(timestamp, Body::Data(Format::Extended, writer.into_bytes())))
+    }
+
+    /// A data message with values in AMF0 alone, as the clients with object encoding 0 read it.
+    /// `None` if it is no data message, or has a value for which AMF0 has no form.
+    pub fn in_amf0(&self) -> Option<Self> {
+        let Body::Data(_, values) = &self.body else { return None };
+        let mut reader = Reader::new(values.clone());
+        let mut writer = Writer::new(Encoding::Amf0);
+        while !reader.is_empty() {
+            writer.write(&reader.read_value().ok()?).ok()?;
+        }
+        let body = Body::Data(Format::Plain, writer.into_bytes());
+        Some(Self::new(self.timestamp, body))
     }
 
     /// Parses the message that a flow delivered.

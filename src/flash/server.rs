@@ -1,5 +1,6 @@
 //! The server's end of a NetConnection (RFC 7425 §5.3), for one client.
 
+mod net_streams;
 mod request;
 mod streams;
 
@@ -20,8 +21,8 @@ use crate::amf::Value;
 use crate::transport::{FlowAction, FlowId, FlowToken, Time};
 
 pub use request::{ConnectRequest, Rejection};
-pub use streams::MAX_STREAMS;
-use streams::Streams;
+pub use streams::{MAX_STREAMS, StreamEvent};
+use streams::{Out, Streams};
 
 /// The most flows that a client may have open to its server; more are rejected.
 pub const MAX_FLOWS: usize = 64;
@@ -49,6 +50,8 @@ pub struct ServerConnectionConfig {
     /// The methods that the client may call. `connect`, `setPeerInfo`, `createStream` and
     /// `deleteStream` are answered here and never reach the owner.
     pub methods: Methods,
+    /// The most NetStreams that the client may have; then `createStream` fails.
+    pub max_streams: usize,
 }
 
 /// Events of a client's connection.
@@ -68,6 +71,13 @@ pub enum ServerConnectionEvent {
         call: CallId,
         /// The result, or the information object of the error.
         outcome: Result<Value, Value>,
+    },
+    /// The client does something with one of its NetStreams.
+    Stream {
+        /// The ID of the NetStream, which is unique in the connection.
+        stream: u32,
+        /// What it does.
+        event: StreamEvent,
     },
     /// The connection ended, whether it had been accepted or not.
     Closed,
@@ -116,6 +126,7 @@ impl Default for ServerConnectionConfig {
             description: "connected".into(),
             properties: Value::Null,
             methods: Methods::None,
+            max_streams: MAX_STREAMS,
         }
     }
 }
@@ -305,8 +316,11 @@ impl ServerConnection {
         };
         match &mut self.state {
             State::Idle | State::Accepted => {
-                if let Err(error) = self.handle_message(now, flow, stream, message) {
+                if let Err(error) = self.handle_message(now, stream, message) {
                     tracing::debug!(%flow, %error, "message from a client ignored");
+                    if matches!(error, FlashError::CommandTooLong(_)) && self.is_connected() {
+                        self.control.fail_long_call(now, message);
+                    }
                 }
             }
             State::Requested { early, .. } if has_space(early, message) => {
@@ -336,8 +350,10 @@ impl ServerConnection {
         let stream = self.flows.remove(&flow);
         if self.canonical == Some(flow) {
             self.end();
-        } else if let Some(stream) = stream.filter(|id| !self.flows.values().any(|of| of == id)) {
-            self.streams.stop(&mut self.control, stream);
+        } else if let Some(stream) = stream.filter(|id| !self.flows.values().any(|of| of == id))
+            && self.streams.stop(&mut self.control, stream)
+        {
+            self.emit(stream, StreamEvent::Stopped);
         }
     }
 
@@ -347,7 +363,9 @@ impl ServerConnection {
         if matches!(self.state, State::Closed) {
             return;
         }
-        self.streams.forget_flow(token);
+        if let Some(stream) = self.streams.on_flow_rejected(token) {
+            self.emit(stream, StreamEvent::Stopped);
+        }
         self.control.push(FlowAction::Finish { token });
         if self.control.flow() == Some(token) {
             self.end();
@@ -383,17 +401,23 @@ impl ServerConnection {
     fn handle_message(
         &mut self,
         now: Time,
-        flow: FlowId,
         stream: u32,
         message: &Bytes,
     ) -> Result<(), FlashError> {
-        match Message::parse(message)?.body {
+        let parsed = Message::parse(message)?;
+        match parsed.body {
+            Body::Audio(_) | Body::Video(_) | Body::Data(..)
+                if self.streams.is_publishing(stream) =>
+            {
+                let encoded = message.clone();
+                self.emit(stream, StreamEvent::Message { message: parsed, encoded });
+            }
             Body::Command(_, values) => {
                 let command = Command::parse(&values)?;
                 match (&self.state, stream) {
                     (State::Idle, _) => self.handle_connect(command),
                     (_, 0) => self.handle_command(now, command),
-                    _ => self.handle_stream_command(now, flow, stream, &command),
+                    _ => self.handle_stream_command(stream, command),
                 }
             }
             Body::UserControl(UserControl::PingRequest(value)) => {
@@ -432,13 +456,16 @@ impl ServerConnection {
                 self.events.push(ServerConnectionEvent::PeerInfo(peer_info::parse(&command.args)));
                 self.confirm(now, &command, Value::Undefined);
             }
-            "createStream" => match self.streams.create() {
-                Some(stream) => self.confirm(now, &command, Value::Number(stream.into())),
+            "createStream" => match self.streams.create(self.config.max_streams) {
+                // librtmfp numbers this call 0, and waits for the answer nevertheless.
+                Some(stream) => self.result(now, &command, Value::Number(stream.into())),
                 None => self.control.fail_call(now, &command, "too many streams"),
             },
             "deleteStream" => {
-                if let Some(stream) = command.args.first().and_then(Value::as_u32) {
-                    self.streams.delete(&mut self.control, stream);
+                if let Some(stream) = command.args.first().and_then(Value::as_u32)
+                    && self.streams.delete(&mut self.control, stream)
+                {
+                    self.emit(stream, StreamEvent::Stopped);
                 }
                 self.confirm(now, &command, Value::Undefined);
             }
@@ -451,29 +478,27 @@ impl ServerConnection {
         }
     }
 
-    fn handle_stream_command(&mut self, now: Time, flow: FlowId, stream: u32, command: &Command) {
-        let Some(client) = self.canonical else {
-            return;
-        };
-        match &*command.name {
-            "play" => self.streams.refuse_play(&mut self.control, now, client, stream),
-            "publish" => {
-                self.streams.refuse_publish(&mut self.control, now, client, stream);
-                // Media would follow.
-                self.flows.remove(&flow);
-                self.control.push(FlowAction::Reject { flow, code: 0 });
-            }
-            "closeStream" => self.streams.stop(&mut self.control, stream),
-            _ => {}
-        }
+    fn handle_stream_command(&mut self, stream: u32, command: Command) {
+        let mut out = Out { control: &mut self.control, client: self.canonical };
+        let events = &mut self.events;
+        let mut emit = |event| events.push(ServerConnectionEvent::Stream { stream, event });
+        self.streams.on_command(&mut out, stream, command, &mut emit);
+    }
+
+    fn emit(&mut self, stream: u32, event: StreamEvent) {
+        self.events.push(ServerConnectionEvent::Stream { stream, event });
     }
 
     /// Answers a call that was carried out here, if an answer is wanted.
     fn confirm(&mut self, now: Time, command: &Command, result: Value) {
         if command.wants_answer() {
-            let answer = self.control.answer(now, Responder(command.transaction), Ok(result));
-            debug_assert_eq!(answer, Ok(()), "plain values have an encoding");
+            self.result(now, command, result);
         }
+    }
+
+    fn result(&mut self, now: Time, command: &Command, result: Value) {
+        let answer = self.control.answer(now, Responder(command.transaction), Ok(result));
+        debug_assert_eq!(answer, Ok(()), "plain values have an encoding");
     }
 
     /// Ends the connection and its session.

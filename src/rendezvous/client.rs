@@ -1,18 +1,22 @@
 //! One client: its NetConnection and its `GC` flows.
 
 use super::addresses::Reported;
+use super::application::application;
 use super::{Rendezvous, RendezvousEvent};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
-use crate::flash::{FlowDecision, FlowMetadata, ServerConnection, ServerConnectionEvent};
+use crate::flash::{
+    FlowDecision, FlowMetadata, Rejection, ServerConnection, ServerConnectionEvent,
+};
 use crate::transport::{
     Addressed, FlowAction, FlowId, FlowInput, FlowOptions, FlowToken, MessageOptions, SessionId,
     Time,
 };
-use crate::wire::worth_keeping;
+use crate::wire::{Shown, worth_keeping};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Characters of a method's name in an event.
 const MAX_NAME_LOGGED: usize = 64;
@@ -44,6 +48,8 @@ pub(super) struct Client {
     /// Its current address.
     pub(super) address: SocketAddr,
     pub(super) connection: ServerConnection,
+    /// The application that it has connected to, as streams know it.
+    pub(super) app: Arc<str>,
     /// Time by which the client has to connect, or is closed after a refusal.
     pub(super) deadline: Option<Time>,
     /// Its connection was reported to the owner.
@@ -68,6 +74,7 @@ impl Client {
             peer,
             address,
             connection,
+            app: Arc::default(),
             deadline: Some(deadline),
             announced: false,
             reported: Reported::default(),
@@ -169,14 +176,14 @@ impl Rendezvous {
     /// Something happened to a flow of a client's session.
     pub(super) fn on_flow_input(&mut self, now: Time, addressed: Addressed<Owner>) {
         let Addressed { session, owner, input } = addressed;
-        let FlowInput::Rejected { token, code } = input else { return };
         let Some(client) = self.clients.get_mut(&session) else { return };
         match owner {
             Owner::Connection => {
-                client.connection.on_flow_rejected(token, code);
+                client.connection.on_flow_input(&input);
                 self.serve(now, session);
             }
             Owner::Membership(flow) => {
+                let FlowInput::Rejected { .. } = input else { return };
                 if let Some(membership) = client.memberships.get_mut(&flow) {
                     membership.answered = false;
                 }
@@ -213,14 +220,19 @@ impl Rendezvous {
     /// Carries out the requests of a client's connection, and answers it.
     pub(super) fn serve(&mut self, now: Time, session: SessionId) {
         loop {
-            while let Some(action) =
-                self.clients.get_mut(&session).and_then(|c| c.connection.poll_action())
-            {
-                self.execute(now, session, Owner::Connection, action);
-            }
+            self.carry_out(now, session);
             let event = self.clients.get_mut(&session).and_then(|c| c.connection.poll_event());
             let Some(event) = event else { return };
             self.on_connection_event(now, session, event);
+        }
+    }
+
+    /// Carries out the requests of a client's connection.
+    pub(super) fn carry_out(&mut self, now: Time, session: SessionId) {
+        while let Some(action) =
+            self.clients.get_mut(&session).and_then(|c| c.connection.poll_action())
+        {
+            self.execute(now, session, Owner::Connection, action);
         }
     }
 
@@ -228,12 +240,15 @@ impl Rendezvous {
         let Some(client) = self.clients.get_mut(&session) else { return };
         match event {
             ServerConnectionEvent::ConnectRequested(request) => {
-                // Every application is welcome: the server is a meeting place and no more.
+                if !self.config.is_welcome(&request.app) {
+                    return self.refuse(now, session, &request.app);
+                }
                 if let Err(error) = client.connection.accept(now, NO_EXTRAS) {
                     tracing::debug!(%session, %error, "connect not answered");
                     return;
                 }
                 client.announced = true;
+                client.app = application(&request.app).into();
                 if let Some(deadline) = client.deadline.take() {
                     self.deadlines.remove(&(deadline, session));
                 }
@@ -253,9 +268,33 @@ impl Rendezvous {
                 }
             }
             ServerConnectionEvent::Call(call) => self.on_call(now, session, call),
+            ServerConnectionEvent::Stream { stream, event } => {
+                self.on_stream_event(now, session, stream, event);
+            }
             ServerConnectionEvent::Closed => self.endpoint.close(now, session),
             _ => {}
         }
+    }
+
+    /// Refuses a client because of the application that it wants. Its session stays until it has had
+    /// time to read the answer.
+    fn refuse(&mut self, now: Time, session: SessionId, app: &str) {
+        let Some(client) = self.clients.get_mut(&session) else { return };
+        let address = client.address;
+        let rejection = Rejection {
+            code: "NetConnection.Connect.InvalidApp".into(),
+            ..Rejection::new(format!("there is no application {:?} here", Shown::new(app)))
+        };
+        if let Err(error) = client.connection.reject(now, &rejection) {
+            tracing::debug!(%session, %error, "connect not answered");
+        }
+        let deadline = now + self.config.linger_refused;
+        if let Some(before) = client.deadline.replace(deadline) {
+            self.deadlines.remove(&(before, session));
+        }
+        self.deadlines.insert((deadline, session));
+        let app = worth_keeping(app).to_owned();
+        self.report(RendezvousEvent::ClientRefused { address, app });
     }
 
     fn execute(&mut self, now: Time, session: SessionId, owner: Owner, action: FlowAction) {

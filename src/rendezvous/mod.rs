@@ -3,32 +3,38 @@
 //! Clients connect by NetConnection, report their addresses, and join groups. The server introduces
 //! peers to each other (RFC 7016 §3.5.1.4, §3.5.1.5) and introduces a new group member to others
 //! (`protocol-notes/netgroup-membership.md`). It relays no traffic between peers, except
-//! the short messages of `relay`.
+//! the short messages of `relay` and the live streams that clients publish at it.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the public interface |
+//! | `application.rs` | the applications that clients connect to |
 //! | `client.rs` | one client: its NetConnection and its `GC` flows |
 //! | `groups.rs` | the members of groups |
 //! | `introduce.rs` | introductions and their limits |
 //! | `addresses.rs` | the addresses that a client reports, and their distribution |
 //! | `newcomers.rs` | new members, until they have met a member |
 //! | `relay.rs` | short messages from one client to another |
+//! | `streams.rs` | live streams that clients publish and play |
 
 mod addresses;
+mod application;
 mod client;
 mod groups;
 mod introduce;
 mod newcomers;
 mod relay;
+mod streams;
 
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
 use crate::flash::group_channel::{GroupId, JoinKey};
+use crate::flash::server::MAX_STREAMS;
 use crate::flash::{Keepalive, Methods, ServerConnection, ServerConnectionConfig};
 use crate::transport::{
     Config, Endpoint, EndpointStats, Event, FlowId, FlowTable, Layer, Random, SessionId, Time,
 };
+use application::application;
 use client::{Client, Owner};
 use groups::Groups;
 pub use introduce::IntroductionLimits;
@@ -39,6 +45,8 @@ use relay::Relays;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
+use streams::Streams;
+pub use streams::{StreamInfo, StreamLimits};
 
 /// Events that wait for the owner; beyond this, the oldest is dropped (they only inform).
 const MAX_EVENTS: usize = 4096;
@@ -72,6 +80,11 @@ pub struct RendezvousConfig {
     pub max_groups_per_client: usize,
     /// Limits of `relay`.
     pub relay: RelayLimits,
+    /// The applications that clients may connect to, as the path of their URI without query; with one
+    /// its instances (`app/instance`) are meant, too. `None` takes any.
+    pub applications: Option<BTreeSet<String>>,
+    /// Limits of live streams; `None` relays no streams.
+    pub streams: Option<StreamLimits>,
     /// Members of one group; further joins are refused.
     pub max_members_per_group: usize,
     /// Limits of introductions.
@@ -92,10 +105,22 @@ impl Default for RendezvousConfig {
             introduce_members: 12,
             max_groups_per_client: 256,
             relay: RelayLimits::default(),
+            applications: None,
+            streams: Some(StreamLimits::default()),
             max_members_per_group: 100_000,
             introductions: IntroductionLimits::default(),
             own_addresses: Vec::new(),
         }
+    }
+}
+
+impl RendezvousConfig {
+    /// True if clients may connect to this application.
+    fn is_welcome(&self, app: &str) -> bool {
+        let Some(applications) = &self.applications else { return true };
+        let app = application(app);
+        let instances = app.match_indices('/').map(|(at, _)| &app[..at]);
+        instances.chain([app]).any(|app| applications.contains(app))
     }
 }
 
@@ -109,6 +134,14 @@ pub enum RendezvousEvent {
     ClientConnected {
         /// Its peer ID.
         peer: Fingerprint,
+        /// Its address.
+        address: SocketAddr,
+        /// The application that it named, no more of it than can be [shown](crate::wire::Shown).
+        app: String,
+    },
+    /// A client was refused, as the application that it named is not among
+    /// [`RendezvousConfig::applications`].
+    ClientRefused {
         /// Its address.
         address: SocketAddr,
         /// The application that it named, no more of it than can be [shown](crate::wire::Shown).
@@ -147,6 +180,24 @@ pub enum RendezvousEvent {
         /// The longest message that is taken, in bytes.
         limit: usize,
     },
+    /// A client publishes a stream.
+    StreamPublished {
+        /// Its peer ID.
+        peer: Fingerprint,
+        /// The application, no more of it than can be [shown](crate::wire::Shown).
+        app: String,
+        /// The name of the stream, likewise.
+        name: String,
+    },
+    /// A client publishes a stream no longer.
+    StreamEnded {
+        /// Its peer ID.
+        peer: Fingerprint,
+        /// The application, no more of it than can be [shown](crate::wire::Shown).
+        app: String,
+        /// The name of the stream, likewise.
+        name: String,
+    },
     /// A peer was introduced to a client.
     Introduced {
         /// Address of the peer that asked.
@@ -172,6 +223,14 @@ pub struct RendezvousStats {
     pub relayed: u64,
     /// Calls of `relay` that were refused.
     pub relays_refused: u64,
+    /// Streams that are published now.
+    pub streams: usize,
+    /// NetStreams that play one, or wait for it.
+    pub players: usize,
+    /// Streams that were ever published.
+    pub streams_published: u64,
+    /// Messages of streams that were not sent to somebody who plays, because too much waited.
+    pub stream_messages_dropped: u64,
     /// Hellos for peers that are not connected.
     pub unknown_peers: u64,
     /// Hellos ignored because one address asked for too many.
@@ -198,6 +257,7 @@ pub struct Rendezvous {
     budgets: Budgets,
     newcomers: Newcomers,
     relays: Relays,
+    streams: Option<Streams>,
     places: Places,
     /// Clients that have to do something by a time, or are closed.
     deadlines: BTreeSet<(Time, SessionId)>,
@@ -215,7 +275,7 @@ impl Rendezvous {
         choices: Random,
     ) -> Self {
         let endpoint = Endpoint::new(config.transport.clone(), identity.into(), random);
-        let relay = config.relay;
+        let (relay, streams) = (config.relay, config.streams.map(Streams::new));
         Self {
             budgets: Budgets::new(config.introductions),
             places: Places::default(),
@@ -227,6 +287,7 @@ impl Rendezvous {
             groups: Groups::default(),
             newcomers: Newcomers::default(),
             relays: Relays::new(relay),
+            streams,
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             stats: RendezvousStats::default(),
@@ -249,7 +310,9 @@ impl Rendezvous {
     pub fn stats(&self) -> RendezvousStats {
         let clients = self.clients.values().filter(|c| c.connection.is_connected()).count();
         let endpoint = self.endpoint.stats();
-        RendezvousStats { clients, groups: self.groups.len(), endpoint, ..self.stats }
+        let (streams, players) = self.streams.as_ref().map_or((0, 0), Streams::count);
+        let groups = self.groups.len();
+        RendezvousStats { clients, groups, streams, players, endpoint, ..self.stats }
     }
 
     /// The members of a group, oldest first.
@@ -301,7 +364,7 @@ impl Rendezvous {
             }
             Event::SessionClosed { session, .. } => {
                 self.flows.on_session_closed(session);
-                self.forget(session);
+                self.forget(now, session);
             }
             Event::AddressChanged { session, address } => {
                 if let Some(client) = self.clients.get_mut(&session) {
@@ -335,6 +398,7 @@ impl Rendezvous {
             keepalive: self.advice(),
             properties: Value::Null,
             methods: Methods::named([relay::METHOD]),
+            max_streams: self.config.streams.map_or(MAX_STREAMS, |limits| limits.per_client),
             ..ServerConnectionConfig::default()
         }
     }
@@ -348,7 +412,8 @@ impl Rendezvous {
         Some(Keepalive { server, ..slowest })
     }
 
-    fn forget(&mut self, session: SessionId) {
+    fn forget(&mut self, now: Time, session: SessionId) {
+        self.stop_streams_of(now, session);
         let Some(client) = self.clients.remove(&session) else { return };
         self.places.leave(client.address);
         if let Some(deadline) = client.deadline {

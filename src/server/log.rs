@@ -41,6 +41,20 @@ fn log(event: &RendezvousEvent) {
             let method = method.as_deref().map(Shown::new);
             warn!(%peer, ?method, limit, "a message was longer than the limit and was dropped");
         }
+        RendezvousEvent::StreamPublished { peer, app, name } => {
+            let app = Shown::new(app);
+            let name = Shown::new(name);
+            info!(%peer, ?app, ?name, "stream published");
+        }
+        RendezvousEvent::StreamEnded { peer, app, name } => {
+            let app = Shown::new(app);
+            let name = Shown::new(name);
+            info!(%peer, ?app, ?name, "stream ended");
+        }
+        RendezvousEvent::ClientRefused { address, app } => {
+            let app = Shown::new(app);
+            info!(%address, ?app, "client refused: there is no such application");
+        }
         RendezvousEvent::Introduced { from, to } => debug!(%from, %to, "introduced"),
         _ => {}
     }
@@ -53,6 +67,10 @@ fn log_stats(stats: &RendezvousStats) {
         groups,
         connected,
         introductions,
+        streams = stats.streams,
+        players = stats.players,
+        streams_published = stats.streams_published,
+        stream_messages_dropped = stats.stream_messages_dropped,
         unknown_peers = stats.unknown_peers,
         introductions_limited = stats.introductions_limited,
         forwarded = stats.forwarded,

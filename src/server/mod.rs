@@ -18,7 +18,7 @@
 //! ```
 //!
 //! The log (`tracing`) has a line at `info` for what a person must know: where the server listens,
-//! who connects and goes, once a minute the counters if they have changed. Groups and introductions
+//! who connects and goes, which streams begin and end, once a minute the counters if they have changed. Groups and introductions
 //! are logged at `debug`.
 //!
 //! | file | what |
@@ -36,7 +36,9 @@ mod log;
 mod service;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
-pub use crate::rendezvous::{RendezvousConfig, RendezvousEvent, RendezvousStats};
+pub use crate::rendezvous::{
+    RendezvousConfig, RendezvousEvent, RendezvousStats, StreamInfo, StreamLimits,
+};
 pub use config::ServerConfig;
 pub use error::{IdentityFileError, ServerError, StopError};
 pub use service::ServerEvent;
@@ -154,6 +156,17 @@ impl Server {
         let rendezvous = rendezvous.await.map_err(|_| Stopped)?;
         let uptime = self.clock.now().since(crate::transport::Time::ZERO);
         Ok(ServerStats { uptime, rendezvous, network: self.handle.stats() })
+    }
+
+    /// The streams that are published now, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the server has stopped.
+    pub async fn streams(&self) -> Result<Vec<StreamInfo>, Stopped> {
+        let (answer, streams) = oneshot::channel();
+        self.handle.send(Command::Streams(answer)).await?;
+        streams.await.map_err(|_| Stopped)
     }
 
     /// Stops the server: closes every client's connection and waits until all clients have

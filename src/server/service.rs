@@ -1,7 +1,7 @@
 //! The rendezvous server as a service of the driver.
 
 use crate::driver::{KeyLogFile, Service};
-use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
+use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats, StreamInfo};
 use crate::transport::{Layer, Time};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -13,6 +13,7 @@ const REPORT_PERIOD: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) enum Command {
     Stats(oneshot::Sender<RendezvousStats>),
+    Streams(oneshot::Sender<Vec<StreamInfo>>),
 }
 
 /// An event of a server.
@@ -87,6 +88,7 @@ impl Service for ServerMachine {
         match command {
             // The caller may have been dropped.
             Command::Stats(answer) => drop(answer.send(self.rendezvous.stats())),
+            Command::Streams(answer) => drop(answer.send(self.rendezvous.streams())),
         }
     }
 

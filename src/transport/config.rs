@@ -161,8 +161,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Settings for a rendezvous server: it introduces and keeps many small sessions. Clients ping
-    /// it earlier than it pings them, and one that has been silent for 47 s is closed.
+    /// Settings for a rendezvous server: it introduces and keeps many small sessions, some of which
+    /// publish streams. Clients ping it earlier than it pings them, and one that has been silent for
+    /// 47 s is closed.
     pub fn server() -> Self {
         Self {
             introduce: true,
@@ -171,10 +172,10 @@ impl Config {
             answer_forwarded: false,
             keepalive: Duration::from_secs(22),
             dead_after: Duration::from_secs(25),
-            receive_buffer: 64 << 10,
-            max_message: 64 << 10,
-            max_send_queue: 1 << 20,
-            max_session_memory: 512 << 10,
+            receive_buffer: 512 << 10,
+            max_message: 1 << 20,
+            max_send_queue: 2 << 20,
+            max_session_memory: 3 << 20,
             max_address_memory: 32 << 20,
             max_memory: 256 << 20,
             max_sessions: 1 << 20,

@@ -70,9 +70,32 @@ fn a_file_goes_from_peer_to_peer() {
 }
 
 #[test]
-fn what_has_no_stream_is_reported() {
+fn a_file_goes_through_the_server() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = ServerConfig::default().with_listen(vec![LOCAL.parse().unwrap()]);
+    let server = runtime.block_on(Server::start(config)).unwrap();
+    let via = server.client_uris().remove(0) + "live";
+    let directory = tempfile::tempdir().unwrap();
+    let recorded = directory.path().join("recorded.flv");
+    let output = recorded.to_str().unwrap();
+    let player =
+        Running::start(&mut stream(&["play", "server", "cam", "-o", output, "--json"], &via));
+    player.until(|line| parsed(line)["code"] == "NetStream.Play.Start");
+    let publish = ["publish", "server", "cam", CLIP, "--json"];
+    let (status, lines, err) = Running::start(&mut stream(&publish, &via)).wait();
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(parsed(lines.last().unwrap())["delivered"], true);
+    let (status, lines, err) = player.wait();
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(parsed(lines.last().unwrap())["event"], "ended");
+    assert!(fs::read(&recorded).unwrap() == fs::read(CLIP).unwrap());
+}
+
+#[test]
+fn what_has_no_stream_is_reported() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut config = ServerConfig::default().with_listen(vec![LOCAL.parse().unwrap()]);
+    config.rendezvous.streams = None;
     let server = runtime.block_on(Server::start(config)).unwrap();
     let via = server.client_uris().remove(0);
     let directory = tempfile::tempdir().unwrap();

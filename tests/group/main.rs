@@ -34,6 +34,7 @@ mod routing;
 mod search;
 mod server_calls;
 mod server_restart;
+mod server_streams;
 mod steady;
 mod support;
 mod swarm;

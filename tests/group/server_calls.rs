@@ -38,14 +38,14 @@ fn a_call_that_is_too_long_fails_and_the_connection_goes_on() {
         meeting.network.run_for(secs(20));
         meeting.network.act(client, |host, now| {
             for transaction in [7.0, 0.0, 8.0] {
-                host.lazy_mut().send_raw(now, long_call(transaction, 300_000));
+                host.lazy_mut().send_raw(now, long_call(transaction, 1_200_000));
             }
         });
         // The answers belong to calls that this end knows of, so that the second is made here.
         let echo = meeting.network.act(client, |host, now| {
-            host.lazy_mut().call(now, "big", vec![Value::from("x".repeat(100_000).as_str())])
+            host.lazy_mut().call(now, "big", vec![Value::from("x".repeat(200_000).as_str())])
         });
-        meeting.network.run_for(secs(60));
+        meeting.network.run_for(secs(600));
         assert!(failed(meeting.network[client].lazy().outcome(echo)));
         // Connection, group and the others are as before.
         let call = meeting
@@ -73,7 +73,7 @@ fn a_call_that_is_too_long_is_reported_once() {
             message.extend([b'm'; 256]);
             message.push(0x00);
             message.extend(1.0f64.to_be_bytes());
-            message.resize(200_000, 0x05);
+            message.resize(1_200_000, 0x05);
             host.lazy_mut().send_raw(now, message);
         });
         meeting.network.run_for(secs(2));
@@ -89,12 +89,14 @@ fn a_call_that_is_too_long_is_reported_once() {
             _ => None,
         })
         .collect();
-    assert_eq!(reported, [(peer, "m".repeat(64), 64 << 10)]);
+    assert_eq!(reported, [(peer, "m".repeat(64), 1 << 20)]);
 }
 
 #[test]
-fn a_remote_shared_object_is_refused() {
-    let mut meeting = Meeting::new(1, Link::lan());
+fn a_remote_shared_object_is_refused_where_none_are_kept() {
+    let mut config = RendezvousConfig::default();
+    config.shared_objects = None;
+    let mut meeting = Meeting::with_config(1, Link::lan(), config);
     let client = meeting.add_client(ObjectEncoding::Amf3, false);
     meeting.network.run_for(secs(1));
     let connect = b"\x10\0\0\0\0\0\0\x04chat\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0";
@@ -313,8 +315,8 @@ mod over_sockets {
         client.send(Box::new(move |lazy, now| lazy.connect(now, at))).await.unwrap();
         while !matches!(events.recv().await.unwrap(), ClientEvent::Connected { .. }) {}
         let calls = Box::new(|lazy: &mut Lazy, now| {
-            lazy.send_raw(now, long_call(0.0, 300_000));
-            lazy.call(now, "big", vec![Value::from("x".repeat(100_000).as_str())]);
+            lazy.send_raw(now, long_call(0.0, 1_200_000));
+            lazy.call(now, "big", vec![Value::from("x".repeat(200_000).as_str())]);
             lazy.call(now, "nothing", Vec::new());
         });
         client.send(calls).await.unwrap();

@@ -127,7 +127,13 @@ async fn what_cannot_be_played_is_reported() {
     assert_eq!(played.recv().await.unwrap(), refused);
     assert_eq!(played.recv().await, Err(RecvError::Closed));
     drop(published);
-    // This server has no streams.
+    let error = a.publish("film").await.and(b.publish("film").await).unwrap_err();
+    let StreamError::NetStream(NetStreamError::Refused(why)) = error else { panic!("{error}") };
+    assert!(why.contains("NetStream.Publish.BadName"), "{why}");
+    let mut config = ServerConfig::default().with_listen(vec!["127.0.0.1:0".parse().unwrap()]);
+    config.rendezvous.streams = None;
+    let without = Server::start(config).await.unwrap();
+    let [b] = peers(&without).await;
     let mut played = b.play("live").await.unwrap();
     assert_eq!(played.recv().await.unwrap(), NetStreamEvent::Connected);
     let NetStreamEvent::Failed(NetStreamError::Refused(why)) = played.recv().await.unwrap() else {

@@ -38,6 +38,20 @@ pub(super) enum Event {
         group_id: String,
         members: usize,
     },
+    StreamPublished {
+        peer_id: String,
+        app: String,
+        name: String,
+    },
+    StreamEnded {
+        peer_id: String,
+        app: String,
+        name: String,
+    },
+    ClientRefused {
+        address: SocketAddr,
+        app: String,
+    },
     Introduced {
         from: SocketAddr,
         peer_id: String,
@@ -61,6 +75,10 @@ pub(super) struct Counters {
     groups: usize,
     connected: u64,
     introductions: u64,
+    streams: usize,
+    players: usize,
+    streams_published: u64,
+    stream_messages_dropped: u64,
     unknown_peers: u64,
     introductions_limited: u64,
 }
@@ -72,6 +90,10 @@ impl From<&RendezvousStats> for Counters {
             groups: stats.groups,
             connected: stats.connected,
             introductions: stats.introductions,
+            streams: stats.streams,
+            players: stats.players,
+            streams_published: stats.streams_published,
+            stream_messages_dropped: stats.stream_messages_dropped,
             unknown_peers: stats.unknown_peers,
             introductions_limited: stats.introductions_limited,
         }
@@ -104,7 +126,7 @@ impl Event {
             RendezvousEvent::ClientConnected { peer, address, app } => Self::ClientConnected {
                 peer_id: peer.to_string(),
                 address: *address,
-                app: app.chars().take(MAX_SHOWN).collect(),
+                app: cut(app),
             },
             RendezvousEvent::ClientGone { peer } => Self::ClientGone { peer_id: peer.to_string() },
             RendezvousEvent::Joined { peer, group, members } => Self::Joined {
@@ -117,6 +139,15 @@ impl Event {
                 group_id: group.to_string(),
                 members: *members,
             },
+            RendezvousEvent::StreamPublished { peer, app, name } => {
+                Self::StreamPublished { peer_id: peer.to_string(), app: cut(app), name: cut(name) }
+            }
+            RendezvousEvent::StreamEnded { peer, app, name } => {
+                Self::StreamEnded { peer_id: peer.to_string(), app: cut(app), name: cut(name) }
+            }
+            RendezvousEvent::ClientRefused { address, app } => {
+                Self::ClientRefused { address: *address, app: cut(app) }
+            }
             RendezvousEvent::Introduced { from, to } => {
                 Self::Introduced { from: *from, peer_id: to.to_string() }
             }
@@ -137,9 +168,21 @@ impl Event {
                 Some(line)
             }
             Self::ClientGone { peer_id } => Some(format!("client {} gone", short(peer_id))),
+            Self::ClientRefused { address, app } => {
+                Some(format!("client at {address} refused: no application {}", shortened(app)))
+            }
+            Self::StreamPublished { peer_id, name, .. } => {
+                Some(format!("stream {} published by {}", shortened(name), short(peer_id)))
+            }
+            Self::StreamEnded { name, .. } => Some(format!("stream {} ended", shortened(name))),
             _ => None,
         }
     }
+}
+
+/// The beginning of a client's text.
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).collect()
 }
 
 /// A client's text, with control characters escaped and cut to a length.

@@ -29,7 +29,8 @@ const GRACE: Duration = Duration::from_millis(1500);
 
 /// Run a rendezvous server, where peers meet and join groups.
 ///
-/// It needs no configuration. Media and files never pass through it.
+/// It needs no configuration. Files never pass through it, and of media only the live streams that
+/// clients publish at it.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -52,6 +53,15 @@ pub(crate) struct ServeArgs {
     /// certain one.
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+
+    /// Application that clients may connect to, with its instances; may be given several times
+    /// [default: any]
+    #[arg(long, value_name = "NAME")]
+    app: Vec<String>,
+
+    /// Relay no streams: refuse what clients want to publish or play at the server
+    #[arg(long)]
+    no_streams: bool,
 
     /// No longer needed: programs built on librtmfp are known by their hello
     #[arg(long, hide = true)]
@@ -101,6 +111,13 @@ fn config(args: ServeArgs) -> anyhow::Result<ServerConfig> {
         config.listen = listen::addresses(args.listen);
     }
     config.identity_file = args.identity;
+    if !args.app.is_empty() {
+        let names = args.app.iter().map(|name| name.trim_matches('/').to_owned());
+        config.rendezvous.applications = Some(names.collect());
+    }
+    if args.no_streams {
+        config.rendezvous.streams = None;
+    }
     config.key_log = args.key_log.open()?;
     if args.librtmfp {
         tracing::warn!("--librtmfp is no longer needed: such programs are served without it");

@@ -10,12 +10,12 @@ const MEDIA: Duration = Duration::from_secs(2);
 const KEY_FRAME: Duration = Duration::from_secs(4);
 
 /// The flow of a stream.
-pub(super) fn flow(association: Option<FlowId>) -> FlowOptions {
+pub(in super::super) fn flow(association: Option<FlowId>) -> FlowOptions {
     FlowOptions::immediate(association).with_time_critical(true)
 }
 
 /// Audio and video are dropped when they are late; all else is delivered for certain.
-pub(super) fn of(body: &Body) -> MessageOptions {
+pub(in super::super) fn of(body: &Body) -> MessageOptions {
     match body {
         Body::Audio(_) | Body::Video(_) if ConfigurationPart::of(body).is_some() => {
             MessageOptions::RELIABLE

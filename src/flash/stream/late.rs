@@ -26,8 +26,13 @@ impl Late {
 
     /// What was noted, with the time of the last message.
     pub fn messages(&self) -> impl Iterator<Item = Message> {
+        self.messages_at(self.timestamp)
+    }
+
+    /// The same with another timestamp, in milliseconds.
+    pub fn messages_at(&self, timestamp: u32) -> impl Iterator<Item = Message> {
         let parts = [&self.metadata, &self.video, &self.audio];
-        parts.into_iter().flatten().map(|body| Message::new(self.timestamp, body.clone()))
+        parts.into_iter().flatten().map(move |body| Message::new(timestamp, body.clone()))
     }
 
     /// The timestamp of the last message, in milliseconds.

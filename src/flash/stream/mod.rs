@@ -13,13 +13,15 @@
 //! | `subscriber` | [`Subscriber`] |
 //! | `late` | [`Late`]: the messages that a late subscriber gets first |
 //! | `event` | [`NetStreamEvent`] |
+//! | `gate` | which audio and video goes to one who plays |
 //! | `delivery` | how long each kind of message is of use |
 
 mod client;
-mod delivery;
+pub(super) mod delivery;
 mod event;
+pub(super) mod gate;
 mod late;
-mod subscriber;
+pub(super) mod subscriber;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! [`Subscriber`]: the end of a publisher, for one who plays.
 
+use super::gate::Gate;
 use super::{Late, delivery};
-use crate::amf::{Encoding, Value, Writer};
+use crate::amf::{AmfError, Encoding, Value, Writer};
 use crate::flash::{
-    Body, Command, ConfigurationPart, FlashError, FlowMetadata, Format, Message, ObjectEncoding,
-    UserControl,
+    Body, Command, FlashError, FlowMetadata, Format, Message, ObjectEncoding, UserControl,
 };
 use crate::transport::{FlowAction, FlowId, FlowInput, FlowToken, MessageOptions};
 use bytes::Bytes;
@@ -46,27 +46,14 @@ pub enum FromSubscriber {
 pub struct Subscriber {
     token: FlowToken,
     actions: VecDeque<FlowAction>,
-    wants_audio: bool,
-    wants_video: bool,
-    is_paused: bool,
-    /// Video is skipped up to the next key frame.
-    lacks_key_frame: bool,
-    is_blocked: bool,
+    gate: Gate,
 }
 
 impl Subscriber {
     /// Answers `play` of the stream `name`, which came on `flow` with the stream ID `stream`, on a flow
     /// named `token`, as Flash Player does, and sends what a late subscriber needs.
     pub fn start(name: &str, stream: u32, flow: FlowId, token: FlowToken, late: &Late) -> Self {
-        let mut subscriber = Self {
-            token,
-            actions: VecDeque::new(),
-            wants_audio: true,
-            wants_video: true,
-            is_paused: false,
-            lacks_key_frame: true,
-            is_blocked: false,
-        };
+        let mut subscriber = Self { token, actions: VecDeque::new(), gate: Gate::new() };
         let metadata = FlowMetadata::tc(stream).encode();
         let options = delivery::flow(Some(flow));
         subscriber.actions.push_back(FlowAction::Open { token, metadata, options });
@@ -82,25 +69,10 @@ impl Subscriber {
     /// Sends a message of the stream; `encoded` is the same, for all subscribers once. Audio and
     /// video that the subscriber does not want, or that would wait for long, are dropped.
     pub fn write(&mut self, message: &Message, encoded: &Bytes) {
-        let is_configuration = ConfigurationPart::of(&message.body).is_some();
-        let is_wanted = match &message.body {
-            Body::Audio(_) => is_configuration || self.wants_audio && !self.is_paused,
-            Body::Video(_) => is_configuration || self.takes_video(&message.body),
-            _ => true,
-        };
-        if is_wanted {
+        if self.gate.admits(&message.body) {
             let options = delivery::of(&message.body);
             self.push(encoded.clone(), options);
         }
-    }
-
-    fn takes_video(&mut self, body: &Body) -> bool {
-        if !self.wants_video || self.is_paused || self.is_blocked {
-            self.lacks_key_frame = true;
-            return false;
-        }
-        self.lacks_key_frame &= !body.is_key_frame();
-        !self.lacks_key_frame
     }
 
     /// A message on the flow on which the subscriber asked for the stream.
@@ -114,9 +86,7 @@ impl Subscriber {
         let flag = command.args.first().and_then(Value::as_bool);
         match (&*command.name, flag) {
             ("closeStream" | "deleteStream", _) => return Some(FromSubscriber::Close),
-            ("receiveAudio", Some(wanted)) => self.wants_audio = wanted,
-            ("receiveVideo", Some(wanted)) => self.wants_video = wanted,
-            ("pause", Some(paused)) => self.is_paused = paused,
+            (name, Some(flag)) => self.gate.on_command(name, flag),
             _ => {}
         }
         None
@@ -125,9 +95,9 @@ impl Subscriber {
     /// Something happened to the flow on which it is answered. True if it plays no longer.
     pub fn on_flow_input(&mut self, input: &FlowInput) -> bool {
         match input {
-            FlowInput::Blocked { .. } => self.is_blocked = true,
-            FlowInput::Writable { .. } => self.is_blocked = false,
-            FlowInput::Refused { .. } => self.lacks_key_frame = true,
+            FlowInput::Blocked { .. } => self.gate.set_blocked(true),
+            FlowInput::Writable { .. } => self.gate.set_blocked(false),
+            FlowInput::Refused { .. } => self.gate.miss(),
             FlowInput::Rejected { .. } => {
                 self.actions.push_back(FlowAction::Finish { token: self.token });
                 return true;
@@ -174,16 +144,21 @@ impl Subscriber {
 
 /// What Flash Player sends first.
 fn beginning(name: &str, stream: u32) -> Result<[Body; 4], FlashError> {
-    let mut access = Writer::new(Encoding::Amf0);
-    for value in [Value::from("|RtmpSampleAccess"), Value::from(false), Value::from(false)] {
-        access.write(&value)?;
-    }
     Ok([
-        Body::Data(Format::Extended, access.into_bytes()),
+        Body::Data(Format::Extended, sample_access()?),
         Body::UserControl(UserControl::StreamBegin(stream)),
         status("NetStream.Play.Reset", &format!("Playing and resetting {name}"))?,
         status("NetStream.Play.Start", &format!("Started playing {name}"))?,
     ])
+}
+
+/// The values of the data message by which a player learns that it gets no samples.
+pub(in super::super) fn sample_access() -> Result<Bytes, AmfError> {
+    let mut access = Writer::new(Encoding::Amf0);
+    for value in [Value::from("|RtmpSampleAccess"), Value::from(false), Value::from(false)] {
+        access.write(&value)?;
+    }
+    Ok(access.into_bytes())
 }
 
 /// `onStatus` with AMF0 values in an extended message.

@@ -1,7 +1,9 @@
 //! The server's end.
 
 use super::*;
-use crate::flash::{FlashError, Keepalive, Methods, Rejection, server};
+use crate::flash::server::StreamEvent;
+use crate::flash::{Body, FlashError, Keepalive, Methods, Rejection, server};
+use crate::transport::FlowInput;
 
 fn open(
     server: &mut ServerConnection,
@@ -53,14 +55,46 @@ fn flows_and_streams_are_bounded() {
     assert!(sent(&mut server)[0].starts_with("_error 9 null"));
 }
 
-#[test]
-fn play_gets_an_answer() {
-    let (mut server, control) = accepted_server(quiet_config(), 3.0);
+/// A server with the stream 1 of its client, on flow 3.
+fn server_with_stream(encoding: f64) -> ServerConnection {
+    let (mut server, control) = accepted_server(quiet_config(), encoding);
     server.on_message(Time::ZERO, CONTROL, &call("createStream", 2.0, vec![]));
     assert!(open(&mut server, 3, 1, Some(control)));
     while server.poll_action().is_some() {}
-    let play = call("play", 0.0, vec!["vid".into()]);
-    server.on_message(Time::ZERO, FlowId(3), &play);
+    server
+}
+
+fn stream_event(server: &mut ServerConnection) -> Option<StreamEvent> {
+    match server.poll_event()? {
+        ServerConnectionEvent::Stream { stream: 1, event } => Some(event),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn on_stream(server: &mut ServerConnection, name: &str, args: Vec<Value>) {
+    server.on_message(Time::ZERO, FlowId(3), &call(name, 0.0, args));
+}
+
+/// The codes of what is reported.
+fn codes(server: &mut ServerConnection) -> String {
+    let sent = sent(server).into_iter();
+    let codes = sent.filter_map(|text| {
+        let after = text.split_once(r#"code: ""#)?.1;
+        Some(after.split_once('"').unwrap().0.to_owned() + " ")
+    });
+    codes.collect()
+}
+
+fn play(name: &str) -> StreamEvent {
+    StreamEvent::Play { name: name.into(), recorded: false }
+}
+
+#[test]
+fn play_gets_an_answer() {
+    let mut server = server_with_stream(3.0);
+    on_stream(&mut server, "play", vec!["vid?token".into()]);
+    assert_eq!(stream_event(&mut server), Some(play("vid")));
+    server.refuse_play(1, "NetStream.Play.Failed", "no");
     let actions = actions(|| server.poll_action());
     let [
         FlowAction::Open { token, metadata, options: FlowOptions { association, .. } },
@@ -73,22 +107,27 @@ fn play_gets_an_answer() {
     assert_eq!(token, flow);
     assert!(text(message).contains(r#"code: "NetStream.Play.Failed""#));
 
-    server.on_message(Time::ZERO, FlowId(3), &play);
-    assert!(server.poll_action().is_some());
-    assert_eq!(server.poll_action(), None, "no second return flow");
-    server.on_message(Time::ZERO, FlowId(3), &call("closeStream", 0.0, vec![]));
+    on_stream(&mut server, "play", vec!["vid".into()]);
+    assert_eq!(stream_event(&mut server), Some(play("vid")));
+    server.begin_playing(1, &"vid".into());
+    assert!(
+        matches!(server.poll_action(), Some(FlowAction::Send { token: again, .. }) if again == *token)
+    );
+    assert_eq!(codes(&mut server), "NetStream.Play.Reset NetStream.Play.Start ");
+    on_stream(&mut server, "closeStream", vec![]);
+    assert_eq!(stream_event(&mut server), Some(StreamEvent::Stopped));
     assert_eq!(server.poll_action(), Some(FlowAction::Finish { token: *token }));
     server.on_flow_finished(FlowId(3));
-    assert_eq!(server.poll_action(), None);
+    assert_eq!((server.poll_action(), stream_event(&mut server)), (None, None));
 }
 
 #[test]
 fn publish_is_refused_and_its_media_stopped() {
-    let (mut server, control) = accepted_server(quiet_config(), 0.0);
-    server.on_message(Time::ZERO, CONTROL, &call("createStream", 2.0, vec![]));
-    assert!(open(&mut server, 3, 1, Some(control)));
-    while server.poll_action().is_some() {}
-    server.on_message(Time::ZERO, FlowId(3), &call("publish", 0.0, vec!["live1".into()]));
+    let mut server = server_with_stream(0.0);
+    on_stream(&mut server, "publish", vec!["live1".into()]);
+    let asked = StreamEvent::Publish { name: "live1".into(), record: false };
+    assert_eq!(stream_event(&mut server), Some(asked));
+    server.refuse_publish(1, "NetStream.Publish.Denied", "no", true);
     let actions = actions(|| server.poll_action());
     let [FlowAction::Open { token, .. }, FlowAction::Send { message, .. }, reject] = &actions[..]
     else {
@@ -101,6 +140,111 @@ fn publish_is_refused_and_its_media_stopped() {
     server.on_flow_rejected(*token, 0);
     assert_eq!(server.poll_action(), Some(FlowAction::Finish { token: *token }));
     assert!(server.is_connected());
+}
+
+#[test]
+fn what_is_published_reaches_the_owner_as_it_came() {
+    let mut server = server_with_stream(3.0);
+    let frame = Message::new(40, Body::Video(Bytes::from_static(b"\x17\x01K")));
+    let encoded = frame.encode().into_bytes();
+    server.on_message(Time::ZERO, FlowId(3), &encoded);
+    assert_eq!(stream_event(&mut server), None, "nothing is published");
+    on_stream(&mut server, "publish", vec!["a".into(), "record".into()]);
+    let asked = StreamEvent::Publish { name: "a".into(), record: true };
+    assert_eq!(stream_event(&mut server), Some(asked));
+    server.begin_publishing(1, &"a".into());
+    assert_eq!(codes(&mut server), "NetStream.Publish.Start ");
+    server.on_message(Time::ZERO, FlowId(3), &encoded);
+    let came = StreamEvent::Message { message: frame, encoded: encoded.clone() };
+    assert_eq!(stream_event(&mut server), Some(came));
+    on_stream(&mut server, "publish", vec![false.into()]);
+    assert_eq!(codes(&mut server), "NetStream.Unpublish.Success ");
+    assert_eq!(stream_event(&mut server), Some(StreamEvent::Stopped));
+    server.on_message(Time::ZERO, FlowId(3), &encoded);
+    assert_eq!(stream_event(&mut server), None);
+}
+
+#[test]
+fn who_plays_chooses_what_it_gets() {
+    let mut server = server_with_stream(3.0);
+    on_stream(&mut server, "play", vec!["a".into(), Value::from(-1000.0)]);
+    assert_eq!(stream_event(&mut server), Some(play("a")));
+    server.begin_playing(1, &"a".into());
+    server.notify_published(1, true);
+    let expected = "NetStream.Play.Reset NetStream.Play.Start NetStream.Play.PublishNotify ";
+    assert_eq!(codes(&mut server), expected);
+    let media = [
+        Body::Video(Bytes::from_static(b"\x17\x01K")),
+        Body::Audio(Bytes::from_static(b"\xaf\x01S")),
+    ];
+    let write = |server: &mut ServerConnection| {
+        for body in media.clone() {
+            let message = Message::new(0, body);
+            server.write(1, &message, &message.encode().into_bytes());
+        }
+        let sent = actions(|| server.poll_action()).into_iter();
+        let last = sent.map(|action| match action {
+            FlowAction::Send { message, options, .. } if !options.is_reliable() => {
+                char::from(message[message.len() - 1])
+            }
+            other => panic!("{other:?}"),
+        });
+        last.collect::<String>()
+    };
+    assert_eq!(write(&mut server), "KS");
+    on_stream(&mut server, "pause", vec![true.into(), Value::from(80.0)]);
+    assert_eq!(
+        (codes(&mut server), write(&mut server)),
+        ("NetStream.Pause.Notify ".into(), "".into())
+    );
+    on_stream(&mut server, "pause", vec![false.into(), Value::from(80.0)]);
+    assert_eq!(
+        (codes(&mut server), write(&mut server)),
+        ("NetStream.Unpause.Notify ".into(), "KS".into())
+    );
+    on_stream(&mut server, "receiveAudio", vec![false.into()]);
+    assert_eq!(write(&mut server), "K");
+    on_stream(&mut server, "receiveVideo", vec![false.into()]);
+    assert_eq!(write(&mut server), "");
+    on_stream(&mut server, "seek", vec![Value::from(5000.0)]);
+    assert_eq!(codes(&mut server), "NetStream.Seek.Failed ");
+    // It plays something else.
+    on_stream(&mut server, "play", vec!["b".into(), Value::from(0.0)]);
+    assert_eq!(stream_event(&mut server), Some(StreamEvent::Stopped));
+    let asked = StreamEvent::Play { name: "b".into(), recorded: true };
+    assert_eq!(stream_event(&mut server), Some(asked));
+    server.begin_playing(1, &"b".into());
+    server.notify_published(1, false);
+    assert!(codes(&mut server).ends_with("NetStream.Play.UnpublishNotify "));
+    on_stream(&mut server, "play", vec![false.into()]);
+    assert_eq!(codes(&mut server), "NetStream.Play.Stop ");
+    assert_eq!(stream_event(&mut server), Some(StreamEvent::Stopped));
+    assert_eq!(write(&mut server), "");
+}
+
+#[test]
+fn whatever_ends_a_stream_is_reported_once() {
+    let ends: [fn(&mut ServerConnection); 4] = [
+        |server| on_stream(server, "closeStream", vec![]),
+        |server| {
+            server.on_message(Time::ZERO, CONTROL, &call("deleteStream", 0.0, vec![1.0.into()]))
+        },
+        |server| server.on_flow_finished(FlowId(3)),
+        |server| {
+            let token = server.stream_flow(1).unwrap();
+            server.on_flow_input(&FlowInput::Rejected { token, code: 0 });
+        },
+    ];
+    for end in ends {
+        let mut server = server_with_stream(3.0);
+        on_stream(&mut server, "play", vec!["a".into()]);
+        assert_eq!(stream_event(&mut server), Some(play("a")));
+        server.begin_playing(1, &"a".into());
+        end(&mut server);
+        assert_eq!(stream_event(&mut server), Some(StreamEvent::Stopped));
+        server.on_flow_finished(FlowId(3));
+        assert_eq!((stream_event(&mut server), server.stream_flow(1)), (None, None));
+    }
 }
 
 #[test]
@@ -125,6 +269,14 @@ fn nothing_but_connect_comes_first() {
     let rejection = Rejection::new("");
     assert_eq!(server.reject(Time::ZERO, &rejection), Err(FlashError::NothingToAnswer));
     assert_eq!(server.notify(Time::ZERO, "x", vec![]), Err(FlashError::NotConnected));
+}
+
+/// librtmfp numbers its calls 0.
+#[test]
+fn a_stream_is_made_for_a_call_without_a_number() {
+    let (mut server, _) = accepted_server(quiet_config(), 0.0);
+    server.on_message(Time::ZERO, CONTROL, &call("createStream", 0.0, vec![]));
+    assert_eq!(sent(&mut server), ["_result 0 null 1.0"]);
 }
 
 /// librtmfp numbers it 0.
