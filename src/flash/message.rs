@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
-use super::{FlashError, UserControl};
-use crate::amf::{AmfError, Encoding, Reader, Value, Writer};
+use super::{FlashError, UserControl, amf0};
+use crate::amf::{AmfError, Encoding, Value, Writer};
 
 /// Bytes before the payload: type and timestamp. No message is shorter.
 pub const HEADER_LEN: usize = 5;
@@ -95,16 +95,11 @@ impl Message {
         Ok(Self::new(timestamp, Body::Data(Format::Extended, writer.into_bytes())))
     }
 
-    /// A data message with values in AMF0 alone, as the clients with object encoding 0 read it.
-    /// `None` if it is no data message, or has a value for which AMF0 has no form.
+    /// A data message with values in AMF0 alone, as the clients with object encoding 0 read it:
+    /// undefined in place of what AMF0 lacks. `None` if it is no data message, or malformed.
     pub fn in_amf0(&self) -> Option<Self> {
         let Body::Data(_, values) = &self.body else { return None };
-        let mut reader = Reader::new(values.clone());
-        let mut writer = Writer::new(Encoding::Amf0);
-        while !reader.is_empty() {
-            writer.write(&reader.read_value().ok()?).ok()?;
-        }
-        let body = Body::Data(Format::Plain, writer.into_bytes());
+        let body = Body::Data(Format::Plain, amf0::in_amf0(values)?);
         Some(Self::new(self.timestamp, body))
     }
 

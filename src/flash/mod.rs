@@ -15,13 +15,14 @@
 //! | `flv` | – messages of a stream as tags of a file |
 //! | [`user_control`] | §5.2, §5.3.4 User Control messages |
 //! | `barrier` | §5.2 flows that wait for each other |
+//! | `amf0` | – values for clients with object encoding 0 |
 //! | [`command`] | commands with AMF values |
 //! | [`action`] | decisions on flows, event queue |
 //! | [`call`] | remote calls in both directions |
 //! | [`limits`] | – the longest command, the most arguments and calls |
 //! | [`peer_info`] | §5.3.3 the addresses of a client |
 //! | [`stream`] | §5.3.5 NetStream |
-//! | `shared_object` | – remote shared objects, which are refused |
+//! | [`shared_object`] | – messages of remote shared objects |
 //! | [`group_channel`] | – joining groups at the server |
 //! | [`client`] | §5.3 NetConnection, the client's end |
 //! | [`server`] | §5.3 NetConnection, the server's end |
@@ -29,6 +30,7 @@
 //! Behaviour of Flash Player beyond the RFC is in `protocol-notes/flash-profile.md`.
 
 pub mod action;
+mod amf0;
 mod barrier;
 pub mod call;
 pub mod client;
@@ -43,7 +45,7 @@ pub mod message;
 pub mod metadata;
 pub mod peer_info;
 pub mod server;
-mod shared_object;
+pub mod shared_object;
 pub mod stream;
 pub mod uri;
 pub mod user_control;

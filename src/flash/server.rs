@@ -13,9 +13,10 @@ use bytes::Bytes;
 
 use super::action::EventQueue;
 use super::control::Control;
+use super::shared_object::SharedObjectMessage;
 use super::{
     Body, Call, CallId, Command, FlashError, FlowDecision, FlowMetadata, Keepalive, Message,
-    Methods, ObjectEncoding, Responder, UserControl, peer_info, shared_object,
+    Methods, ObjectEncoding, Responder, UserControl, peer_info,
 };
 use crate::amf::Value;
 use crate::transport::{FlowAction, FlowId, FlowToken, Time};
@@ -79,6 +80,8 @@ pub enum ServerConnectionEvent {
         /// What it does.
         event: StreamEvent,
     },
+    /// The client sends a message about a remote shared object.
+    SharedObject(SharedObjectMessage),
     /// The connection ended, whether it had been accepted or not.
     Closed,
 }
@@ -423,9 +426,9 @@ impl ServerConnection {
             Body::UserControl(UserControl::PingRequest(value)) => {
                 self.control.answer_ping(now, value);
             }
-            Body::Other { kind, payload } if self.is_connected() => {
-                if let Some(refusal) = shared_object::refusal(kind, &payload) {
-                    self.control.send(now, refusal);
+            body @ Body::Other { .. } if self.is_connected() => {
+                if let Some(message) = SharedObjectMessage::parse(&body) {
+                    self.events.push(ServerConnectionEvent::SharedObject(message));
                 }
             }
             _ => {}

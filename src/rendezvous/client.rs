@@ -268,6 +268,9 @@ impl Rendezvous {
                 }
             }
             ServerConnectionEvent::Call(call) => self.on_call(now, session, call),
+            ServerConnectionEvent::SharedObject(message) => {
+                self.on_shared_object(now, session, &message);
+            }
             ServerConnectionEvent::Stream { stream, event } => {
                 self.on_stream_event(now, session, stream, event);
             }

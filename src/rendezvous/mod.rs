@@ -15,6 +15,7 @@
 //! | `addresses.rs` | the addresses that a client reports, and their distribution |
 //! | `newcomers.rs` | new members, until they have met a member |
 //! | `relay.rs` | short messages from one client to another |
+//! | `shared_objects.rs` | remote shared objects of clients |
 //! | `streams.rs` | live streams that clients publish and play |
 
 mod addresses;
@@ -24,6 +25,7 @@ mod groups;
 mod introduce;
 mod newcomers;
 mod relay;
+mod shared_objects;
 mod streams;
 
 use crate::amf::Value;
@@ -42,6 +44,8 @@ use introduce::{Budgets, Places};
 use newcomers::Newcomers;
 pub use relay::RelayLimits;
 use relay::Relays;
+pub use shared_objects::SharedObjectLimits;
+use shared_objects::SharedObjects;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -85,6 +89,8 @@ pub struct RendezvousConfig {
     pub applications: Option<BTreeSet<String>>,
     /// Limits of live streams; `None` relays no streams.
     pub streams: Option<StreamLimits>,
+    /// Limits of remote shared objects; `None` keeps none.
+    pub shared_objects: Option<SharedObjectLimits>,
     /// Members of one group; further joins are refused.
     pub max_members_per_group: usize,
     /// Limits of introductions.
@@ -107,6 +113,7 @@ impl Default for RendezvousConfig {
             relay: RelayLimits::default(),
             applications: None,
             streams: Some(StreamLimits::default()),
+            shared_objects: Some(SharedObjectLimits::default()),
             max_members_per_group: 100_000,
             introductions: IntroductionLimits::default(),
             own_addresses: Vec::new(),
@@ -231,6 +238,8 @@ pub struct RendezvousStats {
     pub streams_published: u64,
     /// Messages of streams that were not sent to somebody who plays, because too much waited.
     pub stream_messages_dropped: u64,
+    /// Remote shared objects now.
+    pub shared_objects: usize,
     /// Hellos for peers that are not connected.
     pub unknown_peers: u64,
     /// Hellos ignored because one address asked for too many.
@@ -258,6 +267,7 @@ pub struct Rendezvous {
     newcomers: Newcomers,
     relays: Relays,
     streams: Option<Streams>,
+    shared_objects: Option<SharedObjects>,
     places: Places,
     /// Clients that have to do something by a time, or are closed.
     deadlines: BTreeSet<(Time, SessionId)>,
@@ -276,6 +286,7 @@ impl Rendezvous {
     ) -> Self {
         let endpoint = Endpoint::new(config.transport.clone(), identity.into(), random);
         let (relay, streams) = (config.relay, config.streams.map(Streams::new));
+        let shared_objects = config.shared_objects.map(SharedObjects::new);
         Self {
             budgets: Budgets::new(config.introductions),
             places: Places::default(),
@@ -288,6 +299,7 @@ impl Rendezvous {
             newcomers: Newcomers::default(),
             relays: Relays::new(relay),
             streams,
+            shared_objects,
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             stats: RendezvousStats::default(),
@@ -312,7 +324,16 @@ impl Rendezvous {
         let endpoint = self.endpoint.stats();
         let (streams, players) = self.streams.as_ref().map_or((0, 0), Streams::count);
         let groups = self.groups.len();
-        RendezvousStats { clients, groups, streams, players, endpoint, ..self.stats }
+        let shared_objects = self.shared_objects.as_ref().map_or(0, SharedObjects::len);
+        RendezvousStats {
+            clients,
+            groups,
+            streams,
+            players,
+            shared_objects,
+            endpoint,
+            ..self.stats
+        }
     }
 
     /// The members of a group, oldest first.
@@ -414,6 +435,9 @@ impl Rendezvous {
 
     fn forget(&mut self, now: Time, session: SessionId) {
         self.stop_streams_of(now, session);
+        if let Some(objects) = &mut self.shared_objects {
+            objects.forget(session);
+        }
         let Some(client) = self.clients.remove(&session) else { return };
         self.places.leave(client.address);
         if let Some(deadline) = client.deadline {

@@ -69,6 +69,7 @@ fn log_stats(stats: &RendezvousStats) {
         introductions,
         streams = stats.streams,
         players = stats.players,
+        shared_objects = stats.shared_objects,
         streams_published = stats.streams_published,
         stream_messages_dropped = stats.stream_messages_dropped,
         unknown_peers = stats.unknown_peers,

@@ -37,7 +37,8 @@ mod service;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::rendezvous::{
-    RendezvousConfig, RendezvousEvent, RendezvousStats, StreamInfo, StreamLimits,
+    RendezvousConfig, RendezvousEvent, RendezvousStats, SharedObjectLimits, StreamInfo,
+    StreamLimits,
 };
 pub use config::ServerConfig;
 pub use error::{IdentityFileError, ServerError, StopError};

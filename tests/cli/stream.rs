@@ -80,7 +80,7 @@ fn a_file_goes_through_the_server() {
     let output = recorded.to_str().unwrap();
     let player =
         Running::start(&mut stream(&["play", "server", "cam", "-o", output, "--json"], &via));
-    player.until(|line| parsed(line)["code"] == "NetStream.Play.Start");
+    while runtime.block_on(server.stats()).unwrap().rendezvous.players == 0 {}
     let publish = ["publish", "server", "cam", CLIP, "--json"];
     let (status, lines, err) = Running::start(&mut stream(&publish, &via)).wait();
     assert_eq!(status, Some(0), "{err}");

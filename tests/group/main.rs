@@ -35,6 +35,7 @@ mod search;
 mod server_calls;
 mod server_restart;
 mod server_streams;
+mod shared_objects;
 mod steady;
 mod support;
 mod swarm;

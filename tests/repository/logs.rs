@@ -49,6 +49,7 @@ const SHORT: &[&str] = &[
     "server",
     "session",
     "sessions_evicted",
+    "shared_objects",
     "stream_messages_dropped",
     "streams",
     "streams_published",

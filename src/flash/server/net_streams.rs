@@ -1,4 +1,4 @@
-//! What the owner of a connection does with the NetStreams of its client.
+//! What the owner of a connection does with the NetStreams and shared objects of its client.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::ServerConnection;
 use super::streams::Out;
 use crate::flash::{Message, ObjectEncoding};
-use crate::transport::{FlowAction, FlowInput, FlowToken};
+use crate::transport::{FlowAction, FlowInput, FlowToken, MessageOptions};
 
 impl ServerConnection {
     /// The encoding that the client asked for.
@@ -75,6 +75,16 @@ impl ServerConnection {
     /// The flow to a client that plays or publishes.
     pub fn stream_flow(&self, stream: u32) -> Option<FlowToken> {
         self.streams.flow(stream)
+    }
+
+    /// Sends a message about a shared object, as
+    /// [`encode_for`](crate::flash::shared_object::SharedObjectMessage::encode_for) has made it for the
+    /// [`encoding`](Self::encoding) of this client.
+    pub fn send_shared_object(&mut self, encoded: Bytes) {
+        if let Some(token) = self.control.flow().filter(|_| self.is_connected()) {
+            let options = MessageOptions::RELIABLE;
+            self.control.push(FlowAction::Send { token, message: encoded, options });
+        }
     }
 
     /// Something happened to one of our flows.

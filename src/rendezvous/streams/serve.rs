@@ -208,7 +208,7 @@ impl Sender<'_> {
 struct Plain(Option<Option<(Message, Bytes)>>);
 
 impl Plain {
-    /// `None` if there are values in it for which AMF0 has no form.
+    /// `None` if its values are malformed.
     fn of(&mut self, message: &Message) -> Option<(&Message, &Bytes)> {
         let made = self.0.get_or_insert_with(|| {
             let message = message.in_amf0()?;

@@ -1,0 +1,397 @@
+//! Remote shared objects: values by name that the clients of an application share.
+//!
+//! A client that uses an object gets all its slots, and from then on what others change. The table
+//! knows clients by their sessions only: messages of clients go in, and out comes what is to be
+//! sent to whom.
+
+mod serve;
+
+use crate::flash::shared_object::{SharedObjectEvent, SharedObjectMessage};
+use crate::transport::SessionId;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What a slot costs beside its name and value.
+const SLOT_OVERHEAD: usize = 64;
+
+/// Limits of remote shared objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SharedObjectLimits {
+    /// Objects in all; the use of further ones is refused.
+    pub objects: usize,
+    /// Objects that one client uses; further ones are refused.
+    pub per_client: usize,
+    /// Clients that use one object; further ones are refused.
+    pub users: usize,
+    /// Slots of one object; changes that would make another are undone at the client.
+    pub slots: usize,
+    /// Bytes in the names and values of one object, with what they cost; likewise.
+    pub bytes: usize,
+    /// The same for all objects.
+    pub bytes_in_all: usize,
+}
+
+impl Default for SharedObjectLimits {
+    fn default() -> Self {
+        Self {
+            objects: 4096,
+            per_client: 64,
+            users: 10_000,
+            slots: 1024,
+            bytes: 1 << 20,
+            bytes_in_all: 64 << 20,
+        }
+    }
+}
+
+/// An object: its application, its name, and whether it outlives those who use it. Objects that
+/// differ in this alone are different ones.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct ObjectName {
+    app: Arc<str>,
+    name: Arc<str>,
+    persistent: bool,
+}
+
+/// Messages, and the clients that they are for.
+pub(super) type Outgoing = Vec<(Vec<SessionId>, SharedObjectMessage)>;
+
+/// All objects.
+#[derive(Debug)]
+pub(super) struct SharedObjects {
+    limits: SharedObjectLimits,
+    all: HashMap<ObjectName, Object>,
+    /// The objects that each client uses.
+    used: BTreeMap<SessionId, BTreeSet<ObjectName>>,
+    /// Bytes in all objects.
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Object {
+    version: u32,
+    slots: BTreeMap<Arc<str>, Slot>,
+    users: BTreeSet<SessionId>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    value: Bytes,
+    /// The version of the object since which it has this value.
+    version: u32,
+    /// Who has set it.
+    by: SessionId,
+}
+
+impl SharedObjects {
+    pub(super) fn new(limits: SharedObjectLimits) -> Self {
+        Self { limits, all: HashMap::new(), used: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// The number of objects.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// A client of an application has sent a message.
+    pub(super) fn on_message(
+        &mut self,
+        from: SessionId,
+        app: &Arc<str>,
+        message: &SharedObjectMessage,
+    ) -> Outgoing {
+        let (name, persistent) = (message.name.clone(), message.persistent);
+        let full = ObjectName { app: app.clone(), name: name.clone(), persistent };
+        let (mut answers, mut news) = (Vec::new(), Vec::new());
+        let mut out = Outgoing::new();
+        for event in &message.events {
+            match event {
+                SharedObjectEvent::Use => match self.begin_use(from, &full) {
+                    Some(events) => answers.extend(events),
+                    None => return vec![(vec![from], message.refusal())],
+                },
+                SharedObjectEvent::Release => self.release(from, &full),
+                event => {
+                    let (limits, space) = (self.limits, self.limits.bytes_in_all - self.bytes);
+                    let Some(object) = self.all.get_mut(&full) else { continue };
+                    if !object.users.contains(&from) {
+                        continue;
+                    }
+                    let before = object.bytes;
+                    let room = limits.bytes.min(before + space);
+                    let change = object.apply(from, message.version, event, limits.slots, room);
+                    self.bytes = self.bytes - before + object.bytes;
+                    answers.extend(change.answer);
+                    news.extend(change.news);
+                }
+            }
+        }
+        let Some(object) = self.all.get(&full) else { return out };
+        let message =
+            |events| SharedObjectMessage::new(name.clone(), persistent, object.version, events);
+        if !answers.is_empty() {
+            out.push((vec![from], message(answers)));
+        }
+        if !news.is_empty() {
+            let others = object.users.iter().copied().filter(|&it| it != from).collect();
+            out.push((others, message(news)));
+        }
+        out
+    }
+
+    /// A client wants to use an object: what it is told, if it may.
+    fn begin_use(&mut self, from: SessionId, name: &ObjectName) -> Option<Vec<SharedObjectEvent>> {
+        if !self.all.contains_key(name) && self.all.len() >= self.limits.objects {
+            return None;
+        }
+        let used = self.used.entry(from).or_default();
+        if !used.contains(name) && used.len() >= self.limits.per_client {
+            return None;
+        }
+        let object = self.all.entry(name.clone()).or_default();
+        if !object.users.contains(&from) && object.users.len() >= self.limits.users {
+            return None;
+        }
+        used.insert(name.clone());
+        object.users.insert(from);
+        let mut events = vec![SharedObjectEvent::UseSuccess, SharedObjectEvent::Clear];
+        events.extend(object.slots.iter().map(|(slot, it)| SharedObjectEvent::Change {
+            slot: slot.clone(),
+            value: it.value.clone(),
+        }));
+        Some(events)
+    }
+
+    fn release(&mut self, from: SessionId, name: &ObjectName) {
+        if let Some(used) = self.used.get_mut(&from) {
+            used.remove(name);
+            if used.is_empty() {
+                self.used.remove(&from);
+            }
+        }
+        let Some(object) = self.all.get_mut(name) else { return };
+        object.users.remove(&from);
+        if object.users.is_empty() && (!name.persistent || object.slots.is_empty()) {
+            self.bytes -= object.bytes;
+            self.all.remove(name);
+        }
+    }
+
+    /// A client is gone.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        for name in self.used.get(&session).cloned().unwrap_or_default() {
+            self.release(session, &name);
+        }
+        self.used.remove(&session);
+    }
+}
+
+/// What follows from an event: for who sent it, and for the others.
+#[derive(Debug, Default)]
+struct Change {
+    answer: Vec<SharedObjectEvent>,
+    news: Option<SharedObjectEvent>,
+}
+
+impl Object {
+    /// Carries out an event of a client that uses the object and knows this version of it. The object
+    /// keeps to a number of slots and of bytes.
+    fn apply(
+        &mut self,
+        from: SessionId,
+        known: u32,
+        event: &SharedObjectEvent,
+        max_slots: usize,
+        max_bytes: usize,
+    ) -> Change {
+        match event {
+            SharedObjectEvent::RequestChange { slot, value } => {
+                let (old, is_new) = match self.slots.get(slot) {
+                    // Somebody else was first: the client is told what there is, and reports "reject".
+                    Some(it) if it.version > known && it.by != from => return self.undo(slot),
+                    Some(it) => (cost(slot, &it.value), false),
+                    None => (0, true),
+                };
+                let bytes = self.bytes - old + cost(slot, value);
+                if bytes > max_bytes || is_new && self.slots.len() >= max_slots {
+                    return self.undo(slot);
+                }
+                self.bytes = bytes;
+                self.version = self.version.wrapping_add(1);
+                // A copy: a slice would keep the whole message.
+                let value = Bytes::copy_from_slice(value);
+                let kept = Slot { value: value.clone(), version: self.version, by: from };
+                self.slots.insert(slot.clone(), kept);
+                Change {
+                    answer: vec![SharedObjectEvent::Success { slot: slot.clone() }],
+                    news: Some(SharedObjectEvent::Change { slot: slot.clone(), value }),
+                }
+            }
+            SharedObjectEvent::RequestRemove { slot } => {
+                if let Some(old) = self.slots.remove(slot) {
+                    self.bytes -= cost(slot, &old.value);
+                    self.version = self.version.wrapping_add(1);
+                }
+                let removed = SharedObjectEvent::Remove { slot: slot.clone() };
+                // Without success, a client that has deleted the slot itself would wait for ever.
+                let success = SharedObjectEvent::Success { slot: slot.clone() };
+                Change { answer: vec![removed.clone(), success], news: Some(removed) }
+            }
+            SharedObjectEvent::Send(_) => {
+                Change { answer: vec![event.clone()], news: Some(event.clone()) }
+            }
+            _ => Change::default(),
+        }
+    }
+
+    /// Tells a client what a slot is, which it could not change.
+    fn undo(&self, slot: &Arc<str>) -> Change {
+        let slot = slot.clone();
+        let answer = match self.slots.get(&slot) {
+            Some(it) => SharedObjectEvent::Change { slot, value: it.value.clone() },
+            None => SharedObjectEvent::Remove { slot },
+        };
+        Change { answer: vec![answer], news: None }
+    }
+}
+
+fn cost(slot: &str, value: &Bytes) -> usize {
+    slot.len() + value.len() + SLOT_OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: SessionId = SessionId(1);
+    const B: SessionId = SessionId(2);
+
+    fn objects(limits: SharedObjectLimits) -> SharedObjects {
+        SharedObjects::new(limits)
+    }
+
+    fn say(
+        objects: &mut SharedObjects,
+        from: SessionId,
+        version: u32,
+        events: Vec<SharedObjectEvent>,
+    ) -> Outgoing {
+        let message = SharedObjectMessage::new("chat".into(), false, version, events);
+        objects.on_message(from, &"app".into(), &message)
+    }
+
+    fn set(slot: &str, value: &'static [u8]) -> SharedObjectEvent {
+        SharedObjectEvent::RequestChange { slot: slot.into(), value: Bytes::from_static(value) }
+    }
+
+    fn change(slot: &str, value: &'static [u8]) -> SharedObjectEvent {
+        SharedObjectEvent::Change { slot: slot.into(), value: Bytes::from_static(value) }
+    }
+
+    fn success(slot: &str) -> SharedObjectEvent {
+        SharedObjectEvent::Success { slot: slot.into() }
+    }
+
+    /// Who gets which events of which version.
+    fn got(outgoing: Outgoing) -> Vec<(Vec<SessionId>, u32, Vec<SharedObjectEvent>)> {
+        outgoing.into_iter().map(|(to, it)| (to, it.version, it.events)).collect()
+    }
+
+    #[test]
+    fn changes_go_to_all_who_use_it() {
+        let mut objects = objects(SharedObjectLimits::default());
+        let begun = vec![SharedObjectEvent::UseSuccess, SharedObjectEvent::Clear];
+        let first = say(&mut objects, A, 0, vec![SharedObjectEvent::Use]);
+        assert_eq!(got(first), [(vec![A], 0, begun.clone())]);
+        let changed = say(&mut objects, A, 0, vec![set("x", b"\x05"), set("y", b"\x06")]);
+        assert_eq!(
+            got(changed),
+            [
+                (vec![A], 2, vec![success("x"), success("y")]),
+                (vec![], 2, vec![change("x", b"\x05"), change("y", b"\x06")]),
+            ]
+        );
+        let late = say(&mut objects, B, 0, vec![SharedObjectEvent::Use]);
+        let all = [begun, vec![change("x", b"\x05"), change("y", b"\x06")]].concat();
+        assert_eq!(got(late), [(vec![B], 2, all)]);
+        let remove = SharedObjectEvent::RequestRemove { slot: "x".into() };
+        let removed = SharedObjectEvent::Remove { slot: "x".into() };
+        let gone = say(&mut objects, B, 2, vec![remove]);
+        let both = [(vec![B], 3, vec![removed.clone(), success("x")]), (vec![A], 3, vec![removed])];
+        assert_eq!(got(gone), both);
+        let call = SharedObjectEvent::Send(Bytes::from_static(b"\x02\0\x02hi"));
+        let called = say(&mut objects, A, 3, vec![call.clone()]);
+        assert_eq!(got(called), [(vec![A], 3, vec![call.clone()]), (vec![B], 3, vec![call])]);
+    }
+
+    #[test]
+    fn who_is_second_is_told_what_there_is() {
+        let mut objects = objects(SharedObjectLimits::default());
+        for user in [A, B] {
+            say(&mut objects, user, 0, vec![SharedObjectEvent::Use]);
+        }
+        say(&mut objects, A, 0, vec![set("x", b"\x05")]);
+        let second = say(&mut objects, B, 0, vec![set("x", b"\x06")]);
+        assert_eq!(got(second), [(vec![B], 1, vec![change("x", b"\x05")])]);
+        let own = say(&mut objects, A, 0, vec![set("x", b"\x06")]);
+        assert_eq!(got(own)[0].2, [success("x")], "who has set it knows it");
+        let informed = say(&mut objects, B, 2, vec![set("x", b"\x05")]);
+        assert_eq!(got(informed)[0].2, [success("x")]);
+    }
+
+    #[test]
+    fn an_object_goes_with_its_last_user_unless_it_is_persistent() {
+        let mut objects = objects(SharedObjectLimits::default());
+        let persistent = |events| SharedObjectMessage::new("kept".into(), true, 0, events);
+        say(&mut objects, A, 0, vec![SharedObjectEvent::Use, set("x", b"\x05")]);
+        let kept = persistent(vec![SharedObjectEvent::Use, set("x", b"\x05")]);
+        objects.on_message(A, &"app".into(), &kept);
+        say(&mut objects, B, 0, vec![set("y", b"\x05")]);
+        assert_eq!((objects.len(), objects.bytes), (2, 2 * (2 + SLOT_OVERHEAD)));
+        objects.forget(A);
+        assert_eq!((objects.len(), objects.bytes), (1, 2 + SLOT_OVERHEAD));
+        assert!(objects.used.is_empty());
+        let again = objects.on_message(B, &"app".into(), &persistent(vec![SharedObjectEvent::Use]));
+        assert_eq!(got(again)[0].2[2..], [change("x", b"\x05")]);
+        let other =
+            objects.on_message(B, &"other".into(), &persistent(vec![SharedObjectEvent::Use]));
+        assert_eq!(got(other)[0].2.len(), 2, "another application");
+    }
+
+    #[test]
+    fn hostile_objects_are_bounded() {
+        let limits = SharedObjectLimits {
+            objects: 3,
+            per_client: 2,
+            users: 1,
+            slots: 2,
+            bytes: 300,
+            bytes_in_all: 400,
+        };
+        let mut objects = objects(limits);
+        let app: Arc<str> = "app".into();
+        let mut hello = |from: u32, name: &str| {
+            let message =
+                SharedObjectMessage::new(name.into(), false, 0, vec![SharedObjectEvent::Use]);
+            let outgoing = objects.on_message(SessionId(from), &app, &message);
+            matches!(outgoing[0].1.events[0], SharedObjectEvent::UseSuccess)
+        };
+        assert!(hello(1, "a") && hello(1, "b") && !hello(1, "c"), "of one client");
+        assert!(!hello(2, "a"), "users of one object");
+        assert!(hello(2, "c") && !hello(3, "d"), "objects");
+        let mut tell = |from: u32, name: &str, slot: &str, len: usize| {
+            let value = Bytes::from(vec![5; len]);
+            let change = SharedObjectEvent::RequestChange { slot: slot.into(), value };
+            let message = SharedObjectMessage::new(name.into(), false, 99, vec![change]);
+            let outgoing = objects.on_message(SessionId(from), &app, &message);
+            assert!(objects.bytes <= 400);
+            matches!(outgoing[0].1.events[0], SharedObjectEvent::Success { .. })
+        };
+        assert!(tell(1, "a", "x", 9) && tell(1, "a", "y", 9) && !tell(1, "a", "z", 9), "slots");
+        assert!(!tell(1, "a", "x", 200), "bytes of one object");
+        assert!(tell(1, "b", "x", 100) && !tell(2, "c", "x", 100), "bytes in all");
+    }
+}
