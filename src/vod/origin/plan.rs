@@ -11,6 +11,9 @@
 //! | a chunk that a neighbor has, and that has not come | after 3 s at a reader's place, else 8 s, and 0.5 or 2 s more for the next, … |
 //! | further chunks that no neighbor has | at once, in the blocks of 16 chunks in which this node is the first of those present |
 //!
+//! After a failure both pause, the provider for 2 s at most. A member then tries one chunk, and leaves the
+//! origin to the provider for 3 s if that comes.
+//!
 //! Which of those present is the first is a hash of block and peer ID: all agree without messages. Where the
 //! page of hashes is not known, it is one of page and peer ID.
 
@@ -46,6 +49,11 @@ const BLOCKS: u64 = 2;
 /// The pause after a failure, doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// A provider pauses for less, so that it reads again before members do: what they read, it has to
+/// read, too.
+const MAX_PROVIDER_PAUSE: Duration = Duration::from_secs(2);
+/// A member that finds the origin back leaves it to the provider for so long.
+const LEFT_TO_PROVIDER: Duration = Duration::from_secs(3);
 
 /// How much a fetcher reads from the origin itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -218,7 +226,9 @@ impl OriginPlan {
         if let Some(read) = self.under_way.get_mut(&id) {
             read.next = read.next.max(index.saturating_add(1));
         }
-        self.failures = 0;
+        if self.is_provider() {
+            self.failures = 0;
+        }
         self.look_at = None;
     }
 
@@ -231,8 +241,11 @@ impl OriginPlan {
         }
         if has_failed {
             let pause = FIRST_PAUSE * (1 << self.failures.min(8));
+            let most = if self.is_provider() { MAX_PROVIDER_PAUSE } else { MAX_PAUSE };
             self.failures += 1;
-            self.retry_at = Some(now + pause.min(MAX_PAUSE));
+            self.retry_at = Some(now + pause.min(most));
+        } else if std::mem::take(&mut self.failures) > 0 && !self.is_provider() {
+            self.retry_at = Some(now + LEFT_TO_PROVIDER);
         }
     }
 
@@ -308,7 +321,13 @@ impl OriginPlan {
                 if now < started + JOIN || self.spent >= limit {
                     return None;
                 }
-                self.for_member(now, view)?
+                match self.for_member(now, view)? {
+                    // An attempt, not more: the provider will read it, too.
+                    (run, is_urgent) if self.failures > 0 => {
+                        (*run.start()..=*run.start(), is_urgent)
+                    }
+                    found => found,
+                }
             }
         };
         let length = |index| view.layout.length(index).unwrap_or_default();

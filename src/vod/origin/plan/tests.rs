@@ -62,6 +62,21 @@ impl Scene {
         self.plan.next(self.now, &view)
     }
 
+    /// One request after the other fails, after pauses of so many seconds. Returns the next one.
+    fn fail(&mut self, pauses: impl IntoIterator<Item = u64>) -> OriginRequest {
+        for pause in pauses {
+            let request = self.next_request().unwrap();
+            assert_eq!(self.plan.under_way.len(), 1);
+            self.plan.ended(self.now, request.id, true);
+            assert_eq!(self.next(), None);
+            self.wait(pause * 1000 - 1);
+            assert_eq!(self.next(), None);
+            // A member looks now and then.
+            self.now += LOOK;
+        }
+        self.next_request().unwrap()
+    }
+
     fn next(&mut self) -> Option<RangeInclusive<u64>> {
         match self.next_request()?.read {
             OriginRead::Chunks(chunks) => Some(chunks),
@@ -181,19 +196,26 @@ fn a_limit_is_kept_and_off_is_nothing() {
 #[test]
 fn failures_make_pauses_that_grow_and_then_one_request_is_tried() {
     let mut scene = Scene::new(OriginRole::Provider);
-    for pause in [1, 2, 4, 8, 16, 30, 30] {
-        let request = scene.next_request().unwrap();
-        assert_eq!(scene.plan.under_way.len(), 1);
-        scene.plan.ended(scene.now, request.id, true);
-        assert_eq!(scene.next(), None);
-        scene.wait(pause * 1000 - 1);
-        assert_eq!(scene.next(), None);
-        scene.wait(1);
-    }
-    let request = scene.next_request().unwrap();
+    let request = scene.fail([1, 2, 2, 2]);
     assert!(!scene.plan.is_usable());
     scene.plan.came(request.id, 1);
     assert!(scene.plan.is_usable());
+}
+
+#[test]
+fn a_member_that_finds_the_origin_back_leaves_it_to_the_provider() {
+    let mut scene = Scene::member();
+    let request = scene.fail([1, 2, 4, 8, 16, 30, 30]);
+    assert_eq!(request.read, OriginRead::Chunks(1..=1), "an attempt");
+    scene.known.insert(1);
+    scene.plan.came(request.id, 1);
+    assert_eq!(scene.next(), None, "one at a time");
+    scene.plan.ended(scene.now, request.id, false);
+    scene.wait(2999);
+    assert_eq!(scene.next(), None);
+    // The provider has not come back either.
+    scene.now += LOOK;
+    assert_eq!(scene.next(), Some(2..=17));
 }
 
 #[test]
