@@ -53,7 +53,7 @@ pub use bandwidth::{Bandwidth, BandwidthError, BandwidthProblem};
 pub use buckets::Rate;
 pub use config::Config;
 pub use congestion::Controller;
-pub use endpoint::{Endpoint, Random, SESSION_ALLOWANCE, SessionRef};
+pub use endpoint::{Endpoint, MAX_WORKERS, Random, SESSION_ALLOWANCE, SessionRef, Stray, Worker};
 pub use event::{
     CloseReason, Event, FarAddress, IntroductionRequest, NamedBy, OpenId, OpenSessionError, Role,
     SendError,

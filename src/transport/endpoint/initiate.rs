@@ -388,6 +388,7 @@ impl Endpoint {
         };
         let mut session = Session::new(now, &self.config, opening);
         session.ping_unless_used(now);
+        self.table.enter(path.remote.ip(), usize::MAX, usize::MAX);
         self.table.insert(session);
         let session = SessionId(near_id);
         self.table.name(session);
@@ -459,10 +460,10 @@ impl Endpoint {
         }
     }
 
-    /// A session ID that no session and no attempt uses.
+    /// A session ID that no session and no attempt uses. It names this worker.
     pub(super) fn new_session_id(&mut self) -> u32 {
         loop {
-            let id = self.random.next_u32();
+            let id = self.worker.sign(self.random.next_u32());
             let taken =
                 id == 0 || self.table.contains(SessionId(id)) || self.keying_ids.contains_key(&id);
             if !taken {

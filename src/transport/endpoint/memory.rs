@@ -26,8 +26,10 @@ impl Endpoint {
         if of_address > self.config.max_address_memory {
             self.evict(now, Some(ip), of_address, self.config.max_address_memory);
         }
-        if self.table.memory() > self.config.max_memory {
-            self.evict(now, None, self.table.memory(), self.config.max_memory);
+        let held = self.table.memory();
+        let bound = self.memory.cover(held);
+        if held > bound {
+            self.evict(now, None, held, bound);
         }
     }
 

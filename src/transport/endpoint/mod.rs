@@ -11,9 +11,11 @@
 //! | `shaping.rs` | the limit of what is sent |
 //! | `startup.rs` | startup packets, in pieces if they are long (§3.4) |
 //! | `table.rs` | the sessions, by ID and fingerprint, with their timers |
+//! | `tally.rs` | how much each source has, over all endpoints that share ports |
 //! | `unconfirmed.rs` | sessions that their initiators have not used yet, by source |
 //! | `unproven.rs` | what leaves for addresses that have not answered |
 //! | `watch.rs` | sessions with servers that may be restarted |
+//! | `worker.rs` | several endpoints that share an identity and ports |
 
 mod candidate;
 mod cookies;
@@ -24,12 +26,15 @@ mod session_ref;
 mod shaping;
 mod startup;
 mod table;
+mod tally;
 mod unconfirmed;
 mod unproven;
 mod watch;
+mod worker;
 
 pub use session_ref::SessionRef;
 pub use table::SESSION_ALLOWANCE;
+pub use worker::{MAX_WORKERS, Stray, Worker};
 
 use super::buckets::Buckets;
 use super::datagrams::Datagrams;
@@ -43,7 +48,7 @@ use super::{
     SendError, SessionId, Time, Transmit, TransmitBuf,
 };
 use crate::crypto::{
-    CookieSecret, Epd, Fingerprint, Identity, KeyingRandom, Opened, Opener, PacketError, Sealer,
+    Epd, Fingerprint, Identity, KeyingRandom, Opened, Opener, PacketError, Sealer,
 };
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 use bytes::Bytes;
@@ -61,6 +66,7 @@ use std::time::Duration;
 use table::{Table, Timer};
 use unproven::Unproven;
 use watch::Watch;
+use worker::MemoryShare;
 
 /// Packets of one session that are verified side by side.
 const OPENED_TOGETHER: usize = 32;
@@ -76,9 +82,12 @@ pub struct Endpoint {
     config: Config,
     identity: Arc<Identity>,
     random: Random,
-    cookies: CookieSecret,
     default_opener: Opener,
     default_sealer: Sealer,
+    worker: Worker,
+    memory: MemoryShare,
+    /// Datagrams for other workers.
+    strays: VecDeque<Stray>,
     table: Table,
     attempts: BTreeMap<u64, Attempt>,
     /// Attempts and their candidates by the tags of the hellos.
@@ -87,8 +96,6 @@ pub struct Endpoint {
     keying_ids: HashMap<u32, u64>,
     next_attempt: u64,
     pending: HashMap<PendingKey, Pending>,
-    /// Number of `pending` from each source.
-    pending_from: HashMap<IpAddr, usize>,
     /// Budgets of keyings by address.
     keyings: Buckets<SocketAddr>,
     startup: Startup,
@@ -114,28 +121,45 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint with `identity`, without sessions.
     pub fn new(config: Config, identity: Arc<Identity>, mut random: Random) -> Self {
-        let cookies = CookieSecret::generate(&mut *random);
+        let worker = Worker::alone(&mut *random);
+        Self::new_worker(config, identity, random, worker)
+    }
+
+    /// One of several endpoints that share an identity and ports. Each has the same configuration,
+    /// whose bounds on hosts and on the process hold for all of them together.
+    pub fn new_worker(
+        mut config: Config,
+        identity: Arc<Identity>,
+        random: Random,
+        worker: Worker,
+    ) -> Self {
+        config.max_unconfirmed = worker.part(config.max_unconfirmed);
+        config.max_unconfirmed_per_ip = worker.part(config.max_unconfirmed_per_ip);
+        // Enough for a few sessions, however many workers there are.
+        let least = config.max_address_memory.min(4 * config.max_session_memory);
+        config.max_address_memory = (config.max_address_memory / worker.count() as u64).max(least);
         let startup = Startup::new(config.max_startup_reassemblies);
-        let max_queue = config.max_send_queue;
+        let (max_queue, max_memory) = (config.max_send_queue, config.max_memory);
         let keyings = Buckets::new(config.keyings_per_address, MAX_KEYING_ADDRESSES);
         Self {
             config,
             identity,
             random,
-            cookies,
             default_opener: Opener::default_key(),
             default_sealer: Sealer::default_key(),
-            table: Table::default(),
+            memory: MemoryShare::new(&worker, max_memory),
+            strays: VecDeque::new(),
+            table: Table::new(worker.clone()),
             attempts: BTreeMap::new(),
             by_tag: HashMap::new(),
             keying_ids: HashMap::new(),
             next_attempt: 0,
             pending: HashMap::new(),
-            pending_from: HashMap::new(),
             keyings,
             startup,
-            excess: Buckets::new(respond::EXCESS, 1),
-            unproven: Unproven::default(),
+            excess: Buckets::new(worker.part_of_rate(respond::EXCESS), 1),
+            unproven: Unproven::new(worker.unproven().clone()),
+            worker,
             watches: BTreeMap::new(),
             jobs: VecDeque::new(),
             events: VecDeque::new(),
@@ -316,6 +340,15 @@ impl Endpoint {
         }
     }
 
+    /// The far end has a newer session with another endpoint of this server: closes this one with
+    /// one packet ([`CloseReason::Overridden`]) and drops it.
+    pub fn give_way(&mut self, now: Time, session: SessionId) {
+        if let Some((entry, mut cx)) = self.entry(now, session) {
+            entry.close_abruptly(&mut cx, CloseReason::Overridden);
+            self.settle(now, session);
+        }
+    }
+
     /// Sends one ping, whose answer shows in [`SessionRef::last_received`]. It is not repeated, and
     /// that it stays unanswered does not end the session.
     pub fn probe(&mut self, now: Time, session: SessionId) {
@@ -446,6 +479,10 @@ impl Machine for Endpoint {
             let bytes;
             (bytes, rest) = rest.split_at_mut(run);
             let run = Arrived { bytes, segment, ecn };
+            if let Some(owner) = id.and_then(|id| self.worker.other_owner(id)) {
+                self.pass_on(owner, path, &run);
+                continue;
+            }
             match id {
                 Some(id) if self.table.contains(SessionId(id)) => {
                     self.handle_session_packets(now, path, run, SessionId(id));

@@ -10,7 +10,7 @@ use crate::transport::buckets::Rate;
 use crate::transport::job::Work;
 use crate::transport::rtt::ticks;
 use crate::transport::session::{Opening, Session};
-use crate::transport::{CloseReason, Event, Job, Path, Role, SessionId, Time};
+use crate::transport::{CloseReason, Config, Event, Job, Path, Role, SessionId, Time};
 use crate::wire::chunk::{
     CookieChange, ForwardedHello, InitiatorHello, InitiatorKeying, Redirect, ResponderHello,
     ResponderKeying, kind,
@@ -121,7 +121,7 @@ impl Endpoint {
     }
 
     fn make_cookie(&self, now: Time, path: Path) -> [u8; COOKIE_LEN] {
-        self.cookies.make(now.as_millis(), path.remote)
+        self.worker.cookies().make(now.as_millis(), path.remote)
     }
 
     /// Answers an introduction with addresses to ask (§3.5.1.4), as many as may be sent to an
@@ -169,7 +169,7 @@ impl Endpoint {
         chunk: &InitiatorKeying<'_>,
     ) {
         let (cookie, hello) = cookies::read(chunk.cookie);
-        match self.cookies.check(now.as_millis(), path.remote, cookie) {
+        match self.worker.cookies().check(now.as_millis(), path.remote, cookie) {
             CookieCheck::Valid => self.prove(path.remote),
             CookieCheck::WrongAddress => {
                 let whole = cookies::whole(self.make_cookie(now, path), hello);
@@ -201,7 +201,8 @@ impl Endpoint {
         if !rivals.is_empty() && self.identity.certificate().precedes_or_equals(&far) {
             return self.prevail(now, path, rivals);
         }
-        if !self.has_space(path) || !self.keyings.spend(now, path.remote, 1) {
+        let space = self.has_space(path) && self.keyings.spend(now, path.remote, 1);
+        if !space || !self.enter_keying(path) {
             self.counters.keyings_ignored += 1;
             tracing::debug!(address = %path.remote, "keying ignored: too many");
             return;
@@ -222,29 +223,33 @@ impl Endpoint {
             false => chunk.component.to_vec(),
         };
         self.pending.insert(key, Pending { path, far, awaited, proven, component });
-        *self.pending_from.entry(source(path.remote.ip())).or_default() += 1;
         self.jobs.push_back(Job(Work::Respond { key, work: Box::new(work) }));
     }
 
     fn has_space(&self, path: Path) -> bool {
         let ip = path.remote.ip();
-        let from_there = self.pending_from.get(&source(ip)).copied().unwrap_or(0);
-        self.pending.len() < self.config.max_pending_keyings
-            && from_there < (self.config.max_pending_keyings / PENDING_SHARE).max(1)
-            && (self.table.len() < self.config.max_sessions || self.table.unconfirmed() > 0)
+        let keyings = self.worker.keyings();
+        keyings.all() < self.config.max_pending_keyings
+            && keyings.of(source(ip)) < self.pending_share()
+            && (self.table.len_of_all() < self.config.max_sessions || self.table.unconfirmed() > 0)
             && (self.table.count_with(ip) < self.config.max_sessions_per_ip
                 || self.table.unconfirmed_with(ip) > 0)
     }
 
+    /// Keyings of one source that may wait.
+    fn pending_share(&self) -> usize {
+        (self.config.max_pending_keyings / PENDING_SHARE).max(1)
+    }
+
+    /// Another worker may have taken the last place meanwhile.
+    fn enter_keying(&self, path: Path) -> bool {
+        let (share, max) = (self.pending_share(), self.config.max_pending_keyings);
+        self.worker.keyings().enter(source(path.remote.ip()), share, max)
+    }
+
     fn take_pending(&mut self, key: PendingKey) -> Option<Pending> {
         let pending = self.pending.remove(&key)?;
-        let ip = source(key.0.ip());
-        if let Some(count) = self.pending_from.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                self.pending_from.remove(&ip);
-            }
-        }
+        self.worker.keyings().leave(source(key.0.ip()));
         Some(pending)
     }
 
@@ -258,7 +263,7 @@ impl Endpoint {
             self.counters.unconfirmed_evicted += u64::from(evicted);
             return evicted;
         }
-        if self.table.len() >= self.config.max_sessions
+        if self.table.len_of_all() >= self.config.max_sessions
             || self.table.unconfirmed() >= self.config.max_unconfirmed
         {
             let evicted = self.table.evict_unconfirmed_anywhere();
@@ -302,7 +307,10 @@ impl Endpoint {
                 return;
             }
         };
-        if !self.make_space(path) {
+        let Config { max_sessions_per_ip, max_sessions, .. } = self.config;
+        if !self.make_space(path)
+            || !self.table.enter(path.remote.ip(), max_sessions_per_ip, max_sessions)
+        {
             self.counters.keyings_ignored += 1;
             return;
         }
@@ -316,7 +324,9 @@ impl Endpoint {
         let signature = self.config.passwords.sign(&signed);
         chunk.signature = &signature;
         let chunk = Chunk::ResponderKeying(chunk);
-        let Some(answer) = self.seal_startup(0, Some(ticks(now)), far_id, &chunk) else { return };
+        let Some(answer) = self.seal_startup(0, Some(ticks(now)), far_id, &chunk) else {
+            return self.table.leave(path.remote.ip());
+        };
         let opening = Opening {
             id: SessionId(near_id),
             far_id,

@@ -5,6 +5,7 @@
 
 use super::Session;
 use super::unconfirmed::Unconfirmed;
+use super::worker::Worker;
 use crate::crypto::Fingerprint;
 use crate::transport::job::PendingKey;
 use crate::transport::{SessionId, Time};
@@ -44,15 +45,9 @@ struct Entry {
     charged: u64,
 }
 
-/// Sums over all sessions with one address.
-#[derive(Debug, Default)]
-struct Address {
-    sessions: usize,
-    memory: u64,
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
+    worker: Worker,
     sessions: HashMap<SessionId, Entry>,
     /// Sessions of which the owner knows, oldest first. There is more than one for a fingerprint
     /// only if the certificate does not prove who is behind it.
@@ -61,7 +56,8 @@ pub(super) struct Table {
     unconfirmed: HashMap<Fingerprint, Vec<SessionId>>,
     /// The same by source.
     unconfirmed_from: Unconfirmed,
-    addresses: HashMap<IpAddr, Address>,
+    /// Memory of all sessions with one address, if they hold any beyond their allowances.
+    addresses: HashMap<IpAddr, u64>,
     /// Memory of all sessions, in bytes, beyond the allowance of each.
     memory: u64,
     /// Sessions that were opened by a keying.
@@ -71,8 +67,39 @@ pub(super) struct Table {
 }
 
 impl Table {
+    pub(super) fn new(worker: Worker) -> Self {
+        Self {
+            worker,
+            sessions: HashMap::new(),
+            by_fingerprint: HashMap::new(),
+            unconfirmed: HashMap::new(),
+            unconfirmed_from: Unconfirmed::default(),
+            addresses: HashMap::new(),
+            memory: 0,
+            answered: HashMap::new(),
+            ready: VecDeque::new(),
+            timers: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// The same of all workers together.
+    pub(super) fn len_of_all(&self) -> usize {
+        self.worker.sessions().all()
+    }
+
+    /// A place for one more session with `ip`, unless there are `max_per_ip` of these or `max` of
+    /// all. To be followed by [`insert`](Self::insert) or [`leave`](Self::leave).
+    pub(super) fn enter(&self, ip: IpAddr, max_per_ip: usize, max: usize) -> bool {
+        self.worker.sessions().enter(source(ip), max_per_ip, max)
+    }
+
+    /// Gives a place back.
+    pub(super) fn leave(&self, ip: IpAddr) {
+        self.worker.sessions().leave(source(ip));
     }
 
     /// True if some session is open, or one of its ends has not confirmed its close.
@@ -81,9 +108,9 @@ impl Table {
         sessions.any(|s| s.is_closing() || (s.is_open() && s.confirmed))
     }
 
-    /// Sessions with `ip`, closing ones included.
+    /// Sessions of all workers with `ip`, closing ones included.
     pub(super) fn count_with(&self, ip: IpAddr) -> usize {
-        self.addresses.get(&source(ip)).map_or(0, |address| address.sessions)
+        self.worker.sessions().of(source(ip))
     }
 
     /// Sessions with `ip` that their initiators have not used yet.
@@ -136,9 +163,14 @@ impl Table {
             return None;
         }
         self.memory = self.memory + memory - before;
-        let address = self.addresses.get_mut(&entry.ip)?;
-        address.memory = address.memory + memory - before;
-        Some((entry.ip, address.memory))
+        let ip = entry.ip;
+        let of_address = self.addresses.entry(ip).or_default();
+        *of_address = *of_address + memory - before;
+        let held = *of_address;
+        if held == 0 {
+            self.addresses.remove(&ip);
+        }
+        Some((ip, held))
     }
 
     /// The sessions that hold memory beyond their allowance, those that hold most first; all, or
@@ -184,10 +216,10 @@ impl Table {
         ids.any(|id| self.sessions.get(id).is_some_and(|entry| entry.session.is_open()))
     }
 
+    /// Adds a session that has [entered](Self::enter).
     pub(super) fn insert(&mut self, session: Session) {
         let id = session.id;
         let ip = source(session.path.remote.ip());
-        self.addresses.entry(ip).or_default().sessions += 1;
         if let Some((key, _)) = &session.keying_answer {
             self.answered.insert(*key, id);
         }
@@ -229,13 +261,13 @@ impl Table {
             self.answered.remove(key);
         }
         self.memory -= entry.charged;
-        if let Some(address) = self.addresses.get_mut(&entry.ip) {
-            address.sessions -= 1;
-            address.memory -= entry.charged;
-            if address.sessions == 0 {
+        if let Some(held) = self.addresses.get_mut(&entry.ip) {
+            *held -= entry.charged;
+            if *held == 0 {
                 self.addresses.remove(&entry.ip);
             }
         }
+        self.leave(entry.ip);
         self.give_back();
     }
 

@@ -17,6 +17,7 @@ use crate::transport::buckets::{Buckets, Rate};
 use crate::transport::{SessionId, Time};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Bytes to one address that has not answered: seventeen hellos, or three answers to forwarded
@@ -57,33 +58,50 @@ struct Debt {
     payer: Option<(SessionId, u64)>,
 }
 
+/// The budgets of hosts, which all endpoints that share ports have in common: an address belongs
+/// to one of them, a host to all.
+#[derive(Debug, Clone)]
+pub(super) struct HostBudgets(Arc<Mutex<Buckets<Host>>>);
+
+impl Default for HostBudgets {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Buckets::new(PER_HOST, MAX_KEPT))))
+    }
+}
+
+impl HostBudgets {
+    /// Nothing panics under the lock, so that a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Buckets<Host>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The budgets of addresses that have not answered.
 #[derive(Debug)]
 pub(super) struct Unproven {
     addresses: Buckets<SocketAddr>,
-    hosts: Buckets<Host>,
+    hosts: HostBudgets,
     debts: HashMap<SocketAddr, Debt>,
     swept: Time,
 }
 
-impl Default for Unproven {
-    fn default() -> Self {
+impl Unproven {
+    pub(super) fn new(hosts: HostBudgets) -> Self {
         Self {
             addresses: Buckets::new(PER_ADDRESS, MAX_KEPT),
-            hosts: Buckets::new(PER_HOST, MAX_KEPT),
+            hosts,
             debts: HashMap::new(),
             swept: Time::ZERO,
         }
     }
-}
 
-impl Unproven {
     /// Takes `bytes` from the budgets of `address` and its host, if both have them.
     fn spend(&mut self, now: Time, address: SocketAddr, bytes: u64) -> bool {
         let host = Host::of(address);
-        self.hosts.has(now, &host, bytes)
+        let mut hosts = self.hosts.lock();
+        hosts.has(now, &host, bytes)
             && self.addresses.spend(now, address, bytes)
-            && self.hosts.spend(now, host, bytes)
+            && hosts.spend(now, host, bytes)
     }
 
     fn note(&mut self, now: Time, address: SocketAddr, bytes: u64, payer: Option<SessionId>) {
@@ -108,7 +126,7 @@ impl Unproven {
     fn settle(&mut self, address: SocketAddr) -> Option<(SessionId, u64)> {
         let debt = self.debts.remove(&address)?;
         self.addresses.give_back(&address, debt.bytes);
-        self.hosts.give_back(&Host::of(address), debt.bytes);
+        self.hosts.lock().give_back(&Host::of(address), debt.bytes);
         debt.payer
     }
 }
@@ -161,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_address_and_its_host_have_budgets_of_their_own() {
-        let mut unproven = Unproven::default();
+        let mut unproven = Unproven::new(HostBudgets::default());
         let now = Time::from_millis(1000);
         let hellos = |unproven: &mut Unproven, now, address| {
             (0..1000).filter(|_| unproven.spend(now, address, 68)).count()
@@ -176,6 +194,17 @@ mod tests {
         assert!((400..=425).contains(&hour), "{hour}");
     }
 
+    /// The ports of one host are spread over all workers.
+    #[test]
+    fn hostile_ports_at_two_workers_have_the_budget_of_one_host() {
+        let hosts = HostBudgets::default();
+        let mut workers = [Unproven::new(hosts.clone()), Unproven::new(hosts)];
+        let now = Time::from_millis(1000);
+        let ports = (0..1000).flat_map(|port| [port; 20]);
+        let mut spent = |port: u16| workers[usize::from(port % 2)].spend(now, address(1, port), 68);
+        assert_eq!(ports.filter(|&port| spent(port)).count(), 4800 / 68);
+    }
+
     #[test]
     fn an_ipv6_network_is_one_host() {
         let host = |text: &str| Host::of(text.parse().unwrap());
@@ -186,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_an_answer_gives_back() {
-        let mut unproven = Unproven::default();
+        let mut unproven = Unproven::new(HostBudgets::default());
         let (now, payer) = (Time::from_millis(1000), SessionId(7));
         for _ in 0..17 {
             assert!(unproven.spend(now, address(1, 1), 68));
@@ -200,7 +229,7 @@ mod tests {
 
     #[test]
     fn hostile_debts_are_bounded() {
-        let mut unproven = Unproven::default();
+        let mut unproven = Unproven::new(HostBudgets::default());
         let now = Time::from_millis(1000);
         for i in 0..10_000u16 {
             unproven.note(now, address((i >> 8) as u8, i), 68, None);

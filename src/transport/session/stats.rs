@@ -21,6 +21,24 @@ pub struct EndpointStats {
     pub keyings_ignored: u64,
     /// Sessions that gave way to another keying before their initiator had used them.
     pub unconfirmed_evicted: u64,
+    /// Runs of datagrams for another worker that were dropped because too many waited.
+    pub strays_dropped: u64,
+}
+
+impl EndpointStats {
+    /// The sums of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            bytes_received: self.bytes_received + other.bytes_received,
+            fragments_refused: self.fragments_refused + other.fragments_refused,
+            flows_rejected: self.flows_rejected + other.flows_rejected,
+            sessions_evicted: self.sessions_evicted + other.sessions_evicted,
+            keyings_ignored: self.keyings_ignored + other.keyings_ignored,
+            unconfirmed_evicted: self.unconfirmed_evicted + other.unconfirmed_evicted,
+            strays_dropped: self.strays_dropped + other.strays_dropped,
+        }
+    }
 }
 
 /// Counters of one session.
