@@ -2,10 +2,11 @@
 
 use super::clock::instant_now;
 use super::error::{ShutdownError, Stopped};
+use super::jobs::Jobs;
 use super::shared::{COMMAND_QUEUE, EVENT_QUEUE, Request, Shared};
 use super::stats::NetworkStats;
 use super::task::Task;
-use super::{Clock, Service, Sockets};
+use super::{Clock, JobThreads, Service, Sockets};
 use crate::crypto;
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,14 +28,26 @@ pub fn spawn<S: Service>(
     sockets: Sockets,
     clock: Clock,
 ) -> (Handle<S::Command>, Events<S::Event>) {
+    let (task, handle, events) = make(service, sockets, clock, JobThreads::default());
+    tokio::spawn(task.run());
+    (handle, events)
+}
+
+/// A driver that does not run yet.
+pub(super) fn make<S: Service>(
+    service: S,
+    sockets: Sockets,
+    clock: Clock,
+    threads: JobThreads,
+) -> (Task<S>, Handle<S::Command>, Events<S::Event>) {
     let begun = instant_now();
     crypto::measure_hashing(|| instant_now() - begun);
     let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
     let (outbox, events) = mpsc::channel(EVENT_QUEUE);
     let shared = Arc::new(Shared::new(&sockets));
-    let task = Task::new(service, sockets, clock, inbox, outbox, Arc::clone(&shared));
-    tokio::spawn(task.run());
-    (Handle { requests: commands, shared }, Events(events))
+    let jobs = Jobs::new(threads);
+    let task = Task::new(service, (sockets, clock, jobs), inbox, outbox, Arc::clone(&shared));
+    (task, Handle { requests: commands, shared }, Events(events))
 }
 
 /// Sends commands to the machine. Clones are cheap and mean the same machine.
@@ -88,6 +101,31 @@ impl<C: Send> WeakHandle<C> {
     pub async fn send(&self, command: C) -> Result<(), Stopped> {
         let requests = self.0.upgrade().ok_or(Stopped)?;
         requests.send(Request::Command(command)).await.map_err(|_| Stopped)
+    }
+
+    /// Sends a command if the queue has space for it now, else returns it; also when the driver has
+    /// ended or has no handle any more.
+    ///
+    /// # Errors
+    ///
+    /// The command.
+    pub fn try_send(&self, command: C) -> Result<(), C> {
+        let Some(requests) = self.0.upgrade() else { return Err(command) };
+        match requests.try_reserve() {
+            Ok(place) => {
+                place.send(Request::Command(command));
+                Ok(())
+            }
+            Err(_) => Err(command),
+        }
+    }
+
+    /// Begins a [stop](Handle::shutdown) and does not wait for its end.
+    pub async fn stop(&self, grace: Duration) {
+        if let Some(requests) = self.0.upgrade() {
+            // Fails if the task has ended.
+            let _ = requests.send(Request::Shutdown { grace }).await;
+        }
     }
 
     /// The handle of a driver that has ended.

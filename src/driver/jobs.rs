@@ -5,6 +5,7 @@ use crate::transport::{Computed, Job};
 use std::collections::VecDeque;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -21,7 +22,22 @@ pub const MAX_WAITING_JOBS: usize = 8192;
 #[derive(Debug)]
 pub(super) struct Jobs {
     pool: Arc<Pool>,
+    threads: JobThreads,
+}
+
+/// The threads of a process for [`Job`](crate::transport::Job)s: one for each processor. Drivers
+/// that have clones share them; each has at least one when it needs one.
+#[derive(Debug, Clone)]
+pub struct JobThreads {
+    running: Arc<AtomicUsize>,
     limit: usize,
+}
+
+impl Default for JobThreads {
+    fn default() -> Self {
+        let limit = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { running: Arc::default(), limit }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -42,9 +58,8 @@ struct Queues {
 }
 
 impl Jobs {
-    pub(super) fn new() -> Self {
-        let limit = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { pool: Arc::default(), limit }
+    pub(super) fn new(threads: JobThreads) -> Self {
+        Self { pool: Arc::default(), threads }
     }
 
     /// Runs the job now or later.
@@ -60,10 +75,16 @@ impl Jobs {
             return Err(job.refuse());
         }
         queues.waiting.push_back(job);
-        if queues.workers < self.limit {
+        let JobThreads { running, limit } = &self.threads;
+        let is_free = running.load(Relaxed) < *limit;
+        if queues.workers == 0 || (queues.workers < *limit && is_free) {
             queues.workers += 1;
-            let pool = Arc::clone(&self.pool);
-            spawn_blocking(move || pool.work());
+            running.fetch_add(1, Relaxed);
+            let (pool, running) = (Arc::clone(&self.pool), Arc::clone(running));
+            spawn_blocking(move || {
+                pool.work();
+                running.fetch_sub(1, Relaxed);
+            });
         }
         Ok(())
     }

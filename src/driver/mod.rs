@@ -33,7 +33,7 @@
 //! | --- | --- |
 //! | [`COMMAND_QUEUE`] commands wait | [`Handle::send`] waits |
 //! | [`EVENT_QUEUE`] events wait for a slow consumer | the machine's events stay in the machine, which is notified by [`Service::handle_stall`]; datagrams and timers go on; counted in [`NetworkStats::stalls`] |
-//! | a job for each processor runs | further jobs wait, oldest first |
+//! | a job for each processor runs, those of drivers that share [`JobThreads`] together | further jobs wait, oldest first |
 //! | [`MAX_WAITING_JOBS`] jobs wait | the newest is dropped, like a lost packet, and counted in [`NetworkStats::jobs_dropped`] |
 //! | [`POOL_THREADS`] strands of a [`Pool`] run | further strands wait for their turn |
 //! | a socket's send buffer is full | what the machine wants sent stays in the machine until there is space |
@@ -49,6 +49,7 @@
 //! | `address` | addresses of this host |
 //! | `interfaces` | interfaces of this host |
 //! | `multicast` | IP multicast addresses, to listen on and to send to |
+//! | `thread` | a thread of its own for a driver |
 //! | `jobs` | the pool for [`Job`](crate::transport::Job)s |
 //! | `pool` | threads for an application's work that blocks, files above all |
 //! | `key_log` | the file of secrets for those who decode captures |
@@ -77,12 +78,13 @@ mod stats;
 mod task;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub use address::{MAX_HOST_ADDRESSES, host_addresses};
 pub use clock::{Clock, calendar_ms};
 pub use error::{BindError, ShutdownError, Stopped};
 pub use handle::{Events, Handle, WeakHandle, spawn};
-pub use jobs::MAX_WAITING_JOBS;
+pub use jobs::{JobThreads, MAX_WAITING_JOBS};
 pub use key_log::{KeyLogFile, KeyLogFileError};
 pub use output::{Access, InOrder, OutputPath, write_whole};
 pub use pool::{POOL_THREADS, Pool, Strand};
@@ -92,6 +94,7 @@ pub use resolve::{MAX_ADDRESSES, ascii_host, resolve};
 pub use shared::{COMMAND_QUEUE, DROP_GRACE, EVENT_QUEUE};
 pub use sockets::{Announced, MAX_SOCKETS, Sockets};
 pub use stats::NetworkStats;
+pub use thread::DriverThread;
 
 use crate::group::IpMulticastAddress;
 use crate::transport::{Machine, Time};

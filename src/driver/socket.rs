@@ -52,6 +52,17 @@ impl Class {
     }
 }
 
+/// Who else may have a socket at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    No,
+    /// Other programs, for IP multicast.
+    WithAnybody,
+    /// The sockets of other drivers of this process.
+    #[cfg(unix)]
+    WithBeside,
+}
+
 /// A bound socket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -81,20 +92,37 @@ impl Socket {
 
     /// A socket whose address other programs may use as well, for IP multicast.
     pub(super) fn shared(address: SocketAddr) -> io::Result<Self> {
-        Self::open_with(address, true)
+        Self::open_with(address, Sharing::WithAnybody)
+    }
+
+    /// A socket more at the address of this one. The system divides among the two what arrives,
+    /// by a hash of both addresses.
+    ///
+    /// The first socket was alone at its port when it was bound, so that no other program had it.
+    #[cfg(unix)]
+    pub(super) fn beside(&self) -> Result<Self, BindError> {
+        let open = || {
+            SockRef::from(self.io.socket()).set_reuse_port(true)?;
+            Self::open_with(self.local, Sharing::WithBeside)
+        };
+        open().map_err(|error| BindError::new(self.local, error))
     }
 
     fn open(address: SocketAddr) -> io::Result<Self> {
-        Self::open_with(address, false)
+        Self::open_with(address, Sharing::No)
     }
 
-    fn open_with(address: SocketAddr, shared: bool) -> io::Result<Self> {
+    fn open_with(address: SocketAddr, sharing: Sharing) -> io::Result<Self> {
         let domain = Domain::for_address(address);
         let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        if shared {
+        if sharing == Sharing::WithAnybody {
             socket.set_reuse_address(true)?;
             // Linux would divide unicast datagrams among the sockets; it shares without.
             #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+            socket.set_reuse_port(true)?;
+        }
+        #[cfg(unix)]
+        if sharing == Sharing::WithBeside {
             socket.set_reuse_port(true)?;
         }
         if address.is_ipv6() {

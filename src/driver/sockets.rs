@@ -94,9 +94,36 @@ impl Sockets {
         if addresses.len() > MAX_SOCKETS {
             return Err(BindError::TooMany { count: addresses.len(), max: MAX_SOCKETS });
         }
-        let all = addresses.iter().copied().map(Socket::bind).collect::<Result<_, _>>()?;
+        Ok(Self::of(addresses.iter().copied().map(Socket::bind).collect::<Result<_, _>>()?))
+    }
+
+    /// True if this system spreads what arrives over several sockets with one address
+    /// (`SO_REUSEPORT`): those of one far address over the same socket.
+    pub const SPREAD: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+    /// Sockets more at the same addresses, for another driver; [`Interface`]`(n)` means the same
+    /// address to both. What arrives is [spread](Self::SPREAD) over all.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], also where the system has no such sockets.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with IO.
+    pub fn bind_beside(&self) -> Result<Self, BindError> {
+        #[cfg(unix)]
+        return Ok(Self::of(self.all.iter().map(Socket::beside).collect::<Result<_, _>>()?));
+        #[cfg(not(unix))]
+        {
+            let address = self.local_addresses().first().copied().ok_or(BindError::NoAddress)?;
+            Err(BindError::new(address, std::io::ErrorKind::Unsupported.into()))
+        }
+    }
+
+    fn of(all: Vec<Socket>) -> Self {
         let (joined, held) = (Joined::default(), Held::default());
-        Ok(Self {
+        Self {
             all,
             joined,
             held,
@@ -104,7 +131,7 @@ impl Sockets {
             listeners: Vec::new(),
             deaf_to: Vec::new(),
             logged_unroutable: false,
-        })
+        }
     }
 
     /// As [`bind`](Self::bind), but on a host without IPv6 `[::]` and `[::1]` are left out if there

@@ -11,6 +11,13 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl NetworkStats {
+            /// The sums of both.
+            pub fn plus(self, other: Self) -> Self {
+                Self { $($name: self.$name + other.$name,)* }
+            }
+        }
+
         /// The counters behind [`NetworkStats`], shared by task and handles.
         #[derive(Debug, Default)]
         pub(super) struct Counters {

@@ -74,8 +74,7 @@ struct Core<S: Service> {
 impl<S: Service> Task<S> {
     pub(super) fn new(
         service: S,
-        sockets: Sockets,
-        clock: Clock,
+        (sockets, clock, jobs): (Sockets, Clock, Jobs),
         requests: mpsc::Receiver<Request<S::Command>>,
         events: mpsc::Sender<S::Event>,
         shared: Arc<Shared>,
@@ -86,7 +85,7 @@ impl<S: Service> Task<S> {
             service,
             clock,
             sockets,
-            jobs: Jobs::new(),
+            jobs,
             batch: TransmitBuf::new(),
             batches: 0,
             events,
