@@ -38,6 +38,8 @@ pub(super) enum Owner {
 pub(super) struct Membership {
     /// The group, once the join message has come.
     pub(super) group: Option<GroupId>,
+    /// When it has come.
+    pub(super) joined: Time,
     /// The server's flow back is open.
     answered: bool,
 }
@@ -50,6 +52,8 @@ pub(super) struct Client {
     pub(super) connection: ServerConnection,
     /// The application that it has connected to, as streams know it.
     pub(super) app: Arc<str>,
+    /// When its session was opened.
+    pub(super) opened: Time,
     /// Time by which the client has to connect, or is closed after a refusal.
     pub(super) deadline: Option<Time>,
     /// Its connection was reported to the owner.
@@ -68,13 +72,14 @@ impl Client {
         peer: Fingerprint,
         address: SocketAddr,
         connection: ServerConnection,
-        deadline: Time,
+        (opened, deadline): (Time, Time),
     ) -> Self {
         Self {
             peer,
             address,
             connection,
             app: Arc::default(),
+            opened,
             deadline: Some(deadline),
             announced: false,
             reported: Reported::default(),

@@ -27,6 +27,11 @@ impl Groups {
         self.groups.len()
     }
 
+    /// Every group with members.
+    pub(super) fn all(&self) -> impl Iterator<Item = GroupId> {
+        self.groups.keys().copied()
+    }
+
     pub(super) fn count(&self, group: GroupId) -> usize {
         self.groups.get(&group).map_or(0, |members| members.by_order.len())
     }

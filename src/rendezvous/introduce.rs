@@ -13,6 +13,7 @@ use crate::transport::{IntroductionRequest, Rate, SessionId, Time};
 use crate::wire::{Address, Origin};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Askers and clients whose traffic is counted; further ones share one count.
 const MAX_COUNTED: usize = 65_536;
@@ -51,10 +52,27 @@ impl Default for IntroductionLimits {
     }
 }
 
+/// The budgets of hosts. The ports of one host are spread over all workers, which have these in
+/// common: they are used once for each hello that asks for a client, and never for a packet of a
+/// session.
+#[derive(Debug, Clone)]
+pub(super) struct HostBudgets(Arc<Mutex<Buckets<IpAddr>>>);
+
+impl HostBudgets {
+    pub(super) fn new(limits: IntroductionLimits) -> Self {
+        Self(Arc::new(Mutex::new(Buckets::new(limits.from_host, MAX_COUNTED))))
+    }
+
+    /// Nothing panics under the lock, so that a poisoned one is as good as any.
+    fn spend(&self, now: Time, host: IpAddr) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).spend(now, host, 1)
+    }
+}
+
 /// The recent introductions.
 #[derive(Debug)]
 pub(super) struct Budgets {
-    from_host: Buckets<IpAddr>,
+    from_host: HostBudgets,
     from_address: Buckets<SocketAddr>,
     to_client: Buckets<SessionId>,
     from_host_to_client: Buckets<(IpAddr, SessionId)>,
@@ -62,14 +80,30 @@ pub(super) struct Budgets {
 }
 
 impl Budgets {
-    pub(super) fn new(limits: IntroductionLimits) -> Self {
+    pub(super) fn new(limits: IntroductionLimits, from_host: HostBudgets) -> Self {
         Self {
-            from_host: Buckets::new(limits.from_host, MAX_COUNTED),
+            from_host,
             from_address: Buckets::new(limits.from_address, MAX_COUNTED),
             to_client: Buckets::new(limits.to_client, MAX_COUNTED),
             from_host_to_client: Buckets::new(limits.from_host_to_client, MAX_COUNTED),
             beyond_factor: Buckets::new(limits.beyond_factor, MAX_COUNTED),
         }
+    }
+
+    /// True if a hello from an asker may be forwarded by another worker, which brings the asker
+    /// `beyond` bytes too many.
+    fn ask(&mut self, now: Time, from: SocketAddr, beyond: usize) -> bool {
+        self.from_address.has(now, &from, 1)
+            && self.beyond_factor.spend(now, from, beyond as u64)
+            && self.from_address.spend(now, from, 1)
+    }
+
+    /// True if one more hello from a host may be forwarded to a client.
+    pub(super) fn bear(&mut self, now: Time, from: IpAddr, to: SessionId) -> bool {
+        let pair = (from, to);
+        self.from_host_to_client.has(now, &pair, 1)
+            && self.to_client.spend(now, to, 1)
+            && self.from_host_to_client.spend(now, pair, 1)
     }
 
     /// True if one more hello may be forwarded, which brings the asker `beyond` bytes too many.
@@ -115,36 +149,71 @@ impl Rendezvous {
     /// Answers a hello for a client.
     pub(super) fn introduce(&mut self, now: Time, introduction: &IntroductionRequest) {
         let from = introduction.from.remote;
-        if !self.budgets.from_host.spend(now, from.ip(), 1) {
+        if !self.budgets.from_host.spend(now, from.ip()) {
             self.stats.introductions_limited += 1;
             return;
         }
         let Some(session) = self.endpoint.session_with(introduction.wanted) else {
-            self.stats.unknown_peers += 1;
+            if !self.look_up(introduction) {
+                self.stats.unknown_peers += 1;
+            }
             return;
         };
-        self.note_hello(now, from, session);
-        let Some(sent) = self.send_addresses(session, introduction) else { return };
+        self.note_hello(now, from, self.own(session));
+        let Some(addresses) = self.addresses_for(session, introduction) else { return };
+        let sent = self.endpoint.redirect(introduction, &addresses);
         let Some(info) = self.endpoint.session(session) else { return };
-        self.stats.introductions += 1;
-        let answer = answer_len(introduction.tag.len(), info.certificate().as_bytes().len());
-        let beyond = (sent + answer).saturating_sub(FACTOR * introduction.received);
-        let may_be_forged = beyond > 0 && !self.places.0.contains_key(&from);
-        if !may_be_forged && self.budgets.forward(now, from, session, beyond) {
+        let certificate = info.certificate().as_bytes().len();
+        let beyond = self.beyond(introduction, sent, certificate);
+        if beyond.is_some_and(|beyond| self.budgets.forward(now, from, session, beyond)) {
             self.endpoint.forward_hello(now, session, introduction);
             self.stats.forwarded += 1;
         } else {
             self.stats.forwards_limited += 1;
         }
-        self.report(RendezvousEvent::Introduced { from, to: introduction.wanted });
+        self.note_introduction(introduction);
     }
 
-    /// Sends the addresses of the client of `session` to the asker, and returns their bytes.
-    fn send_addresses(
+    /// An asker was sent the addresses of a client.
+    pub(super) fn note_introduction(&mut self, introduction: &IntroductionRequest) {
+        self.stats.introductions += 1;
+        let (from, to) = (introduction.from.remote, introduction.wanted);
+        self.report(RendezvousEvent::Introduced { from, to });
+    }
+
+    /// Bytes that the asker is sent beyond the usual factor if its hello is forwarded to a client
+    /// with such a certificate. `None` if the hello may be forged and is too short for that.
+    fn beyond(
+        &self,
+        introduction: &IntroductionRequest,
+        sent: usize,
+        certificate: usize,
+    ) -> Option<usize> {
+        let answer = answer_len(introduction.tag.len(), certificate);
+        let beyond = (sent + answer).saturating_sub(FACTOR * introduction.received);
+        let is_client = self.places.0.contains_key(&introduction.from.remote);
+        (beyond == 0 || is_client).then_some(beyond)
+    }
+
+    /// True if a hello may be forwarded by another worker, as far as the asker is concerned.
+    pub(super) fn may_forward(
+        &mut self,
+        now: Time,
+        introduction: &IntroductionRequest,
+        sent: usize,
+        certificate: usize,
+    ) -> bool {
+        let from = introduction.from.remote;
+        let beyond = self.beyond(introduction, sent, certificate);
+        beyond.is_some_and(|beyond| self.budgets.ask(now, from, beyond))
+    }
+
+    /// The addresses of the client of `session` that the asker gets.
+    pub(super) fn addresses_for(
         &mut self,
         session: SessionId,
         introduction: &IntroductionRequest,
-    ) -> Option<usize> {
+    ) -> Option<Vec<Address>> {
         let client = self.clients.get_mut(&session)?;
         let info = self.endpoint.session(session)?;
         let observed = info.path().remote;
@@ -152,9 +221,8 @@ impl Rendezvous {
         let received = info.stats().bytes_received;
         let own = &self.config.own_addresses;
         let reported = client.reported.hand_out((observed, received), asker, own);
-        let addresses: Vec<Address> = std::iter::once(Address::new(observed, Origin::Reflexive))
-            .chain(reported.into_iter().map(|address| Address::new(address, Origin::Local)))
-            .collect();
-        Some(self.endpoint.redirect(introduction, &addresses))
+        let reported = reported.into_iter().map(|address| Address::new(address, Origin::Local));
+        let observed = Address::new(observed, Origin::Reflexive);
+        Some(std::iter::once(observed).chain(reported).collect())
     }
 }

@@ -14,13 +14,17 @@
 //! | `introduce.rs` | introductions and their limits |
 //! | `addresses.rs` | the addresses that a client reports, and their distribution |
 //! | `newcomers.rs` | new members, until they have met a member |
+//! | `follow_up.rs` | how long that takes at most |
 //! | `relay.rs` | short messages from one client to another |
 //! | `shared_objects.rs` | remote shared objects of clients |
 //! | `streams.rs` | live streams that clients publish and play |
+//! | [`cluster`] | several servers that are one: what they ask each other |
 
 mod addresses;
 mod application;
 mod client;
+pub mod cluster;
+mod follow_up;
 mod groups;
 mod introduce;
 mod newcomers;
@@ -35,12 +39,14 @@ use crate::flash::server::MAX_STREAMS;
 use crate::flash::{Keepalive, Methods, ServerConnection, ServerConnectionConfig};
 use crate::transport::{
     Config, Endpoint, EndpointStats, Event, FlowId, FlowTable, Layer, Random, SessionId, Time,
+    Worker,
 };
 use application::application;
 use client::{Client, Owner};
+use cluster::{Cluster, MemberId};
 use groups::Groups;
 pub use introduce::IntroductionLimits;
-use introduce::{Budgets, Places};
+use introduce::{Budgets, HostBudgets, Places};
 use newcomers::Newcomers;
 pub use relay::RelayLimits;
 use relay::Relays;
@@ -48,6 +54,7 @@ pub use shared_objects::SharedObjectLimits;
 use shared_objects::SharedObjects;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use streams::Streams;
 pub use streams::{StreamInfo, StreamLimits};
@@ -251,8 +258,36 @@ pub struct RendezvousStats {
     pub forwards_limited: u64,
     /// Addresses that clients have reported and cannot have.
     pub addresses_refused: u64,
+    /// Commands to other workers of the server that were lost because too many waited.
+    pub commands_lost: u64,
     /// Refusals of the endpoint because of its limits.
     pub endpoint: EndpointStats,
+}
+
+impl RendezvousStats {
+    /// The sums of both: the counters of two workers as one.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            clients: self.clients + other.clients,
+            groups: self.groups + other.groups,
+            connected: self.connected + other.connected,
+            introductions: self.introductions + other.introductions,
+            relayed: self.relayed + other.relayed,
+            relays_refused: self.relays_refused + other.relays_refused,
+            streams: self.streams + other.streams,
+            players: self.players + other.players,
+            streams_published: self.streams_published + other.streams_published,
+            stream_messages_dropped: self.stream_messages_dropped + other.stream_messages_dropped,
+            shared_objects: self.shared_objects + other.shared_objects,
+            unknown_peers: self.unknown_peers + other.unknown_peers,
+            introductions_limited: self.introductions_limited + other.introductions_limited,
+            forwarded: self.forwarded + other.forwarded,
+            forwards_limited: self.forwards_limited + other.forwards_limited,
+            addresses_refused: self.addresses_refused + other.addresses_refused,
+            commands_lost: self.commands_lost + other.commands_lost,
+            endpoint: self.endpoint.plus(other.endpoint),
+        }
+    }
 }
 
 /// A sans-IO rendezvous server; see the module's description.
@@ -269,6 +304,8 @@ pub struct Rendezvous {
     streams: Option<Streams>,
     shared_objects: Option<SharedObjects>,
     places: Places,
+    /// Its place among other workers, if there are any.
+    cluster: Option<Cluster>,
     /// Clients that have to do something by a time, or are closed.
     deadlines: BTreeSet<(Time, SessionId)>,
     events: VecDeque<RendezvousEvent>,
@@ -285,11 +322,54 @@ impl Rendezvous {
         choices: Random,
     ) -> Self {
         let endpoint = Endpoint::new(config.transport.clone(), identity.into(), random);
+        let hosts = HostBudgets::new(config.introductions);
+        Self::with_endpoint(config, endpoint, hosts, choices)
+    }
+
+    /// Several servers with one identity that share their ports: the workers of one process, at most
+    /// [`MAX_WORKERS`](crate::transport::MAX_WORKERS) of them. `random` makes sources of randomness.
+    ///
+    /// Every worker's [commands](Self::poll_command) are to be carried to the
+    /// [others](Self::handle_command), each of which is the
+    /// [member](cluster::MemberId) of the cluster with its number here, and so are
+    /// [datagrams](Self::poll_stray). The bounds of `config` hold for all of them together. A single
+    /// worker is what [`new`](Self::new) makes.
+    pub fn crew(
+        config: &RendezvousConfig,
+        identity: Identity,
+        workers: usize,
+        mut random: impl FnMut() -> Random,
+    ) -> Vec<Self> {
+        let identity = Arc::new(identity);
+        let crew = Worker::crew(workers, &config.transport, &mut *random());
+        let hosts = HostBudgets::new(config.introductions);
+        let count = crew.len();
+        let worker = |worker: Worker| {
+            let mut config = config.clone();
+            let share = config.pings_per_second / count as u32;
+            config.pings_per_second = share.max(1);
+            let number = MemberId(worker.number() as u16);
+            let (transport, identity) = (config.transport.clone(), Arc::clone(&identity));
+            let endpoint = Endpoint::new_worker(transport, identity, random(), worker);
+            let mut worker = Self::with_endpoint(config, endpoint, hosts.clone(), random());
+            worker.cluster = (count > 1).then(|| Cluster::new(number, count - 1));
+            worker
+        };
+        crew.into_iter().map(worker).collect()
+    }
+
+    fn with_endpoint(
+        config: RendezvousConfig,
+        endpoint: Endpoint,
+        hosts: HostBudgets,
+        choices: Random,
+    ) -> Self {
         let (relay, streams) = (config.relay, config.streams.map(Streams::new));
         let shared_objects = config.shared_objects.map(SharedObjects::new);
         Self {
-            budgets: Budgets::new(config.introductions),
+            budgets: Budgets::new(config.introductions, hosts),
             places: Places::default(),
+            cluster: None,
             config,
             endpoint,
             random: choices,
@@ -323,9 +403,9 @@ impl Rendezvous {
         let clients = self.clients.values().filter(|c| c.connection.is_connected()).count();
         let endpoint = self.endpoint.stats();
         let (streams, players) = self.streams.as_ref().map_or((0, 0), Streams::count);
-        let groups = self.groups.len();
         let shared_objects = self.shared_objects.as_ref().map_or(0, SharedObjects::len);
-        RendezvousStats {
+        let groups = self.groups.len();
+        let mut stats = RendezvousStats {
             clients,
             groups,
             streams,
@@ -333,7 +413,13 @@ impl Rendezvous {
             shared_objects,
             endpoint,
             ..self.stats
+        };
+        if let Some(cluster) = &self.cluster {
+            stats.groups = self.groups.all().filter(|it| !cluster.counts_elsewhere(*it)).count();
+            stats.unknown_peers += cluster.not_located();
+            stats.commands_lost += cluster.lost;
         }
+        stats
     }
 
     /// The members of a group, oldest first.
@@ -380,8 +466,10 @@ impl Rendezvous {
                 let Some(info) = self.endpoint.session(session) else { return };
                 let address = info.path().remote;
                 self.places.enter(address);
-                self.clients.insert(session, Client::new(far, address, connection, deadline));
+                self.clients
+                    .insert(session, Client::new(far, address, connection, (now, deadline)));
                 self.deadlines.insert((deadline, session));
+                self.announce(now, session);
             }
             Event::SessionClosed { session, .. } => {
                 self.flows.on_session_closed(session);
@@ -456,6 +544,8 @@ impl Rendezvous {
 
     fn leave(&mut self, session: SessionId, peer: Fingerprint, group: GroupId) {
         if let Some(members) = self.groups.leave(group, session) {
+            self.report_leave(group, members);
+            let members = self.members_everywhere(group);
             self.report(RendezvousEvent::Left { peer, group, members });
         }
     }
@@ -464,9 +554,10 @@ impl Rendezvous {
     /// no part of it stays apart.
     fn join(&mut self, now: Time, session: SessionId, flow: FlowId, key: &JoinKey) {
         let group = key.group_id();
+        let members = self.members_everywhere(group);
         let Some(client) = self.clients.get_mut(&session) else { return };
         let full = client.memberships.len() > self.config.max_groups_per_client
-            || self.groups.count(group) >= self.config.max_members_per_group;
+            || members >= self.config.max_members_per_group;
         let Some(membership) = client.memberships.get_mut(&flow) else { return };
         if full || membership.group.is_some() {
             if full {
@@ -475,9 +566,10 @@ impl Rendezvous {
             }
             return;
         }
-        membership.group = Some(group);
+        (membership.group, membership.joined) = (Some(group), now);
         let peer = client.peer;
-        let members = self.groups.join(group, session);
+        self.groups.join(group, session);
+        let members = self.members_everywhere(group);
         self.report(RendezvousEvent::Joined { peer, group, members });
         self.welcome(now, session, flow, group);
     }
@@ -507,12 +599,14 @@ impl Layer for Rendezvous {
 
     fn poll_own_timeout(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|&(at, _)| at);
-        deadline.into_iter().chain(self.newcomers.next_timeout()).min()
+        let newcomers = self.newcomers.next_timeout();
+        [deadline, newcomers, self.next_relay_timeout()].into_iter().flatten().min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
         self.client_timeouts(now);
         self.newcomer_timeouts(now);
+        self.relay_timeouts(now);
     }
 }
 

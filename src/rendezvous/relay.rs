@@ -8,7 +8,7 @@ use super::Rendezvous;
 use super::client::Owner;
 use crate::amf::Value;
 use crate::crypto::Fingerprint;
-use crate::flash::Call;
+use crate::flash::{Call, Responder};
 use crate::transport::buckets::Buckets;
 use crate::transport::{Rate, SessionId, Time};
 
@@ -62,10 +62,19 @@ impl Relays {
 impl Rendezvous {
     /// A client calls a method.
     pub(super) fn on_call(&mut self, now: Time, session: SessionId, call: Call) {
-        let outcome = match &*call.name {
-            METHOD => self.relay(now, session, call.args),
-            _ => return,
-        };
+        if &*call.name == METHOD {
+            self.relay(now, session, call.args, call.responder);
+        }
+    }
+
+    /// A call was passed on or refused.
+    pub(super) fn answer_relay(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        responder: Option<Responder>,
+        outcome: Result<(), &str>,
+    ) {
         let count = match outcome {
             Ok(()) => &mut self.stats.relayed,
             Err(_) => &mut self.stats.relays_refused,
@@ -80,7 +89,7 @@ impl Rendezvous {
             ])
         });
         let client = self.clients.get_mut(&session);
-        if let (Some(client), Some(responder)) = (client, call.responder) {
+        if let (Some(client), Some(responder)) = (client, responder) {
             let answered = client.connection.answer(now, responder, outcome);
             debug_assert_eq!(answered, Ok(()), "plain values have an encoding");
         }
@@ -91,8 +100,35 @@ impl Rendezvous {
         now: Time,
         session: SessionId,
         mut args: Vec<Value>,
-    ) -> Result<(), &'static str> {
-        let limits = self.config.relay;
+        responder: Option<Responder>,
+    ) {
+        let (from, to) = match self.check_relay(now, session, &args) {
+            Ok(ends) => ends,
+            Err(why) => return self.answer_relay(now, session, responder, Err(why)),
+        };
+        args.remove(0);
+        let Some(far) = self.relay_target(to) else {
+            let ends = ((session, from), to);
+            let passed_on = self.relay_elsewhere(now, ends.0, ends.1, args, responder);
+            if let Err((responder, why)) = passed_on {
+                self.answer_relay(now, session, responder, Err(why));
+            }
+            return;
+        };
+        let outcome = self.deliver_relay(now, far, from, args);
+        self.answer_relay(now, session, responder, outcome);
+        if far != session {
+            self.serve(now, far);
+        }
+    }
+
+    /// The caller and the peer that it names, if it may call.
+    fn check_relay(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        args: &[Value],
+    ) -> Result<(Fingerprint, Fingerprint), &'static str> {
         if !self.relays.from_client.spend(now, session, 1) {
             return Err("too many calls");
         }
@@ -100,10 +136,25 @@ impl Rendezvous {
             return Err("not connected");
         };
         let to = args.first().and_then(Value::as_str).and_then(|id| id.parse().ok());
-        let to: Fingerprint = to.ok_or("the first argument is no peer ID")?;
-        let far = self.endpoint.session_with(to).ok_or("no such peer")?;
-        let client = self.clients.get_mut(&far).filter(|c| c.connection.is_connected());
-        let client = client.ok_or("no such peer")?;
+        Ok((from, to.ok_or("the first argument is no peer ID")?))
+    }
+
+    /// The session of a peer that is connected here.
+    pub(super) fn relay_target(&self, to: Fingerprint) -> Option<SessionId> {
+        let far = self.endpoint.session_with(to)?;
+        self.clients.get(&far).filter(|client| client.connection.is_connected()).map(|_| far)
+    }
+
+    /// Sends a call to a client, which is to be [served](Self::serve) then.
+    pub(super) fn deliver_relay(
+        &mut self,
+        now: Time,
+        far: SessionId,
+        from: Fingerprint,
+        mut args: Vec<Value>,
+    ) -> Result<(), &'static str> {
+        let limits = self.config.relay;
+        let client = self.clients.get_mut(&far).ok_or("no such peer")?;
         let queued = client
             .connection
             .control_flow()
@@ -114,12 +165,8 @@ impl Rendezvous {
         if !self.relays.to_client.spend(now, far, 1) {
             return Err("the peer gets too many calls");
         }
-        args[0] = Value::from(from.to_string().as_str());
+        args.insert(0, Value::from(from.to_string().as_str()));
         let sent = client.connection.notify_within(now, limits.message, FAR_METHOD, args);
-        sent.map_err(|_| "the call is too long")?;
-        if far != session {
-            self.serve(now, far);
-        }
-        Ok(())
+        sent.map_err(|_| "the call is too long")
     }
 }

@@ -42,3 +42,4 @@ mod swarm;
 mod trade;
 mod unclaimed_flows;
 mod viewers;
+mod workers;

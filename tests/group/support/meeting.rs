@@ -1,5 +1,6 @@
 //! A rendezvous server and members of a group on a virtual network.
 
+use super::crew::Crew;
 use super::{quick, secs};
 use rtmfp::amf::Value;
 use rtmfp::proto::crypto::{Epd, Fingerprint, Identity, IdentityConfig};
@@ -13,7 +14,7 @@ use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig, RendezvousEvent};
 use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
 use rtmfp::proto::transport::{
     Config, Endpoint, Event, FlowAction, FlowId, FlowOptions, FlowToken, Layer, Machine,
-    MessageOptions, OpenId, Time,
+    MessageOptions, OpenId, Random, Time,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -71,6 +72,8 @@ pub struct Lazy {
 pub enum Host {
     /// With its events, if somebody wants to see them.
     Server(Box<Rendezvous>, Option<Vec<RendezvousEvent>>),
+    /// A server with several workers.
+    Crew(Box<Crew>),
     Member(Box<Member>),
     Lazy(Box<Lazy>),
 }
@@ -84,6 +87,16 @@ impl Host {
     pub fn server_mut(&mut self) -> &mut Rendezvous {
         let Self::Server(server, _) = self else { panic!("not a server") };
         server
+    }
+
+    pub fn crew(&self) -> &Crew {
+        let Self::Crew(crew) = self else { panic!("no workers") };
+        crew
+    }
+
+    pub fn crew_mut(&mut self) -> &mut Crew {
+        let Self::Crew(crew) = self else { panic!("no workers") };
+        crew
     }
 
     pub fn member_mut(&mut self) -> &mut Member {
@@ -113,6 +126,7 @@ impl Layer for Host {
     fn inner(&self) -> &Self::Inner {
         match self {
             Self::Server(server, _) => &**server,
+            Self::Crew(crew) => &**crew,
             Self::Member(member) => &member.node,
             Self::Lazy(lazy) => &lazy.endpoint,
         }
@@ -121,6 +135,7 @@ impl Layer for Host {
     fn inner_mut(&mut self) -> &mut Self::Inner {
         match self {
             Self::Server(server, _) => &mut **server,
+            Self::Crew(crew) => &mut **crew,
             Self::Member(member) => &mut member.node,
             Self::Lazy(lazy) => &mut lazy.endpoint,
         }
@@ -128,7 +143,7 @@ impl Layer for Host {
 
     fn poll_own_timeout(&self) -> Option<Time> {
         match self {
-            Self::Server(..) => None,
+            Self::Server(..) | Self::Crew(_) => None,
             Self::Member(member) => member.retry_at,
             Self::Lazy(lazy) => lazy.attempts.iter().map(|&(_, until)| until).min(),
         }
@@ -157,6 +172,7 @@ impl Actor for Host {
                 }
                 false
             }
+            Self::Crew(crew) => crew.react(now),
             Self::Member(member) => member.react(now),
             Self::Lazy(lazy) => lazy.react(now),
         }
@@ -382,6 +398,23 @@ impl Meeting {
     pub fn with_config(seed: u64, link: Link, config: RendezvousConfig) -> Self {
         let mut network = Network::new(seed, link);
         let server = start_server(&mut network, config);
+        Self { network, server, members: 0 }
+    }
+
+    /// A server with several workers.
+    pub fn with_workers(
+        seed: u64,
+        link: Link,
+        mut config: RendezvousConfig,
+        workers: usize,
+    ) -> Self {
+        let mut network = Network::new(seed, link);
+        config.transport.negotiation = quick().negotiation;
+        let mut random = network.random();
+        let identity = Identity::generate(&IdentityConfig::default(), &mut random);
+        let random = || -> Random { Box::new(network.random()) };
+        let crew = Crew::new(Rendezvous::crew(&config, identity, workers, random));
+        let server = network.add(SERVER, Host::Crew(Box::new(crew)));
         Self { network, server, members: 0 }
     }
 

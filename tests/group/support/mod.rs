@@ -1,6 +1,7 @@
 //! Servers and members of groups on a virtual network.
 
 pub mod account;
+pub mod crew;
 pub mod forger;
 pub mod meeting;
 pub mod net;

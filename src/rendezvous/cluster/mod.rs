@@ -1,0 +1,368 @@
+//! Several servers that are one: the workers of a process, each with an endpoint of its own.
+//!
+//! Each member knows its own clients and groups, and nobody else's. It asks the others by
+//! [`Command`]s, which are owned data, so that they can go to another thread or another machine.
+//! No member waits for an answer, and every command may be lost on the way: then an introduction
+//! is missing, as when a packet is lost, and the client asks again. So a member that is slow or
+//! gone costs the others nothing.
+//!
+//! Commands name times on one clock that all members share.
+//!
+//! | command | to whom | and then |
+//! | --- | --- | --- |
+//! | [`LookUp`](Command::LookUp): a hello for a peer that is no client here | whoever has the peer | [`Located`](Command::Located), and then perhaps [`Forward`](Command::Forward) |
+//! | [`Opened`](Command::Opened): a client has come | whoever has an older session of it | closes that one |
+//! | [`Seek`](Command::Seek): a client has joined a group, or has met nobody in it yet | whoever has members | [`Candidates`](Command::Candidates), and the sender chooses among them |
+//! | [`Left`](Command::Left): a client has left a group | whoever has members | counts |
+//! | [`Probe`](Command::Probe), [`Ask`](Command::Ask): is a client alive? | the one that has it | pings it; [`Seen`](Command::Seen) |
+//! | [`Relay`](Command::Relay): a short message to a client | whoever has the client | [`Relayed`](Command::Relayed) |
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | commands, their queue, and who gets them |
+//! | `introduce.rs` | introductions to clients of other members |
+//! | `overrides.rs` | one session for a certificate |
+//! | `newcomers.rs` | new members of groups, and the group's members elsewhere |
+//! | `relay.rs` | `relay` to clients of other members |
+
+mod introduce;
+mod newcomers;
+mod overrides;
+mod relay;
+
+pub(super) use newcomers::Phase;
+
+use super::Rendezvous;
+use crate::amf::Value;
+use crate::crypto::Fingerprint;
+use crate::flash::group_channel::GroupId;
+use crate::transport::{FlowId, IntroductionRequest, SessionId, Stray, Time};
+use crate::wire::Address;
+use relay::PendingRelays;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::net::IpAddr;
+
+/// Commands that wait to be taken; further ones are lost.
+const MAX_OUTBOX: usize = 65_536;
+
+/// The number of a member of the cluster, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberId(pub u16);
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A client of some member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId {
+    /// The member.
+    pub member: MemberId,
+    /// The client's session with it.
+    pub session: SessionId,
+}
+
+/// Who gets a command. A carrier that does not know who has a peer or members of a group gives it
+/// to every other member: those whom it does not concern ignore it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// One member.
+    Member(MemberId),
+    /// Members with a session of this peer.
+    Peer(Fingerprint),
+    /// Members with clients in this group.
+    Group(GroupId),
+}
+
+/// A membership of a client: its session and its `GC` flow, with the member that asks.
+pub type Membership = (SessionId, FlowId);
+
+/// What one member of a cluster wants another to do; see the module's description.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Command {
+    /// A hello has come for a peer that is no client of the sender.
+    LookUp(Box<IntroductionRequest>),
+    /// The peer of a [`LookUp`](Self::LookUp) is a client of the sender.
+    Located(Box<Located>),
+    /// Forward a hello to a client of the receiver.
+    Forward {
+        /// The client's session with the receiver.
+        session: SessionId,
+        /// The hello.
+        request: Box<IntroductionRequest>,
+    },
+    /// A client has opened a session with the sender.
+    Opened(Opened),
+    /// A client of the sender wants to meet members of a group.
+    Seek(Box<Seek>),
+    /// Members of the group of a [`Seek`](Self::Seek).
+    Candidates(Box<Candidates>),
+    /// A client of the sender has left a group.
+    Left {
+        /// The group.
+        group: GroupId,
+        /// Members of the group that are clients of the sender now.
+        members: usize,
+    },
+    /// Ping these clients, unless they are known to be alive.
+    Probe {
+        /// Their sessions with the receiver.
+        sessions: Vec<SessionId>,
+    },
+    /// When was something last received from these clients?
+    Ask {
+        /// For whom.
+        newcomer: Membership,
+        /// Their sessions with the receiver.
+        sessions: Vec<SessionId>,
+    },
+    /// The answer to [`Ask`](Self::Ask).
+    Seen {
+        /// For whom.
+        newcomer: Membership,
+        /// The clients that are still there, each with the time of its last packet.
+        seen: Vec<(SessionId, Time)>,
+    },
+    /// A call of `relay` for a peer that is no client of the sender.
+    Relay(Box<Relay>),
+    /// The outcome of a [`Relay`](Self::Relay).
+    Relayed {
+        /// The number that the sender of the call gave it.
+        number: u64,
+        /// Why the call was refused, in words for the caller.
+        outcome: Result<(), String>,
+    },
+}
+
+impl Command {
+    /// Bytes of memory that it takes, roughly and rather too many.
+    pub fn weight(&self) -> usize {
+        const FIXED: usize = 256;
+        FIXED
+            + match self {
+                Self::LookUp(request) | Self::Forward { request, .. } => weight_of(request),
+                Self::Located(located) => {
+                    weight_of(&located.request) + 32 * located.addresses.len()
+                }
+                Self::Seek(seek) => 8 * seek.except.len(),
+                Self::Candidates(found) => 64 * found.candidates.len(),
+                Self::Probe { sessions } | Self::Ask { sessions, .. } => 4 * sessions.len(),
+                Self::Seen { seen, .. } => 16 * seen.len(),
+                // Values take a multiple of their encoded bytes, which are bounded.
+                Self::Relay(_) => 32 << 10,
+                Self::Opened(_) | Self::Left { .. } | Self::Relayed { .. } => 0,
+            }
+    }
+}
+
+fn weight_of(request: &IntroductionRequest) -> usize {
+    request.epd.as_bytes().len() + request.tag.len()
+}
+
+/// See [`Command::Located`].
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// The hello.
+    pub request: IntroductionRequest,
+    /// The client's session with the sender.
+    pub session: SessionId,
+    /// The client's addresses for the asker.
+    pub addresses: Vec<Address>,
+    /// Bytes of the client's certificate.
+    pub certificate: usize,
+}
+
+/// See [`Command::Opened`].
+#[derive(Debug, Clone, Copy)]
+pub struct Opened {
+    /// The client.
+    pub peer: Fingerprint,
+    /// When it has opened the session.
+    pub at: Time,
+    /// The client's address.
+    pub ip: IpAddr,
+    /// The certificate has a static key, so that nobody else can have opened the session.
+    pub proven: bool,
+}
+
+/// See [`Command::Seek`].
+#[derive(Debug, Clone)]
+pub struct Seek {
+    /// The group.
+    pub group: GroupId,
+    /// The client, to be named in the answer.
+    pub newcomer: Membership,
+    /// Members that are wanted.
+    pub count: usize,
+    /// Clients of the receiver to which the newcomer was introduced already.
+    pub except: Vec<ClientId>,
+    /// Members of the group that are clients of the sender.
+    pub members: usize,
+}
+
+/// See [`Command::Candidates`].
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    /// The group.
+    pub group: GroupId,
+    /// The client that sought them.
+    pub newcomer: Membership,
+    /// The newest members first, then others from all over the group.
+    pub candidates: Vec<Candidate>,
+    /// Members of the group that are clients of the sender.
+    pub members: usize,
+}
+
+/// A member of a group to which a newcomer may be introduced.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// Its peer ID.
+    pub peer: Fingerprint,
+    /// Its session.
+    pub session: SessionId,
+    /// When it has joined.
+    pub joined: Time,
+    /// When something was last received from it.
+    pub seen: Time,
+}
+
+/// See [`Command::Relay`].
+#[derive(Debug, Clone)]
+pub struct Relay {
+    /// Names the call in the answer.
+    pub number: u64,
+    /// The caller.
+    pub from: Fingerprint,
+    /// For whom it is.
+    pub to: Fingerprint,
+    /// The arguments behind the peer ID.
+    pub args: Vec<Value>,
+}
+
+/// A server's place among others.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub(super) member: MemberId,
+    /// How many other members there are.
+    others: usize,
+    outbox: VecDeque<(To, Command)>,
+    /// Members of groups that are clients of others, for groups with members here.
+    elsewhere: HashMap<GroupId, BTreeMap<MemberId, usize>>,
+    relays: PendingRelays,
+    /// Hellos for which others were asked, and those for which somebody had the peer.
+    looked_up: u64,
+    located: u64,
+    /// Commands that were lost.
+    pub(super) lost: u64,
+}
+
+impl Cluster {
+    pub(super) fn new(member: MemberId, others: usize) -> Self {
+        Self {
+            member,
+            others,
+            outbox: VecDeque::new(),
+            elsewhere: HashMap::new(),
+            relays: PendingRelays::default(),
+            looked_up: 0,
+            located: 0,
+            lost: 0,
+        }
+    }
+
+    fn send(&mut self, to: To, command: Command) {
+        if self.outbox.len() < MAX_OUTBOX {
+            self.outbox.push_back((to, command));
+        } else {
+            self.lost += 1;
+        }
+    }
+
+    /// Hellos for peers that no member had as a client, so far as is known.
+    pub(super) fn not_located(&self) -> u64 {
+        self.looked_up.saturating_sub(self.located)
+    }
+
+    /// Members of a group that are clients of others.
+    fn elsewhere(&self, group: GroupId) -> usize {
+        self.elsewhere.get(&group).map_or(0, |members| members.values().sum())
+    }
+
+    /// True if a member with a lower number than this one has members of the group, and counts it.
+    pub(super) fn counts_elsewhere(&self, group: GroupId) -> bool {
+        let lowest = self.elsewhere.get(&group).and_then(|members| members.keys().next());
+        lowest.is_some_and(|&member| member < self.member)
+    }
+
+    fn note_members(&mut self, group: GroupId, member: MemberId, count: usize) {
+        let members = self.elsewhere.entry(group).or_default();
+        match count {
+            0 => members.remove(&member),
+            count => members.insert(member, count),
+        };
+        if members.is_empty() {
+            self.elsewhere.remove(&group);
+        }
+    }
+}
+
+impl Rendezvous {
+    /// The next command for other members; to be read like events.
+    #[must_use]
+    pub fn poll_command(&mut self) -> Option<(To, Command)> {
+        self.cluster.as_mut()?.outbox.pop_front()
+    }
+
+    /// The next datagrams that belong to another worker; to be read like events.
+    #[must_use]
+    pub fn poll_stray(&mut self) -> Option<Stray> {
+        self.endpoint.poll_stray()
+    }
+
+    /// A command of another member has come. The drain rule of a machine holds.
+    pub fn handle_command(&mut self, now: Time, from: MemberId, command: Command) {
+        if self.cluster.is_none() || self.stopping {
+            return;
+        }
+        match command {
+            Command::LookUp(request) => self.locate(from, *request),
+            Command::Located(located) => self.on_located(now, from, *located),
+            Command::Forward { session, request } => self.forward_for(now, session, &request),
+            Command::Opened(opened) => self.on_opened_elsewhere(now, from, &opened),
+            Command::Seek(seek) => self.on_seek(now, from, &seek),
+            Command::Candidates(found) => self.on_candidates(now, from, *found),
+            Command::Left { group, members } => self.on_left_elsewhere(from, group, members),
+            Command::Probe { sessions } => {
+                sessions.into_iter().for_each(|session| self.probe(now, session));
+            }
+            Command::Ask { newcomer, sessions } => self.on_ask(from, newcomer, &sessions),
+            Command::Seen { newcomer, seen } => self.on_seen(from, newcomer, &seen),
+            Command::Relay(relay) => self.on_relay(now, from, *relay),
+            Command::Relayed { number, outcome } => self.on_relayed(now, number, outcome),
+        }
+        self.drain_endpoint(now);
+    }
+
+    /// Asks other members, if there are any.
+    fn tell(&mut self, to: To, command: Command) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.send(to, command);
+        }
+    }
+
+    /// A client of this member.
+    pub(super) fn own(&self, session: SessionId) -> ClientId {
+        let member = self.cluster.as_ref().map_or(MemberId(0), |cluster| cluster.member);
+        ClientId { member, session }
+    }
+
+    /// Members of a group, wherever they are.
+    pub(super) fn members_everywhere(&self, group: GroupId) -> usize {
+        let elsewhere = self.cluster.as_ref().map_or(0, |cluster| cluster.elsewhere(group));
+        self.groups.count(group) + elsewhere
+    }
+}
