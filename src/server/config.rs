@@ -1,10 +1,12 @@
 //! Server configuration.
 
 use crate::crypto::IdentityConfig;
-use crate::driver::KeyLogFile;
+use crate::driver::{KeyLogFile, Sockets};
 use crate::flash::uri::DEFAULT_PORT;
 use crate::rendezvous::RendezvousConfig;
+use crate::transport::MAX_WORKERS;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::path::PathBuf;
 
 /// Settings of a [`Server`](super::Server). The defaults suit most servers.
@@ -14,6 +16,11 @@ pub struct ServerConfig {
     /// Where to listen, `0.0.0.0:1935` and `[::]:1935` by default. Port 0 lets the operating system
     /// choose. `[::]` is left out with a warning on a host without IPv6.
     pub listen: Vec<SocketAddr>,
+    /// Threads that serve clients, one to [`MAX_WORKERS`](crate::transport::MAX_WORKERS), each with
+    /// its own sockets; beside them, Diffie-Hellman runs on others. One by default, and one whatever
+    /// is asked for where the system does not [spread](Sockets::SPREAD) what arrives over sockets
+    /// (others than Linux). A single one runs in the runtime that starts the server.
+    pub workers: usize,
     /// Services and bounds of the rendezvous service.
     pub rendezvous: RendezvousConfig,
     /// Properties of a newly generated certificate.
@@ -31,6 +38,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: Self::default_listen(),
+            workers: 1,
             rendezvous: RendezvousConfig::default(),
             identity: IdentityConfig::default(),
             identity_file: None,
@@ -44,6 +52,18 @@ impl ServerConfig {
     pub fn with_listen(mut self, listen: Vec<SocketAddr>) -> Self {
         self.listen = listen;
         self
+    }
+
+    /// So many [workers](Self::workers), in place of the default.
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// One [worker](Self::workers) for each processor where that is possible, otherwise one.
+    pub fn workers_for_all_processors() -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        if Sockets::SPREAD { processors.min(MAX_WORKERS) } else { 1 }
     }
 
     /// Every address of this host at RTMFP's port (RFC 7425 §6.1).

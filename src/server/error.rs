@@ -14,6 +14,9 @@ pub enum ServerError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] BindError),
+    /// The operating system gives no thread for a worker.
+    #[error("can't start a thread for a worker of the server: {0}; fewer workers need fewer")]
+    Thread(io::Error),
     /// The identity file can't be used.
     #[error(transparent)]
     Identity(#[from] IdentityFileError),

@@ -1,25 +1,19 @@
 //! Log lines of events.
 
 use super::service::ServerEvent;
-use crate::driver::Events;
+use super::workers::WorkerEvents;
 use crate::rendezvous::{RendezvousEvent, RendezvousStats};
 use crate::wire::Shown;
 use tokio::sync::broadcast;
 use tracing::{debug, info, warn};
 
 /// Logs events and broadcasts them until the server has stopped.
-pub(super) async fn run(
-    mut events: Events<ServerEvent>,
-    listeners: broadcast::Sender<ServerEvent>,
-) {
-    while let Some(event) = events.recv().await {
-        match &event {
-            ServerEvent::Rendezvous(event) => log(event),
-            ServerEvent::Counters(stats) => log_stats(stats),
-        }
-        // Fails if there is no receiver.
-        let _ = listeners.send(event);
-    }
+pub(super) async fn run(events: WorkerEvents, listeners: broadcast::Sender<ServerEvent>) {
+    let log_event = |event: &ServerEvent| match event {
+        ServerEvent::Rendezvous(event) => log(event),
+        ServerEvent::Counters(stats) => log_stats(stats),
+    };
+    events.run(listeners, log_event).await;
     info!("stopped");
 }
 
@@ -82,6 +76,8 @@ fn log_stats(stats: &RendezvousStats) {
         fragments_refused = stats.endpoint.fragments_refused,
         keyings_ignored = stats.endpoint.keyings_ignored,
         unconfirmed_evicted = stats.endpoint.unconfirmed_evicted,
+        commands_lost = stats.commands_lost,
+        strays_dropped = stats.endpoint.strays_dropped,
         "counters"
     );
 }

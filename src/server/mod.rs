@@ -27,13 +27,17 @@
 //! | `error` | errors of starting and stopping |
 //! | `identity` | the file that keeps its certificate |
 //! | `service` | the rendezvous state machine as a service of the driver |
+//! | `workers` | several of these, as one |
+//! | `mail` | what workers send each other |
 //! | `log` | log lines of events |
 
 mod config;
 mod error;
 mod identity;
 mod log;
+mod mail;
 mod service;
+mod workers;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::rendezvous::{
@@ -45,15 +49,14 @@ pub use error::{IdentityFileError, ServerError, StopError};
 pub use service::ServerEvent;
 
 use crate::crypto::Fingerprint;
-use crate::driver::{self, Clock, Handle, Sockets, Stopped, os_random};
+use crate::driver::{self, Clock, Stopped, os_random};
 use crate::flash::uri::DEFAULT_PORT;
-use crate::rendezvous::Rendezvous;
-use service::{Command, ServerMachine};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 use tracing::info;
+use workers::Workers;
 
 /// Events queued for a slow receiver; beyond this, the oldest are dropped.
 pub const EVENT_QUEUE: usize = 1024;
@@ -74,7 +77,7 @@ pub struct ServerStats {
 /// last of them is dropped; [`stop`](Self::stop) stops it gracefully.
 #[derive(Debug, Clone)]
 pub struct Server {
-    handle: Handle<Command>,
+    workers: Workers,
     clock: Clock,
     fingerprint: Fingerprint,
     /// New receivers subscribe through this one, from which nothing is read. The log task owns the
@@ -92,27 +95,19 @@ impl Server {
     /// # Panics
     ///
     /// Outside a tokio runtime with IO and time.
-    pub async fn start(mut config: ServerConfig) -> Result<Self, ServerError> {
-        let mut random = os_random();
-        let identity = identity::obtain(&config, &mut *random)?;
-        let sockets = Sockets::bind_available(&config.listen)?;
+    pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        let identity = identity::obtain(&config, &mut *os_random())?;
         let fingerprint = identity.fingerprint();
         let clock = Clock::start();
-        config.rendezvous.transport.keep_secrets |= config.key_log.is_some();
-        config
-            .rendezvous
-            .own_addresses
-            .extend(reachable(&sockets.peer_addresses(), &sockets.local_addresses()));
-        let rendezvous = Rendezvous::new(config.rendezvous, identity, random, os_random());
-        let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log);
-        let (handle, events) = driver::spawn(machine, sockets, clock);
-        for address in handle.local_addresses() {
+        let (workers, events) = Workers::start(config, identity, clock)?;
+        for address in workers.local_addresses() {
             info!("listening on UDP {address}");
         }
+        info!(workers = workers.len(), "serving");
         info!("certificate fingerprint {fingerprint}");
         let (listeners, listener) = broadcast::channel(EVENT_QUEUE);
         tokio::spawn(log::run(events, listeners));
-        Ok(Self { handle, clock, fingerprint, events: Arc::new(listener) })
+        Ok(Self { workers, clock, fingerprint, events: Arc::new(listener) })
     }
 
     /// The server's events from now on. A receiver that lags behind by more than [`EVENT_QUEUE`]
@@ -125,14 +120,14 @@ impl Server {
 
     /// The addresses it listens on, with the ports that the operating system chose.
     pub fn local_addresses(&self) -> &[SocketAddr] {
-        self.handle.local_addresses()
+        self.workers.local_addresses()
     }
 
     /// The addresses to which clients connect: of this host's interfaces where the server listens on
     /// all of them, and loopback addresses last. A router that translates addresses has another
     /// one towards the Internet, which is not known here.
     pub fn client_addresses(&self) -> Vec<SocketAddr> {
-        reachable(&self.handle.peer_addresses(), self.local_addresses())
+        reachable(&self.workers.peer_addresses(), self.local_addresses())
     }
 
     /// [`client_addresses`](Self::client_addresses) as URIs (`rtmfp://192.0.2.7/`). Whatever
@@ -152,11 +147,9 @@ impl Server {
     ///
     /// [`Stopped`] if the server has stopped.
     pub async fn stats(&self) -> Result<ServerStats, Stopped> {
-        let (answer, rendezvous) = oneshot::channel();
-        self.handle.send(Command::Stats(answer)).await?;
-        let rendezvous = rendezvous.await.map_err(|_| Stopped)?;
+        let rendezvous = self.workers.stats().await?;
         let uptime = self.clock.now().since(crate::transport::Time::ZERO);
-        Ok(ServerStats { uptime, rendezvous, network: self.handle.stats() })
+        Ok(ServerStats { uptime, rendezvous, network: self.workers.network() })
     }
 
     /// The streams that are published now, in no particular order.
@@ -165,9 +158,7 @@ impl Server {
     ///
     /// [`Stopped`] if the server has stopped.
     pub async fn streams(&self) -> Result<Vec<StreamInfo>, Stopped> {
-        let (answer, streams) = oneshot::channel();
-        self.handle.send(Command::Streams(answer)).await?;
-        streams.await.map_err(|_| Stopped)
+        self.workers.streams().await
     }
 
     /// Stops the server: closes every client's connection and waits until all clients have
@@ -180,7 +171,7 @@ impl Server {
     pub async fn stop(&self, grace: Duration) -> Result<ServerStats, StopError> {
         let stats = self.stats().await.map_err(|Stopped| StopError::AlreadyStopped)?;
         info!("stopping, {} clients connected", stats.rendezvous.clients);
-        self.handle
+        self.workers
             .shutdown(grace)
             .await
             .map_err(|source| StopError::Shutdown { source, stats: Box::new(stats) })?;
@@ -189,8 +180,7 @@ impl Server {
 
     /// Waits until the server has stopped for any reason.
     pub async fn stopped(&self) {
-        // The outcome is returned by `stop`.
-        let _ = self.handle.closed().await;
+        self.workers.closed().await;
     }
 }
 

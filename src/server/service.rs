@@ -1,19 +1,22 @@
-//! The rendezvous server as a service of the driver.
+//! The rendezvous server as a service of the driver: one worker of it.
 
+use super::mail::Post;
 use crate::driver::{KeyLogFile, Service};
 use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats, StreamInfo};
-use crate::transport::{Layer, Time};
+use crate::transport::{Layer, Machine, Time};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How often the counters are reported, if they have changed.
-const REPORT_PERIOD: Duration = Duration::from_secs(60);
+pub(super) const REPORT_PERIOD: Duration = Duration::from_secs(60);
 
 /// Commands of [`Server`](super::Server).
 #[derive(Debug)]
 pub(super) enum Command {
     Stats(oneshot::Sender<RendezvousStats>),
     Streams(oneshot::Sender<Vec<StreamInfo>>),
+    /// Something is in the mailbox.
+    Mail,
 }
 
 /// An event of a server.
@@ -29,6 +32,8 @@ pub enum ServerEvent {
 pub(super) struct ServerMachine {
     rendezvous: Rendezvous,
     key_log: Option<KeyLogFile>,
+    /// The way to other workers, if there are any; their counters are reported together.
+    post: Option<Post>,
     report_at: Time,
     reported: RendezvousStats,
     /// A report that has not been polled yet.
@@ -41,10 +46,50 @@ impl ServerMachine {
         Self {
             rendezvous,
             key_log,
+            post: None,
             report_at: now + REPORT_PERIOD,
             reported: RendezvousStats::default(),
             report: None,
             stopping: false,
+        }
+    }
+
+    /// One of several workers.
+    pub(super) fn with_post(self, post: Post) -> Self {
+        Self { post: Some(post), ..self }
+    }
+
+    fn stats(&self) -> RendezvousStats {
+        let mut stats = self.rendezvous.stats();
+        if let Some(lost) = self.post.as_ref().map(Post::lost) {
+            stats.commands_lost += lost.commands;
+            stats.endpoint.strays_dropped += lost.strays;
+        }
+        stats
+    }
+
+    /// Takes what other workers have sent.
+    fn read_mail(&mut self, now: Time) {
+        let Some(post) = &self.post else { return };
+        let mail = post.take();
+        for (from, command) in mail.commands {
+            self.rendezvous.handle_command(now, from, command);
+        }
+        for mut stray in mail.strays {
+            let path = stray.path;
+            self.rendezvous.handle_datagrams(now, path, stray.arrived());
+        }
+        self.send_mail();
+    }
+
+    /// Gives others what is for them.
+    fn send_mail(&mut self) {
+        let Some(post) = &self.post else { return };
+        while let Some((to, command)) = self.rendezvous.poll_command() {
+            post.carry(to, command);
+        }
+        while let Some(stray) = self.rendezvous.poll_stray() {
+            post.pass_on(stray);
         }
     }
 
@@ -69,12 +114,16 @@ impl Layer for ServerMachine {
         &mut self.rendezvous
     }
 
+    fn after_call(&mut self, _now: Time) {
+        self.send_mail();
+    }
+
     fn poll_own_timeout(&self) -> Option<Time> {
-        (!self.stopping).then_some(self.report_at)
+        (!self.stopping && self.post.is_none()).then_some(self.report_at)
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
-        if now >= self.report_at {
+        if now >= self.report_at && self.post.is_none() {
             self.report(now);
         }
     }
@@ -84,11 +133,13 @@ impl Service for ServerMachine {
     type Command = Command;
     type Event = ServerEvent;
 
-    fn handle_command(&mut self, _now: Time, command: Command) {
+    fn handle_command(&mut self, now: Time, command: Command) {
+        self.read_mail(now);
         match command {
             // The caller may have been dropped.
-            Command::Stats(answer) => drop(answer.send(self.rendezvous.stats())),
+            Command::Stats(answer) => drop(answer.send(self.stats())),
             Command::Streams(answer) => drop(answer.send(self.rendezvous.streams())),
+            Command::Mail => {}
         }
     }
 
@@ -106,6 +157,7 @@ impl Service for ServerMachine {
     fn begin_shutdown(&mut self, now: Time) {
         self.stopping = true;
         self.rendezvous.shut_down(now);
+        self.send_mail();
     }
 
     fn is_idle(&self) -> bool {

@@ -19,3 +19,4 @@ mod serve;
 mod share_and_fetch;
 mod streams;
 mod support;
+mod workers;

@@ -63,6 +63,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_streams: bool,
 
+    /// Threads that serve clients; 0 for one for each processor. More than one need Linux
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=256))]
+    workers: u16,
+
     /// No longer needed: programs built on librtmfp are known by their hello
     #[arg(long, hide = true)]
     librtmfp: bool,
@@ -110,6 +114,10 @@ fn config(args: ServeArgs) -> anyhow::Result<ServerConfig> {
     if !args.listen.is_empty() {
         config.listen = listen::addresses(args.listen);
     }
+    config.workers = match args.workers {
+        0 => ServerConfig::workers_for_all_processors(),
+        workers => usize::from(workers),
+    };
     config.identity_file = args.identity;
     if !args.app.is_empty() {
         let names = args.app.iter().map(|name| name.trim_matches('/').to_owned());

@@ -1,0 +1,235 @@
+//! The workers of a server, as one.
+
+use super::mail::{Post, Wake};
+use super::service::{Command, REPORT_PERIOD, ServerEvent, ServerMachine};
+use super::{ServerConfig, ServerError};
+use crate::crypto::Identity;
+use crate::driver::{
+    Clock, DROP_GRACE, DriverThread, Events, Handle, JobThreads, NetworkStats, ShutdownError,
+    Sockets, Stopped, WeakHandle, os_random, spawn,
+};
+use crate::rendezvous::{Rendezvous, RendezvousStats, StreamInfo};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::{broadcast, oneshot};
+use tokio::task::JoinSet;
+use tracing::warn;
+
+/// The handles of all workers. Clones mean the same ones.
+#[derive(Debug, Clone)]
+pub(super) struct Workers {
+    handles: Arc<[Handle<Command>]>,
+    /// A stop was asked for.
+    stopping: Arc<AtomicBool>,
+}
+
+/// The workers' events.
+pub(super) struct WorkerEvents {
+    all: Vec<(Events<ServerEvent>, WeakHandle<Command>)>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Workers {
+    /// Starts as many workers as `config` says, with sockets of their own at the same addresses.
+    /// A single one runs in a task, several each on a thread.
+    pub(super) fn start(
+        mut config: ServerConfig,
+        identity: Identity,
+        clock: Clock,
+    ) -> Result<(Self, WorkerEvents), ServerError> {
+        config.rendezvous.transport.keep_secrets |= config.key_log.is_some();
+        if config.workers > 1 && !Sockets::SPREAD {
+            warn!("this system does not spread datagrams over sockets: one worker serves all");
+            config.workers = 1;
+        }
+        if config.workers <= 1 {
+            let sockets = Sockets::bind_available(&config.listen)?;
+            add_own_addresses(&mut config, &sockets);
+            let rendezvous = Rendezvous::new(config.rendezvous, identity, os_random(), os_random());
+            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log);
+            return Ok(Self::of(vec![spawn(machine, sockets, clock)]));
+        }
+        let first = DriverThread::new().map_err(ServerError::Thread)?;
+        let sockets = first.enter(|| Sockets::bind_available(&config.listen))?;
+        add_own_addresses(&mut config, &sockets);
+        let crew = Rendezvous::crew(&config.rendezvous, identity, config.workers, os_random);
+        let mut threads = Vec::new();
+        for _ in 1..crew.len() {
+            let thread = DriverThread::new().map_err(ServerError::Thread)?;
+            let beside = thread.enter(|| sockets.bind_beside())?;
+            threads.push((thread, beside));
+        }
+        threads.insert(0, (first, sockets));
+        let post = Post::among(crew.len());
+        let jobs = JobThreads::default();
+        let mut started = Vec::new();
+        for ((thread, sockets), (rendezvous, post)) in
+            threads.into_iter().zip(crew.into_iter().zip(post))
+        {
+            let name = format!("rtmfp worker {}", started.len());
+            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log.clone());
+            let machine = machine.with_post(post.clone());
+            let (handle, events) = thread
+                .spawn(name, machine, sockets, (clock, jobs.clone()))
+                .map_err(ServerError::Thread)?;
+            let owner = handle.downgrade();
+            // If its queue is full, it is awake, and looks with every command.
+            post.set_wake(Wake(Box::new(move || drop(owner.try_send(Command::Mail)))));
+            started.push((handle, events));
+        }
+        Ok(Self::of(started))
+    }
+
+    fn of(started: Vec<(Handle<Command>, Events<ServerEvent>)>) -> (Self, WorkerEvents) {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let weak = started.iter().map(|(handle, _)| handle.downgrade()).collect::<Vec<_>>();
+        let (handles, events): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+        let all = events.into_iter().zip(weak).collect();
+        let events = WorkerEvents { all, stopping: Arc::clone(&stopping) };
+        (Self { handles: handles.into(), stopping }, events)
+    }
+
+    /// The first worker, whose addresses are those of all.
+    fn first(&self) -> &Handle<Command> {
+        &self.handles[0]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.handles.len()
+    }
+
+    pub(super) fn local_addresses(&self) -> &[SocketAddr] {
+        self.first().local_addresses()
+    }
+
+    pub(super) fn peer_addresses(&self) -> Vec<SocketAddr> {
+        self.first().peer_addresses()
+    }
+
+    pub(super) fn network(&self) -> NetworkStats {
+        let stats = self.handles.iter().map(Handle::stats);
+        stats.fold(NetworkStats::default(), NetworkStats::plus)
+    }
+
+    pub(super) async fn stats(&self) -> Result<RendezvousStats, Stopped> {
+        let mut answers = Vec::new();
+        for handle in self.handles.iter() {
+            let (answer, stats) = oneshot::channel();
+            handle.send(Command::Stats(answer)).await?;
+            answers.push(stats);
+        }
+        sum(answers).await
+    }
+
+    /// The streams at all workers.
+    pub(super) async fn streams(&self) -> Result<Vec<StreamInfo>, Stopped> {
+        let mut all = Vec::new();
+        for handle in self.handles.iter() {
+            let (answer, streams) = oneshot::channel();
+            handle.send(Command::Streams(answer)).await?;
+            all.extend(streams.await.map_err(|_| Stopped)?);
+        }
+        Ok(all)
+    }
+
+    /// Stops all workers at the same time.
+    pub(super) async fn shutdown(&self, grace: Duration) -> Result<(), ShutdownError> {
+        self.stopping.store(true, Relaxed);
+        let mut stops = JoinSet::new();
+        for handle in self.handles.iter() {
+            let handle = handle.clone();
+            stops.spawn(async move { handle.shutdown(grace).await });
+        }
+        let mut outcome = Ok(());
+        while let Some(stopped) = stops.join_next().await {
+            outcome = outcome.and(stopped.unwrap_or(Err(ShutdownError::Aborted)));
+        }
+        outcome
+    }
+
+    /// Waits until all have ended.
+    pub(super) async fn closed(&self) {
+        for handle in self.handles.iter() {
+            // The outcome is returned by `shutdown`.
+            let _ = handle.closed().await;
+        }
+    }
+}
+
+impl WorkerEvents {
+    /// Gives every event to `each` until all workers have ended. When one ends by itself, the others
+    /// are stopped.
+    pub(super) async fn run(
+        self,
+        listeners: broadcast::Sender<ServerEvent>,
+        each: fn(&ServerEvent),
+    ) {
+        let (events, weak): (Vec<_>, Vec<_>) = self.all.into_iter().unzip();
+        let mut running = JoinSet::new();
+        for mut events in events {
+            let listeners = listeners.clone();
+            running.spawn(async move {
+                while let Some(event) = events.recv().await {
+                    each(&event);
+                    // Fails if there is no receiver.
+                    let _ = listeners.send(event);
+                }
+            });
+        }
+        let mut counters = JoinSet::new();
+        if weak.len() > 1 {
+            counters.spawn(report_counters(weak.clone(), listeners, each));
+        }
+        running.join_next().await;
+        if !self.stopping.load(Relaxed) {
+            for handle in &weak {
+                handle.stop(DROP_GRACE).await;
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+}
+
+/// The counters of all workers together, once in a while if they have changed.
+async fn report_counters(
+    workers: Vec<WeakHandle<Command>>,
+    listeners: broadcast::Sender<ServerEvent>,
+    each: fn(&ServerEvent),
+) {
+    let mut ticks = tokio::time::interval(REPORT_PERIOD);
+    let mut reported = RendezvousStats::default();
+    loop {
+        ticks.tick().await;
+        let mut answers = Vec::new();
+        for worker in &workers {
+            let (answer, stats) = oneshot::channel();
+            if worker.send(Command::Stats(answer)).await.is_err() {
+                return;
+            }
+            answers.push(stats);
+        }
+        let Ok(stats) = sum(answers).await else { return };
+        if stats != reported {
+            reported = stats;
+            let event = ServerEvent::Counters(Box::new(stats));
+            each(&event);
+            // Fails if there is no receiver.
+            let _ = listeners.send(event);
+        }
+    }
+}
+
+async fn sum(answers: Vec<oneshot::Receiver<RendezvousStats>>) -> Result<RendezvousStats, Stopped> {
+    let mut sum = RendezvousStats::default();
+    for answer in answers {
+        sum = sum.plus(answer.await.map_err(|_| Stopped)?);
+    }
+    Ok(sum)
+}
+
+fn add_own_addresses(config: &mut ServerConfig, sockets: &Sockets) {
+    let own = super::reachable(&sockets.peer_addresses(), &sockets.local_addresses());
+    config.rendezvous.own_addresses.extend(own);
+}
