@@ -5,9 +5,12 @@
 
 use crate::keylog::KeyLog;
 use anyhow::{Context, bail};
-use rtmfp::driver::{self, Clock, Events, Handle, Service, ShutdownError, Sockets, os_random};
+use rtmfp::driver::{
+    self, Clock, DriverThread, Events, Handle, JobThreads, Service, ShutdownError, Sockets,
+    os_random,
+};
 use rtmfp::proto::crypto::{DhGroup, Identity, IdentityConfig, KeyStyle, Negotiation};
-use rtmfp::proto::transport::{Config, Endpoint, Event, Layer, Time};
+use rtmfp::proto::transport::{Config, Endpoint, Event, Layer, Time, Worker};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -106,6 +109,36 @@ impl<A: App> EndpointService<A> {
         let service = Self { endpoint, app, notes, keylog, stopping: false };
         let (handle, notes) = driver::spawn(service, sockets, Clock::start());
         Ok(Running { handle, notes })
+    }
+
+    /// Starts services that share a port, each on a thread of its own.
+    pub(crate) fn start_workers(
+        config: &Config,
+        identity: &Arc<Identity>,
+        count: usize,
+        app: impl Fn() -> A,
+    ) -> anyhow::Result<Vec<Running<A>>> {
+        let (clock, jobs) = (Clock::start(), JobThreads::default());
+        let mut bound: Vec<(DriverThread, Sockets)> = Vec::new();
+        for _ in 0..count {
+            let thread = DriverThread::new()?;
+            let sockets = thread.enter(|| match bound.first() {
+                None => Sockets::bind(&[loopback()]),
+                Some((_, first)) => first.bind_beside(),
+            })?;
+            bound.push((thread, sockets));
+        }
+        let crew = Worker::crew(count, config, &mut *os_random());
+        let start = |((thread, sockets), worker): ((DriverThread, Sockets), Worker)| {
+            let name = format!("worker {}", worker.number());
+            let identity = Arc::clone(identity);
+            let endpoint = Endpoint::new_worker(config.clone(), identity, os_random(), worker);
+            let (notes, keylog) = (VecDeque::new(), KeyLog::default());
+            let service = Self { endpoint, app: app(), notes, keylog, stopping: false };
+            let (handle, notes) = thread.spawn(name, service, sockets, (clock, jobs.clone()))?;
+            Ok(Running { handle, notes })
+        };
+        bound.into_iter().zip(crew).map(start).collect()
     }
 
     fn dispatch(&mut self, now: Time) {

@@ -4,7 +4,7 @@ use crate::Common;
 use crate::crowd::{Crowd, Note, Order, Outcome};
 use crate::endpoint_service::{Mode, PATIENCE, identity, negotiating};
 use crate::keylog::KeyLog;
-use crate::peer::{Peer, Remote, Sample, parse_group};
+use crate::peer::{Peer, Remote, Sample, parse_group, parse_workers};
 use crate::report::{Report, percentile};
 use anyhow::{bail, ensure};
 use clap::Args;
@@ -27,6 +27,9 @@ pub(crate) struct Handshakes {
     /// Sessions of a run [default: 2000 in group 2, 1000 in 14, 200 in 16]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: Option<u32>,
+    /// Endpoints of the server, each on a thread of its own
+    #[arg(long, default_value = "1", value_parser = parse_workers)]
+    workers: usize,
     /// The clients' keys: in the certificate, made before the measurement, or one for each session
     #[arg(long, value_enum, default_value = "static")]
     client_keys: ClientKeys,
@@ -76,8 +79,9 @@ impl Handshakes {
     pub(crate) async fn run(&self, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
         let (group, concurrency, count) = (self.group, self.concurrency, self.count());
         let title = format!(
-            "handshakes: {count} sessions in group {}, {concurrency} at a time",
-            group as u16
+            "handshakes: {count} sessions in group {}, {concurrency} at a time, {} of the server",
+            group as u16,
+            workers_in_words(self.workers),
         );
         let mut report = Report::new("handshakes", title);
         eprintln!("bench: making {count} identities");
@@ -93,6 +97,8 @@ impl Handshakes {
             report.add("p99_ms", "99th percentile until open, ms", p99);
             let cpu = outcome.server_cpu / opened * 1e3;
             report.add("server_cpu_ms", "server's CPU ms per session", cpu);
+            let busiest = outcome.busiest / opened * 1e3;
+            report.add("busiest_worker_ms", "CPU ms of the busiest worker per session", busiest);
             let p50 = percentile(&outcome.all.latencies, 0.5) / 1e3;
             report.explain("median until open, ms", p50);
             report.explain("failures", outcome.all.failures as f64);
@@ -103,7 +109,8 @@ impl Handshakes {
 
     async fn once(&self, identities: &[Arc<Identity>], keylog: &KeyLog) -> anyhow::Result<Once> {
         let (mode, group) = (Mode::HmacSseq, self.group);
-        let mut remote = Remote::start(&Peer { mode, echo: false, server: true, group })?;
+        let mut remote =
+            Remote::start(&Peer { mode, echo: false, server: true, group, workers: self.workers })?;
         let crowds = processors().min(self.concurrency as usize);
         let before = remote.sample()?;
         let begun = Instant::now();
@@ -138,8 +145,14 @@ impl Handshakes {
             // Those whose close is not yet answered are of no interest.
             let _ = handle.shutdown(Duration::from_secs(1)).await;
         }
-        Ok(Once { all, seconds, server_cpu: after.cpu - before.cpu })
+        let (server_cpu, busiest) = (after.cpu - before.cpu, after.busiest_since(&before));
+        Ok(Once { all, seconds, server_cpu, busiest })
     }
+}
+
+/// Says how many workers a server has.
+pub(crate) fn workers_in_words(workers: usize) -> String {
+    if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") }
 }
 
 /// The server's figures when it knows of as many sessions as the clients, or after a while.
@@ -161,4 +174,5 @@ struct Once {
     all: Outcome,
     seconds: f64,
     server_cpu: f64,
+    busiest: f64,
 }

@@ -4,9 +4,9 @@ use crate::Common;
 use crate::crowd::{Crowd, Note, Order};
 use crate::endpoint_service::{Mode, negotiating};
 use crate::flood::parse_seconds;
-use crate::handshakes::{identities, processors};
+use crate::handshakes::{identities, processors, workers_in_words};
 use crate::keylog::KeyLog;
-use crate::peer::{Peer, Remote, parse_group};
+use crate::peer::{Peer, Remote, parse_group, parse_workers};
 use crate::report::Report;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
@@ -30,6 +30,9 @@ pub(crate) struct Idle {
     /// Sessions that are being opened at a time
     #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(1..=4096))]
     concurrency: u32,
+    /// Endpoints of the server, each on a thread of its own
+    #[arg(long, default_value = "1", value_parser = parse_workers)]
+    workers: usize,
     /// How long to wait when all are open; the clients' keepalives begin after 20 s
     #[arg(long, default_value = "25", value_parser = parse_seconds)]
     settle: f64,
@@ -137,8 +140,11 @@ impl Clients {
 impl Idle {
     pub(crate) async fn run(&self, common: &Common, keylog: &KeyLog) -> anyhow::Result<Report> {
         let total = self.sessions as usize;
-        let mut report = Report::new("idle", format!("idle: {total} sessions"));
-        let peer = Peer { mode: Mode::HmacSseq, echo: false, server: true, group: self.group };
+        let workers = self.workers;
+        let title = format!("idle: {total} sessions, {} of the server", workers_in_words(workers));
+        let mut report = Report::new("idle", title);
+        let (mode, group) = (Mode::HmacSseq, self.group);
+        let peer = Peer { mode, echo: false, server: true, group, workers };
         let mut remote = Remote::start(&peer)?;
         // Fails at once where memory can't be measured.
         remote.sample_memory()?;
@@ -159,8 +165,11 @@ impl Idle {
         for _ in 0..common.runs(5) {
             let (from, at) = (remote.sample()?, Instant::now());
             tokio::time::sleep(Duration::from_secs_f64(self.window)).await;
-            let percent = (remote.sample()?.cpu - from.cpu) / at.elapsed().as_secs_f64() * 100.0;
+            let (to, seconds) = (remote.sample()?, at.elapsed().as_secs_f64());
+            let percent = (to.cpu - from.cpu) / seconds * 100.0;
             report.add("cpu_percent", "server's CPU, % of one processor", percent);
+            let percent = to.busiest_since(&from) / seconds * 100.0;
+            report.add("busiest_worker_percent", "CPU of the busiest worker, %", percent);
         }
         let after = remote.sample_memory()?;
         let bytes = after.resident.saturating_sub(before.resident) as f64;

@@ -6,13 +6,13 @@
 //! parent, however that ends.
 
 use crate::endpoint_service::{App, EndpointService, Mode, identity, negotiating};
-use crate::keylog::KeyLog;
 use crate::process;
 use anyhow::{Context, bail};
 use clap::Args;
 use rtmfp::proto::crypto::{DhGroup, Epd, KeyStyle};
 use rtmfp::proto::transport::{
-    Config, Endpoint, Event, FlowId, FlowOptions, MessageOptions, Rate, SessionId, Time,
+    Config, Endpoint, Event, FlowId, FlowOptions, MAX_WORKERS, MessageOptions, Rate, SessionId,
+    Time,
 };
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -34,6 +34,15 @@ pub(crate) struct Peer {
     pub(crate) server: bool,
     #[arg(long, default_value = "14", value_parser = parse_group)]
     pub(crate) group: DhGroup,
+    /// Endpoints that share the port, each on a thread of its own
+    #[arg(long, default_value = "1", value_parser = parse_workers)]
+    pub(crate) workers: usize,
+}
+
+/// A number of workers.
+pub(crate) fn parse_workers(text: &str) -> Result<usize, String> {
+    let workers = text.parse().ok().filter(|workers| (1..=MAX_WORKERS).contains(workers));
+    workers.ok_or_else(|| format!("1 to {MAX_WORKERS}"))
 }
 
 /// The groups by their numbers.
@@ -58,10 +67,12 @@ struct Responder {
 }
 
 /// Resource usage and counters of the other process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sample {
     /// CPU time in seconds.
     pub(crate) cpu: f64,
+    /// That of each worker's thread, in which no Diffie-Hellman is done.
+    workers: Vec<f64>,
     /// Resident memory in bytes; zero if it was not asked for.
     pub(crate) resident: u64,
     /// Sessions that were opened.
@@ -70,6 +81,14 @@ pub(crate) struct Sample {
     pub(crate) open: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
+}
+
+impl Sample {
+    /// CPU seconds of the busiest worker since an earlier sample.
+    pub(crate) fn busiest_since(&self, earlier: &Self) -> f64 {
+        let each = self.workers.iter().zip(&earlier.workers).map(|(now, then)| now - then);
+        each.fold(0.0, f64::max)
+    }
 }
 
 impl App for Responder {
@@ -120,9 +139,9 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
     };
     let config = negotiating(config, options.mode, options.group);
     let identity = identity(KeyStyle::Ephemeral, options.group);
-    let app = Responder { echo: options.echo, ..Responder::default() };
-    let running = EndpointService::start(config, identity, app, &KeyLog::default())?;
-    println!("{}", json!({ "address": running.address().to_string() }));
+    let app = || Responder { echo: options.echo, ..Responder::default() };
+    let all = EndpointService::start_workers(&config, &identity, options.workers, app)?;
+    println!("{}", json!({ "address": all[0].address().to_string() }));
 
     let (lines, mut questions) = tokio::sync::mpsc::channel(1);
     std::thread::spawn(move || {
@@ -138,16 +157,27 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
         // Before the answer costs anything.
         let cpu = process::cpu_seconds();
         let resident = if line == "memory" { process::resident_bytes()? } else { 0 };
-        let answer = running.call(move |endpoint, app, _| {
-            json!({
-                "cpu": cpu,
-                "resident": resident,
-                "sessions": app.sessions,
-                "open": endpoint.sessions().count(),
-                "bytes": app.bytes,
-            })
+        let (mut sessions, mut open, mut bytes, mut workers) = (0, 0, 0, Vec::new());
+        for running in &all {
+            let answer = running.call(|endpoint, app, _| {
+                let cpu = process::thread_cpu_seconds();
+                (cpu, app.sessions, endpoint.sessions().count(), app.bytes)
+            });
+            let answer = answer.await?;
+            workers.push(answer.0);
+            sessions += answer.1;
+            open += answer.2;
+            bytes += answer.3;
+        }
+        let answer = json!({
+            "cpu": cpu,
+            "workers": workers,
+            "resident": resident,
+            "sessions": sessions,
+            "open": open,
+            "bytes": bytes,
         });
-        println!("{}", answer.await?);
+        println!("{answer}");
     }
     Ok(())
 }
@@ -168,6 +198,7 @@ impl Remote {
         let mut command = Command::new(program);
         command.args(["peer", "--mode", options.mode.name()]);
         command.args(["--group", &(options.group as u16).to_string()]);
+        command.args(["--workers", &options.workers.to_string()]);
         if options.echo {
             command.arg("--echo");
         }
@@ -203,6 +234,12 @@ impl Remote {
         let count = |name: &str| answer[name].as_u64().unwrap_or_default();
         Ok(Sample {
             cpu: answer["cpu"].as_f64().unwrap_or(f64::NAN),
+            workers: answer["workers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|cpu| cpu.as_f64().unwrap_or(f64::NAN))
+                .collect(),
             resident: count("resident"),
             sessions: count("sessions"),
             open: count("open"),

@@ -15,6 +15,19 @@ pub(crate) fn cpu_seconds() -> f64 {
     f64::NAN
 }
 
+/// CPU time of the thread that asks, so far, in seconds: user and system.
+#[cfg(unix)]
+pub(crate) fn thread_cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// There is no such clock here.
+#[cfg(not(unix))]
+pub(crate) fn thread_cpu_seconds() -> f64 {
+    f64::NAN
+}
+
 /// Threads of this process; 0 where that is not known.
 pub(crate) fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
