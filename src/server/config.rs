@@ -19,7 +19,8 @@ pub struct ServerConfig {
     /// Threads that serve clients, one to [`MAX_WORKERS`](crate::transport::MAX_WORKERS), each with
     /// its own sockets; beside them, Diffie-Hellman runs on others. One by default, and one whatever
     /// is asked for where the system does not [spread](Sockets::SPREAD) what arrives over sockets
-    /// (others than Linux). A single one runs in the runtime that starts the server.
+    /// (others than Linux). A single one runs in the runtime that starts the server. Several
+    /// [pass on no streams and keep no shared objects](RendezvousConfig::streams), whatever is asked for.
     pub workers: usize,
     /// Services and bounds of the rendezvous service.
     pub rendezvous: RendezvousConfig,

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// The handles of all workers. Clones mean the same ones.
 #[derive(Debug, Clone)]
@@ -50,6 +50,12 @@ impl Workers {
             let rendezvous = Rendezvous::new(config.rendezvous, identity, os_random(), os_random());
             let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log);
             return Ok(Self::of(vec![spawn(machine, sockets, clock)]));
+        }
+        // Each would have some of the streams and objects, and clients of others could not reach them.
+        if config.rendezvous.streams.take().is_some()
+            | config.rendezvous.shared_objects.take().is_some()
+        {
+            info!("with several workers, no streams are passed on and no shared objects kept");
         }
         let first = DriverThread::new().map_err(ServerError::Thread)?;
         let sockets = first.enter(|| Sockets::bind_available(&config.listen))?;

@@ -63,7 +63,8 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_streams: bool,
 
-    /// Threads that serve clients; 0 for one for each processor. More than one need Linux
+    /// Threads that serve clients; 0 for one for each processor. Several need Linux, and pass on
+    /// no streams and keep no shared objects
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=256))]
     workers: u16,
 
