@@ -36,6 +36,11 @@ impl Groups {
         self.groups.get(&group).map_or(0, |members| members.by_order.len())
     }
 
+    /// Every group with the number of its members.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (GroupId, usize)> {
+        self.groups.iter().map(|(&group, members)| (group, members.by_order.len()))
+    }
+
     pub(super) fn members(&self, group: GroupId) -> impl Iterator<Item = SessionId> {
         self.groups.get(&group).into_iter().flat_map(|m| m.by_order.values().copied())
     }

@@ -7,6 +7,7 @@
 //! and its answer long. A client gets no more forwarded hellos than it can bear, and from one host
 //! only a part of them; beyond that the asker still receives the addresses.
 
+use super::history::Answer;
 use super::{Rendezvous, RendezvousEvent};
 use crate::transport::buckets::Buckets;
 use crate::transport::{IntroductionRequest, Rate, SessionId, Time};
@@ -148,12 +149,15 @@ const fn answer_len(tag: usize, certificate: usize) -> usize {
 impl Rendezvous {
     /// Answers a hello for a client.
     pub(super) fn introduce(&mut self, now: Time, introduction: &IntroductionRequest) {
-        let from = introduction.from.remote;
+        let (from, wanted) = (introduction.from.remote, introduction.wanted);
         if !self.budgets.from_host.spend(now, from.ip()) {
+            self.history.note(now, from, wanted, Answer::Limited);
             self.stats.introductions_limited += 1;
             return;
         }
-        let Some(session) = self.endpoint.session_with(introduction.wanted) else {
+        let Some(session) = self.endpoint.session_with(wanted) else {
+            // Another member may know it: then that is noted, too.
+            self.history.note(now, from, wanted, Answer::UnknownPeer);
             if !self.look_up(introduction) {
                 self.stats.unknown_peers += 1;
             }
@@ -171,13 +175,14 @@ impl Rendezvous {
         } else {
             self.stats.forwards_limited += 1;
         }
-        self.note_introduction(introduction);
+        self.note_introduction(now, introduction);
     }
 
     /// An asker was sent the addresses of a client.
-    pub(super) fn note_introduction(&mut self, introduction: &IntroductionRequest) {
+    pub(super) fn note_introduction(&mut self, now: Time, introduction: &IntroductionRequest) {
         self.stats.introductions += 1;
         let (from, to) = (introduction.from.remote, introduction.wanted);
+        self.history.note(now, from, to, Answer::Addresses);
         self.report(RendezvousEvent::Introduced { from, to });
     }
 

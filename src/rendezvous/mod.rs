@@ -15,6 +15,8 @@
 //! | `addresses.rs` | the addresses that a client reports, and their distribution |
 //! | `newcomers.rs` | new members, until they have met a member |
 //! | `follow_up.rs` | how long that takes at most |
+//! | `history.rs` | the introductions of the last while |
+//! | `survey.rs` | what can be read of clients, groups and introductions |
 //! | `relay.rs` | short messages from one client to another |
 //! | `shared_objects.rs` | remote shared objects of clients |
 //! | `streams.rs` | live streams that clients publish and play |
@@ -26,11 +28,13 @@ mod client;
 pub mod cluster;
 mod follow_up;
 mod groups;
+mod history;
 mod introduce;
 mod newcomers;
 mod relay;
 mod shared_objects;
 mod streams;
+mod survey;
 
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
@@ -45,6 +49,8 @@ use application::application;
 use client::{Client, Owner};
 use cluster::{Cluster, MemberId};
 use groups::Groups;
+use history::History;
+pub use history::{Introduction, MAX_REMEMBERED, Outcome};
 pub use introduce::IntroductionLimits;
 use introduce::{Budgets, HostBudgets, Places};
 use newcomers::Newcomers;
@@ -58,6 +64,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streams::Streams;
 pub use streams::{StreamInfo, StreamLimits};
+pub use survey::{ApplicationInfo, ClientInfo, GroupInfo, Part};
 
 /// Events that wait for the owner; beyond this, the oldest is dropped (they only inform).
 const MAX_EVENTS: usize = 4096;
@@ -300,6 +307,7 @@ pub struct Rendezvous {
     groups: Groups,
     budgets: Budgets,
     newcomers: Newcomers,
+    history: History,
     relays: Relays,
     streams: Option<Streams>,
     shared_objects: Option<SharedObjects>,
@@ -377,6 +385,7 @@ impl Rendezvous {
             flows: FlowTable::new(MAX_PARKED),
             groups: Groups::default(),
             newcomers: Newcomers::default(),
+            history: History::default(),
             relays: Relays::new(relay),
             streams,
             shared_objects,

@@ -30,23 +30,32 @@
 //! | `workers` | several of these, as one |
 //! | `mail` | what workers send each other |
 //! | `log` | log lines of events |
+//! | `report` | events as they are serialized |
+//! | `survey` | what can be read of clients and groups |
 
 mod config;
 mod error;
 mod identity;
 mod log;
 mod mail;
+#[cfg(feature = "serde")]
+mod report;
 mod service;
+mod survey;
 mod workers;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::rendezvous::{
+    ApplicationInfo, ClientInfo, GroupInfo, Introduction, MAX_REMEMBERED, Outcome, Part,
     RendezvousConfig, RendezvousEvent, RendezvousStats, SharedObjectLimits, StreamInfo,
     StreamLimits,
 };
 pub use config::ServerConfig;
 pub use error::{IdentityFileError, ServerError, StopError};
+#[cfg(feature = "serde")]
+pub use report::{Counters, Report};
 pub use service::ServerEvent;
+pub use survey::{GroupState, Introduced, Listing, MemberLink, ServerLoad};
 
 use crate::crypto::Fingerprint;
 use crate::driver::{self, Clock, Stopped, os_random};

@@ -17,6 +17,18 @@ pub(super) enum Command {
     Streams(oneshot::Sender<Vec<StreamInfo>>),
     /// Something is in the mailbox.
     Mail,
+    Look(Look),
+}
+
+/// Reads something of the state.
+pub(super) struct Look(pub(super) Box<Reader>);
+
+type Reader = dyn FnOnce(Time, &Rendezvous) + Send;
+
+impl std::fmt::Debug for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Look").finish_non_exhaustive()
+    }
 }
 
 /// An event of a server.
@@ -140,6 +152,7 @@ impl Service for ServerMachine {
             Command::Stats(answer) => drop(answer.send(self.stats())),
             Command::Streams(answer) => drop(answer.send(self.rendezvous.streams())),
             Command::Mail => {}
+            Command::Look(Look(look)) => look(now, &self.rendezvous),
         }
     }
 

@@ -102,6 +102,10 @@ impl Workers {
         &self.handles[0]
     }
 
+    pub(super) fn each(&self) -> &[Handle<Command>] {
+        &self.handles
+    }
+
     pub(super) fn len(&self) -> usize {
         self.handles.len()
     }

@@ -41,7 +41,7 @@ impl Rendezvous {
         } else {
             self.stats.forwards_limited += 1;
         }
-        self.note_introduction(&request);
+        self.note_introduction(now, &request);
     }
 
     /// Another member has answered a hello for a client of this one.
