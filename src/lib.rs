@@ -77,7 +77,7 @@
 //! | `serde` | events in serialized form |
 //! | `vod` | files through groups |
 //! | `origin` | files of web servers: `vod` and an HTTP client with TLS, for which a C compiler is needed |
-//! | `web` | a page in the browser that plays a film while it is fetched |
+//! | `web` | pages in the browser: of a film while it is fetched, of a server |
 //! | `cli` | the `rtmfp` command; the default |
 //!
 //! # Modules

@@ -182,9 +182,8 @@ impl Server {
 
     /// The newest introductions of all workers.
     async fn newest(&self, limit: usize) -> Result<Vec<Introduction>, Stopped> {
-        let newest = move |now: Time, it: &Rendezvous| {
-            it.introductions(now).take(limit).collect::<Vec<_>>()
-        };
+        let newest =
+            move |now: Time, it: &Rendezvous| it.introductions(now).take(limit).collect::<Vec<_>>();
         let mut all: Vec<_> = self.look(newest).await?.into_iter().flatten().collect();
         all.sort_by_key(|it| it.age);
         all.truncate(limit);
@@ -222,11 +221,7 @@ fn wider<K>(part: Part<K>) -> Part<K> {
 }
 
 /// What all workers have found, in the order of its keys. What several have is put together by `add`.
-fn by_key<T, K: Ord>(
-    found: Vec<Vec<T>>,
-    key: impl Fn(&T) -> K,
-    add: impl Fn(&mut T, T),
-) -> Vec<T> {
+fn by_key<T, K: Ord>(found: Vec<Vec<T>>, key: impl Fn(&T) -> K, add: impl Fn(&mut T, T)) -> Vec<T> {
     let mut all = BTreeMap::new();
     for entry in found.into_iter().flatten() {
         match all.entry(key(&entry)) {

@@ -1,6 +1,12 @@
 //! The built `rtmfp` command as a process.
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+#[cfg(unix)]
+mod admin;
+#[cfg(unix)]
+mod admin_api;
+#[cfg(unix)]
+mod admin_browser;
 mod bench;
 mod decode_captures;
 mod decode_input;

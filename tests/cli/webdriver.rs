@@ -146,11 +146,29 @@ impl Browser {
         }
     }
 
+    /// Gives the window this size, in CSS pixels.
+    pub fn resize(&self, width: u32, height: u32) {
+        self.emulate(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
+        );
+    }
+
+    /// Prefers dark colors, or light ones.
+    pub fn prefer(&self, scheme: &str) {
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.emulate("Emulation.setEmulatedMedia", &json!({ "features": [feature] }));
+    }
+
+    fn emulate(&self, command: &str, parameters: &Value) {
+        self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
+    }
+
     /// What there is to see, for a test that fails.
     fn state(&self) -> Value {
         self.value(
-            "{ time: video.currentTime, length: video.duration, ready: video.readyState, \
-             error: video.error && video.error.message, text: document.body.innerText }",
+            "{ time: video?.currentTime, length: video?.duration, ready: video?.readyState, \
+             error: video?.error && video.error.message, text: document.body.innerText }",
         )
     }
 }

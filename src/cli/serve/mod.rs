@@ -2,9 +2,11 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `admin` | the page with the server's state |
 //! | `screen` | the text at the start |
 //! | `events` | events, as lines for people or as JSON |
 
+mod admin;
 mod events;
 mod screen;
 
@@ -14,9 +16,10 @@ use super::listen::{self, Listen};
 use super::public_address::PublicAddress;
 use super::signals::Signals;
 use super::{format, log};
+use admin::AdminArgs;
 use anyhow::{Context, bail};
 use events::Event;
-use rtmfp::server::{Server, ServerConfig, ServerEvent, ServerStats, StopError};
+use rtmfp::server::{Report, Server, ServerConfig, ServerEvent, ServerStats, StopError};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,23 +80,37 @@ pub(crate) struct ServeArgs {
     json: bool,
 
     #[command(flatten)]
+    admin: AdminArgs,
+
+    #[command(flatten)]
     key_log: KeyLogArgs,
 }
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let out = Out { json: args.json.then(JsonLines::new) };
-    let public = args.public_address.clone();
+    let (public, admin) = (args.public_address.clone(), args.admin.clone());
     let config = config(args)?;
     // Before the server runs, so that no signal is missed.
     let mut signals = Signals::new().context("can't catch signals")?;
+    let page = admin.open().await?;
     let server = Server::start(config).await?;
     // The first clients come when the addresses are known.
     let events = server.events();
     let urls = screen::urls(&server, public.as_ref())?;
-    out.say(&Event::listening(&server, &urls), || screen::greeting(&server, &urls));
+    if let Some(admin) = page.admin() {
+        admin.show(&server);
+    }
+    let listening = Event::listening(&server, &urls, page.admin());
+    if out.json.is_some() {
+        page.warn();
+    }
+    out.say(&listening, || screen::greeting(&server, &urls, &page.line()));
     tokio::select! {
         () = signals.recv() => {}
         () = follow(events, out) => bail!("the server has stopped by itself: see the log"),
+    }
+    if let Some(admin) = page.admin() {
+        admin.stopping();
     }
     out.say(&Event::Stopping, || "stopping; press Ctrl-C again to stop at once\n".into());
     tokio::select! {
@@ -103,6 +120,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
                 Err(StopError::Shutdown { stats, .. }) => (*stats, false),
                 Err(error) => return Err(error.into()),
             };
+            page.close().await;
             out.say(&Event::stopped(&stats, graceful), || farewell(&stats, graceful));
         }
         () = signals.recv() => out.print("stopped at once\n"),
@@ -138,12 +156,12 @@ fn config(args: ServeArgs) -> anyhow::Result<ServerConfig> {
 async fn follow(mut events: broadcast::Receiver<ServerEvent>, out: Out) {
     loop {
         let event = match events.recv().await {
-            Ok(event) => Event::of(&event),
-            Err(RecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
+            Ok(event) => Report::of(&event),
+            Err(RecvError::Lagged(missed)) => Some(Report::Lagged { missed }),
             Err(RecvError::Closed) => return,
         };
-        if let Some(event) = event {
-            out.happened(&event);
+        if let Some(report) = event {
+            out.happened(&report);
         }
     }
 }
@@ -163,9 +181,9 @@ impl Out {
     }
 
     /// Reports an event, unless the log does so already.
-    fn happened(&self, event: &Event) {
-        match (&self.json, event.line()) {
-            (Some(json), _) => json.emit(event),
+    fn happened(&self, report: &Report) {
+        match (&self.json, events::line(report)) {
+            (Some(json), _) => json.emit(report),
             (None, Some(line)) if !tracing::enabled!(target: "rtmfp::server", Level::INFO) => {
                 self.print(&format!("{} {line}\n", log::time(std::io::stdout().is_terminal())));
             }

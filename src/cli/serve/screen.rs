@@ -33,8 +33,8 @@ pub(super) fn urls(server: &Server, public: Option<&PublicAddress>) -> anyhow::R
     Ok(urls)
 }
 
-/// Instructions for using this server. Writing to a `String` cannot fail.
-pub(super) fn greeting(server: &Server, urls: &[Url]) -> String {
+/// Instructions for using this server; `page` says where its page is. Writing to a `String` cannot fail.
+pub(super) fn greeting(server: &Server, urls: &[Url], page: &str) -> String {
     let local = server.local_addresses();
     let listening: Vec<_> = local.iter().map(ToString::to_string).collect();
     let mut text = format!("RTMFP rendezvous server, listening on UDP {}\n", listening.join(", "));
@@ -44,6 +44,7 @@ pub(super) fn greeting(server: &Server, urls: &[Url]) -> String {
         let _ = writeln!(text, "  {label:<12} {url}{note}");
     }
     let _ = writeln!(text, "  {:<12} {}", "fingerprint", server.fingerprint());
+    text.push_str(page);
     if urls.iter().all(|url| url.is_local) && !local.iter().all(|local| local.ip().is_loopback()) {
         text.push_str("WARNING: this host has no network: only programs on it can connect\n");
     }

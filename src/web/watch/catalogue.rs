@@ -7,17 +7,19 @@
 //! | `/catalogue/choose/ID` | POST: one of them is chosen |
 //! | others | the page of the film that was chosen last, or the list |
 
-use super::guard::guard;
 use super::page;
 use super::shared::Shared;
-use super::{CLOSE_GRACE, Page, bind, url_of};
+use super::{CLOSE_GRACE, GUARD, Page, bind};
 use crate::vod::catalogue::{Entry, Listed};
 use crate::vod::file_name::safe_file_name;
 use crate::vod::{Digest256, FetchConfig};
+use crate::web::asset::{self, asset};
+use crate::web::guard::guard;
+use crate::web::url::url_of;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -144,19 +146,17 @@ impl CataloguePage {
 }
 
 fn router(inner: Arc<Inner>) -> Router {
-    let asset = |kind: &'static str, text: &'static str| {
-        get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
-    };
     Router::new()
-        .route("/catalogue", asset("text/html; charset=utf-8", HTML))
-        .route("/catalogue.js", asset("text/javascript; charset=utf-8", SCRIPT))
-        .route("/common.js", asset("text/javascript; charset=utf-8", page::COMMON))
-        .route("/watch.css", asset("text/css; charset=utf-8", page::STYLE))
-        .route("/icon.svg", asset("image/svg+xml", page::ICON))
+        .route("/catalogue", asset(asset::HTML, HTML))
+        .route("/catalogue.js", asset(asset::SCRIPT, SCRIPT))
+        .route("/common.js", asset(asset::SCRIPT, asset::COMMON_SCRIPT))
+        .route("/common.css", asset(asset::CSS, asset::COMMON_STYLE))
+        .route("/watch.css", asset(asset::CSS, page::STYLE))
+        .route("/icon.svg", asset(asset::SVG, asset::ICON))
         .route("/catalogue/events", get(events))
         .route("/catalogue/choose/{id}", post(choose))
         .fallback(film)
-        .layer(from_fn(guard))
+        .layer(from_fn_with_state(GUARD, guard))
         .with_state(inner)
 }
 

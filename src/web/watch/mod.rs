@@ -21,7 +21,6 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `guard` | which requests are served, headers of all responses |
 //! | `page` | the assets |
 //! | `catalogue` | a catalogue to choose a film from |
 //! | `files`, `part` | the files of a share |
@@ -36,7 +35,6 @@ mod catalogue;
 mod files;
 mod film;
 mod found;
-mod guard;
 mod locate;
 mod media_type;
 mod message;
@@ -52,10 +50,12 @@ pub use catalogue::CataloguePage;
 pub use readers::MAX_READERS;
 pub use status::{Film, Held, Level, Message, Network, Player, Speed, Status, Traffic};
 
+use super::guard::Guard;
+use super::url::url_of;
 use crate::vod::{Fetch, FetchConfig};
 use shared::Shared;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -64,6 +64,14 @@ use tokio::task::JoinHandle;
 
 /// The port of the page if none is chosen and it is free, so that it has one address every time.
 pub const PREFERRED_PORT: u16 = 8935;
+
+/// What the page may load: its own files, and the film.
+const GUARD: Guard = Guard {
+    policy: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+             media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+    port: PREFERRED_PORT,
+};
 
 /// The longest time that responses may take to end when the page is closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -141,16 +149,6 @@ impl Page {
             let _ = monitor.await;
         }
     }
-}
-
-/// The URL of a page that is served at this address, on this host.
-fn url_of(address: SocketAddr) -> String {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    format!("http://{}/", SocketAddr::new(ip, address.port()))
 }
 
 async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {

@@ -1,13 +1,14 @@
 //! The page and its routes.
 
 use super::body::not_yet;
-use super::guard::guard;
 use super::shared::Shared;
-use super::{film, found, remux};
+use super::{GUARD, film, found, remux};
+use crate::web::asset::{self, asset};
+use crate::web::guard::guard;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -18,9 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 const HTML: &str = include_str!("../assets/watch.html");
 pub(super) const STYLE: &str = include_str!("../assets/watch.css");
-pub(super) const COMMON: &str = include_str!("../assets/common.js");
 const SCRIPT: &str = include_str!("../assets/watch.js");
-pub(super) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// States that wait for a slow page.
 const STATES: usize = 2;
@@ -29,21 +28,18 @@ const STATES: usize = 2;
 const NO_CATALOGUE: &str = " data-catalogue hidden";
 
 pub(super) fn router(shared: Arc<Shared>, has_catalogue: bool) -> Router {
-    let asset = |kind: &'static str, text: &'static str| {
-        get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
-    };
     let html = match has_catalogue {
         true => HTML.replace(NO_CATALOGUE, ""),
         false => HTML.to_owned(),
     };
-    let html =
-        get(move || async move { ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html) });
+    let html = get(move || async move { ([(header::CONTENT_TYPE, asset::HTML)], html) });
     Router::new()
         .route("/", html)
-        .route("/watch.css", asset("text/css; charset=utf-8", STYLE))
-        .route("/common.js", asset("text/javascript; charset=utf-8", COMMON))
-        .route("/watch.js", asset("text/javascript; charset=utf-8", SCRIPT))
-        .route("/icon.svg", asset("image/svg+xml", ICON))
+        .route("/common.css", asset(asset::CSS, asset::COMMON_STYLE))
+        .route("/watch.css", asset(asset::CSS, STYLE))
+        .route("/common.js", asset(asset::SCRIPT, asset::COMMON_SCRIPT))
+        .route("/watch.js", asset(asset::SCRIPT, SCRIPT))
+        .route("/icon.svg", asset(asset::SVG, asset::ICON))
         .route("/film/{*name}", get(film::film))
         .route("/remuxed", get(remux::remuxed))
         .route("/events", get(events))
@@ -51,7 +47,7 @@ pub(super) fn router(shared: Arc<Shared>, has_catalogue: bool) -> Router {
         .route("/api/files", get(files))
         .route("/api/films/{index}", get(one))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is no such page here.\n") })
-        .layer(from_fn(guard))
+        .layer(from_fn_with_state(GUARD, guard))
         .with_state(shared)
 }
 

@@ -1,20 +1,23 @@
 //! Which requests are served, and the headers of all responses.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// What the page may load: its own files, and the film.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action \
-                      'none'; frame-ancestors 'none'";
+/// What one page may do, and where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guard {
+    /// Its Content-Security-Policy.
+    pub(super) policy: &'static str,
+    /// The port that it usually has.
+    pub(super) port: u16,
+}
 
-/// Headers of every response: no script of others', no guessing of types, no use by other pages.
-const HEADERS: [(HeaderName, &str); 5] = [
-    (header::CONTENT_SECURITY_POLICY, POLICY),
+/// Headers of every response: no guessing of types, no use by other pages.
+const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
@@ -23,20 +26,23 @@ const HEADERS: [(HeaderName, &str); 5] = [
 
 /// Serves a request if its Host is an address or `localhost`: names can be made to lead here by those
 /// who own them.
-pub(super) async fn guard(request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let mut response = match is_meant(request.uri(), request.headers()) {
         true => next.run(request).await,
-        false => refusal(),
+        false => refusal(guard.port),
     };
-    for (name, value) in HEADERS {
+    let policy = (header::CONTENT_SECURITY_POLICY, guard.policy);
+    for (name, value) in HEADERS.into_iter().chain([policy]) {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-fn refusal() -> Response {
-    let text = "This page is reached by the address of the computer that serves it, for example \
-                http://127.0.0.1:8935/, not by a name.\n";
+fn refusal(port: u16) -> Response {
+    let text = format!(
+        "This page is reached by the address of the computer that serves it, for example \
+         http://127.0.0.1:{port}/, not by a name.\n"
+    );
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
