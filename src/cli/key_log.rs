@@ -1,6 +1,6 @@
 //! The option that writes the secrets of sessions to a file.
 
-use super::screen;
+use super::log;
 use rtmfp::driver::{KeyLogFile, KeyLogFileError};
 use std::path::PathBuf;
 
@@ -19,14 +19,26 @@ pub(crate) struct KeyLogArgs {
 impl KeyLogArgs {
     /// Opens the file, if there is to be one, and warns of it.
     pub(crate) fn open(&self) -> Result<Option<KeyLogFile>, KeyLogFileError> {
-        let by_variable = || std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
-        let Some(path) = self.keylog.clone().or_else(|| by_variable().map(PathBuf::from)) else {
+        self.open_or(None)
+    }
+
+    /// The same, where a configuration file may name the key log, too.
+    pub(crate) fn open_or(
+        &self,
+        configured: Option<PathBuf>,
+    ) -> Result<Option<KeyLogFile>, KeyLogFileError> {
+        let by_option = self.keylog.clone().map(|path| ("--keylog", path));
+        let by_file = || configured.map(|path| ("key_log", path));
+        let by_variable = || {
+            let path = std::env::var_os(VARIABLE).filter(|name| !name.is_empty())?;
+            Some((VARIABLE, PathBuf::from(path)))
+        };
+        let Some((how, path)) = by_option.or_else(by_file).or_else(by_variable) else {
             return Ok(None);
         };
         let file = KeyLogFile::open(path)?;
-        let how = if self.keylog.is_some() { "--keylog" } else { VARIABLE };
-        screen::line(&format!(
-            "WARNING: {how}: the secrets of all sessions are written to {}; \
+        log::warning(&format!(
+            "{how}: the secrets of all sessions are written to {}; \
              whoever has this file can read and forge their packets",
             file.path().display()
         ));

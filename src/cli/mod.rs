@@ -25,6 +25,7 @@
 //! | `check` | `fetch --check` |
 //! | `chosen` | `fetch --file` |
 //! | `gather` | the files that `share` is given |
+//! | `generate` | man pages and completions, for packages |
 //! | `destination` | the destination of `fetch` |
 //! | `remembered` | state that gives a share the same link again |
 //! | `public_address` | the address that a router forwards to this host |
@@ -51,6 +52,7 @@ mod fetching;
 mod fit;
 mod format;
 mod gather;
+mod generate;
 mod groupspec;
 mod hashing;
 mod in_force;
@@ -129,16 +131,20 @@ enum Verb {
     Decode(Box<decode::DecodeArgs>),
     #[command(subcommand)]
     Wireshark(wireshark::WiresharkVerb),
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
 }
 
 /// Runs the command and returns its exit status.
 pub(crate) fn main(cli: Cli) -> ExitCode {
-    let is_server = matches!(cli.verb, Verb::Serve(_));
-    log::init(cli.verbose, is_server);
-    outcome::conclude(&run(cli.verb))
+    // A server's log is configured with it.
+    if !matches!(cli.verb, Verb::Serve(_)) {
+        log::init(cli.verbose);
+    }
+    outcome::conclude(&run(cli.verb, cli.verbose))
 }
 
-fn run(verb: Verb) -> anyhow::Result<()> {
+fn run(verb: Verb, verbosity: u8) -> anyhow::Result<()> {
     let work = async {
         match verb {
             Verb::Share(args) => share::run(*args).await,
@@ -147,10 +153,11 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             Verb::Join(args) => join::run(*args).await,
             Verb::Stream(verb) => stream::run(*verb).await,
             Verb::Demo(args) => demo::run(args).await,
-            Verb::Serve(args) => serve::run(args).await,
+            Verb::Serve(args) => serve::run(args, verbosity).await,
             Verb::Groupspec(verb) => groupspec::run(&verb),
             Verb::Decode(args) => decode::run(*args).await,
             Verb::Wireshark(verb) => wireshark::run(verb).await,
+            Verb::Generate(args) => generate::run(&args),
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

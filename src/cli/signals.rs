@@ -49,3 +49,51 @@ impl Signals {
         }
     }
 }
+
+/// Requests to read the configuration again, from the creation of this value on.
+pub(crate) struct Hangups {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    had_terminal: bool,
+}
+
+/// The meaning of a hangup.
+pub(crate) enum Hangup {
+    /// Somebody wants the configuration to be read again.
+    Reload,
+    /// The terminal of this process is gone.
+    TerminalGone,
+}
+
+impl Hangups {
+    #[cfg(unix)]
+    pub(crate) fn new() -> std::io::Result<Self> {
+        use std::io::IsTerminal;
+        use tokio::signal::unix::{SignalKind, signal};
+        let had_terminal = std::io::stdin().is_terminal();
+        Ok(Self { signal: signal(SignalKind::hangup())?, had_terminal })
+    }
+
+    /// Waits for the next one.
+    #[cfg(unix)]
+    pub(crate) async fn recv(&mut self) -> Hangup {
+        use std::io::IsTerminal;
+        let _ = self.signal.recv().await;
+        match self.had_terminal && !std::io::stdin().is_terminal() {
+            true => Hangup::TerminalGone,
+            false => Hangup::Reload,
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits forever: there is no such signal.
+    #[cfg(not(unix))]
+    pub(crate) async fn recv(&mut self) -> Hangup {
+        std::future::pending().await
+    }
+}

@@ -47,6 +47,7 @@
 //! | `readiness` | readiness of a socket to receive or send |
 //! | `socket`, `sockets` | one UDP socket; all of them by [`Interface`](crate::transport::Interface) |
 //! | `address` | addresses of this host |
+//! | `listen` | addresses to listen on, as people write them |
 //! | `interfaces` | interfaces of this host |
 //! | `multicast` | IP multicast addresses, to listen on and to send to |
 //! | `thread` | a thread of its own for a driver |
@@ -64,6 +65,7 @@ mod handle;
 mod interfaces;
 mod jobs;
 mod key_log;
+mod listen;
 mod multicast;
 pub(crate) mod output;
 mod pool;
@@ -86,6 +88,7 @@ pub use error::{BindError, ShutdownError, Stopped};
 pub use handle::{Events, Handle, WeakHandle, spawn};
 pub use jobs::{JobThreads, MAX_WAITING_JOBS};
 pub use key_log::{KeyLogFile, KeyLogFileError};
+pub use listen::{Listen, ListenError};
 pub use output::{Access, InOrder, OutputPath, write_whole};
 pub use pool::{POOL_THREADS, Pool, Strand};
 pub use random::os_random;

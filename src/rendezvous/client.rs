@@ -108,6 +108,7 @@ impl Rendezvous {
             Some(FlowMetadata::GroupServer) => {
                 let has_space = client.memberships.len() < self.config.max_groups_per_client;
                 let joins = client.connection.is_connected() && has_space;
+                self.stats.joins_refused += u64::from(!has_space);
                 if joins {
                     client.memberships.insert(flow, Membership::default());
                 }

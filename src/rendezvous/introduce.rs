@@ -68,6 +68,10 @@ impl HostBudgets {
     fn spend(&self, now: Time, host: IpAddr) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).spend(now, host, 1)
     }
+
+    fn set_rate(&self, rate: Rate) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).set_rate(rate);
+    }
 }
 
 /// The recent introductions.
@@ -105,6 +109,14 @@ impl Budgets {
         self.from_host_to_client.has(now, &pair, 1)
             && self.to_client.spend(now, to, 1)
             && self.from_host_to_client.spend(now, pair, 1)
+    }
+
+    pub(super) fn set_limits(&mut self, limits: IntroductionLimits) {
+        self.from_host.set_rate(limits.from_host);
+        self.from_address.set_rate(limits.from_address);
+        self.to_client.set_rate(limits.to_client);
+        self.from_host_to_client.set_rate(limits.from_host_to_client);
+        self.beyond_factor.set_rate(limits.beyond_factor);
     }
 
     /// True if one more hello may be forwarded, which brings the asker `beyond` bytes too many.

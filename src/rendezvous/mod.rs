@@ -136,6 +136,11 @@ impl Default for RendezvousConfig {
 }
 
 impl RendezvousConfig {
+    /// Leaves of the pings the part of one of `count` workers.
+    fn share_pings(&mut self, count: usize) {
+        self.pings_per_second = (self.pings_per_second / count as u32).max(1);
+    }
+
     /// True if clients may connect to this application.
     fn is_welcome(&self, app: &str) -> bool {
         let Some(applications) = &self.applications else { return true };
@@ -240,6 +245,8 @@ pub struct RendezvousStats {
     pub connected: u64,
     /// Introductions made.
     pub introductions: u64,
+    /// Joins refused, as the client was in too many groups or the group had too many members.
+    pub joins_refused: u64,
     /// Calls of `relay` that were passed on.
     pub relayed: u64,
     /// Calls of `relay` that were refused.
@@ -279,6 +286,7 @@ impl RendezvousStats {
             groups: self.groups + other.groups,
             connected: self.connected + other.connected,
             introductions: self.introductions + other.introductions,
+            joins_refused: self.joins_refused + other.joins_refused,
             relayed: self.relayed + other.relayed,
             relays_refused: self.relays_refused + other.relays_refused,
             streams: self.streams + other.streams,
@@ -354,8 +362,7 @@ impl Rendezvous {
         let count = crew.len();
         let worker = |worker: Worker| {
             let mut config = config.clone();
-            let share = config.pings_per_second / count as u32;
-            config.pings_per_second = share.max(1);
+            config.share_pings(count);
             let number = MemberId(worker.number() as u16);
             let (transport, identity) = (config.transport.clone(), Arc::clone(&identity));
             let endpoint = Endpoint::new_worker(transport, identity, random(), worker);
@@ -431,10 +438,28 @@ impl Rendezvous {
         stats
     }
 
+    /// The counters of what has happened, without those of the current state, which take longer.
+    pub fn counters(&self) -> RendezvousStats {
+        RendezvousStats { endpoint: self.endpoint.stats(), ..self.stats }
+    }
+
     /// The members of a group, oldest first.
     pub fn members(&self, group: GroupId) -> Vec<Fingerprint> {
         let sessions = self.groups.members(group);
         sessions.filter_map(|id| self.endpoint.session(id)).map(|info| info.far()).collect()
+    }
+
+    /// From now on the server has these settings. Of [`RendezvousConfig::transport`] it takes over
+    /// what [`Endpoint::set_limits`] does; [`RendezvousConfig::own_addresses`], and the limits of
+    /// streams and shared objects, stay. What clients have beyond new limits they keep.
+    pub fn reconfigure(&mut self, mut config: RendezvousConfig) {
+        config.share_pings(self.endpoint.worker().count());
+        self.endpoint.set_limits(&config.transport);
+        self.budgets.set_limits(config.introductions);
+        self.relays.set_limits(config.relay);
+        let own_addresses = std::mem::take(&mut self.config.own_addresses);
+        let (streams, shared_objects) = (self.config.streams, self.config.shared_objects);
+        self.config = RendezvousConfig { own_addresses, streams, shared_objects, ..config };
     }
 
     /// Closes every session, and from now on each new one. [`is_idle`](Self::is_idle) returns true when
@@ -570,6 +595,7 @@ impl Rendezvous {
         let Some(membership) = client.memberships.get_mut(&flow) else { return };
         if full || membership.group.is_some() {
             if full {
+                self.stats.joins_refused += 1;
                 client.memberships.remove(&flow);
                 let _ = self.endpoint.reject_flow(session, flow, 0);
             }

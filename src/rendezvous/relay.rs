@@ -57,6 +57,11 @@ impl Relays {
             to_client: Buckets::new(limits.to_client, MAX_COUNTED),
         }
     }
+
+    pub(super) const fn set_limits(&mut self, limits: RelayLimits) {
+        self.from_client.set_rate(limits.from_client);
+        self.to_client.set_rate(limits.to_client);
+    }
 }
 
 impl Rendezvous {

@@ -1,5 +1,6 @@
 //! Log lines of events.
 
+use super::limits::LimitReached;
 use super::service::ServerEvent;
 use super::workers::WorkerEvents;
 use crate::rendezvous::{RendezvousEvent, RendezvousStats};
@@ -12,6 +13,9 @@ pub(super) async fn run(events: WorkerEvents, listeners: broadcast::Sender<Serve
     let log_event = |event: &ServerEvent| match event {
         ServerEvent::Rendezvous(event) => log(event),
         ServerEvent::Counters(stats) => log_stats(stats),
+        ServerEvent::LimitReached(LimitReached { limit, effect, times }) => {
+            warn!(limit, times, "limit reached: {effect}");
+        }
     };
     events.run(listeners, log_event).await;
     info!("stopped");
@@ -70,6 +74,7 @@ fn log_stats(stats: &RendezvousStats) {
         introductions_limited = stats.introductions_limited,
         forwarded = stats.forwarded,
         forwards_limited = stats.forwards_limited,
+        joins_refused = stats.joins_refused,
         addresses_refused = stats.addresses_refused,
         sessions_evicted = stats.endpoint.sessions_evicted,
         flows_rejected = stats.endpoint.flows_rejected,

@@ -23,9 +23,10 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `config` | configuration |
+//! | `config/` | configuration, and files of it |
 //! | `error` | errors of starting and stopping |
 //! | `identity` | the file that keeps its certificate |
+//! | `limits` | which limits are reached |
 //! | `service` | the rendezvous state machine as a service of the driver |
 //! | `workers` | several of these, as one |
 //! | `mail` | what workers send each other |
@@ -36,6 +37,7 @@
 mod config;
 mod error;
 mod identity;
+mod limits;
 mod log;
 mod mail;
 #[cfg(feature = "serde")]
@@ -51,7 +53,10 @@ pub use crate::rendezvous::{
     StreamLimits,
 };
 pub use config::ServerConfig;
+#[cfg(feature = "settings")]
+pub use config::{LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES};
 pub use error::{IdentityFileError, ServerError, StopError};
+pub use limits::LimitReached;
 #[cfg(feature = "serde")]
 pub use report::{Counters, Report};
 pub use service::ServerEvent;
@@ -168,6 +173,15 @@ impl Server {
     /// [`Stopped`] if the server has stopped.
     pub async fn streams(&self) -> Result<Vec<StreamInfo>, Stopped> {
         self.workers.streams().await
+    }
+
+    /// Changes settings while the server runs; [`Rendezvous::reconfigure`] says which. Clients stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the server has stopped.
+    pub async fn reconfigure(&self, config: RendezvousConfig) -> Result<(), Stopped> {
+        self.workers.reconfigure(config).await
     }
 
     /// Stops the server: closes every client's connection and waits until all clients have

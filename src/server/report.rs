@@ -1,6 +1,6 @@
 //! Events of a server as they are serialized: `docs/json.md` describes their members.
 
-use super::{RendezvousEvent, RendezvousStats, ServerEvent};
+use super::{LimitReached, RendezvousEvent, RendezvousStats, ServerEvent};
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -78,6 +78,15 @@ pub enum Report {
     },
     /// The counters, once a minute if they have changed.
     Counters(Counters),
+    /// A limit was reached.
+    LimitReached {
+        /// The settings that could have been the reason.
+        limit: &'static str,
+        /// What the server did.
+        effect: &'static str,
+        /// How often since the last such event.
+        times: u64,
+    },
     /// Events were dropped, as they were not read soon enough.
     Lagged {
         /// The number of them.
@@ -133,6 +142,9 @@ impl Report {
     pub fn of(event: &ServerEvent) -> Option<Self> {
         let event = match event {
             ServerEvent::Counters(stats) => return Some(Self::Counters((&**stats).into())),
+            ServerEvent::LimitReached(LimitReached { limit, effect, times }) => {
+                return Some(Self::LimitReached { limit, effect, times: *times });
+            }
             ServerEvent::Rendezvous(event) => event,
         };
         Some(match event {

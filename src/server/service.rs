@@ -1,8 +1,11 @@
 //! The rendezvous server as a service of the driver: one worker of it.
 
+use super::limits::{LimitReached, Limits};
 use super::mail::Post;
 use crate::driver::{KeyLogFile, Service};
-use crate::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats, StreamInfo};
+use crate::rendezvous::{
+    Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats, StreamInfo,
+};
 use crate::transport::{Layer, Machine, Time};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -18,6 +21,7 @@ pub(super) enum Command {
     /// Something is in the mailbox.
     Mail,
     Look(Look),
+    Reconfigure(Box<RendezvousConfig>),
 }
 
 /// Reads something of the state.
@@ -39,6 +43,8 @@ pub enum ServerEvent {
     Rendezvous(RendezvousEvent),
     /// The counters, once a minute if they have changed.
     Counters(Box<RendezvousStats>),
+    /// A limit was reached. Emitted for each limit at once, and then once a minute at most.
+    LimitReached(LimitReached),
 }
 
 pub(super) struct ServerMachine {
@@ -50,6 +56,7 @@ pub(super) struct ServerMachine {
     reported: RendezvousStats,
     /// A report that has not been polled yet.
     report: Option<RendezvousStats>,
+    limits: Limits,
     stopping: bool,
 }
 
@@ -62,6 +69,7 @@ impl ServerMachine {
             report_at: now + REPORT_PERIOD,
             reported: RendezvousStats::default(),
             report: None,
+            limits: Limits::default(),
             stopping: false,
         }
     }
@@ -126,7 +134,8 @@ impl Layer for ServerMachine {
         &mut self.rendezvous
     }
 
-    fn after_call(&mut self, _now: Time) {
+    fn after_call(&mut self, now: Time) {
+        self.limits.look(now, &self.rendezvous.counters());
         self.send_mail();
     }
 
@@ -153,6 +162,7 @@ impl Service for ServerMachine {
             Command::Streams(answer) => drop(answer.send(self.rendezvous.streams())),
             Command::Mail => {}
             Command::Look(Look(look)) => look(now, &self.rendezvous),
+            Command::Reconfigure(config) => self.rendezvous.reconfigure(*config),
         }
     }
 
@@ -164,7 +174,8 @@ impl Service for ServerMachine {
             key_log.add(self.rendezvous.endpoint(), *session);
         }
         let counters = || self.report.take().map(|stats| ServerEvent::Counters(Box::new(stats)));
-        event.map(ServerEvent::Rendezvous).or_else(counters)
+        let event = event.map(ServerEvent::Rendezvous).or_else(counters);
+        event.or_else(|| self.limits.poll().map(ServerEvent::LimitReached))
     }
 
     fn begin_shutdown(&mut self, now: Time) {
@@ -183,7 +194,6 @@ mod tests {
     use super::*;
     use crate::crypto::{Identity, IdentityConfig};
     use crate::proto::sim::SeededRandom;
-    use crate::rendezvous::RendezvousConfig;
     use crate::transport::Machine;
 
     #[test]

@@ -8,7 +8,7 @@ use crate::driver::{
     Clock, DROP_GRACE, DriverThread, Events, Handle, JobThreads, NetworkStats, ShutdownError,
     Sockets, Stopped, WeakHandle, os_random, spawn,
 };
-use crate::rendezvous::{Rendezvous, RendezvousStats, StreamInfo};
+use crate::rendezvous::{Rendezvous, RendezvousConfig, RendezvousStats, StreamInfo};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -142,6 +142,14 @@ impl Workers {
             all.extend(streams.await.map_err(|_| Stopped)?);
         }
         Ok(all)
+    }
+
+    /// Gives all workers these settings.
+    pub(super) async fn reconfigure(&self, config: RendezvousConfig) -> Result<(), Stopped> {
+        for handle in self.handles.iter() {
+            handle.send(Command::Reconfigure(Box::new(config.clone()))).await?;
+        }
+        Ok(())
     }
 
     /// Stops all workers at the same time.

@@ -44,6 +44,11 @@ impl<K: Eq + Hash> Buckets<K> {
         Self { rate, max, whole_at: HashMap::new(), others: Time::ZERO, swept: Time::ZERO }
     }
 
+    /// From now on budgets are these. What was spent stays spent for as long as it was.
+    pub(crate) const fn set_rate(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+
     /// True if `key` may spend `units` now.
     pub(crate) fn has(&self, now: Time, key: &K, units: u64) -> bool {
         let full = self.whole_at.len() >= self.max;

@@ -26,6 +26,7 @@ mod origin;
 #[cfg(unix)]
 mod origin_dies;
 mod serve;
+mod serve_settings;
 mod share_again;
 mod share_fetch;
 mod share_folder;

@@ -2,7 +2,7 @@
 
 use super::screen::Url;
 use crate::cli::format;
-use rtmfp::server::{Counters, Report, Server, ServerStats};
+use rtmfp::server::{Counters, Reloaded, Report, Server, ServerStats};
 use rtmfp::web::admin::Admin;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -21,6 +21,13 @@ pub(super) enum Event {
         fingerprint: String,
         admin: Option<String>,
     },
+    Reloaded {
+        changed: Vec<&'static str>,
+        needs_restart: Vec<&'static str>,
+    },
+    ReloadFailed {
+        reason: String,
+    },
     Stopping,
     Stopped {
         graceful: bool,
@@ -37,6 +44,15 @@ impl Event {
             urls: urls.iter().map(|url| url.text.clone()).collect(),
             fingerprint: server.fingerprint().to_string(),
             admin: admin.map(Admin::url),
+        }
+    }
+
+    pub(super) fn reloaded(outcome: &Result<Reloaded, String>) -> Self {
+        match outcome {
+            Ok(Reloaded { changed, needs_restart, .. }) => {
+                Self::Reloaded { changed: changed.clone(), needs_restart: needs_restart.clone() }
+            }
+            Err(reason) => Self::ReloadFailed { reason: reason.clone() },
         }
     }
 

@@ -5,24 +5,28 @@
 //! | `admin` | the page with the server's state |
 //! | `screen` | the text at the start |
 //! | `events` | events, as lines for people or as JSON |
+//! | `settings` | settings from options, the environment and a file |
+//! | `supervisor` | messages to the service manager |
 
 mod admin;
 mod events;
 mod screen;
+mod settings;
+mod supervisor;
 
 use super::json::JsonLines;
 use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
-use super::public_address::PublicAddress;
-use super::signals::Signals;
+use super::signals::{Hangup, Hangups, Signals};
 use super::{format, log};
 use admin::AdminArgs;
 use anyhow::{Context, bail};
 use events::Event;
-use rtmfp::server::{Report, Server, ServerConfig, ServerEvent, ServerStats, StopError};
+use rtmfp::server::{Report, Server, ServerEvent, ServerStats, Settings, StopError};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
+use supervisor::Supervisor;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tracing::Level;
 
@@ -32,14 +36,15 @@ const GRACE: Duration = Duration::from_millis(1500);
 
 /// Run a rendezvous server, where peers meet and join groups.
 ///
-/// It needs no configuration. Files never pass through it, and of media only the live streams that
-/// clients publish at it.
+/// It needs no configuration; --print-config prints what can be configured. Files never pass through
+/// it, and of media only the live streams that clients publish at it.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Examples:
   rtmfp serve
   rtmfp serve --listen 1936 --identity server.identity
-  rtmfp serve --json | jq .event")]
+  rtmfp serve --json | jq .event
+  rtmfp serve --print-config >serve.toml; rtmfp serve --config serve.toml")]
 pub(crate) struct ServeArgs {
     /// UDP address to listen on: PORT, ADDR, ADDR:PORT or NAME:PORT; may be given several times
     /// [default: 1935, at all addresses]
@@ -47,8 +52,8 @@ pub(crate) struct ServeArgs {
     listen: Vec<Listen>,
 
     /// Address or name that a router forwards to this server; it is listed first
-    #[arg(long, value_name = "HOST[:PORT]")]
-    public_address: Option<PublicAddress>,
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = settings::public_address_text)]
+    public_address: Option<String>,
 
     /// File that keeps the server's certificate and keys; made if it does not exist
     ///
@@ -67,9 +72,25 @@ pub(crate) struct ServeArgs {
     no_streams: bool,
 
     /// Threads that serve clients; 0 for one for each processor. Several need Linux, and pass on
-    /// no streams and keep no shared objects
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=256))]
-    workers: u16,
+    /// no streams and keep no shared objects [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256))]
+    workers: Option<u16>,
+
+    /// Configuration file, in TOML; SIGHUP has it read again [default: the file that $RTMFP_CONFIG
+    /// names, otherwise none]
+    ///
+    /// Each of its settings is also an environment variable, which overrules it, as options overrule
+    /// both: `sessions` of [limits] is RTMFP_LIMITS_SESSIONS.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print a configuration file with every setting at its default and a comment on each
+    #[arg(long)]
+    print_config: bool,
+
+    /// Form of the log [default: human on a terminal, otherwise json]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<settings::Format>,
 
     /// No longer needed: programs built on librtmfp are known by their hello
     #[arg(long, hide = true)]
@@ -86,16 +107,30 @@ pub(crate) struct ServeArgs {
     key_log: KeyLogArgs,
 }
 
-pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     let out = Out { json: args.json.then(JsonLines::new) };
-    let (public, admin) = (args.public_address.clone(), args.admin.clone());
-    let config = config(args)?;
+    if args.print_config {
+        std::io::stdout().write_all(Settings::default().to_toml().as_bytes())?;
+        return Ok(());
+    }
+    let mut settings = settings::load(&args)?;
+    log::init_server(verbosity, settings.log);
+    settings::check_variables();
+    if args.librtmfp {
+        tracing::warn!("--librtmfp is no longer needed: such programs are served without it");
+    }
+    let public = settings::public_address(&settings)?;
+    let mut config = settings.server_config();
+    config.key_log = args.key_log.open_or(settings.key_log.clone())?;
     // Before the server runs, so that no signal is missed.
     let mut signals = Signals::new().context("can't catch signals")?;
-    let page = admin.open().await?;
+    let mut reloads = Reloads::new(&args).context("can't catch signals")?;
+    let mut supervisor = Supervisor::new();
+    let page = args.admin.open().await?;
     let server = Server::start(config).await?;
     // The first clients come when the addresses are known.
-    let events = server.events();
+    let following = follow(server.events(), out);
+    tokio::pin!(following);
     let urls = screen::urls(&server, public.as_ref())?;
     if let Some(admin) = page.admin() {
         admin.show(&server);
@@ -105,13 +140,30 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         page.warn();
     }
     out.say(&listening, || screen::greeting(&server, &urls, &page.line()));
-    tokio::select! {
-        () = signals.recv() => {}
-        () = follow(events, out) => bail!("the server has stopped by itself: see the log"),
+    let status =
+        urls.first().map_or_else(String::new, |url| format!("clients connect to {}", url.text));
+    supervisor.ready(&status);
+    loop {
+        tokio::select! {
+            () = signals.recv() => break,
+            hangup = reloads.recv() => match hangup {
+                Hangup::TerminalGone => break,
+                Hangup::Reload => {
+                    supervisor.reloading();
+                    let outcome = settings::reload(&args, &mut settings, &server).await;
+                    settings::log_reload(&outcome);
+                    out.say(&Event::reloaded(&outcome), || reloaded(&outcome));
+                    supervisor.ready(&status);
+                }
+            },
+            () = supervisor.watch(&server) => {}
+            () = &mut following => bail!("the server has stopped by itself: see the log"),
+        }
     }
     if let Some(admin) = page.admin() {
         admin.stopping();
     }
+    supervisor.stopping();
     out.say(&Event::Stopping, || "stopping; press Ctrl-C again to stop at once\n".into());
     tokio::select! {
         stopped = server.stop(GRACE) => {
@@ -128,28 +180,28 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn config(args: ServeArgs) -> anyhow::Result<ServerConfig> {
-    let mut config = ServerConfig::default();
-    if !args.listen.is_empty() {
-        config.listen = listen::addresses(args.listen);
+/// Requests to read the configuration file again. Without a file a hangup ends the command, as usual.
+struct Reloads(Option<Hangups>);
+
+impl Reloads {
+    fn new(args: &ServeArgs) -> std::io::Result<Self> {
+        settings::file(args).map(|_| Hangups::new()).transpose().map(Self)
     }
-    config.workers = match args.workers {
-        0 => ServerConfig::workers_for_all_processors(),
-        workers => usize::from(workers),
-    };
-    config.identity_file = args.identity;
-    if !args.app.is_empty() {
-        let names = args.app.iter().map(|name| name.trim_matches('/').to_owned());
-        config.rendezvous.applications = Some(names.collect());
+
+    async fn recv(&mut self) -> Hangup {
+        match &mut self.0 {
+            Some(hangups) => hangups.recv().await,
+            None => std::future::pending().await,
+        }
     }
-    if args.no_streams {
-        config.rendezvous.streams = None;
+}
+
+fn reloaded(outcome: &Result<rtmfp::server::Reloaded, String>) -> String {
+    match outcome {
+        Ok(done) if done.changed.is_empty() => "settings read again: no change\n".to_owned(),
+        Ok(done) => format!("settings read again; changed: {}\n", done.changed.join(", ")),
+        Err(_) => "settings not read again: the log says why\n".to_owned(),
     }
-    config.key_log = args.key_log.open()?;
-    if args.librtmfp {
-        tracing::warn!("--librtmfp is no longer needed: such programs are served without it");
-    }
-    Ok(config)
 }
 
 /// Reports events until the server has stopped.

@@ -77,6 +77,15 @@ const MAX_KEYING_ADDRESSES: usize = 65_536;
 /// The source of randomness of an endpoint.
 pub type Random = Box<dyn CryptoRng + Send>;
 
+/// Leaves of the bounds that workers divide the part of this one.
+fn take_share(config: &mut Config, worker: &Worker) {
+    config.max_unconfirmed = worker.part(config.max_unconfirmed);
+    config.max_unconfirmed_per_ip = worker.part(config.max_unconfirmed_per_ip);
+    // Enough for a few sessions, however many workers there are.
+    let least = config.max_address_memory.min(4 * config.max_session_memory);
+    config.max_address_memory = (config.max_address_memory / worker.count() as u64).max(least);
+}
+
 /// A sans-IO RTMFP endpoint; see [`Machine`] for the contract.
 pub struct Endpoint {
     config: Config,
@@ -133,11 +142,7 @@ impl Endpoint {
         random: Random,
         worker: Worker,
     ) -> Self {
-        config.max_unconfirmed = worker.part(config.max_unconfirmed);
-        config.max_unconfirmed_per_ip = worker.part(config.max_unconfirmed_per_ip);
-        // Enough for a few sessions, however many workers there are.
-        let least = config.max_address_memory.min(4 * config.max_session_memory);
-        config.max_address_memory = (config.max_address_memory / worker.count() as u64).max(least);
+        take_share(&mut config, &worker);
         let startup = Startup::new(config.max_startup_reassemblies);
         let (max_queue, max_memory) = (config.max_send_queue, config.max_memory);
         let keyings = Buckets::new(config.keyings_per_address, MAX_KEYING_ADDRESSES);
@@ -172,6 +177,30 @@ impl Endpoint {
             evictions: Evictions::default(),
             now: Time::ZERO,
         }
+    }
+
+    /// Takes over the limits of `config` on sessions, keyings, flows and memory, and the times of
+    /// keepalives. Sessions that are open stay, and keep their times; flows keep their buffers.
+    ///
+    /// [`Config::max_memory`] stays: workers have divided it.
+    pub fn set_limits(&mut self, config: &Config) {
+        let mut config = config.clone();
+        take_share(&mut config, self.worker());
+        self.keyings.set_rate(config.keyings_per_address);
+        let old = &mut self.config;
+        old.keepalive = config.keepalive;
+        old.dead_after = config.dead_after;
+        old.receive_buffer = config.receive_buffer;
+        old.max_message = config.max_message;
+        old.max_session_memory = config.max_session_memory;
+        old.max_address_memory = config.max_address_memory;
+        old.max_sessions = config.max_sessions;
+        old.max_sessions_per_ip = config.max_sessions_per_ip;
+        old.max_unconfirmed_per_ip = config.max_unconfirmed_per_ip;
+        old.max_unconfirmed = config.max_unconfirmed;
+        old.keyings_per_address = config.keyings_per_address;
+        old.max_flows = config.max_flows;
+        old.max_pending_keyings = config.max_pending_keyings;
     }
 
     /// This end's certificate and keys.

@@ -1,4 +1,28 @@
 //! Server configuration.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | the configuration of a server |
+//! | `settings` | what a file and environment variables can say |
+//! | `table` | every setting |
+//! | `forms` | the forms of their values |
+//! | `document` | a text in TOML, as settings |
+
+#[cfg(feature = "settings")]
+mod document;
+#[cfg(feature = "settings")]
+mod forms;
+#[cfg(feature = "settings")]
+mod settings;
+#[cfg(feature = "settings")]
+mod table;
+#[cfg(all(test, feature = "settings"))]
+mod tests;
+
+#[cfg(feature = "settings")]
+pub use settings::{
+    LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES,
+};
 
 use crate::crypto::IdentityConfig;
 use crate::driver::{KeyLogFile, Sockets};
