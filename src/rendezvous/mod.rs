@@ -56,8 +56,8 @@ use introduce::{Budgets, HostBudgets, Places};
 use newcomers::Newcomers;
 pub use relay::RelayLimits;
 use relay::Relays;
-pub use shared_objects::SharedObjectLimits;
 use shared_objects::SharedObjects;
+pub use shared_objects::{SharedObjectLimits, SharedObjectSnapshot};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -105,6 +105,9 @@ pub struct RendezvousConfig {
     pub streams: Option<StreamLimits>,
     /// Limits of remote shared objects; `None` keeps none.
     pub shared_objects: Option<SharedObjectLimits>,
+    /// The owner takes persistent objects when they have changed
+    /// ([`Rendezvous::take_changed_objects`]), to keep them for the next run.
+    pub takes_shared_objects: bool,
     /// Members of one group; further joins are refused.
     pub max_members_per_group: usize,
     /// Limits of introductions.
@@ -128,6 +131,7 @@ impl Default for RendezvousConfig {
             applications: None,
             streams: Some(StreamLimits::default()),
             shared_objects: Some(SharedObjectLimits::default()),
+            takes_shared_objects: false,
             max_members_per_group: 100_000,
             introductions: IntroductionLimits::default(),
             own_addresses: Vec::new(),
@@ -380,7 +384,9 @@ impl Rendezvous {
         choices: Random,
     ) -> Self {
         let (relay, streams) = (config.relay, config.streams.map(Streams::new));
-        let shared_objects = config.shared_objects.map(SharedObjects::new);
+        let shared_objects = config.shared_objects;
+        let keeps = config.takes_shared_objects;
+        let shared_objects = shared_objects.map(|limits| SharedObjects::new(limits, keeps));
         Self {
             budgets: Budgets::new(config.introductions, hosts),
             places: Places::default(),

@@ -6,7 +6,7 @@
 
 mod serve;
 
-use crate::flash::shared_object::{SharedObjectEvent, SharedObjectMessage};
+use crate::flash::shared_object::{MAX_NAME, SharedObjectEvent, SharedObjectMessage};
 use crate::transport::SessionId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -46,6 +46,19 @@ impl Default for SharedObjectLimits {
     }
 }
 
+/// A persistent object, to be kept from one run of a server to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedObjectSnapshot {
+    /// The application.
+    pub app: Arc<str>,
+    /// Its name there.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: u32,
+    /// The slots and their values in AMF; none if the object is gone.
+    pub slots: Vec<(Arc<str>, Bytes)>,
+}
+
 /// An object: its application, its name, and whether it outlives those who use it. Objects that
 /// differ in this alone are different ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +80,9 @@ pub(super) struct SharedObjects {
     used: BTreeMap<SessionId, BTreeSet<ObjectName>>,
     /// Bytes in all objects.
     bytes: usize,
+    /// Persistent objects that have changed since they were taken, if anybody takes them; objects that
+    /// are gone only if they were taken before.
+    changed: Option<BTreeSet<ObjectName>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +91,8 @@ struct Object {
     slots: BTreeMap<Arc<str>, Slot>,
     users: BTreeSet<SessionId>,
     bytes: usize,
+    /// It was taken: who took it has to learn of its end.
+    is_kept: bool,
 }
 
 #[derive(Debug)]
@@ -82,13 +100,58 @@ struct Slot {
     value: Bytes,
     /// The version of the object since which it has this value.
     version: u32,
-    /// Who has set it.
-    by: SessionId,
+    /// The client that has set it, if that is known.
+    by: Option<SessionId>,
 }
 
 impl SharedObjects {
-    pub(super) fn new(limits: SharedObjectLimits) -> Self {
-        Self { limits, all: HashMap::new(), used: BTreeMap::new(), bytes: 0 }
+    /// No objects. With `keeps`, somebody takes those that are persistent and have changed.
+    pub(super) fn new(limits: SharedObjectLimits, keeps: bool) -> Self {
+        let changed = keeps.then(BTreeSet::new);
+        Self { limits, all: HashMap::new(), used: BTreeMap::new(), bytes: 0, changed }
+    }
+
+    /// An object of an earlier run. False if there is no space for it, or one of its name.
+    pub(super) fn restore(&mut self, kept: SharedObjectSnapshot) -> bool {
+        let SharedObjectSnapshot { app, name, version, slots } = kept;
+        let bytes = slots.iter().map(|(slot, value)| cost(slot, value)).sum::<usize>();
+        let limits = self.limits;
+        let fits = bytes <= limits.bytes && slots.len() <= limits.slots;
+        let name = ObjectName { app, name, persistent: true };
+        let is_full = self.bytes + bytes > limits.bytes_in_all || self.all.len() >= limits.objects;
+        if !fits || is_full || self.all.contains_key(&name) {
+            return false;
+        }
+        let slot = |value| Slot { value, version, by: None };
+        let slots = slots.into_iter().map(|(name, value)| (name, slot(value))).collect();
+        let object = Object { version, slots, users: BTreeSet::new(), bytes, is_kept: true };
+        self.bytes += bytes;
+        self.all.insert(name, object);
+        true
+    }
+
+    /// True if [`take_changed`](Self::take_changed) returns something.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.as_ref().is_some_and(|names| !names.is_empty())
+    }
+
+    /// The persistent objects that have changed since the last call.
+    pub(super) fn take_changed(&mut self) -> Vec<SharedObjectSnapshot> {
+        let names = self.changed.as_mut().map(std::mem::take).unwrap_or_default();
+        let snapshots = names.into_iter().map(|name| {
+            let mut object = self.all.get_mut(&name);
+            if let Some(object) = &mut object {
+                object.is_kept = true;
+            }
+            let slots = object.iter().flat_map(|it| &it.slots);
+            SharedObjectSnapshot {
+                slots: slots.map(|(slot, it)| (slot.clone(), it.value.clone())).collect(),
+                version: object.as_ref().map_or(0, |it| it.version),
+                app: name.app,
+                name: name.name,
+            }
+        });
+        snapshots.collect()
     }
 
     /// The number of objects.
@@ -122,8 +185,14 @@ impl SharedObjects {
                     }
                     let before = object.bytes;
                     let room = limits.bytes.min(before + space);
+                    let version = object.version;
                     let change = object.apply(from, message.version, event, limits.slots, room);
                     self.bytes = self.bytes - before + object.bytes;
+                    if let Some(changed) = self.changed.as_mut().filter(|_| persistent)
+                        && object.version != version
+                    {
+                        changed.insert(full.clone());
+                    }
                     answers.extend(change.answer);
                     news.extend(change.news);
                 }
@@ -144,7 +213,8 @@ impl SharedObjects {
 
     /// A client wants to use an object: what it is told, if it may.
     fn begin_use(&mut self, from: SessionId, name: &ObjectName) -> Option<Vec<SharedObjectEvent>> {
-        if !self.all.contains_key(name) && self.all.len() >= self.limits.objects {
+        let is_new = !self.all.contains_key(name);
+        if name.app.len() > MAX_NAME || is_new && self.all.len() >= self.limits.objects {
             return None;
         }
         let used = self.used.entry(from).or_default();
@@ -155,6 +225,9 @@ impl SharedObjects {
         if !object.users.contains(&from) && object.users.len() >= self.limits.users {
             return None;
         }
+        // One of this name was taken, and its end was not.
+        let has_changed = || self.changed.as_ref().is_some_and(|names| names.contains(name));
+        object.is_kept |= is_new && has_changed();
         used.insert(name.clone());
         object.users.insert(from);
         let mut events = vec![SharedObjectEvent::UseSuccess, SharedObjectEvent::Clear];
@@ -176,6 +249,9 @@ impl SharedObjects {
         object.users.remove(&from);
         if object.users.is_empty() && (!name.persistent || object.slots.is_empty()) {
             self.bytes -= object.bytes;
+            if let Some(changed) = self.changed.as_mut().filter(|_| !object.is_kept) {
+                changed.remove(name);
+            }
             self.all.remove(name);
         }
     }
@@ -211,7 +287,9 @@ impl Object {
             SharedObjectEvent::RequestChange { slot, value } => {
                 let (old, is_new) = match self.slots.get(slot) {
                     // Somebody else was first: the client is told what there is, and reports "reject".
-                    Some(it) if it.version > known && it.by != from => return self.undo(slot),
+                    Some(it) if it.version > known && it.by != Some(from) => {
+                        return self.undo(slot);
+                    }
                     Some(it) => (cost(slot, &it.value), false),
                     None => (0, true),
                 };
@@ -223,7 +301,7 @@ impl Object {
                 self.version = self.version.wrapping_add(1);
                 // A copy: a slice would keep the whole message.
                 let value = Bytes::copy_from_slice(value);
-                let kept = Slot { value: value.clone(), version: self.version, by: from };
+                let kept = Slot { value: value.clone(), version: self.version, by: Some(from) };
                 self.slots.insert(slot.clone(), kept);
                 Change {
                     answer: vec![SharedObjectEvent::Success { slot: slot.clone() }],
@@ -270,7 +348,7 @@ mod tests {
     const B: SessionId = SessionId(2);
 
     fn objects(limits: SharedObjectLimits) -> SharedObjects {
-        SharedObjects::new(limits)
+        SharedObjects::new(limits, true)
     }
 
     fn say(
@@ -359,6 +437,64 @@ mod tests {
         let other =
             objects.on_message(B, &"other".into(), &persistent(vec![SharedObjectEvent::Use]));
         assert_eq!(got(other)[0].2.len(), 2, "another application");
+    }
+
+    #[test]
+    fn what_is_persistent_and_changed_is_taken_once_and_restored() {
+        let mut objects = objects(SharedObjectLimits::default());
+        say(&mut objects, A, 0, vec![SharedObjectEvent::Use, set("x", b"\x05")]);
+        assert!(!objects.has_changed(), "not persistent");
+        let events = vec![SharedObjectEvent::Use, set("x", b"\x05")];
+        let kept = SharedObjectMessage::new("kept".into(), true, 0, events);
+        objects.on_message(A, &"app".into(), &kept);
+        let taken = objects.take_changed();
+        let slots = vec![("x".into(), Bytes::from_static(b"\x05"))];
+        let expected =
+            SharedObjectSnapshot { app: "app".into(), name: "kept".into(), version: 1, slots };
+        assert_eq!((&taken[..], objects.has_changed()), (&[expected.clone()][..], false));
+        let mut later = SharedObjects::new(SharedObjectLimits::default(), true);
+        assert!(later.restore(expected.clone()) && !later.restore(expected.clone()));
+        assert_eq!((later.len(), later.bytes, later.has_changed()), (1, 2 + SLOT_OVERHEAD, false));
+        let remove = SharedObjectEvent::RequestRemove { slot: "x".into() };
+        let events = vec![SharedObjectEvent::Use, remove, SharedObjectEvent::Release];
+        later.on_message(B, &"app".into(), &SharedObjectMessage { events, ..kept });
+        assert_eq!((later.len(), later.bytes), (0, 0));
+        assert_eq!(later.take_changed()[0].slots, []);
+        let limits = SharedObjectLimits { bytes: 10, ..SharedObjectLimits::default() };
+        assert!(!SharedObjects::new(limits, true).restore(expected));
+    }
+
+    #[test]
+    fn hostile_names_of_objects_that_are_gone_are_not_kept() {
+        let mut objects = objects(SharedObjectLimits::default());
+        let app: Arc<str> = "app".into();
+        let say = |objects: &mut SharedObjects, name: &str, events| {
+            let message = SharedObjectMessage::new(name.into(), true, 0, events);
+            objects.on_message(A, &app, &message)
+        };
+        let remove = || SharedObjectEvent::RequestRemove { slot: "x".into() };
+        let begin = || vec![SharedObjectEvent::Use, set("x", b"\x05")];
+        let end = || vec![remove(), SharedObjectEvent::Release];
+        for number in 0..100 {
+            let name = number.to_string();
+            say(&mut objects, &name, begin());
+            say(&mut objects, &name, end());
+        }
+        assert!(!objects.has_changed(), "nobody has ever taken them");
+        // The end of one that was taken is to be taken, too, even if it comes and goes again.
+        say(&mut objects, "a", begin());
+        assert_eq!(objects.take_changed()[0].slots.len(), 1);
+        say(&mut objects, "a", end());
+        say(&mut objects, "a", begin());
+        say(&mut objects, "a", end());
+        let taken = objects.take_changed();
+        assert_eq!((taken.len(), &*taken[0].name, taken[0].slots.len()), (1, "a", 0));
+        say(&mut objects, "a", begin());
+        say(&mut objects, "a", end());
+        assert!(!objects.has_changed());
+        let long: Arc<str> = "a".repeat(MAX_NAME + 1).into();
+        let hello = SharedObjectMessage::new("a".into(), true, 0, vec![SharedObjectEvent::Use]);
+        assert_eq!(objects.on_message(A, &long, &hello), [(vec![A], hello.refusal())]);
     }
 
     #[test]

@@ -20,6 +20,53 @@ pub enum ServerError {
     /// The identity file can't be used.
     #[error(transparent)]
     Identity(#[from] IdentityFileError),
+    /// The folder of shared objects can't be used.
+    #[error(transparent)]
+    SharedObjects(#[from] SharedObjectsError),
+}
+
+/// A folder of shared objects can't be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SharedObjectsError {
+    /// It can't be made or read.
+    #[error("can't use the folder of shared objects {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// Another server uses it.
+    #[error("another server keeps its shared objects in {}; name another folder", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of it can't be read.
+    #[error("can't read the shared object {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A file of it has something else, or is damaged.
+    #[error("{} is no whole shared object; to start without it, move it to another folder", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The limits leave no space for what it has.
+    #[error(
+        "there is no space for the shared object {}: raise SharedObjectLimits, or move files that are \
+         not needed to another folder",
+        path.display()
+    )]
+    Full {
+        /// The file of the first that finds no space.
+        path: PathBuf,
+    },
 }
 
 /// An identity file can't be used.

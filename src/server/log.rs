@@ -8,8 +8,10 @@ use crate::wire::Shown;
 use tokio::sync::broadcast;
 use tracing::{debug, info, warn};
 
-/// Logs events and broadcasts them until the server has stopped.
+/// Logs events and broadcasts them until the server has stopped and everything is saved.
 pub(super) async fn run(events: WorkerEvents, listeners: broadcast::Sender<ServerEvent>) {
+    // Closed at the very end.
+    let _open = listeners.clone();
     let log_event = |event: &ServerEvent| match event {
         ServerEvent::Rendezvous(event) => log(event),
         ServerEvent::Counters(stats) => log_stats(stats),
@@ -17,7 +19,10 @@ pub(super) async fn run(events: WorkerEvents, listeners: broadcast::Sender<Serve
             warn!(limit, times, "limit reached: {effect}");
         }
     };
-    events.run(listeners, log_event).await;
+    if let Some(saver) = events.run(listeners, log_event).await {
+        // It panics nowhere; if it did, its message is in the log.
+        let _ = saver.await;
+    }
     info!("stopped");
 }
 

@@ -31,6 +31,8 @@
 //! | `workers` | several of these, as one |
 //! | `mail` | what workers send each other |
 //! | `log` | log lines of events |
+//! | `objects` | the folder that keeps persistent shared objects |
+//! | `saver` | the task that writes them |
 //! | `report` | events as they are serialized |
 //! | `survey` | what can be read of clients and groups |
 
@@ -40,8 +42,10 @@ mod identity;
 mod limits;
 mod log;
 mod mail;
+mod objects;
 #[cfg(feature = "serde")]
 mod report;
+mod saver;
 mod service;
 mod survey;
 mod workers;
@@ -55,7 +59,7 @@ pub use crate::rendezvous::{
 pub use config::ServerConfig;
 #[cfg(feature = "settings")]
 pub use config::{LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES};
-pub use error::{IdentityFileError, ServerError, StopError};
+pub use error::{IdentityFileError, ServerError, SharedObjectsError, StopError};
 pub use limits::LimitReached;
 #[cfg(feature = "serde")]
 pub use report::{Counters, Report};
@@ -185,8 +189,8 @@ impl Server {
     }
 
     /// Stops the server: closes every client's connection and waits until all clients have
-    /// confirmed it, at most for `grace`. The ports are free when this returns. Returns the
-    /// counters as they were before the clients were disconnected.
+    /// confirmed it, at most for `grace`. When this returns, the ports are free, and persistent shared
+    /// objects are saved. Returns the counters as they were before the clients were disconnected.
     ///
     /// # Errors
     ///
@@ -194,11 +198,14 @@ impl Server {
     pub async fn stop(&self, grace: Duration) -> Result<ServerStats, StopError> {
         let stats = self.stats().await.map_err(|Stopped| StopError::AlreadyStopped)?;
         info!("stopping, {} clients connected", stats.rendezvous.clients);
-        self.workers
-            .shutdown(grace)
-            .await
-            .map_err(|source| StopError::Shutdown { source, stats: Box::new(stats) })?;
-        Ok(stats)
+        let shutdown = self.workers.shutdown(grace).await;
+        // Until shared objects are saved.
+        let mut events = self.events();
+        while !matches!(events.recv().await, Err(broadcast::error::RecvError::Closed)) {}
+        match shutdown {
+            Ok(()) => Ok(stats),
+            Err(source) => Err(StopError::Shutdown { source, stats: Box::new(stats) }),
+        }
     }
 
     /// Waits until the server has stopped for any reason.

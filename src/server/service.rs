@@ -2,6 +2,7 @@
 
 use super::limits::{LimitReached, Limits};
 use super::mail::Post;
+use super::saver::{SAVE_PERIOD, Saver};
 use crate::driver::{KeyLogFile, Service};
 use crate::rendezvous::{
     Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats, StreamInfo,
@@ -57,11 +58,22 @@ pub(super) struct ServerMachine {
     /// A report that has not been polled yet.
     report: Option<RendezvousStats>,
     limits: Limits,
+    /// Saves persistent shared objects, if they are kept.
+    saver: Option<Saver>,
+    /// When shared objects that have changed are to be saved.
+    save_at: Option<Time>,
     stopping: bool,
 }
 
 impl ServerMachine {
-    pub(super) fn new(now: Time, rendezvous: Rendezvous, key_log: Option<KeyLogFile>) -> Self {
+    /// With a saver, the service takes shared objects
+    /// ([`RendezvousConfig`](crate::rendezvous::RendezvousConfig::takes_shared_objects)).
+    pub(super) fn new(
+        now: Time,
+        rendezvous: Rendezvous,
+        key_log: Option<KeyLogFile>,
+        saver: Option<Saver>,
+    ) -> Self {
         Self {
             rendezvous,
             key_log,
@@ -70,13 +82,16 @@ impl ServerMachine {
             reported: RendezvousStats::default(),
             report: None,
             limits: Limits::default(),
+            saver,
+            save_at: None,
             stopping: false,
         }
     }
 
     /// One of several workers.
-    pub(super) fn with_post(self, post: Post) -> Self {
-        Self { post: Some(post), ..self }
+    pub(super) fn with_post(mut self, post: Post) -> Self {
+        self.post = Some(post);
+        self
     }
 
     fn stats(&self) -> RendezvousStats {
@@ -121,6 +136,13 @@ impl ServerMachine {
             self.report = Some(stats);
         }
     }
+
+    /// Saves what has changed, unless earlier changes still wait for it.
+    fn save(&mut self) {
+        if let Some(saver) = self.saver.as_ref().filter(|saver| saver.is_free()) {
+            saver.save(self.rendezvous.take_changed_objects());
+        }
+    }
 }
 
 impl Layer for ServerMachine {
@@ -134,18 +156,36 @@ impl Layer for ServerMachine {
         &mut self.rendezvous
     }
 
-    fn after_call(&mut self, now: Time) {
-        self.limits.look(now, &self.rendezvous.counters());
-        self.send_mail();
-    }
 
     fn poll_own_timeout(&self) -> Option<Time> {
-        (!self.stopping && self.post.is_none()).then_some(self.report_at)
+        let report_at = (!self.stopping && self.post.is_none()).then_some(self.report_at);
+        report_at.into_iter().chain(self.save_at).min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
         if now >= self.report_at && self.post.is_none() {
             self.report(now);
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save_at = None;
+            self.save();
+        }
+    }
+
+    fn after_call(&mut self, now: Time) {
+        self.limits.look(now, &self.rendezvous.counters());
+        self.send_mail();
+        if self.save_at.is_none() && self.saver.is_some() && self.rendezvous.has_changed_objects() {
+            self.save_at = Some(now + SAVE_PERIOD);
+        }
+    }
+}
+
+impl Drop for ServerMachine {
+    /// Whatever ended the server, the last changes are saved.
+    fn drop(&mut self) {
+        if let Some(saver) = &self.saver {
+            saver.save(self.rendezvous.take_changed_objects());
         }
     }
 }
@@ -202,7 +242,7 @@ mod tests {
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
         let (random, choices) = (Box::new(random), Box::new(SeededRandom::new(2)));
         let rendezvous = Rendezvous::new(RendezvousConfig::default(), identity, random, choices);
-        let mut machine = ServerMachine::new(Time::ZERO, rendezvous, None);
+        let mut machine = ServerMachine::new(Time::ZERO, rendezvous, None, None);
         let at = machine.poll_timeout().unwrap();
         assert_eq!(at, Time::ZERO + REPORT_PERIOD);
         machine.handle_timeout(at);

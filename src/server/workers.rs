@@ -1,8 +1,10 @@
 //! The workers of a server, as one.
 
 use super::mail::{Post, Wake};
+use super::objects::Folder;
+use super::saver::Saver;
 use super::service::{Command, REPORT_PERIOD, ServerEvent, ServerMachine};
-use super::{ServerConfig, ServerError};
+use super::{ServerConfig, ServerError, SharedObjectsError};
 use crate::crypto::Identity;
 use crate::driver::{
     Clock, DROP_GRACE, DriverThread, Events, Handle, JobThreads, NetworkStats, ShutdownError,
@@ -10,11 +12,12 @@ use crate::driver::{
 };
 use crate::rendezvous::{Rendezvous, RendezvousConfig, RendezvousStats, StreamInfo};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
 /// The handles of all workers. Clones mean the same ones.
@@ -27,6 +30,8 @@ pub(super) struct Workers {
 
 /// The workers' events.
 pub(super) struct WorkerEvents {
+    /// The task that saves shared objects; it ends after the workers.
+    saver: Option<JoinHandle<()>>,
     all: Vec<(Events<ServerEvent>, WeakHandle<Command>)>,
     stopping: Arc<AtomicBool>,
 }
@@ -47,9 +52,18 @@ impl Workers {
         if config.workers <= 1 {
             let sockets = Sockets::bind_available(&config.listen)?;
             add_own_addresses(&mut config, &sockets);
-            let rendezvous = Rendezvous::new(config.rendezvous, identity, os_random(), os_random());
-            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log);
-            return Ok(Self::of(vec![spawn(machine, sockets, clock)]));
+            let limits = config.rendezvous.shared_objects;
+            let kept = limits.and_then(|limits| Some((config.shared_objects?, limits)));
+            config.rendezvous.takes_shared_objects = kept.is_some();
+            let (random, choices) = (os_random(), os_random());
+            let mut rendezvous = Rendezvous::new(config.rendezvous, identity, random, choices);
+            let folder = match kept {
+                Some((path, limits)) => Some(restore(&path, limits.bytes, &mut rendezvous)?),
+                None => None,
+            };
+            let (saver, saving) = folder.map(Saver::start).unzip();
+            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log, saver);
+            return Ok(Self::of(vec![spawn(machine, sockets, clock)], saving));
         }
         // Each would have some of the streams and objects, and clients of others could not reach them.
         if config.rendezvous.streams.take().is_some()
@@ -75,7 +89,7 @@ impl Workers {
             threads.into_iter().zip(crew.into_iter().zip(post))
         {
             let name = format!("rtmfp worker {}", started.len());
-            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log.clone());
+            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log.clone(), None);
             let machine = machine.with_post(post.clone());
             let (handle, events) = thread
                 .spawn(name, machine, sockets, (clock, jobs.clone()))
@@ -85,15 +99,18 @@ impl Workers {
             post.set_wake(Wake(Box::new(move || drop(owner.try_send(Command::Mail)))));
             started.push((handle, events));
         }
-        Ok(Self::of(started))
+        Ok(Self::of(started, None))
     }
 
-    fn of(started: Vec<(Handle<Command>, Events<ServerEvent>)>) -> (Self, WorkerEvents) {
+    fn of(
+        started: Vec<(Handle<Command>, Events<ServerEvent>)>,
+        saver: Option<JoinHandle<()>>,
+    ) -> (Self, WorkerEvents) {
         let stopping = Arc::new(AtomicBool::new(false));
         let weak = started.iter().map(|(handle, _)| handle.downgrade()).collect::<Vec<_>>();
         let (handles, events): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         let all = events.into_iter().zip(weak).collect();
-        let events = WorkerEvents { all, stopping: Arc::clone(&stopping) };
+        let events = WorkerEvents { saver, all, stopping: Arc::clone(&stopping) };
         (Self { handles: handles.into(), stopping }, events)
     }
 
@@ -176,14 +193,29 @@ impl Workers {
     }
 }
 
+/// Gives the objects of a folder, each with this many bytes at most, to a server.
+fn restore(
+    path: &Path,
+    limit: usize,
+    rendezvous: &mut Rendezvous,
+) -> Result<Folder, SharedObjectsError> {
+    let folder = Folder::open(path)?;
+    for file in folder.files()? {
+        if !rendezvous.restore_shared_object(folder.read(&file, limit)?) {
+            return Err(SharedObjectsError::Full { path: file });
+        }
+    }
+    Ok(folder)
+}
+
 impl WorkerEvents {
     /// Gives every event to `each` until all workers have ended. When one ends by itself, the others
-    /// are stopped.
+    /// are stopped. Returns the task that still saves shared objects.
     pub(super) async fn run(
         self,
         listeners: broadcast::Sender<ServerEvent>,
         each: fn(&ServerEvent),
-    ) {
+    ) -> Option<JoinHandle<()>> {
         let (events, weak): (Vec<_>, Vec<_>) = self.all.into_iter().unzip();
         let mut running = JoinSet::new();
         for mut events in events {
@@ -207,6 +239,7 @@ impl WorkerEvents {
             }
         }
         while running.join_next().await.is_some() {}
+        self.saver
     }
 }
 

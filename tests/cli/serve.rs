@@ -58,3 +58,25 @@ fn addresses_as_people_write_them() {
     let err = fail(&mut rtmfp(["serve", "-l", "99999"]), 2);
     assert!(err.contains("write a port (1935)"), "{err}");
 }
+
+#[test]
+fn a_folder_of_shared_objects_that_cannot_be_used_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let serve = || rtmfp(["serve", "-l", "127.0.0.1:0", "--shared-objects", folder]);
+    let first = Running::start(&mut serve());
+    first.line();
+    let err = fail(&mut serve(), 1);
+    assert!(
+        err.contains("another server keeps its shared objects in ") && err.contains(folder),
+        "{err}"
+    );
+    first.interrupt();
+    assert_eq!(first.wait().0, Some(0));
+    std::fs::write(directory.path().join("x.object"), "nonsense").unwrap();
+    let err = fail(&mut serve(), 1);
+    assert!(
+        err.contains("x.object is no whole shared object; to start without it, move it"),
+        "{err}"
+    );
+}

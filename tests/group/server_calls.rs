@@ -246,57 +246,11 @@ fn hostile_crowd_of_callers_is_bounded() {
 #[cfg(feature = "tokio")]
 mod over_sockets {
     use super::{Value, failed, long_call};
+    use crate::support::caller::Caller;
     use crate::support::meeting::Lazy;
-    use crate::support::quick;
-    use rtmfp::driver::{self, Clock, Service, Sockets, os_random};
-    use rtmfp::proto::crypto::{Identity, IdentityConfig};
-    use rtmfp::proto::flash::{ClientEvent, ObjectEncoding};
-    use rtmfp::proto::transport::{Endpoint, Layer, Time};
+    use rtmfp::proto::flash::ClientEvent;
     use rtmfp::server::{Server, ServerConfig};
     use std::time::Duration;
-
-    /// The client of the other tests with a socket.
-    struct Caller(Lazy);
-
-    impl Layer for Caller {
-        type Inner = Endpoint;
-
-        fn inner(&self) -> &Endpoint {
-            &self.0.endpoint
-        }
-
-        fn inner_mut(&mut self) -> &mut Endpoint {
-            &mut self.0.endpoint
-        }
-
-        fn after_call(&mut self, now: Time) {
-            self.0.react(now);
-        }
-    }
-
-    impl Service for Caller {
-        type Command = Box<dyn FnOnce(&mut Lazy, Time) + Send>;
-        type Event = ClientEvent;
-
-        fn handle_command(&mut self, now: Time, command: Self::Command) {
-            command(&mut self.0, now);
-            self.0.react(now);
-        }
-
-        fn poll_event(&mut self) -> Option<ClientEvent> {
-            (!self.0.events.is_empty()).then(|| self.0.events.remove(0))
-        }
-
-        fn begin_shutdown(&mut self, now: Time) {
-            for session in self.0.endpoint.sessions().map(|(id, _)| id).collect::<Vec<_>>() {
-                self.0.endpoint.close(now, session);
-            }
-        }
-
-        fn is_idle(&self) -> bool {
-            self.0.endpoint.is_settled()
-        }
-    }
 
     /// Nothing here takes this long unless it hangs.
     const GRACE: Duration = Duration::from_secs(600);
@@ -304,16 +258,10 @@ mod over_sockets {
     #[tokio::test]
     async fn a_call_that_is_too_long_leaves_the_connection_as_it_is() {
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
-        let config = ServerConfig::default().with_listen(listen.clone());
+        let config = ServerConfig::default().with_listen(listen);
         let server = Server::start(config).await.unwrap();
         let at = server.local_addresses()[0];
-        let identity = Identity::generate(&IdentityConfig::default(), &mut *os_random());
-        let endpoint = Endpoint::new(quick(), identity.into(), os_random());
-        let caller = Caller(Lazy::new(endpoint, ObjectEncoding::Amf3, true));
-        let sockets = Sockets::bind(&listen).unwrap();
-        let (client, mut events) = driver::spawn(caller, sockets, Clock::start());
-        client.send(Box::new(move |lazy, now| lazy.connect(now, at))).await.unwrap();
-        while !matches!(events.recv().await.unwrap(), ClientEvent::Connected { .. }) {}
+        let (client, mut events) = Caller::connect(at).await;
         let calls = Box::new(|lazy: &mut Lazy, now| {
             lazy.send_raw(now, long_call(0.0, 1_200_000));
             lazy.call(now, "big", vec![Value::from("x".repeat(200_000).as_str())]);

@@ -62,6 +62,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
 
+    /// Folder that keeps persistent shared objects from one start to the next; made if it does not exist
+    #[arg(long, value_name = "DIR")]
+    shared_objects: Option<PathBuf>,
+
     /// Application that clients may connect to, with its instances; may be given several times
     /// [default: any]
     #[arg(long, value_name = "NAME")]

@@ -51,6 +51,9 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<Settings> {
     if args.identity.is_some() {
         settings.server.identity_file.clone_from(&args.identity);
     }
+    if args.shared_objects.is_some() {
+        settings.server.shared_objects.clone_from(&args.shared_objects);
+    }
     if args.public_address.is_some() {
         settings.public_address.clone_from(&args.public_address);
     }

@@ -1,13 +1,31 @@
 //! Shared objects of clients: what a client sends, and what others are sent for it.
 
 use super::super::Rendezvous;
-use super::Outgoing;
+use super::{Outgoing, SharedObjectSnapshot, SharedObjects};
 use crate::flash::ObjectEncoding;
 use crate::flash::shared_object::SharedObjectMessage;
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 
 impl Rendezvous {
+    /// Takes a persistent object of an earlier run, before clients connect. False if there is no space
+    /// for it, or one of its name.
+    pub fn restore_shared_object(&mut self, kept: SharedObjectSnapshot) -> bool {
+        self.shared_objects.as_mut().is_some_and(|objects| objects.restore(kept))
+    }
+
+    /// True if [`take_changed_objects`](Self::take_changed_objects) returns something.
+    pub fn has_changed_objects(&self) -> bool {
+        self.shared_objects.as_ref().is_some_and(SharedObjects::has_changed)
+    }
+
+    /// The persistent objects that have changed since the last call, without slots those that are
+    /// gone. None unless [`RendezvousConfig::takes_shared_objects`](super::super::RendezvousConfig) is
+    /// set.
+    pub fn take_changed_objects(&mut self) -> Vec<SharedObjectSnapshot> {
+        self.shared_objects.as_mut().map(SharedObjects::take_changed).unwrap_or_default()
+    }
+
     /// A client sends a message about a shared object.
     pub(in super::super) fn on_shared_object(
         &mut self,

@@ -54,6 +54,11 @@ pub struct ServerConfig {
     /// owner only, if it does not exist. Without it every start generates a new certificate, which
     /// matters only to clients that require a certain one.
     pub identity_file: Option<PathBuf>,
+    /// The folder that keeps persistent shared objects from one start to the next, a file for each;
+    /// made if it does not exist. One server uses it at a time. Changes are written after five seconds,
+    /// and at the end; what can't be written is kept in memory and tried again. Without a folder the
+    /// objects end with the server.
+    pub shared_objects: Option<PathBuf>,
     /// The file to which the secrets of sessions are written, for decoding captures. Anyone who can
     /// read it can read and forge the traffic of the sessions. `None`, the default, keeps no secrets.
     pub key_log: Option<KeyLogFile>,
@@ -67,6 +72,7 @@ impl Default for ServerConfig {
             rendezvous: RendezvousConfig::default(),
             identity: IdentityConfig::default(),
             identity_file: None,
+            shared_objects: None,
             key_log: None,
         }
     }

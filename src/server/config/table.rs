@@ -394,6 +394,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Whether the server keeps shared objects."
     ),
     setting!(
+        "shared_objects.folder",
+        path,
+        Restart,
+        server.shared_objects,
+        "Folder that keeps persistent shared objects from one start to the next; made if it\n\
+         does not exist. Empty: they last as long as the server runs."
+    ),
+    setting!(
         "shared_objects.objects",
         count,
         Restart,

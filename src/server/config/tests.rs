@@ -79,6 +79,7 @@ cache_in_all = 7
 queue = 7
 [shared_objects]
 enabled = false
+folder = "/7"
 objects = 7
 per_client = 7
 users = 7

@@ -1,6 +1,8 @@
 //! Servers and members of groups on a virtual network.
 
 pub mod account;
+#[cfg(feature = "tokio")]
+pub mod caller;
 pub mod crew;
 pub mod forger;
 pub mod meeting;
