@@ -57,7 +57,7 @@ pub struct ServerConfig {
     /// The folder that keeps persistent shared objects from one start to the next, a file for each;
     /// made if it does not exist. One server uses it at a time. Changes are written after five seconds,
     /// and at the end; what can't be written is kept in memory and tried again. Without a folder the
-    /// objects end with the server.
+    /// objects end with the server. Not used with several [`workers`](Self::workers).
     pub shared_objects: Option<PathBuf>,
     /// The file to which the secrets of sessions are written, for decoding captures. Anyone who can
     /// read it can read and forge the traffic of the sessions. `None`, the default, keeps no secrets.
