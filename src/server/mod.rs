@@ -179,7 +179,7 @@ impl Server {
         self.workers.streams().await
     }
 
-    /// Changes settings while the server runs; [`Rendezvous::reconfigure`] says which. Clients stay.
+    /// Changes settings while the server runs; [`reconfigure`](crate::rendezvous::Rendezvous::reconfigure) says which. Clients stay.
     ///
     /// # Errors
     ///

@@ -156,7 +156,6 @@ impl Layer for ServerMachine {
         &mut self.rendezvous
     }
 
-
     fn poll_own_timeout(&self) -> Option<Time> {
         let report_at = (!self.stopping && self.post.is_none()).then_some(self.report_at);
         report_at.into_iter().chain(self.save_at).min()

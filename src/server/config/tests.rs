@@ -108,7 +108,7 @@ fn every_setting_has_its_own_field() {
 }
 
 /// Fields that no file sets: properties of the protocol, and what belongs to programs.
-const WITHOUT_SETTING: [&str; 24] = [
+const WITHOUT_SETTING: [&str; 25] = [
     "server.identity",
     "server.rendezvous.own_addresses",
     "server.rendezvous.transport.negotiation",
@@ -133,6 +133,8 @@ const WITHOUT_SETTING: [&str; 24] = [
     // `Settings::server_config` fills them in.
     "server.rendezvous.streams",
     "server.rendezvous.shared_objects",
+    // The server sets it where it has a folder for them.
+    "server.rendezvous.takes_shared_objects",
     // The file of `key_log` is opened by the command.
     "server.key_log",
 ];
