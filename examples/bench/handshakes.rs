@@ -30,6 +30,9 @@ pub(crate) struct Handshakes {
     /// Endpoints of the server, each on a thread of its own
     #[arg(long, default_value = "1", value_parser = parse_workers)]
     workers: usize,
+    /// Sockets, and so addresses, of the clients of each processor
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]
+    client_sockets: u16,
     /// The clients' keys: in the certificate, made before the measurement, or one for each session
     #[arg(long, value_enum, default_value = "static")]
     client_keys: ClientKeys,
@@ -123,7 +126,7 @@ impl Handshakes {
                 concurrency: (self.concurrency as usize).div_ceil(crowds),
                 hold: false,
             };
-            running.push(Crowd::start(order, 1, keylog)?);
+            running.push(Crowd::start(order, self.client_sockets, keylog)?);
         }
         let mut all = Outcome::default();
         for (_, notes) in &mut running {

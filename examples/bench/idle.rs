@@ -33,6 +33,10 @@ pub(crate) struct Idle {
     /// Endpoints of the server, each on a thread of its own
     #[arg(long, default_value = "1", value_parser = parse_workers)]
     workers: usize,
+    /// Sockets, and so addresses, of the clients of each processor: more make them slower, with fewer equal
+    /// session IDs are likely
+    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u16).range(1..=256))]
+    client_sockets: u16,
     /// How long to wait when all are open; the clients' keepalives begin after 20 s
     #[arg(long, default_value = "25", value_parser = parse_seconds)]
     settle: f64,
@@ -41,8 +45,6 @@ pub(crate) struct Idle {
     window: f64,
 }
 
-/// Sockets of each crowd. More would make it slower, fewer would make equal session IDs likely.
-const SOCKETS: u16 = 4;
 /// Sessions that are opened and closed before memory is measured, for what is paid once.
 const WARM_UP: usize = 64;
 /// The longest time without any session opened.
@@ -80,7 +82,7 @@ impl Clients {
                 concurrency: (args.concurrency as usize).div_ceil(crowds),
                 hold,
             };
-            let (handle, mut events) = Crowd::start(order, SOCKETS, keylog)?;
+            let (handle, mut events) = Crowd::start(order, args.client_sockets, keylog)?;
             let outlet = outlet.clone();
             tokio::spawn(async move {
                 while let Some(note) = events.recv().await {
