@@ -78,14 +78,6 @@ pub(crate) fn warning(reason: &str) {
     }
 }
 
-/// Prints the error that ends the command, likewise.
-pub(crate) fn error(reason: &str) {
-    match is_json() && tracing::enabled!(Level::ERROR) {
-        true => tracing::error!("{reason}"),
-        false => screen::error(reason),
-    }
-}
-
 fn is_json() -> bool {
     RUNNING.get().is_some_and(|running| running.is_json)
 }

@@ -1,6 +1,6 @@
 //! The outcome of a command: its exit status, and its error in words.
 
-use super::log;
+use super::screen;
 use std::fmt;
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ pub(crate) fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_reader_gone(error) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error(&text(error));
+            screen::error(&text(error));
             status(error).into()
         }
     }

@@ -2,7 +2,7 @@
 //! name are shared.
 #![cfg(unix)]
 
-use crate::support::{Running, Share, rtmfp, succeed, write_file};
+use crate::support::{Running, Share, hold_usual_port, rtmfp, succeed, write_file};
 use rtmfp::vod::ShareLink;
 use std::fs;
 use std::net::UdpSocket;
@@ -67,7 +67,7 @@ fn the_port_is_kept_where_it_is_free() {
     // RTMFP's port is taken, so that each share has another one.
     #[expect(clippy::disallowed_methods, reason = "stands in the way and sends nothing")]
     let taken = |port: u16| UdpSocket::bind(("127.0.0.1", port));
-    let _usual = taken(1935);
+    let _usual = hold_usual_port();
     let start = || Share::spawn(share(&state, &file, &["--listen", "127.0.0.1"]));
     let first = start();
     let link: ShareLink = first.link.parse().unwrap();

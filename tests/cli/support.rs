@@ -35,6 +35,13 @@ pub fn own_port() -> u16 {
     iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed)).find(is_free).unwrap()
 }
 
+/// Stands at RTMFP's port, if nothing does yet, so that the server of a share has another one, to which it
+/// can come back.
+pub fn hold_usual_port() -> Option<UdpSocket> {
+    #[expect(clippy::disallowed_methods, reason = "stands in the way and sends nothing")]
+    UdpSocket::bind(("127.0.0.1", 1935)).ok()
+}
+
 /// Standard output of a command that succeeds.
 pub fn succeed(command: &mut Command) -> (String, String) {
     let output = command.output().unwrap();

@@ -1,6 +1,8 @@
 //! `rtmfp watch`: the film by HTTP, from a share that is fetched.
 
-use crate::support::{PATIENCE, Running, Share, content, own_port, rtmfp, write_file};
+use crate::support::{
+    PATIENCE, Running, Share, content, hold_usual_port, own_port, rtmfp, write_file,
+};
 use crate::web_server::WebServer;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
@@ -222,7 +224,7 @@ fn when_the_provider_leaves_what_is_here_plays_on() {
     let file = directory.path().join("my film.mp4");
     let content = write_file(&file, 78, 4_000_000);
     let state = directory.path().join("state");
-    let listen = format!("127.0.0.1:{}", own_port());
+    let (listen, _usual) = (format!("127.0.0.1:{}", own_port()), hold_usual_port());
     let start = |more: &[&str]| {
         let mut command = rtmfp(["share", "--listen", &listen]);
         command.arg(&file).args(more).env("XDG_STATE_HOME", &state);

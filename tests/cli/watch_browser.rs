@@ -3,7 +3,7 @@
 //! Skipped where there is no ChromeDriver, unless the environment variable RTMFP_REQUIRE_CHROMIUM is
 //! set.
 
-use crate::support::{Running, Share, own_port, rtmfp};
+use crate::support::{Running, Share, hold_usual_port, own_port, rtmfp};
 use crate::watch::Watch;
 use crate::web_server::WebServer;
 use crate::webdriver::Browser;
@@ -148,7 +148,7 @@ fn the_film_plays_on_when_the_provider_dies() {
     let Some(browser) = Browser::start() else { return };
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
-    let listen = format!("127.0.0.1:{}", own_port());
+    let (listen, _usual) = (format!("127.0.0.1:{}", own_port()), hold_usual_port());
     let start = |more: &[&str]| {
         let mut command = rtmfp(["share", "--listen", &listen]);
         command.arg(clip("test-pattern.mp4")).args(more).env("XDG_STATE_HOME", &state);
