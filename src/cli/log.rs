@@ -72,9 +72,10 @@ pub(crate) fn set_level(level: Level) -> bool {
 /// Warns of something, whatever the level: as a line for people, or in the log if that is for
 /// programs.
 pub(crate) fn warning(reason: &str) {
-    match is_json() && tracing::enabled!(Level::WARN) {
-        true => tracing::warn!("{reason}"),
-        false => screen::line(&format!("WARNING: {reason}")),
+    if is_json() && tracing::enabled!(Level::WARN) {
+        tracing::warn!("{reason}");
+    } else {
+        screen::line(&format!("WARNING: {reason}"));
     }
 }
 
