@@ -128,10 +128,8 @@ impl Client {
             format!("{message:02x?}")
         });
         let Ok(parsed) = parsed else { return };
-        let stream = !matches!(
-            FlowMetadata::parse(&options.metadata),
-            Some(FlowMetadata::Tc { stream: 0, .. })
-        );
+        let metadata = FlowMetadata::parse(&options.metadata);
+        let stream = !matches!(metadata, Some(FlowMetadata::Tc { stream: 0, .. }));
         match (parsed.body, command(message)) {
             (_, Some(command)) if !self.connected => {
                 self.connect_answered(now, message[0], &command, judge)
@@ -160,10 +158,25 @@ impl Client {
                 );
                 self.keepalive = true;
             }
+            (Body::UserControl(UserControl::StreamBegin(begun)), None) => {
+                let is_its_own = matches!(
+                    metadata,
+                    Some(FlowMetadata::Tc { stream, .. }) if stream == begun && stream != 0
+                );
+                judge.rule(now, "a stream begins on a flow of its own", is_its_own, || {
+                    format!("{begun}: {metadata:?}")
+                });
+            }
+            // Nothing is published in the recordings that a player there plays.
+            (Body::Data(_, data), None) if stream => judge.rule(
+                now,
+                "of data, a player who waits for a stream gets |RtmpSampleAccess only",
+                data.windows(17).any(|name| name == b"|RtmpSampleAccess"),
+                || format!("{data:?}"),
+            ),
             (other, None) => {
-                judge.rule(now, "a server sends commands and keepalive advice only", false, || {
-                    format!("{other:?}")
-                })
+                let rule = "besides streams, a server sends commands and keepalive advice only";
+                judge.rule(now, rule, false, || format!("{other:?}"));
             }
         }
     }
