@@ -367,11 +367,13 @@ impl Rendezvous {
         let worker = |worker: Worker| {
             let mut config = config.clone();
             config.share_pings(count);
-            let number = MemberId(worker.number() as u16);
+            let number = worker.number() as u16;
+            let others = (0..count as u16).filter(|&other| other != number).map(MemberId::worker);
             let (transport, identity) = (config.transport.clone(), Arc::clone(&identity));
             let endpoint = Endpoint::new_worker(transport, identity, random(), worker);
             let mut worker = Self::with_endpoint(config, endpoint, hosts.clone(), random());
-            worker.cluster = (count > 1).then(|| Cluster::new(number, count - 1));
+            worker.cluster =
+                (count > 1).then(|| Cluster::new(MemberId::worker(number), others.collect()));
             worker
         };
         crew.into_iter().map(worker).collect()

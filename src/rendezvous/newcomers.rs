@@ -376,7 +376,7 @@ mod tests {
     const GROUP: GroupId = GroupId([7; 32]);
 
     fn client(number: u32) -> ClientId {
-        ClientId { member: MemberId(0), session: SessionId(number) }
+        ClientId { member: MemberId::worker(0), session: SessionId(number) }
     }
 
     fn key(number: u32) -> Key {

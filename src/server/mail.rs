@@ -115,7 +115,7 @@ impl Post {
     /// Carries a command to whom it may concern.
     pub(super) fn carry(&self, to: To, command: cluster::Command) {
         match to {
-            To::Member(MemberId(number)) => self.put(usize::from(number), command),
+            To::Member(member) => self.put(usize::from(member.worker), command),
             // Each knows its own clients alone.
             To::Peer(_) | To::Group(_) => {
                 for number in (0..self.boxes.len()).filter(|&number| number != self.own) {
@@ -127,7 +127,7 @@ impl Post {
 
     fn put(&self, number: usize, command: cluster::Command) {
         let Some(mailbox) = self.boxes.get(number) else { return };
-        let from = MemberId(self.own as u16);
+        let from = MemberId::worker(self.own as u16);
         mailbox.put(|mail, lost| lost.commands += u64::from(!mail.put_command(from, command)));
     }
 
@@ -169,8 +169,8 @@ mod tests {
     fn everybody_else_gets_what_concerns_a_group() {
         let post = Post::among(3);
         post[1].carry(To::Group(GROUP), left(1));
-        post[1].carry(To::Member(MemberId(2)), left(2));
-        post[1].carry(To::Member(MemberId(9)), left(3));
+        post[1].carry(To::Member(MemberId::worker(2)), left(2));
+        post[1].carry(To::Member(MemberId::worker(9)), left(3));
         let counts = post.iter().map(|post| post.take().commands.len());
         assert_eq!(counts.collect::<Vec<_>>(), [1, 0, 2]);
         assert_eq!(post[0].take().commands.len(), 0, "once");

@@ -10,7 +10,10 @@ use crate::transport::{IntroductionRequest, SessionId, Time};
 impl Rendezvous {
     /// Asks other members for the peer of a hello. False if there are none.
     pub(in super::super) fn look_up(&mut self, request: &IntroductionRequest) -> bool {
-        let Some(cluster) = &mut self.cluster else { return false };
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.others.is_empty())
+        else {
+            return false;
+        };
         cluster.looked_up += 1;
         cluster.send(To::Peer(request.wanted), Command::LookUp(Box::new(request.clone())));
         true

@@ -1,4 +1,5 @@
-//! Several servers that are one: the workers of a process, each with an endpoint of its own.
+//! Several servers that are one: the workers of a process, each with an endpoint of its own, and the
+//! workers of other machines.
 //!
 //! Each member knows its own clients and groups, and nobody else's. It asks the others by
 //! [`Command`]s, which are owned data, so that they can go to another thread or another machine.
@@ -6,7 +7,8 @@
 //! is missing, as when a packet is lost, and the client asks again. So a member that is slow or
 //! gone costs the others nothing.
 //!
-//! Commands name times on one clock that all members share.
+//! Commands name times on the clock of the member that has them. The workers of a process share
+//! one; on the way to another machine times are [ages](Command::encode).
 //!
 //! | command | to whom | and then |
 //! | --- | --- | --- |
@@ -20,16 +22,19 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | commands, their queue, and who gets them |
+//! | `codec.rs` | commands as bytes |
 //! | `introduce.rs` | introductions to clients of other members |
 //! | `overrides.rs` | one session for a certificate |
 //! | `newcomers.rs` | new members of groups, and the group's members elsewhere |
 //! | `relay.rs` | `relay` to clients of other members |
 
+mod codec;
 mod introduce;
 mod newcomers;
 mod overrides;
 mod relay;
 
+pub use codec::MAX_ENCODED;
 pub(super) use newcomers::Phase;
 
 use super::Rendezvous;
@@ -39,20 +44,36 @@ use crate::flash::group_channel::GroupId;
 use crate::transport::{FlowId, IntroductionRequest, SessionId, Stray, Time};
 use crate::wire::Address;
 use relay::PendingRelays;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 
 /// Commands that wait to be taken; further ones are lost.
 const MAX_OUTBOX: usize = 65_536;
 
-/// The number of a member of the cluster, from 0.
+/// Members that one member knows at most; further ones are ignored.
+pub const MAX_MEMBERS: usize = 4096;
+
+/// A member of the cluster: a worker of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MemberId(pub u16);
+pub struct MemberId {
+    /// The server, by a number that it has drawn at its start: after a restart it is another member.
+    /// 0 if no other server knows it.
+    pub server: u32,
+    /// The number of the worker in its server, from 0.
+    pub worker: u16,
+}
+
+impl MemberId {
+    /// A worker of a server that no other server knows.
+    pub const fn worker(number: u16) -> Self {
+        Self { server: 0, worker: number }
+    }
+}
 
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        write!(f, "{:08x}.{}", self.server, self.worker)
     }
 }
 
@@ -247,8 +268,8 @@ pub struct Relay {
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) member: MemberId,
-    /// How many other members there are.
-    others: usize,
+    /// The other members.
+    others: BTreeSet<MemberId>,
     outbox: VecDeque<(To, Command)>,
     /// Members of groups that are clients of others, for groups with members here.
     elsewhere: HashMap<GroupId, BTreeMap<MemberId, usize>>,
@@ -261,7 +282,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(member: MemberId, others: usize) -> Self {
+    pub(super) fn new(member: MemberId, others: BTreeSet<MemberId>) -> Self {
         Self {
             member,
             others,
@@ -292,10 +313,11 @@ impl Cluster {
         self.elsewhere.get(&group).map_or(0, |members| members.values().sum())
     }
 
-    /// True if a member with a lower number than this one has members of the group, and counts it.
+    /// True if a worker of this server with a lower number than this one has members of the group,
+    /// and counts it.
     pub(super) fn counts_elsewhere(&self, group: GroupId) -> bool {
-        let lowest = self.elsewhere.get(&group).and_then(|members| members.keys().next());
-        lowest.is_some_and(|&member| member < self.member)
+        let lower = MemberId { worker: 0, ..self.member }..self.member;
+        self.elsewhere.get(&group).is_some_and(|members| members.range(lower).next().is_some())
     }
 
     fn note_members(&mut self, group: GroupId, member: MemberId, count: usize) {
@@ -311,6 +333,38 @@ impl Cluster {
 }
 
 impl Rendezvous {
+    /// Gives the server a place among servers on other machines, before it has any client. `server` is
+    /// the number that all its workers have in common.
+    pub fn join_cluster(&mut self, server: u32) {
+        let cluster = self.cluster.take();
+        let worker = cluster.as_ref().map_or(0, |cluster| cluster.member.worker);
+        let others = cluster.into_iter().flat_map(|cluster| cluster.others);
+        let others = others.map(|other| MemberId { server, ..other }).collect();
+        self.cluster = Some(Cluster::new(MemberId { server, worker }, others));
+    }
+
+    /// There is one more member. Commands of others than the known ones are ignored.
+    pub fn member_joined(&mut self, member: MemberId) {
+        if let Some(cluster) = &mut self.cluster
+            && member != cluster.member
+            && cluster.others.len() < MAX_MEMBERS
+        {
+            cluster.others.insert(member);
+        }
+    }
+
+    /// A member is gone, with all its clients. The drain rule of a machine holds.
+    pub fn member_gone(&mut self, now: Time, member: MemberId) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.others.remove(&member) {
+            cluster.elsewhere.retain(|_, members| {
+                members.remove(&member);
+                !members.is_empty()
+            });
+            self.drain_endpoint(now);
+        }
+    }
+
     /// The next command for other members; to be read like events.
     #[must_use]
     pub fn poll_command(&mut self) -> Option<(To, Command)> {
@@ -325,7 +379,8 @@ impl Rendezvous {
 
     /// A command of another member has come. The drain rule of a machine holds.
     pub fn handle_command(&mut self, now: Time, from: MemberId, command: Command) {
-        if self.cluster.is_none() || self.stopping {
+        let is_known = self.cluster.as_ref().is_some_and(|cluster| cluster.others.contains(&from));
+        if !is_known || self.stopping {
             return;
         }
         match command {
@@ -356,7 +411,7 @@ impl Rendezvous {
 
     /// A client of this member.
     pub(super) fn own(&self, session: SessionId) -> ClientId {
-        let member = self.cluster.as_ref().map_or(MemberId(0), |cluster| cluster.member);
+        let member = self.cluster.as_ref().map_or(MemberId::worker(0), |cluster| cluster.member);
         ClientId { member, session }
     }
 

@@ -111,7 +111,7 @@ impl Rendezvous {
         // Nobody follows it up: it gets what is here, and what others name.
         self.introduce_newcomer(now, newcomer, group, count);
         let members = self.groups.count(group);
-        let others = self.cluster.as_ref().map_or(1, |cluster| cluster.others.max(1));
+        let others = self.cluster.as_ref().map_or(1, |cluster| cluster.others.len().max(1));
         let (count, except) = ((count / others).max(1), Vec::new());
         let seek = Seek { group, newcomer, count, except, members };
         self.tell(To::Group(group), Command::Seek(Box::new(seek)));
@@ -125,6 +125,9 @@ impl Rendezvous {
         let own = Source { candidates, members };
         let from = [(self.own(newcomer.0).member, own)].into();
         self.newcomers.enter(newcomer, Phase::Gathering(Gathering { count, from }), now + GATHER);
+        if self.cluster.as_ref().is_none_or(|cluster| cluster.others.is_empty()) {
+            return self.gathered(now, newcomer);
+        }
         let seek = Seek { group, newcomer, count, except: earlier, members };
         self.tell(To::Group(group), Command::Seek(Box::new(seek)));
     }
@@ -185,7 +188,7 @@ impl Rendezvous {
         if is_here {
             cluster.note_members(group, from, members);
         }
-        let everybody = cluster.others + 1;
+        let everybody = cluster.others.len() + 1;
         match self.newcomers.phase(newcomer) {
             Some(Phase::Gathering(gathering)) => {
                 gathering.from.insert(from, Source { candidates, members });
@@ -372,22 +375,23 @@ mod tests {
         let mut of_second = 0;
         for _ in 0..1000 {
             let from = [
-                (MemberId(0), source(0..12, 900)),
-                (MemberId(1), source(100..112, 100)),
-                (MemberId(2), source(0..0, 0)),
+                (MemberId::worker(0), source(0..12, 900)),
+                (MemberId::worker(1), source(100..112, 100)),
+                (MemberId::worker(2), source(0..0, 0)),
             ];
             let chosen = Gathering { count: 12, from: from.into() }.choose(&mut draw);
             let newest: Vec<u32> = chosen[..6].iter().map(|(it, _)| it.session.0).collect();
             assert_eq!(newest, [111, 110, 109, 108, 107, 106]);
             assert_eq!(chosen.len(), 12);
-            of_second += chosen[6..].iter().filter(|(it, _)| it.member == MemberId(1)).count();
+            of_second +=
+                chosen[6..].iter().filter(|(it, _)| it.member == MemberId::worker(1)).count();
         }
         assert!((500..700).contains(&of_second), "a tenth of 6,000: {of_second}");
     }
 
     #[test]
     fn few_candidates_are_all_taken() {
-        let from = [(MemberId(0), source(0..2, 2)), (MemberId(1), source(5..6, 1))];
+        let from = [(MemberId::worker(0), source(0..2, 2)), (MemberId::worker(1), source(5..6, 1))];
         let mut gathering = Gathering { count: 12, from: from.into() };
         let chosen = gathering.choose(&mut |below| below - 1);
         assert_eq!(chosen.len(), 3);

@@ -34,7 +34,10 @@ impl Rendezvous {
         responder: Option<Responder>,
     ) -> Result<(), (Option<Responder>, &'static str)> {
         let limit = self.config.relay.message;
-        let Some(cluster) = &mut self.cluster else { return Err((responder, "no such peer")) };
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.others.is_empty())
+        else {
+            return Err((responder, "no such peer"));
+        };
         let relays = &mut cluster.relays;
         if relays.waiting.len() >= MAX_WAITING {
             return Err((responder, "too many calls"));

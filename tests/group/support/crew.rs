@@ -73,11 +73,11 @@ impl Crew {
                 worker.handle_computed(now, job.run());
             }
             self.events.extend(std::iter::from_fn(|| worker.poll_event()));
-            let from = MemberId(number as u16);
+            let from = MemberId::worker(number as u16);
             while let Some((to, command)) = self.workers[number].poll_command() {
                 match to {
-                    To::Member(MemberId(to)) => {
-                        self.put(now, usize::from(to), Letter::Command(from, command));
+                    To::Member(to) => {
+                        self.put(now, usize::from(to.worker), Letter::Command(from, command));
                     }
                     To::Peer(_) | To::Group(_) => {
                         for to in (0..self.workers.len()).filter(|&to| to != number) {
