@@ -10,6 +10,7 @@ mod hostile;
 mod introduction_flood;
 mod local_first;
 mod local_network;
+mod machines;
 mod many_groups;
 mod membership;
 mod membership_large;

@@ -1,12 +1,13 @@
-//! The workers of one server at one address.
+//! The workers of one server at one address, or several servers that share one.
 //!
 //! As the operating system does, each gets what comes from certain addresses. What they send each
-//! other takes a while, and for ever longer to a worker that lags.
+//! other takes a while, and for ever longer to a worker that lags. Between servers on several machines
+//! it is bytes, some are lost, and each has its own clock.
 
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::rendezvous::cluster::{Command, MemberId, To};
 use rtmfp::proto::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
-use rtmfp::proto::sim::Actor;
+use rtmfp::proto::sim::{Actor, SeededRandom};
 use rtmfp::proto::transport::{
     Arrived, Computed, Job, Machine, Path, SessionRef, Stray, Time, Transmit, TransmitBuf,
 };
@@ -16,10 +17,24 @@ use std::time::Duration;
 
 /// How long a command takes to another thread.
 const HAND_OVER: Duration = Duration::from_micros(20);
+/// How long it takes to another machine, at least and at most.
+const TRAVEL: (Duration, Duration) = (Duration::from_micros(300), Duration::from_millis(8));
 
 enum Letter {
     Command(MemberId, Command),
+    Bytes(MemberId, Vec<u8>),
     Stray(Stray),
+}
+
+/// Servers on several machines.
+struct Apart {
+    random: SeededRandom,
+    /// The part of commands that is lost.
+    loss: f64,
+    /// What each clock shows when the first shows zero.
+    offsets: Vec<Duration>,
+    /// Servers that have lost their power.
+    dead: Vec<bool>,
 }
 
 pub struct Crew {
@@ -31,19 +46,54 @@ pub struct Crew {
     /// Datagrams that came to another worker than their session's.
     pub strays: usize,
     pub events: Vec<RendezvousEvent>,
+    apart: Option<Apart>,
 }
 
 impl Crew {
     pub fn new(workers: Vec<Rendezvous>) -> Self {
         let lags = vec![HAND_OVER; workers.len()];
         let (letters, events) = (BTreeMap::new(), Vec::new());
-        Self { workers, lags, letters, number: 0, strays: 0, events }
+        Self { workers, lags, letters, number: 0, strays: 0, events, apart: None }
+    }
+
+    /// Servers on several machines, which lose a part of their commands.
+    pub fn apart(mut servers: Vec<Rendezvous>, loss: f64, random: SeededRandom) -> Self {
+        for (number, server) in servers.iter_mut().enumerate() {
+            server.join_cluster(server_number(number));
+        }
+        let count = servers.len();
+        for (number, server) in servers.iter_mut().enumerate() {
+            (0..count).filter(|&it| it != number).for_each(|it| server.member_joined(member(it)));
+        }
+        let offsets = (0..count as u64).map(|number| Duration::from_secs(number * 1_000_000));
+        let apart = Apart { random, loss, offsets: offsets.collect(), dead: vec![false; count] };
+        Self { apart: Some(apart), ..Self::new(servers) }
+    }
+
+    /// A server loses its power; what comes to it reaches another one, and the others notice it.
+    pub fn kill(&mut self, now: Time, dead: usize) {
+        self.apart.as_mut().expect("several machines").dead[dead] = true;
+        for number in (0..self.workers.len()).filter(|&number| number != dead) {
+            let now = self.clock(number, now);
+            self.workers[number].member_gone(now, member(dead));
+        }
+    }
+
+    /// What a worker's clock shows.
+    fn clock(&self, number: usize, now: Time) -> Time {
+        now + self.apart.as_ref().map_or(Duration::ZERO, |apart| apart.offsets[number])
+    }
+
+    fn is_alive(&self, number: usize) -> bool {
+        self.apart.as_ref().is_none_or(|apart| !apart.dead[number])
     }
 
     /// The worker that gets what comes from an address.
     pub fn worker_of(&self, remote: SocketAddr) -> usize {
         let IpAddr::V4(ip) = remote.ip() else { panic!("IPv6") };
-        (usize::from(ip.octets()[3]) + usize::from(remote.port())) % self.workers.len()
+        let first = usize::from(ip.octets()[3]) + usize::from(remote.port());
+        let order = (first..).map(|number| number % self.workers.len());
+        order.take(self.workers.len()).find(|&number| self.is_alive(number)).expect("one is alive")
     }
 
     /// The counters of all.
@@ -68,20 +118,29 @@ impl Crew {
     /// Runs jobs, and sends off what workers have for each other.
     fn settle(&mut self, now: Time) {
         for number in 0..self.workers.len() {
+            let clock = self.clock(number, now);
             let worker = &mut self.workers[number];
             while let Some(job) = worker.poll_job() {
-                worker.handle_computed(now, job.run());
+                worker.handle_computed(clock, job.run());
             }
             self.events.extend(std::iter::from_fn(|| worker.poll_event()));
-            let from = MemberId::worker(number as u16);
             while let Some((to, command)) = self.workers[number].poll_command() {
-                match to {
-                    To::Member(to) => {
-                        self.put(now, usize::from(to.worker), Letter::Command(from, command));
+                if !self.is_alive(number) {
+                    continue;
+                }
+                match (to, &self.apart) {
+                    (To::Member(to), Some(_)) => {
+                        self.send(now, number, server_of(to), &command);
                     }
-                    To::Peer(_) | To::Group(_) => {
+                    (To::Member(to), None) => {
+                        self.hand_over(now, number, usize::from(to.worker), command);
+                    }
+                    (To::Peer(_) | To::Group(_), _) => {
                         for to in (0..self.workers.len()).filter(|&to| to != number) {
-                            self.put(now, to, Letter::Command(from, command.clone()));
+                            match self.apart {
+                                Some(_) => self.send(now, number, to, &command),
+                                None => self.hand_over(now, number, to, command.clone()),
+                            }
                         }
                     }
                 }
@@ -91,6 +150,23 @@ impl Crew {
                 self.put(now, stray.worker, Letter::Stray(stray));
             }
         }
+    }
+
+    /// To another worker of the process.
+    fn hand_over(&mut self, now: Time, from: usize, to: usize, command: Command) {
+        self.put(now, to, Letter::Command(MemberId::worker(from as u16), command));
+    }
+
+    /// To another machine.
+    fn send(&mut self, now: Time, from: usize, to: usize, command: &Command) {
+        let bytes = command.encode(self.clock(from, now)).expect("a command that can be encoded");
+        let apart = self.apart.as_mut().expect("several machines");
+        if apart.random.chance(apart.loss) {
+            return;
+        }
+        let between = (TRAVEL.1 - TRAVEL.0).as_micros() as u64;
+        let travel = TRAVEL.0 + Duration::from_micros(apart.random.below(between));
+        self.put(now + travel, to, Letter::Bytes(member(from), bytes));
     }
 
     fn put(&mut self, now: Time, to: usize, letter: Letter) {
@@ -103,9 +179,17 @@ impl Crew {
             && entry.key().0 <= now
         {
             let (to, letter) = entry.remove();
+            if !self.is_alive(to) {
+                continue;
+            }
+            let clock = self.clock(to, now);
             let worker = &mut self.workers[to];
             match letter {
                 Letter::Command(from, command) => worker.handle_command(now, from, command),
+                Letter::Bytes(from, bytes) => {
+                    let command = Command::decode(clock, &bytes).expect("a command");
+                    worker.handle_command(clock, from, command);
+                }
                 Letter::Stray(mut stray) => {
                     worker.handle_datagrams(now, stray.path, stray.arrived());
                 }
@@ -114,16 +198,33 @@ impl Crew {
     }
 }
 
+/// The number of a server of several machines.
+fn server_number(index: usize) -> u32 {
+    0xc0de_0000 + index as u32
+}
+
+fn member(index: usize) -> MemberId {
+    MemberId { server: server_number(index), worker: 0 }
+}
+
+fn server_of(member: MemberId) -> usize {
+    (member.server - server_number(0)) as usize
+}
+
 impl Machine for Crew {
     fn handle_datagrams(&mut self, now: Time, path: Path, arrived: Arrived<'_>) {
         let worker = self.worker_of(path.remote);
-        self.workers[worker].handle_datagrams(now, path, arrived);
+        let clock = self.clock(worker, now);
+        self.workers[worker].handle_datagrams(clock, path, arrived);
         self.settle(now);
     }
 
     fn handle_timeout(&mut self, now: Time) {
         self.deliver(now);
-        self.workers.iter_mut().for_each(|worker| worker.handle_timeout(now));
+        for number in 0..self.workers.len() {
+            let clock = self.clock(number, now);
+            self.workers[number].handle_timeout(clock);
+        }
         self.settle(now);
     }
 
@@ -132,11 +233,20 @@ impl Machine for Crew {
     }
 
     fn poll_transmit(&mut self, now: Time, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.workers.iter_mut().find_map(|worker| worker.poll_transmit(now, buf))
+        (0..self.workers.len()).find_map(|number| {
+            let clock = self.clock(number, now);
+            let transmit = self.workers[number].poll_transmit(clock, buf)?;
+            // Nothing leaves a dead one.
+            self.is_alive(number).then_some(transmit)
+        })
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        let workers = self.workers.iter().filter_map(Machine::poll_timeout);
+        let alive = (0..self.workers.len()).filter(|&number| self.is_alive(number));
+        let workers = alive.filter_map(|number| {
+            let ahead = self.clock(number, Time::ZERO);
+            Some(Time::ZERO + self.workers[number].poll_timeout()?.since(ahead))
+        });
         workers.chain(self.letters.keys().next().map(|&(at, _)| at)).min()
     }
 
