@@ -1,12 +1,13 @@
 //! One client: its NetConnection and its `GC` flows.
 
+use super::access::{self, Rights, without_token};
 use super::addresses::Reported;
 use super::application::application;
-use super::{Rendezvous, RendezvousEvent};
+use super::{RefusalReason, Rendezvous, RendezvousEvent};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
 use crate::flash::{
-    FlowDecision, FlowMetadata, Rejection, ServerConnection, ServerConnectionEvent,
+    ConnectRequest, FlowDecision, FlowMetadata, Rejection, ServerConnection, ServerConnectionEvent,
 };
 use crate::transport::{
     Addressed, FlowAction, FlowId, FlowInput, FlowOptions, FlowToken, MessageOptions, SessionId,
@@ -52,6 +53,8 @@ pub(super) struct Client {
     pub(super) connection: ServerConnection,
     /// The application that it has connected to, as streams know it.
     pub(super) app: Arc<str>,
+    /// What it may do, if its token says so; otherwise everything.
+    pub(super) rights: Option<Box<Rights>>,
     /// When its session was opened.
     pub(super) opened: Time,
     /// Time by which the client has to connect, or is closed after a refusal.
@@ -79,6 +82,7 @@ impl Client {
             address,
             connection,
             app: Arc::default(),
+            rights: None,
             opened,
             deadline: Some(deadline),
             announced: false,
@@ -245,27 +249,10 @@ impl Rendezvous {
     fn on_connection_event(&mut self, now: Time, session: SessionId, event: ServerConnectionEvent) {
         let Some(client) = self.clients.get_mut(&session) else { return };
         match event {
-            ServerConnectionEvent::ConnectRequested(request) => {
-                if !self.config.is_welcome(&request.app) {
-                    return self.refuse(now, session, &request.app);
-                }
-                if let Err(error) = client.connection.accept(now, NO_EXTRAS) {
-                    tracing::debug!(%session, %error, "connect not answered");
-                    return;
-                }
-                client.announced = true;
-                client.app = application(&request.app).into();
-                if let Some(deadline) = client.deadline.take() {
-                    self.deadlines.remove(&(deadline, session));
-                }
-                let peer = client.peer;
-                self.stats.connected += 1;
-                if let Some(info) = self.endpoint.session(session) {
-                    let address = info.path().remote;
-                    let app = worth_keeping(&request.app).to_owned();
-                    self.report(RendezvousEvent::ClientConnected { peer, address, app });
-                }
-            }
+            ServerConnectionEvent::ConnectRequested(request) => match self.admit(&request) {
+                Ok(rights) => self.accept(now, session, &request, rights),
+                Err(reason) => self.refuse(now, session, &request.app, reason),
+            },
             ServerConnectionEvent::PeerInfo(addresses) => {
                 if let Some(info) = self.endpoint.session(session) {
                     let (observed, own) = (info.path().remote, &self.config.own_addresses);
@@ -285,14 +272,61 @@ impl Rendezvous {
         }
     }
 
-    /// Refuses a client because of the application that it wants. Its session stays until it has had
-    /// time to read the answer.
-    fn refuse(&mut self, now: Time, session: SessionId, app: &str) {
+    /// The rights of a client that wants to connect, if it may.
+    fn admit(&self, request: &ConnectRequest) -> Result<Option<Box<Rights>>, RefusalReason> {
+        if !self.config.is_welcome(&request.app) {
+            return Err(RefusalReason::NoApplication);
+        }
+        let tokens = self.config.tokens.as_deref();
+        let rights = tokens.map(|tokens| access::rights(tokens, request)).transpose()?;
+        Ok(rights.map(Box::new))
+    }
+
+    fn accept(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        request: &ConnectRequest,
+        rights: Option<Box<Rights>>,
+    ) {
+        let Some(client) = self.clients.get_mut(&session) else { return };
+        if let Err(error) = client.connection.accept(now, NO_EXTRAS) {
+            tracing::debug!(%session, %error, "connect not answered");
+            return;
+        }
+        client.announced = true;
+        client.app = application(&request.app).into();
+        let name = rights.as_ref().and_then(|rights| rights.name.as_deref());
+        let name = name.map(|name| worth_keeping(name).to_owned());
+        client.rights = rights;
+        if let Some(deadline) = client.deadline.take() {
+            self.deadlines.remove(&(deadline, session));
+        }
+        let peer = client.peer;
+        self.stats.connected += 1;
+        if let Some(info) = self.endpoint.session(session) {
+            let address = info.path().remote;
+            let app = worth_keeping(&without_token(&request.app)).to_owned();
+            self.report(RendezvousEvent::ClientConnected { peer, address, app, name });
+        }
+    }
+
+    /// Refuses a client. Its session stays until it has had time to read the answer.
+    fn refuse(&mut self, now: Time, session: SessionId, app: &str, reason: RefusalReason) {
         let Some(client) = self.clients.get_mut(&session) else { return };
         let address = client.address;
-        let rejection = Rejection {
-            code: "NetConnection.Connect.InvalidApp".into(),
-            ..Rejection::new(format!("there is no application {:?} here", Shown::new(app)))
+        let app = without_token(app);
+        let rejection = match reason {
+            RefusalReason::NoApplication => {
+                self.stats.applications_refused += 1;
+                let why = format!("there is no application {:?} here", Shown::new(&app));
+                let code = "NetConnection.Connect.InvalidApp".into();
+                Rejection { code, ..Rejection::new(why) }
+            }
+            RefusalReason::Token(why) => {
+                self.stats.tokens_refused += 1;
+                Rejection::new(why.to_string())
+            }
         };
         if let Err(error) = client.connection.reject(now, &rejection) {
             tracing::debug!(%session, %error, "connect not answered");
@@ -302,8 +336,8 @@ impl Rendezvous {
             self.deadlines.remove(&(before, session));
         }
         self.deadlines.insert((deadline, session));
-        let app = worth_keeping(app).to_owned();
-        self.report(RendezvousEvent::ClientRefused { address, app });
+        let app = worth_keeping(&app).to_owned();
+        self.report(RendezvousEvent::ClientRefused { address, app, reason });
     }
 
     fn execute(&mut self, now: Time, session: SessionId, owner: Owner, action: FlowAction) {

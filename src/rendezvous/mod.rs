@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the public interface |
 //! | `application.rs` | the applications that clients connect to |
+//! | `access.rs` | what a client may do, by its token |
 //! | `client.rs` | one client: its NetConnection and its `GC` flows |
 //! | `groups.rs` | the members of groups |
 //! | `introduce.rs` | introductions and their limits |
@@ -22,6 +23,7 @@
 //! | `streams.rs` | live streams that clients publish and play |
 //! | [`cluster`] | several servers that are one: what they ask each other |
 
+mod access;
 mod addresses;
 mod application;
 mod client;
@@ -45,6 +47,7 @@ use crate::transport::{
     Config, Endpoint, EndpointStats, Event, FlowId, FlowTable, Layer, Random, SessionId, Time,
     Worker,
 };
+pub use access::{CheckTokens, MAX_TOKEN, Names, Rights, TokenError};
 use application::application;
 use client::{Client, Owner};
 use cluster::{Cluster, MemberId};
@@ -65,6 +68,7 @@ use std::time::Duration;
 use streams::Streams;
 pub use streams::{StreamInfo, StreamLimits};
 pub use survey::{ApplicationInfo, ClientInfo, GroupInfo, Part};
+use thiserror::Error;
 
 /// Events that wait for the owner; beyond this, the oldest is dropped (they only inform).
 const MAX_EVENTS: usize = 4096;
@@ -101,6 +105,8 @@ pub struct RendezvousConfig {
     /// The applications that clients may connect to, as the path of their URI without query; with one
     /// its instances (`app/instance`) are meant, too. `None` takes any.
     pub applications: Option<BTreeSet<String>>,
+    /// Checks the token of each client that connects; `None` needs no tokens.
+    pub tokens: Option<Arc<dyn CheckTokens>>,
     /// Limits of live streams; `None` relays no streams.
     pub streams: Option<StreamLimits>,
     /// Limits of remote shared objects; `None` keeps none.
@@ -129,6 +135,7 @@ impl Default for RendezvousConfig {
             max_groups_per_client: 256,
             relay: RelayLimits::default(),
             applications: None,
+            tokens: None,
             streams: Some(StreamLimits::default()),
             shared_objects: Some(SharedObjectLimits::default()),
             takes_shared_objects: false,
@@ -166,16 +173,21 @@ pub enum RendezvousEvent {
         peer: Fingerprint,
         /// Its address.
         address: SocketAddr,
-        /// The application that it named, no more of it than can be [shown](crate::wire::Shown).
+        /// The application that it named, without a token, no more of it than can be
+        /// [shown](crate::wire::Shown).
         app: String,
+        /// The name that its token gives it, likewise.
+        name: Option<String>,
     },
-    /// A client was refused, as the application that it named is not among
-    /// [`RendezvousConfig::applications`].
+    /// A client was refused.
     ClientRefused {
         /// Its address.
         address: SocketAddr,
-        /// The application that it named, no more of it than can be [shown](crate::wire::Shown).
+        /// The application that it named, without a token, no more of it than can be
+        /// [shown](crate::wire::Shown).
         app: String,
+        /// Why.
+        reason: RefusalReason,
     },
     /// A connected client is gone.
     ClientGone {
@@ -237,6 +249,18 @@ pub enum RendezvousEvent {
     },
 }
 
+/// Why a client was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// The application that it named is not among [`RendezvousConfig::applications`].
+    #[error("there is no such application")]
+    NoApplication,
+    /// Its token does not let it connect.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
 /// Counters of a server since it started, and of its current state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -249,6 +273,12 @@ pub struct RendezvousStats {
     pub connected: u64,
     /// Introductions made.
     pub introductions: u64,
+    /// Clients refused, as they named an application that is not served.
+    pub applications_refused: u64,
+    /// Clients refused because of their tokens.
+    pub tokens_refused: u64,
+    /// Streams that a client wanted to publish or play, and has no right to.
+    pub rights_refused: u64,
     /// Joins refused, as the client was in too many groups or the group had too many members.
     pub joins_refused: u64,
     /// Calls of `relay` that were passed on.
@@ -290,6 +320,9 @@ impl RendezvousStats {
             groups: self.groups + other.groups,
             connected: self.connected + other.connected,
             introductions: self.introductions + other.introductions,
+            applications_refused: self.applications_refused + other.applications_refused,
+            tokens_refused: self.tokens_refused + other.tokens_refused,
+            rights_refused: self.rights_refused + other.rights_refused,
             joins_refused: self.joins_refused + other.joins_refused,
             relayed: self.relayed + other.relayed,
             relays_refused: self.relays_refused + other.relays_refused,

@@ -29,9 +29,10 @@ pub(super) async fn run(events: WorkerEvents, listeners: broadcast::Sender<Serve
 /// Logs one event. Text from clients is cut and escaped.
 fn log(event: &RendezvousEvent) {
     match event {
-        RendezvousEvent::ClientConnected { peer, address, app } => {
+        RendezvousEvent::ClientConnected { peer, address, app, name } => {
             let app = Shown::new(app);
-            info!(%peer, %address, ?app, "client connected");
+            let name = name.as_deref().map(Shown::new);
+            info!(%peer, %address, ?app, ?name, "client connected");
         }
         RendezvousEvent::ClientGone { peer } => info!(%peer, "client gone"),
         RendezvousEvent::Joined { peer, group, members } => {
@@ -54,9 +55,9 @@ fn log(event: &RendezvousEvent) {
             let name = Shown::new(name);
             info!(%peer, ?app, ?name, "stream ended");
         }
-        RendezvousEvent::ClientRefused { address, app } => {
+        RendezvousEvent::ClientRefused { address, app, reason } => {
             let app = Shown::new(app);
-            info!(%address, ?app, "client refused: there is no such application");
+            info!(%address, ?app, "client refused: {reason}");
         }
         RendezvousEvent::Introduced { from, to } => debug!(%from, %to, "introduced"),
         _ => {}
@@ -79,6 +80,9 @@ fn log_stats(stats: &RendezvousStats) {
         introductions_limited = stats.introductions_limited,
         forwarded = stats.forwarded,
         forwards_limited = stats.forwards_limited,
+        applications_refused = stats.applications_refused,
+        tokens_refused = stats.tokens_refused,
+        rights_refused = stats.rights_refused,
         joins_refused = stats.joins_refused,
         addresses_refused = stats.addresses_refused,
         sessions_evicted = stats.endpoint.sessions_evicted,

@@ -18,8 +18,11 @@ pub enum Report {
         peer_id: String,
         /// Its address.
         address: SocketAddr,
-        /// The application, at most 60 characters of it.
+        /// The application, without a token, at most 60 characters of it.
         app: String,
+        /// The name that its token gives it, likewise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
     },
     /// A client is gone.
     ClientGone {
@@ -62,12 +65,14 @@ pub enum Report {
         /// The name of the stream, likewise.
         name: String,
     },
-    /// A client was refused: there is no such application.
+    /// A client was refused.
     ClientRefused {
         /// Its address.
         address: SocketAddr,
-        /// The application, at most 60 characters of it.
+        /// The application, without a token, at most 60 characters of it.
         app: String,
+        /// Why, in words.
+        reason: String,
     },
     /// A peer at an address asked for a client, and was introduced.
     Introduced {
@@ -148,11 +153,14 @@ impl Report {
             ServerEvent::Rendezvous(event) => event,
         };
         Some(match event {
-            RendezvousEvent::ClientConnected { peer, address, app } => Self::ClientConnected {
-                peer_id: peer.to_string(),
-                address: *address,
-                app: cut(app),
-            },
+            RendezvousEvent::ClientConnected { peer, address, app, name } => {
+                Self::ClientConnected {
+                    peer_id: peer.to_string(),
+                    address: *address,
+                    app: cut(app),
+                    name: name.as_deref().map(cut),
+                }
+            }
             RendezvousEvent::ClientGone { peer } => Self::ClientGone { peer_id: peer.to_string() },
             RendezvousEvent::Joined { peer, group, members } => Self::Joined {
                 peer_id: peer.to_string(),
@@ -170,8 +178,8 @@ impl Report {
             RendezvousEvent::StreamEnded { peer, app, name } => {
                 Self::StreamEnded { peer_id: peer.to_string(), app: cut(app), name: cut(name) }
             }
-            RendezvousEvent::ClientRefused { address, app } => {
-                Self::ClientRefused { address: *address, app: cut(app) }
+            RendezvousEvent::ClientRefused { address, app, reason } => {
+                Self::ClientRefused { address: *address, app: cut(app), reason: reason.to_string() }
             }
             RendezvousEvent::Introduced { from, to } => {
                 Self::Introduced { from: *from, peer_id: to.to_string() }

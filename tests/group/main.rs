@@ -36,6 +36,7 @@ mod search;
 mod server_calls;
 mod server_restart;
 mod server_streams;
+mod server_tokens;
 mod shared_objects;
 mod steady;
 mod support;

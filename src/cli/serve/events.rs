@@ -68,16 +68,19 @@ impl Event {
 pub(super) fn line(report: &Report) -> Option<String> {
     let short = |id: &str| id.chars().take(8).collect::<String>();
     match report {
-        Report::ClientConnected { peer_id, address, app } => {
+        Report::ClientConnected { peer_id, address, app, name } => {
             let mut line = format!("client {} connected from {address}", short(peer_id));
+            if let Some(name) = name {
+                let _ = write!(line, " as {}", shortened(name));
+            }
             if !app.is_empty() {
                 let _ = write!(line, ", application {}", shortened(app));
             }
             Some(line)
         }
         Report::ClientGone { peer_id } => Some(format!("client {} gone", short(peer_id))),
-        Report::ClientRefused { address, app } => {
-            Some(format!("client at {address} refused: no application {}", shortened(app)))
+        Report::ClientRefused { address, app, reason } => {
+            Some(format!("client at {address} refused at {}: {reason}", shortened(app)))
         }
         Report::StreamPublished { peer_id, name, .. } => {
             Some(format!("stream {} published by {}", shortened(name), short(peer_id)))
@@ -108,6 +111,7 @@ mod tests {
             peer: Fingerprint([0xab; 32]),
             address: ([192, 0, 2, 7], 5000).into(),
             app: app.to_owned(),
+            name: None,
         };
         Report::of(&ServerEvent::Rendezvous(event)).unwrap()
     }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// The answer of a server that relays no streams.
 const NO_STREAMS: &str = "this server relays no streams";
+/// The answer to a client whose token does not name the stream.
+const NO_RIGHT: &str = "the token does not allow it";
 
 impl Rendezvous {
     /// The streams that are published now, in no particular order.
@@ -41,6 +43,11 @@ impl Rendezvous {
 
     fn publish(&mut self, now: Time, at: Place, name: &Arc<str>, record: bool) {
         let Some(client) = self.clients.get_mut(&at.0) else { return };
+        if client.rights.as_ref().is_some_and(|rights| !rights.publish.contain(name)) {
+            self.stats.rights_refused += 1;
+            client.connection.refuse_publish(at.1, "NetStream.Publish.Denied", NO_RIGHT, false);
+            return;
+        }
         let Some(streams) = &mut self.streams else {
             client.connection.refuse_publish(at.1, "NetStream.Publish.Denied", NO_STREAMS, true);
             return;
@@ -72,6 +79,11 @@ impl Rendezvous {
 
     fn play(&mut self, now: Time, at: Place, name: &Arc<str>, recorded: bool) {
         let Some(client) = self.clients.get_mut(&at.0) else { return };
+        if client.rights.as_ref().is_some_and(|rights| !rights.play.contain(name)) {
+            self.stats.rights_refused += 1;
+            client.connection.refuse_play(at.1, "NetStream.Play.Failed", NO_RIGHT);
+            return;
+        }
         let Some(streams) = &mut self.streams else {
             client.connection.refuse_play(at.1, "NetStream.Play.Failed", NO_STREAMS);
             return;

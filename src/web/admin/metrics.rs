@@ -58,6 +58,14 @@ fn of_clients(out: &mut Out<'_>, stats: &RendezvousStats) -> fmt::Result {
     out.counter("stream_messages_dropped", dropped, stats.stream_messages_dropped)?;
     out.counter("clients_connected", "Clients that have ever connected", stats.connected)?;
     out.counters(
+        "clients_refused",
+        "Clients that were refused when they connected",
+        "reason",
+        [("application", stats.applications_refused), ("token", stats.tokens_refused)],
+    )?;
+    let rights = "Streams that a client wanted to publish or play without a right to it";
+    out.counter("rights_refused", rights, stats.rights_refused)?;
+    out.counters(
         "introductions",
         "Hellos for other peers, by what became of them",
         "result",

@@ -5,6 +5,7 @@ pub mod account;
 pub mod caller;
 pub mod crew;
 pub mod forger;
+pub mod house;
 pub mod meeting;
 pub mod net;
 pub mod networks;
