@@ -75,6 +75,8 @@
 //! | `trace` | the decoder of captures |
 //! | `tokio` | driver, async peer and server |
 //! | `serde` | events in serialized form |
+//! | `tokens` | tokens that let clients connect to a server |
+//! | `settings` | configuration files of a server |
 //! | `vod` | files through groups |
 //! | `origin` | files of web servers: `vod` and an HTTP client with TLS, for which a C compiler is needed |
 //! | `web` | pages in the browser: of a film while it is fetched, of a server |

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `share`, `fetch`, `watch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `decode`, `wireshark` | the verbs |
+//! | `share`, `fetch`, `watch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `token`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `fetching` | a fetch on the screen |
 //! | `fetch_options` | what `fetch` and `watch` have in common |
@@ -80,6 +80,7 @@ mod signing;
 mod situation;
 mod source;
 mod stream;
+mod token;
 mod via;
 mod watch;
 mod wireshark;
@@ -126,6 +127,7 @@ enum Verb {
     Stream(Box<stream::StreamVerb>),
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
+    Token(token::TokenArgs),
     #[command(subcommand)]
     Groupspec(groupspec::GroupspecVerb),
     Decode(Box<decode::DecodeArgs>),
@@ -154,6 +156,7 @@ fn run(verb: Verb, verbosity: u8) -> anyhow::Result<()> {
             Verb::Stream(verb) => stream::run(*verb).await,
             Verb::Demo(args) => demo::run(args).await,
             Verb::Serve(args) => serve::run(args, verbosity).await,
+            Verb::Token(args) => token::run(args),
             Verb::Groupspec(verb) => groupspec::run(&verb),
             Verb::Decode(args) => decode::run(*args).await,
             Verb::Wireshark(verb) => wireshark::run(verb).await,

@@ -35,6 +35,7 @@
 //! | `saver` | the task that writes them |
 //! | `report` | events as they are serialized |
 //! | `survey` | what can be read of clients and groups |
+//! | `tokens/` | tokens that let clients connect |
 
 mod config;
 mod error;
@@ -48,13 +49,15 @@ mod report;
 mod saver;
 mod service;
 mod survey;
+#[cfg(feature = "tokens")]
+mod tokens;
 mod workers;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::rendezvous::{
-    ApplicationInfo, ClientInfo, GroupInfo, Introduction, MAX_REMEMBERED, Outcome, Part,
-    RendezvousConfig, RendezvousEvent, RendezvousStats, SharedObjectLimits, StreamInfo,
-    StreamLimits,
+    ApplicationInfo, CheckTokens, ClientInfo, GroupInfo, Introduction, MAX_REMEMBERED, MAX_TOKEN,
+    Names, Outcome, Part, RefusalReason, RendezvousConfig, RendezvousEvent, RendezvousStats,
+    Rights, SharedObjectLimits, StreamInfo, StreamLimits, TokenError,
 };
 pub use config::ServerConfig;
 #[cfg(feature = "settings")]
@@ -65,6 +68,8 @@ pub use limits::LimitReached;
 pub use report::{Counters, Report};
 pub use service::ServerEvent;
 pub use survey::{GroupState, Introduced, Listing, MemberLink, ServerLoad};
+#[cfg(feature = "tokens")]
+pub use tokens::{Allowed, Claims, MAX_KEYS, MIN_SECRET, OneOrMany, SecretFileError, TokenKeys};
 
 use crate::crypto::Fingerprint;
 use crate::driver::{self, Clock, Stopped, os_random};

@@ -38,6 +38,7 @@ mod stream;
 mod support;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod token;
 mod waiting;
 #[cfg(unix)]
 mod watch;

@@ -71,6 +71,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "NAME")]
     app: Vec<String>,
 
+    /// File with the secrets of tokens that clients need (docs/tokens.md); `rtmfp token` makes it,
+    /// SIGHUP has it read again [default: none, clients need no tokens]
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+
     /// Relay no streams: refuse what clients want to publish or play at the server
     #[arg(long)]
     no_streams: bool,
@@ -125,10 +130,11 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     }
     let public = settings::public_address(&settings)?;
     let mut config = settings.server_config();
+    config.rendezvous.tokens = settings.token_keys()?;
     config.key_log = args.key_log.open_or(settings.key_log.clone())?;
     // Before the server runs, so that no signal is missed.
     let mut signals = Signals::new().context("can't catch signals")?;
-    let mut reloads = Reloads::new(&args).context("can't catch signals")?;
+    let mut reloads = Reloads::new(&args, &settings).context("can't catch signals")?;
     let mut supervisor = Supervisor::new();
     let page = args.admin.open().await?;
     let server = Server::start(config).await?;
@@ -184,12 +190,14 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Requests to read the configuration file again. Without a file a hangup ends the command, as usual.
+/// Requests to read the files of settings and secrets again. Without such a file a hangup ends the
+/// command, as usual.
 struct Reloads(Option<Hangups>);
 
 impl Reloads {
-    fn new(args: &ServeArgs) -> std::io::Result<Self> {
-        settings::file(args).map(|_| Hangups::new()).transpose().map(Self)
+    fn new(args: &ServeArgs, settings: &Settings) -> std::io::Result<Self> {
+        let has_file = settings::file(args).is_some() || settings.secret_file.is_some();
+        has_file.then(Hangups::new).transpose().map(Self)
     }
 
     async fn recv(&mut self) -> Hangup {

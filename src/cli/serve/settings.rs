@@ -57,6 +57,9 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<Settings> {
     if args.public_address.is_some() {
         settings.public_address.clone_from(&args.public_address);
     }
+    if args.secret_file.is_some() {
+        settings.secret_file.clone_from(&args.secret_file);
+    }
     if !args.app.is_empty() {
         let names = args.app.iter().map(|name| name.trim_matches('/').to_owned());
         settings.server.rendezvous.applications = Some(names.collect());
@@ -104,9 +107,11 @@ pub(super) async fn reload(
     server: &Server,
 ) -> Result<Reloaded, String> {
     let new = load(args).map_err(|error| outcome::text(&error))?;
+    let tokens = new.token_keys().map_err(|error| error.to_string())?;
     let level = settings.log.level;
     let reloaded = settings.reload(&new);
-    let rendezvous = settings.server_config().rendezvous;
+    let mut rendezvous = settings.server_config().rendezvous;
+    rendezvous.tokens = tokens;
     server.reconfigure(rendezvous).await.map_err(|stopped| stopped.to_string())?;
     if settings.log.level != level && !log::set_level(settings.log.level) {
         warn!("the log keeps its level, which the command line or RUST_LOG has chosen");

@@ -3,9 +3,11 @@
 use super::ServerConfig;
 use super::document::{Document, Entry};
 use super::table::{Effect, SECTIONS, SETTINGS, Setting};
-use crate::rendezvous::{SharedObjectLimits, StreamLimits};
+use crate::rendezvous::{CheckTokens, SharedObjectLimits, StreamLimits};
+use crate::server::tokens::{SecretFileError, TokenKeys};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 use thiserror::Error;
 use tracing::Level;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub shared_objects: Optional<SharedObjectLimits>,
     /// The host, or host and port, that a router forwards to the server; for whoever prints URIs.
     pub public_address: Option<String>,
+    /// The file with the secrets of tokens that clients need.
+    pub secret_file: Option<PathBuf>,
     /// The path of the key log.
     pub key_log: Option<PathBuf>,
     /// The log, for whoever writes it.
@@ -190,7 +194,19 @@ pub struct Reloaded {
 }
 
 impl Settings {
-    /// The configuration of the server, but for the key log, which is not open yet.
+    /// The keys of [`secret_file`](Self::secret_file), for
+    /// [`RendezvousConfig::tokens`](crate::rendezvous::RendezvousConfig::tokens).
+    ///
+    /// # Errors
+    ///
+    /// [`SecretFileError`]
+    pub fn token_keys(&self) -> Result<Option<Arc<dyn CheckTokens>>, SecretFileError> {
+        let keys = self.secret_file.as_deref().map(TokenKeys::read).transpose()?;
+        Ok(keys.map(TokenKeys::into_check))
+    }
+
+    /// The configuration of the server, but for the key log and the
+    /// [keys of tokens](Self::token_keys), which are in files.
     pub fn server_config(&self) -> ServerConfig {
         let mut config = self.server.clone();
         config.rendezvous.streams = self.streams.get();

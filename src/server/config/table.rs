@@ -62,7 +62,8 @@ macro_rules! setting {
 }
 
 /// The sections, in the order of the sample.
-pub(super) const SECTIONS: [(&str, &str); 7] = [
+pub(super) const SECTIONS: [(&str, &str); 8] = [
+    ("auth", "Tokens that clients need to connect: rtmfp://HOST/app?token=..."),
     ("log", "The log, on standard error."),
     ("clients", "What clients are advised of, and how long the server waits for them."),
     ("limits", "Bounds of sessions and of memory. Each that is reached is a line in the log."),
@@ -124,6 +125,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         key_log,
         "File to which the secrets of all sessions are appended, for `rtmfp decode`. Who\n\
          has it can read and forge them. Empty: none."
+    ),
+    setting!(
+        "auth.secret_file",
+        path,
+        Reload,
+        secret_file,
+        "File with the secrets of tokens that clients need: a line each, ID and secret;\n\
+         `rtmfp token` makes it, and tokens. A reload reads it again. Empty: no tokens."
     ),
     setting!(
         "log.level",

@@ -36,6 +36,8 @@ public_address = "example.org"
 identity = "/tmp/identity"
 applications = ["chat", "/tv/"]
 key_log = "/tmp/keys"
+[auth]
+secret_file = "/7"
 [log]
 level = "debug"
 format = "json"
@@ -108,7 +110,8 @@ fn every_setting_has_its_own_field() {
 }
 
 /// Fields that no file sets: properties of the protocol, and what belongs to programs.
-const WITHOUT_SETTING: [&str; 25] = [
+const WITHOUT_SETTING: [&str; 26] = [
+    "server.rendezvous.tokens",
     "server.identity",
     "server.rendezvous.own_addresses",
     "server.rendezvous.transport.negotiation",
