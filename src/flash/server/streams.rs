@@ -76,7 +76,9 @@ enum Role {
     #[default]
     Idle,
     /// The owner has not answered yet.
-    Asked,
+    Asked {
+        publishes: bool,
+    },
     Publishing {
         name: Arc<str>,
     },
@@ -123,9 +125,10 @@ impl Streams {
         it.leave()
     }
 
-    /// True if the client publishes in it.
+    /// True if the client publishes in it, or has asked to: it need not wait for the answer.
     pub(super) fn is_publishing(&self, stream: u32) -> bool {
-        matches!(self.role(stream), Some(Role::Publishing { .. }))
+        let role = self.role(stream);
+        matches!(role, Some(Role::Publishing { .. } | Role::Asked { publishes: true }))
     }
 
     fn role(&self, stream: u32) -> Option<&Role> {
@@ -296,12 +299,16 @@ impl NetStream {
         if self.leave() {
             emit(StreamEvent::Stopped);
         }
-        self.role = Role::Asked;
+        self.role = Role::Asked { publishes: matches!(event, StreamEvent::Publish { .. }) };
         emit(event);
     }
 
     /// `publish(false)`.
     fn unpublish(&mut self, out: &mut Out<'_>, stream: u32, emit: &mut dyn FnMut(StreamEvent)) {
+        if let Role::Asked { publishes: true } = self.role {
+            self.role = Role::Idle;
+            emit(StreamEvent::Stopped);
+        }
         if let Role::Publishing { name } = &self.role {
             let name = name.clone();
             self.role = Role::Idle;
