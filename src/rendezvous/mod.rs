@@ -385,8 +385,8 @@ impl Rendezvous {
     /// Every worker's [commands](Self::poll_command) are to be carried to the
     /// [others](Self::handle_command), each of which is the
     /// [member](cluster::MemberId) of the cluster with its number here, and so are
-    /// [datagrams](Self::poll_stray). The bounds of `config` hold for all of them together. A single
-    /// worker is what [`new`](Self::new) makes.
+    /// [datagrams](Self::poll_stray). The bounds of `config` hold for all of them together, except those
+    /// of [streams](StreamLimits). A single worker is what [`new`](Self::new) makes.
     pub fn crew(
         config: &RendezvousConfig,
         identity: Identity,
@@ -400,6 +400,9 @@ impl Rendezvous {
         let worker = |worker: Worker| {
             let mut config = config.clone();
             config.share_pings(count);
+            if let Some(streams) = &mut config.streams {
+                streams.cache_in_all /= count;
+            }
             let number = worker.number() as u16;
             let others = (0..count as u16).filter(|&other| other != number).map(MemberId::worker);
             let (transport, identity) = (config.transport.clone(), Arc::clone(&identity));
@@ -676,13 +679,15 @@ impl Layer for Rendezvous {
     fn poll_own_timeout(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|&(at, _)| at);
         let newcomers = self.newcomers.next_timeout();
-        [deadline, newcomers, self.next_relay_timeout()].into_iter().flatten().min()
+        let elsewhere = [self.next_relay_timeout(), self.next_stream_timeout()];
+        [deadline, newcomers].into_iter().chain(elsewhere).flatten().min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
         self.client_timeouts(now);
         self.newcomer_timeouts(now);
         self.relay_timeouts(now);
+        self.stream_timeouts(now);
     }
 }
 

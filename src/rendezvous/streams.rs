@@ -4,22 +4,42 @@
 //! publication to the next. Its messages go to all who play, in the bytes in which they came.
 //!
 //! This table knows NetStreams by [`Place`]s only: what came of a client goes in, and out comes to
-//! which places something is to be sent. `streams/serve.rs` does so.
+//! which places something is to be sent.
+//!
+//! A stream may come from another member of the cluster, once for all who play it here.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `cache.rs` | what is kept for those who come late |
+//! | `serve.rs` | what a client does, and what others are sent for it |
+//! | `claims.rs` | one publisher of a name, at whatever member |
+//! | `across.rs` | what members ask each other when publisher and players are apart |
+//! | `elsewhere.rs` | the part of the table that is about other members |
+//! | `feed.rs` | how much is on the way from one member to another, and what is missing |
 
+mod across;
 mod cache;
+mod claims;
+mod elsewhere;
+mod feed;
 mod serve;
 
+use super::cluster::{PublicationId, StreamName};
 use crate::flash::Message;
-use crate::transport::SessionId;
+use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use cache::Cache;
+use claims::PendingStreams;
+pub(super) use feed::Taken;
+use feed::{Intake, Outlets};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The longest name of a stream that is taken, in bytes.
 const MAX_NAME: usize = 512;
 
-/// Limits of live streams.
+/// Limits of live streams. Of a server with several workers each keeps to them, and to its part of
+/// [`cache_in_all`](Self::cache_in_all).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamLimits {
@@ -61,7 +81,7 @@ pub struct StreamInfo {
     pub app: Arc<str>,
     /// Its name there.
     pub name: Arc<str>,
-    /// Clients that play it.
+    /// Clients that play it; those of other members of a cluster as they were two seconds ago.
     pub players: usize,
     /// Messages that were published since it began.
     pub messages: u64,
@@ -71,13 +91,6 @@ pub struct StreamInfo {
 
 /// A NetStream of a client.
 pub(super) type Place = (SessionId, u32);
-
-/// A stream's name and its application.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct StreamName {
-    pub(super) app: Arc<str>,
-    pub(super) name: Arc<str>,
-}
 
 /// Why something is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +116,8 @@ pub(super) struct Stopped {
     pub(super) was_published: bool,
     /// Who plays the stream that is no longer published.
     pub(super) players: Vec<Place>,
+    /// The publication that is over, or that nobody here plays any more, if other members know it.
+    pub(super) publication: Option<PublicationId>,
 }
 
 /// All streams.
@@ -114,34 +129,86 @@ pub(super) struct Streams {
     places: BTreeMap<Place, StreamName>,
     /// Bytes that are kept for those who come late.
     cached: usize,
+    /// Clients that wait for other members.
+    pending: PendingStreams,
 }
 
 #[derive(Debug, Default)]
 struct Stream {
-    publisher: Option<Place>,
+    source: Source,
+    /// When other members were last asked for it.
+    asked: Option<Time>,
     players: BTreeSet<Place>,
     cache: Cache,
     messages: u64,
     bytes: u64,
 }
 
+/// Who publishes a stream.
+#[derive(Debug, Default)]
+enum Source {
+    #[default]
+    Nobody,
+    /// A client of this member.
+    Here(Place, Outlets),
+    /// A client of another member.
+    Elsewhere(Intake),
+}
+
+impl Stream {
+    fn is_published(&self) -> bool {
+        !matches!(self.source, Source::Nobody)
+    }
+
+    fn is_published_at(&self, at: Place) -> bool {
+        matches!(self.source, Source::Here(publisher, _) if publisher == at)
+    }
+
+    /// Notes a message, and returns who plays. The caches of all streams have `cached` bytes.
+    fn note(
+        &mut self,
+        message: &Message,
+        encoded: &Bytes,
+        limits: &StreamLimits,
+        cached: &mut usize,
+    ) -> &BTreeSet<Place> {
+        self.messages += 1;
+        self.bytes += encoded.len() as u64;
+        let others = *cached - self.cache.bytes();
+        let space = limits.cache.min(limits.cache_in_all.saturating_sub(others));
+        self.cache.note(message, encoded, space);
+        *cached = others + self.cache.bytes();
+        &self.players
+    }
+}
+
 impl Streams {
     pub(super) fn new(limits: StreamLimits) -> Self {
-        Self { limits, all: HashMap::new(), places: BTreeMap::new(), cached: 0 }
+        let (all, places) = (HashMap::new(), BTreeMap::new());
+        Self { limits, all, places, cached: 0, pending: PendingStreams::default() }
     }
 
     pub(super) fn limits(&self) -> StreamLimits {
         self.limits
     }
 
+    /// Why somebody could not publish, so far as is known here.
+    pub(super) fn may_publish(&self, name: &StreamName) -> Result<(), Refusal> {
+        match self.all.get(name) {
+            Some(Stream { source: Source::Here(..), .. }) => Err(Refusal::InUse),
+            Some(_) => Ok(()),
+            None => self.may_add(name),
+        }
+    }
+
     /// Somebody wants to publish: returns who waits for the stream. It must not play or publish in
     /// this place.
     pub(super) fn publish(&mut self, name: StreamName, at: Place) -> Result<Vec<Place>, Refusal> {
         let stream = self.stream(&name)?;
-        if stream.publisher.is_some() {
+        if stream.is_published() {
             return Err(Refusal::InUse);
         }
-        stream.publisher = Some(at);
+        stream.source = Source::Here(at, Outlets::default());
         (stream.messages, stream.bytes) = (0, 0);
         let waiting = stream.players.iter().copied().collect();
         self.places.insert(at, name);
@@ -156,7 +223,7 @@ impl Streams {
         at: Place,
         recorded: bool,
     ) -> Result<Option<Backlog>, Refusal> {
-        if recorded && self.all.get(&name).is_none_or(|stream| stream.publisher.is_none()) {
+        if recorded && !self.all.get(&name).is_some_and(Stream::is_published) {
             return Err(Refusal::NotRecorded);
         }
         let players = self.limits.players;
@@ -165,7 +232,7 @@ impl Streams {
             return Err(Refusal::TooMany);
         }
         stream.players.insert(at);
-        let backlog = stream.publisher.is_some().then(|| stream.cache.backlog());
+        let backlog = stream.is_published().then(|| stream.cache.backlog());
         self.places.insert(at, name);
         Ok(backlog)
     }
@@ -178,37 +245,32 @@ impl Streams {
         encoded: &Bytes,
     ) -> Option<&BTreeSet<Place>> {
         let stream = self.all.get_mut(self.places.get(&from)?)?;
-        if stream.publisher != Some(from) {
+        if !stream.is_published_at(from) {
             return None;
         }
-        stream.messages += 1;
-        stream.bytes += encoded.len() as u64;
-        let before = stream.cache.bytes();
-        let others = self.cached - before;
-        let space = self.limits.cache.min(self.limits.cache_in_all.saturating_sub(others));
-        stream.cache.note(message, encoded, space);
-        self.cached = others + stream.cache.bytes();
-        Some(&stream.players)
+        Some(stream.note(message, encoded, &self.limits, &mut self.cached))
     }
 
     /// Nobody plays or publishes in this place any more.
     pub(super) fn stop(&mut self, at: Place) -> Option<Stopped> {
         let name = self.places.remove(&at)?;
         let stream = self.all.get_mut(&name)?;
-        let was_published = stream.publisher == Some(at);
-        let mut players = Vec::new();
+        let was_published = stream.is_published_at(at);
+        let (mut players, mut publication) = (Vec::new(), None);
         if was_published {
-            stream.publisher = None;
-            self.cached -= stream.cache.bytes();
-            stream.cache = Cache::default();
+            publication = stream.publication();
+            stream.clear(&mut self.cached);
             players.extend(&stream.players);
         } else {
             stream.players.remove(&at);
+            if stream.players.is_empty() {
+                publication = stream.forsake(&mut self.cached);
+            }
         }
-        if stream.publisher.is_none() && stream.players.is_empty() {
+        if !stream.is_published() && stream.players.is_empty() {
             self.all.remove(&name);
         }
-        Some(Stopped { name, was_published, players })
+        Some(Stopped { name, was_published, players, publication })
     }
 
     /// The places of a session.
@@ -217,31 +279,41 @@ impl Streams {
         self.places.range(range).map(|(&place, _)| place).collect()
     }
 
-    /// The streams that are published.
+    /// The streams that clients of this member publish.
     pub(super) fn published(&self) -> impl Iterator<Item = StreamInfo> {
-        let published = self.all.iter().filter(|(_, stream)| stream.publisher.is_some());
-        published.map(|(name, stream)| StreamInfo {
-            app: name.app.clone(),
-            name: name.name.clone(),
-            players: stream.players.len(),
-            messages: stream.messages,
-            bytes: stream.bytes,
+        self.all.iter().filter_map(|(name, stream)| {
+            let Source::Here(_, outlets) = &stream.source else { return None };
+            Some(StreamInfo {
+                app: name.app.clone(),
+                name: name.name.clone(),
+                players: stream.players.len() + outlets.players(),
+                messages: stream.messages,
+                bytes: stream.bytes,
+            })
         })
     }
 
     /// The number of those who publish, and of those who play or wait.
     pub(super) fn count(&self) -> (usize, usize) {
-        let published = self.all.values().filter(|stream| stream.publisher.is_some()).count();
+        let is_here = |stream: &&Stream| matches!(stream.source, Source::Here(..));
+        let published = self.all.values().filter(is_here).count();
         (published, self.places.len() - published)
+    }
+
+    fn may_add(&self, name: &StreamName) -> Result<(), Refusal> {
+        if name.name.len() > MAX_NAME || name.name.is_empty() {
+            return Err(Refusal::NameTooLong);
+        }
+        if self.all.len() >= self.limits.streams {
+            return Err(Refusal::TooMany);
+        }
+        Ok(())
     }
 
     /// The stream of a name, which is there from now on.
     fn stream(&mut self, name: &StreamName) -> Result<&mut Stream, Refusal> {
-        if name.name.len() > MAX_NAME || name.name.is_empty() {
-            return Err(Refusal::NameTooLong);
-        }
-        if !self.all.contains_key(name) && self.all.len() >= self.limits.streams {
-            return Err(Refusal::TooMany);
+        if !self.all.contains_key(name) {
+            self.may_add(name)?;
         }
         Ok(self.all.entry(name.clone()).or_default())
     }

@@ -117,7 +117,7 @@ impl Post {
         match to {
             To::Member(member) => self.put(usize::from(member.worker), command),
             // Each knows its own clients alone.
-            To::Peer(_) | To::Group(_) => {
+            To::Peer(_) | To::Group(_) | To::Others => {
                 for number in (0..self.boxes.len()).filter(|&number| number != self.own) {
                     self.put(number, command.clone());
                 }

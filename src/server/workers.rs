@@ -65,11 +65,9 @@ impl Workers {
             let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log, saver);
             return Ok(Self::of(vec![spawn(machine, sockets, clock)], saving));
         }
-        // Each would have some of the streams and objects, and clients of others could not reach them.
-        if config.rendezvous.streams.take().is_some()
-            | config.rendezvous.shared_objects.take().is_some()
-        {
-            info!("with several workers, no streams are passed on and no shared objects kept");
+        // Each would have some of the objects, and clients of others could not reach them.
+        if config.rendezvous.shared_objects.take().is_some() {
+            info!("with several workers, no shared objects are kept");
         }
         let first = DriverThread::new().map_err(ServerError::Thread)?;
         let sockets = first.enter(|| Sockets::bind_available(&config.listen))?;

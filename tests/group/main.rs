@@ -39,6 +39,7 @@ mod server_streams;
 mod server_tokens;
 mod shared_objects;
 mod steady;
+mod streams_across;
 mod support;
 mod swarm;
 mod trade;

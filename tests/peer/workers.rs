@@ -4,7 +4,9 @@
 
 use rtmfp::amf::Value;
 use rtmfp::driver::{BindError, KeyLogFile};
-use rtmfp::peer::{Connection, NetGroup, PeerConfig};
+use rtmfp::peer::{
+    Body, Connection, Message, NetGroup, NetStreamError, NetStreamEvent, PeerConfig, StreamError,
+};
 use rtmfp::proto::crypto::DhGroup;
 use rtmfp::proto::group::GroupSpecBuilder;
 use rtmfp::server::{Server, ServerConfig, ServerError};
@@ -91,6 +93,51 @@ async fn clients_of_all_workers_are_clients_of_one_server() {
     let again = Server::start(taken).await.unwrap();
     assert_eq!(again.local_addresses(), listening);
     again.stop(GRACE).await.unwrap();
+}
+
+/// What one client publishes reaches players at all workers, and nobody else gets its name.
+#[tokio::test]
+async fn a_stream_is_played_at_all_workers() {
+    let server = Server::start(config()).await.unwrap();
+    let clients = connect(&server, 8).await;
+    let mut played = Vec::new();
+    for client in &clients[1..] {
+        played.push(client.play("cam").await.unwrap());
+    }
+    let published = clients[0].publish("cam").await.unwrap();
+    for client in &clients[1..] {
+        let error = client.publish("cam").await.unwrap_err();
+        let StreamError::NetStream(NetStreamError::Refused(why)) = error else { panic!("{error}") };
+        assert!(why.contains("NetStream.Publish.BadName"), "{why}");
+    }
+    let frame = |n: u32| {
+        let head = if n == 0 { 0x17 } else { 0x27 };
+        Message::new(n, Body::Video([&[head, 1, 0, 0, 0][..], &[n as u8; 900]].concat().into()))
+    };
+    for n in 0..50 {
+        published.write(frame(n)).await.unwrap();
+    }
+    for played in &mut played {
+        for n in 0..50 {
+            let message = loop {
+                match played.recv().await.unwrap() {
+                    NetStreamEvent::Message(message) => break message,
+                    NetStreamEvent::Failed(error) => panic!("{error}"),
+                    _ => {}
+                }
+            };
+            assert!(message == frame(n), "{n}");
+        }
+    }
+    let streams = server.streams().await.unwrap();
+    assert_eq!((streams.len(), streams[0].messages), (1, 50));
+    let stats = server.stats().await.unwrap().rendezvous;
+    assert_eq!((stats.streams, stats.players, stats.commands_lost), (1, 7, 0));
+    drop(published);
+    for played in &mut played {
+        let ended = |event: &NetStreamEvent| event.code() == "NetStream.Play.UnpublishNotify";
+        while !ended(&played.recv().await.unwrap()) {}
+    }
 }
 
 /// Every client's connection is closed, at whatever worker it is, also if the server is dropped.

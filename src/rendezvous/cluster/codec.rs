@@ -8,7 +8,10 @@
 //! What another version adds has a new number; a command of an unknown number, and one that is too
 //! short, too long or invalid, can't be decoded and is to be ignored.
 
-use super::{Candidate, Candidates, ClientId, Command, Located, MemberId, Opened, Relay, Seek};
+use super::{
+    Candidate, Candidates, ClientId, Command, Feed, Located, MemberId, Opened, PublicationId,
+    Relay, Seek, StreamName,
+};
 use crate::amf::{Encoding, Reader, Value, Writer};
 use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::GroupId;
@@ -16,6 +19,7 @@ use crate::transport::{FlowId, Interface, IntroductionRequest, Path, SessionId, 
 use crate::wire::{Address, Origin, vlu};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest command in bytes.
@@ -177,6 +181,16 @@ variants! {
         10 => Seen { newcomer: newcomer, seen: seen }
         11 => Relay { 0: relay }
         12 => Relayed { number: number, outcome: outcome }
+        13 => Claim { stream: stream, publication: publication }
+        14 => Claimed {
+            stream: stream, publication: publication, is_taken: is_taken, players: players
+        }
+        15 => Published { 0: streams }
+        16 => Subscribe { stream: stream, receiving: receiving, players: players }
+        17 => Unsubscribe { stream: stream, publication: publication }
+        18 => Feed { 0: feed }
+        19 => Received { stream: stream, publication: publication, bytes: bytes }
+        20 => Unpublished { stream: stream, publication: publication }
     }
 }
 
@@ -189,6 +203,9 @@ structures! {
     Candidates { group, newcomer, candidates, members }
     Candidate { peer, session, joined, seen }
     Relay { number, from, to, args }
+    StreamName { app, name }
+    PublicationId { member, number }
+    Feed { stream, publication, offset, is_start, is_cut, messages }
 }
 
 hashes! { Fingerprint GroupId }
@@ -239,6 +256,16 @@ impl Field for Bytes {
 }
 
 impl Field for String {
+    fn put(&self, out: &mut Output) {
+        vlu::encode_prefixed(self.as_bytes(), &mut out.bytes);
+    }
+
+    fn take(input: &mut Input<'_>) -> Option<Self> {
+        std::str::from_utf8(input.slice()?).ok().map(Self::from)
+    }
+}
+
+impl Field for Arc<str> {
     fn put(&self, out: &mut Output) {
         vlu::encode_prefixed(self.as_bytes(), &mut out.bytes);
     }
@@ -345,7 +372,28 @@ macro_rules! vectors {
     )+};
 }
 
-vectors!(Address, Candidate, ClientId, SessionId, (SessionId, Time));
+vectors!(
+    Address,
+    Bytes,
+    Candidate,
+    ClientId,
+    SessionId,
+    (SessionId, Time),
+    (StreamName, PublicationId)
+);
+
+impl<T: Field> Field for Option<T> {
+    fn put(&self, out: &mut Output) {
+        self.is_some().put(out);
+        if let Some(it) = self {
+            it.put(out);
+        }
+    }
+
+    fn take(input: &mut Input<'_>) -> Option<Self> {
+        if bool::take(input)? { T::take(input).map(Some) } else { Some(None) }
+    }
+}
 
 impl<A: Field, B: Field> Field for (A, B) {
     fn put(&self, out: &mut Output) {
@@ -409,6 +457,18 @@ mod tests {
         let found = Candidates { group, newcomer, candidates, members: 2 };
         let args = vec![Value::from("invite"), Value::object([("name", Value::from("Ann"))])];
         let relay = Relay { number: 9, from: peer, to: peer, args };
+        let stream = StreamName { app: "live".into(), name: "cam".into() };
+        let publication = PublicationId { member, number: 300 };
+        let feed = Feed {
+            stream: stream.clone(),
+            publication,
+            offset: 70_000,
+            is_start: true,
+            is_cut: false,
+            messages: vec![Bytes::from_static(b"\x09abcd"), Bytes::new()],
+        };
+        let receiving = Some((publication, 5));
+        let of = |make: fn(StreamName, PublicationId) -> Command| make(stream.clone(), publication);
         vec![
             Command::LookUp(request()),
             Command::Located(Box::new(located)),
@@ -423,6 +483,20 @@ mod tests {
             Command::Relay(Box::new(relay)),
             Command::Relayed { number: 9, outcome: Ok(()) },
             Command::Relayed { number: 9, outcome: Err("no".into()) },
+            of(|stream, publication| Command::Claim { stream, publication }),
+            of(|stream, publication| Command::Claimed {
+                stream,
+                publication,
+                is_taken: true,
+                players: 3,
+            }),
+            of(|stream, publication| Command::Published(vec![(stream, publication)])),
+            Command::Subscribe { stream: stream.clone(), receiving, players: 4 },
+            Command::Subscribe { stream: stream.clone(), receiving: None, players: 4 },
+            of(|stream, publication| Command::Unsubscribe { stream, publication }),
+            Command::Feed(Box::new(feed)),
+            of(|stream, publication| Command::Received { stream, publication, bytes: 9 }),
+            of(|stream, publication| Command::Unpublished { stream, publication }),
         ]
     }
 
@@ -485,14 +559,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_never_panic(number in 0u8..16, mut bytes: Vec<u8>) {
+        fn arbitrary_bytes_never_panic(number in 0u8..24, mut bytes: Vec<u8>) {
             bytes.insert(0, number);
             let _ = Command::decode(NOW, &bytes);
         }
 
         #[test]
         fn changed_commands_never_panic(
-            which in 0usize..13,
+            which in 0usize..commands().len(),
             changes: Vec<(prop::sample::Index, u8)>,
         ) {
             let mut bytes = commands()[which].encode(NOW).unwrap();

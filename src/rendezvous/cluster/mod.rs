@@ -18,6 +18,8 @@
 //! | [`Left`](Command::Left): a client has left a group | whoever has members | counts |
 //! | [`Probe`](Command::Probe), [`Ask`](Command::Ask): is a client alive? | the one that has it | pings it; [`Seen`](Command::Seen) |
 //! | [`Relay`](Command::Relay): a short message to a client | whoever has the client | [`Relayed`](Command::Relayed) |
+//! | [`Claim`](Command::Claim): a client wants to publish a stream | all others | [`Claimed`](Command::Claimed); without objection it is published |
+//! | [`Published`](Command::Published): streams are published, repeated every two seconds | all others | those with players [`Subscribe`](Command::Subscribe), and get [`Feed`](Command::Feed)s until they [`Unsubscribe`](Command::Unsubscribe) or it is [`Unpublished`](Command::Unpublished) |
 //!
 //! | file | what |
 //! | --- | --- |
@@ -27,6 +29,8 @@
 //! | `overrides.rs` | one session for a certificate |
 //! | `newcomers.rs` | new members of groups, and the group's members elsewhere |
 //! | `relay.rs` | `relay` to clients of other members |
+//!
+//! `streams/across.rs` has the part of streams.
 
 mod codec;
 mod introduce;
@@ -43,10 +47,12 @@ use crate::crypto::Fingerprint;
 use crate::flash::group_channel::GroupId;
 use crate::transport::{FlowId, IntroductionRequest, SessionId, Stray, Time};
 use crate::wire::Address;
+use bytes::Bytes;
 use relay::PendingRelays;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Commands that wait to be taken; further ones are lost.
 const MAX_OUTBOX: usize = 65_536;
@@ -96,6 +102,8 @@ pub enum To {
     Peer(Fingerprint),
     /// Members with clients in this group.
     Group(GroupId),
+    /// All other members.
+    Others,
 }
 
 /// A membership of a client: its session and its `GC` flow, with the member that asks.
@@ -157,6 +165,60 @@ pub enum Command {
         /// Why the call was refused, in words for the caller.
         outcome: Result<(), String>,
     },
+    /// A client of the sender wants to publish a stream.
+    Claim {
+        /// The stream.
+        stream: StreamName,
+        /// What the publication would be.
+        publication: PublicationId,
+    },
+    /// The answer to [`Claim`](Self::Claim).
+    Claimed {
+        /// The stream.
+        stream: StreamName,
+        /// The publication that was asked for.
+        publication: PublicationId,
+        /// A client of the sender publishes the stream, or was first to ask.
+        is_taken: bool,
+        /// Clients of the sender that wait for the stream.
+        players: usize,
+    },
+    /// Clients of the sender publish these streams.
+    Published(Vec<(StreamName, PublicationId)>),
+    /// Clients of the sender play a stream, or wait for it.
+    Subscribe {
+        /// The stream.
+        stream: StreamName,
+        /// The publication that the sender gets already, and the bytes that have arrived of it.
+        receiving: Option<(PublicationId, u64)>,
+        /// How many clients.
+        players: usize,
+    },
+    /// No client of the sender plays a stream any more.
+    Unsubscribe {
+        /// The stream.
+        stream: StreamName,
+        /// The publication.
+        publication: PublicationId,
+    },
+    /// Messages of a stream.
+    Feed(Box<Feed>),
+    /// The sender has received so much of a stream.
+    Received {
+        /// The stream.
+        stream: StreamName,
+        /// The publication.
+        publication: PublicationId,
+        /// Bytes that have arrived since its beginning, or were missed.
+        bytes: u64,
+    },
+    /// A client of the sender publishes a stream no longer.
+    Unpublished {
+        /// The stream.
+        stream: StreamName,
+        /// The publication.
+        publication: PublicationId,
+    },
 }
 
 impl Command {
@@ -175,6 +237,19 @@ impl Command {
                 Self::Seen { seen, .. } => 16 * seen.len(),
                 // Values take a multiple of their encoded bytes, which are bounded.
                 Self::Relay(_) => 32 << 10,
+                Self::Claim { stream, .. }
+                | Self::Claimed { stream, .. }
+                | Self::Subscribe { stream, .. }
+                | Self::Unsubscribe { stream, .. }
+                | Self::Received { stream, .. }
+                | Self::Unpublished { stream, .. } => stream.len(),
+                Self::Published(streams) => {
+                    streams.iter().map(|(stream, _)| stream.len() + FIXED).sum()
+                }
+                Self::Feed(feed) => {
+                    let messages = feed.messages.iter().map(|message| message.len() + 64);
+                    feed.stream.len() + messages.sum::<usize>()
+                }
                 Self::Opened(_) | Self::Left { .. } | Self::Relayed { .. } => 0,
             }
     }
@@ -264,12 +339,54 @@ pub struct Relay {
     pub args: Vec<Value>,
 }
 
+/// A stream's name and its application.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamName {
+    /// The application.
+    pub app: Arc<str>,
+    /// The name there.
+    pub name: Arc<str>,
+}
+
+impl StreamName {
+    fn len(&self) -> usize {
+        self.app.len() + self.name.len()
+    }
+}
+
+/// One publication of a stream, from its beginning to its end. Of two that are there at the same time
+/// the lower one stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublicationId {
+    /// Who has the client.
+    pub member: MemberId,
+    /// Which one of this member.
+    pub number: u64,
+}
+
+/// See [`Command::Feed`].
+#[derive(Debug, Clone)]
+pub struct Feed {
+    /// The stream.
+    pub stream: StreamName,
+    /// The publication.
+    pub publication: PublicationId,
+    /// Bytes of messages that were sent to the receiver before these.
+    pub offset: u64,
+    /// The first that the receiver gets of the publication, with what those need who come late.
+    pub is_start: bool,
+    /// Frames are missing behind these messages: video goes on at a key frame.
+    pub is_cut: bool,
+    /// RTMP messages with their headers.
+    pub messages: Vec<Bytes>,
+}
+
 /// A server's place among others.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) member: MemberId,
     /// The other members.
-    others: BTreeSet<MemberId>,
+    pub(super) others: BTreeSet<MemberId>,
     outbox: VecDeque<(To, Command)>,
     /// Members of groups that are clients of others, for groups with members here.
     elsewhere: HashMap<GroupId, BTreeMap<MemberId, usize>>,
@@ -295,7 +412,7 @@ impl Cluster {
         }
     }
 
-    fn send(&mut self, to: To, command: Command) {
+    pub(super) fn send(&mut self, to: To, command: Command) {
         if self.outbox.len() < MAX_OUTBOX {
             self.outbox.push_back((to, command));
         } else {
@@ -361,6 +478,7 @@ impl Rendezvous {
                 members.remove(&member);
                 !members.is_empty()
             });
+            self.forget_streams_of(now, member);
             self.drain_endpoint(now);
         }
     }
@@ -398,12 +516,34 @@ impl Rendezvous {
             Command::Seen { newcomer, seen } => self.on_seen(from, newcomer, &seen),
             Command::Relay(relay) => self.on_relay(now, from, *relay),
             Command::Relayed { number, outcome } => self.on_relayed(now, number, outcome),
+            Command::Claim { stream, publication } => {
+                self.on_claim(now, from, stream, publication);
+            }
+            Command::Claimed { stream, publication, is_taken, players } => {
+                self.on_claimed(now, from, &stream, publication, (is_taken, players));
+            }
+            Command::Published(streams) => self.on_published(now, from, streams),
+            Command::Subscribe { stream, receiving, players } => {
+                self.on_subscribe(now, from, stream, receiving, players);
+            }
+            Command::Unsubscribe { stream, publication } => {
+                self.on_unsubscribe(from, &stream, publication);
+            }
+            Command::Feed(feed) => self.on_feed(now, from, &feed),
+            Command::Received { stream, publication, bytes } => {
+                if let Some(streams) = &mut self.streams {
+                    streams.note_received(from, &stream, publication, bytes);
+                }
+            }
+            Command::Unpublished { stream, publication } => {
+                self.end_of_publication(now, &stream, publication);
+            }
         }
         self.drain_endpoint(now);
     }
 
     /// Asks other members, if there are any.
-    fn tell(&mut self, to: To, command: Command) {
+    pub(super) fn tell(&mut self, to: To, command: Command) {
         if let Some(cluster) = &mut self.cluster {
             cluster.send(to, command);
         }

@@ -67,6 +67,11 @@ impl Cache {
         }
     }
 
+    /// A message is missing: frames before it are kept, and none behind it.
+    pub(super) fn interrupt(&mut self) {
+        self.is_cut = true;
+    }
+
     fn clear(&mut self) {
         self.frames = Vec::new();
         (self.bytes, self.is_cut) = (0, false);

@@ -1,14 +1,15 @@
 //! Streams of clients: what a client does, and what others are sent for it.
 
 use super::super::client::{Client, Owner};
+use super::super::cluster::{PublicationId, StreamName};
 use super::super::{Rendezvous, RendezvousEvent};
-use super::{Place, Refusal, StreamInfo, StreamName};
+use super::{Backlog, Place, Refusal, StreamInfo, Streams};
 use crate::flash::server::StreamEvent;
 use crate::flash::{Body, Format, Message, ObjectEncoding};
 use crate::transport::{Endpoint, FlowTable, SessionId, Time};
 use crate::wire::worth_keeping;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The answer of a server that relays no streams.
@@ -53,31 +54,63 @@ impl Rendezvous {
             return;
         };
         let full = StreamName { app: client.app.clone(), name: name.clone() };
-        match streams.publish(full.clone(), at) {
-            Ok(waiting) => {
-                client.connection.begin_publishing(at.1, name);
-                if record {
-                    let status = ["error", "NetStream.Record.NoAccess", "nothing is recorded here"];
-                    client.connection.report(at.1, status);
-                }
-                let (peer, app) = (client.peer, kept(&full.app));
-                self.stats.streams_published += 1;
-                let name = kept(name);
-                self.report(RendezvousEvent::StreamPublished { peer, app, name });
-                self.notify_players(now, &waiting, true);
-            }
-            Err(Refusal::InUse) => {
-                let why = format!("{name} is already published");
-                client.connection.refuse_publish(at.1, "NetStream.Publish.BadName", &why, false);
-            }
-            Err(why) => {
-                let why = words(why);
-                client.connection.refuse_publish(at.1, "NetStream.Publish.Denied", why, false);
-            }
+        match streams.may_publish(&full) {
+            Ok(()) if self.claim(now, at, &full, record) => {}
+            Ok(()) => self.begin_publication(now, at, full, record, None),
+            Err(why) => self.refuse_publication(now, at, &full, why),
         }
     }
 
-    fn play(&mut self, now: Time, at: Place, name: &Arc<str>, recorded: bool) {
+    /// A client publishes from now on. `id` is the name of the publication among members of the
+    /// cluster.
+    pub(in super::super) fn begin_publication(
+        &mut self,
+        now: Time,
+        at: Place,
+        stream: StreamName,
+        record: bool,
+        id: Option<PublicationId>,
+    ) {
+        let Some(streams) = &mut self.streams else { return };
+        let Some(client) = self.clients.get_mut(&at.0) else { return };
+        let waiting = match streams.publish(stream.clone(), at) {
+            Ok(waiting) => waiting,
+            Err(why) => return self.refuse_publication(now, at, &stream, why),
+        };
+        if let Some(id) = id {
+            streams.name_publication(&stream, id);
+        }
+        client.connection.begin_publishing(at.1, &stream.name);
+        if record {
+            let status = ["error", "NetStream.Record.NoAccess", "nothing is recorded here"];
+            client.connection.report(at.1, status);
+        }
+        let (peer, app, name) = (client.peer, kept(&stream.app), kept(&stream.name));
+        self.stats.streams_published += 1;
+        self.report(RendezvousEvent::StreamPublished { peer, app, name });
+        self.carry_out(now, at.0);
+        self.notify_players(now, &waiting, true);
+    }
+
+    pub(in super::super) fn refuse_publication(
+        &mut self,
+        now: Time,
+        at: Place,
+        stream: &StreamName,
+        why: Refusal,
+    ) {
+        let Some(client) = self.clients.get_mut(&at.0) else { return };
+        let (code, why) = match why {
+            Refusal::InUse => {
+                ("NetStream.Publish.BadName", format!("{} is already published", stream.name))
+            }
+            why => ("NetStream.Publish.Denied", words(why).to_owned()),
+        };
+        client.connection.refuse_publish(at.1, code, &why, false);
+        self.carry_out(now, at.0);
+    }
+
+    pub(in super::super) fn play(&mut self, now: Time, at: Place, name: &Arc<str>, recorded: bool) {
         let Some(client) = self.clients.get_mut(&at.0) else { return };
         if client.rights.as_ref().is_some_and(|rights| !rights.play.contain(name)) {
             self.stats.rights_refused += 1;
@@ -89,30 +122,18 @@ impl Rendezvous {
             return;
         };
         let full = StreamName { app: client.app.clone(), name: name.clone() };
-        let queue = streams.limits().queue;
-        match streams.play(full, at, recorded) {
+        match streams.play(full.clone(), at, recorded) {
             Ok(backlog) => {
                 client.connection.begin_playing(at.1, name);
-                let Some(backlog) = backlog else { return };
-                client.connection.notify_published(at.1, true);
-                self.carry_out(now, at.0);
-                let mut plain = Plain::default();
-                for (message, encoded) in &backlog.messages {
-                    plain.reset();
-                    let Self { endpoint, flows, clients, .. } = self;
-                    let mut sender = Sender { endpoint, flows, clients, now, queue };
-                    let delivered = sender.deliver(at, message, encoded, &mut plain);
-                    self.stats.stream_messages_dropped += u64::from(!delivered);
-                }
-                if backlog.is_cut
-                    && let Some(client) = self.clients.get_mut(&at.0)
-                {
-                    client.connection.miss(at.1);
+                match backlog {
+                    Some(backlog) => self.begin_at(now, &[at], &backlog),
+                    None => self.want_stream(now, full),
                 }
             }
             Err(Refusal::NotRecorded) => {
-                let why = format!("{name} is not recorded, and not published now");
-                client.connection.refuse_play(at.1, "NetStream.Play.StreamNotFound", &why);
+                if !self.seek_publication(now, at, &full) {
+                    self.refuse_recording(now, at, name);
+                }
             }
             Err(why) => {
                 client.connection.refuse_play(at.1, "NetStream.Play.Failed", words(why));
@@ -120,8 +141,49 @@ impl Rendezvous {
         }
     }
 
+    /// What a client wants to play is not published, and it does not wait.
+    pub(in super::super) fn refuse_recording(&mut self, now: Time, at: Place, name: &Arc<str>) {
+        let Some(client) = self.clients.get_mut(&at.0) else { return };
+        let why = format!("{name} is not recorded, and not published now");
+        client.connection.refuse_play(at.1, "NetStream.Play.StreamNotFound", &why);
+        self.carry_out(now, at.0);
+    }
+
+    /// A stream that these play is published, and there is this of it.
+    pub(in super::super) fn begin_at(&mut self, now: Time, players: &[Place], backlog: &Backlog) {
+        self.notify_players(now, players, true);
+        let Some(queue) = self.streams.as_ref().map(|streams| streams.limits().queue) else {
+            return;
+        };
+        let mut dropped = 0;
+        for (message, encoded) in &backlog.messages {
+            let Self { endpoint, flows, clients, .. } = self;
+            let mut sender = Sender { endpoint, flows, clients, now, queue };
+            dropped += sender.deliver_to(players, message, encoded);
+        }
+        self.stats.stream_messages_dropped += dropped;
+        if backlog.is_cut {
+            self.miss(players);
+        }
+    }
+
+    /// These have missed messages of what they play.
+    pub(in super::super) fn miss(&mut self, players: &[Place]) {
+        for (session, stream) in players {
+            if let Some(client) = self.clients.get_mut(session) {
+                client.connection.miss(*stream);
+            }
+        }
+    }
+
     /// A message of one who publishes goes to all who play.
-    fn pass_on(&mut self, now: Time, from: Place, message: Message, encoded: Bytes) {
+    pub(in super::super) fn pass_on(
+        &mut self,
+        now: Time,
+        from: Place,
+        message: Message,
+        encoded: Bytes,
+    ) {
         let (message, encoded) = match message.body.data_frame() {
             Some(body) => {
                 let message = Message::new(message.timestamp, body);
@@ -130,25 +192,38 @@ impl Rendezvous {
             }
             None => (message, encoded),
         };
+        if self.hold_claimed(from, &message, &encoded) {
+            return;
+        }
+        self.feed_others(from, &message, &encoded);
+        self.deliver(now, &message, &encoded, |streams| streams.message(from, &message, &encoded));
+    }
+
+    /// Sends a message to those who play, whom `note` returns.
+    pub(in super::super) fn deliver(
+        &mut self,
+        now: Time,
+        message: &Message,
+        encoded: &Bytes,
+        note: impl FnOnce(&mut Streams) -> Option<&BTreeSet<Place>>,
+    ) {
         let Self { endpoint, flows, clients, streams: Some(streams), .. } = self else { return };
         let queue = streams.limits().queue;
-        let Some(players) = streams.message(from, &message, &encoded) else { return };
-        let (mut plain, mut dropped) = (Plain::default(), 0);
+        let Some(players) = note(streams) else { return };
         let mut sender = Sender { endpoint, flows, clients, now, queue };
-        for &at in players {
-            dropped += u64::from(!sender.deliver(at, &message, &encoded, &mut plain));
-        }
-        self.stats.stream_messages_dropped += dropped;
+        self.stats.stream_messages_dropped += sender.deliver_to(players, message, encoded);
     }
 
     /// A client plays or publishes no longer in this place.
-    fn stop_stream(&mut self, now: Time, at: Place) {
+    pub(in super::super) fn stop_stream(&mut self, now: Time, at: Place) {
+        self.forget_claims(|claimed| claimed == at);
         let Some(stopped) = self.streams.as_mut().and_then(|streams| streams.stop(at)) else {
             return;
         };
         if !stopped.was_published {
-            return;
+            return self.leave_publication(stopped.name, stopped.publication);
         }
+        self.announce_end(stopped.name.clone(), stopped.publication);
         if let Some(peer) = self.clients.get(&at.0).map(|client| client.peer) {
             let (app, name) = (kept(&stopped.name.app), kept(&stopped.name.name));
             self.report(RendezvousEvent::StreamEnded { peer, app, name });
@@ -158,13 +233,19 @@ impl Rendezvous {
 
     /// The session of a client has ended. The client is still known.
     pub(in super::super) fn stop_streams_of(&mut self, now: Time, session: SessionId) {
+        self.forget_claims(|(of, _)| of == session);
         let places = self.streams.as_ref().map(|streams| streams.of_session(session));
         for at in places.into_iter().flatten() {
             self.stop_stream(now, at);
         }
     }
 
-    fn notify_players(&mut self, now: Time, players: &[Place], is_published: bool) {
+    pub(in super::super) fn notify_players(
+        &mut self,
+        now: Time,
+        players: &[Place],
+        is_published: bool,
+    ) {
         for &(session, stream) in players {
             if let Some(client) = self.clients.get_mut(&session) {
                 client.connection.notify_published(stream, is_published);
@@ -184,6 +265,20 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Sends a message to those who play. Returns for how many it is dropped.
+    fn deliver_to<'a>(
+        &mut self,
+        players: impl IntoIterator<Item = &'a Place>,
+        message: &Message,
+        encoded: &Bytes,
+    ) -> u64 {
+        let (mut plain, mut dropped) = (Plain::default(), 0);
+        for &at in players {
+            dropped += u64::from(!self.deliver(at, message, encoded, &mut plain));
+        }
+        dropped
+    }
+
     /// Sends a message to one who plays. False if it is dropped, because too much waits already.
     fn deliver(
         &mut self,
@@ -228,10 +323,6 @@ impl Plain {
             Some((message, encoded))
         });
         made.as_ref().map(|(message, encoded)| (message, encoded))
-    }
-
-    fn reset(&mut self) {
-        self.0 = None;
     }
 }
 

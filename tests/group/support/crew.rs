@@ -28,13 +28,8 @@ enum Letter {
 
 /// Servers on several machines.
 struct Apart {
-    random: SeededRandom,
-    /// The part of commands that is lost.
-    loss: f64,
     /// What each clock shows when the first shows zero.
     offsets: Vec<Duration>,
-    /// Servers that have lost their power.
-    dead: Vec<bool>,
 }
 
 pub struct Crew {
@@ -46,6 +41,11 @@ pub struct Crew {
     /// Datagrams that came to another worker than their session's.
     pub strays: usize,
     pub events: Vec<RendezvousEvent>,
+    random: SeededRandom,
+    /// The part of commands that is lost.
+    pub loss: f64,
+    /// Those that have lost their power.
+    dead: Vec<bool>,
     apart: Option<Apart>,
 }
 
@@ -53,7 +53,19 @@ impl Crew {
     pub fn new(workers: Vec<Rendezvous>) -> Self {
         let lags = vec![HAND_OVER; workers.len()];
         let (letters, events) = (BTreeMap::new(), Vec::new());
-        Self { workers, lags, letters, number: 0, strays: 0, events, apart: None }
+        let (random, dead) = (SeededRandom::new(workers.len() as u64), vec![false; workers.len()]);
+        Self {
+            workers,
+            lags,
+            letters,
+            number: 0,
+            strays: 0,
+            events,
+            random,
+            loss: 0.0,
+            dead,
+            apart: None,
+        }
     }
 
     /// Servers on several machines, which lose a part of their commands.
@@ -66,17 +78,36 @@ impl Crew {
             (0..count).filter(|&it| it != number).for_each(|it| server.member_joined(member(it)));
         }
         let offsets = (0..count as u64).map(|number| Duration::from_secs(number * 1_000_000));
-        let apart = Apart { random, loss, offsets: offsets.collect(), dead: vec![false; count] };
-        Self { apart: Some(apart), ..Self::new(servers) }
+        let apart = Apart { offsets: offsets.collect() };
+        Self { apart: Some(apart), random, loss, ..Self::new(servers) }
     }
 
-    /// A server loses its power; what comes to it reaches another one, and the others notice it.
+    /// One loses its power; what comes to it reaches another one, and the others notice it.
     pub fn kill(&mut self, now: Time, dead: usize) {
-        self.apart.as_mut().expect("several machines").dead[dead] = true;
+        self.kill_silently(dead);
+        let member = match self.apart {
+            Some(_) => member(dead),
+            None => MemberId::worker(dead as u16),
+        };
         for number in (0..self.workers.len()).filter(|&number| number != dead) {
             let now = self.clock(number, now);
-            self.workers[number].member_gone(now, member(dead));
+            self.workers[number].member_gone(now, member);
         }
+        self.settle(now);
+    }
+
+    /// The same, and nobody notices it.
+    pub fn kill_silently(&mut self, dead: usize) {
+        self.dead[dead] = true;
+    }
+
+    /// Bytes of commands that a worker has not read.
+    pub fn waiting(&self, of: usize) -> usize {
+        let weights = self.letters.values().filter(|(to, _)| *to == of).map(|(_, it)| match it {
+            Letter::Command(_, command) => command.weight(),
+            _ => 0,
+        });
+        weights.sum()
     }
 
     /// What a worker's clock shows.
@@ -85,7 +116,7 @@ impl Crew {
     }
 
     fn is_alive(&self, number: usize) -> bool {
-        self.apart.as_ref().is_none_or(|apart| !apart.dead[number])
+        !self.dead[number]
     }
 
     /// The worker that gets what comes from an address.
@@ -135,7 +166,7 @@ impl Crew {
                     (To::Member(to), None) => {
                         self.hand_over(now, number, usize::from(to.worker), command);
                     }
-                    (To::Peer(_) | To::Group(_), _) => {
+                    (To::Peer(_) | To::Group(_) | To::Others, _) => {
                         for to in (0..self.workers.len()).filter(|&to| to != number) {
                             match self.apart {
                                 Some(_) => self.send(now, number, to, &command),
@@ -160,16 +191,16 @@ impl Crew {
     /// To another machine.
     fn send(&mut self, now: Time, from: usize, to: usize, command: &Command) {
         let bytes = command.encode(self.clock(from, now)).expect("a command that can be encoded");
-        let apart = self.apart.as_mut().expect("several machines");
-        if apart.random.chance(apart.loss) {
-            return;
-        }
         let between = (TRAVEL.1 - TRAVEL.0).as_micros() as u64;
-        let travel = TRAVEL.0 + Duration::from_micros(apart.random.below(between));
+        let travel = TRAVEL.0 + Duration::from_micros(self.random.below(between));
         self.put(now + travel, to, Letter::Bytes(member(from), bytes));
     }
 
     fn put(&mut self, now: Time, to: usize, letter: Letter) {
+        let is_command = !matches!(letter, Letter::Stray(_));
+        if is_command && self.loss > 0.0 && self.random.chance(self.loss) {
+            return;
+        }
         self.number += 1;
         self.letters.insert((now + self.lags[to], self.number), (to, letter));
     }

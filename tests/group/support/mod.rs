@@ -16,6 +16,7 @@ pub mod replay;
 pub mod same;
 pub mod script;
 pub mod stand;
+pub mod studio;
 pub mod trader;
 pub mod world;
 
