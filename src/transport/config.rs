@@ -22,6 +22,10 @@ pub struct Config {
     pub accept: bool,
     /// Report hellos for other fingerprints as [`Event::IntroductionWanted`](super::Event).
     pub introduce: bool,
+    /// Report answers to hellos that belong to no attempt as
+    /// [`Event::HelloAnswered`](super::Event), for one who [asks](super::Endpoint::send_hello) only
+    /// to see where the answer comes from.
+    pub report_answers: bool,
     /// Largest UDP payload that is sent while nothing is known of the path, in bytes. The observed
     /// player accepts up to 4,996 and sends 1,188; 1,200 passes every common path.
     pub max_datagram: usize,
@@ -126,6 +130,7 @@ impl Default for Config {
             max_amplification: 3,
             accept: true,
             introduce: false,
+            report_answers: false,
             max_datagram: 1200,
             max_probed_datagram: 1472,
             max_reassembly: 64 << 10,

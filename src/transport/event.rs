@@ -156,6 +156,15 @@ pub enum Event {
     /// [`Endpoint::redirect`](super::Endpoint::redirect) and
     /// [`Endpoint::forward_hello`](super::Endpoint::forward_hello).
     IntroductionWanted(Box<IntroductionRequest>),
+    /// A hello was answered that belongs to no attempt, see
+    /// [`Endpoint::send_hello`](super::Endpoint::send_hello). Only with
+    /// [`Config::report_answers`](super::Config).
+    HelloAnswered {
+        /// Where the answer came from, and where it arrived.
+        path: Path,
+        /// The tag of the hello.
+        tag: [u8; 16],
+    },
 }
 
 /// A hello for somebody else (RFC 7016 §3.5.1.4, §3.5.1.5).

@@ -205,3 +205,27 @@ fn hostile_answers_to_probes_that_were_never_sent() {
     let session = puppet.solo.endpoint.session(puppet.session).unwrap();
     assert_eq!(session.max_datagram(), 1200);
 }
+
+/// Asked for, it is searched for by a session that sends nothing, and the far end need not put
+/// pieces together.
+#[test]
+fn a_search_that_is_asked_for_begins_at_once() {
+    for (mtu, least) in [(1200, 1200), (1280, 1200), (1392, 1360), (1452, 1452), (9000, 1472)] {
+        let mut deaf = quick();
+        deaf.max_reassembly = 0;
+        let mut config = quick();
+        config.max_probed_datagram = 1472;
+        let mut pair = Pair::with_configs(7, link(mtu), config, deaf);
+        let (session, _) = pair.open();
+        let searches =
+            |pair: &Pair| pair.network[pair.a].0.session(session).unwrap().is_searching_path();
+        assert!(!searches(&pair));
+        let a = pair.a;
+        pair.network.act(a, |bare, now| bare.0.search_path(now, session));
+        assert!(searches(&pair));
+        pair.network.run_for(secs(30));
+        assert!(!searches(&pair));
+        let found = size(&pair);
+        assert!((least..=mtu.min(1472)).contains(&found), "{found} of {mtu}");
+    }
+}

@@ -224,7 +224,9 @@ impl Endpoint {
         if self.on_watched_hello(now, path, hello.tag_echo) {
             return;
         }
-        let Some(&(id, index)) = self.by_tag.get(hello.tag_echo) else { return };
+        let Some(&(id, index)) = self.by_tag.get(hello.tag_echo) else {
+            return self.report_answer(path, hello.tag_echo);
+        };
         let waits = |a: &&Attempt| a.keying.is_none() && a.yielding.is_none();
         let Some(attempt) = self.attempts.get(&id).filter(waits) else { return };
         let Ok(far) = Certificate::parse(hello.certificate) else { return };

@@ -6,6 +6,7 @@
 //! | `candidate.rs` | the addresses that an attempt asks, and what may be sent there |
 //! | `memory.rs` | bounds on what all sessions hold |
 //! | `initiate.rs` | attempts to open sessions (RFC 7016 §3.5.1.1.1) |
+//! | `inquire.rs` | questions about a path |
 //! | `respond.rs` | answers to hellos and keyings (§3.5.1.1.2), introductions (§3.5.1.4, §3.5.1.5) |
 //! | `session_ref.rs` | what can be read of a session |
 //! | `shaping.rs` | the limit of what is sent |
@@ -20,6 +21,7 @@
 mod candidate;
 mod cookies;
 mod initiate;
+mod inquire;
 mod memory;
 mod respond;
 mod session_ref;

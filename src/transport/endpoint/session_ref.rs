@@ -41,6 +41,11 @@ impl<'a> SessionRef<'a> {
         self.0.max_datagram()
     }
 
+    /// True while larger datagrams are tried.
+    pub fn is_searching_path(&self) -> bool {
+        self.0.is_searching_path()
+    }
+
     /// Results of the negotiation in the keying.
     pub fn negotiated(&self) -> &'a Negotiated {
         &self.0.keyed.negotiated

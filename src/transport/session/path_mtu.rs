@@ -132,6 +132,17 @@ impl PathMtu {
         }
     }
 
+    /// Begins to search at once, whether the far end puts pieces together or not.
+    fn begin(&mut self, now: Time, timeout: Duration) {
+        if self.is_worth_it() && !self.is_searching() {
+            self.probe(self.ceiling + 1, self.ceiling, now + timeout.max(PATIENCE));
+        }
+    }
+
+    const fn is_searching(&self) -> bool {
+        matches!(self.search, Search::Asking { .. } | Search::Probing { .. })
+    }
+
     fn is_worth_it(&self) -> bool {
         self.ceiling >= self.current + RESOLUTION
     }
@@ -277,6 +288,14 @@ impl PathMtu {
 }
 
 impl Session {
+    pub(crate) fn search_path(&mut self, now: Time) {
+        self.path_mtu.begin(now, self.rtt.timeout());
+    }
+
+    pub(crate) const fn is_searching_path(&self) -> bool {
+        self.path_mtu.is_searching()
+    }
+
     /// A fragment larger than this, with its chunk header, was cut for more than the base.
     pub(super) fn large_fragment(&self) -> u64 {
         self.sealer.plain_capacity(self.path_mtu.base()) as u64
