@@ -55,6 +55,11 @@ impl Methods {
     }
 }
 
+/// The information object of a call that failed for this reason.
+pub fn failed(reason: &str) -> Value {
+    info("error", "NetConnection.Call.Failed", reason)
+}
+
 /// The information object of a status or an error: `level`, `code`, `description`, as Flash orders
 /// them.
 pub(super) fn info(level: &str, code: &str, description: &str) -> Value {

@@ -21,6 +21,7 @@
 //! | [`call`] | remote calls in both directions |
 //! | [`limits`] | – the longest command, the most arguments and calls |
 //! | [`peer_info`] | §5.3.3 the addresses of a client |
+//! | [`connectivity`] | – the results of a connectivity check |
 //! | [`stream`] | §5.3.5 NetStream |
 //! | [`shared_object`] | – messages of remote shared objects |
 //! | [`group_channel`] | – joining groups at the server |
@@ -36,6 +37,7 @@ pub mod call;
 pub mod client;
 pub mod command;
 mod configuration;
+pub mod connectivity;
 mod control;
 mod error;
 mod flv;
@@ -59,6 +61,7 @@ pub use call::{Call, CallId, Methods, Responder};
 pub use client::{ClientConfig, ClientConnection, ClientEvent, ConnectFailure};
 pub use command::{Command, ObjectEncoding};
 pub use configuration::ConfigurationPart;
+pub use connectivity::{Connectivity, Dependence};
 pub use error::FlashError;
 pub use message::{Body, Format, Message, MessageBytes};
 pub use metadata::FlowMetadata;

@@ -58,6 +58,11 @@ impl Class {
     }
 }
 
+/// True if an address means the same everywhere.
+pub(super) fn is_public(ip: IpAddr) -> bool {
+    Class::of(ip) == Class::Public
+}
+
 /// The use of an address for a certain asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Help {

@@ -3,7 +3,7 @@
 use super::access::{self, Rights, without_token};
 use super::addresses::Reported;
 use super::application::application;
-use super::{RefusalReason, Rendezvous, RendezvousEvent};
+use super::{RefusalReason, Rendezvous, RendezvousEvent, connectivity};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
 use crate::flash::{
@@ -16,7 +16,7 @@ use crate::transport::{
 use crate::wire::{Shown, worth_keeping};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Characters of a method's name in an event.
@@ -61,8 +61,14 @@ pub(super) struct Client {
     pub(super) deadline: Option<Time>,
     /// Its connection was reported to the owner.
     pub(super) announced: bool,
-    /// Addresses that the client has reported.
+    /// Addresses that the client has reported, of which others are told.
     pub(super) reported: Reported,
+    /// All that it has reported.
+    pub(super) local_addresses: Vec<SocketAddr>,
+    /// The address of the server in the URI by which it has connected.
+    pub(super) called: Option<IpAddr>,
+    /// Its way is to be checked when it has reported its addresses.
+    wants_check: bool,
     /// It has sent a message that was too long, and that was reported.
     sent_too_long: bool,
     /// Time of the last ping for the sake of a newcomer.
@@ -87,6 +93,9 @@ impl Client {
             deadline: Some(deadline),
             announced: false,
             reported: Reported::default(),
+            local_addresses: Vec::new(),
+            called: None,
+            wants_check: false,
             sent_too_long: false,
             probed: None,
             memberships: BTreeMap::new(),
@@ -258,6 +267,11 @@ impl Rendezvous {
                     let (observed, own) = (info.path().remote, &self.config.own_addresses);
                     let refused = client.reported.replace(observed, &addresses, own);
                     self.stats.addresses_refused += refused as u64;
+                    client.local_addresses = addresses;
+                    if std::mem::take(&mut client.wants_check) {
+                        // It has not called: there is no answer that says why not.
+                        let _ = self.check_connectivity(now, session, None);
+                    }
                 }
             }
             ServerConnectionEvent::Call(call) => self.on_call(now, session, call),
@@ -296,6 +310,8 @@ impl Rendezvous {
         }
         client.announced = true;
         client.app = application(&request.app).into();
+        client.called = connectivity::called(request);
+        client.wants_check = connectivity::is_wanted(request, &client.app);
         let name = rights.as_ref().and_then(|rights| rights.name.as_deref());
         let name = name.map(|name| worth_keeping(name).to_owned());
         client.rights = rights;

@@ -18,6 +18,7 @@
 //! | `follow_up.rs` | how long that takes at most |
 //! | `history.rs` | the introductions of the last while |
 //! | `survey.rs` | what can be read of clients, groups and introductions |
+//! | `connectivity.rs` | what address translators in front of clients do |
 //! | `relay.rs` | short messages from one client to another |
 //! | `shared_objects.rs` | remote shared objects of clients |
 //! | `streams.rs` | live streams that clients publish and play |
@@ -28,6 +29,7 @@ mod addresses;
 mod application;
 mod client;
 pub mod cluster;
+mod connectivity;
 mod follow_up;
 mod groups;
 mod history;
@@ -40,6 +42,7 @@ mod survey;
 
 use crate::amf::Value;
 use crate::crypto::{Fingerprint, Identity};
+use crate::flash::connectivity::METHOD as CHECK_METHOD;
 use crate::flash::group_channel::{GroupId, JoinKey};
 use crate::flash::server::MAX_STREAMS;
 use crate::flash::{Keepalive, Methods, ServerConnection, ServerConnectionConfig};
@@ -51,6 +54,10 @@ pub use access::{CheckTokens, MAX_TOKEN, Names, Rights, TokenError};
 use application::application;
 use client::{Client, Owner};
 use cluster::{Cluster, MemberId};
+use connectivity::Checks;
+pub use connectivity::{
+    ConnectivityLimits, ProbeAnswer, ProbePurpose, ProbeRequest, ProbeSocket, Prober,
+};
 use groups::Groups;
 use history::History;
 pub use history::{Introduction, MAX_REMEMBERED, Outcome};
@@ -111,6 +118,10 @@ pub struct RendezvousConfig {
     pub streams: Option<StreamLimits>,
     /// Limits of remote shared objects; `None` keeps none.
     pub shared_objects: Option<SharedObjectLimits>,
+    /// Limits of connectivity checks; `None` makes none.
+    pub connectivity: Option<ConnectivityLimits>,
+    /// The sockets of the [`Prober`], which connectivity checks need: without any, none are made.
+    pub probe_sockets: Vec<ProbeSocket>,
     /// The owner takes persistent objects when they have changed
     /// ([`Rendezvous::take_changed_objects`]), to keep them for the next run.
     pub takes_shared_objects: bool,
@@ -138,6 +149,8 @@ impl Default for RendezvousConfig {
             tokens: None,
             streams: Some(StreamLimits::default()),
             shared_objects: Some(SharedObjectLimits::default()),
+            connectivity: Some(ConnectivityLimits::default()),
+            probe_sockets: Vec::new(),
             takes_shared_objects: false,
             max_members_per_group: 100_000,
             introductions: IntroductionLimits::default(),
@@ -285,6 +298,10 @@ pub struct RendezvousStats {
     pub relayed: u64,
     /// Calls of `relay` that were refused.
     pub relays_refused: u64,
+    /// Connectivity checks begun.
+    pub checks: u64,
+    /// Connectivity checks refused, as there were too many.
+    pub checks_refused: u64,
     /// Streams that are published now.
     pub streams: usize,
     /// NetStreams that play one, or wait for it.
@@ -326,6 +343,8 @@ impl RendezvousStats {
             joins_refused: self.joins_refused + other.joins_refused,
             relayed: self.relayed + other.relayed,
             relays_refused: self.relays_refused + other.relays_refused,
+            checks: self.checks + other.checks,
+            checks_refused: self.checks_refused + other.checks_refused,
             streams: self.streams + other.streams,
             players: self.players + other.players,
             streams_published: self.streams_published + other.streams_published,
@@ -356,6 +375,7 @@ pub struct Rendezvous {
     relays: Relays,
     streams: Option<Streams>,
     shared_objects: Option<SharedObjects>,
+    checks: Option<Checks>,
     places: Places,
     /// Its place among other workers, if there are any.
     cluster: Option<Cluster>,
@@ -422,6 +442,7 @@ impl Rendezvous {
         choices: Random,
     ) -> Self {
         let (relay, streams) = (config.relay, config.streams.map(Streams::new));
+        let checks = config.connectivity.map(Checks::new);
         let shared_objects = config.shared_objects;
         let keeps = config.takes_shared_objects;
         let shared_objects = shared_objects.map(|limits| SharedObjects::new(limits, keeps));
@@ -440,6 +461,7 @@ impl Rendezvous {
             relays: Relays::new(relay),
             streams,
             shared_objects,
+            checks,
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             stats: RendezvousStats::default(),
@@ -494,16 +516,20 @@ impl Rendezvous {
     }
 
     /// From now on the server has these settings. Of [`RendezvousConfig::transport`] it takes over
-    /// what [`Endpoint::set_limits`] does; [`RendezvousConfig::own_addresses`], and the limits of
-    /// streams and shared objects, stay. What clients have beyond new limits they keep.
+    /// what [`Endpoint::set_limits`] does; [`RendezvousConfig::own_addresses`],
+    /// [`RendezvousConfig::probe_sockets`], and the limits of streams and shared objects, stay. What clients have beyond new limits they keep.
     pub fn reconfigure(&mut self, mut config: RendezvousConfig) {
         config.share_pings(self.endpoint.worker().count());
         self.endpoint.set_limits(&config.transport);
         self.budgets.set_limits(config.introductions);
         self.relays.set_limits(config.relay);
-        let own_addresses = std::mem::take(&mut self.config.own_addresses);
-        let (streams, shared_objects) = (self.config.streams, self.config.shared_objects);
-        self.config = RendezvousConfig { own_addresses, streams, shared_objects, ..config };
+        if let (Some(checks), Some(limits)) = (&mut self.checks, config.connectivity) {
+            checks.set_limits(limits);
+        }
+        config.own_addresses = std::mem::take(&mut self.config.own_addresses);
+        config.probe_sockets = std::mem::take(&mut self.config.probe_sockets);
+        (config.streams, config.shared_objects) = (self.config.streams, self.config.shared_objects);
+        self.config = config;
     }
 
     /// Closes every session, and from now on each new one. [`is_idle`](Self::is_idle) returns true when
@@ -584,7 +610,7 @@ impl Rendezvous {
         ServerConnectionConfig {
             keepalive: self.advice(),
             properties: Value::Null,
-            methods: Methods::named([relay::METHOD]),
+            methods: Methods::named([relay::METHOD, CHECK_METHOD]),
             max_streams: self.config.streams.map_or(MAX_STREAMS, |limits| limits.per_client),
             ..ServerConnectionConfig::default()
         }
@@ -603,6 +629,9 @@ impl Rendezvous {
         self.stop_streams_of(now, session);
         if let Some(objects) = &mut self.shared_objects {
             objects.forget(session);
+        }
+        if let Some(checks) = &mut self.checks {
+            checks.forget(session);
         }
         let Some(client) = self.clients.remove(&session) else { return };
         self.places.leave(client.address);
@@ -679,8 +708,9 @@ impl Layer for Rendezvous {
     fn poll_own_timeout(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|&(at, _)| at);
         let newcomers = self.newcomers.next_timeout();
+        let checks = self.checks.as_ref().and_then(Checks::next_timeout);
         let elsewhere = [self.next_relay_timeout(), self.next_stream_timeout()];
-        [deadline, newcomers].into_iter().chain(elsewhere).flatten().min()
+        [deadline, newcomers, checks].into_iter().chain(elsewhere).flatten().min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
@@ -688,6 +718,7 @@ impl Layer for Rendezvous {
         self.newcomer_timeouts(now);
         self.relay_timeouts(now);
         self.stream_timeouts(now);
+        self.check_timeouts(now);
     }
 }
 

@@ -8,7 +8,7 @@ use super::Rendezvous;
 use super::client::Owner;
 use crate::amf::Value;
 use crate::crypto::Fingerprint;
-use crate::flash::{Call, Responder};
+use crate::flash::{Call, Responder, call, connectivity};
 use crate::transport::buckets::Buckets;
 use crate::transport::{Rate, SessionId, Time};
 
@@ -67,8 +67,12 @@ impl Relays {
 impl Rendezvous {
     /// A client calls a method.
     pub(super) fn on_call(&mut self, now: Time, session: SessionId, call: Call) {
-        if &*call.name == METHOD {
-            self.relay(now, session, call.args, call.responder);
+        match &*call.name {
+            METHOD => self.relay(now, session, call.args, call.responder),
+            connectivity::METHOD => {
+                self.on_check_called(now, session, (&call.args, call.responder));
+            }
+            _ => {}
         }
     }
 
@@ -87,11 +91,7 @@ impl Rendezvous {
         *count += 1;
         let outcome = outcome.map(|()| Value::Undefined).map_err(|why| {
             tracing::debug!(%session, why, "not relayed");
-            Value::object([
-                ("level", "error"),
-                ("code", "NetConnection.Call.Failed"),
-                ("description", why),
-            ])
+            call::failed(why)
         });
         let client = self.clients.get_mut(&session);
         if let (Some(client), Some(responder)) = (client, responder) {

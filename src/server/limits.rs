@@ -23,9 +23,12 @@ pub struct LimitReached {
 /// A limit: the settings, what the server does, and the counter of it.
 type Limit = (&'static str, &'static str, fn(&RendezvousStats) -> u64);
 
-const LIMITS: [Limit; 7] = [
+const LIMITS: [Limit; 8] = [
     ("limits.groups_per_client, limits.members_per_group", "joins refused", |stats| {
         stats.joins_refused
+    }),
+    ("connectivity.from_host, connectivity.at_once", "connectivity checks refused", |stats| {
+        stats.checks_refused
     }),
     ("introductions.from_host", "hellos ignored", |stats| stats.introductions_limited),
     (

@@ -29,6 +29,7 @@
 //! | `limits` | which limits are reached |
 //! | `service` | the rendezvous state machine as a service of the driver |
 //! | `workers` | several of these, as one |
+//! | `prober` | other sockets, for connectivity checks |
 //! | `mail` | what workers send each other |
 //! | `log` | log lines of events |
 //! | `objects` | the folder that keeps persistent shared objects |
@@ -44,6 +45,7 @@ mod limits;
 mod log;
 mod mail;
 mod objects;
+mod prober;
 #[cfg(feature = "serde")]
 mod report;
 mod saver;
@@ -55,9 +57,10 @@ mod workers;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::rendezvous::{
-    ApplicationInfo, CheckTokens, ClientInfo, GroupInfo, Introduction, MAX_REMEMBERED, MAX_TOKEN,
-    Names, Outcome, Part, RefusalReason, RendezvousConfig, RendezvousEvent, RendezvousStats,
-    Rights, SharedObjectLimits, StreamInfo, StreamLimits, TokenError,
+    ApplicationInfo, CheckTokens, ClientInfo, ConnectivityLimits, GroupInfo, Introduction,
+    MAX_REMEMBERED, MAX_TOKEN, Names, Outcome, Part, RefusalReason, RendezvousConfig,
+    RendezvousEvent, RendezvousStats, Rights, SharedObjectLimits, StreamInfo, StreamLimits,
+    TokenError,
 };
 pub use config::ServerConfig;
 #[cfg(feature = "settings")]

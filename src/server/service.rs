@@ -3,9 +3,10 @@
 use super::limits::{LimitReached, Limits};
 use super::mail::Post;
 use super::saver::{SAVE_PERIOD, Saver};
-use crate::driver::{KeyLogFile, Service};
+use crate::driver::{KeyLogFile, Service, WeakHandle};
 use crate::rendezvous::{
-    Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats, StreamInfo,
+    ProbeAnswer, ProbeRequest, Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats,
+    StreamInfo,
 };
 use crate::transport::{Layer, Machine, Time};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(super) enum Command {
     Mail,
     Look(Look),
     Reconfigure(Box<RendezvousConfig>),
+    /// A client has answered a hello from another socket.
+    Probed(ProbeAnswer),
 }
 
 /// Reads something of the state.
@@ -53,6 +56,8 @@ pub(super) struct ServerMachine {
     key_log: Option<KeyLogFile>,
     /// The way to other workers, if there are any; their counters are reported together.
     post: Option<Post>,
+    /// The way to the other sockets, for connectivity checks.
+    prober: Option<WeakHandle<ProbeRequest>>,
     report_at: Time,
     reported: RendezvousStats,
     /// A report that has not been polled yet.
@@ -78,6 +83,7 @@ impl ServerMachine {
             rendezvous,
             key_log,
             post: None,
+            prober: None,
             report_at: now + REPORT_PERIOD,
             reported: RendezvousStats::default(),
             report: None,
@@ -91,6 +97,12 @@ impl ServerMachine {
     /// One of several workers.
     pub(super) fn with_post(mut self, post: Post) -> Self {
         self.post = Some(post);
+        self
+    }
+
+    /// With other sockets, for connectivity checks.
+    pub(super) fn with_prober(mut self, prober: Option<WeakHandle<ProbeRequest>>) -> Self {
+        self.prober = prober;
         self
     }
 
@@ -125,6 +137,13 @@ impl ServerMachine {
         }
         while let Some(stray) = self.rendezvous.poll_stray() {
             post.pass_on(stray);
+        }
+    }
+
+    /// What the prober has no space for is lost like a packet.
+    fn send_probes(&mut self) {
+        while let Some(request) = self.rendezvous.poll_probe() {
+            let _ = self.prober.as_ref().map(|prober| prober.try_send(request));
         }
     }
 
@@ -174,6 +193,7 @@ impl Layer for ServerMachine {
     fn after_call(&mut self, now: Time) {
         self.limits.look(now, &self.rendezvous.counters());
         self.send_mail();
+        self.send_probes();
         if self.save_at.is_none() && self.saver.is_some() && self.rendezvous.has_changed_objects() {
             self.save_at = Some(now + SAVE_PERIOD);
         }
@@ -202,6 +222,7 @@ impl Service for ServerMachine {
             Command::Mail => {}
             Command::Look(Look(look)) => look(now, &self.rendezvous),
             Command::Reconfigure(config) => self.rendezvous.reconfigure(*config),
+            Command::Probed(answer) => self.rendezvous.handle_probe_answer(now, answer),
         }
     }
 

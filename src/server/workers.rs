@@ -2,6 +2,7 @@
 
 use super::mail::{Post, Wake};
 use super::objects::Folder;
+use super::prober::{self, Probing};
 use super::saver::Saver;
 use super::service::{Command, REPORT_PERIOD, ServerEvent, ServerMachine};
 use super::{ServerConfig, ServerError, SharedObjectsError};
@@ -10,7 +11,7 @@ use crate::driver::{
     Clock, DROP_GRACE, DriverThread, Events, Handle, JobThreads, NetworkStats, ShutdownError,
     Sockets, Stopped, WeakHandle, os_random, spawn,
 };
-use crate::rendezvous::{Rendezvous, RendezvousConfig, RendezvousStats, StreamInfo};
+use crate::rendezvous::{ProbeRequest, Rendezvous, RendezvousConfig, RendezvousStats, StreamInfo};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use tracing::{info, warn};
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
     handles: Arc<[Handle<Command>]>,
+    /// Other sockets, for connectivity checks.
+    prober: Option<Handle<ProbeRequest>>,
     /// A stop was asked for.
     stopping: Arc<AtomicBool>,
 }
@@ -52,6 +55,7 @@ impl Workers {
         if config.workers <= 1 {
             let sockets = Sockets::bind_available(&config.listen)?;
             add_own_addresses(&mut config, &sockets);
+            let probing = prober::start(&mut config, &sockets.local_addresses(), clock)?;
             let limits = config.rendezvous.shared_objects;
             let kept = limits.and_then(|limits| Some((config.shared_objects?, limits)));
             config.rendezvous.takes_shared_objects = kept.is_some();
@@ -62,8 +66,9 @@ impl Workers {
                 None => None,
             };
             let (saver, saving) = folder.map(Saver::start).unzip();
-            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log, saver);
-            return Ok(Self::of(vec![spawn(machine, sockets, clock)], saving));
+            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log, saver)
+                .with_prober(probing.as_ref().map(Probing::requests));
+            return Ok(Self::of(vec![spawn(machine, sockets, clock)], saving, probing));
         }
         // Each would have some of the objects, and clients of others could not reach them.
         if config.rendezvous.shared_objects.take().is_some() {
@@ -72,6 +77,7 @@ impl Workers {
         let first = DriverThread::new().map_err(ServerError::Thread)?;
         let sockets = first.enter(|| Sockets::bind_available(&config.listen))?;
         add_own_addresses(&mut config, &sockets);
+        let probing = prober::start(&mut config, &sockets.local_addresses(), clock)?;
         let crew = Rendezvous::crew(&config.rendezvous, identity, config.workers, os_random);
         let mut threads = Vec::new();
         for _ in 1..crew.len() {
@@ -88,7 +94,9 @@ impl Workers {
         {
             let name = format!("rtmfp worker {}", started.len());
             let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log.clone(), None);
-            let machine = machine.with_post(post.clone());
+            let machine = machine
+                .with_post(post.clone())
+                .with_prober(probing.as_ref().map(Probing::requests));
             let (handle, events) = thread
                 .spawn(name, machine, sockets, (clock, jobs.clone()))
                 .map_err(ServerError::Thread)?;
@@ -97,19 +105,21 @@ impl Workers {
             post.set_wake(Wake(Box::new(move || drop(owner.try_send(Command::Mail)))));
             started.push((handle, events));
         }
-        Ok(Self::of(started, None))
+        Ok(Self::of(started, None, probing))
     }
 
     fn of(
         started: Vec<(Handle<Command>, Events<ServerEvent>)>,
         saver: Option<JoinHandle<()>>,
+        probing: Option<Probing>,
     ) -> (Self, WorkerEvents) {
         let stopping = Arc::new(AtomicBool::new(false));
         let weak = started.iter().map(|(handle, _)| handle.downgrade()).collect::<Vec<_>>();
+        let prober = probing.map(|probing| probing.connect(weak.clone()));
         let (handles, events): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         let all = events.into_iter().zip(weak).collect();
         let events = WorkerEvents { saver, all, stopping: Arc::clone(&stopping) };
-        (Self { handles: handles.into(), stopping }, events)
+        (Self { handles: handles.into(), prober, stopping }, events)
     }
 
     /// The first worker, whose addresses are those of all.
@@ -174,6 +184,10 @@ impl Workers {
         for handle in self.handles.iter() {
             let handle = handle.clone();
             stops.spawn(async move { handle.shutdown(grace).await });
+        }
+        if let Some(prober) = &self.prober {
+            // It has no sessions that could keep it.
+            let _ = prober.shutdown(grace).await;
         }
         let mut outcome = Ok(());
         while let Some(stopped) = stops.join_next().await {

@@ -4,6 +4,7 @@
 mod amf_oracle;
 mod announcements;
 mod blocked_neighbor;
+mod connectivity;
 mod direct_streams;
 mod few_neighbors;
 mod hostile;

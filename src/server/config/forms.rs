@@ -8,7 +8,7 @@ use crate::flash::uri::DEFAULT_PORT;
 use crate::transport::Rate;
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Value;
@@ -187,6 +187,25 @@ pub(super) mod listen {
 
     pub(in super::super) fn write(addresses: &[SocketAddr]) -> String {
         let all: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+        format!("[{}]", all.join(", "))
+    }
+}
+
+/// IP addresses.
+pub(super) mod ips {
+    use super::{IpAddr, Read, Value, must};
+
+    pub(in super::super) fn read(value: &Value) -> Read<Vec<IpAddr>> {
+        let ip = |value: &Value| value.as_str()?.parse().ok();
+        let all: Option<Vec<IpAddr>> = match value {
+            Value::Array(values) => values.iter().map(ip).collect(),
+            value => ip(value).map(|ip| vec![ip]),
+        };
+        all.ok_or_else(|| must(r#"IP addresses such as ["192.0.2.7"]"#, value))
+    }
+
+    pub(in super::super) fn write(ips: &[IpAddr]) -> String {
+        let all: Vec<_> = ips.iter().map(|ip| format!("\"{ip}\"")).collect();
         format!("[{}]", all.join(", "))
     }
 }

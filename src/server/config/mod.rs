@@ -29,7 +29,7 @@ use crate::driver::{KeyLogFile, Sockets};
 use crate::flash::uri::DEFAULT_PORT;
 use crate::rendezvous::RendezvousConfig;
 use crate::transport::MAX_WORKERS;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 
@@ -59,6 +59,14 @@ pub struct ServerConfig {
     /// and at the end; what can't be written is kept in memory and tried again. Without a folder the
     /// objects end with the server. Not used with several [`workers`](Self::workers).
     pub shared_objects: Option<PathBuf>,
+    /// The UDP port to which clients are introduced in connectivity checks, 0 for one that the
+    /// operating system chooses. A firewall in front of the server must let datagrams in there that
+    /// nobody has asked for; otherwise the server takes clients for those of a symmetric address
+    /// translator.
+    pub connectivity_port: u16,
+    /// Other addresses of this host, for connectivity checks: from the first of a version of IP clients
+    /// are sent hellos, and they are introduced to the second.
+    pub connectivity_addresses: Vec<IpAddr>,
     /// The file to which the secrets of sessions are written, for decoding captures. Anyone who can
     /// read it can read and forge the traffic of the sessions. `None`, the default, keeps no secrets.
     pub key_log: Option<KeyLogFile>,
@@ -73,6 +81,8 @@ impl Default for ServerConfig {
             identity: IdentityConfig::default(),
             identity_file: None,
             shared_objects: None,
+            connectivity_port: 0,
+            connectivity_addresses: Vec::new(),
             key_log: None,
         }
     }

@@ -3,7 +3,7 @@
 use super::ServerConfig;
 use super::document::{Document, Entry};
 use super::table::{Effect, SECTIONS, SETTINGS, Setting};
-use crate::rendezvous::{CheckTokens, SharedObjectLimits, StreamLimits};
+use crate::rendezvous::{CheckTokens, ConnectivityLimits, SharedObjectLimits, StreamLimits};
 use crate::server::tokens::{SecretFileError, TokenKeys};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub struct Settings {
     pub streams: Optional<StreamLimits>,
     /// Remote shared objects.
     pub shared_objects: Optional<SharedObjectLimits>,
+    /// Connectivity checks.
+    pub connectivity: Optional<ConnectivityLimits>,
     /// The host, or host and port, that a router forwards to the server; for whoever prints URIs.
     pub public_address: Option<String>,
     /// The file with the secrets of tokens that clients need.
@@ -211,6 +213,7 @@ impl Settings {
         let mut config = self.server.clone();
         config.rendezvous.streams = self.streams.get();
         config.rendezvous.shared_objects = self.shared_objects.get();
+        config.rendezvous.connectivity = self.connectivity.get();
         config
     }
 

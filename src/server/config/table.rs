@@ -62,7 +62,7 @@ macro_rules! setting {
 }
 
 /// The sections, in the order of the sample.
-pub(super) const SECTIONS: [(&str, &str); 8] = [
+pub(super) const SECTIONS: [(&str, &str); 9] = [
     ("auth", "Tokens that clients need to connect: rtmfp://HOST/app?token=..."),
     ("log", "The log, on standard error."),
     ("clients", "What clients are advised of, and how long the server waits for them."),
@@ -73,6 +73,10 @@ pub(super) const SECTIONS: [(&str, &str); 8] = [
     ),
     ("streams", "Live streams that clients publish at the server."),
     ("shared_objects", "Remote shared objects."),
+    (
+        "connectivity",
+        "Checks of what address translators in front of clients do, for `rtmfp probe` and players.",
+    ),
     ("relay", "Bounds of `relay`, by which clients call each other. Beyond these, calls fail."),
 ];
 
@@ -451,6 +455,44 @@ pub(super) const SETTINGS: &[Setting] = &[
         Restart,
         shared_objects.limits.bytes_in_all,
         "The same for all objects together."
+    ),
+    setting!(
+        "connectivity.enabled",
+        toggle,
+        Restart,
+        connectivity.enabled,
+        "Whether clients may have their way to the server checked."
+    ),
+    setting!(
+        "connectivity.port",
+        count_or_none,
+        Restart,
+        server.connectivity_port,
+        "UDP port that clients send to when they are introduced; open it in a firewall. 0 is\n\
+         one that the system chooses."
+    ),
+    setting!(
+        "connectivity.other_addresses",
+        ips,
+        Restart,
+        server.connectivity_addresses,
+        "Two more IP addresses of this host, not translated, at which nothing else is done:\n\
+         hellos come from the first, and clients are introduced to the second. Empty: what\n\
+         only other addresses can tell stays unknown."
+    ),
+    setting!(
+        "connectivity.from_host",
+        rate,
+        Reload,
+        connectivity.limits.from_host,
+        "Checks of clients at one IP address; further ones are refused."
+    ),
+    setting!(
+        "connectivity.at_once",
+        count,
+        Reload,
+        connectivity.limits.at_once,
+        "Checks at a time; further ones are refused."
     ),
     setting!("relay.message", size, Reload, server.rendezvous.relay.message, "Longest call."),
     setting!(

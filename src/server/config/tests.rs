@@ -88,6 +88,12 @@ users = 7
 slots = 7
 bytes = 7
 bytes_in_all = 7
+[connectivity]
+enabled = false
+port = 7
+other_addresses = ["192.0.2.7", "2001:db8::7"]
+from_host = { burst = 7, per_second = 7 }
+at_once = 7
 [relay]
 message = 7
 from_client = { burst = 7, per_second = 7 }

@@ -82,6 +82,12 @@ fn of_clients(out: &mut Out<'_>, stats: &RendezvousStats) -> fmt::Result {
         [("forwarded", stats.forwarded), ("limited", stats.forwards_limited)],
     )?;
     out.counters(
+        "connectivity_checks",
+        "Checks of what address translators in front of clients do",
+        "result",
+        [("begun", stats.checks), ("refused", stats.checks_refused)],
+    )?;
+    out.counters(
         "relay_calls",
         "Calls from one client to another",
         "result",
