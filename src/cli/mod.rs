@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `share`, `fetch`, `watch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `token`, `decode`, `wireshark` | the verbs |
+//! | `share`, `fetch`, `watch`, `join`, `stream`, `demo`, `groupspec`, `serve`, `token`, `probe`, `decode`, `wireshark` | the verbs |
 //! | `screen` | progress on a terminal, lines elsewhere |
 //! | `fetching` | a fetch on the screen |
 //! | `fetch_options` | what `fetch` and `watch` have in common |
@@ -69,6 +69,7 @@ mod origin;
 mod outcome;
 mod output_file;
 mod patience;
+mod probe;
 mod public_address;
 mod remembered;
 mod scratch;
@@ -128,6 +129,7 @@ enum Verb {
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
     Token(token::TokenArgs),
+    Probe(probe::ProbeArgs),
     #[command(subcommand)]
     Groupspec(groupspec::GroupspecVerb),
     Decode(Box<decode::DecodeArgs>),
@@ -157,6 +159,7 @@ fn run(verb: Verb, verbosity: u8) -> anyhow::Result<()> {
             Verb::Demo(args) => demo::run(args).await,
             Verb::Serve(args) => serve::run(args, verbosity).await,
             Verb::Token(args) => token::run(args),
+            Verb::Probe(args) => probe::run(args).await,
             Verb::Groupspec(verb) => groupspec::run(&verb),
             Verb::Decode(args) => decode::run(*args).await,
             Verb::Wireshark(verb) => wireshark::run(verb).await,

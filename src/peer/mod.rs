@@ -92,6 +92,7 @@
 //! | `stream_event` | how the queue of a stream treats its events |
 //! | `net_streams` | streams of a [`Connection`]: of a peer, to peers, of the server |
 //! | `stream_queues` | the queues of those |
+//! | `probe` | what is between this host and a server |
 //! | `remote_calls` | calls of the server and by it |
 //! | `calls` | those that wait, and the methods that the server may call |
 //! | `hosted` | [`Hosted`]: a guest in a group |
@@ -113,6 +114,7 @@ mod joined;
 mod machine;
 mod net_group;
 mod net_streams;
+mod probe;
 mod queue;
 mod reconnect;
 mod remote_calls;
@@ -127,7 +129,7 @@ mod wants;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::flash::stream::{NetStreamError, NetStreamEvent};
-pub use crate::flash::{Body, Format, Message};
+pub use crate::flash::{Body, Connectivity, Dependence, Format, Message};
 pub use crate::group::message::StreamSettings;
 pub use crate::group::{
     GroupAddress, GroupConfig, GroupEvent, GroupId, GroupSpec, GroupSpecBuilder, GroupSpecError,
@@ -149,6 +151,7 @@ pub use event::{ConnectionEvent, ConnectionEvents};
 pub use group_events::NetGroupEvents;
 pub use hosted::{GuestSender, Hosted};
 pub use net_group::{Neighbor, NetGroup};
+pub use probe::{Probe, Reachability, probe};
 pub use queue::{MAX_EVENTS, MAX_MESSAGE_BYTES, MAX_OBJECT_BYTES, SLOW_OBJECT_BYTES, SLOW_OBJECTS};
 pub use seed::Seed;
 pub use state::{ConnectionState, ConnectionStats};

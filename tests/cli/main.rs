@@ -25,6 +25,7 @@ mod links;
 mod origin;
 #[cfg(unix)]
 mod origin_dies;
+mod probe;
 mod serve;
 mod serve_settings;
 mod share_again;
