@@ -197,3 +197,81 @@ fn hostile_circles_of_redirectors_end() {
     let hellos = pair.network[a].1.sent.len();
     assert!((30..=33).contains(&hellos), "{hellos}: eleven to each of three");
 }
+
+/// Servers, and a client that asks the first of them by its URI.
+fn servers(seed: u64) -> (Pair, Vec<NodeId>, Vec<SocketAddr>) {
+    let mut pair = Pair::new(seed, Link::lan());
+    let servers: Vec<NodeId> = (0..3)
+        .map(|number| {
+            let machine = endpoint(&mut pair.network, quick());
+            pair.network.add(&format!("10.0.2.{number}:1935"), machine)
+        })
+        .collect();
+    let addresses = servers.iter().map(|&server| pair.network.address(server)).collect();
+    (pair, servers, addresses)
+}
+
+fn server_of(pair: &Pair) -> SocketAddr {
+    let session = pair.session(pair.a);
+    pair.network[pair.a].0.session(session).unwrap().path().remote
+}
+
+#[test]
+fn a_newcomer_is_sent_to_another_server() {
+    let (mut pair, servers, addresses) = servers(11);
+    let a = pair.a;
+    let elsewhere = addresses[1..].to_vec();
+    pair.network.act(servers[0], |e, _| e.0.redirect_newcomers(elsewhere));
+    let epd = Epd::for_uri("rtmfp://server/app");
+    pair.network.act(a, |e, now| e.0.open(now, epd, &addresses[..1]));
+    pair.network.run_for(secs(2));
+    assert!(addresses[1..].contains(&server_of(&pair)));
+    let first = &pair.network[servers[0]];
+    assert_eq!((first.0.stats().redirected, first.0.load()), (1, (0, 0, 0)), "nothing is kept");
+    let (hello, redirect) = (&pair.network[a].1.sent[0].2, &first.1.sent[0].2);
+    assert!(redirect.len() <= 3 * hello.len());
+}
+
+/// The servers that a redirect names have lost their power.
+#[test]
+fn a_newcomer_that_asks_again_is_served() {
+    let (mut pair, servers, addresses) = servers(12);
+    let a = pair.a;
+    let elsewhere = addresses[1..].to_vec();
+    pair.network.act(servers[0], |e, _| e.0.redirect_newcomers(elsewhere));
+    servers[1..].iter().for_each(|&dead| drop(pair.network.remove(dead)));
+    let epd = Epd::for_uri("rtmfp://server/app");
+    pair.network.act(a, |e, now| e.0.open(now, epd, &addresses[..1]));
+    pair.network.run_for(millis(1000));
+    assert_eq!(pair.network[servers[0]].0.stats().redirected, 1);
+    pair.network.run_for(secs(4));
+    assert_eq!(server_of(&pair), addresses[0]);
+    assert_eq!(pair.network[servers[0]].0.stats().redirected, 1);
+}
+
+/// Each sends newcomers to the next.
+#[test]
+fn circles_of_servers_serve_a_newcomer() {
+    let (mut pair, servers, addresses) = servers(13);
+    let a = pair.a;
+    for (number, &server) in servers.iter().enumerate() {
+        let next = vec![addresses[(number + 1) % 3]];
+        pair.network.act(server, |e, _| e.0.redirect_newcomers(next));
+    }
+    let epd = Epd::for_uri("rtmfp://server/app");
+    pair.network.act(a, |e, now| e.0.open(now, epd, &addresses[..1]));
+    pair.network.run_for(secs(6));
+    assert!(addresses.contains(&server_of(&pair)));
+}
+
+#[test]
+fn a_hello_for_a_fingerprint_is_never_sent_elsewhere() {
+    let (mut pair, servers, addresses) = servers(14);
+    let a = pair.a;
+    let elsewhere = addresses[1..].to_vec();
+    pair.network.act(servers[0], |e, _| e.0.redirect_newcomers(elsewhere));
+    let epd = Epd::for_fingerprint(pair.network[servers[0]].0.fingerprint());
+    pair.network.act(a, |e, now| e.0.open(now, epd, &addresses[..1]));
+    pair.network.run_for(secs(1));
+    assert_eq!(server_of(&pair), addresses[0]);
+}

@@ -5,6 +5,7 @@
 //! | `mod.rs` | the public interface and the methods of the drain rule |
 //! | `candidate.rs` | the addresses that an attempt asks, and what may be sent there |
 //! | `memory.rs` | bounds on what all sessions hold |
+//! | `elsewhere.rs` | other servers to which newcomers are sent |
 //! | `initiate.rs` | attempts to open sessions (RFC 7016 §3.5.1.1.1) |
 //! | `inquire.rs` | questions about a path |
 //! | `respond.rs` | answers to hellos and keyings (§3.5.1.1.2), introductions (§3.5.1.4, §3.5.1.5) |
@@ -20,6 +21,7 @@
 
 mod candidate;
 mod cookies;
+mod elsewhere;
 mod initiate;
 mod inquire;
 mod memory;
@@ -55,6 +57,7 @@ use crate::crypto::{
 use crate::wire::multiplex::{SESSION_ID_LEN, session_id};
 use bytes::Bytes;
 use candidate::TAG_LEN;
+use elsewhere::Elsewhere;
 use initiate::Attempt;
 use memory::Evictions;
 use rand_core::CryptoRng;
@@ -112,6 +115,8 @@ pub struct Endpoint {
     startup: Startup,
     /// Budget by which answers to hellos may exceed the usual bound.
     excess: Buckets<()>,
+    /// Servers to which newcomers are redirected.
+    elsewhere: Elsewhere,
     unproven: Unproven,
     watches: BTreeMap<SessionId, Watch>,
     jobs: VecDeque<Job>,
@@ -165,6 +170,7 @@ impl Endpoint {
             keyings,
             startup,
             excess: Buckets::new(worker.part_of_rate(respond::EXCESS), 1),
+            elsewhere: Elsewhere::default(),
             unproven: Unproven::new(worker.unproven().clone()),
             worker,
             watches: BTreeMap::new(),

@@ -61,6 +61,10 @@ impl Endpoint {
             return;
         }
         if self.config.accept && epd.selects(self.identity.certificate()) {
+            let by_uri = epd.fingerprint().is_none();
+            if by_uri && self.send_elsewhere(now, path, hello.tag, received) {
+                return;
+            }
             return self.answer_hello(now, path, hello.tag, Hello::of(&epd), received);
         }
         let Some(wanted) = epd.fingerprint().filter(|_| self.config.introduce) else { return };

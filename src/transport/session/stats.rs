@@ -23,6 +23,8 @@ pub struct EndpointStats {
     pub unconfirmed_evicted: u64,
     /// Runs of datagrams for another worker that were dropped because too many waited.
     pub strays_dropped: u64,
+    /// Newcomers that were sent to other servers.
+    pub redirected: u64,
 }
 
 impl EndpointStats {
@@ -37,6 +39,7 @@ impl EndpointStats {
             keyings_ignored: self.keyings_ignored + other.keyings_ignored,
             unconfirmed_evicted: self.unconfirmed_evicted + other.unconfirmed_evicted,
             strays_dropped: self.strays_dropped + other.strays_dropped,
+            redirected: self.redirected + other.redirected,
         }
     }
 }
