@@ -18,9 +18,10 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("ways").required(true).multiple(true)))]
 pub(super) struct MemberArgs {
-    /// The rendezvous server at which the group meets: rtmfp://HOST[:PORT][/APP]
+    /// The rendezvous server at which the group meets: rtmfp://HOST[:PORT][/APP]; may be given several
+    /// times: the next one is used where one does not answer
     #[arg(long, value_name = "URL", value_parser = via::parse, group = "ways")]
-    via: Option<Uri>,
+    via: Vec<Uri>,
 
     /// Find the members on the local network, without a server
     ///
@@ -107,9 +108,9 @@ impl MemberArgs {
         Ok(())
     }
 
-    /// The server, or none.
+    /// The first server, or none.
     pub(super) fn via(&self) -> Uri {
-        self.via.clone().unwrap_or_else(Uri::serverless)
+        self.via.first().cloned().unwrap_or_else(Uri::serverless)
     }
 
     /// Connects to the server, if there is one, and waits for it at most for `timeout`.
@@ -124,7 +125,7 @@ impl MemberArgs {
             screen::line(&format!("connecting to {via}"));
         }
         tokio::select! {
-            connection = connecting(via.as_str(), connect(config, &via)) => connection,
+            connection = connecting(via.as_str(), connect(config, &self.via)) => connection,
             () = after(timeout) => Err(late(&via, timeout)),
             () = signals.recv() => bail!("interrupted before there was a connection"),
         }
@@ -136,7 +137,12 @@ pub(super) fn no_neighbor(peer_id: &Fingerprint) -> String {
     format!("{peer_id} cannot be a neighbour: it is this member itself, or all places are taken")
 }
 
-async fn connect(config: PeerConfig, via: &Uri) -> anyhow::Result<Connection> {
+async fn connect(config: PeerConfig, servers: &[Uri]) -> anyhow::Result<Connection> {
+    let via = match servers {
+        [] => &Uri::serverless(),
+        [via] => via,
+        several => return Ok(Connection::connect_to_any(config, several).await?),
+    };
     Connection::connect_with(config, via.as_str()).await.map_err(|error| match &error {
         ConnectError::Server(Unreachable(_)) => no_connection(via, &error),
         _ => anyhow!("cannot connect to {via}: {}", format::printable(&error.to_string())),
