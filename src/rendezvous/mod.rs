@@ -480,6 +480,11 @@ impl Rendezvous {
         self.events.pop_front()
     }
 
+    /// Sessions of clients, those among them that have not connected yet.
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Counters.
     pub fn stats(&self) -> RendezvousStats {
         let clients = self.clients.values().filter(|c| c.connection.is_connected()).count();

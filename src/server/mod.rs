@@ -31,6 +31,8 @@
 //! | `workers` | several of these, as one |
 //! | `prober` | other sockets, for connectivity checks |
 //! | `mail` | what workers send each other |
+//! | `carrier` | what brings commands to other members of a cluster |
+//! | `cluster/` | servers on several machines |
 //! | `log` | log lines of events |
 //! | `objects` | the folder that keeps persistent shared objects |
 //! | `saver` | the task that writes them |
@@ -38,6 +40,8 @@
 //! | `survey` | what can be read of clients and groups |
 //! | `tokens/` | tokens that let clients connect |
 
+mod carrier;
+mod cluster;
 mod config;
 mod error;
 mod identity;
@@ -62,6 +66,9 @@ pub use crate::rendezvous::{
     RendezvousEvent, RendezvousStats, Rights, SharedObjectLimits, StreamInfo, StreamLimits,
     TokenError,
 };
+pub use cluster::{ClusterConfig, ClusterStats};
+#[cfg(feature = "cluster-nats")]
+pub use cluster::{ClusterUrl, ClusterUrlError};
 pub use config::ServerConfig;
 #[cfg(feature = "settings")]
 pub use config::{LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES};
@@ -97,6 +104,8 @@ pub struct ServerStats {
     pub rendezvous: RendezvousStats,
     /// Datagrams and bytes.
     pub network: driver::NetworkStats,
+    /// Its place in a cluster, if it has one.
+    pub cluster: Option<ClusterStats>,
 }
 
 /// A running rendezvous server. Clones are cheap and refer to the same server, which stops when the
@@ -175,7 +184,8 @@ impl Server {
     pub async fn stats(&self) -> Result<ServerStats, Stopped> {
         let rendezvous = self.workers.stats().await?;
         let uptime = self.clock.now().since(crate::transport::Time::ZERO);
-        Ok(ServerStats { uptime, rendezvous, network: self.workers.network() })
+        let (network, cluster) = (self.workers.network(), self.workers.cluster());
+        Ok(ServerStats { uptime, rendezvous, network, cluster })
     }
 
     /// The streams that are published now, in no particular order.

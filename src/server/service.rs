@@ -4,11 +4,14 @@ use super::limits::{LimitReached, Limits};
 use super::mail::Post;
 use super::saver::{SAVE_PERIOD, Saver};
 use crate::driver::{KeyLogFile, Service, WeakHandle};
+use crate::rendezvous::cluster::MemberId;
 use crate::rendezvous::{
     ProbeAnswer, ProbeRequest, Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats,
     StreamInfo,
 };
 use crate::transport::{Layer, Machine, Time};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -54,10 +57,12 @@ pub enum ServerEvent {
 pub(super) struct ServerMachine {
     rendezvous: Rendezvous,
     key_log: Option<KeyLogFile>,
-    /// The way to other workers, if there are any; their counters are reported together.
+    /// The way to other workers and servers, if there are any.
     post: Option<Post>,
     /// The way to the other sockets, for connectivity checks.
     prober: Option<WeakHandle<ProbeRequest>>,
+    /// The workers of other servers that the service knows of.
+    elsewhere: Arc<BTreeSet<MemberId>>,
     report_at: Time,
     reported: RendezvousStats,
     /// A report that has not been polled yet.
@@ -84,6 +89,7 @@ impl ServerMachine {
             key_log,
             post: None,
             prober: None,
+            elsewhere: Arc::default(),
             report_at: now + REPORT_PERIOD,
             reported: RendezvousStats::default(),
             report: None,
@@ -94,7 +100,7 @@ impl ServerMachine {
         }
     }
 
-    /// One of several workers.
+    /// One of several workers or servers.
     pub(super) fn with_post(mut self, post: Post) -> Self {
         self.post = Some(post);
         self
@@ -119,6 +125,15 @@ impl ServerMachine {
     fn read_mail(&mut self, now: Time) {
         let Some(post) = &self.post else { return };
         let mail = post.take();
+        if let Some(elsewhere) = mail.elsewhere {
+            let gone = self.elsewhere.difference(&elsewhere);
+            gone.for_each(|&member| self.rendezvous.member_gone(now, member));
+            elsewhere.iter().for_each(|&member| self.rendezvous.member_joined(member));
+            self.elsewhere = elsewhere;
+        }
+        if let Some(addresses) = mail.redirect {
+            self.rendezvous.redirect_newcomers(addresses.to_vec());
+        }
         for (from, command) in mail.commands {
             self.rendezvous.handle_command(now, from, command);
         }
@@ -126,18 +141,24 @@ impl ServerMachine {
             let path = stray.path;
             self.rendezvous.handle_datagrams(now, path, stray.arrived());
         }
-        self.send_mail();
+        self.send_mail(now);
     }
 
     /// Gives others what is for them.
-    fn send_mail(&mut self) {
+    fn send_mail(&mut self, now: Time) {
         let Some(post) = &self.post else { return };
         while let Some((to, command)) = self.rendezvous.poll_command() {
-            post.carry(to, command);
+            post.carry(now, to, command);
         }
         while let Some(stray) = self.rendezvous.poll_stray() {
             post.pass_on(stray);
         }
+        post.set_clients(self.rendezvous.client_count());
+    }
+
+    /// The counters of several workers are reported together.
+    fn reports(&self) -> bool {
+        !self.stopping && self.post.as_ref().is_none_or(Post::is_alone)
     }
 
     /// What the prober has no space for is lost like a packet.
@@ -149,7 +170,7 @@ impl ServerMachine {
 
     fn report(&mut self, now: Time) {
         self.report_at = now + REPORT_PERIOD;
-        let stats = self.rendezvous.stats();
+        let stats = self.stats();
         if stats != self.reported {
             self.reported = stats;
             self.report = Some(stats);
@@ -176,12 +197,12 @@ impl Layer for ServerMachine {
     }
 
     fn poll_own_timeout(&self) -> Option<Time> {
-        let report_at = (!self.stopping && self.post.is_none()).then_some(self.report_at);
+        let report_at = self.reports().then_some(self.report_at);
         report_at.into_iter().chain(self.save_at).min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
-        if now >= self.report_at && self.post.is_none() {
+        if now >= self.report_at && self.reports() {
             self.report(now);
         }
         if self.save_at.is_some_and(|at| at <= now) {
@@ -192,7 +213,7 @@ impl Layer for ServerMachine {
 
     fn after_call(&mut self, now: Time) {
         self.limits.look(now, &self.rendezvous.counters());
-        self.send_mail();
+        self.send_mail(now);
         self.send_probes();
         if self.save_at.is_none() && self.saver.is_some() && self.rendezvous.has_changed_objects() {
             self.save_at = Some(now + SAVE_PERIOD);
@@ -241,7 +262,7 @@ impl Service for ServerMachine {
     fn begin_shutdown(&mut self, now: Time) {
         self.stopping = true;
         self.rendezvous.shut_down(now);
-        self.send_mail();
+        self.send_mail(now);
     }
 
     fn is_idle(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The workers of a server, as one.
 
-use super::mail::{Post, Wake};
+use super::cluster::{Bus, ClusterStats};
+use super::mail::{Boxes, Post, Wake};
 use super::objects::Folder;
 use super::prober::{self, Probing};
 use super::saver::Saver;
@@ -27,6 +28,8 @@ pub(super) struct Workers {
     handles: Arc<[Handle<Command>]>,
     /// Other sockets, for connectivity checks.
     prober: Option<Handle<ProbeRequest>>,
+    /// The way to other servers.
+    bus: Option<Arc<Bus>>,
     /// A stop was asked for.
     stopping: Arc<AtomicBool>,
 }
@@ -48,6 +51,8 @@ impl Workers {
         clock: Clock,
     ) -> Result<(Self, WorkerEvents), ServerError> {
         config.rendezvous.transport.keep_secrets |= config.key_log.is_some();
+        // 0 is no server's number.
+        let server = os_random().next_u32().max(1);
         if config.workers > 1 && !Sockets::SPREAD {
             warn!("this system does not spread datagrams over sockets: one worker serves all");
             config.workers = 1;
@@ -60,7 +65,12 @@ impl Workers {
             let kept = limits.and_then(|limits| Some((config.shared_objects?, limits)));
             config.rendezvous.takes_shared_objects = kept.is_some();
             let (random, choices) = (os_random(), os_random());
+            let boxes = Boxes::new(server, 1);
+            let bus = Bus::start(&config.cluster, clock, &config.rendezvous, &sockets, &boxes);
             let mut rendezvous = Rendezvous::new(config.rendezvous, identity, random, choices);
+            if bus.is_some() {
+                rendezvous.join_cluster(server);
+            }
             let folder = match kept {
                 Some((path, limits)) => Some(restore(&path, limits.bytes, &mut rendezvous)?),
                 None => None,
@@ -68,7 +78,13 @@ impl Workers {
             let (saver, saving) = folder.map(Saver::start).unzip();
             let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log, saver)
                 .with_prober(probing.as_ref().map(Probing::requests));
-            return Ok(Self::of(vec![spawn(machine, sockets, clock)], saving, probing));
+            let Some((bus, beyond)) = bus else {
+                return Ok(Self::of(vec![spawn(machine, sockets, clock)], saving, (probing, None)));
+            };
+            let post = Post::alone(boxes, beyond);
+            let started = spawn(machine.with_post(post.clone()), sockets, clock);
+            wake_by(&post, &started.0);
+            return Ok(Self::of(vec![started], saving, (probing, Some(bus))));
         }
         // Each would have some of the objects, and clients of others could not reach them.
         if config.rendezvous.shared_objects.take().is_some() {
@@ -78,7 +94,12 @@ impl Workers {
         let sockets = first.enter(|| Sockets::bind_available(&config.listen))?;
         add_own_addresses(&mut config, &sockets);
         let probing = prober::start(&mut config, &sockets.local_addresses(), clock)?;
-        let crew = Rendezvous::crew(&config.rendezvous, identity, config.workers, os_random);
+        let mut crew = Rendezvous::crew(&config.rendezvous, identity, config.workers, os_random);
+        let boxes = Boxes::new(server, crew.len());
+        let bus = Bus::start(&config.cluster, clock, &config.rendezvous, &sockets, &boxes);
+        let (bus, beyond) = bus.map_or((None, None), |(bus, beyond)| (Some(bus), beyond));
+        // Members of other servers come when they are known.
+        crew.iter_mut().for_each(|worker| worker.join_cluster(server));
         let mut threads = Vec::new();
         for _ in 1..crew.len() {
             let thread = DriverThread::new().map_err(ServerError::Thread)?;
@@ -86,7 +107,7 @@ impl Workers {
             threads.push((thread, beside));
         }
         threads.insert(0, (first, sockets));
-        let post = Post::among(crew.len());
+        let post = Post::among(&boxes, beyond);
         let jobs = JobThreads::default();
         let mut started = Vec::new();
         for ((thread, sockets), (rendezvous, post)) in
@@ -100,18 +121,16 @@ impl Workers {
             let (handle, events) = thread
                 .spawn(name, machine, sockets, (clock, jobs.clone()))
                 .map_err(ServerError::Thread)?;
-            let owner = handle.downgrade();
-            // If its queue is full, it is awake, and looks with every command.
-            post.set_wake(Wake(Box::new(move || drop(owner.try_send(Command::Mail)))));
+            wake_by(&post, &handle);
             started.push((handle, events));
         }
-        Ok(Self::of(started, None, probing))
+        Ok(Self::of(started, None, (probing, bus)))
     }
 
     fn of(
         started: Vec<(Handle<Command>, Events<ServerEvent>)>,
         saver: Option<JoinHandle<()>>,
-        probing: Option<Probing>,
+        (probing, bus): (Option<Probing>, Option<Bus>),
     ) -> (Self, WorkerEvents) {
         let stopping = Arc::new(AtomicBool::new(false));
         let weak = started.iter().map(|(handle, _)| handle.downgrade()).collect::<Vec<_>>();
@@ -119,7 +138,8 @@ impl Workers {
         let (handles, events): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         let all = events.into_iter().zip(weak).collect();
         let events = WorkerEvents { saver, all, stopping: Arc::clone(&stopping) };
-        (Self { handles: handles.into(), prober, stopping }, events)
+        let bus = bus.map(Arc::new);
+        (Self { handles: handles.into(), prober, bus, stopping }, events)
     }
 
     /// The first worker, whose addresses are those of all.
@@ -146,6 +166,11 @@ impl Workers {
     pub(super) fn network(&self) -> NetworkStats {
         let stats = self.handles.iter().map(Handle::stats);
         stats.fold(NetworkStats::default(), NetworkStats::plus)
+    }
+
+    /// Its place in a cluster, if it has one.
+    pub(super) fn cluster(&self) -> Option<ClusterStats> {
+        self.bus.as_ref()?.stats()
     }
 
     pub(super) async fn stats(&self) -> Result<RendezvousStats, Stopped> {
@@ -180,6 +205,9 @@ impl Workers {
     /// Stops all workers at the same time.
     pub(super) async fn shutdown(&self, grace: Duration) -> Result<(), ShutdownError> {
         self.stopping.store(true, Relaxed);
+        if let Some(bus) = &self.bus {
+            bus.leave().await;
+        }
         let mut stops = JoinSet::new();
         for handle in self.handles.iter() {
             let handle = handle.clone();
@@ -203,6 +231,13 @@ impl Workers {
             let _ = handle.closed().await;
         }
     }
+}
+
+/// What comes into a mailbox wakes its worker.
+fn wake_by(post: &Post, handle: &Handle<Command>) {
+    let owner = handle.downgrade();
+    // If its queue is full, it is awake, and looks with every command.
+    post.set_wake(Wake(Box::new(move || drop(owner.try_send(Command::Mail)))));
 }
 
 /// Gives the objects of a folder, each with this many bytes at most, to a server.

@@ -22,8 +22,10 @@ use super::{format, log};
 use admin::AdminArgs;
 use anyhow::{Context, bail};
 use events::Event;
-use rtmfp::server::{Report, Server, ServerEvent, ServerStats, Settings, StopError};
+use rtmfp::driver::Announced;
+use rtmfp::server::{ClusterUrl, Report, Server, ServerEvent, ServerStats, Settings, StopError};
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use supervisor::Supervisor;
@@ -85,6 +87,14 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256))]
     workers: Option<u16>,
 
+    /// Server of NATS through which this and other servers are one: nats://[USER:PASSWORD@]HOST[:PORT];
+    /// may be given several times, for one that takes over
+    ///
+    /// docs/cluster.md says how to set it up. A password in a command line can be read by others on
+    /// this host; in RTMFP_CLUSTER_NATS or a configuration file it cannot.
+    #[arg(long, value_name = "URL")]
+    cluster_nats: Vec<ClusterUrl>,
+
     /// Configuration file, in TOML; SIGHUP has it read again [default: the file that $RTMFP_CONFIG
     /// names, otherwise none]
     ///
@@ -132,6 +142,12 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     let mut config = settings.server_config();
     config.rendezvous.tokens = settings.token_keys()?;
     config.key_log = args.key_log.open_or(settings.key_log.clone())?;
+    if let Some(public) = public.as_ref().filter(|_| !config.cluster.nats.is_empty()) {
+        let port = config.listen.first().map_or(0, SocketAddr::port);
+        let announced = public.announced().await;
+        let address = |it: &Announced| SocketAddr::new(it.ip, it.port.unwrap_or(port));
+        config.cluster.addresses = announced.iter().map(address).collect();
+    }
     // Before the server runs, so that no signal is missed.
     let mut signals = Signals::new().context("can't catch signals")?;
     let mut reloads = Reloads::new(&args, &settings).context("can't catch signals")?;

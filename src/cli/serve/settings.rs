@@ -64,6 +64,9 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<Settings> {
         let names = args.app.iter().map(|name| name.trim_matches('/').to_owned());
         settings.server.rendezvous.applications = Some(names.collect());
     }
+    if !args.cluster_nats.is_empty() {
+        settings.server.cluster.nats.clone_from(&args.cluster_nats);
+    }
     if args.no_streams {
         settings.streams.enabled = false;
     }

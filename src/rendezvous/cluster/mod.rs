@@ -51,7 +51,7 @@ use bytes::Bytes;
 use relay::PendingRelays;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Commands that wait to be taken; further ones are lost.
@@ -481,6 +481,12 @@ impl Rendezvous {
             self.forget_streams_of(now, member);
             self.drain_endpoint(now);
         }
+    }
+
+    /// From now on, newcomers are sent to other servers at these addresses; with none they are served
+    /// here ([`Endpoint::redirect_newcomers`](crate::transport::Endpoint::redirect_newcomers)).
+    pub fn redirect_newcomers(&mut self, addresses: Vec<SocketAddr>) {
+        self.endpoint.redirect_newcomers(addresses);
     }
 
     /// The next command for other members; to be read like events.

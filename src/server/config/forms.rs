@@ -67,6 +67,76 @@ pub(super) mod workers {
     }
 }
 
+/// Addresses of NATS.
+#[cfg(feature = "cluster-nats")]
+pub(super) mod cluster_urls {
+    use super::{Read, Value, must};
+    use crate::server::ClusterUrl;
+
+    pub(in super::super) fn read(value: &Value) -> Read<Vec<ClusterUrl>> {
+        let error = || must(r#"addresses such as ["nats://bus.example:4222"]"#, value);
+        let url = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+        let one = value.as_str().map(|_| std::slice::from_ref(value));
+        let values = value.as_array().map(Vec::as_slice).or(one).ok_or_else(error)?;
+        values.iter().map(|value| url(value).ok_or_else(error)).collect()
+    }
+
+    pub(in super::super) fn write(urls: &[ClusterUrl]) -> String {
+        Value::from(urls.iter().map(ClusterUrl::as_str).collect::<Vec<_>>()).to_string()
+    }
+}
+
+/// Other servers.
+pub(super) mod servers {
+    use super::{Read, Value, must};
+    use crate::server::ClusterConfig;
+
+    pub(in super::super) fn read(value: &Value) -> Read<Vec<String>> {
+        let error = || must(r#"servers such as ["b.example", "c.example:1936"]"#, value);
+        let server = |value: &Value| {
+            let text = value.as_str().filter(|text| ClusterConfig::is_server(text));
+            text.map(str::to_owned)
+        };
+        let one = value.as_str().map(|_| std::slice::from_ref(value));
+        let values = value.as_array().map(Vec::as_slice).or(one).ok_or_else(error)?;
+        values.iter().map(|value| server(value).ok_or_else(error)).collect()
+    }
+
+    pub(in super::super) fn write(servers: &[String]) -> String {
+        Value::from(servers.to_vec()).to_string()
+    }
+}
+
+/// Numbers of which 0 stands for the usual one.
+pub(super) mod enough {
+    use super::{Read, Value, count_or_none};
+
+    pub(in super::super) fn read(value: &Value) -> Read<Option<usize>> {
+        let number: usize = count_or_none::read(value)?;
+        Ok(Some(number).filter(|number| *number > 0))
+    }
+
+    pub(in super::super) fn write(number: &Option<usize>) -> String {
+        number.unwrap_or(0).to_string()
+    }
+}
+
+/// Names of clusters.
+pub(super) mod cluster_name {
+    use super::{Read, Value, must};
+    use crate::server::ClusterConfig;
+
+    pub(in super::super) fn read(value: &Value) -> Read<String> {
+        let name = value.as_str().filter(|name| ClusterConfig::is_name(name));
+        let error = || must("a name of at most 64 letters, digits, - and _", value);
+        name.map(str::to_owned).ok_or_else(error)
+    }
+
+    pub(in super::super) fn write(name: &str) -> String {
+        Value::from(name).to_string()
+    }
+}
+
 /// Bytes.
 pub(super) mod size {
     use super::{Read, Value, must};

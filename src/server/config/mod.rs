@@ -24,6 +24,7 @@ pub use settings::{
     LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES,
 };
 
+use super::ClusterConfig;
 use crate::crypto::IdentityConfig;
 use crate::driver::{KeyLogFile, Sockets};
 use crate::flash::uri::DEFAULT_PORT;
@@ -48,6 +49,8 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Services and bounds of the rendezvous service.
     pub rendezvous: RendezvousConfig,
+    /// Its place among servers on other machines.
+    pub cluster: ClusterConfig,
     /// Properties of a newly generated certificate.
     pub identity: IdentityConfig,
     /// The file that keeps certificate and keys from one start to the next; created, readable by its
@@ -78,6 +81,7 @@ impl Default for ServerConfig {
             listen: Self::default_listen(),
             workers: 1,
             rendezvous: RendezvousConfig::default(),
+            cluster: ClusterConfig::default(),
             identity: IdentityConfig::default(),
             identity_file: None,
             shared_objects: None,

@@ -62,7 +62,7 @@ macro_rules! setting {
 }
 
 /// The sections, in the order of the sample.
-pub(super) const SECTIONS: [(&str, &str); 9] = [
+pub(super) const SECTIONS: [(&str, &str); 10] = [
     ("auth", "Tokens that clients need to connect: rtmfp://HOST/app?token=..."),
     ("log", "The log, on standard error."),
     ("clients", "What clients are advised of, and how long the server waits for them."),
@@ -78,6 +78,7 @@ pub(super) const SECTIONS: [(&str, &str); 9] = [
         "Checks of what address translators in front of clients do, for `rtmfp probe` and players.",
     ),
     ("relay", "Bounds of `relay`, by which clients call each other. Beyond these, calls fail."),
+    ("cluster", "Several servers as one: clients of all of them meet. docs/cluster.md."),
 ];
 
 /// All of them, section by section.
@@ -515,5 +516,37 @@ pub(super) const SETTINGS: &[Setting] = &[
         Reload,
         server.rendezvous.relay.queue,
         "What waits for a client that does not take its calls."
+    ),
+    #[cfg(feature = "cluster-nats")]
+    setting!(
+        "cluster.nats",
+        cluster_urls,
+        Restart,
+        server.cluster.nats,
+        "Servers of NATS through which the servers find each other, one of which is used at\n\
+         a time: nats://HOST or nats://USER:PASSWORD@HOST:PORT. Empty: no cluster."
+    ),
+    setting!(
+        "cluster.name",
+        cluster_name,
+        Restart,
+        server.cluster.name,
+        "Only servers with the same name are one cluster. Letters, digits, - and _."
+    ),
+    setting!(
+        "cluster.servers",
+        servers,
+        Restart,
+        server.cluster.servers,
+        "Without NATS: other servers, HOST or HOST:PORT, to which newcomers are sent when\n\
+         this one has enough clients. Their clients do not meet."
+    ),
+    setting!(
+        "cluster.enough",
+        enough,
+        Restart,
+        server.cluster.enough,
+        "Clients from which on newcomers are sent to these servers. 0: nine tenths of the\n\
+         sessions that this server may have."
     ),
 ];

@@ -99,6 +99,11 @@ message = 7
 from_client = { burst = 7, per_second = 7 }
 to_client = { burst = 7, per_second = 7 }
 queue = 7
+[cluster]
+nats = ["nats://ann:7@bus.example"]
+name = "7"
+servers = ["b.example", "c.example:7"]
+enough = 7
 "#;
 
 #[test]
@@ -116,7 +121,7 @@ fn every_setting_has_its_own_field() {
 }
 
 /// Fields that no file sets: properties of the protocol, and what belongs to programs.
-const WITHOUT_SETTING: [&str; 26] = [
+const WITHOUT_SETTING: [&str; 27] = [
     "server.rendezvous.tokens",
     "server.identity",
     "server.rendezvous.own_addresses",
@@ -144,6 +149,8 @@ const WITHOUT_SETTING: [&str; 26] = [
     "server.rendezvous.shared_objects",
     // The server sets it where it has a folder for them.
     "server.rendezvous.takes_shared_objects",
+    // The addresses of `public_address`.
+    "server.cluster.addresses",
     // The file of `key_log` is opened by the command.
     "server.key_log",
 ];

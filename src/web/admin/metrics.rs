@@ -2,7 +2,7 @@
 
 use crate::driver::NetworkStats;
 use crate::rendezvous::RendezvousStats;
-use crate::server::{ServerLoad, ServerStats};
+use crate::server::{ClusterStats, ServerLoad, ServerStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
 use prometheus_client::metrics::MetricType;
@@ -35,7 +35,7 @@ struct Snapshot {
 
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let ServerStats { uptime, rendezvous, network } = &self.stats;
+        let ServerStats { uptime, rendezvous, network, cluster } = &self.stats;
         let mut out = Out(encoder);
         out.gauge("uptime_seconds", "Seconds since the start", uptime.as_secs_f64())?;
         out.gauge("sessions", "Sessions that are open now", self.load.sessions)?;
@@ -43,6 +43,9 @@ impl Collector for Snapshot {
         out.gauge("memory_held_bytes", held, self.load.memory)?;
         of_clients(&mut out, rendezvous)?;
         of_network(&mut out, network)?;
+        if let Some(cluster) = cluster {
+            of_cluster(&mut out, cluster)?;
+        }
         refusals(&mut out, rendezvous, network)
     }
 }
@@ -65,6 +68,8 @@ fn of_clients(out: &mut Out<'_>, stats: &RendezvousStats) -> fmt::Result {
     )?;
     let rights = "Streams that a client wanted to publish or play without a right to it";
     out.counter("rights_refused", rights, stats.rights_refused)?;
+    let redirected = "Newcomers that were sent to other servers";
+    out.counter("newcomers_redirected", redirected, stats.endpoint.redirected)?;
     out.counters(
         "introductions",
         "Hellos for other peers, by what became of them",
@@ -100,6 +105,15 @@ fn of_network(out: &mut Out<'_>, stats: &NetworkStats) -> fmt::Result {
     out.counters("datagrams", "UDP datagrams", "direction", datagrams)?;
     let bytes = [("in", stats.bytes_received), ("out", stats.bytes_sent)];
     out.counters("bytes", "Bytes of UDP payload", "direction", bytes)
+}
+
+fn of_cluster(out: &mut Out<'_>, stats: &ClusterStats) -> fmt::Result {
+    let servers = "Servers of the cluster that are known now, this one among them";
+    out.gauge("cluster_members", servers, stats.servers as u64)?;
+    let connected = "1 while the cluster's message bus can be reached, else 0";
+    out.gauge("cluster_connected", connected, u64::from(stats.connected))?;
+    let commands = [("sent", stats.sent), ("received", stats.received), ("lost", stats.lost)];
+    out.counters("cluster_commands", "What servers ask each other", "result", commands)
 }
 
 fn refusals(out: &mut Out<'_>, stats: &RendezvousStats, network: &NetworkStats) -> fmt::Result {
