@@ -8,6 +8,7 @@ mod admin_api;
 #[cfg(unix)]
 mod admin_browser;
 mod bench;
+mod cluster;
 mod decode_captures;
 mod decode_input;
 mod decode_output;
