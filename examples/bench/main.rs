@@ -38,11 +38,15 @@ mod idle;
 mod keylog;
 mod link;
 mod lossy;
+#[allow(dead_code, reason = "nobody moves here")]
+#[path = "../common/many.rs"]
+mod many;
 mod multicast;
 mod peer;
 mod pingpong;
 mod process;
 mod real;
+#[path = "../common/report.rs"]
 mod report;
 mod swarm;
 mod watch;
