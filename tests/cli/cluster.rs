@@ -7,7 +7,7 @@
 use crate::support::{Killed, Running, own_port, rtmfp};
 use rtmfp::peer::Connection;
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 /// A node of NATS, killed when dropped.
@@ -25,12 +25,12 @@ impl Nats {
             eprintln!("SKIPPED: nats-server does not run ({error})");
             return None;
         }
-        let routes = [own_port(), own_port()];
+        let routes = [tcp_port(), tcp_port()];
         Some([0, 1].map(|node| Self::start(routes[node], routes[1 - node])))
     }
 
     fn start(route: u16, other: u16) -> Self {
-        let port = own_port();
+        let port = tcp_port();
         let node = Command::new("nats-server")
             .args(["-a", "127.0.0.1", "-p", &port.to_string(), "--cluster_name", "test"])
             .args(["--cluster", &format!("nats://127.0.0.1:{route}")])
@@ -38,8 +38,17 @@ impl Nats {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        Self { _node: Killed(node.unwrap()), url: format!("nats://127.0.0.1:{port}") }
+        let node = Killed(node.unwrap());
+        // It listens after a moment.
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {}
+        Self { _node: node, url: format!("nats://127.0.0.1:{port}") }
     }
+}
+
+/// A port for one test alone at which nothing listens by TCP.
+fn tcp_port() -> u16 {
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(own_port).find(is_free).unwrap()
 }
 
 /// A server, whose log is among its lines.
@@ -187,4 +196,24 @@ fn a_server_with_enough_clients_sends_newcomers_to_others() {
     let third = member(spec, &[&a]);
     event(&third, "connected");
     a.says("client connected");
+}
+
+#[test]
+fn a_stream_of_one_server_is_played_at_another() {
+    let Some(nats) = Nats::two() else { return };
+    let a = Server::start(1, &[&nats[0]]);
+    let b = Server::start(2, &[&nats[1]]);
+    for server in [&a, &b] {
+        server.says("has joined the cluster");
+    }
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/clips/test-pattern.flv");
+    let publish = ["stream", "publish", "server", "cam", clip, "--loop", "--json", "--via"];
+    let _publisher = Running::start(rtmfp(publish).arg(a.url()));
+    a.says("stream published");
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("cam.flv");
+    let play = ["stream", "play", "server", "cam", "--for", "3s", "--via", &b.url(), "-o"];
+    crate::support::succeed(rtmfp(play).arg(&output));
+    let played = std::fs::read(output).unwrap();
+    assert!(played.starts_with(b"FLV") && played.len() > 2000, "{}", played.len());
 }

@@ -255,6 +255,7 @@ impl Task {
             .name("rtmfp")
             .no_echo()
             .retry_on_initial_connect()
+            .retain_servers_order()
             .ping_interval(PING_PERIOD)
             .connection_timeout(CONNECT_WITHIN)
             .client_capacity(MAX_IN_CLIENT)
