@@ -270,6 +270,26 @@ impl ServerConnection {
         self.control.answer(now, responder, outcome)
     }
 
+    /// The same; an outcome that has no encoding for this client becomes
+    /// `NetConnection.Call.Failed`.
+    ///
+    /// # Errors
+    ///
+    /// What was wrong with it.
+    pub fn answer_or_fail(
+        &mut self,
+        now: Time,
+        responder: Responder,
+        outcome: Result<Value, Value>,
+    ) -> Result<(), FlashError> {
+        let again = Responder(responder.0);
+        self.answer(now, responder, outcome).inspect_err(|_| {
+            let info = super::call::info("error", "NetConnection.Call.Failed", "no encoding");
+            // Plain values have one.
+            let _ = self.answer(now, again, Err(info));
+        })
+    }
+
     /// Stops waiting for the answer to a call. A late answer is ignored.
     pub fn forget_call(&mut self, call: CallId) {
         self.control.forget(call);

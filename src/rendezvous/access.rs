@@ -116,6 +116,23 @@ fn of_query(uri: &str) -> Option<&str> {
     parameters.find(|(name, _)| *name == PARAMETER).map(|(_, value)| value)
 }
 
+/// The arguments of a request, without the token that the server has looked for.
+pub(super) fn without_token_argument(request: &ConnectRequest, needs_token: bool) -> Vec<Value> {
+    let mut args = request.args.clone();
+    let by_query = of_query(&request.app).or_else(|| of_query(request.tc_url.as_deref()?));
+    match args.first_mut() {
+        Some(first @ Value::String(_)) if needs_token && by_query.is_none() => {
+            *first = Value::Null;
+        }
+        Some(first) if first.property(PARAMETER).is_some() => {
+            let members = first.members().iter().filter(|(name, _)| &**name != PARAMETER);
+            *first = Value::object(members.cloned());
+        }
+        _ => {}
+    }
+    args
+}
+
 /// An application or URI as a client named it, without its token.
 pub(super) fn without_token(app: &str) -> Cow<'_, str> {
     let Some((path, query)) = app.split_once('?') else { return Cow::Borrowed(app) };
@@ -175,6 +192,22 @@ mod tests {
         ] {
             assert_eq!(without_token(app), expected);
         }
+    }
+
+    #[test]
+    fn no_token_is_left_in_arguments() {
+        let args = |app: &str, args: Vec<Value>, needs_token| {
+            without_token_argument(&request(app, None, args), needs_token)
+        };
+        let x = || vec![Value::from("x"), Value::from("y")];
+        assert_eq!(args("app", x(), true), [Value::Null, "y".into()]);
+        assert_eq!(args("app", x(), false), x());
+        assert_eq!(args("app?token=t", x(), true), x());
+        let object = Value::object([("user", "me"), ("token", "t")]);
+        for app in ["app", "app?token=t"] {
+            assert_eq!(args(app, vec![object.clone()], true), [Value::object([("user", "me")])]);
+        }
+        assert_eq!(args("app", vec![], true), []);
     }
 
     #[test]

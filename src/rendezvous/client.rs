@@ -3,6 +3,7 @@
 use super::access::{self, Rights, without_token};
 use super::addresses::Reported;
 use super::application::application;
+use super::hooks::LaneId;
 use super::{RefusalReason, Rendezvous, RendezvousEvent, connectivity};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
@@ -55,6 +56,8 @@ pub(super) struct Client {
     pub(super) app: Arc<str>,
     /// What it may do, if its token says so; otherwise everything.
     pub(super) rights: Option<Box<Rights>>,
+    /// Its questions to the owner, if there has been one.
+    pub(super) lane: Option<LaneId>,
     /// When its session was opened.
     pub(super) opened: Time,
     /// Time by which the client has to connect, or is closed after a refusal.
@@ -89,6 +92,7 @@ impl Client {
             connection,
             app: Arc::default(),
             rights: None,
+            lane: None,
             opened,
             deadline: Some(deadline),
             announced: false,
@@ -258,10 +262,14 @@ impl Rendezvous {
     fn on_connection_event(&mut self, now: Time, session: SessionId, event: ServerConnectionEvent) {
         let Some(client) = self.clients.get_mut(&session) else { return };
         match event {
-            ServerConnectionEvent::ConnectRequested(request) => match self.admit(&request) {
-                Ok(rights) => self.accept(now, session, &request, rights),
-                Err(reason) => self.refuse(now, session, &request.app, reason),
-            },
+            ServerConnectionEvent::ConnectRequested(request) => {
+                client.called = connectivity::called(&request);
+                client.wants_check = connectivity::is_wanted(&request, application(&request.app));
+                match self.admit(&request) {
+                    Ok(rights) => self.ask_to_connect(now, session, request, rights),
+                    Err(reason) => self.refuse(now, session, &request.app, reason, None),
+                }
+            }
             ServerConnectionEvent::PeerInfo(addresses) => {
                 if let Some(info) = self.endpoint.session(session) {
                     let (observed, own) = (info.path().remote, &self.config.own_addresses);
@@ -296,11 +304,11 @@ impl Rendezvous {
         Ok(rights.map(Box::new))
     }
 
-    fn accept(
+    pub(super) fn accept(
         &mut self,
         now: Time,
         session: SessionId,
-        request: &ConnectRequest,
+        app: &str,
         rights: Option<Box<Rights>>,
     ) {
         let Some(client) = self.clients.get_mut(&session) else { return };
@@ -309,9 +317,7 @@ impl Rendezvous {
             return;
         }
         client.announced = true;
-        client.app = application(&request.app).into();
-        client.called = connectivity::called(request);
-        client.wants_check = connectivity::is_wanted(request, &client.app);
+        client.app = application(app).into();
         let name = rights.as_ref().and_then(|rights| rights.name.as_deref());
         let name = name.map(|name| worth_keeping(name).to_owned());
         client.rights = rights;
@@ -322,13 +328,21 @@ impl Rendezvous {
         self.stats.connected += 1;
         if let Some(info) = self.endpoint.session(session) {
             let address = info.path().remote;
-            let app = worth_keeping(&without_token(&request.app)).to_owned();
+            let app = worth_keeping(&without_token(app)).to_owned();
             self.report(RendezvousEvent::ClientConnected { peer, address, app, name });
         }
     }
 
-    /// Refuses a client. Its session stays until it has had time to read the answer.
-    fn refuse(&mut self, now: Time, session: SessionId, app: &str, reason: RefusalReason) {
+    /// Refuses a client. Its session stays until it has had time to read the answer. A hook may have a
+    /// reason in words, and another server for it.
+    pub(super) fn refuse(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        app: &str,
+        reason: RefusalReason,
+        by_hook: Option<(&str, Option<&str>)>,
+    ) {
         let Some(client) = self.clients.get_mut(&session) else { return };
         let address = client.address;
         let app = without_token(app);
@@ -342,6 +356,12 @@ impl Rendezvous {
             RefusalReason::Token(why) => {
                 self.stats.tokens_refused += 1;
                 Rejection::new(why.to_string())
+            }
+            RefusalReason::Hook => {
+                self.stats.hook_refused += 1;
+                let (why, redirect) = by_hook.unwrap_or(("the arguments are too long", None));
+                let redirect = redirect.map(str::to_owned);
+                Rejection { redirect, ..Rejection::new(why) }
             }
         };
         if let Err(error) = client.connection.reject(now, &rejection) {

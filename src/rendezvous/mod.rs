@@ -22,6 +22,7 @@
 //! | `relay.rs` | short messages from one client to another |
 //! | `shared_objects.rs` | remote shared objects of clients |
 //! | `streams.rs` | live streams that clients publish and play |
+//! | [`hooks`] | questions to the owner |
 //! | [`cluster`] | several servers that are one: what they ask each other |
 
 mod access;
@@ -33,6 +34,7 @@ mod connectivity;
 mod follow_up;
 mod groups;
 mod history;
+pub mod hooks;
 mod introduce;
 mod newcomers;
 mod relay;
@@ -61,6 +63,8 @@ pub use connectivity::{
 use groups::Groups;
 use history::History;
 pub use history::{Introduction, MAX_REMEMBERED, Outcome};
+use hooks::Lanes;
+pub use hooks::{Decision, HookConfig, HookEvent, HookKind, Query, QueryId};
 pub use introduce::IntroductionLimits;
 use introduce::{Budgets, HostBudgets, Places};
 use newcomers::Newcomers;
@@ -112,6 +116,8 @@ pub struct RendezvousConfig {
     /// The applications that clients may connect to, as the path of their URI without query; with one
     /// its instances (`app/instance`) are meant, too. `None` takes any.
     pub applications: Option<BTreeSet<String>>,
+    /// Asks the owner what clients may do, and for the answers to calls; `None` asks nothing.
+    pub hooks: Option<HookConfig>,
     /// Checks the token of each client that connects; `None` needs no tokens.
     pub tokens: Option<Arc<dyn CheckTokens>>,
     /// Limits of live streams; `None` relays no streams.
@@ -147,6 +153,7 @@ impl Default for RendezvousConfig {
             relay: RelayLimits::default(),
             applications: None,
             tokens: None,
+            hooks: None,
             streams: Some(StreamLimits::default()),
             shared_objects: Some(SharedObjectLimits::default()),
             connectivity: Some(ConnectivityLimits::default()),
@@ -163,6 +170,13 @@ impl RendezvousConfig {
     /// Leaves of the pings the part of one of `count` workers.
     fn share_pings(&mut self, count: usize) {
         self.pings_per_second = (self.pings_per_second / count as u32).max(1);
+    }
+
+    /// The same of the questions to the owner.
+    fn share_hooks(&mut self, count: usize) {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.pending = (hooks.pending / count).max(1);
+        }
     }
 
     /// True if clients may connect to this application.
@@ -272,6 +286,9 @@ pub enum RefusalReason {
     /// Its token does not let it connect.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The owner does not let it connect ([`RendezvousConfig::hooks`]).
+    #[error("the hook has refused it")]
+    Hook,
 }
 
 /// Counters of a server since it started, and of its current state.
@@ -290,6 +307,14 @@ pub struct RendezvousStats {
     pub applications_refused: u64,
     /// Clients refused because of their tokens.
     pub tokens_refused: u64,
+    /// Clients refused by the owner, or because it did not answer.
+    pub hook_refused: u64,
+    /// Questions to the owner ([`RendezvousConfig::hooks`]).
+    pub hook_queries: u64,
+    /// Questions that were not asked, as too many waited.
+    pub hook_queries_dropped: u64,
+    /// Questions that were not answered in time, or not asked.
+    pub hook_queries_failed: u64,
     /// Streams that a client wanted to publish or play, and has no right to.
     pub rights_refused: u64,
     /// Joins refused, as the client was in too many groups or the group had too many members.
@@ -340,6 +365,10 @@ impl RendezvousStats {
             applications_refused: self.applications_refused + other.applications_refused,
             tokens_refused: self.tokens_refused + other.tokens_refused,
             rights_refused: self.rights_refused + other.rights_refused,
+            hook_refused: self.hook_refused + other.hook_refused,
+            hook_queries: self.hook_queries + other.hook_queries,
+            hook_queries_dropped: self.hook_queries_dropped + other.hook_queries_dropped,
+            hook_queries_failed: self.hook_queries_failed + other.hook_queries_failed,
             joins_refused: self.joins_refused + other.joins_refused,
             relayed: self.relayed + other.relayed,
             relays_refused: self.relays_refused + other.relays_refused,
@@ -376,6 +405,7 @@ pub struct Rendezvous {
     streams: Option<Streams>,
     shared_objects: Option<SharedObjects>,
     checks: Option<Checks>,
+    hooks: Option<Lanes>,
     places: Places,
     /// Its place among other workers, if there are any.
     cluster: Option<Cluster>,
@@ -423,6 +453,7 @@ impl Rendezvous {
             if let Some(streams) = &mut config.streams {
                 streams.cache_in_all /= count;
             }
+            config.share_hooks(count);
             let number = worker.number() as u16;
             let others = (0..count as u16).filter(|&other| other != number).map(MemberId::worker);
             let (transport, identity) = (config.transport.clone(), Arc::clone(&identity));
@@ -445,6 +476,7 @@ impl Rendezvous {
         let checks = config.connectivity.map(Checks::new);
         let shared_objects = config.shared_objects;
         let keeps = config.takes_shared_objects;
+        let hooks = config.hooks.clone().map(Lanes::new);
         let shared_objects = shared_objects.map(|limits| SharedObjects::new(limits, keeps));
         Self {
             budgets: Budgets::new(config.introductions, hosts),
@@ -462,6 +494,7 @@ impl Rendezvous {
             streams,
             shared_objects,
             checks,
+            hooks,
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             stats: RendezvousStats::default(),
@@ -522,7 +555,8 @@ impl Rendezvous {
 
     /// From now on the server has these settings. Of [`RendezvousConfig::transport`] it takes over
     /// what [`Endpoint::set_limits`] does; [`RendezvousConfig::own_addresses`],
-    /// [`RendezvousConfig::probe_sockets`], and the limits of streams and shared objects, stay. What clients have beyond new limits they keep.
+    /// [`RendezvousConfig::probe_sockets`], [`RendezvousConfig::hooks`], and the limits of streams and
+    /// shared objects, stay. What clients have beyond new limits they keep.
     pub fn reconfigure(&mut self, mut config: RendezvousConfig) {
         config.share_pings(self.endpoint.worker().count());
         self.endpoint.set_limits(&config.transport);
@@ -533,6 +567,7 @@ impl Rendezvous {
         }
         config.own_addresses = std::mem::take(&mut self.config.own_addresses);
         config.probe_sockets = std::mem::take(&mut self.config.probe_sockets);
+        config.hooks = self.config.hooks.take();
         (config.streams, config.shared_objects) = (self.config.streams, self.config.shared_objects);
         self.config = config;
     }
@@ -547,9 +582,9 @@ impl Rendezvous {
         self.drain_endpoint(now);
     }
 
-    /// True if no session is open and every far end knows of its close.
+    /// True if no session is open, every far end knows of its close, and no query waits for an answer.
     pub fn is_idle(&self) -> bool {
-        self.endpoint.is_settled()
+        self.endpoint.is_settled() && self.hooks.as_ref().is_none_or(Lanes::is_empty)
     }
 
     fn drain_endpoint(&mut self, now: Time) {
@@ -615,7 +650,10 @@ impl Rendezvous {
         ServerConnectionConfig {
             keepalive: self.advice(),
             properties: Value::Null,
-            methods: Methods::named([relay::METHOD, CHECK_METHOD]),
+            methods: match self.asks_for_calls() {
+                true => Methods::All,
+                false => Methods::named([relay::METHOD, CHECK_METHOD]),
+            },
             max_streams: self.config.streams.map_or(MAX_STREAMS, |limits| limits.per_client),
             ..ServerConnectionConfig::default()
         }
@@ -632,6 +670,7 @@ impl Rendezvous {
 
     fn forget(&mut self, now: Time, session: SessionId) {
         self.stop_streams_of(now, session);
+        self.notify_gone(now, session);
         if let Some(objects) = &mut self.shared_objects {
             objects.forget(session);
         }
@@ -714,8 +753,9 @@ impl Layer for Rendezvous {
         let deadline = self.deadlines.first().map(|&(at, _)| at);
         let newcomers = self.newcomers.next_timeout();
         let checks = self.checks.as_ref().and_then(Checks::next_timeout);
+        let hooks = self.hooks.as_ref().and_then(Lanes::next_timeout);
         let elsewhere = [self.next_relay_timeout(), self.next_stream_timeout()];
-        [deadline, newcomers, checks].into_iter().chain(elsewhere).flatten().min()
+        [deadline, newcomers, checks, hooks].into_iter().chain(elsewhere).flatten().min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
@@ -724,6 +764,7 @@ impl Layer for Rendezvous {
         self.relay_timeouts(now);
         self.stream_timeouts(now);
         self.check_timeouts(now);
+        self.hook_timeouts(now);
     }
 }
 

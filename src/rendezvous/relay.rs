@@ -72,7 +72,7 @@ impl Rendezvous {
             connectivity::METHOD => {
                 self.on_check_called(now, session, (&call.args, call.responder));
             }
-            _ => {}
+            _ => self.ask_for_answer(now, session, call),
         }
     }
 

@@ -35,6 +35,7 @@ mod reflection;
 mod routing;
 mod search;
 mod server_calls;
+mod server_hooks;
 mod server_restart;
 mod server_streams;
 mod server_tokens;

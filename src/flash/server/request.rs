@@ -39,6 +39,8 @@ pub struct Rejection {
     pub description: String,
     /// Further information for the client's program.
     pub application: Option<Value>,
+    /// A URI to connect to instead: `ex.redirect` of the information object, with `ex.code` 302.
+    pub redirect: Option<String>,
 }
 
 impl Rejection {
@@ -48,6 +50,7 @@ impl Rejection {
             code: "NetConnection.Connect.Rejected".into(),
             description: description.into(),
             application: None,
+            redirect: None,
         }
     }
 }
@@ -105,6 +108,13 @@ pub(super) fn refusal(rejection: &Rejection, transaction: f64) -> Command {
         .with("description", rejection.description.as_str());
     let info = match &rejection.application {
         Some(application) => info.with("application", application.clone()),
+        None => info,
+    };
+    let info = match &rejection.redirect {
+        Some(uri) => {
+            let ex = Object::new().with("code", 302.0).with("redirect", uri.as_str());
+            info.with("ex", Value::from(ex))
+        }
         None => info,
     };
     Command::new("_error", transaction, vec![info.into()])

@@ -14,8 +14,6 @@ use std::sync::Arc;
 
 /// The answer of a server that relays no streams.
 const NO_STREAMS: &str = "this server relays no streams";
-/// The answer to a client whose token does not name the stream.
-const NO_RIGHT: &str = "the token does not allow it";
 
 impl Rendezvous {
     /// The streams that are published now, in no particular order.
@@ -33,22 +31,36 @@ impl Rendezvous {
     ) {
         let at = (session, stream);
         match event {
-            StreamEvent::Publish { name, record } => self.publish(now, at, &name, record),
-            StreamEvent::Play { name, recorded } => self.play(now, at, &name, recorded),
-            StreamEvent::Message { message, encoded } => {
-                self.pass_on(now, at, message, encoded);
+            StreamEvent::Publish { name, record } => {
+                if self.may_publish(now, at, &name, record) {
+                    self.publish(now, at, &name, record);
+                }
             }
-            StreamEvent::Stopped => self.stop_stream(now, at),
+            StreamEvent::Play { name, recorded } => {
+                if self.may_play(now, at, &name, recorded) {
+                    self.play(now, at, &name, recorded);
+                }
+            }
+            StreamEvent::Message { message, encoded } => {
+                if let Some((message, encoded)) = self.keep_early(at, message, encoded) {
+                    self.pass_on(now, at, message, encoded);
+                }
+            }
+            StreamEvent::Stopped => {
+                self.forget_stream_query(at);
+                self.stop_stream(now, at);
+            }
         }
     }
 
-    fn publish(&mut self, now: Time, at: Place, name: &Arc<str>, record: bool) {
+    pub(in super::super) fn publish(
+        &mut self,
+        now: Time,
+        at: Place,
+        name: &Arc<str>,
+        record: bool,
+    ) {
         let Some(client) = self.clients.get_mut(&at.0) else { return };
-        if client.rights.as_ref().is_some_and(|rights| !rights.publish.contain(name)) {
-            self.stats.rights_refused += 1;
-            client.connection.refuse_publish(at.1, "NetStream.Publish.Denied", NO_RIGHT, false);
-            return;
-        }
         let Some(streams) = &mut self.streams else {
             client.connection.refuse_publish(at.1, "NetStream.Publish.Denied", NO_STREAMS, true);
             return;
@@ -112,11 +124,6 @@ impl Rendezvous {
 
     pub(in super::super) fn play(&mut self, now: Time, at: Place, name: &Arc<str>, recorded: bool) {
         let Some(client) = self.clients.get_mut(&at.0) else { return };
-        if client.rights.as_ref().is_some_and(|rights| !rights.play.contain(name)) {
-            self.stats.rights_refused += 1;
-            client.connection.refuse_play(at.1, "NetStream.Play.Failed", NO_RIGHT);
-            return;
-        }
         let Some(streams) = &mut self.streams else {
             client.connection.refuse_play(at.1, "NetStream.Play.Failed", NO_STREAMS);
             return;
@@ -227,6 +234,7 @@ impl Rendezvous {
         if let Some(peer) = self.clients.get(&at.0).map(|client| client.peer) {
             let (app, name) = (kept(&stopped.name.app), kept(&stopped.name.name));
             self.report(RendezvousEvent::StreamEnded { peer, app, name });
+            self.notify_unpublished(now, at.0, &stopped.name.name);
         }
         self.notify_players(now, &stopped.players, false);
     }

@@ -4,15 +4,18 @@ use super::{quick, secs};
 use rtmfp::amf::Value;
 use rtmfp::proto::crypto::{Identity, IdentityConfig};
 use rtmfp::proto::flash::stream::{NetStreamError, NetStreamEvent, Request};
+use rtmfp::proto::flash::{CallId, Message};
 use rtmfp::proto::node::{NetConnectionError, Node, NodeConfig, NodeEvent, StreamHandle};
-use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig, RendezvousEvent};
+use rtmfp::proto::rendezvous::{
+    Decision, Query, QueryId, Rendezvous, RendezvousConfig, RendezvousEvent,
+};
 use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
 use rtmfp::proto::transport::{Layer, Machine, Time};
 
 const SERVER: &str = "10.0.0.1:1935";
 
 pub enum Host {
-    Server(Box<Rendezvous>, Vec<RendezvousEvent>),
+    Server(Box<Rendezvous>, Vec<RendezvousEvent>, Vec<Query>),
     Client(Box<Node>, Vec<NodeEvent>),
 }
 
@@ -21,14 +24,14 @@ impl Layer for Host {
 
     fn inner(&self) -> &Self::Inner {
         match self {
-            Self::Server(server, _) => &**server,
+            Self::Server(server, ..) => &**server,
             Self::Client(node, _) => &**node,
         }
     }
 
     fn inner_mut(&mut self) -> &mut Self::Inner {
         match self {
-            Self::Server(server, _) => &mut **server,
+            Self::Server(server, ..) => &mut **server,
             Self::Client(node, _) => &mut **node,
         }
     }
@@ -37,7 +40,10 @@ impl Layer for Host {
 impl Actor for Host {
     fn react(&mut self, _now: Time) -> bool {
         match self {
-            Self::Server(server, seen) => seen.extend(std::iter::from_fn(|| server.poll_event())),
+            Self::Server(server, seen, queries) => {
+                seen.extend(std::iter::from_fn(|| server.poll_event()));
+                queries.extend(std::iter::from_fn(|| server.poll_query()));
+            }
             Self::Client(node, seen) => seen.extend(std::iter::from_fn(|| node.poll_event())),
         }
         false
@@ -65,7 +71,7 @@ impl House {
         let choices = Box::new(network.random());
         config.transport.negotiation = quick().negotiation;
         let server = Rendezvous::new(config, identity, Box::new(random), choices);
-        let server = network.add(SERVER, Host::Server(Box::new(server), Vec::new()));
+        let server = network.add(SERVER, Host::Server(Box::new(server), Vec::new(), Vec::new()));
         Self { network, server, clients: 0 }
     }
 
@@ -88,18 +94,18 @@ impl House {
     }
 
     pub fn server(&self) -> &Rendezvous {
-        let Host::Server(server, _) = &self.network[self.server] else { unreachable!() };
+        let Host::Server(server, ..) = &self.network[self.server] else { unreachable!() };
         server
     }
 
     pub fn reconfigure(&mut self, config: RendezvousConfig) {
-        let Host::Server(server, _) = &mut self.network[self.server] else { unreachable!() };
+        let Host::Server(server, ..) = &mut self.network[self.server] else { unreachable!() };
         server.reconfigure(config);
     }
 
     /// The events of the server, printed.
     pub fn events(&self) -> String {
-        let Host::Server(_, seen) = &self.network[self.server] else { unreachable!() };
+        let Host::Server(_, seen, _) = &self.network[self.server] else { unreachable!() };
         format!("{seen:?}")
     }
 
@@ -144,5 +150,67 @@ impl House {
             _ => None,
         });
         statuses.last()
+    }
+    pub fn call(&mut self, at: NodeId, name: &str, args: Vec<Value>) -> CallId {
+        self.network.act(at, |it, now| it.node().call(now, name, args)).unwrap()
+    }
+
+    /// The answer to a call.
+    pub fn answer(&self, at: NodeId, call: CallId) -> Option<Result<Value, Value>> {
+        self.seen(at).iter().find_map(|event| match event {
+            NodeEvent::Answered(of, outcome) if *of == call => Some(outcome.clone()),
+            _ => None,
+        })
+    }
+
+    /// Calls a method and waits for no answer.
+    pub fn notify(&mut self, at: NodeId, name: &str, args: Vec<Value>) {
+        self.network.act(at, |it, now| it.node().notify(now, name, args)).unwrap();
+    }
+
+    /// The queries of the server since this was last called.
+    pub fn queries(&mut self) -> Vec<Query> {
+        let Host::Server(_, _, queries) = &mut self.network[self.server] else { unreachable!() };
+        std::mem::take(queries)
+    }
+
+    /// The only query since the queries were last taken.
+    pub fn query(&mut self) -> Query {
+        let mut queries = self.queries();
+        assert_eq!(queries.len(), 1, "{queries:?}");
+        queries.remove(0)
+    }
+
+    /// Answers a query of the server, and waits for a second.
+    pub fn decide(&mut self, id: QueryId, decision: Decision) {
+        self.network.act(self.server, |it, now| {
+            let Host::Server(server, ..) = it else { unreachable!() };
+            server.handle_decision(now, id, decision);
+        });
+        self.network.run_for(secs(1));
+    }
+
+    pub fn close(&mut self, at: NodeId, stream: StreamHandle) {
+        self.network.act(at, |it, now| it.node().close_stream(now, stream));
+        self.network.run_for(secs(1));
+    }
+
+    pub fn disconnect(&mut self, at: NodeId) {
+        self.network.act(at, |it, now| it.node().disconnect(now));
+        self.network.run_for(secs(1));
+    }
+
+    pub fn write(&mut self, at: NodeId, stream: StreamHandle, message: &Message) {
+        let written = |it: &mut Host, now| it.node().write_to_stream(now, stream, message);
+        self.network.act(at, written);
+    }
+
+    /// The messages that a client has received of a stream.
+    pub fn received(&self, at: NodeId, stream: StreamHandle) -> usize {
+        let is_message = |event: &&NodeEvent| match event {
+            NodeEvent::Stream(of, NetStreamEvent::Message(_)) => *of == stream,
+            _ => false,
+        };
+        self.seen(at).iter().filter(is_message).count()
     }
 }
