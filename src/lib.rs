@@ -76,6 +76,7 @@
 //! | `tokio` | driver, async peer and server |
 //! | `serde` | events in serialized form |
 //! | `tokens` | tokens that let clients connect to a server |
+//! | `hooks` | a server that asks another program by HTTP, with TLS, for which a C compiler is needed |
 //! | `settings` | configuration files of a server |
 //! | `vod` | files through groups |
 //! | `origin` | files of web servers: `vod` and an HTTP client with TLS, for which a C compiler is needed |

@@ -23,7 +23,10 @@ pub struct LimitReached {
 /// A limit: the settings, what the server does, and the counter of it.
 type Limit = (&'static str, &'static str, fn(&RendezvousStats) -> u64);
 
-const LIMITS: [Limit; 8] = [
+const LIMITS: [Limit; 9] = [
+    ("hooks.pending, hooks.per_client", "questions to the hook not asked", |stats| {
+        stats.hook_queries_dropped
+    }),
     ("limits.groups_per_client, limits.members_per_group", "joins refused", |stats| {
         stats.joins_refused
     }),

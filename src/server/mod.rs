@@ -25,6 +25,7 @@
 //! | --- | --- |
 //! | `config/` | configuration, and files of it |
 //! | `error` | errors of starting and stopping |
+//! | `hooks/` | logic of the owner |
 //! | `identity` | the file that keeps its certificate |
 //! | `limits` | which limits are reached |
 //! | `service` | the rendezvous state machine as a service of the driver |
@@ -44,6 +45,7 @@ mod carrier;
 mod cluster;
 mod config;
 mod error;
+mod hooks;
 mod identity;
 mod limits;
 mod log;
@@ -60,19 +62,25 @@ mod tokens;
 mod workers;
 
 pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
+pub use crate::rendezvous::hooks::{Caller, ConnectFacts};
 pub use crate::rendezvous::{
-    ApplicationInfo, CheckTokens, ClientInfo, ConnectivityLimits, GroupInfo, Introduction,
-    MAX_REMEMBERED, MAX_TOKEN, Names, Outcome, Part, RefusalReason, RendezvousConfig,
-    RendezvousEvent, RendezvousStats, Rights, SharedObjectLimits, StreamInfo, StreamLimits,
-    TokenError,
+    ApplicationInfo, CheckTokens, ClientInfo, ConnectivityLimits, Decision, GroupInfo, HookConfig,
+    HookEvent, HookKind, Introduction, MAX_REMEMBERED, MAX_TOKEN, Names, Outcome, Part, Query,
+    QueryId, RefusalReason, RendezvousConfig, RendezvousEvent, RendezvousStats, Rights,
+    SharedObjectLimits, StreamInfo, StreamLimits, TokenError,
 };
 pub use cluster::{ClusterConfig, ClusterStats};
 #[cfg(feature = "cluster-nats")]
 pub use cluster::{ClusterUrl, ClusterUrlError};
 pub use config::ServerConfig;
 #[cfg(feature = "settings")]
-pub use config::{LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES};
+pub use config::{
+    HookSettings, LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES,
+};
 pub use error::{IdentityFileError, ServerError, SharedObjectsError, StopError};
+#[cfg(feature = "hooks")]
+pub use hooks::{HookUrlError, HttpHook};
+pub use hooks::{Hooks, ServerHooks};
 pub use limits::LimitReached;
 #[cfg(feature = "serde")]
 pub use report::{Counters, Report};

@@ -1,13 +1,14 @@
 //! The rendezvous server as a service of the driver: one worker of it.
 
+use super::hooks::Asking;
 use super::limits::{LimitReached, Limits};
 use super::mail::Post;
 use super::saver::{SAVE_PERIOD, Saver};
 use crate::driver::{KeyLogFile, Service, WeakHandle};
 use crate::rendezvous::cluster::MemberId;
 use crate::rendezvous::{
-    ProbeAnswer, ProbeRequest, Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats,
-    StreamInfo,
+    Decision, ProbeAnswer, ProbeRequest, QueryId, Rendezvous, RendezvousConfig, RendezvousEvent,
+    RendezvousStats, StreamInfo,
 };
 use crate::transport::{Layer, Machine, Time};
 use std::collections::BTreeSet;
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Reconfigure(Box<RendezvousConfig>),
     /// A client has answered a hello from another socket.
     Probed(ProbeAnswer),
+    /// The owner has decided.
+    Decided(QueryId, Box<Decision>),
 }
 
 /// Reads something of the state.
@@ -68,6 +71,8 @@ pub(super) struct ServerMachine {
     /// A report that has not been polled yet.
     report: Option<RendezvousStats>,
     limits: Limits,
+    /// The way to the owner, if it is asked.
+    asking: Option<Asking>,
     /// Saves persistent shared objects, if they are kept.
     saver: Option<Saver>,
     /// When shared objects that have changed are to be saved.
@@ -94,6 +99,7 @@ impl ServerMachine {
             reported: RendezvousStats::default(),
             report: None,
             limits: Limits::default(),
+            asking: None,
             saver,
             save_at: None,
             stopping: false,
@@ -110,6 +116,21 @@ impl ServerMachine {
     pub(super) fn with_prober(mut self, prober: Option<WeakHandle<ProbeRequest>>) -> Self {
         self.prober = prober;
         self
+    }
+
+    /// Asks the owner by this.
+    pub(super) fn with_hooks(mut self, asking: Option<Asking>) -> Self {
+        self.asking = asking;
+        self
+    }
+
+    /// Gives the owner what it is asked.
+    fn ask(&mut self) {
+        while let Some(query) = self.rendezvous.poll_query() {
+            if let Some(asking) = &self.asking {
+                asking.ask(query);
+            }
+        }
     }
 
     fn stats(&self) -> RendezvousStats {
@@ -215,6 +236,7 @@ impl Layer for ServerMachine {
         self.limits.look(now, &self.rendezvous.counters());
         self.send_mail(now);
         self.send_probes();
+        self.ask();
         if self.save_at.is_none() && self.saver.is_some() && self.rendezvous.has_changed_objects() {
             self.save_at = Some(now + SAVE_PERIOD);
         }
@@ -244,7 +266,13 @@ impl Service for ServerMachine {
             Command::Look(Look(look)) => look(now, &self.rendezvous),
             Command::Reconfigure(config) => self.rendezvous.reconfigure(*config),
             Command::Probed(answer) => self.rendezvous.handle_probe_answer(now, answer),
+            Command::Decided(query, decision) => {
+                self.rendezvous.handle_decision(now, query, *decision);
+            }
         }
+        self.send_mail(now);
+        self.send_probes();
+        self.ask();
     }
 
     fn poll_event(&mut self) -> Option<ServerEvent> {
@@ -263,6 +291,7 @@ impl Service for ServerMachine {
         self.stopping = true;
         self.rendezvous.shut_down(now);
         self.send_mail(now);
+        self.ask();
     }
 
     fn is_idle(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The workers of a server, as one.
 
 use super::cluster::{Bus, ClusterStats};
+use super::hooks::Runner;
 use super::mail::{Boxes, Post, Wake};
 use super::objects::Folder;
 use super::prober::{self, Probing};
@@ -53,6 +54,8 @@ impl Workers {
         config.rendezvous.transport.keep_secrets |= config.key_log.is_some();
         // 0 is no server's number.
         let server = os_random().next_u32().max(1);
+        // Nobody would answer.
+        config.rendezvous.hooks = config.rendezvous.hooks.filter(|_| config.hooks.is_some());
         if config.workers > 1 && !Sockets::SPREAD {
             warn!("this system does not spread datagrams over sockets: one worker serves all");
             config.workers = 1;
@@ -76,15 +79,26 @@ impl Workers {
                 None => None,
             };
             let (saver, saving) = folder.map(Saver::start).unzip();
+            let (asking, runner) = config.hooks.map(Runner::new).unzip();
             let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log, saver)
-                .with_prober(probing.as_ref().map(Probing::requests));
-            let Some((bus, beyond)) = bus else {
-                return Ok(Self::of(vec![spawn(machine, sockets, clock)], saving, (probing, None)));
+                .with_prober(probing.as_ref().map(Probing::requests))
+                .with_hooks(asking);
+            let (bus, post) = match bus {
+                Some((bus, beyond)) => (Some(bus), Some(Post::alone(boxes, beyond))),
+                None => (None, None),
             };
-            let post = Post::alone(boxes, beyond);
-            let started = spawn(machine.with_post(post.clone()), sockets, clock);
-            wake_by(&post, &started.0);
-            return Ok(Self::of(vec![started], saving, (probing, Some(bus))));
+            let machine = match &post {
+                Some(post) => machine.with_post(post.clone()),
+                None => machine,
+            };
+            let started = spawn(machine, sockets, clock);
+            if let Some(post) = &post {
+                wake_by(post, &started.0);
+            }
+            if let Some(runner) = runner {
+                runner.start(started.0.downgrade(), Command::Decided);
+            }
+            return Ok(Self::of(vec![started], saving, (probing, bus)));
         }
         // Each would have some of the objects, and clients of others could not reach them.
         if config.rendezvous.shared_objects.take().is_some() {
@@ -115,13 +129,18 @@ impl Workers {
         {
             let name = format!("rtmfp worker {}", started.len());
             let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log.clone(), None);
+            let (asking, runner) = config.hooks.clone().map(Runner::new).unzip();
             let machine = machine
                 .with_post(post.clone())
-                .with_prober(probing.as_ref().map(Probing::requests));
+                .with_prober(probing.as_ref().map(Probing::requests))
+                .with_hooks(asking);
             let (handle, events) = thread
                 .spawn(name, machine, sockets, (clock, jobs.clone()))
                 .map_err(ServerError::Thread)?;
             wake_by(&post, &handle);
+            if let Some(runner) = runner {
+                runner.start(handle.downgrade(), Command::Decided);
+            }
             started.push((handle, events));
         }
         Ok(Self::of(started, None, (probing, bus)))

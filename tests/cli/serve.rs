@@ -82,3 +82,22 @@ fn a_folder_of_shared_objects_that_cannot_be_used_is_named() {
         "{err}"
     );
 }
+
+#[test]
+fn a_hook_that_cannot_be_used_is_named() {
+    let err = fail(&mut rtmfp(["serve", "-l", "127.0.0.1:0", "--hook", "127.0.0.1:80"]), 1);
+    assert!(err.contains("must be one of http or https, such as http://127.0.0.1:8000/"), "{err}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = format!("http://{}/", taken.local_addr().unwrap());
+    drop(taken);
+    let (server, address) = Running::server("127.0.0.1:0", ["--hook", &hook]);
+    let via = format!("rtmfp://{address}/chat");
+    let member = ["join", "G:0103010c050e6368617400", "--listen", "127.0.0.1:0", "--via", &via];
+    let err = fail(&mut rtmfp(member), 1);
+    assert!(err.contains("the server could not find out whether this is allowed"), "{err}");
+    let line = server.until(|line| line.contains(" refused at chat: ")).pop().unwrap();
+    assert!(line.ends_with("the hook has refused it"), "{line}");
+    server.interrupt();
+    let (_, _, log) = server.wait();
+    assert!(log.contains("the hook has not decided: "), "{log}");
+}

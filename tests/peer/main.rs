@@ -6,6 +6,7 @@ mod background;
 mod direct_streams;
 #[cfg(feature = "vod")]
 mod file_through_a_group;
+mod hooks;
 #[cfg(feature = "vod")]
 mod limits_of_a_node;
 #[cfg(feature = "vod")]

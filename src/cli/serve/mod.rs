@@ -78,6 +78,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 
+    /// URL of a program of yours that decides what clients may do (docs/hooks.md); each question is
+    /// posted there [default: none]
+    #[arg(long, value_name = "URL")]
+    hook: Option<String>,
+
     /// Relay no streams: refuse what clients want to publish or play at the server
     #[arg(long)]
     no_streams: bool,
@@ -141,6 +146,7 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     let public = settings::public_address(&settings)?;
     let mut config = settings.server_config();
     config.rendezvous.tokens = settings.token_keys()?;
+    config.hooks = settings.http_hook()?;
     config.key_log = args.key_log.open_or(settings.key_log.clone())?;
     if let Some(public) = public.as_ref().filter(|_| !config.cluster.nats.is_empty()) {
         let port = config.listen.first().map_or(0, SocketAddr::port);

@@ -60,6 +60,9 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<Settings> {
     if args.secret_file.is_some() {
         settings.secret_file.clone_from(&args.secret_file);
     }
+    if args.hook.is_some() {
+        settings.hooks.url.clone_from(&args.hook);
+    }
     if !args.app.is_empty() {
         let names = args.app.iter().map(|name| name.trim_matches('/').to_owned());
         settings.server.rendezvous.applications = Some(names.collect());

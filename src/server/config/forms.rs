@@ -315,6 +315,25 @@ pub(super) mod names {
     }
 }
 
+/// What a hook is asked.
+pub(super) mod hook_events {
+    use super::{BTreeSet, Read, Value, must};
+    use crate::rendezvous::HookKind;
+
+    pub(in super::super) fn read(value: &Value) -> Read<BTreeSet<HookKind>> {
+        let kind = |value: &Value| {
+            HookKind::ALL.into_iter().find(|kind| value.as_str() == Some(kind.name()))
+        };
+        let kinds = value.as_array().and_then(|all| all.iter().map(kind).collect());
+        kinds.ok_or_else(|| must(&format!("some of {}", write(&HookKind::ALL.into())), value))
+    }
+
+    pub(in super::super) fn write(kinds: &BTreeSet<HookKind>) -> String {
+        let names: Vec<_> = kinds.iter().map(|kind| format!("\"{}\"", kind.name())).collect();
+        format!("[{}]", names.join(", "))
+    }
+}
+
 /// Texts; the empty one is none.
 pub(super) mod text {
     use super::{Read, Value, must};

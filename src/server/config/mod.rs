@@ -21,7 +21,7 @@ mod tests;
 
 #[cfg(feature = "settings")]
 pub use settings::{
-    LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES,
+    HookSettings, LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES,
 };
 
 use super::ClusterConfig;
@@ -29,6 +29,7 @@ use crate::crypto::IdentityConfig;
 use crate::driver::{KeyLogFile, Sockets};
 use crate::flash::uri::DEFAULT_PORT;
 use crate::rendezvous::RendezvousConfig;
+use crate::server::hooks::{Hooks, ServerHooks};
 use crate::transport::MAX_WORKERS;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
@@ -70,6 +71,9 @@ pub struct ServerConfig {
     /// Other addresses of this host, for connectivity checks: from the first of a version of IP clients
     /// are sent hellos, and they are introduced to the second.
     pub connectivity_addresses: Vec<IpAddr>,
+    /// Logic of the owner: what clients may do, and the answers to their calls. With
+    /// [`RendezvousConfig::hooks`], which says what is asked.
+    pub hooks: Option<ServerHooks>,
     /// The file to which the secrets of sessions are written, for decoding captures. Anyone who can
     /// read it can read and forge the traffic of the sessions. `None`, the default, keeps no secrets.
     pub key_log: Option<KeyLogFile>,
@@ -87,6 +91,7 @@ impl Default for ServerConfig {
             shared_objects: None,
             connectivity_port: 0,
             connectivity_addresses: Vec::new(),
+            hooks: None,
             key_log: None,
         }
     }
@@ -96,6 +101,14 @@ impl ServerConfig {
     /// These addresses to listen on, in place of the default.
     pub fn with_listen(mut self, listen: Vec<SocketAddr>) -> Self {
         self.listen = listen;
+        self
+    }
+
+    /// These [hooks](Self::hooks), which are asked everything unless
+    /// [`RendezvousConfig::hooks`] says otherwise.
+    pub fn with_hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks = Some(ServerHooks::new(hooks));
+        self.rendezvous.hooks.get_or_insert_default();
         self
     }
 

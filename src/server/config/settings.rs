@@ -3,7 +3,10 @@
 use super::ServerConfig;
 use super::document::{Document, Entry};
 use super::table::{Effect, SECTIONS, SETTINGS, Setting};
-use crate::rendezvous::{CheckTokens, ConnectivityLimits, SharedObjectLimits, StreamLimits};
+use crate::rendezvous::{
+    CheckTokens, ConnectivityLimits, HookConfig, SharedObjectLimits, StreamLimits,
+};
+use crate::server::hooks::{HookUrlError, HttpHook, ServerHooks};
 use crate::server::tokens::{SecretFileError, TokenKeys};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,10 +50,22 @@ pub struct Settings {
     pub public_address: Option<String>,
     /// The file with the secrets of tokens that clients need.
     pub secret_file: Option<PathBuf>,
+    /// The logic of the owner.
+    pub hooks: HookSettings,
     /// The path of the key log.
     pub key_log: Option<PathBuf>,
     /// The log, for whoever writes it.
     pub log: LogSettings,
+}
+
+/// The logic of the owner, behind HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HookSettings {
+    /// Where it is asked; without it, it is not.
+    pub url: Option<String>,
+    /// What is asked.
+    pub config: HookConfig,
 }
 
 /// A service that can be left out, and its limits.
@@ -207,13 +222,24 @@ impl Settings {
         Ok(keys.map(TokenKeys::into_check))
     }
 
-    /// The configuration of the server, but for the key log and the
-    /// [keys of tokens](Self::token_keys), which are in files.
+    /// The hook at the URL of [`hooks`](Self::hooks), for [`ServerConfig::hooks`].
+    ///
+    /// # Errors
+    ///
+    /// [`HookUrlError`]
+    pub fn http_hook(&self) -> Result<Option<ServerHooks>, HookUrlError> {
+        let hook = self.hooks.url.as_deref().map(HttpHook::new).transpose()?;
+        Ok(hook.map(ServerHooks::new))
+    }
+
+    /// The configuration of the server, but for the key log, the
+    /// [keys of tokens](Self::token_keys) and the [hook](Self::http_hook), which are elsewhere.
     pub fn server_config(&self) -> ServerConfig {
         let mut config = self.server.clone();
         config.rendezvous.streams = self.streams.get();
         config.rendezvous.shared_objects = self.shared_objects.get();
         config.rendezvous.connectivity = self.connectivity.get();
+        config.rendezvous.hooks = self.hooks.url.as_ref().map(|_| self.hooks.config.clone());
         config
     }
 

@@ -62,9 +62,10 @@ macro_rules! setting {
 }
 
 /// The sections, in the order of the sample.
-pub(super) const SECTIONS: [(&str, &str); 10] = [
+pub(super) const SECTIONS: [(&str, &str); 11] = [
     ("auth", "Tokens that clients need to connect: rtmfp://HOST/app?token=..."),
     ("log", "The log, on standard error."),
+    ("hooks", "A program of yours that decides what clients may do: docs/hooks.md."),
     ("clients", "What clients are advised of, and how long the server waits for them."),
     ("limits", "Bounds of sessions and of memory. Each that is reached is a line in the log."),
     (
@@ -153,6 +154,49 @@ pub(super) const SETTINGS: &[Setting] = &[
         log.format,
         "human, json (one object a line), or auto: human on a terminal, and json\n\
          elsewhere."
+    ),
+    setting!(
+        "hooks.url",
+        text,
+        Restart,
+        hooks.url,
+        "URL to which every question is posted, such as http://127.0.0.1:8000/.\n\
+         Empty: none."
+    ),
+    setting!(
+        "hooks.events",
+        hook_events,
+        Restart,
+        hooks.config.events,
+        "What is asked. What is not is allowed, and calls fail."
+    ),
+    setting!(
+        "hooks.timeout",
+        duration,
+        Restart,
+        hooks.config.timeout,
+        "A question that is not answered within this time has failed."
+    ),
+    setting!(
+        "hooks.allow_on_failure",
+        toggle,
+        Restart,
+        hooks.config.allow_on_failure,
+        "Whether clients may connect, publish and play when a question has failed."
+    ),
+    setting!(
+        "hooks.per_client",
+        count,
+        Restart,
+        hooks.config.per_client,
+        "Questions that wait for one client; a further one has failed."
+    ),
+    setting!(
+        "hooks.pending",
+        count,
+        Restart,
+        hooks.config.pending,
+        "Questions that wait in all; a further one has failed."
     ),
     setting!(
         "clients.keepalive",

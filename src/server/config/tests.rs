@@ -38,6 +38,13 @@ applications = ["chat", "/tv/"]
 key_log = "/tmp/keys"
 [auth]
 secret_file = "/7"
+[hooks]
+url = "http://7/"
+events = ["call"]
+timeout = "7s"
+allow_on_failure = true
+per_client = 7
+pending = 7
 [log]
 level = "debug"
 format = "json"
@@ -121,7 +128,9 @@ fn every_setting_has_its_own_field() {
 }
 
 /// Fields that no file sets: properties of the protocol, and what belongs to programs.
-const WITHOUT_SETTING: [&str; 27] = [
+const WITHOUT_SETTING: [&str; 29] = [
+    "server.rendezvous.hooks",
+    "server.hooks",
     "server.rendezvous.tokens",
     "server.identity",
     "server.rendezvous.own_addresses",

@@ -64,12 +64,21 @@ fn of_clients(out: &mut Out<'_>, stats: &RendezvousStats) -> fmt::Result {
         "clients_refused",
         "Clients that were refused when they connected",
         "reason",
-        [("application", stats.applications_refused), ("token", stats.tokens_refused)],
+        [
+            ("application", stats.applications_refused),
+            ("token", stats.tokens_refused),
+            ("hook", stats.hook_refused),
+        ],
     )?;
     let rights = "Streams that a client wanted to publish or play without a right to it";
     out.counter("rights_refused", rights, stats.rights_refused)?;
     let redirected = "Newcomers that were sent to other servers";
     out.counter("newcomers_redirected", redirected, stats.endpoint.redirected)?;
+    out.counter("hook_queries", "Questions to the hook", stats.hook_queries)?;
+    let failed = "Questions to the hook that were not answered in time, or not asked";
+    out.counter("hook_queries_failed", failed, stats.hook_queries_failed)?;
+    let dropped = "Questions to the hook that were not asked, as too many waited";
+    out.counter("hook_queries_dropped", dropped, stats.hook_queries_dropped)?;
     out.counters(
         "introductions",
         "Hellos for other peers, by what became of them",
