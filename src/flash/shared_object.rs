@@ -193,6 +193,20 @@ impl SharedObjectMessage {
 }
 
 impl SharedObjectEvent {
+    /// Bytes of its name and value.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::RequestChange { slot, value } | Self::Change { slot, value } => {
+                slot.len() + value.len()
+            }
+            Self::Send(data) | Self::Other { data, .. } => data.len(),
+            Self::Success { slot } | Self::Remove { slot } | Self::RequestRemove { slot } => {
+                slot.len()
+            }
+            _ => 0,
+        }
+    }
+
     fn parse(kind: u8, mut data: Bytes) -> Option<Self> {
         Some(match kind {
             kind::USE => Self::Use,

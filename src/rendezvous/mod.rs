@@ -436,7 +436,7 @@ impl Rendezvous {
     /// [others](Self::handle_command), each of which is the
     /// [member](cluster::MemberId) of the cluster with its number here, and so are
     /// [datagrams](Self::poll_stray). The bounds of `config` hold for all of them together, except those
-    /// of [streams](StreamLimits). A single worker is what [`new`](Self::new) makes.
+    /// of [streams](StreamLimits) and [shared objects](SharedObjectLimits). A single worker is what [`new`](Self::new) makes.
     pub fn crew(
         config: &RendezvousConfig,
         identity: Identity,
@@ -671,9 +671,7 @@ impl Rendezvous {
     fn forget(&mut self, now: Time, session: SessionId) {
         self.stop_streams_of(now, session);
         self.notify_gone(now, session);
-        if let Some(objects) = &mut self.shared_objects {
-            objects.forget(session);
-        }
+        self.forget_objects_of(now, session);
         if let Some(checks) = &mut self.checks {
             checks.forget(session);
         }
@@ -754,7 +752,8 @@ impl Layer for Rendezvous {
         let newcomers = self.newcomers.next_timeout();
         let checks = self.checks.as_ref().and_then(Checks::next_timeout);
         let hooks = self.hooks.as_ref().and_then(Lanes::next_timeout);
-        let elsewhere = [self.next_relay_timeout(), self.next_stream_timeout()];
+        let elsewhere =
+            [self.next_relay_timeout(), self.next_stream_timeout(), self.next_object_timeout()];
         [deadline, newcomers, checks, hooks].into_iter().chain(elsewhere).flatten().min()
     }
 
@@ -765,6 +764,7 @@ impl Layer for Rendezvous {
         self.stream_timeouts(now);
         self.check_timeouts(now);
         self.hook_timeouts(now);
+        self.object_timeouts(now);
     }
 }
 

@@ -1,13 +1,18 @@
 //! Remote shared objects: values by name that the clients of an application share.
 //!
 //! A client that uses an object gets all its slots, and from then on what others change. The table
-//! knows clients by their sessions only: messages of clients go in, and out comes what is to be
-//! sent to whom.
+//! knows clients by their IDs only: messages of clients go in, and out comes what is to be sent to whom.
+//! `shared_objects/serve.rs` sends it. In a cluster one member keeps an object for the clients of all
+//! (`shared_objects/across.rs`).
 
+mod across;
+mod homes;
+mod rehome;
 mod serve;
 
+use super::cluster::ClientId;
 use crate::flash::shared_object::{MAX_NAME, SharedObjectEvent, SharedObjectMessage};
-use crate::transport::SessionId;
+use across::ObjectsElsewhere;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,7 +20,7 @@ use std::sync::Arc;
 /// What a slot costs beside its name and value.
 const SLOT_OVERHEAD: usize = 64;
 
-/// Limits of remote shared objects.
+/// Limits of remote shared objects. Of a server with several workers each keeps to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedObjectLimits {
@@ -62,14 +67,14 @@ pub struct SharedObjectSnapshot {
 /// An object: its application, its name, and whether it outlives those who use it. Objects that
 /// differ in this alone are different ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct ObjectName {
-    app: Arc<str>,
-    name: Arc<str>,
-    persistent: bool,
+pub(super) struct ObjectName {
+    pub(super) app: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) persistent: bool,
 }
 
 /// Messages, and the clients that they are for.
-pub(super) type Outgoing = Vec<(Vec<SessionId>, SharedObjectMessage)>;
+pub(super) type Outgoing = Vec<(Vec<ClientId>, SharedObjectMessage)>;
 
 /// All objects.
 #[derive(Debug)]
@@ -77,19 +82,21 @@ pub(super) struct SharedObjects {
     limits: SharedObjectLimits,
     all: HashMap<ObjectName, Object>,
     /// The objects that each client uses.
-    used: BTreeMap<SessionId, BTreeSet<ObjectName>>,
+    used: BTreeMap<ClientId, BTreeSet<ObjectName>>,
     /// Bytes in all objects.
     bytes: usize,
     /// Persistent objects that have changed since they were taken, if anybody takes them; objects that
     /// are gone only if they were taken before.
     changed: Option<BTreeSet<ObjectName>>,
+    /// What clients of this member use that others keep.
+    elsewhere: ObjectsElsewhere,
 }
 
 #[derive(Debug, Default)]
 struct Object {
     version: u32,
     slots: BTreeMap<Arc<str>, Slot>,
-    users: BTreeSet<SessionId>,
+    users: BTreeSet<ClientId>,
     bytes: usize,
     /// It was taken: who took it has to learn of its end.
     is_kept: bool,
@@ -101,14 +108,15 @@ struct Slot {
     /// The version of the object since which it has this value.
     version: u32,
     /// The client that has set it, if that is known.
-    by: Option<SessionId>,
+    by: Option<ClientId>,
 }
 
 impl SharedObjects {
     /// No objects. With `keeps`, somebody takes those that are persistent and have changed.
     pub(super) fn new(limits: SharedObjectLimits, keeps: bool) -> Self {
         let changed = keeps.then(BTreeSet::new);
-        Self { limits, all: HashMap::new(), used: BTreeMap::new(), bytes: 0, changed }
+        let (all, used, elsewhere) = (HashMap::new(), BTreeMap::new(), ObjectsElsewhere::default());
+        Self { limits, all, used, bytes: 0, changed, elsewhere }
     }
 
     /// An object of an earlier run. False if there is no space for it, or one of its name.
@@ -162,7 +170,7 @@ impl SharedObjects {
     /// A client of an application has sent a message.
     pub(super) fn on_message(
         &mut self,
-        from: SessionId,
+        from: ClientId,
         app: &Arc<str>,
         message: &SharedObjectMessage,
     ) -> Outgoing {
@@ -212,7 +220,7 @@ impl SharedObjects {
     }
 
     /// A client wants to use an object: what it is told, if it may.
-    fn begin_use(&mut self, from: SessionId, name: &ObjectName) -> Option<Vec<SharedObjectEvent>> {
+    fn begin_use(&mut self, from: ClientId, name: &ObjectName) -> Option<Vec<SharedObjectEvent>> {
         let is_new = !self.all.contains_key(name);
         if name.app.len() > MAX_NAME || is_new && self.all.len() >= self.limits.objects {
             return None;
@@ -231,20 +239,21 @@ impl SharedObjects {
         used.insert(name.clone());
         object.users.insert(from);
         let mut events = vec![SharedObjectEvent::UseSuccess, SharedObjectEvent::Clear];
-        events.extend(object.slots.iter().map(|(slot, it)| SharedObjectEvent::Change {
-            slot: slot.clone(),
-            value: it.value.clone(),
-        }));
+        events.extend(object.changes());
         Some(events)
     }
 
-    fn release(&mut self, from: SessionId, name: &ObjectName) {
+    fn stop_using(&mut self, from: ClientId, name: &ObjectName) {
         if let Some(used) = self.used.get_mut(&from) {
             used.remove(name);
             if used.is_empty() {
                 self.used.remove(&from);
             }
         }
+    }
+
+    fn release(&mut self, from: ClientId, name: &ObjectName) {
+        self.stop_using(from, name);
         let Some(object) = self.all.get_mut(name) else { return };
         object.users.remove(&from);
         if object.users.is_empty() && (!name.persistent || object.slots.is_empty()) {
@@ -257,11 +266,11 @@ impl SharedObjects {
     }
 
     /// A client is gone.
-    pub(super) fn forget(&mut self, session: SessionId) {
-        for name in self.used.get(&session).cloned().unwrap_or_default() {
-            self.release(session, &name);
+    pub(super) fn forget(&mut self, client: ClientId) {
+        for name in self.used.get(&client).cloned().unwrap_or_default() {
+            self.release(client, &name);
         }
-        self.used.remove(&session);
+        self.used.remove(&client);
     }
 }
 
@@ -277,7 +286,7 @@ impl Object {
     /// keeps to a number of slots and of bytes.
     fn apply(
         &mut self,
-        from: SessionId,
+        from: ClientId,
         known: u32,
         event: &SharedObjectEvent,
         max_slots: usize,
@@ -342,10 +351,16 @@ fn cost(slot: &str, value: &Bytes) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cluster::MemberId;
     use super::*;
+    use crate::transport::SessionId;
 
-    const A: SessionId = SessionId(1);
-    const B: SessionId = SessionId(2);
+    const A: ClientId = client(1);
+    const B: ClientId = client(2);
+
+    const fn client(session: u32) -> ClientId {
+        ClientId { member: MemberId::worker(0), session: SessionId(session) }
+    }
 
     fn objects(limits: SharedObjectLimits) -> SharedObjects {
         SharedObjects::new(limits, true)
@@ -353,7 +368,7 @@ mod tests {
 
     fn say(
         objects: &mut SharedObjects,
-        from: SessionId,
+        from: ClientId,
         version: u32,
         events: Vec<SharedObjectEvent>,
     ) -> Outgoing {
@@ -374,7 +389,7 @@ mod tests {
     }
 
     /// Who gets which events of which version.
-    fn got(outgoing: Outgoing) -> Vec<(Vec<SessionId>, u32, Vec<SharedObjectEvent>)> {
+    fn got(outgoing: Outgoing) -> Vec<(Vec<ClientId>, u32, Vec<SharedObjectEvent>)> {
         outgoing.into_iter().map(|(to, it)| (to, it.version, it.events)).collect()
     }
 
@@ -512,7 +527,7 @@ mod tests {
         let mut hello = |from: u32, name: &str| {
             let message =
                 SharedObjectMessage::new(name.into(), false, 0, vec![SharedObjectEvent::Use]);
-            let outgoing = objects.on_message(SessionId(from), &app, &message);
+            let outgoing = objects.on_message(client(from), &app, &message);
             matches!(outgoing[0].1.events[0], SharedObjectEvent::UseSuccess)
         };
         assert!(hello(1, "a") && hello(1, "b") && !hello(1, "c"), "of one client");
@@ -522,7 +537,7 @@ mod tests {
             let value = Bytes::from(vec![5; len]);
             let change = SharedObjectEvent::RequestChange { slot: slot.into(), value };
             let message = SharedObjectMessage::new(name.into(), false, 99, vec![change]);
-            let outgoing = objects.on_message(SessionId(from), &app, &message);
+            let outgoing = objects.on_message(client(from), &app, &message);
             assert!(objects.bytes <= 400);
             matches!(outgoing[0].1.events[0], SharedObjectEvent::Success { .. })
         };

@@ -3,39 +3,60 @@
 use super::objects::{Folder, Unsaved};
 use crate::rendezvous::SharedObjectSnapshot;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 /// How long changes wait until they are saved, and how long after a failure they are saved again.
 pub(super) const SAVE_PERIOD: Duration = Duration::from_secs(5);
-/// Batches that wait for the task: one, and the last.
-const QUEUE: usize = 2;
 
-/// Where shared objects go that have changed. The task ends when this is dropped and everything
-/// was saved, or tried once more.
-pub(super) struct Saver(mpsc::Sender<Vec<SharedObjectSnapshot>>);
+/// Objects that have changed.
+type Batch = Vec<SharedObjectSnapshot>;
+
+/// Where one worker's shared objects go that have changed. The task ends when all are dropped and
+/// everything was saved, or tried once more.
+pub(super) struct Saver {
+    batches: mpsc::Sender<Batch>,
+    /// A place for the last batch.
+    last: Option<OwnedPermit<Batch>>,
+}
 
 impl Saver {
-    pub(super) fn start(folder: Folder) -> (Self, JoinHandle<()>) {
-        let (sender, batches) = mpsc::channel(QUEUE);
-        (Self(sender), tokio::spawn(run(folder, batches)))
+    /// One for each worker. Beside the last batch of each, one waits for the task.
+    pub(super) fn start(folder: Folder, workers: usize) -> (Vec<Self>, JoinHandle<()>) {
+        let (sender, batches) = mpsc::channel(workers + 1);
+        let saver =
+            |_| Self { batches: sender.clone(), last: sender.clone().try_reserve_owned().ok() };
+        let savers = (0..workers).map(saver).collect();
+        (savers, tokio::spawn(run(folder, batches)))
     }
 
-    /// True if no batch waits for the task.
-    pub(super) fn is_free(&self) -> bool {
-        self.0.capacity() == QUEUE
+    /// Saves a batch, unless another one waits for the task. Later ones prevail.
+    pub(super) fn save(&self, batch: impl FnOnce() -> Batch) -> bool {
+        let place = self.batches.try_reserve();
+        if let Ok(place) = place {
+            let batch = batch();
+            if !batch.is_empty() {
+                place.send(batch);
+            }
+            return true;
+        }
+        false
     }
 
-    /// Saves a batch: the last one, or one when [`is_free`](Self::is_free). Later ones prevail.
-    pub(super) fn save(&self, batch: Vec<SharedObjectSnapshot>) {
-        if !batch.is_empty() && self.0.try_send(batch).is_err() {
-            error!("changes of shared objects are lost: the task that saves them has ended");
+    /// Saves the last batch.
+    pub(super) fn save_last(self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        match self.last {
+            Some(place) if !self.batches.is_closed() => drop(place.send(batch)),
+            _ => error!("changes of shared objects are lost: the task that saves them has ended"),
         }
     }
 }
 
-async fn run(mut folder: Folder, mut batches: mpsc::Receiver<Vec<SharedObjectSnapshot>>) {
+async fn run(mut folder: Folder, mut batches: mpsc::Receiver<Batch>) {
     let mut unsaved = Unsaved::default();
     let mut has_failed = false;
     loop {
@@ -92,19 +113,19 @@ mod tests {
         let room = object("room", &[("a", b"\x05")]);
         let path = folder.path_of(&room.app, &room.name);
         fs::create_dir_all(path.join("in the way")).unwrap();
-        let (saver, task) = Saver::start(folder);
-        saver.save(vec![room.clone()]);
-        while !saver.is_free() {
+        let (savers, task) = Saver::start(folder, 1);
+        let saver = &savers[0];
+        assert!(saver.save(|| vec![room.clone()]));
+        let other = object("other", &[("b", b"\x06")]);
+        while !saver.save(|| vec![other.clone()]) {
             tokio::task::yield_now().await;
         }
-        let other = object("other", &[("b", b"\x06")]);
-        saver.save(vec![other.clone()]);
         // Until the second batch was taken, which is after the first has failed.
-        while !saver.is_free() {
+        while !saver.save(Vec::new) {
             tokio::task::yield_now().await;
         }
         fs::remove_dir_all(&path).unwrap();
-        drop(saver);
+        drop(savers);
         task.await.unwrap();
         let folder = Folder::open(directory.path()).unwrap();
         let mut names: Vec<_> = folder.files().unwrap();
@@ -117,14 +138,16 @@ mod tests {
     #[tokio::test]
     async fn the_last_batch_has_a_place_and_prevails() {
         let directory = tempfile::tempdir().unwrap();
-        let (saver, task) = Saver::start(Folder::open(directory.path()).unwrap());
+        let (mut savers, task) = Saver::start(Folder::open(directory.path()).unwrap(), 3);
         let [first, last] =
             [&[("a", &b"\x05"[..])], &[("a", &b"\x06"[..])]].map(|it| object("room", it));
         // The task has not run yet.
-        saver.save(vec![first]);
-        assert!(!saver.is_free());
-        saver.save(vec![last.clone()]);
-        drop(saver);
+        assert!(savers[1].save(|| vec![first]));
+        assert!(savers.iter().all(|saver| !saver.save(|| panic!("another one waits"))));
+        savers.remove(1).save_last(vec![last.clone()]);
+        for saver in savers {
+            saver.save_last(vec![last.clone()]);
+        }
         task.await.unwrap();
         let folder = Folder::open(directory.path()).unwrap();
         let [path] = &folder.files().unwrap()[..] else { panic!() };

@@ -149,7 +149,7 @@ impl ServerMachine {
         if let Some(elsewhere) = mail.elsewhere {
             let gone = self.elsewhere.difference(&elsewhere);
             gone.for_each(|&member| self.rendezvous.member_gone(now, member));
-            elsewhere.iter().for_each(|&member| self.rendezvous.member_joined(member));
+            elsewhere.iter().for_each(|&member| self.rendezvous.member_joined(now, member));
             self.elsewhere = elsewhere;
         }
         if let Some(addresses) = mail.redirect {
@@ -200,8 +200,8 @@ impl ServerMachine {
 
     /// Saves what has changed, unless earlier changes still wait for it.
     fn save(&mut self) {
-        if let Some(saver) = self.saver.as_ref().filter(|saver| saver.is_free()) {
-            saver.save(self.rendezvous.take_changed_objects());
+        if let Some(saver) = &self.saver {
+            saver.save(|| self.rendezvous.take_changed_objects());
         }
     }
 }
@@ -246,8 +246,8 @@ impl Layer for ServerMachine {
 impl Drop for ServerMachine {
     /// Whatever ended the server, the last changes are saved.
     fn drop(&mut self) {
-        if let Some(saver) = &self.saver {
-            saver.save(self.rendezvous.take_changed_objects());
+        if let Some(saver) = self.saver.take() {
+            saver.save_last(self.rendezvous.take_changed_objects());
         }
     }
 }

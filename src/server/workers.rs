@@ -15,13 +15,13 @@ use crate::driver::{
 };
 use crate::rendezvous::{ProbeRequest, Rendezvous, RendezvousConfig, RendezvousStats, StreamInfo};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{info, warn};
+use tracing::warn;
 
 /// The handles of all workers. Clones mean the same ones.
 #[derive(Debug, Clone)]
@@ -60,13 +60,13 @@ impl Workers {
             warn!("this system does not spread datagrams over sockets: one worker serves all");
             config.workers = 1;
         }
+        let limits = config.rendezvous.shared_objects;
+        let kept = limits.and_then(|limits| Some((config.shared_objects.take()?, limits.bytes)));
+        config.rendezvous.takes_shared_objects = kept.is_some();
         if config.workers <= 1 {
             let sockets = Sockets::bind_available(&config.listen)?;
             add_own_addresses(&mut config, &sockets);
             let probing = prober::start(&mut config, &sockets.local_addresses(), clock)?;
-            let limits = config.rendezvous.shared_objects;
-            let kept = limits.and_then(|limits| Some((config.shared_objects?, limits)));
-            config.rendezvous.takes_shared_objects = kept.is_some();
             let (random, choices) = (os_random(), os_random());
             let boxes = Boxes::new(server, 1);
             let bus = Bus::start(&config.cluster, clock, &config.rendezvous, &sockets, &boxes);
@@ -74,11 +74,8 @@ impl Workers {
             if bus.is_some() {
                 rendezvous.join_cluster(server);
             }
-            let folder = match kept {
-                Some((path, limits)) => Some(restore(&path, limits.bytes, &mut rendezvous)?),
-                None => None,
-            };
-            let (saver, saving) = folder.map(Saver::start).unzip();
+            let (mut savers, saving) = keep(kept, std::slice::from_mut(&mut rendezvous))?;
+            let saver = savers.pop();
             let (asking, runner) = config.hooks.map(Runner::new).unzip();
             let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log, saver)
                 .with_prober(probing.as_ref().map(Probing::requests))
@@ -100,10 +97,6 @@ impl Workers {
             }
             return Ok(Self::of(vec![started], saving, (probing, bus)));
         }
-        // Each would have some of the objects, and clients of others could not reach them.
-        if config.rendezvous.shared_objects.take().is_some() {
-            info!("with several workers, no shared objects are kept");
-        }
         let first = DriverThread::new().map_err(ServerError::Thread)?;
         let sockets = first.enter(|| Sockets::bind_available(&config.listen))?;
         add_own_addresses(&mut config, &sockets);
@@ -123,12 +116,15 @@ impl Workers {
         threads.insert(0, (first, sockets));
         let post = Post::among(&boxes, beyond);
         let jobs = JobThreads::default();
+        let (savers, saving) = keep(kept, &mut crew)?;
+        let mut savers = savers.into_iter();
         let mut started = Vec::new();
         for ((thread, sockets), (rendezvous, post)) in
             threads.into_iter().zip(crew.into_iter().zip(post))
         {
             let name = format!("rtmfp worker {}", started.len());
-            let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log.clone(), None);
+            let machine =
+                ServerMachine::new(clock.now(), rendezvous, config.key_log.clone(), savers.next());
             let (asking, runner) = config.hooks.clone().map(Runner::new).unzip();
             let machine = machine
                 .with_post(post.clone())
@@ -143,7 +139,7 @@ impl Workers {
             }
             started.push((handle, events));
         }
-        Ok(Self::of(started, None, (probing, bus)))
+        Ok(Self::of(started, saving, (probing, bus)))
     }
 
     fn of(
@@ -259,19 +255,23 @@ fn wake_by(post: &Post, handle: &Handle<Command>) {
     post.set_wake(Wake(Box::new(move || drop(owner.try_send(Command::Mail)))));
 }
 
-/// Gives the objects of a folder, each with this many bytes at most, to a server.
-fn restore(
-    path: &Path,
-    limit: usize,
-    rendezvous: &mut Rendezvous,
-) -> Result<Folder, SharedObjectsError> {
-    let folder = Folder::open(path)?;
+/// Gives the objects of a folder, each with this many bytes at most, to those workers that keep them,
+/// and starts the task that saves what changes.
+fn keep(
+    kept: Option<(PathBuf, usize)>,
+    workers: &mut [Rendezvous],
+) -> Result<(Vec<Saver>, Option<JoinHandle<()>>), SharedObjectsError> {
+    let Some((path, limit)) = kept else { return Ok((Vec::new(), None)) };
+    let folder = Folder::open(&path)?;
     for file in folder.files()? {
-        if !rendezvous.restore_shared_object(folder.read(&file, limit)?) {
+        let object = folder.read(&file, limit)?;
+        let home = workers.iter_mut().find(|worker| worker.keeps_shared_object(&object));
+        if !home.is_some_and(|worker| worker.restore_shared_object(object)) {
             return Err(SharedObjectsError::Full { path: file });
         }
     }
-    Ok(folder)
+    let (savers, saving) = Saver::start(folder, workers.len());
+    Ok((savers, Some(saving)))
 }
 
 impl WorkerEvents {

@@ -19,6 +19,7 @@ mod mixed;
 mod multicast;
 mod natted;
 mod newcomers;
+mod objects_across;
 mod permits;
 mod playheads;
 mod posting;

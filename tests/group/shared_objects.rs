@@ -43,7 +43,9 @@ fn change(slot: &str, value: &'static [u8]) -> SharedObjectEvent {
 fn what_one_client_sets_all_get() {
     for_seeds(4, |seed| {
         let link = if seed % 2 == 0 { Link::lan() } else { Link::bad() };
-        let mut meeting = Meeting::new(seed, link);
+        let workers = [1, 3][(seed / 2) as usize % 2];
+        let config = RendezvousConfig::default();
+        let mut meeting = Meeting::with_workers(seed, link, config, workers);
         let [a, b] = [ObjectEncoding::Amf3, ObjectEncoding::Amf0]
             .map(|encoding| meeting.add_client(encoding, false));
         meeting.network.run_for(secs(10));
@@ -62,12 +64,12 @@ fn what_one_client_sets_all_get() {
         let number = change("x", b"\0\x40\x1c\0\0\0\0\0\0");
         let of_b = [change("b", b"\x06"), number, success("y")];
         assert_eq!(heard(&meeting, b), (3, [&begun[..], &of_b].concat()));
-        assert_eq!(meeting.network[meeting.server].server().stats().shared_objects, 1);
+        assert_eq!(meeting.network[meeting.server].crew().stats().shared_objects, 1);
         for client in [a, b] {
             meeting.network.remove(client);
         }
         meeting.network.run_for(secs(120));
-        assert_eq!(meeting.network[meeting.server].server().stats().shared_objects, 0);
+        assert_eq!(meeting.network[meeting.server].crew().stats().shared_objects, 0);
     });
 }
 

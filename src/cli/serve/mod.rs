@@ -87,8 +87,8 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_streams: bool,
 
-    /// Threads that serve clients; 0 for one for each processor. Several need Linux, and pass on
-    /// no streams and keep no shared objects [default: 1]
+    /// Threads that serve clients; 0 for one for each processor. Several need Linux
+    /// [default: 0 on Linux, otherwise 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256))]
     workers: Option<u16>,
 

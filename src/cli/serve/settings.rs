@@ -5,7 +5,7 @@ use crate::cli::listen;
 use crate::cli::log;
 use crate::cli::outcome;
 use crate::cli::public_address::PublicAddress;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use rtmfp::server::{LogFormat, Reloaded, Server, ServerConfig, Settings};
 use rtmfp::wire::Shown;
 use std::env;
@@ -77,9 +77,6 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<Settings> {
         Some(Format::Human) => settings.log.format = LogFormat::Human,
         Some(Format::Json) => settings.log.format = LogFormat::Json,
         None => {}
-    }
-    if settings.server.shared_objects.is_some() && settings.server.workers > 1 {
-        bail!("--shared-objects is for a server with one worker: leave out --workers");
     }
     public_address(&settings)?;
     Ok(settings)

@@ -9,12 +9,14 @@
 //! short, too long or invalid, can't be decoded and is to be ignored.
 
 use super::{
-    Candidate, Candidates, ClientId, Command, Feed, Located, MemberId, Opened, PublicationId,
-    Relay, Seek, StreamName,
+    Candidate, Candidates, ClientId, Command, Feed, Lane, Located, MemberId, Offer, Opened, Parcel,
+    PublicationId, Relay, Seek, StreamName,
 };
 use crate::amf::{Encoding, Reader, Value, Writer};
 use crate::crypto::{Epd, Fingerprint};
 use crate::flash::group_channel::GroupId;
+use crate::flash::shared_object::{MAX_EVENTS, SharedObjectMessage};
+use crate::flash::{Body, Format, Message};
 use crate::transport::{FlowId, Interface, IntroductionRequest, Path, SessionId, Time};
 use crate::wire::{Address, Origin, vlu};
 use bytes::Bytes;
@@ -191,10 +193,29 @@ variants! {
         18 => Feed { 0: feed }
         19 => Received { stream: stream, publication: publication, bytes: bytes }
         20 => Unpublished { stream: stream, publication: publication }
+        21 => Parcels { lane: lane, epoch: epoch, first: first, parcels: parcels }
+        22 => Receipt { lane: lane, epoch: epoch, next: next }
+    }
+}
+
+variants! {
+    Lane {
+        1 => Requests {}
+        2 => Deliveries {}
+    }
+}
+
+variants! {
+    Parcel {
+        1 => Request { app: app, session: session, message: message }
+        2 => Deliver { app: app, sessions: sessions, message: message }
+        3 => Offer { 0: offer }
+        4 => Complete {}
     }
 }
 
 structures! {
+    Offer { app, name, persistent, version, slots }
     MemberId { server, worker }
     ClientId { member, session }
     Located { request, session, addresses, certificate }
@@ -377,10 +398,38 @@ vectors!(
     Bytes,
     Candidate,
     ClientId,
+    Parcel,
     SessionId,
     (SessionId, Time),
-    (StreamName, PublicationId)
+    (StreamName, PublicationId),
+    (Arc<str>, Bytes)
 );
+
+/// RTMP messages, each with as many events as one can have.
+impl Field for SharedObjectMessage {
+    fn put(&self, out: &mut Output) {
+        let mut parts: Vec<Bytes> = Vec::new();
+        for events in self.events.chunks(MAX_EVENTS) {
+            let part = Self { events: events.to_vec(), name: self.name.clone(), ..*self };
+            parts.push(Message::new(0, part.encode(Format::Extended)).encode().into_bytes());
+        }
+        parts.put(out);
+    }
+
+    fn take(input: &mut Input<'_>) -> Option<Self> {
+        let mut all: Option<Self> = None;
+        for part in Vec::<Bytes>::take(input)? {
+            let message = Message::parse(&part).ok()?;
+            let Body::Other { .. } = &message.body else { return None };
+            let part = Self::parse(&message.body)?;
+            match &mut all {
+                Some(all) => all.events.extend(part.events),
+                None => all = Some(part),
+            }
+        }
+        all
+    }
+}
 
 impl<T: Field> Field for Option<T> {
     fn put(&self, out: &mut Output) {
@@ -432,6 +481,7 @@ impl Field for Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flash::shared_object::SharedObjectEvent;
     use proptest::prelude::*;
 
     const NOW: Time = Time::from_millis(10_000);
@@ -441,6 +491,28 @@ mod tests {
         let from = Path { interface: Interface(1), remote: ([192, 0, 2, 7], 1935).into() };
         let (epd, tag) = (Epd::for_fingerprint(wanted), Bytes::from_static(b"0123456789abcdef"));
         Box::new(IntroductionRequest { epd, wanted, tag, from, received: 68 })
+    }
+
+    fn parcels() -> Vec<Parcel> {
+        let (app, name): (Arc<str>, Arc<str>) = ("chat".into(), "room".into());
+        let value = Bytes::from_static(b"\x05");
+        let mut events = vec![
+            SharedObjectEvent::UseSuccess,
+            SharedObjectEvent::Clear,
+            SharedObjectEvent::RequestChange { slot: "x".into(), value: value.clone() },
+            SharedObjectEvent::Success { slot: "x".into() },
+        ];
+        let session = SessionId(9);
+        let message = SharedObjectMessage::new(name.clone(), true, 5, events.clone());
+        let request = Parcel::Request { app: app.clone(), session, message };
+        let slot = |n: usize| SharedObjectEvent::Remove { slot: n.to_string().into() };
+        events.extend((0..MAX_EVENTS).map(slot));
+        let message = SharedObjectMessage::new(name.clone(), false, 5, events);
+        let sessions = vec![session, SessionId(10)];
+        let deliver = Parcel::Deliver { app: app.clone(), sessions, message };
+        let slots = vec![("x".into(), value)];
+        let offer = Offer { app, name, persistent: true, version: 6, slots };
+        vec![request, deliver, Parcel::Offer(offer), Parcel::Complete]
     }
 
     /// One of each.
@@ -497,6 +569,8 @@ mod tests {
             Command::Feed(Box::new(feed)),
             of(|stream, publication| Command::Received { stream, publication, bytes: 9 }),
             of(|stream, publication| Command::Unpublished { stream, publication }),
+            Command::Parcels { lane: Lane::Requests, epoch: 300, first: 7, parcels: parcels() },
+            Command::Receipt { lane: Lane::Deliveries, epoch: 1, next: 99 },
         ]
     }
 

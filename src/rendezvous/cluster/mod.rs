@@ -20,6 +20,7 @@
 //! | [`Relay`](Command::Relay): a short message to a client | whoever has the client | [`Relayed`](Command::Relayed) |
 //! | [`Claim`](Command::Claim): a client wants to publish a stream | all others | [`Claimed`](Command::Claimed); without objection it is published |
 //! | [`Published`](Command::Published): streams are published, repeated every two seconds | all others | those with players [`Subscribe`](Command::Subscribe), and get [`Feed`](Command::Feed)s until they [`Unsubscribe`](Command::Unsubscribe) or it is [`Unpublished`](Command::Unpublished) |
+//! | [`Parcels`](Command::Parcels): what clients ask of shared objects that the receiver keeps, and what it answers | one member | [`Receipt`](Command::Receipt); without one they are sent again |
 //!
 //! | file | what |
 //! | --- | --- |
@@ -29,22 +30,26 @@
 //! | `overrides.rs` | one session for a certificate |
 //! | `newcomers.rs` | new members of groups, and the group's members elsewhere |
 //! | `relay.rs` | `relay` to clients of other members |
+//! | `link.rs` | parcels about shared objects, of which none is lost |
 //!
-//! `streams/across.rs` has the part of streams.
+//! `streams/across.rs` has the part of streams, `shared_objects/across.rs` that of shared objects.
 
 mod codec;
 mod introduce;
+mod link;
 mod newcomers;
 mod overrides;
 mod relay;
 
 pub use codec::MAX_ENCODED;
+pub(super) use link::{Confirmed, Link};
 pub(super) use newcomers::Phase;
 
 use super::Rendezvous;
 use crate::amf::Value;
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::GroupId;
+use crate::flash::shared_object::SharedObjectMessage;
 use crate::transport::{FlowId, IntroductionRequest, SessionId, Stray, Time};
 use crate::wire::Address;
 use bytes::Bytes;
@@ -219,6 +224,26 @@ pub enum Command {
         /// The publication.
         publication: PublicationId,
     },
+    /// What two members tell each other about shared objects, in order.
+    Parcels {
+        /// Requests and answers have numbers of their own.
+        lane: Lane,
+        /// A higher one than before: what was not received of the lower ones is lost.
+        epoch: u64,
+        /// The number of the first parcel.
+        first: u64,
+        /// The parcels.
+        parcels: Vec<Parcel>,
+    },
+    /// The answer to [`Parcels`](Self::Parcels).
+    Receipt {
+        /// Which of both.
+        lane: Lane,
+        /// The epoch.
+        epoch: u64,
+        /// All parcels with lower numbers than this have arrived.
+        next: u64,
+    },
 }
 
 impl Command {
@@ -250,7 +275,11 @@ impl Command {
                     let messages = feed.messages.iter().map(|message| message.len() + 64);
                     feed.stream.len() + messages.sum::<usize>()
                 }
-                Self::Opened(_) | Self::Left { .. } | Self::Relayed { .. } => 0,
+                Self::Parcels { parcels, .. } => parcels.iter().map(Parcel::weight).sum(),
+                Self::Opened(_)
+                | Self::Left { .. }
+                | Self::Relayed { .. }
+                | Self::Receipt { .. } => 0,
             }
     }
 }
@@ -381,6 +410,81 @@ pub struct Feed {
     pub messages: Vec<Bytes>,
 }
 
+/// The two directions in which parcels go between a member and one that keeps shared objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// To the one that keeps objects.
+    Requests,
+    /// From it.
+    Deliveries,
+}
+
+/// See [`Command::Parcels`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Parcel {
+    /// A client of the sender asks for something.
+    Request {
+        /// The application.
+        app: Arc<str>,
+        /// The client's session with the sender.
+        session: SessionId,
+        /// What it asks for.
+        message: SharedObjectMessage,
+    },
+    /// Clients of the receiver are to be sent something.
+    Deliver {
+        /// The application.
+        app: Arc<str>,
+        /// Their sessions with the receiver. There may be none: the receiver itself is to know it.
+        sessions: Vec<SessionId>,
+        /// What they are to be sent.
+        message: SharedObjectMessage,
+    },
+    /// What the sender knows of an object that the receiver keeps from now on.
+    Offer(Offer),
+    /// All objects of the receiver that clients of the sender use were named since something was lost.
+    Complete,
+}
+
+/// See [`Parcel::Offer`].
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The application.
+    pub app: Arc<str>,
+    /// The name of the object there.
+    pub name: Arc<str>,
+    /// It outlives those who use it.
+    pub persistent: bool,
+    /// Its version.
+    pub version: u32,
+    /// The slots and their values in AMF.
+    pub slots: Vec<(Arc<str>, Bytes)>,
+}
+
+impl Parcel {
+    /// Bytes of memory that it takes, roughly and rather too many.
+    fn weight(&self) -> usize {
+        const FIXED: usize = 192;
+        let of = |message: &SharedObjectMessage| -> usize {
+            let events = message.events.iter().map(|event| event.weight() + 96);
+            message.name.len() + events.sum::<usize>()
+        };
+        FIXED
+            + match self {
+                Self::Request { app, message, .. } => app.len() + of(message),
+                Self::Deliver { app, sessions, message } => {
+                    app.len() + 4 * sessions.len() + of(message)
+                }
+                Self::Offer(Offer { app, name, slots, .. }) => {
+                    let slots = slots.iter().map(|(slot, value)| slot.len() + value.len() + 96);
+                    app.len() + name.len() + slots.sum::<usize>()
+                }
+                Self::Complete => 0,
+            }
+    }
+}
+
 /// A server's place among others.
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -450,7 +554,8 @@ impl Cluster {
 }
 
 impl Rendezvous {
-    /// Gives the server a place among servers on other machines, before it has any client. `server` is
+    /// Gives the server a place among servers on other machines, before it has any client or shared
+    /// object. `server` is
     /// the number that all its workers have in common.
     pub fn join_cluster(&mut self, server: u32) {
         let cluster = self.cluster.take();
@@ -461,12 +566,13 @@ impl Rendezvous {
     }
 
     /// There is one more member. Commands of others than the known ones are ignored.
-    pub fn member_joined(&mut self, member: MemberId) {
+    pub fn member_joined(&mut self, now: Time, member: MemberId) {
         if let Some(cluster) = &mut self.cluster
             && member != cluster.member
             && cluster.others.len() < MAX_MEMBERS
+            && cluster.others.insert(member)
         {
-            cluster.others.insert(member);
+            self.rehome_objects(now, None);
         }
     }
 
@@ -479,6 +585,7 @@ impl Rendezvous {
                 !members.is_empty()
             });
             self.forget_streams_of(now, member);
+            self.rehome_objects(now, Some(member));
             self.drain_endpoint(now);
         }
     }
@@ -543,6 +650,12 @@ impl Rendezvous {
             }
             Command::Unpublished { stream, publication } => {
                 self.end_of_publication(now, &stream, publication);
+            }
+            Command::Parcels { lane, epoch, first, parcels } => {
+                self.on_parcels(now, from, lane, (epoch, first, parcels));
+            }
+            Command::Receipt { lane, epoch, next } => {
+                self.on_receipt(now, from, lane, (epoch, next));
             }
         }
         self.drain_endpoint(now);

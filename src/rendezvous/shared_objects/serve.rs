@@ -1,7 +1,7 @@
 //! Shared objects of clients: what a client sends, and what others are sent for it.
 
 use super::super::Rendezvous;
-use super::{Outgoing, SharedObjectSnapshot, SharedObjects};
+use super::{ObjectName, SharedObjectSnapshot, SharedObjects};
 use crate::flash::ObjectEncoding;
 use crate::flash::shared_object::SharedObjectMessage;
 use crate::transport::{SessionId, Time};
@@ -12,6 +12,13 @@ impl Rendezvous {
     /// for it, or one of its name.
     pub fn restore_shared_object(&mut self, kept: SharedObjectSnapshot) -> bool {
         self.shared_objects.as_mut().is_some_and(|objects| objects.restore(kept))
+    }
+
+    /// True if this member of a cluster keeps an object, which is to be
+    /// [restored](Self::restore_shared_object) here.
+    pub fn keeps_shared_object(&self, kept: &SharedObjectSnapshot) -> bool {
+        let (app, name) = (kept.app.clone(), kept.name.clone());
+        self.home_elsewhere(&ObjectName { app, name, persistent: true }).is_none()
     }
 
     /// True if [`take_changed_objects`](Self::take_changed_objects) returns something.
@@ -35,25 +42,49 @@ impl Rendezvous {
     ) {
         let Some(client) = self.clients.get(&session) else { return };
         let app = client.app.clone();
-        let outgoing = match &mut self.shared_objects {
-            Some(objects) => objects.on_message(session, &app, message),
-            None if message.asks_for_use() => vec![(vec![session], message.refusal())],
-            None => return,
-        };
-        self.send_shared_objects(now, outgoing);
+        let from = self.own(session);
+        if self.shared_objects.is_some()
+            && let name = ObjectName::of(&app, message)
+            && let Some(home) = self.home_elsewhere(&name)
+        {
+            return self.pass_to_home(now, (home, session), name, message);
+        }
+        match &mut self.shared_objects {
+            Some(objects) => {
+                let outgoing = objects.on_message(from, &app, message);
+                self.distribute(now, from, &app, outgoing);
+            }
+            None if message.asks_for_use() => {
+                self.send_shared_objects(now, &[session], &message.refusal());
+            }
+            None => {}
+        }
     }
 
-    fn send_shared_objects(&mut self, now: Time, outgoing: Outgoing) {
-        for (to, message) in outgoing {
-            let mut encoded: [Option<Bytes>; 2] = [None, None];
-            for session in to {
-                let Some(client) = self.clients.get_mut(&session) else { continue };
-                let encoding = client.connection.encoding();
-                let place = usize::from(encoding == ObjectEncoding::Amf3);
-                let bytes = encoded[place].get_or_insert_with(|| message.encode_for(encoding));
-                client.connection.send_shared_object(bytes.clone());
-                self.carry_out(now, session);
-            }
+    /// A client is gone.
+    pub(in super::super) fn forget_objects_of(&mut self, now: Time, session: SessionId) {
+        let client = self.own(session);
+        if let Some(objects) = &mut self.shared_objects {
+            objects.forget(client);
+        }
+        self.release_elsewhere(now, session);
+    }
+
+    /// Sends clients of this member a message about an object.
+    pub(in super::super) fn send_shared_objects(
+        &mut self,
+        now: Time,
+        to: &[SessionId],
+        message: &SharedObjectMessage,
+    ) {
+        let mut encoded: [Option<Bytes>; 2] = [None, None];
+        for &session in to {
+            let Some(client) = self.clients.get_mut(&session) else { continue };
+            let encoding = client.connection.encoding();
+            let place = usize::from(encoding == ObjectEncoding::Amf3);
+            let bytes = encoded[place].get_or_insert_with(|| message.encode_for(encoding));
+            client.connection.send_shared_object(bytes.clone());
+            self.carry_out(now, session);
         }
     }
 }

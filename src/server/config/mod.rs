@@ -45,8 +45,8 @@ pub struct ServerConfig {
     /// Threads that serve clients, one to [`MAX_WORKERS`](crate::transport::MAX_WORKERS), each with
     /// its own sockets; beside them, Diffie-Hellman runs on others. One by default, and one whatever
     /// is asked for where the system does not [spread](Sockets::SPREAD) what arrives over sockets
-    /// (others than Linux). A single one runs in the runtime that starts the server. Several
-    /// [pass on no streams and keep no shared objects](RendezvousConfig::streams), whatever is asked for.
+    /// (others than Linux). A single one runs in the runtime that starts the server. `rtmfp serve` has
+    /// one for [each processor](Self::workers_for_all_processors) by default.
     pub workers: usize,
     /// Services and bounds of the rendezvous service.
     pub rendezvous: RendezvousConfig,
@@ -61,7 +61,7 @@ pub struct ServerConfig {
     /// The folder that keeps persistent shared objects from one start to the next, a file for each;
     /// made if it does not exist. One server uses it at a time. Changes are written after five seconds,
     /// and at the end; what can't be written is kept in memory and tried again. Without a folder the
-    /// objects end with the server. Not used with several [`workers`](Self::workers).
+    /// objects end with the server.
     pub shared_objects: Option<PathBuf>,
     /// The UDP port to which clients are introduced in connectivity checks, 0 for one that the
     /// operating system chooses. A firewall in front of the server must let datagrams in there that

@@ -96,8 +96,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         workers,
         Restart,
         server.workers,
-        "Threads that serve clients; 0 is one for each processor. Several need Linux, and\n\
-         pass on no streams and keep no shared objects."
+        "Threads that serve clients; 0 is one for each processor. Several need Linux."
     ),
     setting!(
         "public_address",

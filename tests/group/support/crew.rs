@@ -75,7 +75,9 @@ impl Crew {
         }
         let count = servers.len();
         for (number, server) in servers.iter_mut().enumerate() {
-            (0..count).filter(|&it| it != number).for_each(|it| server.member_joined(member(it)));
+            (0..count).filter(|&it| it != number).for_each(|it| {
+                server.member_joined(Time::ZERO, member(it));
+            });
         }
         let offsets = (0..count as u64).map(|number| Duration::from_secs(number * 1_000_000));
         let apart = Apart { offsets: offsets.collect() };
