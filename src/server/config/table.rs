@@ -76,7 +76,7 @@ pub(super) const SECTIONS: [(&str, &str); 11] = [
     ("shared_objects", "Remote shared objects."),
     (
         "connectivity",
-        "Checks of what address translators in front of clients do, for `rtmfp probe` and players.",
+        "Checks of address translators in front of clients, for `rtmfp probe` and players.",
     ),
     ("relay", "Bounds of `relay`, by which clients call each other. Beyond these, calls fail."),
     ("cluster", "Several servers as one: clients of all of them meet. docs/cluster.md."),

@@ -128,7 +128,7 @@ fn every_setting_has_its_own_field() {
 }
 
 /// Fields that no file sets: properties of the protocol, and what belongs to programs.
-const WITHOUT_SETTING: [&str; 29] = [
+const WITHOUT_SETTING: [&str; 32] = [
     "server.rendezvous.hooks",
     "server.hooks",
     "server.rendezvous.tokens",
@@ -153,11 +153,15 @@ const WITHOUT_SETTING: [&str; 29] = [
     "server.rendezvous.transport.keep_secrets",
     "server.rendezvous.transport.answer_forwarded",
     "server.rendezvous.transport.forwarded_hellos_per_second",
+    "server.rendezvous.transport.report_answers",
     // `Settings::server_config` fills them in.
     "server.rendezvous.streams",
     "server.rendezvous.shared_objects",
+    "server.rendezvous.connectivity",
     // The server sets it where it has a folder for them.
     "server.rendezvous.takes_shared_objects",
+    // The sockets of the server's own checks, which it opens itself.
+    "server.rendezvous.probe_sockets",
     // The addresses of `public_address`.
     "server.cluster.addresses",
     // The file of `key_log` is opened by the command.
