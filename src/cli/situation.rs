@@ -149,10 +149,13 @@ impl Candidate<'_> {
             (true, None) => format!("no address to ask became known {within}"),
             (false, server) => {
                 let introduced = if server.is_some() { "introduced by the server; " } else { "" };
+                // A server that is reached can tell more of them.
+                let probe = server.map(|it| format!(":\nrtmfp probe rtmfp://{it} at both ends"));
                 format!(
                     "{introduced}no answer from {} {within}\n\
-                     (it is gone, or a NAT or firewall lets nothing through)",
-                    own.join(", ")
+                     (it is gone, or a NAT or firewall lets nothing through{})",
+                    own.join(", "),
+                    probe.unwrap_or_default()
                 )
             }
         }
@@ -313,6 +316,7 @@ mod tests {
         assert!(
             blocked.contains("introduced by the server; ") && blocked.contains("a NAT or firewall")
         );
+        assert!(blocked.contains(&format!("rtmfp probe rtmfp://{server} at both ends")));
         assert_eq!(blocked.matches("0303").count(), 16, "once: {blocked}");
         let on_lan = reason(false, true, &[member], None);
         assert!(

@@ -95,7 +95,8 @@ fn a_bootstrap_peer_that_does_not_answer_is_named_with_its_addresses() {
     stopped.signal("-STOP");
     let (err, waiting) = without_its_bootstrap_peer(address, joined["peer_id"].as_str().unwrap());
     assert!(err.contains("introduced by the server; no answer from 127.0.0.1:"), "{err}");
-    assert!(err.contains("(it is gone, or a NAT or firewall lets nothing through)"), "{err}");
+    assert!(err.contains("(it is gone, or a NAT or firewall lets nothing through:"), "{err}");
+    assert!(err.contains(&format!("rtmfp probe rtmfp://{address} at both ends)")), "{err}");
     let reason = waiting["trying"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("introduced by the server; no answer from 127.0.0.1:"), "{waiting}");
 }
