@@ -28,7 +28,10 @@ pub(crate) struct Churn {
     /// The longest life, in seconds; the shortest is a tenth of it
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u64).range(1..=3600))]
     life: u64,
-    /// Seconds of coming and going after the first minute
+    /// Seconds of coming and going that fill what the server keeps, before its memory is compared
+    #[arg(long, default_value = "60", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    warm_up: u64,
+    /// Seconds of coming and going after that
     #[arg(long, default_value = "540", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
 }
@@ -58,20 +61,23 @@ impl Churn {
             groups: groups.collect::<Result<_, _>>()?,
             longest: Duration::from_secs(self.life),
         };
-        // Two rounds of the same: the first minute fills what is kept, as caches and the allocator's memory.
-        let mut all = self.round(&crowds, &lives, Duration::from_secs(60)).await?;
+        // Two rounds of the same: the first fills what is kept, as caches and the allocator's memory.
+        let mut all = self.round(&crowds, &lives, Duration::from_secs(self.warm_up)).await?;
         let (_, first_rest) = self.rest(&crowds, &target, report).await?;
         let begun = Instant::now();
         all.add(self.round(&crowds, &lives, Duration::from_secs(self.seconds)).await?);
         let seconds = begun.elapsed().as_secs_f64();
         let (busy, rest) = self.rest(&crowds, &target, report).await?;
         report.add("lives", "clients that have come and gone", all.ended as f64);
-        report.explain("connects per second", all.connected.len() as f64 / (seconds + 60.0));
+        report.explain(
+            "connects per second",
+            all.connected.len() as f64 / (seconds + self.warm_up as f64),
+        );
         all.connected.sort_unstable();
         let ms = percentile(&all.connected, 0.99) / 1e3;
         report.add("p99_ms", "99th percentile until connected, ms", ms);
         if let (Some(first), Some(busy), Some(rest)) = (first_rest, busy, rest) {
-            report.add("rest_mb", "server's memory after the first minute, MB", first as f64 / 1e6);
+            report.add("rest_mb", "server's memory after the warm-up, MB", first as f64 / 1e6);
             report.add("busy_mb", "server's memory at the end of the churn, MB", busy as f64 / 1e6);
             report.add("after_mb", "server's memory when all are gone, MB", rest as f64 / 1e6);
         }

@@ -23,6 +23,7 @@ mod json;
 mod keylog;
 mod limits;
 mod links;
+mod load;
 mod origin;
 #[cfg(unix)]
 mod origin_dies;
