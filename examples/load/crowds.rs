@@ -53,7 +53,8 @@ impl Crowds {
         let concurrency = (args.concurrency as usize).div_ceil(count);
         let mut all = Vec::new();
         for number in 0..count {
-            let share = (sockets + number) / count;
+            // As clients are dealt out, so that as many sockets as clients are one for each.
+            let share = (sockets + count - 1 - number) / count;
             let sockets = Sockets::bind(&target.clients_at(number, share))?;
             let crowd = Crowd::new(target.uri.clone(), target.address, args.group, concurrency);
             let crowd = crowd.on(sockets.local_addresses());
