@@ -21,6 +21,9 @@ use std::time::Duration;
 /// The stream that clients offer to each other.
 const OFFERED: &str = "load";
 
+/// How long a client that leaves waits for peers that do not answer, as a program that ends does.
+const LEAVING: Duration = Duration::from_secs(2);
+
 /// What a client does when it has connected.
 #[derive(Debug, Clone)]
 pub(crate) enum Role {
@@ -433,7 +436,9 @@ impl Crowd {
         self.opening -= usize::from(client.stage == Stage::Opening);
         client.stage = Stage::Leaving;
         client.streams.clear();
+        client.end = Some((now + LEAVING, End::Crash));
         self.many.call(now, index, |node| node.shut_down(now));
+        self.set_due(index);
     }
 
     /// Drops a client that has left.
