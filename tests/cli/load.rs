@@ -50,5 +50,6 @@ fn idle_clients_take_memory() {
 fn everything_that_is_published_is_played() {
     let line = load("play --players 8 --streams 2 --kbit 100 --settle 1 --window 2");
     assert_eq!(figure(&line, "missing"), 0.0, "{line}");
-    assert!((0.8..1.2).contains(&figure(&line, "delivered")), "{line}");
+    // What is on the way when the window begins and ends is counted on one side only.
+    assert!((0.5..1.5).contains(&figure(&line, "delivered")), "{line}");
 }
