@@ -4,9 +4,10 @@
 //! other takes a while, and for ever longer to a worker that lags. Between servers on several machines
 //! it is bytes, some are lost, and each has its own clock.
 
-use rtmfp::proto::crypto::Fingerprint;
+use super::quick;
+use rtmfp::proto::crypto::{Fingerprint, Identity, IdentityConfig};
 use rtmfp::proto::rendezvous::cluster::{Command, MemberId, To};
-use rtmfp::proto::rendezvous::{Rendezvous, RendezvousEvent, RendezvousStats};
+use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats};
 use rtmfp::proto::sim::{Actor, SeededRandom};
 use rtmfp::proto::transport::{
     Arrived, Computed, Job, Machine, Path, SessionRef, Stray, Time, Transmit, TransmitBuf,
@@ -68,12 +69,20 @@ impl Crew {
         }
     }
 
-    /// Servers on several machines, which lose a part of their commands.
-    pub fn apart(mut servers: Vec<Rendezvous>, loss: f64, random: SeededRandom) -> Self {
+    /// As many servers on machines of their own, which lose a part of their commands; `random` gives
+    /// each its randomness.
+    pub fn machines(count: usize, loss: f64, mut random: impl FnMut() -> SeededRandom) -> Self {
+        let mut config = RendezvousConfig::default();
+        config.transport.negotiation = quick().negotiation;
+        let server = |_| {
+            let identity = Identity::generate(&IdentityConfig::default(), &mut random());
+            let (random, choices) = (Box::new(random()), Box::new(random()));
+            Rendezvous::new(config.clone(), identity, random, choices)
+        };
+        let mut servers: Vec<_> = (0..count).map(server).collect();
         for (number, server) in servers.iter_mut().enumerate() {
             server.join_cluster(server_number(number));
         }
-        let count = servers.len();
         for (number, server) in servers.iter_mut().enumerate() {
             (0..count).filter(|&it| it != number).for_each(|it| {
                 server.member_joined(Time::ZERO, member(it));
@@ -81,7 +90,7 @@ impl Crew {
         }
         let offsets = (0..count as u64).map(|number| Duration::from_secs(number * 1_000_000));
         let apart = Apart { offsets: offsets.collect() };
-        Self { apart: Some(apart), random, loss, ..Self::new(servers) }
+        Self { apart: Some(apart), random: random(), loss, ..Self::new(servers) }
     }
 
     /// One loses its power; what comes to it reaches another one, and the others notice it.

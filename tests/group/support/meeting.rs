@@ -421,15 +421,7 @@ impl Meeting {
     /// Servers on several machines that share an address and lose a part of what they send each other.
     pub fn with_servers(seed: u64, servers: usize, loss: f64) -> Self {
         let mut network = Network::new(seed, Link::lan());
-        let mut config = RendezvousConfig::default();
-        config.transport.negotiation = quick().negotiation;
-        let server = |_| {
-            let identity = Identity::generate(&IdentityConfig::default(), &mut network.random());
-            let (random, choices) = (Box::new(network.random()), Box::new(network.random()));
-            Rendezvous::new(config.clone(), identity, random, choices)
-        };
-        let servers: Vec<Rendezvous> = (0..servers).map(server).collect();
-        let crew = Crew::apart(servers, loss, network.random());
+        let crew = Crew::machines(servers, loss, || network.random());
         let server = network.add(SERVER, Host::Crew(Box::new(crew)));
         Self { network, server, members: 0 }
     }

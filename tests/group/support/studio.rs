@@ -90,15 +90,7 @@ impl Studio {
     /// Servers on several machines that share an address. The clients get to these in turn.
     pub fn apart(seed: u64, servers: usize) -> Self {
         let mut network = Network::new(seed, Link::lan());
-        let mut config = RendezvousConfig::default();
-        config.transport.negotiation = quick().negotiation;
-        let server = |_| {
-            let identity = Identity::generate(&IdentityConfig::default(), &mut network.random());
-            let (random, choices) = (Box::new(network.random()), Box::new(network.random()));
-            Rendezvous::new(config.clone(), identity, random, choices)
-        };
-        let servers = (0..servers).map(server).collect();
-        let crew = Crew::apart(servers, 0.0, network.random());
+        let crew = Crew::machines(servers, 0.0, || network.random());
         let server = network.add(SERVER, Host::Server(Box::new(crew)));
         Self { network, server, clients: 0 }
     }
