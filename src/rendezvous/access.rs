@@ -3,19 +3,27 @@
 //! A token is a text that whoever runs the server has given to the client. It comes in the query of
 //! the URI (`rtmfp://host/app?token=…`) or as an argument of `connect`; what it consists of is for the
 //! owner's [`CheckTokens`] to know. It is a secret: no event has it.
+//!
+//! A peer of the server's own process has the [`OwnToken`], and may do everything.
 
 use super::application::application;
 use crate::amf::Value;
+use crate::crypto::Fingerprint;
 use crate::flash::ConnectRequest;
+use rand_core::CryptoRng;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 /// The parameter of the query, and the member of an argument, that is the token.
 const PARAMETER: &str = "token";
 /// The longest token that is checked, in bytes; a longer one is invalid.
 pub const MAX_TOKEN: usize = 1024;
+/// How events show a peer of the server's own process.
+const OWN_PEER: &str = "this server";
 /// Stands for a token in an event.
 const HIDDEN: &str = "…";
 
@@ -60,6 +68,48 @@ pub struct Rights {
     pub play: Names,
     /// The name by which events show it, no more of it than can be [shown](crate::wire::Shown).
     pub name: Option<String>,
+}
+
+impl Rights {
+    /// Those of a peer of the server's own process.
+    pub(super) fn of_own_peer() -> Self {
+        Self { name: Some(OWN_PEER.to_owned()), ..Self::default() }
+    }
+}
+
+/// The token of the peers in the server's own process: members of groups that it brings along.
+///
+/// Whoever sends it as the first argument of `connect` may connect to every application without the token
+/// and the consent that others need, join any number of groups, and publish and play every stream. It is
+/// made anew for each run, and leaves the process only under the keys of its own sessions.
+#[derive(Clone)]
+pub struct OwnToken(Arc<str>);
+
+impl OwnToken {
+    /// A token of 32 bytes from a source of randomness that nobody can predict.
+    pub fn generate(random: &mut dyn CryptoRng) -> Self {
+        let mut bytes = [0; 32];
+        random.fill_bytes(&mut bytes);
+        // As text it goes into `connect` like other tokens.
+        Self(Fingerprint(bytes).to_string().into())
+    }
+
+    /// The argument of `connect`.
+    pub fn argument(&self) -> Value {
+        Value::from(&*self.0)
+    }
+
+    /// True if a request has it. How long that takes tells nothing about it.
+    pub(super) fn is_in(&self, request: &ConnectRequest) -> bool {
+        let Some(Value::String(text)) = request.args.first() else { return false };
+        text.as_bytes().ct_eq(self.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for OwnToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnToken { .. }")
+    }
 }
 
 /// Names of streams.
@@ -148,6 +198,8 @@ pub(super) fn without_token(app: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use crate::flash::ObjectEncoding;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
 
     fn request(app: &str, tc_url: Option<&str>, args: Vec<Value>) -> ConnectRequest {
         ConnectRequest {
@@ -208,6 +260,25 @@ mod tests {
             assert_eq!(args(app, vec![object.clone()], true), [Value::object([("user", "me")])]);
         }
         assert_eq!(args("app", vec![], true), []);
+    }
+
+    #[test]
+    fn only_the_argument_is_the_own_token() {
+        let own = OwnToken::generate(&mut ChaCha8Rng::seed_from_u64(1));
+        let other = OwnToken::generate(&mut ChaCha8Rng::seed_from_u64(2));
+        assert!(own.is_in(&request("app?token=x", None, vec![own.argument()])));
+        let by_url = format!("app?token={}", own.0);
+        let half = Value::from(&own.0[..32]);
+        for (app, args) in [
+            ("app", vec![]),
+            ("app", vec![other.argument()]),
+            ("app", vec![half]),
+            ("app", vec![Value::Null, own.argument()]),
+            (&by_url, vec![]),
+        ] {
+            assert!(!own.is_in(&request(app, None, args)), "{app}");
+        }
+        assert!(!format!("{own:?}").contains(&own.0[..8]));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Reported addresses in one introduction.
 const MAX_HANDED_OUT: usize = 3;
+/// Addresses of a peer in the server's own process in one introduction.
+const MAX_OF_OWN_PEER: usize = 4;
 /// Addresses of one client that may be a third party's; further ones are not taken.
 const MAX_FOREIGN: usize = 2;
 /// The cost of handing one address out: a hello of the asking peer, in bytes.
@@ -193,6 +195,41 @@ impl Reported {
     }
 }
 
+/// The addresses of a peer in the server's own process for somebody at `asker`, the best first: what it
+/// reports is certain. It is observed at an address of this host, often that of loopback, which leads
+/// others to themselves.
+pub(super) fn of_own_peer(
+    observed: SocketAddr,
+    reported: &[SocketAddr],
+    asker: IpAddr,
+) -> Vec<SocketAddr> {
+    let rank = |address: &SocketAddr| {
+        let (ip, is_near) = (address.ip(), Class::of(asker) != Class::Public);
+        let apart = match Class::of(ip) {
+            Class::Unusable => return None,
+            Class::Loopback if Class::of(asker) != Class::Loopback => return None,
+            Class::LinkLocal if !is_near => return None,
+            Class::Private => !is_near,
+            Class::Loopback | Class::LinkLocal | Class::Public => false,
+        };
+        Some((ip.is_ipv4() != asker.is_ipv4(), apart))
+    };
+    let mut found: Vec<_> = Vec::new();
+    for &address in reported.iter().chain([&observed]) {
+        if let Some(rank) = rank(&address)
+            && !found.contains(&(rank, address))
+        {
+            found.push((rank, address));
+        }
+    }
+    found.sort_by_key(|(rank, _)| *rank);
+    found.truncate(MAX_OF_OWN_PEER);
+    if found.is_empty() {
+        return vec![observed];
+    }
+    found.into_iter().map(|(_, address)| address).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +293,25 @@ mod tests {
         client.replace(observed, &reported, &[]);
         let out = client.hand_out((observed, 600), socket("203.0.113.9:1").ip(), &[]);
         assert_eq!(out, reported);
+    }
+
+    #[test]
+    fn a_peer_of_the_own_process_is_found_from_everywhere() {
+        let observed = socket("127.0.0.1:7");
+        let reported = ["203.0.113.9:7", "10.0.0.2:7", "[2001:db8::9]:8", "224.0.0.1:7"];
+        let of = |observed: SocketAddr, asker: &str| {
+            of_own_peer(observed, &sockets(&reported), asker.parse().unwrap())
+        };
+        let from_afar = ["203.0.113.9:7", "10.0.0.2:7", "[2001:db8::9]:8"];
+        assert_eq!(of(observed, "198.51.100.1"), sockets(&from_afar), "never loopback");
+        let by_six = ["[2001:db8::9]:8", "203.0.113.9:7", "10.0.0.2:7"];
+        assert_eq!(of(observed, "2001:db8:1::1"), sockets(&by_six));
+        let near = ["203.0.113.9:7", "10.0.0.2:7", "[2001:db8::9]:8"];
+        assert_eq!(of(observed, "10.0.0.3"), sockets(&near));
+        assert!(of(observed, "127.0.0.1").contains(&observed));
+        let at_interface = socket("10.0.0.2:7");
+        assert_eq!(of(at_interface, "198.51.100.1"), sockets(&from_afar), "each once");
+        assert_eq!(of_own_peer(observed, &[], "10.0.0.3".parse().unwrap()), [observed]);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(super) struct Client {
     pub(super) app: Arc<str>,
     /// What it may do, if its token says so; otherwise everything.
     pub(super) rights: Option<Box<Rights>>,
+    /// A peer of this process, by the [`OwnToken`](super::OwnToken).
+    pub(super) is_own: bool,
     /// Its questions to the owner, if there has been one.
     pub(super) lane: Option<LaneId>,
     /// When its session was opened.
@@ -92,6 +94,7 @@ impl Client {
             connection,
             app: Arc::default(),
             rights: None,
+            is_own: false,
             lane: None,
             opened,
             deadline: Some(deadline),
@@ -123,7 +126,8 @@ impl Rendezvous {
         };
         let accepted = match FlowMetadata::parse(metadata) {
             Some(FlowMetadata::GroupServer) => {
-                let has_space = client.memberships.len() < self.config.max_groups_per_client;
+                let has_space =
+                    client.is_own || client.memberships.len() < self.config.max_groups_per_client;
                 let joins = client.connection.is_connected() && has_space;
                 self.stats.joins_refused += u64::from(!has_space);
                 if joins {
@@ -265,6 +269,11 @@ impl Rendezvous {
             ServerConnectionEvent::ConnectRequested(request) => {
                 client.called = connectivity::called(&request);
                 client.wants_check = connectivity::is_wanted(&request, application(&request.app));
+                if self.config.own_token.as_ref().is_some_and(|own| own.is_in(&request)) {
+                    client.is_own = true;
+                    let rights = Some(Box::new(Rights::of_own_peer()));
+                    return self.accept(now, session, &request.app, rights);
+                }
                 match self.admit(&request) {
                     Ok(rights) => self.ask_to_connect(now, session, request, rights),
                     Err(reason) => self.refuse(now, session, &request.app, reason, None),

@@ -8,7 +8,7 @@
 //! only a part of them; beyond that the asker still receives the addresses.
 
 use super::history::Answer;
-use super::{Rendezvous, RendezvousEvent};
+use super::{Rendezvous, RendezvousEvent, addresses};
 use crate::transport::buckets::Buckets;
 use crate::transport::{IntroductionRequest, Rate, SessionId, Time};
 use crate::wire::{Address, Origin};
@@ -236,6 +236,14 @@ impl Rendezvous {
         let observed = info.path().remote;
         let asker = introduction.from.remote.ip();
         let received = info.stats().bytes_received;
+        if client.is_own {
+            let all = addresses::of_own_peer(observed, &client.local_addresses, asker);
+            let of_kind = |address| match address == observed {
+                true => Address::new(address, Origin::Reflexive),
+                false => Address::new(address, Origin::Local),
+            };
+            return Some(all.into_iter().map(of_kind).collect());
+        }
         let own = &self.config.own_addresses;
         let reported = client.reported.hand_out((observed, received), asker, own);
         let reported = reported.into_iter().map(|address| Address::new(address, Origin::Local));

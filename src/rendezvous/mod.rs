@@ -55,7 +55,7 @@ use crate::flash::{Keepalive, Methods, ServerConnection, ServerConnectionConfig}
 use crate::transport::{
     Config, Endpoint, Event, FlowId, FlowTable, Layer, Random, SessionId, Time, Worker,
 };
-pub use access::{CheckTokens, MAX_TOKEN, Names, Rights, TokenError};
+pub use access::{CheckTokens, MAX_TOKEN, Names, OwnToken, Rights, TokenError};
 use application::application;
 use client::{Client, Owner};
 use cluster::{Cluster, MemberId};
@@ -124,6 +124,9 @@ pub struct RendezvousConfig {
     pub hooks: Option<HookConfig>,
     /// Checks the token of each client that connects; `None` needs no tokens.
     pub tokens: Option<Arc<dyn CheckTokens>>,
+    /// The token of peers in this process, which may do everything, and whose addresses are believed.
+    /// `None` if there are none.
+    pub own_token: Option<OwnToken>,
     /// Limits of live streams; `None` relays no streams.
     pub streams: Option<StreamLimits>,
     /// Limits of remote shared objects; `None` keeps none.
@@ -157,6 +160,7 @@ impl Default for RendezvousConfig {
             relay: RelayLimits::default(),
             applications: None,
             tokens: None,
+            own_token: None,
             hooks: None,
             streams: Some(StreamLimits::default()),
             shared_objects: Some(SharedObjectLimits::default()),
@@ -357,8 +361,8 @@ impl Rendezvous {
 
     /// From now on the server has these settings. Of [`RendezvousConfig::transport`] it takes over
     /// what [`Endpoint::set_limits`] does; [`RendezvousConfig::own_addresses`],
-    /// [`RendezvousConfig::probe_sockets`], [`RendezvousConfig::hooks`], and the limits of streams and
-    /// shared objects, stay. What clients have beyond new limits they keep.
+    /// [`RendezvousConfig::probe_sockets`], [`RendezvousConfig::own_token`], [`RendezvousConfig::hooks`],
+    /// and the limits of streams and shared objects, stay. What clients have beyond new limits they keep.
     pub fn reconfigure(&mut self, mut config: RendezvousConfig) {
         config.share_pings(self.endpoint.worker().count());
         self.endpoint.set_limits(&config.transport);
@@ -369,6 +373,7 @@ impl Rendezvous {
         }
         config.own_addresses = std::mem::take(&mut self.config.own_addresses);
         config.probe_sockets = std::mem::take(&mut self.config.probe_sockets);
+        config.own_token = self.config.own_token.take();
         config.hooks = self.config.hooks.take();
         (config.streams, config.shared_objects) = (self.config.streams, self.config.shared_objects);
         self.config = config;
@@ -507,8 +512,8 @@ impl Rendezvous {
         let group = key.group_id();
         let members = self.members_everywhere(group);
         let Some(client) = self.clients.get_mut(&session) else { return };
-        let full = client.memberships.len() > self.config.max_groups_per_client
-            || members >= self.config.max_members_per_group;
+        let has_too_many = client.memberships.len() > self.config.max_groups_per_client;
+        let full = has_too_many && !client.is_own || members >= self.config.max_members_per_group;
         let Some(membership) = client.memberships.get_mut(&flow) else { return };
         if full || membership.group.is_some() {
             if full {

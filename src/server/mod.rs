@@ -65,8 +65,8 @@ pub use crate::crypto::{DhGroup, IdentityConfig, KeyStyle};
 pub use crate::rendezvous::hooks::{Caller, ConnectFacts};
 pub use crate::rendezvous::{
     ApplicationInfo, CheckTokens, ClientInfo, ConnectivityLimits, Decision, GroupInfo, HookConfig,
-    HookEvent, HookKind, Introduction, MAX_REMEMBERED, MAX_TOKEN, Names, Outcome, Part, Query,
-    QueryId, RefusalReason, RendezvousConfig, RendezvousEvent, RendezvousStats, Rights,
+    HookEvent, HookKind, Introduction, MAX_REMEMBERED, MAX_TOKEN, Names, Outcome, OwnToken, Part,
+    Query, QueryId, RefusalReason, RendezvousConfig, RendezvousEvent, RendezvousStats, Rights,
     SharedObjectLimits, StreamInfo, StreamLimits, TokenError,
 };
 pub use cluster::{ClusterConfig, ClusterStats};

@@ -37,6 +37,7 @@ mod routing;
 mod search;
 mod server_calls;
 mod server_hooks;
+mod server_own_peer;
 mod server_restart;
 mod server_streams;
 mod server_tokens;

@@ -51,6 +51,11 @@ impl Rendezvous {
         self.asks(HookKind::Call)
     }
 
+    /// True if the owner is asked about a client: not about peers of this process.
+    fn asks_about(&self, session: SessionId, kind: HookKind) -> bool {
+        self.asks(kind) && self.clients.get(&session).is_some_and(|client| !client.is_own)
+    }
+
     /// Asks the owner, or decides at once if no more can be asked.
     fn ask(&mut self, now: Time, session: SessionId, event: HookEvent, then: Then) {
         let (Some(client), Some(hooks)) = (self.clients.get_mut(&session), &mut self.hooks) else {
@@ -125,7 +130,7 @@ impl Rendezvous {
             client.connection.refuse_publish(stream, "NetStream.Publish.Denied", NO_RIGHT, false);
             return false;
         }
-        if self.asks(HookKind::Publish) {
+        if self.asks_about(session, HookKind::Publish) {
             let name = name.clone();
             let then = Then::Publish { stream, name: name.clone(), record, early: Vec::new() };
             self.ask(now, session, HookEvent::Publish { name }, then);
@@ -148,7 +153,7 @@ impl Rendezvous {
             client.connection.refuse_play(stream, "NetStream.Play.Failed", NO_RIGHT);
             return false;
         }
-        if self.asks(HookKind::Play) {
+        if self.asks_about(session, HookKind::Play) {
             let name = name.clone();
             let then = Then::Play { stream, name: name.clone(), recorded };
             self.ask(now, session, HookEvent::Play { name }, then);
@@ -200,7 +205,7 @@ impl Rendezvous {
         session: SessionId,
         name: &Arc<str>,
     ) {
-        if self.asks(HookKind::Unpublish) {
+        if self.asks_about(session, HookKind::Unpublish) {
             let event = HookEvent::Unpublish { name: name.clone() };
             self.ask(now, session, event, Then::Nothing);
         }
@@ -213,7 +218,7 @@ impl Rendezvous {
         if let (Some(hooks), Some(lane)) = (&mut self.hooks, lane) {
             hooks.abandon(lane, None);
         }
-        if announced && self.asks(HookKind::Disconnect) {
+        if announced && self.asks_about(session, HookKind::Disconnect) {
             self.ask(now, session, HookEvent::Disconnect, Then::Nothing);
         }
     }

@@ -128,12 +128,14 @@ fn every_setting_has_its_own_field() {
 }
 
 /// Fields that no file sets: properties of the protocol, and what belongs to programs.
-const WITHOUT_SETTING: [&str; 32] = [
+const WITHOUT_SETTING: [&str; 33] = [
     "server.rendezvous.hooks",
     "server.hooks",
     "server.rendezvous.tokens",
     "server.identity",
     "server.rendezvous.own_addresses",
+    // Made at each start.
+    "server.rendezvous.own_token",
     "server.rendezvous.transport.negotiation",
     "server.rendezvous.transport.max_amplification",
     "server.rendezvous.transport.accept",
