@@ -187,6 +187,7 @@ impl Fetch {
             origin,
             max_neighbors: config.max_neighbors.or(metered.then_some(METERED_NEIGHBORS)),
             is_metered: metered,
+            passes_posts: false,
         };
         Ok(Self { session: Session::start(start).await?, provider })
     }

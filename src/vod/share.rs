@@ -33,12 +33,18 @@ pub struct ShareConfig {
     pub servers: Vec<ServerAddress>,
     /// Application name on the server; may be empty.
     pub app: String,
+    /// The application to which this provider itself connects, if that is another text: with a token of its
+    /// own in the query, which is not for the link.
+    pub own_app: Option<String>,
     /// Lets members find each other on the local network, by IP multicast. The servers, if any, are
     /// connected to in the background: while none answers, the file is shared there alone.
     pub lan: bool,
     /// Name of a group that is shared by everyone who knows it. `None` makes a separate group for
     /// this share, which cannot be found without the link.
     pub group: Option<String>,
+    /// The group by its groupspec, which enables object replication, in place of one of that name: one that
+    /// an application has made, or the group of an earlier share.
+    pub spec: Option<GroupSpec>,
     /// The form of object 0, which determines the Flash applications that can read it.
     pub form: DescriptorForm,
     /// Addresses to bind sockets to; if empty, all addresses of this host, on ports that the
@@ -79,8 +85,10 @@ impl ShareConfig {
         Self {
             servers: Vec::new(),
             app: String::new(),
+            own_app: None,
             lan: true,
             group: None,
+            spec: None,
             form: DescriptorForm::Object,
             listen: Vec::new(),
             seed: None,
@@ -112,8 +120,8 @@ impl Share {
     /// No socket, no server, or an invalid group name.
     pub async fn start(source: SourceFile, config: ShareConfig) -> Result<Self, SessionError> {
         let offer = Offer::new(&source, &config)?;
-        let lan = config.lan;
-        let connection = connect(peer_of(config), &offer.link, lan).await?;
+        let (lan, link) = (config.lan, own_link(&offer.link, &config));
+        let connection = connect(peer_of(config), &link, lan).await?;
         offer.start(connection, true, source).await
     }
 
@@ -148,7 +156,7 @@ impl Share {
             identity: link.identity(),
             name: None,
         };
-        let connection = connect(peer_of(config), &link, lan).await?;
+        let connection = connect(peer_of(config.clone()), &own_link(&link, &config), lan).await?;
         let exchange = FileExchange::origin_provider(descriptor.clone(), version.has_ranges)
             .with_origin(OriginRole::Provider, connection.peer_id(), os_random().next_u64())
             .with_origin_ready(version.has_ranges);
@@ -166,6 +174,7 @@ impl Share {
                 link: link.clone(),
             }),
             is_metered: false,
+            passes_posts: false,
         };
         let session = Session::start(start).await?;
         Ok(Self { session, link, descriptor: Arc::new(descriptor) })
@@ -248,6 +257,7 @@ struct Offer {
     descriptor: Descriptor,
     form: DescriptorForm,
     max_neighbors: Option<usize>,
+    passes_posts: bool,
 }
 
 impl Offer {
@@ -274,7 +284,8 @@ impl Offer {
         link.origin = config.origin.as_ref().map(|origin| origin.url.clone());
         link.signature = config.signing_key.as_ref().and_then(|key| key.sign(&link));
         let (form, max_neighbors) = (config.form, config.max_neighbors);
-        Ok(Self { link, spec, descriptor, form, max_neighbors })
+        let passes_posts = config.spec.is_some();
+        Ok(Self { link, spec, descriptor, form, max_neighbors, passes_posts })
     }
 
     async fn start(
@@ -283,7 +294,7 @@ impl Offer {
         owns_connection: bool,
         source: SourceFile,
     ) -> Result<Share, SessionError> {
-        let Self { mut link, spec, descriptor, form, max_neighbors } = self;
+        let Self { mut link, spec, descriptor, form, max_neighbors, passes_posts } = self;
         if link.origin.is_none() {
             link.provider = Some(Digest256(connection.peer_id().0));
         }
@@ -297,10 +308,17 @@ impl Offer {
             max_neighbors,
             origin: None,
             is_metered: false,
+            passes_posts,
         };
         let session = Session::start(start).await?;
         Ok(Share { session, link, descriptor: Arc::new(descriptor) })
     }
+}
+
+/// The link by which the provider itself connects.
+fn own_link(link: &ShareLink, config: &ShareConfig) -> ShareLink {
+    let app = config.own_app.clone().unwrap_or_else(|| link.app.clone());
+    ShareLink { app, ..link.clone() }
 }
 
 /// The connection of a share.
@@ -337,6 +355,9 @@ pub(super) async fn connect(
 }
 
 fn group_of(config: &ShareConfig, descriptor: &Descriptor) -> Result<GroupSpec, GroupSpecError> {
+    if let Some(spec) = &config.spec {
+        return Ok(spec.clone());
+    }
     let builder = match (&config.group, &config.origin) {
         (_, Some(origin)) => return origin.group(config.lan, true),
         (Some(name), None) => GroupSpecBuilder::new(name)?,

@@ -47,14 +47,18 @@ pub(in crate::vod) struct Start {
     pub(in crate::vod) origin: Option<OriginStart>,
     /// Serve nobody.
     pub(in crate::vod) is_metered: bool,
+    /// Pass on what members post. The groups of files have no posting, so there is nothing to pass on but
+    /// what abuses them; a group of an application may have.
+    pub(in crate::vod) passes_posts: bool,
 }
 
 impl Start {
     fn group_config(&self) -> GroupConfig {
         let mut config = GroupConfig::new(self.spec.clone(), self.connection.peer_id());
         config.max_neighbors = self.max_neighbors.unwrap_or(config.max_neighbors);
-        // The groups of files have no posting, so there is nothing to pass on but what abuses them.
-        config.posting = PostingLimits::none();
+        if !self.passes_posts {
+            config.posting = PostingLimits::none();
+        }
         if self.is_metered {
             config.replication.max_unchoked = 0;
         }
