@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_secs(20);
 
 /// How a catalogue is browsed.
 pub(crate) struct Browsing<'a> {
-    pub(crate) via: Option<&'a Uri>,
+    pub(crate) via: &'a [Uri],
     pub(crate) lan: bool,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) key_log: Option<KeyLogFile>,
@@ -37,8 +37,8 @@ pub(crate) async fn open(
     browsing: Browsing<'_>,
     reporter: &Reporter,
 ) -> anyhow::Result<Catalogue> {
-    if let Some((server, app)) = browsing.via.map(via::server_of).transpose()? {
-        (link.servers, link.app) = (vec![server], app);
+    if let Some((servers, app)) = via::servers_of(browsing.via)? {
+        (link.servers, link.app) = (servers, app);
     }
     let mut peer = PeerConfig::default();
     peer.key_log = browsing.key_log;

@@ -132,13 +132,13 @@ pub(crate) async fn run(args: FetchArgs) -> anyhow::Result<()> {
 async fn fetch(args: FetchArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let (source, version) = tokio::select! {
-        source = args.source.clone().resolved(args.options.via.as_ref(), args.options.lan) => source?,
+        source = args.source.clone().resolved(&args.options.via, args.options.lan) => source?,
         () = signals.recv() => bail!("interrupted"),
     };
     if let Source::Catalogue(link) = source {
         return list(args, *link, reporter, &mut signals).await;
     }
-    let link = source.link(args.options.via.as_ref(), args.options.lan)?;
+    let link = source.link(&args.options.via, args.options.lan)?;
     signing::check(&link, args.signed_by.as_ref())?;
     if args.check {
         ensure!(
@@ -257,7 +257,7 @@ async fn list(
     );
     signing::check_key(Some(link.key), args.signed_by.as_ref())?;
     let browsing = Browsing {
-        via: args.options.via.as_ref(),
+        via: &args.options.via,
         lan: args.options.lan,
         listen: listen::addresses(args.listen),
         key_log: args.options.key_log.open()?,

@@ -21,9 +21,10 @@ pub(crate) struct FetchOptions {
     #[arg(long, value_name = "DURATION", value_parser = format::parse_timeout)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP
+    /// Use this rendezvous server instead of those in the link: rtmfp://HOST[:PORT]/APP; may be given
+    /// several times: the next one is used where one does not answer
     #[arg(long, value_name = "URL", value_parser = via::parse)]
-    pub(crate) via: Option<Uri>,
+    pub(crate) via: Vec<Uri>,
 
     /// Look for members on the local network as well, so that the server need not answer
     ///

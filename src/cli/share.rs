@@ -81,9 +81,16 @@ pub(crate) struct ShareArgs {
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
 
-    /// Use this rendezvous server: rtmfp://HOST[:PORT]/APP [default: one in this process]
+    /// Use this rendezvous server: rtmfp://HOST[:PORT]/APP; may be given several times, all of them for
+    /// the link: the next one is used where one does not answer [default: one in this process]
+    ///
+    /// A token in the URL (?token=…) is not in the link: whoever fetches needs one as well.
     #[arg(long, value_name = "URL", value_parser = via::parse)]
-    via: Option<Uri>,
+    via: Vec<Uri>,
+
+    /// Leave the token of --via in the link, so that whoever has the link can connect by it
+    #[arg(long, requires = "via")]
+    token_in_link: bool,
 
     /// Share on the local network, where no server is needed
     ///
@@ -170,8 +177,14 @@ pub(crate) async fn run(args: ShareArgs) -> anyhow::Result<()> {
 
 async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot catch signals")?;
-    let via = args.via.as_ref().map(via::server_of).transpose()?;
+    let via = via::servers_of(&args.via)?;
     refuse(&args)?;
+    if via.as_ref().is_some_and(|(_, app)| !args.token_in_link && via::without_token(app) != *app) {
+        screen::line(
+            "the token is not in the link: whoever fetches needs one as well (fetch LINK --via \
+             'rtmfp://HOST/APP?token=…'); --token-in-link gives this one away",
+        );
+    }
     let key_log = args.key_log.open()?;
     let signing_key = args.sign.as_deref().map(signing::open).transpose()?;
     if let Some(directory) = args.library.clone() {
@@ -249,7 +262,7 @@ async fn share(args: ShareArgs, reporter: &Reporter) -> anyhow::Result<()> {
 async fn share_library(
     args: ShareArgs,
     directory: &Path,
-    via: Option<(ServerAddress, String)>,
+    via: Option<(Vec<ServerAddress>, String)>,
     (key_log, signing_key): (Option<KeyLogFile>, Option<LinkKey>),
     reporter: &Reporter,
     signals: &mut Signals,
@@ -272,8 +285,8 @@ async fn share_library(
     peer.seed = remembered.as_ref().map(|remembered| remembered.seed().clone());
     (peer.announced, peer.key_log) = (config.announced.clone(), key_log);
     peer.limits = config.limits;
-    let urls =
-        config.servers.iter().map(|server| format!("rtmfp://{server}/{}", config.app).parse());
+    let app = config.own_app.as_ref().unwrap_or(&config.app);
+    let urls = config.servers.iter().map(|server| format!("rtmfp://{server}/{app}").parse());
     let urls = urls.collect::<Result<Vec<Uri>, _>>()?;
     let servers: Vec<String> = config.servers.iter().map(ToString::to_string).collect();
     reporter.connecting(servers.iter().cloned());
@@ -336,11 +349,11 @@ async fn publish(
 
 async fn config(
     args: ShareArgs,
-    via: Option<(ServerAddress, String)>,
+    via: Option<(Vec<ServerAddress>, String)>,
     server: Option<&Server>,
 ) -> anyhow::Result<ShareConfig> {
     let (servers, app) = match (via, server) {
-        (Some((server, app)), _) => (vec![server], app),
+        (Some((servers, app)), _) => (servers, app),
         (None, Some(server)) => {
             (embedded::addresses(server, args.public_address.as_ref())?, String::new())
         }
@@ -350,7 +363,13 @@ async fn config(
     let mut config = ShareConfig::on_lan();
     config.lan = args.lan;
     config.servers = servers;
-    config.app = app;
+    if !args.token_in_link {
+        config.own_app = Some(app.clone());
+    }
+    config.app = match args.token_in_link {
+        true => app,
+        false => via::without_token(&app),
+    };
     config.group = args.group;
     config.form = args.descriptor;
     config.limits = args.limits.limits();
@@ -369,7 +388,12 @@ async fn config(
 
 /// The remembered state of this share. Without it, the share continues after one warning.
 fn remember(args: &ShareArgs, what: &str) -> Option<Remembered> {
-    let via = args.via.as_ref().map(ToString::to_string).unwrap_or_default();
+    // A token is another one from time to time.
+    let via = args.via.iter().map(|uri| match args.token_in_link {
+        true => uri.to_string(),
+        false => via::without_token(uri.as_str()),
+    });
+    let via = via.collect::<Vec<_>>().join(" ");
     let group = args.group.as_deref().unwrap_or_default();
     let lan = if args.lan { "\nlan" } else { "" };
     let key = format!("{what}\n{}\n{via}\n{group}{lan}", args.descriptor);

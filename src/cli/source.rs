@@ -75,12 +75,12 @@ impl Source {
     /// The same, with the link in place of a URL: the web server is asked what it has, which is the second.
     pub(crate) async fn resolved(
         self,
-        via: Option<&Uri>,
+        via: &[Uri],
         lan: bool,
     ) -> anyhow::Result<(Self, Option<OriginVersion>)> {
         let Self::Url(url) = &self else { return Ok((self, None)) };
         ensure!(
-            via.is_some() || lan,
+            !via.is_empty() || lan,
             WrongUsage(
                 "a URL does not say where those meet who fetch it: name the rendezvous server with --via \
                  rtmfp://HOST/APP, or look on the local network with --lan"
@@ -93,8 +93,8 @@ impl Source {
 
     /// The link to fetch by. `via` takes the place of its servers, and must be there for a groupspec,
     /// which names none, unless members are found on the local network (`lan`).
-    pub(crate) fn link(&self, via: Option<&Uri>, lan: bool) -> anyhow::Result<ShareLink> {
-        let via = via.map(via::server_of).transpose()?;
+    pub(crate) fn link(&self, via: &[Uri], lan: bool) -> anyhow::Result<ShareLink> {
+        let via = via::servers_of(via)?;
         let mut link = match self {
             Self::Link(link) => (**link).clone(),
             Self::Group(spec) => ShareLink::new(Vec::new(), spec.as_str())?,
@@ -110,8 +110,8 @@ impl Source {
                     .into()
             )
         );
-        if let Some((server, app)) = via {
-            (link.servers, link.app) = (vec![server], app);
+        if let Some((servers, app)) = via {
+            (link.servers, link.app) = (servers, app);
         }
         let spec: GroupSpec = link.groupspec.parse()?;
         ensure!(
@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn a_groupspec_needs_a_server_and_promises_nothing() {
         let source = parse(GROUP).unwrap();
-        assert!(source.link(None, false).unwrap_err().to_string().contains("--via"));
-        let link = source.link(Some(&"rtmfp://h.example/vod/a".parse().unwrap()), false).unwrap();
+        assert!(source.link(&[], false).unwrap_err().to_string().contains("--via"));
+        let link = source.link(&["rtmfp://h.example/vod/a".parse().unwrap()], false).unwrap();
         assert_eq!((link.servers[0].host(), link.app.as_str()), ("h.example", "vod/a"));
         assert_eq!((link.groupspec.as_str(), link.integrity), (GROUP, Integrity::None));
     }
@@ -146,9 +146,12 @@ mod tests {
     fn a_link_may_be_led_to_another_server() {
         let link = format!("rtmfp-share://192.0.2.7/1/group={GROUP}/app=a/also=192.0.2.8");
         let source = parse(&link).unwrap();
-        assert_eq!(source.link(None, false).unwrap().servers.len(), 2);
-        let link = source.link(Some(&"rtmfp://h.example/b".parse().unwrap()), false).unwrap();
+        assert_eq!(source.link(&[], false).unwrap().servers.len(), 2);
+        let link = source.link(&["rtmfp://h.example/b".parse().unwrap()], false).unwrap();
         assert_eq!((link.servers.len(), link.app.as_str()), (1, "b"));
+        let others = ["rtmfp://a.example/b", "rtmfp://b.example/b"].map(|it| it.parse().unwrap());
+        let link = source.link(&others, false).unwrap();
+        assert_eq!((link.servers[1].host(), link.servers.len()), ("b.example", 2));
         assert!(parse("G:0").is_err() && parse("film.mp4").is_err());
     }
 

@@ -105,10 +105,10 @@ async fn watch(args: WatchArgs, reporter: &Reporter) -> anyhow::Result<()> {
         return watch_catalogue(&args, link, reporter, &mut signals).await;
     }
     let (source, version) = tokio::select! {
-        source = args.source.clone().resolved(args.options.via.as_ref(), args.options.lan) => source?,
+        source = args.source.clone().resolved(&args.options.via, args.options.lan) => source?,
         () = signals.recv() => return Ok(()),
     };
-    let link = source.link(args.options.via.as_ref(), args.options.lan)?;
+    let link = source.link(&args.options.via, args.options.lan)?;
     let (destination, _scratch) = store(&args, &link).await?;
     let in_force = args.options.in_force();
     let (address, no_open, timeout) = (page_address(&args)?, args.no_open, args.options.timeout);
@@ -150,8 +150,7 @@ async fn watch_catalogue(
     // The ports are for the films.
     listen.iter_mut().for_each(|address| address.set_port(0));
     let key_log = args.options.key_log.open()?;
-    let browsing =
-        Browsing { via: args.options.via.as_ref(), lan: args.options.lan, listen, key_log };
+    let browsing = Browsing { via: &args.options.via, lan: args.options.lan, listen, key_log };
     let name = link.name.clone().unwrap_or_else(|| "Catalogue".to_owned());
     let catalogue = tokio::select! {
         catalogue = catalogue::open(link, browsing, reporter) => catalogue?,
@@ -191,7 +190,7 @@ async fn watch_entry(
     screen::line(&format!("chosen: {}", format::printable(&entry.name)));
     let prepared = async {
         let link = source::parse(&entry.link.to_string()).map_err(|error| anyhow!(error))?;
-        let link = link.link(args.options.via.as_ref(), args.options.lan)?;
+        let link = link.link(&args.options.via, args.options.lan)?;
         let (destination, scratch) = store(args, &link).await?;
         anyhow::Ok((args.options.config(link, destination, &args.udp, args.force)?, scratch))
     };

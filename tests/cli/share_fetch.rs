@@ -1,6 +1,6 @@
 //! `rtmfp share` and `rtmfp fetch` as processes of their own.
 
-use crate::support::{Killed, Share, fail, rtmfp, succeed, write_file};
+use crate::support::{Killed, Running, Share, fail, own_port, rtmfp, succeed, write_file};
 use rtmfp::vod::{
     CHUNK_SIZE, ChunkStore, Chunker, Digest256, FileDestination, PartialFile, ShareLink, SourceFile,
 };
@@ -26,6 +26,33 @@ fn a_file_is_fetched_and_verified() {
     // The same again finds the complete file.
     let (_, stderr) = succeed(rtmfp(["fetch", &share.link]).current_dir(&out));
     assert!(stderr.contains("was here already: 0 B fetched now"), "{stderr}");
+}
+
+/// The first server is not there; the second is tried when the first has not answered for 20 s.
+#[test]
+fn several_servers_are_tried_in_turn_and_are_all_in_the_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("film.bin");
+    let bytes = write_file(&file, 1, 100_000);
+    let (server, address) = Running::server("127.0.0.1:0", [""; 0]);
+    let (dead, alive) =
+        (format!("rtmfp://127.0.0.1:{}/films", own_port()), format!("rtmfp://{address}/films"));
+    let local = ["--listen", "127.0.0.1:0"];
+    let share = Share::start(
+        [file.to_str().unwrap(), "--via", &dead, "--via", &alive].into_iter().chain(local),
+    );
+    let link: ShareLink = share.link.parse().unwrap();
+    let servers: Vec<_> = link.servers.iter().map(|it| format!("rtmfp://{it}/films")).collect();
+    assert_eq!((servers, link.app.as_str()), (vec![dead.clone(), alive.clone()], "films"));
+    let mut fetch = rtmfp(["fetch", &share.link, "--via", &alive, "--via", &dead, "-o"]);
+    succeed(fetch.arg(directory.path().join("copy")).args(local));
+    assert!(fs::read(directory.path().join("copy")).unwrap() == bytes);
+    let err = fail(
+        &mut rtmfp(["fetch", &share.link, "--via", &alive, "--via", "rtmfp://h.example/other"]),
+        2,
+    );
+    assert!(err.contains("one application"), "{err}");
+    drop(server);
 }
 
 #[test]

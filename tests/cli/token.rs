@@ -1,7 +1,7 @@
 //! Tokens: `rtmfp token`, a server that needs them, and those that others make by `docs/tokens.md`.
 #![cfg(unix)]
 
-use crate::support::{Running, fail, rtmfp, succeed};
+use crate::support::{Running, Share, fail, rtmfp, succeed, write_file};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -77,6 +77,41 @@ fn clients_need_a_token_that_the_command_makes() {
     for secret in [&old, &new, fs::read_to_string(&secrets).unwrap().trim()] {
         assert!(!all.contains(&secret[8..]), "{all}");
     }
+}
+
+#[test]
+fn a_token_of_a_share_is_in_its_link_only_if_that_is_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    let (secrets, file) = (directory.path().join("secret"), directory.path().join("film.bin"));
+    let bytes = write_file(&file, 1, 100_000);
+    let (mine, yours) = (token(&secrets, &["--name", "me"]), token(&secrets, &["--name", "you"]));
+    let (_server, url) = server(&secrets);
+    let share = |via: &str, more: &[&str]| {
+        let args = [file.to_str().unwrap(), "--listen", "127.0.0.1:0", "--via", via];
+        Share::start(args.iter().chain(more))
+    };
+    let fetch = |link: &str, copy: &str, more: &[&str]| {
+        let mut command = rtmfp(["fetch", link, "--listen", "127.0.0.1:0", "-o"]);
+        command.arg(directory.path().join(copy)).args(more);
+        command
+    };
+    let read = |copy: &str| fs::read(directory.path().join(copy)).unwrap();
+    let mut shared = share(&format!("{url}films?x=1&token={mine}"), &[]);
+    assert!(shared.link.contains("/app=films%3Fx%3D1/"), "{}", shared.link);
+    assert!(!shared.link.contains(&mine[8..]), "{}", shared.link);
+    let err = fail(&mut fetch(&shared.link, "none", &[]), 1);
+    assert!(err.contains("a token is needed"), "{err}");
+    let via = format!("{url}films?x=1&token={yours}");
+    succeed(&mut fetch(&shared.link, "first", &["--via", &via]));
+    assert!(read("first") == bytes);
+    shared.interrupt();
+    let (_, err) = shared.wait();
+    assert!(err.contains("the token is not in the link") && !err.contains(&mine[8..]), "{err}");
+
+    let shared = share(&format!("{url}films?token={mine}"), &["--token-in-link"]);
+    assert!(shared.link.contains(&mine[8..]), "{}", shared.link);
+    succeed(&mut fetch(&shared.link, "second", &[]));
+    assert!(read("second") == bytes);
 }
 
 /// The example of this language in the documentation.
