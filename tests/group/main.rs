@@ -35,6 +35,7 @@ mod recorded_streams;
 mod reflection;
 mod routing;
 mod search;
+mod server_addresses;
 mod server_calls;
 mod server_hooks;
 mod server_own_peer;

@@ -77,6 +77,13 @@ impl House {
 
     /// A client that connects to an application, with these arguments.
     pub fn client(&mut self, app: &str, args: Vec<Value>) -> NodeId {
+        let client = self.client_of(app, args, &[SERVER]);
+        self.network.run_for(secs(6));
+        client
+    }
+
+    /// A client that has just begun to connect to a server of these addresses.
+    pub fn client_of(&mut self, app: &str, args: Vec<Value>, servers: &[&str]) -> NodeId {
         self.clients += 1;
         let mut random = self.network.random();
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
@@ -86,11 +93,10 @@ impl House {
         config.transport.negotiation = quick().negotiation;
         let mut node = Node::new(config, identity, Box::new(random), seed);
         let uri = format!("rtmfp://10.0.0.1/{app}").parse().unwrap();
-        node.connect(self.network.now(), &uri, &[SERVER.parse().unwrap()]);
+        let servers: Vec<_> = servers.iter().map(|address| address.parse().unwrap()).collect();
+        node.connect(self.network.now(), &uri, &servers);
         let address = format!("10.0.1.{}:1", self.clients);
-        let client = self.network.add(&address, Host::Client(Box::new(node), Vec::new()));
-        self.network.run_for(secs(6));
-        client
+        self.network.add(&address, Host::Client(Box::new(node), Vec::new()))
     }
 
     pub fn server(&self) -> &Rendezvous {
@@ -119,6 +125,14 @@ impl House {
         self.seen(at).iter().find_map(|event| match event {
             NodeEvent::Connected { .. } => Some(String::new()),
             NodeEvent::ConnectFailed(NetConnectionError::Refused(why)) => Some(why.clone()),
+            _ => None,
+        })
+    }
+
+    /// Why a client could not connect, whatever the reason.
+    pub fn failure(&self, at: NodeId) -> Option<String> {
+        self.seen(at).iter().find_map(|event| match event {
+            NodeEvent::ConnectFailed(error) => Some(error.to_string()),
             _ => None,
         })
     }
