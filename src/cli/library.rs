@@ -12,7 +12,7 @@ use super::signals::Signals;
 use anyhow::Context;
 use rtmfp::peer::Connection;
 use rtmfp::vod::catalogue::{Entry as Listed, Publication};
-use rtmfp::vod::{Digest256, Share, ShareConfig, SourceFile};
+use rtmfp::vod::{Digest256, Share, ShareConfig, SourceFile, StoreError};
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -20,24 +20,38 @@ use std::time::{Duration, SystemTime};
 
 /// Interval at which the directory is read. What has changed is shared when it has stayed the same for
 /// so long: until then it is still being written.
-const INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The most shares of a library, each of which is a group. More are left out, with a warning.
 const MAX_SHARES: usize = 500;
 
 /// What is in the directory under a name.
 #[derive(Debug, Clone)]
-struct Entry {
-    content: Content,
+pub(crate) struct Entry {
+    pub(crate) content: Content,
     /// Changes with every path, size and time in it.
-    stamp: Digest256,
-    size: u64,
+    pub(crate) stamp: Digest256,
+    pub(crate) size: u64,
 }
 
 #[derive(Debug, Clone)]
-enum Content {
+pub(crate) enum Content {
     File(PathBuf),
     Folder(Vec<(String, PathBuf)>),
+}
+
+impl Content {
+    /// Hashes it. This blocks.
+    pub(crate) fn scan(
+        self,
+        name: &str,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<SourceFile, StoreError> {
+        match self {
+            Self::File(path) => SourceFile::scan_file(&path, &remembering(), progress),
+            Self::Folder(files) => SourceFile::scan_files(name, files, &remembering(), progress),
+        }
+    }
 }
 
 /// An entry that was seen.
@@ -194,12 +208,7 @@ impl<'a> Library<'a> {
     /// Hashes an entry and shares it.
     async fn begin(&self, name: &str, entry: &Entry) -> anyhow::Result<Share> {
         let (content, folder) = (entry.content.clone(), name.to_owned());
-        let source = hashing(entry.size, move |progress| match content {
-            Content::File(path) => SourceFile::scan_file(&path, &remembering(), progress),
-            Content::Folder(files) => {
-                SourceFile::scan_files(&folder, files, &remembering(), progress)
-            }
-        });
+        let source = hashing(entry.size, move |progress| content.scan(&folder, progress));
         let source = source.await?;
         let mut config = self.config.clone();
         let digest = source.descriptor().digest();
@@ -215,7 +224,7 @@ impl<'a> Library<'a> {
 
 /// The entries of a directory by name. What is hidden, a link, or a fetch that is not complete is left
 /// out, and so is a folder that cannot be read or has no file.
-async fn list(directory: PathBuf) -> anyhow::Result<BTreeMap<String, Entry>> {
+pub(crate) async fn list(directory: PathBuf) -> anyhow::Result<BTreeMap<String, Entry>> {
     tokio::task::spawn_blocking(move || {
         let entries = fs::read_dir(&directory)
             .with_context(|| format!("cannot read {}", directory.display()))?;

@@ -33,6 +33,7 @@
 //! | `output_file` | output files, none of which is an input |
 //! | `hashing` | hashes of what is shared, with progress |
 //! | `library` | every entry of a directory as a share |
+//! | `object_file` | files that are objects |
 //! | `signing` | keys that sign links |
 //! | `signals`, `scratch` | Ctrl-C; a directory that vanishes |
 
@@ -65,6 +66,7 @@ mod link_memory;
 mod listen;
 mod log;
 mod member;
+mod object_file;
 mod origin;
 mod outcome;
 mod output_file;

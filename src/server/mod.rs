@@ -75,7 +75,8 @@ pub use cluster::{ClusterUrl, ClusterUrlError};
 pub use config::ServerConfig;
 #[cfg(feature = "settings")]
 pub use config::{
-    HookSettings, LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES,
+    HookSettings, Ingest, IngestError, LogFormat, LogSettings, MemberSettings, Optional, Reloaded,
+    SeedDescriptor, Settings, SettingsError, VARIABLES,
 };
 pub use error::{IdentityFileError, ServerError, SharedObjectsError, StopError};
 #[cfg(feature = "hooks")]

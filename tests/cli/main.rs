@@ -29,6 +29,7 @@ mod origin;
 mod origin_dies;
 mod probe;
 mod serve;
+mod serve_member;
 mod serve_settings;
 mod share_again;
 mod share_fetch;

@@ -1,12 +1,13 @@
 //! The objects of a member: files that it offers, objects that it wants and what came of them.
 
 use crate::cli::format;
+use crate::cli::object_file::{index_of, max_content};
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use rtmfp::amf::{self, Value};
 use rtmfp::driver::{Access, OutputPath, write_whole};
 use rtmfp::peer::ReplicationLimits;
-use rtmfp::proto::range::{IndexSet, MAX_INDEX};
+use rtmfp::proto::range::IndexSet;
 use rtmfp::trace::json::{Json, write_amf};
 use rtmfp::vod::store::check_directory;
 use std::collections::BTreeMap;
@@ -20,8 +21,6 @@ use std::path::{Path, PathBuf};
 const MAX_IN_MEMORY: usize = 64 << 20;
 /// The memory that an object takes in addition to its encoding.
 const ENTRY: usize = 64;
-/// The most bytes that the encoding of a byte array adds to its content.
-const ENCODING: usize = 16;
 
 /// The Have and Want sets of this member.
 #[derive(Debug)]
@@ -218,7 +217,7 @@ fn try_to_write(directory: &Path) -> anyhow::Result<()> {
 
 /// The objects in a directory: files `N.bin`. Others are passed over.
 fn scan(directory: &Path) -> anyhow::Result<BTreeMap<u64, Source>> {
-    let limit = ReplicationLimits::default().max_object - ENCODING;
+    let limit = max_content();
     let mut held = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -228,7 +227,7 @@ fn scan(directory: &Path) -> anyhow::Result<BTreeMap<u64, Source>> {
             continue;
         }
         ensure!(
-            metadata.len() <= limit as u64,
+            metadata.len() <= limit,
             "{} is too large: an object has at most {limit} bytes; cut it up (`rtmfp share` does \
              that with files)",
             path.display()
@@ -236,13 +235,6 @@ fn scan(directory: &Path) -> anyhow::Result<BTreeMap<u64, Source>> {
         held.insert(index, Source::File(path));
     }
     Ok(held)
-}
-
-/// The index of `12.bin`; there is one name for each.
-fn index_of(path: &Path) -> Option<u64> {
-    let stem = path.file_name()?.to_str()?.strip_suffix(".bin")?;
-    let index: u64 = stem.parse().ok()?;
-    (index <= MAX_INDEX && index.to_string() == stem).then_some(index)
 }
 
 /// Writes an object into its file, which is complete whenever it is there.
@@ -304,6 +296,7 @@ fn kind(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtmfp::proto::range::MAX_INDEX;
 
     fn ranges(text: &str) -> Vec<RangeInclusive<u64>> {
         parse_ranges(text).unwrap().ranges().collect()
@@ -320,17 +313,6 @@ mod tests {
             assert!(parse_ranges(text).is_err(), "{text}");
         }
         assert!(parse_ranges("9-1").unwrap_err().contains("write 1-9"));
-    }
-
-    #[test]
-    fn an_index_has_one_name() {
-        let index = |name: &str| index_of(&Path::new("directory").join(name));
-        assert_eq!(index("0.bin"), Some(0));
-        assert_eq!(index("9007199254740992.bin"), Some(MAX_INDEX));
-        for other in ["00.bin", "+1.bin", "-1.bin", ".bin", "1", "1.json", "1.bin.part"] {
-            assert_eq!(index(other), None, "{other}");
-        }
-        assert_eq!(index("9007199254740993.bin"), None);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Events of the server, as lines for people or as JSON.
 
+use super::member::{Introduced, Passed};
 use super::screen::Url;
 use crate::cli::format;
 use rtmfp::server::{Counters, Reloaded, Report, Server, ServerStats};
@@ -20,6 +21,26 @@ pub(super) enum Event {
         urls: Vec<String>,
         fingerprint: String,
         admin: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        member: Option<Introduced>,
+    },
+    Offered {
+        group_id: String,
+        objects: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+    },
+    IngestStarted(Passed),
+    IngestEnded {
+        #[serde(flatten)]
+        stream: Passed,
+        bytes: u64,
+    },
+    MemberLeft {
+        bytes_sent: u64,
+        bytes_received: u64,
     },
     Reloaded {
         changed: Vec<&'static str>,
@@ -38,12 +59,18 @@ pub(super) enum Event {
 }
 
 impl Event {
-    pub(super) fn listening(server: &Server, urls: &[Url], admin: Option<&Admin>) -> Self {
+    pub(super) fn listening(
+        server: &Server,
+        urls: &[Url],
+        admin: Option<&Admin>,
+        member: Option<Introduced>,
+    ) -> Self {
         Self::Listening {
             addresses: server.local_addresses().to_vec(),
             urls: urls.iter().map(|url| url.text.clone()).collect(),
             fingerprint: server.fingerprint().to_string(),
             admin: admin.map(Admin::url),
+            member,
         }
     }
 

@@ -5,11 +5,13 @@
 //! | `admin` | the page with the server's state |
 //! | `screen` | the text at the start |
 //! | `events` | events, as lines for people or as JSON |
+//! | `member` | a member of groups in the process of the server |
 //! | `settings` | settings from options, the environment and a file |
 //! | `supervisor` | messages to the service manager |
 
 mod admin;
 mod events;
+mod member;
 mod screen;
 mod settings;
 mod supervisor;
@@ -22,8 +24,12 @@ use super::{format, log};
 use admin::AdminArgs;
 use anyhow::{Context, bail};
 use events::Event;
-use rtmfp::driver::Announced;
-use rtmfp::server::{ClusterUrl, Report, Server, ServerEvent, ServerStats, Settings, StopError};
+use member::{Member, Parts};
+use rtmfp::GroupSpec;
+use rtmfp::driver::{Announced, os_random};
+use rtmfp::server::{
+    ClusterUrl, Ingest, OwnToken, Report, Server, ServerEvent, ServerStats, Settings, StopError,
+};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +37,9 @@ use std::time::Duration;
 use supervisor::Supervisor;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tracing::Level;
+
+/// The heading of the options of the member.
+const MEMBER: &str = "Member of groups";
 
 /// Time for clients to confirm that the server stops. A client that runs does so in one round trip;
 /// the port must be free soon for the next server.
@@ -92,6 +101,27 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256))]
     workers: Option<u16>,
 
+    /// Join this group as a member, so that a small group is never without a neighbour; may be given
+    /// several times (docs/server.md)
+    ///
+    /// GROUPSPEC is what GroupSpecifier.groupspecWithAuthorizations() gives, or `rtmfp groupspec new`.
+    /// Whoever has it can join the group, and others on this host can read a command line;
+    /// RTMFP_MEMBER_GROUPS or a configuration file they cannot.
+    #[arg(long, value_name = "GROUPSPEC", help_heading = MEMBER)]
+    member: Vec<GroupSpec>,
+
+    /// Folder whose files the member offers to its groups; changes are followed
+    ///
+    /// A group gets the file or folder that has its name, as `rtmfp share` would offer it; otherwise the
+    /// objects 0.bin, 1.bin, … as they are; otherwise what is in the folder, if it is one file alone.
+    #[arg(long, value_name = "DIR", help_heading = MEMBER)]
+    seed: Option<PathBuf>,
+
+    /// Publish in a group what clients publish at this server under a name:
+    /// APP/NAME=[STREAM@]GROUPSPEC; may be given several times
+    #[arg(long, value_name = "STREAM", value_parser = str::parse::<Ingest>, help_heading = MEMBER)]
+    ingest: Vec<Ingest>,
+
     /// Server of NATS through which this and other servers are one: nats://[USER:PASSWORD@]HOST[:PORT];
     /// may be given several times, for one that takes over
     ///
@@ -148,6 +178,10 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     config.rendezvous.tokens = settings.token_keys()?;
     config.hooks = settings.http_hook()?;
     config.key_log = args.key_log.open_or(settings.key_log.clone())?;
+    member::check(&settings)?;
+    let token = OwnToken::generate(&mut *os_random());
+    config.rendezvous.own_token = Some(token.clone());
+    let key_log = config.key_log.clone();
     if let Some(public) = public.as_ref().filter(|_| !config.cluster.nats.is_empty()) {
         let port = config.listen.first().map_or(0, SocketAddr::port);
         let announced = public.announced().await;
@@ -167,11 +201,15 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     if let Some(admin) = page.admin() {
         admin.show(&server);
     }
-    let listening = Event::listening(&server, &urls, page.admin());
+    let parts = Parts { settings: &settings, public: public.as_ref(), token: &token, key_log };
+    let member = Member::start(&server, parts, out).await?;
+    let introduced = member.as_ref().map(Member::introduced);
+    let page_line = page.line() + &introduced.as_ref().map(screen::member).unwrap_or_default();
+    let listening = Event::listening(&server, &urls, page.admin(), introduced);
     if out.json.is_some() {
         page.warn();
     }
-    out.say(&listening, || screen::greeting(&server, &urls, &page.line()));
+    out.say(&listening, || screen::greeting(&server, &urls, &page_line));
     let status =
         urls.first().map_or_else(String::new, |url| format!("clients connect to {}", url.text));
     supervisor.ready(&status);
@@ -197,8 +235,14 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     }
     supervisor.stopping();
     out.say(&Event::Stopping, || "stopping; press Ctrl-C again to stop at once\n".into());
+    let stopping = async {
+        if let Some(member) = member {
+            member.close(GRACE, out).await;
+        }
+        server.stop(GRACE).await
+    };
     tokio::select! {
-        stopped = server.stop(GRACE) => {
+        stopped = stopping => {
             let (stats, graceful) = match stopped {
                 Ok(stats) => (stats, true),
                 Err(StopError::Shutdown { stats, .. }) => (*stats, false),

@@ -1,5 +1,6 @@
 //! The text that a server prints at its start, for a developer to paste from.
 
+use super::member::Introduced;
 use crate::cli::public_address::PublicAddress;
 use rtmfp::proto::flash::uri::DEFAULT_PORT;
 use rtmfp::server::Server;
@@ -33,7 +34,12 @@ pub(super) fn urls(server: &Server, public: Option<&PublicAddress>) -> anyhow::R
     Ok(urls)
 }
 
-/// Instructions for using this server; `page` says where its page is. Writing to a `String` cannot fail.
+/// The line of the server's member of groups.
+pub(super) fn member(member: &Introduced) -> String {
+    format!("  {:<12} {}\n", "member", member.words())
+}
+
+/// Instructions for using this server; `page` has the lines of its page and its member. Writing to a `String` cannot fail.
 pub(super) fn greeting(server: &Server, urls: &[Url], page: &str) -> String {
     let local = server.local_addresses();
     let listening: Vec<_> = local.iter().map(ToString::to_string).collect();

@@ -70,6 +70,15 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<Settings> {
     if !args.cluster_nats.is_empty() {
         settings.server.cluster.nats.clone_from(&args.cluster_nats);
     }
+    if !args.member.is_empty() {
+        settings.member.groups.clone_from(&args.member);
+    }
+    if args.seed.is_some() {
+        settings.member.seed.clone_from(&args.seed);
+    }
+    if !args.ingest.is_empty() {
+        settings.member.ingest.clone_from(&args.ingest);
+    }
     if args.no_streams {
         settings.streams.enabled = false;
     }

@@ -24,6 +24,12 @@ fn must(what: &str, value: &Value) -> String {
     format!("must be {what}, not {found}")
 }
 
+/// A text, or several.
+fn texts(value: &Value) -> Option<Vec<&str>> {
+    let one = value.as_str().map(|_| std::slice::from_ref(value));
+    value.as_array().map(Vec::as_slice).or(one)?.iter().map(Value::as_str).collect()
+}
+
 /// Whole numbers from 1.
 pub(super) mod count {
     use super::{Display, Read, Value, must};
@@ -358,6 +364,60 @@ pub(super) mod path {
 
     pub(in super::super) fn write(path: &Option<PathBuf>) -> String {
         text::write(&path.as_ref().map(|path| path.display().to_string()))
+    }
+}
+
+/// Groupspecs. They are secret: no error repeats one.
+pub(super) mod groupspecs {
+    use super::{Read, Value, texts};
+    use crate::group::GroupSpec;
+
+    pub(in super::super) fn read(value: &Value) -> Read<Vec<GroupSpec>> {
+        let texts = texts(value).ok_or(r#"must be groupspecs such as ["G:0103..."]"#)?;
+        let specs = texts.into_iter().enumerate().map(|(at, text)| {
+            GroupSpec::parse(text).map_err(|error| format!("has no groupspec at {at}: {error}"))
+        });
+        specs.collect()
+    }
+
+    pub(in super::super) fn write(specs: &[GroupSpec]) -> String {
+        Value::from(specs.iter().map(GroupSpec::as_str).collect::<Vec<_>>()).to_string()
+    }
+}
+
+/// Streams that go into groups. Their groupspecs are secret: no error repeats one.
+pub(super) mod ingests {
+    use super::super::Ingest;
+    use super::{Read, Value, texts};
+
+    pub(in super::super) fn read(value: &Value) -> Read<Vec<Ingest>> {
+        let texts = texts(value).ok_or(r#"must be texts such as ["live/cam=G:0103..."]"#)?;
+        let ingests = texts.into_iter().map(|text| {
+            text.parse().map_err(|error| format!("has a stream without a group: {error}"))
+        });
+        ingests.collect()
+    }
+
+    pub(in super::super) fn write(ingests: &[Ingest]) -> String {
+        Value::from(ingests.iter().map(Ingest::to_text).collect::<Vec<_>>()).to_string()
+    }
+}
+
+/// Rates of transfer, or none.
+pub(super) mod bandwidth {
+    use super::{OFF, Read, Value, must};
+    use crate::transport::Bandwidth;
+
+    pub(in super::super) fn read(value: &Value) -> Read<Option<Bandwidth>> {
+        let error = || must(r#"a rate such as "2 MB/s" or "10 Mbit/s", or "off""#, value);
+        match value.as_str().ok_or_else(error)? {
+            OFF => Ok(None),
+            text => text.parse().map(Some).map_err(|_| error()),
+        }
+    }
+
+    pub(in super::super) fn write(rate: &Option<Bandwidth>) -> String {
+        rate.map_or_else(|| format!("\"{OFF}\""), |rate| format!("\"{rate}\""))
     }
 }
 

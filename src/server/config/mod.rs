@@ -6,6 +6,7 @@
 //! | `settings` | what a file and environment variables can say |
 //! | `table` | every setting |
 //! | `forms` | the forms of their values |
+//! | `member` | settings of the server's own member of groups |
 //! | `document` | a text in TOML, as settings |
 
 #[cfg(feature = "settings")]
@@ -13,12 +14,16 @@ mod document;
 #[cfg(feature = "settings")]
 mod forms;
 #[cfg(feature = "settings")]
+mod member;
+#[cfg(feature = "settings")]
 mod settings;
 #[cfg(feature = "settings")]
 mod table;
 #[cfg(all(test, feature = "settings"))]
 mod tests;
 
+#[cfg(feature = "settings")]
+pub use member::{Ingest, IngestError, MemberSettings, SeedDescriptor};
 #[cfg(feature = "settings")]
 pub use settings::{
     HookSettings, LogFormat, LogSettings, Optional, Reloaded, Settings, SettingsError, VARIABLES,

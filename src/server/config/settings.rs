@@ -1,8 +1,8 @@
 //! Settings of a server from a file and from environment variables.
 
-use super::ServerConfig;
 use super::document::{Document, Entry};
 use super::table::{Effect, SECTIONS, SETTINGS, Setting};
+use super::{MemberSettings, ServerConfig};
 use crate::rendezvous::{
     CheckTokens, ConnectivityLimits, HookConfig, SharedObjectLimits, StreamLimits,
 };
@@ -52,6 +52,8 @@ pub struct Settings {
     pub secret_file: Option<PathBuf>,
     /// The logic of the owner.
     pub hooks: HookSettings,
+    /// The member of groups in the process of the server, for whoever runs it.
+    pub member: MemberSettings,
     /// The path of the key log.
     pub key_log: Option<PathBuf>,
     /// The log, for whoever writes it.

@@ -62,7 +62,7 @@ macro_rules! setting {
 }
 
 /// The sections, in the order of the sample.
-pub(super) const SECTIONS: [(&str, &str); 11] = [
+pub(super) const SECTIONS: [(&str, &str); 12] = [
     ("auth", "Tokens that clients need to connect: rtmfp://HOST/app?token=..."),
     ("log", "The log, on standard error."),
     ("hooks", "A program of yours that decides what clients may do: docs/hooks.md."),
@@ -79,6 +79,11 @@ pub(super) const SECTIONS: [(&str, &str); 11] = [
         "Checks of address translators in front of clients, for `rtmfp probe` and players.",
     ),
     ("relay", "Bounds of `relay`, by which clients call each other. Beyond these, calls fail."),
+    (
+        "member",
+        "A member of groups in this process. Whoever has a groupspec can join its group: let\n\
+         nobody else read this file. docs/server.md.",
+    ),
     ("cluster", "Several servers as one: clients of all of them meet. docs/cluster.md."),
 ];
 
@@ -559,6 +564,51 @@ pub(super) const SETTINGS: &[Setting] = &[
         Reload,
         server.rendezvous.relay.queue,
         "What waits for a client that does not take its calls."
+    ),
+    setting!(
+        "member.groups",
+        groupspecs,
+        Restart,
+        member.groups,
+        "Groupspecs of the groups that the server joins. Empty: none."
+    ),
+    setting!(
+        "member.seed",
+        path,
+        Restart,
+        member.seed,
+        "Folder whose files it offers to these groups. Empty: none."
+    ),
+    setting!(
+        "member.descriptor",
+        word,
+        Restart,
+        member.descriptor,
+        "What object 0 of a file is: object, with hashes, as `rtmfp share` makes it, or\n\
+         number, of objects, as Flash applications do."
+    ),
+    setting!(
+        "member.ingest",
+        ingests,
+        Restart,
+        member.ingest,
+        "Streams that clients publish at this server, and the groups in which the server\n\
+         publishes them: \"live/cam=G:...\" or, by another name, \"live/cam=news@G:...\"."
+    ),
+    setting!(
+        "member.port",
+        count_or_none,
+        Restart,
+        member.port,
+        "UDP port of the member, which a router has to forward as well as that of the\n\
+         server. 0 is one that the system chooses."
+    ),
+    setting!(
+        "member.up_limit",
+        bandwidth,
+        Restart,
+        member.up_limit,
+        "How fast the member sends at most: \"2 MB/s\", or \"off\"."
     ),
     #[cfg(feature = "cluster-nats")]
     setting!(

@@ -106,6 +106,13 @@ message = 7
 from_client = { burst = 7, per_second = 7 }
 to_client = { burst = 7, per_second = 7 }
 queue = 7
+[member]
+groups = ["G:0103010c050e6368617400"]
+seed = "/7"
+descriptor = "number"
+ingest = ["live/cam=7@G:0103010c050e6368617400"]
+port = 7
+up_limit = "7 MB/s"
 [cluster]
 nats = ["nats://ann:7@bus.example"]
 name = "7"
@@ -270,6 +277,22 @@ fn variables_overrule_the_file() {
     let wrong = [(format!("{VARIABLES}LIMITS_MEMORY"), "lots".to_owned())];
     let error = settings.apply_variables(wrong).unwrap_err().to_string();
     assert!(error.starts_with("the environment variable RTMFP_LIMITS_MEMORY must be"), "{error}");
+}
+
+#[test]
+fn errors_do_not_show_groupspecs() {
+    for text in [
+        "groups = [\"G:0103010c050e63686174x\"]",
+        "groups = { x = \"G:0103010c050e6368617400\" }",
+        "ingest = [\"G:0103010c050e6368617400\"]",
+        "ingest = [7, \"cam=G:0103010c050e6368617400\"]",
+    ] {
+        let error = read(&format!("[member]\n{text}")).unwrap_err();
+        assert!(error.starts_with("line 2: member."), "{error}");
+        assert!(!error.contains("6368"), "{error}");
+    }
+    let one = read("[member]\ngroups = \"G:0103010c050e6368617400\"").unwrap();
+    assert!(one.member.groups.len() == 1 && !format!("{one:?}").contains("6368617400"));
 }
 
 #[test]
