@@ -7,6 +7,10 @@ use std::time::Duration;
 
 /// A full table is searched for keys with a whole budget this often.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Any table that is not small is searched this often.
+const RARELY: Duration = Duration::from_secs(60);
+/// Keys that are not searched for: they take little memory.
+const FEW: usize = 256;
 
 /// Budget of one key: `burst` units at once, and `per_second` in the long run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +40,13 @@ pub(crate) struct Buckets<K> {
     max: usize,
     whole_at: HashMap<K, Time>,
     others: Time,
-    swept: Time,
+    sweeper: Sweeper,
 }
 
 impl<K: Eq + Hash> Buckets<K> {
     pub(crate) fn new(rate: Rate, max: usize) -> Self {
-        Self { rate, max, whole_at: HashMap::new(), others: Time::ZERO, swept: Time::ZERO }
+        let whole_at = HashMap::new();
+        Self { rate, max, whole_at, others: Time::ZERO, sweeper: Sweeper::default() }
     }
 
     /// From now on budgets are these. What was spent stays spent for as long as it was.
@@ -86,11 +91,44 @@ impl<K: Eq + Hash> Buckets<K> {
         }
     }
 
-    /// Drops keys whose budget is whole, if places are needed.
+    /// Drops keys whose budget is whole, if there are many or places are needed.
     fn sweep(&mut self, now: Time) {
-        if self.whole_at.len() >= self.max && now.since(self.swept) >= SWEEP {
-            self.swept = now;
-            self.whole_at.retain(|_, at| *at > now);
+        let is_full = self.whole_at.len() >= self.max;
+        self.sweeper.sweep(&mut self.whole_at, now, is_full);
+    }
+}
+
+/// Drops keys whose time has come from a table: when there are twice as many as the last time were left,
+/// or a minute has passed. So each costs little, and a table that was large becomes small again.
+#[derive(Debug, Default)]
+pub(crate) struct Sweeper {
+    last: Time,
+    /// So many keys are searched.
+    at: usize,
+}
+
+impl Sweeper {
+    /// Searches the table if it is time for that; a full one once a second.
+    pub(crate) fn sweep<K: Eq + Hash>(
+        &mut self,
+        table: &mut HashMap<K, Time>,
+        now: Time,
+        is_full: bool,
+    ) {
+        let since = now.since(self.last);
+        let has_many = table.len() >= self.at.max(FEW);
+        let is_due = match is_full {
+            true => since >= SWEEP,
+            false => has_many || (since >= RARELY && table.capacity() > FEW),
+        };
+        if !is_due {
+            return;
+        }
+        self.last = now;
+        table.retain(|_, at| *at > now);
+        self.at = 2 * table.len();
+        if table.capacity() > 4 * self.at.max(FEW) {
+            table.shrink_to(self.at.max(FEW));
         }
     }
 }
@@ -134,5 +172,20 @@ mod tests {
         // When the budgets are whole again, there are places again.
         assert!(buckets.spend(at(1500), 1000, 3) && buckets.spend(at(1500), 1001, 3));
         assert_eq!(buckets.whole_at.len(), 2);
+    }
+
+    #[test]
+    fn hostile_floods_of_keys_leave_no_memory_behind() {
+        let mut buckets = Buckets::new(RATE, 1 << 20);
+        let mut most = 0;
+        // 200,000 keys in ten seconds, of which each has its budget back after half a second.
+        for n in 0..200_000_u64 {
+            buckets.spend(at(n / 20), n, 1);
+            most = most.max(buckets.whole_at.len());
+        }
+        assert!((10_000..=20_000 + FEW).contains(&most), "{most} at a time");
+        buckets.spend(at(100_000), 0, 1);
+        assert!(buckets.whole_at.capacity() <= 4 * FEW, "{}", buckets.whole_at.capacity());
+        assert!(!buckets.has(at(100_000), &0, 3), "what was spent now counts");
     }
 }
