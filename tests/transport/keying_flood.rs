@@ -5,7 +5,7 @@ use crate::support::puppet::{Solo, open_default, startup};
 use crate::support::{millis, quick};
 use rtmfp::proto::crypto::{Epd, Identity, IdentityConfig};
 use rtmfp::proto::sim::{Bare, Link, Network, NodeId};
-use rtmfp::proto::transport::{Config, Endpoint};
+use rtmfp::proto::transport::{Config, Endpoint, Interface, Machine, Path};
 use rtmfp::wire::chunk::{InitiatorHello, InitiatorKeying};
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Chunk, PacketHeader};
@@ -207,6 +207,67 @@ fn open_in_a_flood(seed: u64, config: Config, ports: u16) -> Duration {
     }
     assert!(clients.is_empty() && opened >= 15, "{} of {opened} never opened", clients.len());
     slowest
+}
+
+#[test]
+fn a_host_that_asks_for_little_goes_first_and_finds_a_place() {
+    let mut config = server();
+    config.max_pending_keyings = 80;
+    let mut solo = Solo::new(7, config, &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut solo);
+    let at = |host: u8, port: u16| SocketAddr::from(([192, 0, 2, host], port));
+    // Ten keyings of each of eight hosts: as many as may wait.
+    let ports = (1..=8).flat_map(|host| [at(host, 1), at(host, 2)]);
+    let mut flood = Vec::new();
+    for address in ports {
+        let cookie = cookie(&mut solo, address);
+        flood.extend((0..5).map(|_| (address, attacker.keying(&cookie))));
+    }
+    let once_more = flood[0].0;
+    let more = cookie(&mut solo, once_more);
+    let (honest, first) = (at(9, 1), cookie(&mut solo, at(9, 1)));
+    flood.push((once_more, attacker.keying(&more)));
+    flood.push((honest, attacker.keying(&first)));
+    // Nothing is computed meanwhile.
+    for (from, mut keying) in flood {
+        let path = Path { interface: Interface(0), remote: from };
+        solo.endpoint.handle_datagram(solo.now, path, &mut keying);
+    }
+    assert_eq!((solo.endpoint.load().2, solo.endpoint.stats().keyings_ignored), (80, 2));
+    solo.sent.clear();
+    solo.drain();
+    assert_eq!(solo.endpoint.load().0, 80, "all that waited were computed");
+    let answered: Vec<SocketAddr> = solo.sent.iter().map(|(_, to, _)| *to).collect();
+    let place = answered.iter().position(|&to| to == honest).expect("an answer");
+    // Each of the others was first with its own first keying.
+    assert!(place <= 8, "{place} before it: {answered:?}");
+    assert_eq!(answered.iter().filter(|&&to| to == once_more).count(), 5);
+}
+
+/// A host is soon like any other again.
+#[test]
+fn keyings_of_a_host_are_forgotten() {
+    let mut solo = Solo::new(8, server(), &IdentityConfig::default());
+    let mut attacker = Attacker::new(&mut solo);
+    let at = |host: u8| SocketAddr::from(([192, 0, 2, host], 1));
+    let (old, new) = (cookie(&mut solo, at(1)), cookie(&mut solo, at(2)));
+    let order = |solo: &mut Solo, attacker: &mut Attacker| {
+        for (from, cookie) in [(at(1), &old), (at(2), &new)] {
+            let path = Path { interface: Interface(0), remote: from };
+            let mut keying = attacker.keying(cookie);
+            solo.endpoint.handle_datagram(solo.now, path, &mut keying);
+        }
+        solo.sent.clear();
+        solo.drain();
+        solo.sent.iter().map(|(_, to, _)| *to).collect::<Vec<_>>()
+    };
+    for _ in 0..5 {
+        let keying = attacker.keying(&old);
+        solo.deliver(at(1), keying);
+    }
+    assert_eq!(order(&mut solo, &mut attacker), [at(2), at(1)]);
+    solo.run_for(millis(7_000));
+    assert_eq!(order(&mut solo, &mut attacker), [at(1), at(2)], "in the order in which they came");
 }
 
 /// A cookie for an address without a machine.

@@ -8,6 +8,7 @@
 //! | `elsewhere.rs` | other servers to which newcomers are sent |
 //! | `initiate.rs` | attempts to open sessions (RFC 7016 §3.5.1.1.1) |
 //! | `inquire.rs` | questions about a path |
+//! | `keying_queue.rs` | keyings that wait for their computation |
 //! | `respond.rs` | answers to hellos and keyings (§3.5.1.1.2), introductions (§3.5.1.4, §3.5.1.5) |
 //! | `session_ref.rs` | what can be read of a session |
 //! | `shaping.rs` | the limit of what is sent |
@@ -24,6 +25,7 @@ mod cookies;
 mod elsewhere;
 mod initiate;
 mod inquire;
+mod keying_queue;
 mod memory;
 mod respond;
 mod session_ref;
@@ -59,6 +61,7 @@ use bytes::Bytes;
 use candidate::TAG_LEN;
 use elsewhere::Elsewhere;
 use initiate::Attempt;
+use keying_queue::KeyingQueue;
 use memory::Evictions;
 use rand_core::CryptoRng;
 use respond::Pending;
@@ -112,6 +115,7 @@ pub struct Endpoint {
     pending: HashMap<PendingKey, Pending>,
     /// Budgets of keyings by address.
     keyings: Buckets<SocketAddr>,
+    keying_queue: KeyingQueue,
     startup: Startup,
     /// Budget by which answers to hellos may exceed the usual bound.
     excess: Buckets<()>,
@@ -168,6 +172,7 @@ impl Endpoint {
             next_attempt: 0,
             pending: HashMap::new(),
             keyings,
+            keying_queue: KeyingQueue::default(),
             startup,
             excess: Buckets::new(worker.part_of_rate(respond::EXCESS), 1),
             elsewhere: Elsewhere::default(),
@@ -585,7 +590,7 @@ impl Machine for Endpoint {
     }
 
     fn poll_job(&mut self) -> Option<Job> {
-        self.jobs.pop_front()
+        self.jobs.pop_front().or_else(|| self.keying_queue.poll())
     }
 }
 

@@ -7,10 +7,9 @@ use crate::crypto::{
     COOKIE_LEN, Certificate, CookieCheck, CryptoError, Respond, SessionKeys, mac16,
 };
 use crate::transport::buckets::Rate;
-use crate::transport::job::Work;
 use crate::transport::rtt::ticks;
 use crate::transport::session::{Opening, Session};
-use crate::transport::{CloseReason, Config, Event, Job, Path, Role, SessionId, Time};
+use crate::transport::{CloseReason, Config, Event, Path, Role, SessionId, Time};
 use crate::wire::chunk::{
     CookieChange, ForwardedHello, InitiatorHello, InitiatorKeying, Redirect, ResponderHello,
     ResponderKeying, kind,
@@ -206,7 +205,7 @@ impl Endpoint {
             return self.prevail(now, path, rivals);
         }
         let space = self.has_space(path) && self.keyings.spend(now, path.remote, 1);
-        if !space || !self.enter_keying(path) {
+        if !space || !self.enter_keying(now, path) {
             self.counters.keyings_ignored += 1;
             tracing::debug!(address = %path.remote, "keying ignored: too many");
             return;
@@ -227,14 +226,12 @@ impl Endpoint {
             false => chunk.component.to_vec(),
         };
         self.pending.insert(key, Pending { path, far, awaited, proven, component });
-        self.jobs.push_back(Job(Work::Respond { key, work: Box::new(work) }));
+        self.keying_queue.push(now, source(path.remote.ip()), key, Box::new(work));
     }
 
     fn has_space(&self, path: Path) -> bool {
         let ip = path.remote.ip();
-        let keyings = self.worker.keyings();
-        keyings.all() < self.config.max_pending_keyings
-            && keyings.of(source(ip)) < self.pending_share()
+        self.worker.keyings().of(source(ip)) < self.pending_share()
             && (self.table.len_of_all() < self.config.max_sessions || self.table.unconfirmed() > 0)
             && (self.table.count_with(ip) < self.config.max_sessions_per_ip
                 || self.table.unconfirmed_with(ip) > 0)
@@ -245,10 +242,21 @@ impl Endpoint {
         (self.config.max_pending_keyings / PENDING_SHARE).max(1)
     }
 
-    /// Another worker may have taken the last place meanwhile.
-    fn enter_keying(&self, path: Path) -> bool {
+    /// Takes a place among the keyings that wait: if none is free, that of a host that has had more of
+    /// them computed.
+    fn enter_keying(&mut self, now: Time, path: Path) -> bool {
         let (share, max) = (self.pending_share(), self.config.max_pending_keyings);
-        self.worker.keyings().enter(source(path.remote.ip()), share, max)
+        let host = source(path.remote.ip());
+        if self.worker.keyings().enter(host, share, max) {
+            return true;
+        }
+        if self.worker.keyings().of(host) >= share {
+            return false;
+        }
+        let Some(last) = self.keying_queue.displace(now, host) else { return false };
+        self.take_pending(last);
+        self.counters.keyings_ignored += 1;
+        self.worker.keyings().enter(host, share, max)
     }
 
     fn take_pending(&mut self, key: PendingKey) -> Option<Pending> {
@@ -302,6 +310,7 @@ impl Endpoint {
         key: PendingKey,
         result: Result<(Vec<u8>, Box<SessionKeys>), CryptoError>,
     ) {
+        self.keying_queue.on_done();
         let Some(pending) = self.take_pending(key) else { return };
         let Pending { path, far, awaited, proven, component: far_component } = pending;
         let (component, keys) = match result {
@@ -355,8 +364,10 @@ impl Endpoint {
 
     /// The work was not done: a repetition of the keying is taken like a new one.
     pub(super) fn on_respond_refused(&mut self, key: PendingKey) {
+        self.keying_queue.on_done();
         self.take_pending(key);
         self.keyings.give_back(&key.0, 1);
+        self.keying_queue.forget(source(key.0.ip()));
     }
 
     /// The initiator has used the keys: the session is announced, and takes the place of an older
@@ -369,6 +380,7 @@ impl Endpoint {
         let (far, ip) = (session.far.clone(), session.path.remote.ip());
         if let Some(((address, ..), _)) = &session.keying_answer {
             self.keyings.give_back(address, 1);
+            self.keying_queue.forget(source(address.ip()));
         }
         let proven = far.static_groups().next().is_some();
         let older = self.table.find(far.fingerprint()).filter(|&older| older != id);
