@@ -21,8 +21,19 @@ const HELLO: u64 = 72;
 const FACTOR: u64 = 2;
 /// Bytes that opening the session has taken of it, at least.
 const OPENING: u64 = 256;
+/// Askers that are no clients may use this part of what a client has paid: their sources may be forged.
+const PART_OF_STRANGERS: u64 = 2;
 /// An address that hardly helps is handed out only if this much is left, in bytes of hellos.
 const RESERVE: u64 = 1024;
+
+/// Who asks for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// It comes from the address of a client.
+    Client,
+    /// It comes from anywhere, or has a forged source.
+    Stranger,
+}
 
 /// The kind of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,9 +173,13 @@ impl Reported {
     pub(super) fn hand_out(
         &mut self,
         (observed, received): (SocketAddr, u64),
-        asker: IpAddr,
+        (asker, sort): (IpAddr, Asker),
         server: &[SocketAddr],
     ) -> Vec<SocketAddr> {
+        let paid = match sort {
+            Asker::Client => FACTOR * (OPENING + received),
+            Asker::Stranger => FACTOR * (OPENING + received) / PART_OF_STRANGERS,
+        };
         let count = self.addresses.len();
         let mut helpful: Vec<(Help, SocketAddr)> = (0..count)
             .filter_map(|i| self.addresses.get((self.turn + i) % count).copied())
@@ -181,7 +196,7 @@ impl Reported {
         let mut foreign = false;
         let mut handed_out = Vec::new();
         for (help, address) in helpful {
-            let left = (FACTOR * (OPENING + received)).saturating_sub(self.spent);
+            let left = paid.saturating_sub(self.spent);
             let needed = if help == Help::Unlikely { HELLO + RESERVE } else { HELLO };
             let second = help == Help::Foreign && std::mem::replace(&mut foreign, true);
             if left < needed || second || handed_out.len() >= MAX_HANDED_OUT {
@@ -238,6 +253,10 @@ mod tests {
         text.parse().unwrap()
     }
 
+    const fn by_client(asker: IpAddr) -> (IpAddr, Asker) {
+        (asker, Asker::Client)
+    }
+
     fn sockets(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| socket(text)).collect()
     }
@@ -291,7 +310,7 @@ mod tests {
         let (observed, reported) = (socket("[2001:db8::5]:60000"), sockets(&["10.77.0.1:58379"]));
         let mut client = Reported::default();
         client.replace(observed, &reported, &[]);
-        let out = client.hand_out((observed, 600), socket("203.0.113.9:1").ip(), &[]);
+        let out = client.hand_out((observed, 600), by_client(socket("203.0.113.9:1").ip()), &[]);
         assert_eq!(out, reported);
     }
 
@@ -322,11 +341,14 @@ mod tests {
         for asker in ["203.0.113.5", "203.0.113.77", "192.168.1.3", "2001:db8::1"] {
             let asker: IpAddr = asker.parse().unwrap();
             let same = asker != socket("192.168.1.3:1").ip();
-            let out = client.hand_out((observed, 0), asker, &[]);
+            let out = client.hand_out((observed, 0), by_client(asker), &[]);
             assert_eq!(out.is_empty(), !same, "{asker}");
         }
-        assert_eq!(client.hand_out((observed, 0), socket("198.51.100.1:1").ip(), &[]), []);
-        let out = client.hand_out((observed, 2000), socket("198.51.100.1:1").ip(), &[]);
+        assert_eq!(
+            client.hand_out((observed, 0), by_client(socket("198.51.100.1:1").ip()), &[]),
+            []
+        );
+        let out = client.hand_out((observed, 2000), by_client(socket("198.51.100.1:1").ip()), &[]);
         assert_eq!(out, lan, "perhaps by a private network over the Internet");
     }
 
@@ -340,7 +362,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         let mut handed_out = 0;
         for _ in 0..10_000 {
-            let out = client.hand_out((observed, received), asker, &[]);
+            let out = client.hand_out((observed, received), by_client(asker), &[]);
             assert!(out.len() <= MAX_HANDED_OUT);
             handed_out += out.len() as u64;
             seen.extend(out);
@@ -348,6 +370,22 @@ mod tests {
         }
         assert_eq!(handed_out, FACTOR * (OPENING + received) / HELLO);
         assert_eq!(seen.len(), many.len(), "in turn");
-        assert_eq!(client.hand_out((observed, received + HELLO), asker, &[]).len(), 2);
+        assert_eq!(client.hand_out((observed, received + HELLO), by_client(asker), &[]).len(), 2);
+    }
+
+    #[test]
+    fn hostile_hellos_from_forged_sources_leave_a_part_to_clients() {
+        let (observed, asker) = (socket("203.0.113.5:999"), socket("203.0.113.5:1").ip());
+        let mut client = Reported::default();
+        client.replace(observed, &sockets(&["10.0.0.1:5", "10.0.0.2:5"]), &[]);
+        let received = 1000;
+        let mut count = |sort| {
+            let calls = (0..1000)
+                .map(|_| client.hand_out((observed, received), (asker, sort), &[]).len() as u64);
+            calls.sum::<u64>()
+        };
+        let all = FACTOR * (OPENING + received) / HELLO;
+        assert_eq!(count(Asker::Stranger), all / PART_OF_STRANGERS);
+        assert_eq!(count(Asker::Client), all - all / PART_OF_STRANGERS);
     }
 }

@@ -61,7 +61,8 @@ fn hostile_hellos_from_everywhere_are_forwarded_within_the_budget_of_the_client(
     };
     let before = received(&world);
     let forwarded = flood(&mut world, wanted, |i| ([100, 3, (i >> 8) as u8, i as u8], 1).into());
-    assert!((64..=64 + 32 * 5 + 1).contains(&forwarded), "many hosts: {forwarded}");
+    // Half of what other clients may do.
+    assert!((32..=32 + 16 * 5 + 1).contains(&forwarded), "many hosts: {forwarded}");
     assert!(received(&world) - before <= forwarded + 20);
 }
 

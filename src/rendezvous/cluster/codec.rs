@@ -173,7 +173,7 @@ variants! {
     Command {
         1 => LookUp { 0: request }
         2 => Located { 0: located }
-        3 => Forward { session: session, request: request }
+        3 => Forward { session: session, request: request, by_client: by_client }
         4 => Opened { 0: opened }
         5 => Seek { 0: seek }
         6 => Candidates { 0: found }
@@ -544,7 +544,7 @@ mod tests {
         vec![
             Command::LookUp(request()),
             Command::Located(Box::new(located)),
-            Command::Forward { session, request: request() },
+            Command::Forward { session, request: request(), by_client: true },
             Command::Opened(Opened { peer, at, ip: [192, 0, 2, 1].into(), proven: true }),
             Command::Seek(Box::new(seek)),
             Command::Candidates(Box::new(found)),

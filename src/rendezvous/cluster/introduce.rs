@@ -4,6 +4,7 @@
 //! cause; the member that has the client chooses its addresses, and keeps to the bounds on what the
 //! client must bear.
 
+use super::super::addresses::Asker;
 use super::{Command, Located, MemberId, Rendezvous, To};
 use crate::transport::{IntroductionRequest, SessionId, Time};
 
@@ -22,7 +23,9 @@ impl Rendezvous {
     /// Another member asks for a peer.
     pub(super) fn locate(&mut self, from: MemberId, request: IntroductionRequest) {
         let Some(session) = self.endpoint.session_with(request.wanted) else { return };
-        let Some(addresses) = self.addresses_for(session, &request) else { return };
+        // Which sort of asker it is the other member knows.
+        let addresses = self.addresses_for(session, &request, Asker::Client);
+        let Some(addresses) = addresses else { return };
         let Some(info) = self.endpoint.session(session) else { return };
         let certificate = info.certificate().as_bytes().len();
         let located = Located { request, session, addresses, certificate };
@@ -39,7 +42,9 @@ impl Rendezvous {
         self.note_hello(now, asker, super::ClientId { member: from, session });
         let sent = self.endpoint.redirect(&request, &addresses);
         if self.may_forward(now, &request, sent, certificate) {
-            let forward = Command::Forward { session, request: Box::new(request.clone()) };
+            let by_client = self.asker(asker) == Asker::Client;
+            let request = Box::new(request.clone());
+            let forward = Command::Forward { session, request, by_client };
             self.tell(To::Member(from), forward);
         } else {
             self.stats.forwards_limited += 1;
@@ -53,10 +58,12 @@ impl Rendezvous {
         now: Time,
         session: SessionId,
         request: &IntroductionRequest,
+        by_client: bool,
     ) {
         let from = request.from.remote.ip();
+        let asker = if by_client { Asker::Client } else { Asker::Stranger };
         let has_client = self.clients.contains_key(&session);
-        if has_client && self.budgets.bear(now, from, session) {
+        if has_client && self.budgets.bear(now, asker, from, session) {
             self.endpoint.forward_hello(now, session, request);
             self.stats.forwarded += 1;
         } else {

@@ -128,6 +128,8 @@ pub enum Command {
         session: SessionId,
         /// The hello.
         request: Box<IntroductionRequest>,
+        /// It comes from the address of a client of the sender.
+        by_client: bool,
     },
     /// A client has opened a session with the sender.
     Opened(Opened),
@@ -617,7 +619,9 @@ impl Rendezvous {
         match command {
             Command::LookUp(request) => self.locate(from, *request),
             Command::Located(located) => self.on_located(now, from, *located),
-            Command::Forward { session, request } => self.forward_for(now, session, &request),
+            Command::Forward { session, request, by_client } => {
+                self.forward_for(now, session, &request, by_client);
+            }
             Command::Opened(opened) => self.on_opened_elsewhere(now, from, &opened),
             Command::Seek(seek) => self.on_seek(now, from, &seek),
             Command::Candidates(found) => self.on_candidates(now, from, *found),

@@ -383,7 +383,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         rate,
         Reload,
         server.rendezvous.introductions.to_client,
-        "Hellos that are forwarded to one client; further ones are only answered."
+        "Hellos of clients that are forwarded to one client; further ones are only\n\
+         answered. Of those of strangers half as many."
     ),
     setting!(
         "introductions.from_host_to_client",
