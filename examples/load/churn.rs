@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// default, and some.
 const NOTICED: Duration = Duration::from_secs(60);
 
+/// How often the server's memory is noted.
+const NOTED: Duration = Duration::from_secs(30);
+
 /// The workload `churn`.
 #[derive(Debug, Args)]
 pub(crate) struct Churn {
@@ -62,10 +65,14 @@ impl Churn {
             longest: Duration::from_secs(self.life),
         };
         // Two rounds of the same: the first fills what is kept, as caches and the allocator's memory.
-        let mut all = self.round(&crowds, &lives, Duration::from_secs(self.warm_up)).await?;
+        let mut series = Vec::new();
+        let warm_up = Duration::from_secs(self.warm_up);
+        let mut all = self.round(&crowds, &lives, warm_up, (&target, &mut series)).await?;
+        series.clear();
         let (_, first_rest) = self.rest(&crowds, &target, report).await?;
         let begun = Instant::now();
-        all.add(self.round(&crowds, &lives, Duration::from_secs(self.seconds)).await?);
+        let time = Duration::from_secs(self.seconds);
+        all.add(self.round(&crowds, &lives, time, (&target, &mut series)).await?);
         let seconds = begun.elapsed().as_secs_f64();
         let (busy, rest) = self.rest(&crowds, &target, report).await?;
         report.add("lives", "clients that have come and gone", all.ended as f64);
@@ -81,13 +88,20 @@ impl Churn {
             report.add("busy_mb", "server's memory at the end of the churn, MB", busy as f64 / 1e6);
             report.add("after_mb", "server's memory when all are gone, MB", rest as f64 / 1e6);
         }
+        report.note(format!("server's memory each {NOTED:?}, MB: {}", series.join(" ")));
         explain(report, &all);
         crowds.stop().await;
         Ok(())
     }
 
     /// Has clients come and go for a time.
-    async fn round(&self, crowds: &Crowds, lives: &Lives, time: Duration) -> anyhow::Result<Tally> {
+    async fn round(
+        &self,
+        crowds: &Crowds,
+        lives: &Lives,
+        time: Duration,
+        (target, series): (&Target, &mut Vec<String>),
+    ) -> anyhow::Result<Tally> {
         let begun = Instant::now();
         for number in 0..crowds.len() {
             let lives = lives.clone();
@@ -100,6 +114,11 @@ impl Churn {
             ticks.tick().await;
             let mut tally = crowds.tally().await?;
             tally.latencies.clear();
+            if begun.elapsed() >= NOTED * (series.len() as u32 + 1)
+                && let Some(usage) = target.usage()?
+            {
+                series.push(format!("{:.1}", usage.resident as f64 / 1e6));
+            }
             all.add(tally);
             reports += 1;
             if reports % 15 == 0 {

@@ -7,8 +7,8 @@ use rtmfp::GroupSpec;
 use rtmfp::amf::Value;
 use rtmfp::driver::{Service, os_random};
 use rtmfp::proto::crypto::{DhGroup, Fingerprint, Identity, IdentityConfig, KeyStyle, Negotiation};
-use rtmfp::proto::flash::Uri;
 use rtmfp::proto::flash::stream::{NetStreamEvent, Request};
+use rtmfp::proto::flash::{Methods, Uri};
 use rtmfp::proto::node::{Node, NodeConfig, NodeEvent, PublishToPeers, StreamHandle};
 use rtmfp::proto::sim::SeededRandom;
 use rtmfp::proto::transport::{
@@ -20,6 +20,9 @@ use std::time::Duration;
 
 /// The stream that clients offer to each other.
 const OFFERED: &str = "load";
+
+/// The method of a client that the server's `relay` calls.
+const RELAYED: &str = "onRelay";
 
 /// How long a client that leaves waits for peers that do not answer, as a program that ends does.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -33,6 +36,8 @@ pub(crate) enum Role {
     Offer,
     /// Stays.
     Stay,
+    /// Asks the server for this client, plays the stream that it offers, and leaves.
+    Visit(Fingerprint),
     /// Publishes a stream at the server, of so many kbit/s.
     Publish(String, u32),
     /// Plays a stream of the server.
@@ -180,6 +185,16 @@ impl Crowd {
         }
     }
 
+    /// Has a client call another one by way of the server.
+    pub(crate) fn relay(&mut self, now: Time, index: usize, peer: Fingerprint) {
+        let sent = Value::from(now.as_micros() as f64);
+        let args = vec![Value::from(peer.to_string()), sent];
+        let called = self.many.call(now, index, |node| node.notify(now, "relay", args));
+        if let Some(Err(error)) = called {
+            self.tally.fail(error.to_string());
+        }
+    }
+
     /// Has lives follow each other from now on, or no more.
     pub(crate) fn live(&mut self, now: Time, lives: Option<Lives>) {
         self.lives = lives;
@@ -252,6 +267,7 @@ impl Crowd {
         let mut config = NodeConfig::default();
         config.transport.negotiation =
             Negotiation { groups: vec![self.group], ..Negotiation::default() };
+        config.client.methods = Methods::named([RELAYED]);
         let mut node = Node::new(config, identity, os_random(), os_random());
         let interface = Interface((index % self.addresses.len().max(1)) as u16);
         let own = self.addresses.get(usize::from(interface.0)).copied();
@@ -308,6 +324,12 @@ impl Crowd {
                 self.tally.lost += 1;
             }
             NodeEvent::Stream(handle, event) => self.on_stream_event(now, index, handle, event),
+            NodeEvent::Call(call) => {
+                // The peer ID of the caller, and what it has sent.
+                let sent = call.args.get(1).and_then(Value::as_f64).map(|at| at as u64);
+                let taken = sent.map(|at| now.since(Time::from_micros(at)).as_micros() as u64);
+                self.tally.relayed.extend(taken);
+            }
             _ => {}
         }
     }
@@ -321,6 +343,10 @@ impl Crowd {
                 None
             }
             Role::Stay => None,
+            Role::Visit(peer) => {
+                let played = node.play_from_peer(now, *peer, OFFERED, &[]);
+                Some(played.map(|it| (it, Use::Introduction(now))))
+            }
             Role::Offer => {
                 let mut options = PublishToPeers::default();
                 options.max_peers = usize::MAX;
@@ -373,11 +399,18 @@ impl Crowd {
             (NetStreamEvent::Status(_) | NetStreamEvent::Reset, Use::Introduction(since)) => {
                 self.tally.introduced.push(now.since(*since).as_micros() as u64);
                 client.streams.remove(&handle);
+                let has_seen = matches!(client.role, Role::Visit(_));
                 self.many.call(now, index, |node| node.close_stream(now, handle));
+                if has_seen {
+                    self.leave(now, index);
+                }
             }
             (NetStreamEvent::Failed(error), _) => {
                 self.tally.fail(error.to_string());
                 client.streams.remove(&handle);
+                if matches!(client.role, Role::Visit(_)) {
+                    self.leave(now, index);
+                }
             }
             _ => {}
         }

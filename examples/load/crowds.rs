@@ -33,6 +33,13 @@ pub(crate) struct CrowdArgs {
     sockets: u16,
 }
 
+impl CrowdArgs {
+    /// For some tens of clients, each at an address of its own, none of which waits for others.
+    pub(crate) fn for_few(&self) -> Self {
+        Self { concurrency: 4096, sockets: MAX_SOCKETS as u16, ..self.clone() }
+    }
+}
+
 fn parse_group(text: &str) -> Result<DhGroup, String> {
     let number = text.parse().map_err(|_| "a number".to_owned())?;
     DhGroup::from_id(number).ok_or_else(|| "2, 5, 14 or 16".to_owned())

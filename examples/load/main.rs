@@ -24,8 +24,10 @@
 //! | `tally` | what has happened to the clients of a crowd |
 //! | `crowds` | the crowds of a run as one |
 //! | `connect`, `introduce`, `idle`, `play`, `churn` | the workloads |
+//! | `attack` | attacks, and honest clients beside |
 #![expect(clippy::disallowed_methods, reason = "a program that measures time on real sockets")]
 
+mod attack;
 mod churn;
 mod connect;
 mod crowd;
@@ -86,6 +88,9 @@ enum Workload {
     Play(play::Play),
     /// Clients connect, join groups, publish, play, move, leave or crash; then nothing must be left
     Churn(churn::Churn),
+    /// One attack on a server of one's own, beside honest clients: what these still get, and what the
+    /// server uses
+    Attack(attack::AttackArgs),
 }
 
 fn main() -> ExitCode {
@@ -102,6 +107,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("rtmfp-load: built without optimization: the figures mean nothing (--release)");
     }
+    if matches!(&arguments.workload, Workload::Attack(args) if args.pin) {
+        attack::processors::clients()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let common = &arguments.common;
     let report = runtime.block_on(async {
@@ -111,6 +119,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             Workload::Idle(args) => args.run(common).await,
             Workload::Play(args) => args.run(common).await,
             Workload::Churn(args) => args.run(common).await,
+            Workload::Attack(args) => args.run(common).await,
         }
     })?;
     report.print();

@@ -11,6 +11,8 @@ pub(crate) struct Tally {
     pub(crate) lost: u64,
     /// From asking for a peer until it answers on a stream, in microseconds.
     pub(crate) introduced: Vec<u64>,
+    /// From calling another client by way of the server until the call has come, in microseconds.
+    pub(crate) relayed: Vec<u64>,
     /// Clients that have ended their life, in whatever way.
     pub(crate) ended: u64,
     /// Reasons why something failed, with their number.
@@ -43,6 +45,7 @@ impl Tally {
         self.connected.extend(other.connected);
         self.lost += other.lost;
         self.introduced.extend(other.introduced);
+        self.relayed.extend(other.relayed);
         self.ended += other.ended;
         for (reason, count) in other.failures {
             *self.failures.entry(reason).or_default() += count;

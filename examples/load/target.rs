@@ -93,7 +93,12 @@ impl Usage {
 
 impl Target {
     pub(crate) fn open(args: &TargetArgs) -> anyhow::Result<Self> {
-        let Some(uri) = &args.url else { return Self::start(args.workers) };
+        Self::open_with(args, SETTINGS)
+    }
+
+    /// The server that is named, or our own with these settings.
+    pub(crate) fn open_with(args: &TargetArgs, settings: &str) -> anyhow::Result<Self> {
+        let Some(uri) = &args.url else { return Self::start(args.workers, settings) };
         let (host, port) = uri.server().context("the URL names no server")?;
         let address = match host {
             Host::Name(name) => (name.as_str(), port).to_socket_addrs()?.next(),
@@ -104,7 +109,7 @@ impl Target {
     }
 
     /// Starts the command that was built beside this program.
-    fn start(workers: u16) -> anyhow::Result<Self> {
+    fn start(workers: u16, settings: &str) -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
         let program = own.parent().and_then(|dir| dir.parent()).map(|dir| dir.join("rtmfp"));
         let program = program.filter(|program| program.is_file());
@@ -113,7 +118,7 @@ impl Target {
         let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
         let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let config = std::env::temp_dir().join(format!("rtmfp-load-{}.toml", std::process::id()));
-        fs::File::create(&config)?.write_all(SETTINGS.as_bytes())?;
+        fs::File::create(&config)?.write_all(settings.as_bytes())?;
         let mut process = Command::new(program)
             .args(["serve", "--listen", &address.to_string(), "--admin", &admin.to_string()])
             .args(["--workers", &workers.to_string(), "--config"])
@@ -184,6 +189,20 @@ impl Target {
         let url = format!("http://{admin}/api/v1/status");
         let read = move || anyhow::Ok(ureq::get(&url).call()?.body_mut().read_json::<Value>()?);
         Ok(Some(tokio::task::spawn_blocking(read).await??))
+    }
+
+    /// The metrics of our own server, by name and labels; empty of others.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<BTreeMap<String, f64>> {
+        let Some(admin) = self.admin else { return Ok(BTreeMap::new()) };
+        let url = format!("http://{admin}/metrics");
+        let read = move || anyhow::Ok(ureq::get(&url).call()?.body_mut().read_to_string()?);
+        let text = tokio::task::spawn_blocking(read).await??;
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let metrics = lines.filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        Ok(metrics.collect())
     }
 }
 

@@ -53,3 +53,69 @@ fn everything_that_is_published_is_played() {
     // What is on the way when the window begins and ends is counted on one side only.
     assert!((0.5..1.5).contains(&figure(&line, "delivered")), "{line}");
 }
+
+/// Runs an attack for a second or two, and checks that honest clients are served and memory is bounded.
+fn attack(kind: &str, sessions: u32) {
+    let line =
+        load(&format!("attack {kind} --window 2 --sessions {sessions} --rate 3000 --no-rest"));
+    assert!(figure(&line, "sent_per_s") > 0.0, "{line}");
+    assert!(figure(&line, "received_per_s") > 0.0, "{line}");
+    for served in ["connected", "introduced", "relayed", "played"] {
+        assert!(figure(&line, served) > 0.0, "{served}: {line}");
+        assert!(figure(&line, &format!("{served}_before")) > 0.9, "{served} before: {line}");
+    }
+    assert_eq!(figure(&line, "lost"), 0.0, "{line}");
+    assert!(figure(&line, "held_peak_mb") < 300.0, "{line}");
+}
+
+#[test]
+fn clients_are_served_while_hellos_are_forged() {
+    attack("hellos", 1);
+}
+
+#[test]
+fn clients_are_served_while_keyings_flood() {
+    attack("keyings", 1);
+}
+
+#[test]
+fn clients_are_served_while_packets_are_replayed() {
+    attack("replay", 1);
+}
+
+#[test]
+fn clients_are_served_while_session_ids_are_guessed() {
+    attack("ids", 1);
+}
+
+#[test]
+fn clients_are_served_while_others_join_without_end() {
+    attack("joins", 8);
+}
+
+#[test]
+fn clients_are_served_while_calls_are_as_large_as_can_be() {
+    attack("amf", 4);
+}
+
+#[test]
+fn clients_are_served_while_others_do_not_read() {
+    attack("readers", 12);
+}
+
+#[test]
+fn clients_are_served_while_flows_have_no_end() {
+    attack("flows", 8);
+}
+
+#[test]
+fn only_servers_at_private_addresses_are_attacked() {
+    let directory = Path::new(env!("CARGO_BIN_EXE_rtmfp")).parent().unwrap();
+    let name = format!("rtmfp-load{}", std::env::consts::EXE_SUFFIX);
+    let mut program = Command::new(directory.join("examples").join(name));
+    let output = program.args(["attack", "hellos", "--url", "rtmfp://192.0.2.1/x"]).output();
+    let output = output.unwrap();
+    assert!(!output.status.success());
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("only a server of one's own is attacked"), "{errors}");
+}
