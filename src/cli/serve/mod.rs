@@ -195,8 +195,8 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     let page = args.admin.open().await?;
     let server = Server::start(config).await?;
     // The first clients come when the addresses are known.
-    let following = follow(server.events(), out);
-    tokio::pin!(following);
+    // A task of its own, as the server's: it is not woken on another thread for each event.
+    let mut following = tokio::spawn(follow(server.events(), out));
     let urls = screen::urls(&server, public.as_ref())?;
     if let Some(admin) = page.admin() {
         admin.show(&server);
@@ -227,7 +227,7 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
                 }
             },
             () = supervisor.watch(&server) => {}
-            () = &mut following => bail!("the server has stopped by itself: see the log"),
+            _ = &mut following => bail!("the server has stopped by itself: see the log"),
         }
     }
     if let Some(admin) = page.admin() {
