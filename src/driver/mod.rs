@@ -36,6 +36,7 @@
 //! | a job for each processor runs, those of drivers that share [`JobThreads`] together | further jobs wait, oldest first |
 //! | [`MAX_WAITING_JOBS`] jobs wait | the newest is dropped, like a lost packet, and counted in [`NetworkStats::jobs_dropped`] |
 //! | [`POOL_THREADS`] strands of a [`Pool`] run | further strands wait for their turn |
+//! | 50,000 startup packets in a second | the system drops a random part of these, so that those of sessions have space in the socket's buffer (Linux) |
 //! | a socket's send buffer is full | what the machine wants sent stays in the machine until there is space |
 //! | datagrams, commands and batches of a turn | other tasks run before the next turn |
 //!
@@ -46,6 +47,7 @@
 //! | `shared` | state and channels between the two |
 //! | `readiness` | readiness of a socket to receive or send |
 //! | `socket`, `sockets` | one UDP socket; all of them by [`Interface`](crate::transport::Interface) |
+//! | `flood` | floods of startup packets |
 //! | `address` | addresses of this host |
 //! | `listen` | addresses to listen on, as people write them |
 //! | `interfaces` | interfaces of this host |
@@ -61,6 +63,7 @@
 mod address;
 mod clock;
 mod error;
+mod flood;
 mod handle;
 mod interfaces;
 mod jobs;

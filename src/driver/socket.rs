@@ -3,6 +3,7 @@
 use super::address::normalize;
 use super::clock::instant_now;
 use super::error::BindError;
+use super::flood;
 use super::interfaces::NetworkInterface;
 use super::readiness::Watched;
 use super::stats::Counters;
@@ -154,6 +155,10 @@ impl Socket {
 
     pub(super) fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    pub(super) fn thin_out(&self, one_in: u32) -> io::Result<()> {
+        flood::thin_out(SockRef::from(self.io.socket()), one_in)
     }
 
     /// Sends datagrams of `segment` bytes each, the last of which may be shorter. Returns the

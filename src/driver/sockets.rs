@@ -222,6 +222,16 @@ impl Sockets {
         }
     }
 
+    /// Takes one in `one_in` startup packets from now on; see [`thin_out`](super::flood::thin_out).
+    pub(super) fn thin_out(&self, one_in: u32) {
+        debug!("one in {one_in} startup packets is taken");
+        for socket in &self.all {
+            if let Err(error) = socket.thin_out(one_in) {
+                debug!(local = %socket.local(), "startup packets can't be thinned out: {error}");
+            }
+        }
+    }
+
     /// Listens on these IP multicast addresses, and no others. One on which that is not possible is
     /// reported once, as a warning.
     pub(super) fn listen_on(&mut self, wanted: &[IpMulticastAddress]) {

@@ -2,11 +2,13 @@
 
 use super::clock::instant_now;
 use super::error::ShutdownError;
+use super::flood::{FloodGuard, MIN_PACKET};
 use super::jobs::Jobs;
 use super::shared::{DROP_GRACE, EVENT_QUEUE, Request, Shared};
 use super::socket::Inbound;
 use super::{Clock, Service, Sockets};
-use crate::transport::{Interface, Path, Time, TransmitBuf};
+use crate::transport::{Arrived, Interface, Path, Time, TransmitBuf};
+use crate::wire::multiplex::session_id;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +71,7 @@ struct Core<S: Service> {
     /// The event for which there was no place in the queue.
     stalled: Option<S::Event>,
     shared: Arc<Shared>,
+    flood: FloodGuard,
 }
 
 impl<S: Service> Task<S> {
@@ -91,6 +94,7 @@ impl<S: Service> Task<S> {
             events,
             stalled: None,
             shared,
+            flood: FloodGuard::default(),
         };
         Self {
             core,
@@ -116,6 +120,7 @@ impl<S: Service> Task<S> {
             if has_more {
                 tokio::task::yield_now().await;
             } else {
+                self.core.flood.note_wait();
                 self.wait().await;
             }
         };
@@ -137,6 +142,7 @@ impl<S: Service> Task<S> {
         // Datagrams are processed before the timer: where the processor was busy with
         // something else, both have waited.
         let more_datagrams = self.receive();
+        self.core.thin_out();
         let floor = self.core.handle_timeout();
         self.core.handle_computed();
         self.look_at_addresses();
@@ -253,7 +259,8 @@ impl<S: Service> Task<S> {
     fn set_timer(&mut self, floor: Time) {
         let core = &self.core;
         let machine = core.service.poll_timeout().map(|at| at.max(floor));
-        let times = [machine, self.stop.map(|stop| stop.at)].into_iter().flatten();
+        let stop = self.stop.map(|stop| stop.at);
+        let times = [machine, stop, core.flood.next_look()].into_iter().flatten();
         let instants = times.filter_map(|time| core.clock.instant(time));
         let next = instants.chain(core.sockets.rest_until()).chain(self.look_at).min();
         if next != self.timer_at {
@@ -355,6 +362,13 @@ impl<S: Service> Core<S> {
         if is_due(&self.service) { now + MIN_SLEEP } else { Time::ZERO }
     }
 
+    /// Has the sockets take fewer startup packets in a flood of these, and all of them after it.
+    fn thin_out(&mut self) {
+        if let Some(one_in) = self.flood.adjust(self.clock.now()) {
+            self.sockets.thin_out(one_in);
+        }
+    }
+
     fn handle_computed(&mut self) {
         while let Some(computed) = self.jobs.poll(&self.shared.counters) {
             self.service.handle_computed(self.clock.now(), computed);
@@ -371,6 +385,7 @@ impl<S: Service> Core<S> {
         for (remote, arrived) in inbound.runs() {
             count += arrived.len();
             bytes += arrived.bytes.len();
+            self.flood.note(startups(&arrived));
             let path = Path { interface, remote };
             self.service.handle_datagrams(now, path, arrived);
         }
@@ -409,4 +424,10 @@ impl<S: Service> Core<S> {
             && !self.sockets.is_blocked()
             && self.stalled.is_none()
     }
+}
+
+/// Startup packets among what has arrived, and what is too short to be a packet.
+fn startups(arrived: &Arrived<'_>) -> usize {
+    let all = arrived.bytes.chunks(arrived.segment.max(1));
+    all.filter(|datagram| datagram.len() < MIN_PACKET || session_id(datagram) == Some(0)).count()
 }

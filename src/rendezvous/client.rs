@@ -325,7 +325,9 @@ impl Rendezvous {
             tracing::debug!(%session, %error, "connect not answered");
             return;
         }
-        client.announced = true;
+        if !std::mem::replace(&mut client.announced, true) {
+            self.connected += 1;
+        }
         client.app = application(app).into();
         let name = rights.as_ref().and_then(|rights| rights.name.as_deref());
         let name = name.map(|name| worth_keeping(name).to_owned());

@@ -202,6 +202,8 @@ pub struct Rendezvous {
     endpoint: Endpoint,
     random: Random,
     clients: HashMap<SessionId, Client>,
+    /// How many of them have connected.
+    connected: usize,
     flows: FlowTable<Owner>,
     groups: Groups,
     budgets: Budgets,
@@ -292,6 +294,7 @@ impl Rendezvous {
             endpoint,
             random: choices,
             clients: HashMap::new(),
+            connected: 0,
             flows: FlowTable::new(MAX_PARKED),
             groups: Groups::default(),
             newcomers: Newcomers::default(),
@@ -326,7 +329,7 @@ impl Rendezvous {
 
     /// Counters.
     pub fn stats(&self) -> RendezvousStats {
-        let clients = self.clients.values().filter(|c| c.connection.is_connected()).count();
+        let clients = self.connected;
         let endpoint = self.endpoint.stats();
         let (streams, players) = self.streams.as_ref().map_or((0, 0), Streams::count);
         let shared_objects = self.shared_objects.as_ref().map_or(0, SharedObjects::len);
@@ -494,6 +497,7 @@ impl Rendezvous {
             }
         }
         if client.announced {
+            self.connected -= 1;
             self.report(RendezvousEvent::ClientGone { peer: client.peer });
         }
     }

@@ -71,6 +71,7 @@ const SHORT: &[&str] = &[
     "to",
     "unknown_peers",
     "why",
+    "one_in",
 ];
 /// Modules whose output is what a capture contains.
 const DECODERS: &[&str] = &["src/trace", "src/cli/decode", "src/cli/wireshark.rs"];

@@ -21,8 +21,10 @@ const KBIT: u32 = 500;
 const PERIOD: Duration = Duration::from_millis(100);
 /// What has begun in a window may end so much later.
 const GRACE: Duration = Duration::from_secs(5);
-/// Seconds until what begins with a connection is over.
-const SETTLE: Duration = Duration::from_secs(1);
+/// How often it is looked whether all clients play, which begins with a key frame.
+const LOOK: Duration = Duration::from_millis(500);
+/// The longest time until then.
+const SETTLED: Duration = Duration::from_secs(20);
 
 /// The clients that stay.
 pub(super) struct Honest {
@@ -67,7 +69,17 @@ impl Honest {
             offered.extend(peers);
             callers.extend(stay.into_iter().map(|(index, peer)| (number, index, peer)));
         }
-        tokio::time::sleep(SETTLE).await;
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let tally = crowds.tally().await?;
+            // Some messages are on the way.
+            let due = tally.published.messages * PLAY as u64 * 9 / 10;
+            if due > 0 && tally.played.messages >= due {
+                break;
+            }
+            ensure!(begun.elapsed() < SETTLED, "nobody plays: {:?}", tally.failures);
+        }
         Ok(Self { offered, callers, visitors: Vec::new(), turn: 0 })
     }
 
