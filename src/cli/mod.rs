@@ -129,7 +129,7 @@ enum Verb {
     #[command(subcommand)]
     Stream(Box<stream::StreamVerb>),
     Demo(demo::DemoArgs),
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Token(token::TokenArgs),
     Probe(probe::ProbeArgs),
     #[command(subcommand)]
@@ -159,7 +159,7 @@ fn run(verb: Verb, verbosity: u8) -> anyhow::Result<()> {
             Verb::Join(args) => join::run(*args).await,
             Verb::Stream(verb) => stream::run(*verb).await,
             Verb::Demo(args) => demo::run(args).await,
-            Verb::Serve(args) => serve::run(args, verbosity).await,
+            Verb::Serve(args) => serve::run(*args, verbosity).await,
             Verb::Token(args) => token::run(args),
             Verb::Probe(args) => probe::run(args).await,
             Verb::Groupspec(verb) => groupspec::run(&verb),

@@ -72,11 +72,14 @@ pub use crate::rendezvous::{
 pub use cluster::{ClusterConfig, ClusterStats};
 #[cfg(feature = "cluster-nats")]
 pub use cluster::{ClusterUrl, ClusterUrlError};
+#[cfg(any(feature = "settings", feature = "web"))]
+pub use config::ADMIN_PORT;
 pub use config::ServerConfig;
 #[cfg(feature = "settings")]
 pub use config::{
-    HookSettings, Ingest, IngestError, LogFormat, LogSettings, MemberSettings, Optional, Reloaded,
-    SeedDescriptor, Settings, SettingsError, VARIABLES,
+    AdminHostError, AdminListen, AdminListenError, AdminSettings, HookSettings, Ingest,
+    IngestError, LogFormat, LogSettings, MemberSettings, Optional, Reloaded, SeedDescriptor,
+    Settings, SettingsError, VARIABLES,
 };
 pub use error::{IdentityFileError, ServerError, SharedObjectsError, StopError};
 #[cfg(feature = "hooks")]

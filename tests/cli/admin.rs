@@ -20,7 +20,13 @@ pub struct Served {
 
 impl Served {
     pub fn start(more: &[&str]) -> Self {
+        Self::start_in(&[], more)
+    }
+
+    /// The same, with these environment variables.
+    pub fn start_in(variables: &[(&str, &str)], more: &[&str]) -> Self {
         let mut command = rtmfp(["serve", "--json", "--listen", "127.0.0.1:0"]);
+        command.envs(variables.iter().copied());
         let running = Running::start(command.args(["--admin", "0"]).args(more));
         let listening: Value = serde_json::from_str(&running.line()).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -71,9 +77,15 @@ impl Served {
 
     /// Ctrl-C.
     pub fn stop(self) {
+        assert_eq!(self.stop_with_log(), "");
+    }
+
+    /// The same; returns the log.
+    pub fn stop_with_log(self) -> String {
         self.running.interrupt();
         let (status, _, err) = self.running.wait();
-        assert_eq!((status, err.as_str()), (Some(0), ""));
+        assert_eq!(status, Some(0), "{err}");
+        err
     }
 
     /// A member of a group at this server.
@@ -96,7 +108,7 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
 }
 
 /// The value of a metric, labels included in its name.
-fn metric(text: &str, name: &str) -> f64 {
+pub fn metric(text: &str, name: &str) -> f64 {
     let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
     let mut values = lines.filter(|(key, _)| *key == name).map(|(_, value)| value);
     let value = values.next().unwrap_or_else(|| panic!("no {name} in\n{text}"));
@@ -188,6 +200,64 @@ fn other_pages_and_other_names_read_nothing() {
     assert!(header(&response, "content-security-policy").starts_with("default-src 'none';"));
     assert_eq!(served.get("nothing", &[]).status().as_u16(), 404);
     served.stop();
+}
+
+/// Option, environment and file name the hosts, in this order.
+#[test]
+fn the_page_is_reached_by_names_of_its_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("serve.toml");
+    std::fs::write(&file, "[admin]\nhosts = [\"of-file.example\"]\n").unwrap();
+    let file = file.to_str().unwrap();
+    let names = ["of-file.example", "of-environment.example", "of-option.example"];
+    let variables = [("RTMFP_ADMIN_HOSTS", "of-environment.example")];
+    let option: &[&str] = &["--config", file, "--admin-host", "Of-Option.example"];
+    for (own, variables, options) in
+        [(0, &[][..], &option[..2]), (1, &variables[..], &option[..2]), (2, &variables[..], option)]
+    {
+        let served = Served::start_in(variables, options);
+        for (number, name) in names.iter().enumerate() {
+            let status = served.get("readyz", &[("host", name)]).status().as_u16();
+            assert_eq!(status, if number == own { 200 } else { 421 }, "{name} at {own}");
+        }
+        let port = served.get("readyz", &[("host", &format!("{}:80", names[own]))]);
+        assert_eq!(port.status().as_u16(), 200);
+        served.stop();
+    }
+    let err = crate::support::fail(&mut rtmfp(["serve", "--admin-host", "a:80"]), 2);
+    assert!(err.contains("must be a name without port and path"), "{err}");
+}
+
+/// The address of the page is a setting as well: the option overrules the environment, and that the
+/// file.
+#[test]
+fn the_address_of_the_page_is_a_setting() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("serve.toml");
+    std::fs::write(&file, "[admin]\nlisten = \"off\"\n").unwrap();
+    let page = |variable: Option<&str>, options: &[&str]| -> Option<String> {
+        let mut command = rtmfp(["serve", "--json", "--listen", "127.0.0.1:0"]);
+        command.arg("--config").arg(&file).args(options);
+        if let Some(listen) = variable {
+            command.env("RTMFP_ADMIN_LISTEN", listen);
+        }
+        let server = Running::start(&mut command);
+        let listening: Value = serde_json::from_str(&server.line()).unwrap();
+        server.interrupt();
+        assert_eq!(server.wait().0, Some(0));
+        listening["admin"].as_str().map(str::to_owned)
+    };
+    assert_eq!(page(None, &[]), None);
+    let at_loopback = |page: Option<String>| page.unwrap().starts_with("http://127.0.0.1:");
+    assert!(at_loopback(page(Some("0"), &[])));
+    assert!(at_loopback(page(None, &["--admin", "127.0.0.1:0"])));
+    assert_eq!(page(Some("0"), &["--no-admin"]), None);
+    assert!(at_loopback(page(Some("off"), &["--admin", "0"])));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = rtmfp(["serve", "--listen", "127.0.0.1:0"]);
+    let err = crate::support::fail(command.env("RTMFP_ADMIN_LISTEN", &address), 1);
+    assert!(err.contains(&format!("cannot serve the status page at {address}")), "{err}");
 }
 
 #[test]

@@ -1,21 +1,27 @@
 //! The page with the server's state.
 
 use anyhow::Context;
-use rtmfp::web::admin::{Admin, DEFAULT_PORT};
+use rtmfp::server::{AdminListen, AdminSettings};
+use rtmfp::web::admin::Admin;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Where the page is.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct AdminArgs {
     /// TCP address of the status page and metrics: PORT (on this host), ADDR or ADDR:PORT; everybody
     /// who can reach it can read them [default: 127.0.0.1:8936, or none if that is taken]
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    admin: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<AdminListen>,
 
     /// Serve no status page and no metrics
-    #[arg(long, conflicts_with = "admin")]
+    #[arg(long, conflicts_with_all = ["admin", "admin_host"])]
     no_admin: bool,
+
+    /// Name of this host by which the status page is reached, beside its addresses and localhost; may be
+    /// given several times
+    #[arg(long, value_name = "NAME", value_parser = AdminSettings::host)]
+    admin_host: Vec<String>,
 }
 
 /// The page, or why there is none.
@@ -27,16 +33,31 @@ pub(super) enum Page {
 }
 
 impl AdminArgs {
-    /// Serves the page. An address that was asked for must be free; the usual one may be taken.
-    pub(super) async fn open(&self) -> anyhow::Result<Page> {
+    /// Options overrule what the settings say.
+    pub(super) fn apply(&self, settings: &mut AdminSettings) {
         if self.no_admin {
-            return Ok(Page::None);
+            settings.listen = AdminListen::Off;
+        } else if let Some(listen) = self.admin {
+            settings.listen = listen;
         }
-        let address = self.admin.unwrap_or_else(Admin::default_address);
-        match Admin::open(address).await {
-            Ok(page) => Ok(Page::Open(page)),
-            Err(error) if self.admin.is_none() && error.kind() == ErrorKind::AddrInUse => {
-                Ok(Page::Taken(address))
+        if !self.admin_host.is_empty() {
+            settings.hosts = self.admin_host.iter().cloned().collect();
+        }
+    }
+}
+
+impl Page {
+    /// Serves the page. An address that was asked for must be free; the usual one may be taken.
+    pub(super) async fn open(settings: &AdminSettings) -> anyhow::Result<Self> {
+        let (address, is_chosen) = match settings.listen {
+            AdminListen::Off => return Ok(Self::None),
+            AdminListen::Auto => (Admin::default_address(), false),
+            AdminListen::At(address) => (address, true),
+        };
+        match Admin::open_for(address, settings.hosts.iter().cloned()).await {
+            Ok(page) => Ok(Self::Open(page)),
+            Err(error) if !is_chosen && error.kind() == ErrorKind::AddrInUse => {
+                Ok(Self::Taken(address))
             }
             Err(error) => Err(error).with_context(|| {
                 format!(
@@ -46,9 +67,7 @@ impl AdminArgs {
             }),
         }
     }
-}
 
-impl Page {
     pub(super) fn admin(&self) -> Option<&Admin> {
         match self {
             Self::Open(admin) => Some(admin),
@@ -94,48 +113,6 @@ impl Page {
     pub(super) async fn close(self) {
         if let Self::Open(admin) = self {
             admin.close().await;
-        }
-    }
-}
-
-/// Reads `8936`, `192.0.2.7`, `192.0.2.7:8936`, `localhost:8936`, `[::1]:8936`.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Ok((ip, DEFAULT_PORT).into());
-    }
-    let numeric = text.replacen("localhost", "127.0.0.1", 1);
-    numeric.parse().map_err(|_| {
-        format!(
-            "{text:?} is no address for the status page: write a port of this host (8936) or an \
-             address (192.0.2.7:8936, [::1]:8936)"
-        )
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_form_that_people_write() {
-        for (text, expected) in [
-            ("80", "127.0.0.1:80"),
-            (":80", "127.0.0.1:80"),
-            ("0.0.0.0", "0.0.0.0:8936"),
-            ("192.0.2.7:80", "192.0.2.7:80"),
-            ("localhost:80", "127.0.0.1:80"),
-            ("::1", "[::1]:8936"),
-            ("[::1]", "[::1]:8936"),
-            ("[::1]:80", "[::1]:80"),
-        ] {
-            assert_eq!(address(text).unwrap().to_string(), expected, "{text}");
-        }
-        for wrong in ["", "99999", "example.org", "1.2.3.4:x", "[::1"] {
-            assert!(address(wrong).unwrap_err().contains("no address"), "{wrong}");
         }
     }
 }

@@ -21,7 +21,7 @@ use super::key_log::KeyLogArgs;
 use super::listen::{self, Listen};
 use super::signals::{Hangup, Hangups, Signals};
 use super::{format, log};
-use admin::AdminArgs;
+use admin::{AdminArgs, Page};
 use anyhow::{Context, bail};
 use events::Event;
 use member::{Member, Parts};
@@ -192,7 +192,7 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("can't catch signals")?;
     let mut reloads = Reloads::new(&args, &settings).context("can't catch signals")?;
     let mut supervisor = Supervisor::new();
-    let page = args.admin.open().await?;
+    let page = Page::open(&settings.admin).await?;
     let server = Server::start(config).await?;
     // The first clients come when the addresses are known.
     // A task of its own, as the server's: it is not woken on another thread for each event.

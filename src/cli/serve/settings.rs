@@ -79,6 +79,7 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<Settings> {
     if !args.ingest.is_empty() {
         settings.member.ingest.clone_from(&args.ingest);
     }
+    args.admin.apply(&mut settings.admin);
     if args.no_streams {
         settings.streams.enabled = false;
     }

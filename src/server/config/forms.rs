@@ -421,6 +421,42 @@ pub(super) mod bandwidth {
     }
 }
 
+/// Where the status page is.
+pub(super) mod admin_listen {
+    use super::{Read, Value};
+    use crate::server::{AdminListen, AdminListenError};
+
+    pub(in super::super) fn read(value: &Value) -> Read<AdminListen> {
+        let text = match value {
+            Value::Integer(port) => port.to_string(),
+            value => value.as_str().unwrap_or_default().to_owned(),
+        };
+        text.parse().map_err(|error: AdminListenError| error.to_string())
+    }
+
+    pub(in super::super) fn write(listen: &AdminListen) -> String {
+        format!("\"{listen}\"")
+    }
+}
+
+/// Names of hosts.
+pub(super) mod admin_hosts {
+    use super::{BTreeSet, Read, Value, must};
+    use crate::server::AdminSettings;
+
+    pub(in super::super) fn read(value: &Value) -> Read<BTreeSet<String>> {
+        let one = value.as_str().map(|_| std::slice::from_ref(value));
+        let values = value.as_array().map(Vec::as_slice).or(one);
+        let host = |value: &Value| AdminSettings::host(value.as_str()?).ok();
+        let hosts = values.and_then(|values| values.iter().map(host).collect());
+        hosts.ok_or_else(|| must(r#"names of hosts such as ["status.example.org"]"#, value))
+    }
+
+    pub(in super::super) fn write(hosts: &BTreeSet<String>) -> String {
+        Value::from(hosts.iter().cloned().collect::<Vec<_>>()).to_string()
+    }
+}
+
 /// One of the words of an enumeration.
 pub(super) mod word {
     use super::super::settings::Word;

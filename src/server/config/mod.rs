@@ -3,12 +3,15 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the configuration of a server |
+//! | `admin` | where the page with a server's state is |
 //! | `settings` | what a file and environment variables can say |
 //! | `table` | every setting |
 //! | `forms` | the forms of their values |
 //! | `member` | settings of the server's own member of groups |
 //! | `document` | a text in TOML, as settings |
 
+#[cfg(feature = "settings")]
+mod admin;
 #[cfg(feature = "settings")]
 mod document;
 #[cfg(feature = "settings")]
@@ -22,6 +25,8 @@ mod table;
 #[cfg(all(test, feature = "settings"))]
 mod tests;
 
+#[cfg(feature = "settings")]
+pub use admin::{AdminHostError, AdminListen, AdminListenError, AdminSettings};
 #[cfg(feature = "settings")]
 pub use member::{Ingest, IngestError, MemberSettings, SeedDescriptor};
 #[cfg(feature = "settings")]
@@ -39,6 +44,11 @@ use crate::transport::MAX_WORKERS;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
+
+/// The usual TCP port of the page with a server's state: next to that of a film. That of RTMFP is RTMP's
+/// where TCP is concerned, and a server of that protocol may run on the same host.
+#[cfg(any(feature = "settings", feature = "web"))]
+pub const ADMIN_PORT: u16 = 8936;
 
 /// Settings of a [`Server`](super::Server). The defaults suit most servers.
 #[derive(Debug, Clone)]

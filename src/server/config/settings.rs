@@ -1,5 +1,6 @@
 //! Settings of a server from a file and from environment variables.
 
+use super::admin::AdminSettings;
 use super::document::{Document, Entry};
 use super::table::{Effect, SECTIONS, SETTINGS, Setting};
 use super::{MemberSettings, ServerConfig};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub key_log: Option<PathBuf>,
     /// The log, for whoever writes it.
     pub log: LogSettings,
+    /// The page with the server's state, for whoever serves it.
+    pub admin: AdminSettings,
 }
 
 /// The logic of the owner, behind HTTP.

@@ -62,9 +62,10 @@ macro_rules! setting {
 }
 
 /// The sections, in the order of the sample.
-pub(super) const SECTIONS: [(&str, &str); 12] = [
+pub(super) const SECTIONS: [(&str, &str); 13] = [
     ("auth", "Tokens that clients need to connect: rtmfp://HOST/app?token=..."),
     ("log", "The log, on standard error."),
+    ("admin", "The status page with metrics, for who can reach it. Nothing can be changed there."),
     ("hooks", "A program of yours that decides what clients may do: docs/hooks.md."),
     ("clients", "What clients are advised of, and how long the server waits for them."),
     ("limits", "Bounds of sessions and of memory. Each that is reached is a line in the log."),
@@ -158,6 +159,22 @@ pub(super) const SETTINGS: &[Setting] = &[
         log.format,
         "human, json (one object a line), or auto: human on a terminal, and json\n\
          elsewhere."
+    ),
+    setting!(
+        "admin.listen",
+        admin_listen,
+        Restart,
+        admin.listen,
+        "TCP address: PORT (at 127.0.0.1), ADDR or ADDR:PORT. \"auto\" is 127.0.0.1:8936, or\n\
+         none if that is taken; \"off\" is none."
+    ),
+    setting!(
+        "admin.hosts",
+        admin_hosts,
+        Restart,
+        admin.hosts,
+        "Names by which it is reached, such as [\"status.example.org\"]. Without, only by an\n\
+         address or as localhost: other names may be somebody else's."
     ),
     setting!(
         "hooks.url",

@@ -38,6 +38,9 @@ applications = ["chat", "/tv/"]
 key_log = "/tmp/keys"
 [auth]
 secret_file = "/7"
+[admin]
+listen = 7
+hosts = ["status.example"]
 [hooks]
 url = "http://7/"
 events = ["call"]
@@ -144,9 +147,9 @@ const WITHOUT_SETTING: [&str; 33] = [
     // Made at each start.
     "server.rendezvous.own_token",
     "server.rendezvous.transport.negotiation",
-    "server.rendezvous.transport.max_amplification",
     "server.rendezvous.transport.accept",
     "server.rendezvous.transport.introduce",
+    "server.rendezvous.transport.max_amplification",
     "server.rendezvous.transport.max_datagram",
     "server.rendezvous.transport.max_probed_datagram",
     "server.rendezvous.transport.max_reassembly",
@@ -237,6 +240,8 @@ fn mistakes_have_a_line_and_the_nearest_name() {
             "line 2: limits.memory must be a number of bytes such as \"64 KiB\"",
         ),
         ("[limits]\nmessage = \"2 MiB\"", "limits.memory_per_session must be more than twice"),
+        ("[admin]\nlisten = \"here\"", "line 2: admin.listen must be a port of this host (8936)"),
+        ("[admin]\nhosts = [\"a:80\"]", "line 2: admin.hosts must be names of hosts such as "),
         ("[limits\n", "line 1: "),
         ("listen = 1\nlisten = 2", "line 2: duplicate key"),
     ] {

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! It is for those who can reach its address, by default those on the server's host. It changes nothing.
-//! A Host that is a name is refused, so that no page elsewhere can read it by way of its own name (DNS
-//! rebinding).
+//! A Host that is a name is refused unless it is one of the owner's, so that no page elsewhere can read it
+//! by way of its own name (DNS rebinding).
 //!
 //! | bound | at the bound |
 //! | --- | --- |
@@ -36,7 +36,7 @@ mod shared;
 
 use super::guard::Guard;
 use super::url::url_of;
-use crate::server::Server;
+use crate::server::{ADMIN_PORT, Server};
 use shared::Shared;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,16 +45,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The port of a server's page: next to that of [`watch`](super::watch). That of RTMFP is RTMP's
-/// where TCP is concerned, and a server of that protocol may run on the same host.
-pub const DEFAULT_PORT: u16 = 8936;
+/// The port of a server's page.
+pub const DEFAULT_PORT: u16 = ADMIN_PORT;
 
 /// What the page may load: its own files.
-const GUARD: Guard = Guard {
-    policy: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    port: DEFAULT_PORT,
-};
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The longest time that responses may take to end when the page is closed.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
@@ -79,12 +75,26 @@ impl Admin {
     ///
     /// The address cannot be listened on.
     pub async fn open(listen: SocketAddr) -> io::Result<Self> {
+        Self::open_for(listen, []).await
+    }
+
+    /// The same, for requests by one of these names, too, which are in lower case and the owner's.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be listened on.
+    pub async fn open_for(
+        listen: SocketAddr,
+        hosts: impl IntoIterator<Item = String>,
+    ) -> io::Result<Self> {
+        let hosts = Some(hosts.into_iter().collect());
+        let guard = Guard { policy: POLICY, port: DEFAULT_PORT, hosts };
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let mut closing = shared.closing();
         let end = async move { drop(closing.wait_for(|is_closing| *is_closing).await) };
-        let service = router::router(Arc::clone(&shared));
+        let service = router::router(Arc::clone(&shared), guard);
         let serve = axum::serve(listener, service).with_graceful_shutdown(end);
         Ok(Self { address, shared, task: tokio::spawn(serve.into_future()) })
     }

@@ -1,9 +1,9 @@
 //! The paths.
 
 use super::shared::{NoServer, Shared, Stage};
-use super::{GUARD, api, events, metrics};
+use super::{api, events, metrics};
 use crate::web::asset::{self, asset};
-use crate::web::guard::guard;
+use crate::web::guard::{Guard, guard};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -18,7 +18,7 @@ const RING: &str = include_str!("../assets/ring.js");
 const SCRIPT: &str = include_str!("../assets/admin.js");
 const OPENAPI: &str = include_str!("openapi.json");
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+pub(super) fn router(shared: Arc<Shared>, own: Guard) -> Router {
     Router::new()
         .route("/", asset(asset::HTML, PAGE))
         .route("/common.css", asset(asset::CSS, asset::COMMON_STYLE))
@@ -39,7 +39,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(prometheus))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is no such page here.\n") })
-        .layer(from_fn_with_state(GUARD, guard))
+        .layer(from_fn_with_state(own, guard))
         .with_state(shared)
 }
 

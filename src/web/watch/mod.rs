@@ -71,6 +71,7 @@ const GUARD: Guard = Guard {
              media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'",
     port: PREFERRED_PORT,
+    hosts: None,
 };
 
 /// The longest time that responses may take to end when the page is closed.
