@@ -80,6 +80,9 @@ pub enum ServerConnectionEvent {
         /// What it does.
         event: StreamEvent,
     },
+    /// The client wanted more NetStreams than [`ServerConnectionConfig::max_streams`]; its call has
+    /// failed.
+    TooManyStreams,
     /// The client sends a message about a remote shared object.
     SharedObject(SharedObjectMessage),
     /// The connection ended, whether it had been accepted or not.
@@ -482,7 +485,10 @@ impl ServerConnection {
             "createStream" => match self.streams.create(self.config.max_streams) {
                 // librtmfp numbers this call 0, and waits for the answer nevertheless.
                 Some(stream) => self.result(now, &command, Value::Number(stream.into())),
-                None => self.control.fail_call(now, &command, "too many streams"),
+                None => {
+                    self.events.push(ServerConnectionEvent::TooManyStreams);
+                    self.control.fail_call(now, &command, "too many streams");
+                }
             },
             "deleteStream" => {
                 if let Some(stream) = command.args.first().and_then(Value::as_u32)

@@ -64,6 +64,8 @@ pub(super) struct Client {
     pub(super) opened: Time,
     /// Time by which the client has to connect, or is closed after a refusal.
     pub(super) deadline: Option<Time>,
+    /// It was refused: its session is closed when it has read the answer.
+    is_refused: bool,
     /// Its connection was reported to the owner.
     pub(super) announced: bool,
     /// Addresses that the client has reported, of which others are told.
@@ -98,6 +100,7 @@ impl Client {
             lane: None,
             opened,
             deadline: Some(deadline),
+            is_refused: false,
             announced: false,
             reported: Reported::default(),
             local_addresses: Vec::new(),
@@ -176,6 +179,7 @@ impl Rendezvous {
         let method = client.connection.on_message_too_long(now, flow, head);
         let first = !std::mem::replace(&mut client.sent_too_long, true);
         let peer = client.peer;
+        self.stats.messages_too_long += 1;
         if first {
             let limit = self.config.transport.max_message;
             let method = method.map(|name| name.chars().take(MAX_NAME_LOGGED).collect());
@@ -298,6 +302,7 @@ impl Rendezvous {
             ServerConnectionEvent::Stream { stream, event } => {
                 self.on_stream_event(now, session, stream, event);
             }
+            ServerConnectionEvent::TooManyStreams => self.stats.net_streams_refused += 1,
             ServerConnectionEvent::Closed => self.endpoint.close(now, session),
             _ => {}
         }
@@ -378,6 +383,7 @@ impl Rendezvous {
         if let Err(error) = client.connection.reject(now, &rejection) {
             tracing::debug!(%session, %error, "connect not answered");
         }
+        client.is_refused = true;
         let deadline = now + self.config.linger_refused;
         if let Some(before) = client.deadline.replace(deadline) {
             self.deadlines.remove(&(before, session));
@@ -399,6 +405,8 @@ impl Rendezvous {
             self.deadlines.pop_first();
             if let Some(client) = self.clients.get_mut(&session) {
                 client.deadline = None;
+                // Those that were refused have read the answer.
+                self.stats.connects_timed_out += u64::from(!client.is_refused);
             }
             self.endpoint.close(now, session);
         }

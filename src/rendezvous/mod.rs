@@ -327,35 +327,6 @@ impl Rendezvous {
         self.clients.len()
     }
 
-    /// Counters.
-    pub fn stats(&self) -> RendezvousStats {
-        let clients = self.connected;
-        let endpoint = self.endpoint.stats();
-        let (streams, players) = self.streams.as_ref().map_or((0, 0), Streams::count);
-        let shared_objects = self.shared_objects.as_ref().map_or(0, SharedObjects::len);
-        let groups = self.groups.len();
-        let mut stats = RendezvousStats {
-            clients,
-            groups,
-            streams,
-            players,
-            shared_objects,
-            endpoint,
-            ..self.stats
-        };
-        if let Some(cluster) = &self.cluster {
-            stats.groups = self.groups.all().filter(|it| !cluster.counts_elsewhere(*it)).count();
-            stats.unknown_peers += cluster.not_located();
-            stats.commands_lost += cluster.lost;
-        }
-        stats
-    }
-
-    /// The counters of what has happened, without those of the current state, which take longer.
-    pub fn counters(&self) -> RendezvousStats {
-        RendezvousStats { endpoint: self.endpoint.stats(), ..self.stats }
-    }
-
     /// The members of a group, oldest first.
     pub fn members(&self, group: GroupId) -> Vec<Fingerprint> {
         let sessions = self.groups.members(group);

@@ -135,6 +135,7 @@ impl Rendezvous {
         args: &[Value],
     ) -> Result<(Fingerprint, Fingerprint), &'static str> {
         if !self.relays.from_client.spend(now, session, 1) {
+            self.stats.relays_limited += 1;
             return Err("too many calls");
         }
         let Some(from) = self.clients.get(&session).map(|client| client.peer) else {
@@ -164,14 +165,18 @@ impl Rendezvous {
             .connection
             .control_flow()
             .map_or(0, |token| self.flows.queued(&self.endpoint, far, Owner::Connection, token));
-        if queued + limits.message as u64 > limits.queue {
-            return Err("the peer does not take what it is sent");
-        }
-        if !self.relays.to_client.spend(now, far, 1) {
-            return Err("the peer gets too many calls");
-        }
-        args.insert(0, Value::from(from.to_string().as_str()));
-        let sent = client.connection.notify_within(now, limits.message, FAR_METHOD, args);
-        sent.map_err(|_| "the call is too long")
+        let refusal = if queued + limits.message as u64 > limits.queue {
+            "the peer does not take what it is sent"
+        } else if !self.relays.to_client.spend(now, far, 1) {
+            "the peer gets too many calls"
+        } else {
+            args.insert(0, Value::from(from.to_string().as_str()));
+            match client.connection.notify_within(now, limits.message, FAR_METHOD, args) {
+                Ok(_) => return Ok(()),
+                Err(_) => "the call is too long",
+            }
+        };
+        self.stats.relays_limited += 1;
+        Err(refusal)
     }
 }

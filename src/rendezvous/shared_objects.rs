@@ -90,6 +90,9 @@ pub(super) struct SharedObjects {
     changed: Option<BTreeSet<ObjectName>>,
     /// What clients of this member use that others keep.
     elsewhere: ObjectsElsewhere,
+    /// Uses that were refused, and changes that were undone, because of a limit.
+    refused: u64,
+    undone: u64,
 }
 
 #[derive(Debug, Default)]
@@ -116,7 +119,7 @@ impl SharedObjects {
     pub(super) fn new(limits: SharedObjectLimits, keeps: bool) -> Self {
         let changed = keeps.then(BTreeSet::new);
         let (all, used, elsewhere) = (HashMap::new(), BTreeMap::new(), ObjectsElsewhere::default());
-        Self { limits, all, used, bytes: 0, changed, elsewhere }
+        Self { limits, all, used, bytes: 0, changed, elsewhere, refused: 0, undone: 0 }
     }
 
     /// An object of an earlier run. False if there is no space for it, or one of its name.
@@ -162,6 +165,11 @@ impl SharedObjects {
         snapshots.collect()
     }
 
+    /// Uses that were refused, and changes that were undone, because of a limit.
+    pub(super) fn refused(&self) -> (u64, u64) {
+        (self.refused, self.undone)
+    }
+
     /// The number of objects.
     pub(super) fn len(&self) -> usize {
         self.all.len()
@@ -182,7 +190,10 @@ impl SharedObjects {
             match event {
                 SharedObjectEvent::Use => match self.begin_use(from, &full) {
                     Some(events) => answers.extend(events),
-                    None => return vec![(vec![from], message.refusal())],
+                    None => {
+                        self.refused += 1;
+                        return vec![(vec![from], message.refusal())];
+                    }
                 },
                 SharedObjectEvent::Release => self.release(from, &full),
                 event => {
@@ -196,6 +207,7 @@ impl SharedObjects {
                     let version = object.version;
                     let change = object.apply(from, message.version, event, limits.slots, room);
                     self.bytes = self.bytes - before + object.bytes;
+                    self.undone += u64::from(change.is_beyond);
                     if let Some(changed) = self.changed.as_mut().filter(|_| persistent)
                         && object.version != version
                     {
@@ -279,6 +291,8 @@ impl SharedObjects {
 struct Change {
     answer: Vec<SharedObjectEvent>,
     news: Option<SharedObjectEvent>,
+    /// It was undone because of a limit.
+    is_beyond: bool,
 }
 
 impl Object {
@@ -304,7 +318,7 @@ impl Object {
                 };
                 let bytes = self.bytes - old + cost(slot, value);
                 if bytes > max_bytes || is_new && self.slots.len() >= max_slots {
-                    return self.undo(slot);
+                    return Change { is_beyond: true, ..self.undo(slot) };
                 }
                 self.bytes = bytes;
                 self.version = self.version.wrapping_add(1);
@@ -315,6 +329,7 @@ impl Object {
                 Change {
                     answer: vec![SharedObjectEvent::Success { slot: slot.clone() }],
                     news: Some(SharedObjectEvent::Change { slot: slot.clone(), value }),
+                    ..Change::default()
                 }
             }
             SharedObjectEvent::RequestRemove { slot } => {
@@ -325,10 +340,12 @@ impl Object {
                 let removed = SharedObjectEvent::Remove { slot: slot.clone() };
                 // Without success, a client that has deleted the slot itself would wait for ever.
                 let success = SharedObjectEvent::Success { slot: slot.clone() };
-                Change { answer: vec![removed.clone(), success], news: Some(removed) }
+                let answer = vec![removed.clone(), success];
+                Change { answer, news: Some(removed), ..Change::default() }
             }
             SharedObjectEvent::Send(_) => {
-                Change { answer: vec![event.clone()], news: Some(event.clone()) }
+                let (answer, news) = (vec![event.clone()], Some(event.clone()));
+                Change { answer, news, ..Change::default() }
             }
             _ => Change::default(),
         }
@@ -341,7 +358,7 @@ impl Object {
             Some(it) => SharedObjectEvent::Change { slot, value: it.value.clone() },
             None => SharedObjectEvent::Remove { slot },
         };
-        Change { answer: vec![answer], news: None }
+        Change { answer: vec![answer], ..Change::default() }
     }
 }
 
@@ -544,5 +561,6 @@ mod tests {
         assert!(tell(1, "a", "x", 9) && tell(1, "a", "y", 9) && !tell(1, "a", "z", 9), "slots");
         assert!(!tell(1, "a", "x", 200), "bytes of one object");
         assert!(tell(1, "b", "x", 100) && !tell(2, "c", "x", 100), "bytes in all");
+        assert_eq!(objects.refused(), (3, 3));
     }
 }

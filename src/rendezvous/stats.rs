@@ -1,102 +1,150 @@
 //! The counters of a server.
 
+use super::Rendezvous;
+use super::shared_objects::SharedObjects;
+use super::streams::Streams;
 use crate::transport::EndpointStats;
 
-/// Counters of a server since it started, and of its current state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RendezvousStats {
-    /// Clients that are connected now.
-    pub clients: usize,
-    /// Groups with members now.
-    pub groups: usize,
-    /// Clients that have ever connected.
-    pub connected: u64,
-    /// Introductions made.
-    pub introductions: u64,
-    /// Clients refused, as they named an application that is not served.
-    pub applications_refused: u64,
-    /// Clients refused because of their tokens.
-    pub tokens_refused: u64,
-    /// Clients refused by the owner, or because it did not answer.
-    pub hook_refused: u64,
-    /// Questions to the owner ([`RendezvousConfig::hooks`](super::RendezvousConfig::hooks)).
-    pub hook_queries: u64,
-    /// Questions that were not asked, as too many waited.
-    pub hook_queries_dropped: u64,
-    /// Questions that were not answered in time, or not asked.
-    pub hook_queries_failed: u64,
-    /// Streams that a client wanted to publish or play, and has no right to.
-    pub rights_refused: u64,
-    /// Joins refused, as the client was in too many groups or the group had too many members.
-    pub joins_refused: u64,
-    /// Calls of `relay` that were passed on.
-    pub relayed: u64,
-    /// Calls of `relay` that were refused.
-    pub relays_refused: u64,
-    /// Connectivity checks begun.
-    pub checks: u64,
-    /// Connectivity checks refused, as there were too many.
-    pub checks_refused: u64,
-    /// Streams that are published now.
-    pub streams: usize,
-    /// NetStreams that play one, or wait for it.
-    pub players: usize,
-    /// Streams that were ever published.
-    pub streams_published: u64,
-    /// Messages of streams that were not sent to somebody who plays, because too much waited.
-    pub stream_messages_dropped: u64,
-    /// Remote shared objects now.
-    pub shared_objects: usize,
-    /// Hellos for peers that are not connected.
-    pub unknown_peers: u64,
-    /// Hellos ignored because one address asked for too many.
-    pub introductions_limited: u64,
-    /// Hellos forwarded to the clients that they asked for.
-    pub forwarded: u64,
-    /// Hellos that were answered but not forwarded: too many from there or to that client, or the
-    /// asker is no client and its hello is too short for what it would bring.
-    pub forwards_limited: u64,
-    /// Addresses that clients have reported and cannot have.
-    pub addresses_refused: u64,
-    /// Commands to other workers of the server that were lost because too many waited.
-    pub commands_lost: u64,
-    /// Refusals of the endpoint because of its limits.
-    pub endpoint: EndpointStats,
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty,)*) => {
+        /// Counters of a server since it started, and of its current state.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct RendezvousStats {
+            $($(#[$doc])* pub $name: $kind,)*
+            /// Refusals of the endpoint because of its limits.
+            pub endpoint: EndpointStats,
+        }
+
+        impl RendezvousStats {
+            /// The sums of both: the counters of two workers as one.
+            pub fn plus(self, other: Self) -> Self {
+                Self {
+                    $($name: self.$name + other.$name,)*
+                    endpoint: self.endpoint.plus(other.endpoint),
+                }
+            }
+        }
+    };
 }
 
-impl RendezvousStats {
-    /// The sums of both: the counters of two workers as one.
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            clients: self.clients + other.clients,
-            groups: self.groups + other.groups,
-            connected: self.connected + other.connected,
-            introductions: self.introductions + other.introductions,
-            applications_refused: self.applications_refused + other.applications_refused,
-            tokens_refused: self.tokens_refused + other.tokens_refused,
-            rights_refused: self.rights_refused + other.rights_refused,
-            hook_refused: self.hook_refused + other.hook_refused,
-            hook_queries: self.hook_queries + other.hook_queries,
-            hook_queries_dropped: self.hook_queries_dropped + other.hook_queries_dropped,
-            hook_queries_failed: self.hook_queries_failed + other.hook_queries_failed,
-            joins_refused: self.joins_refused + other.joins_refused,
-            relayed: self.relayed + other.relayed,
-            relays_refused: self.relays_refused + other.relays_refused,
-            checks: self.checks + other.checks,
-            checks_refused: self.checks_refused + other.checks_refused,
-            streams: self.streams + other.streams,
-            players: self.players + other.players,
-            streams_published: self.streams_published + other.streams_published,
-            stream_messages_dropped: self.stream_messages_dropped + other.stream_messages_dropped,
-            shared_objects: self.shared_objects + other.shared_objects,
-            unknown_peers: self.unknown_peers + other.unknown_peers,
-            introductions_limited: self.introductions_limited + other.introductions_limited,
-            forwarded: self.forwarded + other.forwarded,
-            forwards_limited: self.forwards_limited + other.forwards_limited,
-            addresses_refused: self.addresses_refused + other.addresses_refused,
-            commands_lost: self.commands_lost + other.commands_lost,
-            endpoint: self.endpoint.plus(other.endpoint),
+stats! {
+    /// Clients that are connected now.
+    clients: usize,
+    /// Groups with members now.
+    groups: usize,
+    /// Streams that are published now.
+    streams: usize,
+    /// NetStreams that play one, or wait for it.
+    players: usize,
+    /// Remote shared objects now.
+    shared_objects: usize,
+    /// Clients that have ever connected.
+    connected: u64,
+    /// Clients refused, as they named an application that is not served.
+    applications_refused: u64,
+    /// Clients refused because of their tokens.
+    tokens_refused: u64,
+    /// Clients refused by the owner, or because it did not answer.
+    hook_refused: u64,
+    /// Sessions closed, as their clients had not connected in time
+    /// ([`RendezvousConfig::connect_within`](super::RendezvousConfig::connect_within)).
+    connects_timed_out: u64,
+    /// Clients closed, as too much waited for them
+    /// ([`Config::max_send_queue`](crate::transport::Config::max_send_queue)).
+    laggards_closed: u64,
+    /// Messages of clients dropped because of their length
+    /// ([`Config::max_message`](crate::transport::Config::max_message)).
+    messages_too_long: u64,
+    /// Questions to the owner ([`RendezvousConfig::hooks`](super::RendezvousConfig::hooks)).
+    hook_queries: u64,
+    /// Questions that were not asked, as too many waited.
+    hook_queries_dropped: u64,
+    /// Questions that were not answered in time, or not asked.
+    hook_queries_failed: u64,
+    /// Streams that a client wanted to publish or play, and has no right to.
+    rights_refused: u64,
+    /// Joins refused, as the client was in too many groups or the group had too many members.
+    joins_refused: u64,
+    /// Calls of `relay` that were passed on.
+    relayed: u64,
+    /// Calls of `relay` that were refused.
+    relays_refused: u64,
+    /// Those of them that were refused because of [`RelayLimits`](super::RelayLimits); counted where
+    /// the peer is.
+    relays_limited: u64,
+    /// Connectivity checks begun.
+    checks: u64,
+    /// Connectivity checks refused, as there were too many.
+    checks_refused: u64,
+    /// Streams that were ever published.
+    streams_published: u64,
+    /// NetStreams that clients could not make, as they had too many.
+    net_streams_refused: u64,
+    /// Streams that clients could not publish or play, as there were too many of them, or too many
+    /// who play.
+    streams_refused: u64,
+    /// How often frames of a stream were not kept for those who come late, up to its next key frame,
+    /// as there was no space.
+    caches_cut: u64,
+    /// Messages of streams that were not sent to somebody who plays, because too much waited, or that
+    /// were not kept while their publisher waited for leave.
+    stream_messages_dropped: u64,
+    /// Uses of shared objects that were refused because of a limit.
+    objects_refused: u64,
+    /// Changes of shared objects that were undone because of a limit.
+    object_changes_undone: u64,
+    /// Introductions made.
+    introductions: u64,
+    /// Hellos for peers that are not connected.
+    unknown_peers: u64,
+    /// Hellos ignored because one address asked for too many.
+    introductions_limited: u64,
+    /// Hellos forwarded to the clients that they asked for.
+    forwarded: u64,
+    /// Hellos that were answered but not forwarded: too many from there or to that client, or the
+    /// asker is no client and its hello is too short for what it would bring.
+    forwards_limited: u64,
+    /// Addresses that clients have reported and cannot have.
+    addresses_refused: u64,
+    /// Commands to other workers of the server that were lost because too many waited.
+    commands_lost: u64,
+}
+
+impl Rendezvous {
+    /// Counters.
+    pub fn stats(&self) -> RendezvousStats {
+        let clients = self.connected;
+        let (streams, players) = self.streams.as_ref().map_or((0, 0), Streams::count);
+        let shared_objects = self.shared_objects.as_ref().map_or(0, SharedObjects::len);
+        let groups = self.groups.len();
+        let counters = self.counters();
+        let mut stats =
+            RendezvousStats { clients, groups, streams, players, shared_objects, ..counters };
+        if let Some(cluster) = &self.cluster {
+            stats.groups = self.groups.all().filter(|it| !cluster.counts_elsewhere(*it)).count();
+            stats.unknown_peers += cluster.not_located();
         }
+        stats
+    }
+
+    /// The counters of what has happened, without those of the current state, which take longer.
+    pub fn counters(&self) -> RendezvousStats {
+        let mut stats = RendezvousStats { endpoint: self.endpoint.stats(), ..self.stats };
+        stats.laggards_closed = self.flows.given_up();
+        if let Some(streams) = &self.streams {
+            stats.caches_cut = streams.caches_cut();
+            stats.stream_messages_dropped += streams.claims_dropped();
+        }
+        if let Some(hooks) = &self.hooks {
+            stats.stream_messages_dropped += hooks.early_dropped();
+        }
+        if let Some(objects) = &self.shared_objects {
+            (stats.objects_refused, stats.object_changes_undone) = objects.refused();
+        }
+        if let Some(cluster) = &self.cluster {
+            stats.commands_lost += cluster.lost;
+        }
+        stats
     }
 }

@@ -127,10 +127,17 @@ pub(super) struct Streams {
     all: HashMap<StreamName, Stream>,
     /// What each NetStream plays or publishes.
     places: BTreeMap<Place, StreamName>,
-    /// Bytes that are kept for those who come late.
-    cached: usize,
+    kept: Kept,
     /// Clients that wait for other members.
     pending: PendingStreams,
+}
+
+/// What all streams keep for those who come late.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: usize,
+    /// How often a stream had no space for it.
+    cuts: u64,
 }
 
 #[derive(Debug, Default)]
@@ -164,20 +171,20 @@ impl Stream {
         matches!(self.source, Source::Here(publisher, _) if publisher == at)
     }
 
-    /// Notes a message, and returns who plays. The caches of all streams have `cached` bytes.
+    /// Notes a message, and returns who plays.
     fn note(
         &mut self,
         message: &Message,
         encoded: &Bytes,
         limits: &StreamLimits,
-        cached: &mut usize,
+        kept: &mut Kept,
     ) -> &BTreeSet<Place> {
         self.messages += 1;
         self.bytes += encoded.len() as u64;
-        let others = *cached - self.cache.bytes();
+        let others = kept.bytes - self.cache.bytes();
         let space = limits.cache.min(limits.cache_in_all.saturating_sub(others));
-        self.cache.note(message, encoded, space);
-        *cached = others + self.cache.bytes();
+        kept.cuts += u64::from(self.cache.note(message, encoded, space));
+        kept.bytes = others + self.cache.bytes();
         &self.players
     }
 }
@@ -185,7 +192,7 @@ impl Stream {
 impl Streams {
     pub(super) fn new(limits: StreamLimits) -> Self {
         let (all, places) = (HashMap::new(), BTreeMap::new());
-        Self { limits, all, places, cached: 0, pending: PendingStreams::default() }
+        Self { limits, all, places, kept: Kept::default(), pending: PendingStreams::default() }
     }
 
     pub(super) fn limits(&self) -> StreamLimits {
@@ -248,7 +255,7 @@ impl Streams {
         if !stream.is_published_at(from) {
             return None;
         }
-        Some(stream.note(message, encoded, &self.limits, &mut self.cached))
+        Some(stream.note(message, encoded, &self.limits, &mut self.kept))
     }
 
     /// Nobody plays or publishes in this place any more.
@@ -259,12 +266,12 @@ impl Streams {
         let (mut players, mut publication) = (Vec::new(), None);
         if was_published {
             publication = stream.publication();
-            stream.clear(&mut self.cached);
+            stream.clear(&mut self.kept.bytes);
             players.extend(&stream.players);
         } else {
             stream.players.remove(&at);
             if stream.players.is_empty() {
-                publication = stream.forsake(&mut self.cached);
+                publication = stream.forsake(&mut self.kept.bytes);
             }
         }
         if !stream.is_published() && stream.players.is_empty() {
@@ -298,6 +305,16 @@ impl Streams {
         let is_here = |stream: &&Stream| matches!(stream.source, Source::Here(..));
         let published = self.all.values().filter(is_here).count();
         (published, self.places.len() - published)
+    }
+
+    /// How often frames of a stream were not kept, as there was no space.
+    pub(super) fn caches_cut(&self) -> u64 {
+        self.kept.cuts
+    }
+
+    /// Messages that were dropped while their publishers waited for other members.
+    pub(super) fn claims_dropped(&self) -> u64 {
+        self.pending.dropped
     }
 
     fn may_add(&self, name: &StreamName) -> Result<(), Refusal> {
@@ -360,7 +377,7 @@ mod tests {
         assert_eq!(streams.of_session(player.0), [player]);
         assert!(streams.stop(player).is_some() && streams.stop(player).is_none());
         assert!(streams.stop(place(4, 1)).is_some());
-        assert!(streams.all.is_empty() && streams.places.is_empty() && streams.cached == 0);
+        assert!(streams.all.is_empty() && streams.places.is_empty() && streams.kept.bytes == 0);
     }
 
     #[test]
@@ -392,9 +409,10 @@ mod tests {
                 let (message, encoded) =
                     frame(at, if at == 0 { b"\x17\x01k" } else { b"\x27\x01i" });
                 streams.message(place(n, 1), &message, &encoded);
-                assert!(streams.cached <= 400, "{}", streams.cached);
+                assert!(streams.kept.bytes <= 400, "{:?}", streams.kept);
             }
         }
-        assert!(streams.cached > 200);
+        assert!(streams.kept.bytes > 200);
+        assert_eq!(streams.caches_cut(), 8, "once for each key frame");
     }
 }

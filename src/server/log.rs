@@ -43,7 +43,7 @@ fn log(event: &RendezvousEvent) {
         }
         RendezvousEvent::MessageTooLong { peer, method, limit } => {
             let method = method.as_deref().map(Shown::new);
-            warn!(%peer, ?method, limit, "a message was longer than the limit and was dropped");
+            info!(%peer, ?method, limit, "a message was longer than the limit and was dropped");
         }
         RendezvousEvent::StreamPublished { peer, app, name } => {
             let app = Shown::new(app);
@@ -80,6 +80,14 @@ fn log_stats(stats: &RendezvousStats) {
         introductions_limited = stats.introductions_limited,
         forwarded = stats.forwarded,
         forwards_limited = stats.forwards_limited,
+        relays_limited = stats.relays_limited,
+        connects_timed_out = stats.connects_timed_out,
+        laggards_closed = stats.laggards_closed,
+        messages_too_long = stats.messages_too_long,
+        net_streams_refused = stats.net_streams_refused,
+        streams_refused = stats.streams_refused,
+        objects_refused = stats.objects_refused,
+        object_changes_undone = stats.object_changes_undone,
         applications_refused = stats.applications_refused,
         tokens_refused = stats.tokens_refused,
         rights_refused = stats.rights_refused,
@@ -91,6 +99,9 @@ fn log_stats(stats: &RendezvousStats) {
         addresses_refused = stats.addresses_refused,
         sessions_evicted = stats.endpoint.sessions_evicted,
         flows_rejected = stats.endpoint.flows_rejected,
+        flows_refused = stats.endpoint.flows_refused,
+        answers_limited = stats.endpoint.answers_limited,
+        answers_dropped = stats.endpoint.answers_dropped,
         fragments_refused = stats.endpoint.fragments_refused,
         keyings_ignored = stats.endpoint.keyings_ignored,
         unconfirmed_evicted = stats.endpoint.unconfirmed_evicted,

@@ -112,6 +112,12 @@ impl ServerMachine {
         self
     }
 
+    /// Reports limits together with other workers.
+    pub(super) fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// With other sockets, for connectivity checks.
     pub(super) fn with_prober(mut self, prober: Option<WeakHandle<ProbeRequest>>) -> Self {
         self.prober = prober;
@@ -134,7 +140,11 @@ impl ServerMachine {
     }
 
     fn stats(&self) -> RendezvousStats {
-        let mut stats = self.rendezvous.stats();
+        self.with_losses(self.rendezvous.stats())
+    }
+
+    /// With what was lost on the way to this worker.
+    fn with_losses(&self, mut stats: RendezvousStats) -> RendezvousStats {
         if let Some(lost) = self.post.as_ref().map(Post::lost) {
             stats.commands_lost += lost.commands;
             stats.endpoint.strays_dropped += lost.strays;
@@ -233,7 +243,8 @@ impl Layer for ServerMachine {
     }
 
     fn after_call(&mut self, now: Time) {
-        self.limits.look(now, &self.rendezvous.counters());
+        let counters = self.with_losses(self.rendezvous.counters());
+        self.limits.look(now, &counters);
         self.send_mail(now);
         self.send_probes();
         self.ask();

@@ -2,6 +2,7 @@
 
 use super::cluster::{Bus, ClusterStats};
 use super::hooks::Runner;
+use super::limits::Limits;
 use super::mail::{Boxes, Post, Wake};
 use super::objects::Folder;
 use super::prober::{self, Probing};
@@ -118,6 +119,7 @@ impl Workers {
         let jobs = JobThreads::default();
         let (savers, saving) = keep(kept, &mut crew)?;
         let mut savers = savers.into_iter();
+        let limits = Limits::default();
         let mut started = Vec::new();
         for ((thread, sockets), (rendezvous, post)) in
             threads.into_iter().zip(crew.into_iter().zip(post))
@@ -128,6 +130,7 @@ impl Workers {
             let (asking, runner) = config.hooks.clone().map(Runner::new).unzip();
             let machine = machine
                 .with_post(post.clone())
+                .with_limits(limits.clone())
                 .with_prober(probing.as_ref().map(Probing::requests))
                 .with_hooks(asking);
             let (handle, events) = thread

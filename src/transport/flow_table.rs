@@ -25,6 +25,8 @@ pub struct FlowTable<Owner> {
     sessions: HashMap<SessionId, Flows<Owner>>,
     max_parked: u64,
     inputs: VecDeque<Addressed<Owner>>,
+    /// Sessions that were closed because too much was parked for them.
+    given_up: u64,
 }
 
 /// An input, and whom it is for.
@@ -66,7 +68,7 @@ struct Sending<Owner> {
 impl<Owner: Copy + Ord> FlowTable<Owner> {
     /// An empty table. A session with more than `max_parked` bytes of parked messages is closed.
     pub fn new(max_parked: u64) -> Self {
-        Self { sessions: HashMap::new(), max_parked, inputs: VecDeque::new() }
+        Self { sessions: HashMap::new(), max_parked, inputs: VecDeque::new(), given_up: 0 }
     }
 
     /// The next input, to be handed to its owner.
@@ -146,6 +148,11 @@ impl<Owner: Copy + Ord> FlowTable<Owner> {
     /// Bytes that are parked for a session.
     pub fn parked(&self, session: SessionId) -> u64 {
         self.sessions.get(&session).map_or(0, |flows| flows.parked)
+    }
+
+    /// Sessions that were closed so far because too much was parked for them.
+    pub fn given_up(&self) -> u64 {
+        self.given_up
     }
 
     /// True if no flow is known.
@@ -283,7 +290,8 @@ impl<Owner: Copy + Ord> FlowTable<Owner> {
         entry.parked.push_back((message, options));
         if flows.parked > self.max_parked {
             let bytes = flows.parked;
-            tracing::warn!(%session, bytes, "closed: the far end does not take what it is sent");
+            tracing::info!(%session, bytes, "closed: the far end does not take what it is sent");
+            self.given_up += 1;
             self.sessions.remove(&session);
             endpoint.close(now, session);
         }

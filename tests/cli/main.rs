@@ -31,6 +31,8 @@ mod probe;
 mod serve;
 mod serve_member;
 mod serve_settings;
+#[cfg(unix)]
+mod server_limits;
 mod share_again;
 mod share_fetch;
 mod share_folder;

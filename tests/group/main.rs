@@ -38,6 +38,7 @@ mod search;
 mod server_addresses;
 mod server_calls;
 mod server_hooks;
+mod server_limits;
 mod server_own_peer;
 mod server_restart;
 mod server_streams;

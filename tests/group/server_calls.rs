@@ -90,6 +90,7 @@ fn a_call_that_is_too_long_is_reported_once() {
         })
         .collect();
     assert_eq!(reported, [(peer, "m".repeat(64), 1 << 20)]);
+    assert_eq!(meeting.network[meeting.server].server().stats().messages_too_long, 3);
 }
 
 #[test]
@@ -177,7 +178,8 @@ fn hostile_relays_are_refused() {
     assert!(meeting.network[b].lazy().called().is_empty());
     // Only calls with a responder were answered.
     let answers = meeting.network[a].lazy().events.len();
-    assert_eq!(meeting.network[meeting.server].server().stats().relays_refused, 10);
+    let stats = meeting.network[meeting.server].server().stats();
+    assert_eq!((stats.relays_refused, stats.relays_limited), (10, 2), "one call is too long");
     let call = meeting.network.act(a, |host, now| host.lazy_mut().call(now, "relay", vec![to]));
     meeting.network.run_for(secs(1));
     assert!(matches!(meeting.network[a].lazy().outcome(call), Some(Ok(_))));
@@ -216,7 +218,9 @@ fn hostile_relays_to_who_does_not_take_them_are_bounded() {
     }
     let server = meeting.network[meeting.server].server();
     assert!(
-        server.stats().relayed <= 8 && server.stats().relays_refused >= 32,
+        server.stats().relayed <= 8
+            && server.stats().relays_refused >= 32
+            && server.stats().relays_limited == server.stats().relays_refused,
         "{:?}",
         server.stats()
     );

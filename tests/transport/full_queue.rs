@@ -242,6 +242,7 @@ fn with_too_much_parked_the_session_is_closed() {
     assert!(world.pair.network[world.pair.a].0.session(world.session).is_some());
     world.send_reliably(ONE, 1..most as u32);
     assert!(world.table.is_empty(), "nothing is kept of it");
+    assert_eq!(world.table.given_up(), 1);
     world.run();
     let events = world.pair.events(world.pair.b);
     assert!(events.iter().any(|event| matches!(event, Event::SessionClosed { .. })));

@@ -109,6 +109,7 @@ fn a_hundred_thousand_flows() {
     }
     let session = puppet.solo.endpoint.session(puppet.session).unwrap();
     assert_eq!(session.flow_counts(), (0, 50));
+    assert_eq!(puppet.solo.endpoint.stats().flows_refused, 100_000 - 50);
     assert_eq!(puppet.solo.events().len(), 100);
     alive(&mut puppet);
 }

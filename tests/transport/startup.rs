@@ -497,6 +497,7 @@ fn short_hellos_get_a_whole_cookie_within_a_budget() {
     // 40 bytes more than three times 36, of 4,096 altogether.
     let answered: usize = (0..1000).map(|_| whole(&mut solo)).sum();
     assert_eq!(answered, 4096 / 40);
+    assert_eq!(solo.endpoint.stats().answers_limited, 1000 - 4096 / 40);
     solo.now += millis(10);
     assert_eq!((0..10).map(|_| whole(&mut solo)).sum::<usize>(), 1, "4,096 bytes a second");
 

@@ -40,6 +40,7 @@ impl Rendezvous {
         };
         let relays = &mut cluster.relays;
         if relays.waiting.len() >= MAX_WAITING {
+            self.stats.relays_limited += 1;
             return Err((responder, "too many calls"));
         }
         // What the queues hold is bounded here; the client's member looks again.
@@ -47,6 +48,7 @@ impl Rendezvous {
         if let Ok(Body::Command(_, values)) = encoded
             && values.len() > limit
         {
+            self.stats.relays_limited += 1;
             return Err((responder, "the call is too long"));
         }
         let number = relays.next;

@@ -87,6 +87,8 @@ pub(in super::super) struct Lanes {
     outbox: VecDeque<Query>,
     next_lane: u64,
     next_query: u64,
+    /// Messages that were dropped because their publishers had sent too many before they might.
+    early_dropped: u64,
 }
 
 impl Lanes {
@@ -99,6 +101,7 @@ impl Lanes {
             outbox: VecDeque::new(),
             next_lane: 0,
             next_query: 0,
+            early_dropped: 0,
         }
     }
 
@@ -192,8 +195,15 @@ impl Lanes {
         let bytes: usize = early.iter().map(|(_, message)| message.len()).sum();
         if early.len() < MAX_EARLY_MEDIA && bytes + encoded.len() <= MAX_EARLY_MEDIA_BYTES {
             early.push((message, encoded));
+        } else {
+            self.early_dropped += 1;
         }
         None
+    }
+
+    /// Messages that were dropped because their publishers had sent too many before they might.
+    pub(in super::super) fn early_dropped(&self) -> u64 {
+        self.early_dropped
     }
 
     /// The next query whose deadline is over.

@@ -116,6 +116,7 @@ impl Rendezvous {
             match event {
                 SharedObjectEvent::Use if !uses => {
                     if names.map_or(0, BTreeSet::len) + used >= objects.limits.per_client {
+                        objects.refused += 1;
                         return self.send_shared_objects(now, &[session], &message.refusal());
                     }
                     elsewhere.of_client.entry(session).or_default().insert(name.clone());

@@ -29,12 +29,13 @@ impl Cache {
     }
 
     /// Notes a message, of which no more than `space` bytes are kept together with those before it.
-    pub(super) fn note(&mut self, message: &Message, encoded: &Bytes, space: usize) {
+    /// True if that is too little from this message on.
+    pub(super) fn note(&mut self, message: &Message, encoded: &Bytes, space: usize) -> bool {
         if ConfigurationPart::of(&message.body).is_some() {
             if encoded.len() <= MAX_PART {
                 self.late.note(message);
             }
-            return;
+            return false;
         }
         self.late.note(message);
         let is_key_frame = message.body.is_key_frame();
@@ -43,15 +44,16 @@ impl Cache {
         }
         let is_media = matches!(message.body, Body::Audio(_) | Body::Video(_));
         if self.is_cut || !is_media || self.frames.is_empty() && !is_key_frame {
-            return;
+            return false;
         }
         let cost = encoded.len() + OVERHEAD;
         if self.bytes + cost <= space {
             self.bytes += cost;
             self.frames.push((message.clone(), encoded.clone()));
-        } else {
-            self.cut(space);
+            return false;
         }
+        self.cut(space);
+        true
     }
 
     /// Keeps the key frame alone, if there is space.

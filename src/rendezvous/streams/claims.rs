@@ -35,6 +35,8 @@ pub(super) struct PendingStreams {
     deadlines: VecDeque<(Time, StreamName, PublicationId)>,
     /// Bytes of messages in all claims.
     held: usize,
+    /// Messages that were dropped because claims held too much.
+    pub(super) dropped: u64,
     /// Clients that play a stream only if it is published, in the order of their deadlines.
     pub(super) plays: VecDeque<(Time, Place, StreamName)>,
     /// When it is repeated what is published and what is played.
@@ -79,6 +81,7 @@ impl PendingStreams {
         let cost = encoded.len() + OVERHEAD;
         if claim.is_cut || self.held + cost > MAX_HELD {
             claim.is_cut = true;
+            self.dropped += 1;
         } else {
             claim.held.push((message.clone(), encoded.clone()));
             claim.bytes += cost;
@@ -281,6 +284,8 @@ mod tests {
             }
         }
         assert!(!pending.hold((SessionId(9), 1), &message, &encoded), "it has not asked");
+        let dropped = 3 * 50 - MAX_HELD / (encoded.len() + OVERHEAD);
+        assert_eq!(pending.dropped, dropped as u64);
         let cut = |pending: &PendingStreams, n| pending.claims[&name(n)].is_cut;
         assert_eq!([0, 1, 2].map(|n| cut(&pending, n)), [false, true, true]);
         for n in 0..3 {

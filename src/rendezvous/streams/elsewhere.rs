@@ -200,9 +200,9 @@ impl Streams {
         if self.stream(&feed.stream).is_err() {
             return false;
         }
-        let Self { all, cached, .. } = self;
+        let Self { all, kept, .. } = self;
         let Some(stream) = all.get_mut(&feed.stream) else { return false };
-        stream.forget_frames(cached);
+        stream.forget_frames(&mut kept.bytes);
         let received = feed.offset.saturating_add(len_of(&feed.messages));
         stream.source = Source::Elsewhere(Intake::new(now, feed.publication, received));
         (stream.messages, stream.bytes) = (0, 0);
@@ -217,7 +217,7 @@ impl Streams {
         encoded: &Bytes,
     ) -> Option<&BTreeSet<Place>> {
         let stream = self.all.get_mut(name)?;
-        Some(stream.note(message, encoded, &self.limits, &mut self.cached))
+        Some(stream.note(message, encoded, &self.limits, &mut self.kept))
     }
 
     /// What there is of a stream for one who comes late.
@@ -269,7 +269,7 @@ impl Streams {
         if !matches!(stream.source, Source::Elsewhere(_)) {
             return Vec::new();
         }
-        stream.clear(&mut self.cached);
+        stream.clear(&mut self.kept.bytes);
         let players = stream.players.iter().copied().collect::<Vec<_>>();
         if players.is_empty() {
             self.all.remove(name);

@@ -111,6 +111,7 @@ impl Rendezvous {
         stream: &StreamName,
         why: Refusal,
     ) {
+        self.stats.streams_refused += u64::from(why == Refusal::TooMany);
         let Some(client) = self.clients.get_mut(&at.0) else { return };
         let (code, why) = match why {
             Refusal::InUse => {
@@ -143,6 +144,7 @@ impl Rendezvous {
                 }
             }
             Err(why) => {
+                self.stats.streams_refused += u64::from(why == Refusal::TooMany);
                 client.connection.refuse_play(at.1, "NetStream.Play.Failed", words(why));
             }
         }

@@ -309,6 +309,14 @@ pub(super) const SETTINGS: &[Setting] = &[
          have an eighth of them."
     ),
     setting!(
+        "limits.reply_factor",
+        count,
+        Reload,
+        server.rendezvous.transport.max_amplification,
+        "Bytes that an address which is not verified is sent for each of its bytes; longer\n\
+         answers are left out. Less than 3 keeps some clients out."
+    ),
+    setting!(
         "limits.flows_per_session",
         count,
         Reload,

@@ -65,6 +65,7 @@ unused_sessions = 7
 unused_sessions_per_address = 7
 keyings_per_address = { burst = 7, per_second = 7 }
 pending_keyings = 7
+reply_factor = 7
 flows_per_session = 7
 groups_per_client = 0
 members_per_group = 7
@@ -138,7 +139,7 @@ fn every_setting_has_its_own_field() {
 }
 
 /// Fields that no file sets: properties of the protocol, and what belongs to programs.
-const WITHOUT_SETTING: [&str; 33] = [
+const WITHOUT_SETTING: [&str; 32] = [
     "server.rendezvous.hooks",
     "server.hooks",
     "server.rendezvous.tokens",
@@ -149,7 +150,6 @@ const WITHOUT_SETTING: [&str; 33] = [
     "server.rendezvous.transport.negotiation",
     "server.rendezvous.transport.accept",
     "server.rendezvous.transport.introduce",
-    "server.rendezvous.transport.max_amplification",
     "server.rendezvous.transport.max_datagram",
     "server.rendezvous.transport.max_probed_datagram",
     "server.rendezvous.transport.max_reassembly",

@@ -212,6 +212,7 @@ impl Endpoint {
         old.max_unconfirmed_per_ip = config.max_unconfirmed_per_ip;
         old.max_unconfirmed = config.max_unconfirmed;
         old.keyings_per_address = config.keyings_per_address;
+        old.max_amplification = config.max_amplification;
         old.max_flows = config.max_flows;
         old.max_pending_keyings = config.max_pending_keyings;
     }
@@ -278,7 +279,7 @@ impl Endpoint {
 
     /// Counters.
     pub fn stats(&self) -> EndpointStats {
-        self.counters
+        EndpointStats { answers_dropped: self.startup.dropped(), ..self.counters }
     }
 
     /// True if no session is open and the far ends of the closed ones know it: the endpoint can be

@@ -120,6 +120,7 @@ impl Endpoint {
         if excess == 0 || (excess <= MAX_EXCESS && self.excess.spend(now, (), excess as u64)) {
             return self.queue_startup(path, &answer);
         }
+        self.counters.answers_limited += 1;
         self.send_startup_within(limit, path, 0, &hello(&short));
     }
 
@@ -139,6 +140,7 @@ impl Endpoint {
                 return sent;
             }
         }
+        self.counters.answers_limited += u64::from(!addresses.is_empty());
         0
     }
 
@@ -181,7 +183,9 @@ impl Endpoint {
                 let change = CookieChange { old_cookie: chunk.cookie, new_cookie };
                 let limit = self.config.max_amplification * received;
                 let chunk_id = chunk.session_id;
-                self.send_startup_within(limit, path, chunk_id, &Chunk::CookieChange(change));
+                let sent =
+                    self.send_startup_within(limit, path, chunk_id, &Chunk::CookieChange(change));
+                self.counters.answers_limited += u64::from(sent.is_none());
                 return;
             }
             CookieCheck::Stale | CookieCheck::Foreign => return,
@@ -366,6 +370,7 @@ impl Endpoint {
     pub(super) fn on_respond_refused(&mut self, key: PendingKey) {
         self.keying_queue.on_done();
         self.take_pending(key);
+        self.counters.keyings_ignored += 1;
         self.keyings.give_back(&key.0, 1);
         self.keying_queue.forget(source(key.0.ip()));
     }

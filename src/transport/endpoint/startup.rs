@@ -41,6 +41,8 @@ pub(super) struct Startup {
     pieces: Reassembly<PieceKey>,
     /// Of packets and of what is paced.
     number: u64,
+    /// Datagrams that were dropped because too many waited.
+    dropped: u64,
 }
 
 impl Startup {
@@ -53,6 +55,7 @@ impl Startup {
                 bytes: reassemblies.saturating_mul(REASSEMBLED_LEN),
             }),
             number: 0,
+            dropped: 0,
         }
     }
 
@@ -64,7 +67,14 @@ impl Startup {
     pub(super) fn push(&mut self, path: Path, datagram: Vec<u8>) {
         if self.queue.len() < MAX_STARTUP_QUEUE {
             self.queue.push_back((path, datagram));
+        } else {
+            self.dropped += 1;
         }
+    }
+
+    /// The datagrams that were dropped because too many waited.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Queues pieces at once as far as the pace allows, and the others for later.
@@ -84,6 +94,8 @@ impl Startup {
             } else if self.paced.len() < MAX_PACED {
                 self.number += 1;
                 self.paced.insert((at, self.number), (path, datagram.clone()));
+            } else {
+                self.dropped += 1;
             }
         }
     }

@@ -175,6 +175,7 @@ impl Session {
     ) {
         if !self.receiving.contains(flow) {
             if self.receiving.len() >= cx.config.max_flows && !self.drop_complete_flow() {
+                cx.counters.flows_refused += 1;
                 return self.refuse_flow(flow, &fragment);
             }
             self.start_flow(cx, flow, options);

@@ -13,6 +13,9 @@ pub struct EndpointStats {
     /// Receiving flows that were rejected because their session held too much
     /// ([`Config::max_session_memory`](crate::transport::Config::max_session_memory)).
     pub flows_rejected: u64,
+    /// First fragments of receiving flows that were refused because their session had too many flows
+    /// ([`Config::max_flows`](crate::transport::Config::max_flows)).
+    pub flows_refused: u64,
     /// Sessions that were closed because all of them together held too much
     /// ([`Config::max_address_memory`](crate::transport::Config::max_address_memory),
     /// [`Config::max_memory`](crate::transport::Config::max_memory)).
@@ -21,6 +24,12 @@ pub struct EndpointStats {
     pub keyings_ignored: u64,
     /// Sessions that gave way to another keying before their initiator had used them.
     pub unconfirmed_evicted: u64,
+    /// Answers that were left out or shortened, as they would have been longer than what may be sent to
+    /// an address that is not verified
+    /// ([`Config::max_amplification`](crate::transport::Config::max_amplification)).
+    pub answers_limited: u64,
+    /// Datagrams of answers that were dropped because too many waited to be sent.
+    pub answers_dropped: u64,
     /// Runs of datagrams for another worker that were dropped because too many waited.
     pub strays_dropped: u64,
     /// Newcomers that were sent to other servers.
@@ -35,9 +44,12 @@ impl EndpointStats {
             bytes_received: self.bytes_received + other.bytes_received,
             fragments_refused: self.fragments_refused + other.fragments_refused,
             flows_rejected: self.flows_rejected + other.flows_rejected,
+            flows_refused: self.flows_refused + other.flows_refused,
             sessions_evicted: self.sessions_evicted + other.sessions_evicted,
             keyings_ignored: self.keyings_ignored + other.keyings_ignored,
             unconfirmed_evicted: self.unconfirmed_evicted + other.unconfirmed_evicted,
+            answers_limited: self.answers_limited + other.answers_limited,
+            answers_dropped: self.answers_dropped + other.answers_dropped,
             strays_dropped: self.strays_dropped + other.strays_dropped,
             redirected: self.redirected + other.redirected,
         }
