@@ -75,6 +75,11 @@ impl Served {
         serde_json::from_str(&line).unwrap()
     }
 
+    /// Has the server read its settings again.
+    pub fn hang_up(&self) {
+        self.running.signal("-HUP");
+    }
+
     /// Ctrl-C.
     pub fn stop(self) {
         assert_eq!(self.stop_with_log(), "");

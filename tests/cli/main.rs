@@ -31,6 +31,7 @@ mod probe;
 mod serve;
 mod serve_member;
 mod serve_settings;
+mod serve_workers;
 #[cfg(unix)]
 mod server_limits;
 mod share_again;

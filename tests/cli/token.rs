@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The secret in the examples of the documentation.
-const SECRET: &str = "4b1d0b7f0c6d5d9b3a0e6f8c2a917e5d";
+pub const SECRET: &str = "4b1d0b7f0c6d5d9b3a0e6f8c2a917e5d";
 
 /// A member that connects with this URL.
 fn join(url: &str) -> Command {
@@ -29,7 +29,7 @@ fn event(server: &Running, name: &str) -> Value {
     serde_json::from_str(&line).unwrap()
 }
 
-fn token(secrets: &Path, more: &[&str]) -> String {
+pub fn token(secrets: &Path, more: &[&str]) -> String {
     let mut command = rtmfp(["token", "--secret-file", secrets.to_str().unwrap()]);
     succeed(command.args(more)).0.trim().to_owned()
 }

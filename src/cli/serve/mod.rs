@@ -30,6 +30,7 @@ use rtmfp::driver::{Announced, os_random};
 use rtmfp::server::{
     ClusterUrl, Ingest, OwnToken, Report, Server, ServerEvent, ServerStats, Settings, StopError,
 };
+use settings::Running;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -96,10 +97,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_streams: bool,
 
-    /// Threads that serve clients; 0 for one for each processor. Several need Linux
-    /// [default: 0 on Linux, otherwise 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256))]
-    workers: Option<u16>,
+    /// Threads that serve clients; auto, or 0, for one for each processor. Several need Linux
+    /// [default: 1]
+    #[arg(long, value_name = "N", value_parser = settings::workers)]
+    workers: Option<usize>,
 
     /// Join this group as a member, so that a small group is never without a neighbour; may be given
     /// several times (docs/server.md)
@@ -167,7 +168,7 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
         std::io::stdout().write_all(Settings::default().to_toml().as_bytes())?;
         return Ok(());
     }
-    let mut settings = settings::load(&args)?;
+    let settings = settings::load(&args)?;
     log::init_server(verbosity, settings.log);
     settings::check_variables();
     if args.librtmfp {
@@ -175,7 +176,8 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     }
     let public = settings::public_address(&settings)?;
     let mut config = settings.server_config();
-    config.rendezvous.tokens = settings.token_keys()?;
+    let keys = settings.token_keys()?;
+    config.rendezvous.tokens = keys.clone().map(|keys| keys as _);
     config.hooks = settings.http_hook()?;
     config.key_log = args.key_log.open_or(settings.key_log.clone())?;
     member::check(&settings)?;
@@ -213,6 +215,7 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     let status =
         urls.first().map_or_else(String::new, |url| format!("clients connect to {}", url.text));
     supervisor.ready(&status);
+    let mut running = Running { settings, keys };
     loop {
         tokio::select! {
             () = signals.recv() => break,
@@ -220,7 +223,7 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
                 Hangup::TerminalGone => break,
                 Hangup::Reload => {
                     supervisor.reloading();
-                    let outcome = settings::reload(&args, &mut settings, &server).await;
+                    let outcome = running.reload(&args, &server).await;
                     settings::log_reload(&outcome);
                     out.say(&Event::reloaded(&outcome), || reloaded(&outcome));
                     supervisor.ready(&status);

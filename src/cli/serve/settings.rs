@@ -6,14 +6,18 @@ use crate::cli::log;
 use crate::cli::outcome;
 use crate::cli::public_address::PublicAddress;
 use anyhow::{Context, anyhow};
-use rtmfp::server::{LogFormat, Reloaded, Server, ServerConfig, Settings};
+use rtmfp::proto::transport::MAX_WORKERS;
+use rtmfp::server::{LogFormat, Reloaded, Server, ServerConfig, Settings, TokenKeys};
 use rtmfp::wire::Shown;
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tracing::{error, info, warn};
 
 /// The environment variable that names the configuration file.
 const CONFIG: &str = "RTMFP_CONFIG";
+/// The setting of the file of secrets, which changes with the file's content as well.
+const SECRETS: &str = "auth.secret_file";
 
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -43,10 +47,8 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<Settings> {
     if !args.listen.is_empty() {
         settings.server.listen = listen::addresses(args.listen.clone());
     }
-    match args.workers {
-        Some(0) => settings.server.workers = ServerConfig::workers_for_all_processors(),
-        Some(workers) => settings.server.workers = workers.into(),
-        None => {}
+    if let Some(workers) = args.workers {
+        settings.server.workers = workers;
     }
     if args.identity.is_some() {
         settings.server.identity_file.clone_from(&args.identity);
@@ -112,24 +114,50 @@ pub(super) fn check_variables() {
     }
 }
 
-/// Reads the settings again and gives them to the server. What is wrong with the new ones is in the
-/// log, and the old ones stay.
-pub(super) async fn reload(
-    args: &ServeArgs,
-    settings: &mut Settings,
-    server: &Server,
-) -> Result<Reloaded, String> {
-    let new = load(args).map_err(|error| outcome::text(&error))?;
-    let tokens = new.token_keys().map_err(|error| error.to_string())?;
-    let level = settings.log.level;
-    let reloaded = settings.reload(&new);
-    let mut rendezvous = settings.server_config().rendezvous;
-    rendezvous.tokens = tokens;
-    server.reconfigure(rendezvous).await.map_err(|stopped| stopped.to_string())?;
-    if settings.log.level != level && !log::set_level(settings.log.level) {
-        warn!("the log keeps its level, which the command line or RUST_LOG has chosen");
+/// Reads `--workers`.
+pub(super) fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Ok(ServerConfig::workers_for_all_processors()),
+        Ok(number) if number <= MAX_WORKERS => Ok(number),
+        Err(_) if text == "auto" => Ok(ServerConfig::workers_for_all_processors()),
+        _ => Err(format!("write auto, or a number from 0 to {MAX_WORKERS}")),
     }
-    Ok(reloaded)
+}
+
+/// What a server runs with.
+pub(super) struct Running {
+    pub(super) settings: Settings,
+    /// The content of the file of secrets.
+    pub(super) keys: Option<Arc<TokenKeys>>,
+}
+
+impl Running {
+    /// Reads the settings again and gives them to the server. What is wrong with the new ones is in the
+    /// log, and the old ones stay.
+    pub(super) async fn reload(
+        &mut self,
+        args: &ServeArgs,
+        server: &Server,
+    ) -> Result<Reloaded, String> {
+        let new = load(args).map_err(|error| outcome::text(&error))?;
+        let keys = new.token_keys().map_err(|error| error.to_string())?;
+        let level = self.settings.log.level;
+        let mut reloaded = self.settings.reload(&new);
+        if let (Some(old), Some(new)) = (&self.keys, &keys)
+            && !old.are_same(new)
+            && !reloaded.changed.contains(&SECRETS)
+        {
+            reloaded.changed.push(SECRETS);
+        }
+        self.keys = keys;
+        let mut rendezvous = self.settings.server_config().rendezvous;
+        rendezvous.tokens = self.keys.clone().map(|keys| keys as _);
+        server.reconfigure(rendezvous).await.map_err(|stopped| stopped.to_string())?;
+        if self.settings.log.level != level && !log::set_level(self.settings.log.level) {
+            warn!("the log keeps its level, which the command line or RUST_LOG has chosen");
+        }
+        Ok(reloaded)
+    }
 }
 
 /// Logs the outcome of a reload.

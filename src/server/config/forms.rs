@@ -64,11 +64,16 @@ pub(super) mod workers {
     use crate::transport::MAX_WORKERS;
 
     pub(in super::super) fn read(value: &Value) -> Read<usize> {
+        if value.as_str() == Some("auto") {
+            return Ok(ServerConfig::workers_for_all_processors());
+        }
         let number = value.as_integer().and_then(|number| usize::try_from(number).ok());
         match number.filter(|number| *number <= MAX_WORKERS) {
             Some(0) => Ok(ServerConfig::workers_for_all_processors()),
             Some(number) => Ok(number),
-            None => Err(must(&format!("a whole number from 0 to {MAX_WORKERS}"), value)),
+            None => {
+                Err(must(&format!("\"auto\", or a whole number from 0 to {MAX_WORKERS}"), value))
+            }
         }
     }
 }

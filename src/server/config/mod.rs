@@ -60,8 +60,8 @@ pub struct ServerConfig {
     /// Threads that serve clients, one to [`MAX_WORKERS`](crate::transport::MAX_WORKERS), each with
     /// its own sockets; beside them, Diffie-Hellman runs on others. One by default, and one whatever
     /// is asked for where the system does not [spread](Sockets::SPREAD) what arrives over sockets
-    /// (others than Linux). A single one runs in the runtime that starts the server. `rtmfp serve` has
-    /// one for [each processor](Self::workers_for_all_processors) by default.
+    /// (others than Linux). A single one runs in the runtime that starts the server.
+    /// [`workers_for_all_processors`](Self::workers_for_all_processors) are as many as can be of use.
     pub workers: usize,
     /// Services and bounds of the rendezvous service.
     pub rendezvous: RendezvousConfig,

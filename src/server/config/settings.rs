@@ -4,9 +4,7 @@ use super::admin::AdminSettings;
 use super::document::{Document, Entry};
 use super::table::{Effect, SECTIONS, SETTINGS, Setting};
 use super::{MemberSettings, ServerConfig};
-use crate::rendezvous::{
-    CheckTokens, ConnectivityLimits, HookConfig, SharedObjectLimits, StreamLimits,
-};
+use crate::rendezvous::{ConnectivityLimits, HookConfig, SharedObjectLimits, StreamLimits};
 use crate::server::hooks::{HookUrlError, HttpHook, ServerHooks};
 use crate::server::tokens::{SecretFileError, TokenKeys};
 use std::fmt::Write as _;
@@ -222,9 +220,9 @@ impl Settings {
     /// # Errors
     ///
     /// [`SecretFileError`]
-    pub fn token_keys(&self) -> Result<Option<Arc<dyn CheckTokens>>, SecretFileError> {
+    pub fn token_keys(&self) -> Result<Option<Arc<TokenKeys>>, SecretFileError> {
         let keys = self.secret_file.as_deref().map(TokenKeys::read).transpose()?;
-        Ok(keys.map(TokenKeys::into_check))
+        Ok(keys.map(Arc::new))
     }
 
     /// The hook at the URL of [`hooks`](Self::hooks), for [`ServerConfig::hooks`].

@@ -102,7 +102,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         workers,
         Restart,
         server.workers,
-        "Threads that serve clients; 0 is one for each processor. Several need Linux."
+        "Threads that serve clients; \"auto\" (or 0) is one for each processor. Several need\n\
+         Linux. docs/server.md says when one is not enough."
     ),
     setting!(
         "public_address",

@@ -232,6 +232,7 @@ fn mistakes_have_a_line_and_the_nearest_name() {
             "groups_per_client = 7",
             "line 1: there is no setting groups_per_client; did you mean limits.groups_per_client?",
         ),
+        ("workers = \"many\"", "line 1: workers must be \"auto\", or a whole number from 0 to 256"),
         ("listen.x = 7", "line 1: listen must be "),
         ("limits = 7", "line 1: there is no setting limits; did you mean "),
         ("[log]\n\nlevel = \"loud\"", "line 3: log.level must be one of \"error\", \"warn\", "),
@@ -254,6 +255,18 @@ fn mistakes_have_a_line_and_the_nearest_name() {
 fn names_from_a_file_cannot_steer_a_terminal() {
     let error = read(&format!("\"\\u001b[2J{}\" = 7", "x".repeat(10_000))).unwrap_err();
     assert!(error.len() < 500 && !error.contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn workers_for_all_processors() {
+    let all = ServerConfig::workers_for_all_processors();
+    for text in ["workers = 0", "workers = \"auto\""] {
+        assert_eq!(read(text).unwrap().server.workers, all, "{text}");
+    }
+    assert_eq!(
+        (Settings::default().server.workers, read("workers = 3").unwrap().server.workers),
+        (1, 3)
+    );
 }
 
 #[test]

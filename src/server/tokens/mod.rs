@@ -21,6 +21,7 @@ use crate::rendezvous::{CheckTokens, Rights, TokenError};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Seconds that the clock of who makes tokens may be ahead of this one (`nbf`).
@@ -79,6 +80,14 @@ impl TokenKeys {
     /// [`SecretFileError`]
     pub fn read_or_create(path: &Path) -> Result<(Self, bool), SecretFileError> {
         secret_file::read_or_create(path)
+    }
+
+    /// True if both are the same keys in the same order.
+    pub fn are_same(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&Key, &Key)| {
+            one.id == other.id && bool::from(one.secret.as_bytes().ct_eq(other.secret.as_bytes()))
+        };
+        self.keys.len() == other.keys.len() && self.keys.iter().zip(&other.keys).all(is_same)
     }
 
     /// For a server's configuration.
@@ -193,6 +202,16 @@ mod tests {
         assert_eq!(both.check(Some(&forged.sign(&claims)), ""), Err(TokenError::Invalid));
         let nameless = keys(OLD.split_once(' ').unwrap().1);
         assert!(both.check(Some(&nameless.sign(&claims)), "").is_ok(), "every key is tried");
+    }
+
+    #[test]
+    fn keys_that_differ_are_not_the_same() {
+        let (old, new) = (keys(OLD), keys(NEW));
+        assert!(old.are_same(&keys(&format!("# a comment\n\n{OLD}  \n"))));
+        assert!(!old.are_same(&new));
+        let (one, other) = (keys(&format!("{NEW}\n{OLD}")), keys(&format!("{OLD}\n{NEW}")));
+        assert!(!one.are_same(&old) && !one.are_same(&other) && one.are_same(&one));
+        assert!(!old.are_same(&keys(&OLD.replace("old ", "new "))));
     }
 
     #[test]
