@@ -4,6 +4,13 @@ use crate::admin::{GROUP, Served};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// Holds the status of a server against its description, and returns it.
+pub fn status(served: &Served) -> Value {
+    let (api, status) = (served.json("api/v1/openapi.json"), served.json("api/v1/status"));
+    check(&api, &api["components"]["schemas"]["Status"], &status, "status");
+    status
+}
+
 /// Holds a value against a schema; unlike in JSON Schema, members that it does not name are faults.
 fn check(api: &Value, schema: &Value, value: &Value, at: &str) {
     if let Some(name) = schema["$ref"].as_str() {
@@ -25,6 +32,7 @@ fn check(api: &Value, schema: &Value, value: &Value, at: &str) {
         "string" => value.is_string(),
         "integer" => value.is_u64() || value.is_i64(),
         "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         other => panic!("{at}: {other}"),
     };

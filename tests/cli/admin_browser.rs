@@ -4,6 +4,8 @@
 //! set.
 
 use crate::admin::{GROUP, Served};
+#[cfg(target_os = "linux")]
+use crate::cluster::Nats;
 use crate::support::{Running, rtmfp};
 use crate::webdriver::Browser;
 
@@ -55,6 +57,31 @@ fn numbers_lists_and_the_picture_of_a_group_follow_the_server() {
     drop(members);
     served.stop();
     browser.wait_for(&format!("{} === 'The server cannot be reached'", text("state")));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cluster_is_on_the_page_of_its_servers() {
+    let Some(browser) = Browser::start() else { return };
+    let shown = |served: &Served, is_shown: bool| {
+        browser.open(&served.url);
+        browser.wait_for(&format!("{} === 'Running'", text("state")));
+        let visible = browser.value("document.getElementById('cluster').checkVisibility()");
+        assert_eq!(visible, is_shown);
+    };
+    let lone = Served::start(&[]);
+    shown(&lone, false);
+    lone.stop();
+    let Some([first, second]) = Nats::two() else { return };
+    let a = Served::start(&["--cluster-nats", &first.url]);
+    shown(&a, true);
+    let b = Served::start(&["--cluster-nats", &second.url]);
+    browser.wait_for(&format!("{} === '2'", text("servers")));
+    browser.wait_for(&format!("{} === 'NATS is connected, 0 commands lost'", text("bus")));
+    b.stop();
+    browser.wait_for(&format!("{} === '1'", text("servers")));
+    drop((first, second));
+    browser.wait_for(&format!("{}.startsWith('NATS cannot be reached, ')", text("bus")));
 }
 
 /// The contrast of two colors (WCAG 2.2, 1.4.3).

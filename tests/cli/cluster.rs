@@ -4,6 +4,8 @@
 //! Skipped where there is no nats-server, unless the environment variable RTMFP_REQUIRE_NATS is set.
 #![cfg(target_os = "linux")]
 
+use crate::admin::{Served, metric};
+use crate::admin_api::{status, wait_for};
 use crate::support::{Killed, Running, own_port, rtmfp};
 use rtmfp::peer::Connection;
 use serde_json::Value;
@@ -11,14 +13,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 /// A node of NATS, killed when dropped.
-struct Nats {
+pub struct Nats {
     _node: Killed,
-    url: String,
+    pub url: String,
 }
 
 impl Nats {
     /// Two nodes of a cluster. None where there is no nats-server.
-    fn two() -> Option<[Self; 2]> {
+    pub fn two() -> Option<[Self; 2]> {
         if let Err(error) = Command::new("nats-server").arg("--version").output() {
             let is_required = std::env::var_os("RTMFP_REQUIRE_NATS").is_some();
             assert!(!is_required, "nats-server is required: {error}");
@@ -196,6 +198,39 @@ fn a_server_with_enough_clients_sends_newcomers_to_others() {
     let third = member(spec, &[&a]);
     event(&third, "connected");
     a.says("client connected");
+}
+
+/// The status of a server says how it stands with the others.
+#[test]
+fn the_status_has_the_cluster() {
+    let lone = Served::start(&[]);
+    assert_eq!(status(&lone)["cluster"], Value::Null);
+    lone.stop();
+    let Some([first, second]) = Nats::two() else { return };
+    let a = Served::start(&["--cluster-nats", &first.url]);
+    let b = Served::start(&["--cluster-nats", &second.url]);
+    for server in [&a, &b] {
+        wait_for(server, || status(server)["cluster"]["servers"] == 2);
+    }
+    let cluster = status(&a)["cluster"].clone();
+    assert_eq!((&cluster["connected"], &cluster["commands"]["lost"]), (&true.into(), &0.into()));
+    // A look-up of a peer that nobody is goes to the other server.
+    let nobody = "ab".repeat(32);
+    let uri = format!("{}app", a.uri);
+    let seek = ["stream", "play", &nobody, "film", "-o", "-", "--listen", "127.0.0.1:0", "--via"];
+    let _seeker = Running::start(rtmfp(seek).arg(uri));
+    wait_for(&a, || status(&a)["cluster"]["commands"]["sent"].as_u64() > Some(0));
+    wait_for(&b, || status(&b)["cluster"]["commands"]["received"].as_u64() > Some(0));
+    // With one node alone each server would go to the other.
+    drop((first, second));
+    wait_for(&a, || {
+        let cluster = status(&a)["cluster"].clone();
+        (&cluster["connected"], &cluster["servers"]) == (&false.into(), &1.into())
+    });
+    let metrics = a.text("metrics");
+    assert_eq!(metric(&metrics, "rtmfp_cluster_connected"), 0.0);
+    assert_eq!(metric(&metrics, "rtmfp_cluster_members"), 1.0);
+    assert!(metric(&metrics, "rtmfp_cluster_commands_total{result=\"sent\"}") > 0.0);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::group::GroupAddress;
 use crate::server::{
-    ApplicationInfo, ClientInfo, GroupInfo, GroupState, Introduced, MemberLink, Outcome, Server,
-    ServerLoad, ServerStats,
+    ApplicationInfo, ClientInfo, ClusterStats, GroupInfo, GroupState, Introduced, MemberLink,
+    Outcome, Server, ServerLoad, ServerStats,
 };
 use serde::Serialize;
 use std::collections::HashMap;
@@ -43,6 +43,7 @@ pub(super) struct Status {
     relays: Relays,
     traffic: Traffic,
     memory_held: u64,
+    cluster: Option<Cluster>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +63,27 @@ struct Forwards {
 struct Relays {
     relayed: u64,
     refused: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Cluster {
+    servers: usize,
+    connected: bool,
+    commands: Commands,
+}
+
+#[derive(Debug, Serialize)]
+struct Commands {
+    sent: u64,
+    received: u64,
+    lost: u64,
+}
+
+impl From<ClusterStats> for Cluster {
+    fn from(stats: ClusterStats) -> Self {
+        let ClusterStats { connected, servers, sent, received, lost } = stats;
+        Self { servers, connected, commands: Commands { sent, received, lost } }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +126,7 @@ impl Status {
                 bytes_out: network.bytes_sent,
             },
             memory_held: load.memory,
+            cluster: stats.cluster.map(Cluster::from),
         }
     }
 }

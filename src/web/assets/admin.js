@@ -64,6 +64,13 @@ function showStatus(status) {
   set("memory", bytes(status.memory_held));
   set("uptime", time(status.uptime));
   set("version", `version ${status.version}`);
+  const cluster = status.cluster;
+  $("cluster").hidden = cluster === null;
+  if (cluster) {
+    set("servers", cluster.servers.toLocaleString("en"));
+    const bus = cluster.connected ? "NATS is connected" : "NATS cannot be reached";
+    set("bus", `${bus}, ${count(cluster.commands.lost, "command", "commands")} lost`);
+  }
   const span = lastStatus ? status.uptime - lastStatus.uptime : 0;
   if (span > 0) {
     const rate = (key) => bytes((status.traffic[key] - lastStatus.traffic[key]) / span);
