@@ -7,6 +7,7 @@ mod blocked_neighbor;
 mod connectivity;
 mod direct_streams;
 mod few_neighbors;
+mod hooks_across;
 mod hostile;
 mod introduction_flood;
 mod local_first;

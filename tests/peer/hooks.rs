@@ -133,6 +133,46 @@ async fn clients_of_all_workers_are_decided_about() {
     assert_eq!((count("connect "), count("greet"), count("disconnect")), (8, 8, 8), "{diary:?}");
 }
 
+/// What the owner allows to many is one client's, and the owner learns of the others that they do not
+/// publish.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn of_many_who_may_publish_at_all_workers_one_does() {
+    let diary = Diary::default();
+    let server = Server::start(config().with_workers(3).with_hooks(diary.clone())).await.unwrap();
+    let mut clients = Vec::new();
+    for number in 0..8 {
+        let name = format!("{number}");
+        clients.push(connect(&server, "chat", vec![name.as_str().into()]).await.unwrap());
+    }
+    let mut attempts = tokio::task::JoinSet::new();
+    for client in &clients {
+        let client = client.clone();
+        attempts.spawn(async move { client.publish("lobby").await });
+    }
+    let (mut published, mut refused) = (Vec::new(), 0);
+    while let Some(outcome) = attempts.join_next().await {
+        match outcome.unwrap() {
+            Ok(stream) => published.push(stream),
+            Err(error) => {
+                assert!(error.to_string().contains("NetStream.Publish.BadName"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((published.len(), refused), (1, 7));
+    assert_eq!(server.stats().await.unwrap().rendezvous.streams, 1);
+    drop(published);
+    for client in clients {
+        client.close(GRACE).await.unwrap();
+    }
+    server.stop(GRACE).await.unwrap();
+    let diary = diary.0.lock().unwrap().clone();
+    let count = |what: &str| diary.iter().filter(|line| line.contains(what)).count();
+    let counts = (count(" publish lobby"), count(" unpublish lobby"), count("disconnect"));
+    assert_eq!(counts, (8, 8, 8), "{diary:?}");
+}
+
 #[cfg(feature = "settings")]
 mod http {
     use super::{CallError, Connection, GRACE, Value, config, connect, description};

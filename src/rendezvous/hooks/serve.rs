@@ -211,6 +211,18 @@ impl Rendezvous {
         }
     }
 
+    /// The owner has let a client publish a stream, and it does not nevertheless.
+    pub(in super::super) fn notify_not_published(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        name: &Arc<str>,
+    ) {
+        if self.asks(HookKind::Publish) {
+            self.notify_unpublished(now, session, name);
+        }
+    }
+
     /// A client is gone, and is still known.
     pub(in super::super) fn notify_gone(&mut self, now: Time, session: SessionId) {
         let Some(client) = self.clients.get(&session) else { return };

@@ -143,15 +143,20 @@ impl Rendezvous {
     }
 
     /// Clients at these places want to publish, or to play what is published, no longer.
-    pub(in super::super) fn forget_claims(&mut self, is_gone: impl Fn(Place) -> bool) {
+    pub(in super::super) fn forget_claims(&mut self, now: Time, is_gone: impl Fn(Place) -> bool) {
         let Some(pending) = self.streams.as_mut().map(|streams| &mut streams.pending) else {
             return;
         };
         let claims = pending.claims.iter().filter(|(_, claim)| is_gone(claim.at));
-        for name in claims.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            pending.remove(&name);
-        }
+        let names = claims.map(|(name, _)| name.clone()).collect::<Vec<_>>();
         pending.plays.retain(|&(_, at, _)| !is_gone(at));
+        let claims = names.into_iter().filter_map(|name| {
+            let claim = pending.remove(&name)?;
+            Some((claim.id, (claim.at.0, name.name)))
+        });
+        for (session, name) in claims.collect::<BTreeMap<_, _>>().into_values() {
+            self.notify_not_published(now, session, &name);
+        }
     }
 
     /// A client of another member wants to publish.

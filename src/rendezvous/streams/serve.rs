@@ -63,7 +63,7 @@ impl Rendezvous {
         let Some(client) = self.clients.get_mut(&at.0) else { return };
         let Some(streams) = &mut self.streams else {
             client.connection.refuse_publish(at.1, "NetStream.Publish.Denied", NO_STREAMS, true);
-            return;
+            return self.notify_not_published(now, at.0, name);
         };
         let full = StreamName { app: client.app.clone(), name: name.clone() };
         match streams.may_publish(&full) {
@@ -121,6 +121,7 @@ impl Rendezvous {
         };
         client.connection.refuse_publish(at.1, code, &why, false);
         self.carry_out(now, at.0);
+        self.notify_not_published(now, at.0, &stream.name);
     }
 
     pub(in super::super) fn play(&mut self, now: Time, at: Place, name: &Arc<str>, recorded: bool) {
@@ -225,7 +226,7 @@ impl Rendezvous {
 
     /// A client plays or publishes no longer in this place.
     pub(in super::super) fn stop_stream(&mut self, now: Time, at: Place) {
-        self.forget_claims(|claimed| claimed == at);
+        self.forget_claims(now, |claimed| claimed == at);
         let Some(stopped) = self.streams.as_mut().and_then(|streams| streams.stop(at)) else {
             return;
         };
@@ -243,7 +244,7 @@ impl Rendezvous {
 
     /// The session of a client has ended. The client is still known.
     pub(in super::super) fn stop_streams_of(&mut self, now: Time, session: SessionId) {
-        self.forget_claims(|(of, _)| of == session);
+        self.forget_claims(now, |(of, _)| of == session);
         let places = self.streams.as_ref().map(|streams| streams.of_session(session));
         for at in places.into_iter().flatten() {
             self.stop_stream(now, at);

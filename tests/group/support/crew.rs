@@ -7,7 +7,9 @@
 use super::quick;
 use rtmfp::proto::crypto::{Fingerprint, Identity, IdentityConfig};
 use rtmfp::proto::rendezvous::cluster::{Command, MemberId, To};
-use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats};
+use rtmfp::proto::rendezvous::{
+    Decision, Query, QueryId, Rendezvous, RendezvousConfig, RendezvousEvent, RendezvousStats,
+};
 use rtmfp::proto::sim::{Actor, SeededRandom};
 use rtmfp::proto::transport::{
     Arrived, Computed, Job, Machine, Path, SessionRef, Stray, Time, Transmit, TransmitBuf,
@@ -42,6 +44,8 @@ pub struct Crew {
     /// Datagrams that came to another worker than their session's.
     pub strays: usize,
     pub events: Vec<RendezvousEvent>,
+    /// Questions to the owner, each with the number of its worker.
+    pub queries: Vec<(usize, Query)>,
     random: SeededRandom,
     /// The part of commands that is lost.
     pub loss: f64,
@@ -62,6 +66,7 @@ impl Crew {
             number: 0,
             strays: 0,
             events,
+            queries: Vec::new(),
             random,
             loss: 0.0,
             dead,
@@ -157,6 +162,13 @@ impl Crew {
         numbers.filter_map(session).collect()
     }
 
+    /// The owner has decided about a question of a worker.
+    pub fn decide(&mut self, now: Time, (number, id): (usize, QueryId), decision: Decision) {
+        let clock = self.clock(number, now);
+        self.workers[number].handle_decision(clock, id, decision);
+        self.settle(now);
+    }
+
     /// Runs jobs, and sends off what workers have for each other.
     fn settle(&mut self, now: Time) {
         for number in 0..self.workers.len() {
@@ -166,6 +178,7 @@ impl Crew {
                 worker.handle_computed(clock, job.run());
             }
             self.events.extend(std::iter::from_fn(|| worker.poll_event()));
+            self.queries.extend(std::iter::from_fn(|| Some((number, worker.poll_query()?))));
             while let Some((to, command)) = self.workers[number].poll_command() {
                 if !self.is_alive(number) {
                     continue;

@@ -8,7 +8,9 @@ use rtmfp::proto::crypto::{Identity, IdentityConfig};
 use rtmfp::proto::flash::stream::{NetStreamError, NetStreamEvent, Request};
 use rtmfp::proto::flash::{Body, Format, Message, Uri};
 use rtmfp::proto::node::{Node, NodeConfig, NodeEvent, StreamHandle};
-use rtmfp::proto::rendezvous::{Rendezvous, RendezvousConfig, StreamInfo, StreamLimits};
+use rtmfp::proto::rendezvous::{
+    Decision, Query, QueryId, Rendezvous, RendezvousConfig, StreamInfo, StreamLimits,
+};
 use rtmfp::proto::sim::{Actor, Link, Network, NodeId};
 use rtmfp::proto::transport::{Layer, Machine, Random, Time};
 
@@ -75,12 +77,21 @@ pub struct Studio {
 impl Studio {
     /// A server with so many workers. The clients get to these in turn.
     pub fn new(seed: u64, workers: usize, link: Link, streams: Option<StreamLimits>) -> Self {
+        let mut config = RendezvousConfig::default();
+        config.streams = streams;
+        Self::with_config(seed, workers, link, config)
+    }
+
+    pub fn with_config(
+        seed: u64,
+        workers: usize,
+        link: Link,
+        mut config: RendezvousConfig,
+    ) -> Self {
         let mut network = Network::new(seed, link);
         let mut random = network.random();
         let identity = Identity::generate(&IdentityConfig::default(), &mut random);
-        let mut config = RendezvousConfig::default();
         config.transport.negotiation = quick().negotiation;
-        config.streams = streams;
         let random = || -> Random { Box::new(network.random()) };
         let crew = Crew::new(Rendezvous::crew(&config, identity, workers, random));
         let server = network.add(SERVER, Host::Server(Box::new(crew)));
@@ -144,6 +155,17 @@ impl Studio {
 
     pub fn crew_mut(&mut self) -> &mut Crew {
         self.network[self.server].crew()
+    }
+
+    /// What the owner was asked since this was last called, each with the number of its worker.
+    pub fn queries(&mut self) -> Vec<(usize, Query)> {
+        std::mem::take(&mut self.crew_mut().queries)
+    }
+
+    /// The owner decides about a question of a worker.
+    pub fn decide(&mut self, query: (usize, QueryId), decision: Decision) {
+        let server = self.server;
+        self.network.act(server, |it, now| it.crew().decide(now, query, decision));
     }
 
     /// The number of the worker that gets what comes from a client.
