@@ -63,6 +63,11 @@ impl Barriers {
         }
     }
 
+    /// Bytes that wait, with what each message costs.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// True if no flow waits and nothing is due.
     pub fn is_idle(&self) -> bool {
         self.flows.is_empty() && self.due.is_empty()

@@ -8,7 +8,8 @@ use super::{RefusalReason, Rendezvous, RendezvousEvent, connectivity};
 use crate::crypto::Fingerprint;
 use crate::flash::group_channel::{GroupId, SERVER_METADATA, ServerMessage};
 use crate::flash::{
-    ConnectRequest, FlowDecision, FlowMetadata, Rejection, ServerConnection, ServerConnectionEvent,
+    ConnectRequest, FlowDecision, FlowDelivery, FlowMetadata, Rejection, ServerConnection,
+    ServerConnectionEvent,
 };
 use crate::transport::{
     Addressed, FlowAction, FlowId, FlowInput, FlowOptions, FlowToken, MessageOptions, SessionId,
@@ -163,8 +164,7 @@ impl Rendezvous {
             }
             return;
         }
-        client.connection.on_message(now, flow, message);
-        self.serve(now, session);
+        self.deliver_in_order(now, session, flow, FlowDelivery::Message(message.clone()));
     }
 
     /// A message was longer than [`Config::max_message`](crate::transport::Config).
@@ -200,8 +200,7 @@ impl Rendezvous {
             }
             return;
         }
-        client.connection.on_flow_finished(flow);
-        self.serve(now, session);
+        self.deliver_in_order(now, session, flow, FlowDelivery::Finished);
     }
 
     /// Something happened to a flow of a client's session.
@@ -394,6 +393,9 @@ impl Rendezvous {
     }
 
     fn execute(&mut self, now: Time, session: SessionId, owner: Owner, action: FlowAction) {
+        if let FlowAction::Reject { flow, .. } = &action {
+            self.barriers.on_flow_rejected(session, *flow);
+        }
         self.flows.execute(&mut self.endpoint, now, session, owner, action);
     }
 

@@ -12,6 +12,7 @@
 //! | `stats.rs` | its counters |
 //! | `application.rs` | the applications that clients connect to |
 //! | `access.rs` | what a client may do, by its token |
+//! | `barriers.rs` | flows of a client that wait for each other |
 //! | `client.rs` | one client: its NetConnection and its `GC` flows |
 //! | `groups.rs` | the members of groups |
 //! | `introduce.rs` | introductions and their limits |
@@ -30,6 +31,7 @@
 mod access;
 mod addresses;
 mod application;
+mod barriers;
 mod client;
 pub mod cluster;
 mod connectivity;
@@ -57,6 +59,7 @@ use crate::transport::{
 };
 pub use access::{CheckTokens, MAX_TOKEN, Names, OwnToken, Rights, TokenError};
 use application::application;
+use barriers::ClientBarriers;
 use client::{Client, Owner};
 use cluster::{Cluster, MemberId};
 use connectivity::Checks;
@@ -205,6 +208,7 @@ pub struct Rendezvous {
     /// How many of them have connected.
     connected: usize,
     flows: FlowTable<Owner>,
+    barriers: ClientBarriers,
     groups: Groups,
     budgets: Budgets,
     newcomers: Newcomers,
@@ -296,6 +300,7 @@ impl Rendezvous {
             clients: HashMap::new(),
             connected: 0,
             flows: FlowTable::new(MAX_PARKED),
+            barriers: ClientBarriers::default(),
             groups: Groups::default(),
             newcomers: Newcomers::default(),
             history: History::default(),
@@ -456,6 +461,7 @@ impl Rendezvous {
         if let Some(checks) = &mut self.checks {
             checks.forget(session);
         }
+        self.barriers.forget(session);
         let Some(client) = self.clients.remove(&session) else { return };
         self.places.leave(client.address);
         if let Some(deadline) = client.deadline {

@@ -6,12 +6,15 @@ use crate::support::{for_seeds, millis, secs};
 use bytes::Bytes;
 use rtmfp::amf::Value;
 use rtmfp::proto::flash::stream::Request;
-use rtmfp::proto::flash::{Body, Message};
+use rtmfp::proto::flash::{Body, Message, UserControl};
 use rtmfp::proto::rendezvous::{RendezvousEvent, StreamLimits};
 use rtmfp::proto::sim::Link;
+use rtmfp::proto::transport::{FlowId, FlowOptions, Layer, MessageOptions};
 
 /// Numbers of workers.
 const CREWS: [usize; 2] = [1, 3];
+/// The server's control flow, the first that it opens.
+const CONTROL: FlowId = FlowId(2);
 
 #[test]
 fn who_waits_gets_everything_and_hears_of_the_end() {
@@ -183,5 +186,110 @@ fn a_slow_player_misses_frames_and_holds_nothing_up() {
         let came = studio.messages(slow, played[1]).len();
         assert!((20..400).contains(&came), "{came}");
         assert!(studio.crew().stats().stream_messages_dropped > 10);
+    }
+}
+
+/// The third argument of `play`, in milliseconds.
+#[test]
+fn who_plays_for_a_while_gets_so_much() {
+    for workers in CREWS {
+        let mut studio = Studio::usual(6, workers, Link::lan());
+        let [a, b, c, d] = [(); 4].map(|()| studio.client("x"));
+        let play = |studio: &mut Studio, at, length: f64| {
+            let args = ["x".into(), Value::from(-1000.0), Value::from(length)];
+            studio.open(at, Request::Play(args.into()))
+        };
+        // It waits for the stream, and its time begins with that.
+        let early = play(&mut studio, b, 1000.0);
+        let whole = [play(&mut studio, c, -1000.0), play(&mut studio, c, 0.0)];
+        studio.network.run_for(secs(5));
+        let published = studio.publish(a, "x");
+        studio.network.run_for(secs(1));
+        let shoot = |studio: &mut Studio, from: u32, count: u32| {
+            for n in from..from + count {
+                let head = if n % 25 == 0 { KEY } else { INTER };
+                studio.write(a, published, &video(90_000 + n * 40, head, 500));
+                studio.network.run_for(millis(40));
+            }
+        };
+        shoot(&mut studio, 0, 60);
+        let late = play(&mut studio, d, 2000.0);
+        shoot(&mut studio, 60, 60);
+        studio.network.run_for(secs(3));
+        let times = |studio: &Studio, at, stream| -> Vec<u32> {
+            let frames = studio.messages(at, stream);
+            frames.iter().map(|frame| (frame.timestamp - 90_000) / 40).collect()
+        };
+        assert_eq!(times(&studio, b, early), (0..25).collect::<Vec<_>>());
+        assert!(studio.story(b, early).ends_with("*Play.Stop "), "{}", studio.story(b, early));
+        // It begins at the key frame before.
+        assert_eq!(times(&studio, d, late), (50..100).collect::<Vec<_>>());
+        for stream in whole {
+            assert_eq!(times(&studio, c, stream), (0..120).collect::<Vec<_>>());
+        }
+        assert_eq!(studio.streams()[0].players, 2);
+        // It may play again.
+        studio.close(a, published);
+        studio.network.run_for(secs(1));
+        assert!(!studio.story(b, early).ends_with("Play.UnpublishNotify "));
+        let again = play(&mut studio, b, 80.0);
+        studio.network.run_for(secs(1));
+        let published = studio.publish(a, "x");
+        studio.network.run_for(secs(1));
+        for n in 0..9 {
+            studio.write(a, published, &video(n * 40, KEY, 500));
+            studio.network.run_for(millis(40));
+        }
+        assert_eq!(studio.messages(b, again).len(), 2);
+    }
+}
+
+/// One who publishes over several flows, as rtmfp-cpp's tcpublish does: the end, on a flow of its own, does
+/// not overtake what is on the others (RFC 7425 §5.2).
+#[test]
+fn the_end_of_a_stream_waits_for_what_was_sent_before() {
+    for workers in CREWS {
+        let mut studio = Studio::usual(7, workers, Link::lan());
+        let (a, b) = (studio.client("x"), studio.client("x"));
+        let played = studio.play(b, "x");
+        studio.publish(a, "x");
+        studio.network.run_for(secs(1));
+        studio.network.set_link(a, studio.server, Link::lan().with_rate(100_000));
+        let mut sessions = studio.network[a].node().endpoint().sessions();
+        let (session, _) = sessions.next().unwrap();
+        drop(sessions);
+        let flows = [(); 3].map(|()| {
+            studio.network.act(a, |it, _| {
+                let options = FlowOptions::immediate(Some(CONTROL));
+                it.node().inner_mut().open_flow(session, b"TC\x04\x01", options).unwrap()
+            })
+        });
+        let mut send = |flow: usize, bytes: Bytes| {
+            studio.network.act(a, |it, now| {
+                let endpoint = it.node().inner_mut();
+                endpoint.send(now, session, flows[flow], bytes, MessageOptions::RELIABLE).unwrap();
+            });
+        };
+        let mut sent = Vec::new();
+        for n in 0..50 {
+            let frame = video(n * 40, if n == 0 { KEY } else { INTER }, 4000);
+            send(0, frame.encode().into_bytes());
+            sent.push(frame);
+        }
+        for flow in 0..3 {
+            let sync = Body::UserControl(UserControl::FlowSync { id: 1, count: 3 });
+            send(flow, Message::new(0, sync).encode().into_bytes());
+        }
+        let close = b"\x14\0\0\0\0\x02\0\x0bcloseStream\0\0\0\0\0\0\0\0\0\x05";
+        send(2, Bytes::from_static(close));
+        studio.network.run_for(secs(1));
+        assert!(
+            !studio.story(b, played).contains("Unpublish"),
+            "two seconds of frames are on the way"
+        );
+        studio.network.run_for(secs(9));
+        assert!(studio.messages(b, played) == sent);
+        assert!(studio.story(b, played).ends_with("*Play.UnpublishNotify "));
+        assert_eq!(studio.crew().stats().streams, 0);
     }
 }

@@ -62,8 +62,12 @@ impl ServerConnection {
 
     /// Sends a message of the stream that the client plays; `encoded` is the same, one for all who
     /// play. What it does not want is left out, and so is what would wait for long.
-    pub fn write(&mut self, stream: u32, message: &Message, encoded: &Bytes) {
-        self.streams.write(&mut self.control, stream, message, encoded);
+    ///
+    /// False if the client has played as much as it wanted (the third argument of `NetStream.play`): it
+    /// gets `NetStream.Play.Stop` and plays no longer. No event follows.
+    pub fn write(&mut self, stream: u32, message: &Message, encoded: &Bytes) -> bool {
+        let mut out = Out { control: &mut self.control, client: self.canonical };
+        self.streams.write(&mut out, stream, message, encoded)
     }
 
     /// A message of the stream that the client plays is left out: its video goes on at the next key

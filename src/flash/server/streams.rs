@@ -78,6 +78,7 @@ enum Role {
     /// The owner has not answered yet.
     Asked {
         publishes: bool,
+        part: Part,
     },
     Publishing {
         name: Arc<str>,
@@ -85,7 +86,38 @@ enum Role {
     Playing {
         name: Arc<str>,
         gate: Gate,
+        part: Part,
     },
+}
+
+/// How much of a live stream a client plays: `length` of `NetStream.play`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    /// Milliseconds; everything without.
+    length: Option<u32>,
+    /// The timestamp of the first frame.
+    begin: Option<u32>,
+}
+
+impl Part {
+    /// The third argument of `play`, in milliseconds: negative ones mean everything, and 0 a single frame
+    /// of a recording, of which there is none.
+    fn of(length: Option<&Value>) -> Self {
+        let length = length.and_then(Value::as_f64).filter(|length| *length >= 1.0);
+        // What is longer than timestamps go is everything.
+        let length = length.filter(|length| *length < f64::from(i32::MAX)).map(|it| it as u32);
+        Self { length, begin: None }
+    }
+
+    /// True if a message is beyond it.
+    fn is_over(&mut self, message: &Message) -> bool {
+        let is_frame = matches!(message.body, Body::Audio(_) | Body::Video(_));
+        let (Some(length), true) = (self.length, is_frame) else { return false };
+        let begin = *self.begin.get_or_insert(message.timestamp);
+        // Timestamps begin again after 49 days; one before the first is none.
+        let elapsed = message.timestamp.wrapping_sub(begin);
+        elapsed <= i32::MAX as u32 && elapsed >= length
+    }
 }
 
 /// Where an answer goes: the connection's control, and the client's control flow.
@@ -128,7 +160,7 @@ impl Streams {
     /// True if the client publishes in it, or has asked to: it need not wait for the answer.
     pub(super) fn is_publishing(&self, stream: u32) -> bool {
         let role = self.role(stream);
-        matches!(role, Some(Role::Publishing { .. } | Role::Asked { publishes: true }))
+        matches!(role, Some(Role::Publishing { .. } | Role::Asked { publishes: true, .. }))
     }
 
     fn role(&self, stream: u32) -> Option<&Role> {
@@ -156,19 +188,21 @@ impl Streams {
                 let kind = args.next();
                 let record =
                     matches!(kind.as_ref().and_then(Value::as_str), Some(kind) if kind != "live");
-                it.ask(StreamEvent::Publish { name: without_query(&name), record }, emit);
+                let event = StreamEvent::Publish { name: without_query(&name), record };
+                it.ask(event, Part::default(), emit);
             }
             ("publish", _) => it.unpublish(out, stream, emit),
             ("play", Some(Value::String(name))) => {
                 // Milliseconds; -2000 is live or else recorded, -1000 live only.
                 let start = args.next().as_ref().and_then(Value::as_f64);
                 let recorded = start.is_some_and(|start| start >= 0.0);
-                it.ask(StreamEvent::Play { name: without_query(&name), recorded }, emit);
+                let part = Part::of(args.next().as_ref());
+                it.ask(StreamEvent::Play { name: without_query(&name), recorded }, part, emit);
             }
             ("play2", Some(options)) => {
                 if let Some(Value::String(name)) = options.property("streamName") {
-                    let name = without_query(name);
-                    it.ask(StreamEvent::Play { name, recorded: false }, emit);
+                    let event = StreamEvent::Play { name: without_query(name), recorded: false };
+                    it.ask(event, Part::default(), emit);
                 }
             }
             ("play", _) => it.stop_playing(out, stream, emit),
@@ -193,7 +227,11 @@ impl Streams {
     /// The owner has the stream that the client wants to play, or waits for it.
     pub(super) fn begin_playing(&mut self, out: &mut Out<'_>, stream: u32, name: &Arc<str>) {
         let Some(it) = self.open.get_mut(&stream) else { return };
-        it.role = Role::Playing { name: name.clone(), gate: Gate::new() };
+        let part = match it.role {
+            Role::Asked { part, .. } => part,
+            _ => Part::default(),
+        };
+        it.role = Role::Playing { name: name.clone(), gate: Gate::new(), part };
         match sample_access() {
             Ok(values) => it.send(out, stream, Body::Data(out.control.encoding.format(), values)),
             Err(error) => tracing::debug!(%error, "a data message has no encoding"),
@@ -222,7 +260,7 @@ impl Streams {
     /// The stream that a client plays has begun or ended.
     pub(super) fn notify(&mut self, out: &mut Out<'_>, stream: u32, is_published: bool) {
         let Some(it) = self.open.get_mut(&stream) else { return };
-        let Role::Playing { name, gate } = &mut it.role else { return };
+        let Role::Playing { name, gate, .. } = &mut it.role else { return };
         gate.miss();
         let name = name.clone();
         match is_published {
@@ -236,23 +274,28 @@ impl Streams {
         }
     }
 
-    /// Sends a message to a client that plays.
+    /// Sends a message to a client that plays, unless it is beyond what the client wants: then that is
+    /// over. False if it is.
     pub(super) fn write(
         &mut self,
-        control: &mut Control,
+        out: &mut Out<'_>,
         stream: u32,
         message: &Message,
         encoded: &Bytes,
-    ) {
-        let Some(NetStream { flow: Some(token), role: Role::Playing { gate, .. } }) =
-            self.open.get_mut(&stream)
-        else {
-            return;
+    ) -> bool {
+        let Some(it) = self.open.get_mut(&stream) else { return true };
+        let NetStream { flow: Some(token), role: Role::Playing { gate, part, .. } } = it else {
+            return true;
         };
+        if part.is_over(message) {
+            it.stop_playing(out, stream, &mut |_| {});
+            return false;
+        }
         if gate.admits(&message.body) {
             let (token, options) = (*token, delivery::of(&message.body));
-            control.push(FlowAction::Send { token, message: encoded.clone(), options });
+            out.control.push(FlowAction::Send { token, message: encoded.clone(), options });
         }
+        true
     }
 
     /// A client that plays was not sent something: video goes on at the next key frame.
@@ -295,17 +338,17 @@ impl NetStream {
     }
 
     /// Something else from now on, which the owner decides about.
-    fn ask(&mut self, event: StreamEvent, emit: &mut dyn FnMut(StreamEvent)) {
+    fn ask(&mut self, event: StreamEvent, part: Part, emit: &mut dyn FnMut(StreamEvent)) {
         if self.leave() {
             emit(StreamEvent::Stopped);
         }
-        self.role = Role::Asked { publishes: matches!(event, StreamEvent::Publish { .. }) };
+        self.role = Role::Asked { publishes: matches!(event, StreamEvent::Publish { .. }), part };
         emit(event);
     }
 
     /// `publish(false)`.
     fn unpublish(&mut self, out: &mut Out<'_>, stream: u32, emit: &mut dyn FnMut(StreamEvent)) {
-        if let Role::Asked { publishes: true } = self.role {
+        if let Role::Asked { publishes: true, .. } = self.role {
             self.role = Role::Idle;
             emit(StreamEvent::Stopped);
         }
@@ -331,7 +374,7 @@ impl NetStream {
 
     /// Commands of one who plays.
     fn on_choice(&mut self, out: &mut Out<'_>, stream: u32, command: &str, flag: &Value) {
-        let Role::Playing { name, gate } = &mut self.role else { return };
+        let Role::Playing { name, gate, .. } = &mut self.role else { return };
         let name = name.clone();
         match (command, flag.as_bool()) {
             ("pause" | "pauseRaw", Some(is_paused)) => {

@@ -165,15 +165,23 @@ impl Rendezvous {
         let Some(queue) = self.streams.as_ref().map(|streams| streams.limits().queue) else {
             return;
         };
-        let mut dropped = 0;
+        let mut outcome = Delivered::default();
         for (message, encoded) in &backlog.messages {
             let Self { endpoint, flows, clients, .. } = self;
             let mut sender = Sender { endpoint, flows, clients, now, queue };
-            dropped += sender.deliver_to(players, message, encoded);
+            sender.deliver_to(players, message, encoded, &mut outcome);
         }
-        self.stats.stream_messages_dropped += dropped;
+        self.note_delivered(now, outcome);
         if backlog.is_cut {
             self.miss(players);
+        }
+    }
+
+    /// Messages were sent to those who play.
+    fn note_delivered(&mut self, now: Time, Delivered { dropped, satisfied }: Delivered) {
+        self.stats.stream_messages_dropped += dropped;
+        for at in satisfied {
+            self.stop_stream(now, at);
         }
     }
 
@@ -221,7 +229,9 @@ impl Rendezvous {
         let queue = streams.limits().queue;
         let Some(players) = note(streams) else { return };
         let mut sender = Sender { endpoint, flows, clients, now, queue };
-        self.stats.stream_messages_dropped += sender.deliver_to(players, message, encoded);
+        let mut outcome = Delivered::default();
+        sender.deliver_to(players, message, encoded, &mut outcome);
+        self.note_delivered(now, outcome);
     }
 
     /// A client plays or publishes no longer in this place.
@@ -275,49 +285,61 @@ struct Sender<'a> {
     queue: u64,
 }
 
+/// What came of messages to those who play.
+#[derive(Default)]
+struct Delivered {
+    /// Messages that were not sent to one, because too much waited.
+    dropped: u64,
+    /// Who has played as much as it wanted.
+    satisfied: Vec<Place>,
+}
+
 impl Sender<'_> {
-    /// Sends a message to those who play. Returns for how many it is dropped.
+    /// Sends a message to those who play.
     fn deliver_to<'a>(
         &mut self,
         players: impl IntoIterator<Item = &'a Place>,
         message: &Message,
         encoded: &Bytes,
-    ) -> u64 {
-        let (mut plain, mut dropped) = (Plain::default(), 0);
+        outcome: &mut Delivered,
+    ) {
+        let mut plain = Plain::default();
         for &at in players {
-            dropped += u64::from(!self.deliver(at, message, encoded, &mut plain));
+            self.deliver(at, message, encoded, &mut plain, outcome);
         }
-        dropped
     }
 
-    /// Sends a message to one who plays. False if it is dropped, because too much waits already.
+    /// Sends a message to one who plays.
     fn deliver(
         &mut self,
         (session, stream): Place,
         message: &Message,
         encoded: &Bytes,
         plain: &mut Plain,
-    ) -> bool {
-        let Some(client) = self.clients.get_mut(&session) else { return true };
+        outcome: &mut Delivered,
+    ) {
+        let Some(client) = self.clients.get_mut(&session) else { return };
         let connection = &mut client.connection;
-        let Some(token) = connection.stream_flow(stream) else { return true };
+        let Some(token) = connection.stream_flow(stream) else { return };
         let (message, encoded) = match (connection.encoding(), &message.body) {
             (ObjectEncoding::Amf0, Body::Data(Format::Extended, _)) => match plain.of(message) {
                 Some((message, encoded)) => (message, encoded),
-                None => return true,
+                None => return,
             },
             _ => (message, encoded),
         };
         let queued = self.flows.queued(self.endpoint, session, Owner::Connection, token);
         if queued.saturating_add(encoded.len() as u64) > self.queue {
             connection.miss(stream);
-            return false;
+            outcome.dropped += 1;
+            return;
         }
-        connection.write(stream, message, encoded);
+        if !connection.write(stream, message, encoded) {
+            outcome.satisfied.push((session, stream));
+        }
         while let Some(action) = connection.poll_action() {
             self.flows.execute(self.endpoint, self.now, session, Owner::Connection, action);
         }
-        true
     }
 }
 
