@@ -6,7 +6,7 @@ use crate::tally::Tally;
 use rtmfp::GroupSpec;
 use rtmfp::amf::Value;
 use rtmfp::driver::{Service, os_random};
-use rtmfp::proto::crypto::{DhGroup, Fingerprint, Identity, IdentityConfig, KeyStyle, Negotiation};
+use rtmfp::proto::crypto::{DhGroup, Fingerprint, Identity, IdentityConfig, Negotiation};
 use rtmfp::proto::flash::stream::{NetStreamEvent, Request};
 use rtmfp::proto::flash::{Methods, Uri};
 use rtmfp::proto::node::{Node, NodeConfig, NodeEvent, PublishToPeers, StreamHandle};
@@ -214,10 +214,9 @@ impl Crowd {
         self.opening = 0;
     }
 
-    /// An identity as Flash Player has one.
+    /// An identity as Flash Player has one: MonaServer 1.x crashes at others with static keys.
     pub(crate) fn identity(group: DhGroup) -> Identity {
-        let mut config = IdentityConfig::default();
-        config.keys = KeyStyle::Static;
+        let mut config = IdentityConfig::like_a_player();
         config.groups = vec![group];
         Identity::generate(&config, &mut *os_random())
     }

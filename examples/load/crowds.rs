@@ -3,7 +3,7 @@
 use crate::crowd::{Command, Crowd, Role};
 use crate::tally::Tally;
 use crate::target::Target;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use rtmfp::driver::{self, Clock, Handle, MAX_SOCKETS, Sockets};
 use rtmfp::proto::crypto::{DhGroup, Identity};
@@ -136,6 +136,19 @@ impl Crowds {
         self.until("clients connect", total, done, |tally| tally.connected.len())
             .await
             .map(|tally| (tally, begun.elapsed()))
+    }
+
+    /// Has so many clients connect, with the roles that their numbers have, and all of them have to.
+    pub(crate) async fn connect_all(
+        &self,
+        count: usize,
+        role: impl Fn(usize) -> Role,
+    ) -> anyhow::Result<()> {
+        let identities = self.identities(count).into_iter().enumerate();
+        let clients = identities.map(|(number, identity)| (identity, role(number))).collect();
+        let (connected, _) = self.connect(clients).await?;
+        ensure!(connected.failed() == 0, "clients could not connect: {:?}", connected.failures);
+        Ok(())
     }
 
     /// Waits until what has happened is enough.

@@ -40,12 +40,9 @@ impl Introduce {
     async fn once(&self, common: &Common, report: &mut Report) -> anyhow::Result<()> {
         let target = Target::open(&common.target)?;
         let crowds = Crowds::start(&target, &common.clients)?;
-        let identities = crowds.identities(self.clients as usize);
-        let half = identities.len() / 2;
+        let half = self.clients as usize / 2;
         let role = |number| if number < half { Role::Offer } else { Role::Stay };
-        let clients = identities.into_iter().enumerate().map(|(at, it)| (it, role(at))).collect();
-        let (connected, _) = crowds.connect(clients).await?;
-        ensure!(connected.failed() == 0, "clients could not connect: {:?}", connected.failures);
+        crowds.connect_all(self.clients as usize, role).await?;
         let (mut askers, mut offered) = (Vec::new(), Vec::new());
         for number in 0..crowds.len() {
             let found = crowds.ask(number, |crowd, _| {

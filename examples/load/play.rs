@@ -46,15 +46,12 @@ impl Play {
     async fn once(&self, common: &Common, report: &mut Report) -> anyhow::Result<()> {
         let target = Target::open(&common.target)?;
         let crowds = Crowds::start(&target, &common.clients)?;
-        let identities = crowds.identities((self.streams + self.players) as usize);
         let (streams, kbit) = (self.streams as usize, self.kbit);
         let role = |number: usize| match number < streams {
             true => Role::Publish(format!("load{number}"), kbit),
             false => Role::Play(format!("load{}", number % streams)),
         };
-        let clients = identities.into_iter().enumerate().map(|(at, it)| (it, role(at))).collect();
-        let (connected, _) = crowds.connect(clients).await?;
-        ensure!(connected.failed() == 0, "clients could not connect: {:?}", connected.failures);
+        crowds.connect_all((self.streams + self.players) as usize, role).await?;
         tokio::time::sleep(Duration::from_secs(self.settle)).await;
         let before = target.usage()?;
         let warm = crowds.tally().await?;

@@ -45,16 +45,13 @@ pub(super) struct Served {
 
 impl Honest {
     pub(super) async fn connect(crowds: &Crowds) -> anyhow::Result<Self> {
-        let identities = crowds.identities(OFFER + CALL + 1 + PLAY);
         let role = |number| match number {
             0..OFFER => Role::Offer,
             OFFER => Role::Publish("honest".to_owned(), KBIT),
             number if number <= OFFER + PLAY => Role::Play("honest".to_owned()),
             _ => Role::Stay,
         };
-        let clients = identities.into_iter().enumerate().map(|(at, it)| (it, role(at))).collect();
-        let (connected, _) = crowds.connect(clients).await?;
-        ensure!(connected.failed() == 0, "clients could not connect: {:?}", connected.failures);
+        crowds.connect_all(OFFER + CALL + 1 + PLAY, role).await?;
         let (mut offered, mut callers) = (Vec::new(), Vec::new());
         for number in 0..crowds.len() {
             let found = crowds.ask(number, |crowd, _| {
