@@ -15,6 +15,8 @@ const ENOUGH: u64 = 50_000;
 const TOO_MANY: u64 = 20_000;
 /// How often they are counted.
 const PERIOD: Duration = Duration::from_millis(250);
+/// The shortest time between two lines in the log.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes of three words: what is shorter is no packet.
 pub(super) const MIN_PACKET: usize = 12;
 /// One in so many gets through at least.
@@ -29,18 +31,27 @@ pub(super) struct FloodGuard {
     has_waited: bool,
     /// One in so many is taken: a power of two.
     one_in: u32,
+    /// A flood that begins before is not worth another line in the log.
+    silent_until: Time,
 }
 
 impl Default for FloodGuard {
     fn default() -> Self {
-        Self { since: Time::ZERO, startups: 0, has_waited: true, one_in: 1 }
+        Self {
+            since: Time::ZERO,
+            startups: 0,
+            has_waited: true,
+            one_in: 1,
+            silent_until: Time::ZERO,
+        }
     }
 }
 
 impl FloodGuard {
-    /// So many startup packets were received.
-    pub(super) const fn note(&mut self, startups: usize) {
+    /// So many startup packets were received. Returns how many were not, about.
+    pub(super) fn note(&mut self, startups: usize) -> usize {
         self.startups += startups as u64;
+        startups * (self.one_in as usize - 1)
     }
 
     /// Nothing has to be done now.
@@ -65,6 +76,15 @@ impl FloodGuard {
             self.one_in = (before / 2).max(1);
         }
         (self.one_in != before).then_some(self.one_in)
+    }
+
+    /// The flood is worth a line in the log: as it begins, and once a minute at most.
+    pub(super) fn is_news(&mut self, now: Time) -> bool {
+        let is_news = self.one_in > 1 && now >= self.silent_until;
+        if is_news {
+            self.silent_until = now + SILENCE;
+        }
+        is_news
     }
 
     /// When to [adjust](Self::adjust) again, even if nothing comes.
@@ -152,8 +172,12 @@ mod tests {
         let mut guard = FloodGuard::default();
         guard.adjust(at(0));
         assert_eq!((settle(&mut guard, 0, 40_000), guard.next_look()), (1, None));
+        assert_eq!((guard.note(100), guard.is_news(at(10_000))), (0, false), "everything is taken");
         let one_in = settle(&mut guard, 10_000, 6_000_000);
         assert!((128..=512).contains(&one_in), "{one_in}");
+        assert_eq!(guard.note(100), 100 * (one_in as usize - 1));
+        assert!(guard.is_news(at(20_000)) && !guard.is_news(at(79_999)));
+        assert!(guard.is_news(at(80_000)), "after a minute");
         assert!(guard.next_look().is_some());
         assert_eq!(settle(&mut guard, 20_000, u64::from(u32::MAX) << 4), FEWEST);
         assert_eq!((settle(&mut guard, 30_000, 1000), guard.next_look()), (1, None));

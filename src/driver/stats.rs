@@ -51,6 +51,9 @@ counters! {
     bytes_received,
     /// Calls that received them.
     receive_calls,
+    /// Startup packets that the sockets dropped in a flood of these: an estimate, by those that came and
+    /// the part that was taken.
+    startups_dropped,
 /// Number of times that the event queue was full; see [`Service::handle_stall`](super::Service).
     stalls,
     /// Jobs that ran.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use tokio::time::{Instant, Sleep};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// Commands that are handled in one turn.
 const COMMANDS_PER_TURN: usize = 64;
@@ -364,8 +364,12 @@ impl<S: Service> Core<S> {
 
     /// Has the sockets take fewer startup packets in a flood of these, and all of them after it.
     fn thin_out(&mut self) {
-        if let Some(one_in) = self.flood.adjust(self.clock.now()) {
+        let now = self.clock.now();
+        if let Some(one_in) = self.flood.adjust(now) {
             self.sockets.thin_out(one_in);
+            if self.flood.is_news(now) {
+                warn!(one_in, "flood of hellos: a random part is read");
+            }
         }
     }
 
@@ -385,7 +389,8 @@ impl<S: Service> Core<S> {
         for (remote, arrived) in inbound.runs() {
             count += arrived.len();
             bytes += arrived.bytes.len();
-            self.flood.note(startups(&arrived));
+            let dropped = self.flood.note(startups(&arrived));
+            self.shared.counters.startups_dropped.add(dropped);
             let path = Path { interface, remote };
             self.service.handle_datagrams(now, path, arrived);
         }

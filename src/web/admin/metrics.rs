@@ -152,6 +152,7 @@ fn refusals(out: &mut Out<'_>, stats: &RendezvousStats, network: &NetworkStats) 
             ("shared_object", stats.objects_refused),
             ("shared_object_change", stats.object_changes_undone),
             ("job", network.jobs_dropped),
+            ("startup", network.startups_dropped),
             ("worker_command", stats.commands_lost),
             ("worker_datagram", endpoint.strays_dropped),
             ("datagram_by_system", network.datagrams_refused),
