@@ -45,6 +45,18 @@ pub(super) mod count {
     }
 }
 
+/// Bytes sent for each byte of a stranger: no more than QUIC allows (RFC 9000 §8.1).
+pub(super) mod reply_factor {
+    pub(in super::super) use super::count::write;
+    use super::{Read, Value, must};
+
+    pub(in super::super) fn read<T: TryFrom<i64>>(value: &Value) -> Read<T> {
+        let number = value.as_integer().filter(|number| (1..=3).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| must("a whole number from 1 to 3", value))
+    }
+}
+
 /// Whole numbers from 0.
 pub(super) mod count_or_none {
     pub(in super::super) use super::count::write;
@@ -520,6 +532,9 @@ mod tests {
         }
         for text in ["0", "-1", "1.5", "\"7\"", "5000000000"] {
             assert!(count::read::<u32>(&value(text)).is_err(), "{text}");
+        }
+        for text in ["0", "4", "100"] {
+            assert!(reply_factor::read::<usize>(&value(text)).is_err(), "{text}");
         }
         for text in [
             "7",

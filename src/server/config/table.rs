@@ -311,11 +311,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting!(
         "limits.reply_factor",
-        count,
+        reply_factor,
         Reload,
         server.rendezvous.transport.max_amplification,
         "Bytes that an address which is not verified is sent for each of its bytes; longer\n\
-         answers are left out. Less than 3 keeps some clients out."
+         answers are left out. From 1 to 3: less than 3 keeps some clients out."
     ),
     setting!(
         "limits.flows_per_session",

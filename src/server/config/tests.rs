@@ -65,7 +65,7 @@ unused_sessions = 7
 unused_sessions_per_address = 7
 keyings_per_address = { burst = 7, per_second = 7 }
 pending_keyings = 7
-reply_factor = 7
+reply_factor = 2
 flows_per_session = 7
 groups_per_client = 0
 members_per_group = 7
