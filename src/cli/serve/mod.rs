@@ -197,8 +197,7 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
     let page = Page::open(&settings.admin).await?;
     let server = Server::start(config).await?;
     // The first clients come when the addresses are known.
-    // A task of its own, as the server's: it is not woken on another thread for each event.
-    let mut following = tokio::spawn(follow(server.events(), out));
+    let events = server.events();
     let urls = screen::urls(&server, public.as_ref())?;
     if let Some(admin) = page.admin() {
         admin.show(&server);
@@ -212,6 +211,8 @@ pub(crate) async fn run(args: ServeArgs, verbosity: u8) -> anyhow::Result<()> {
         page.warn();
     }
     out.say(&listening, || screen::greeting(&server, &urls, &page_line));
+    // A task of its own, as the server's: it is not woken on another thread for each event.
+    let mut following = tokio::spawn(follow(events, out));
     let status =
         urls.first().map_or_else(String::new, |url| format!("clients connect to {}", url.text));
     supervisor.ready(&status);
