@@ -71,7 +71,6 @@ fn hostile_hellos_and_forged_keyings_leave_nothing() {
         solo.say(here(), 0, &initiator.keying(&cookie));
     }
     assert_eq!(solo.endpoint.load(), (0, 0, 0));
-    assert_eq!(solo.endpoint.stats().answers_dropped, 10_000 - 4096);
     assert!(solo.endpoint.poll_job().is_none() && solo.events().is_empty());
     solo.say(here(), 0, &initiator.keying(&initiator.cookie));
     assert_eq!(solo.endpoint.load(), (1, 0, 0));

@@ -281,3 +281,23 @@ impl Endpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Interface;
+
+    #[test]
+    fn hostile_floods_of_answers_wait_in_bounds() {
+        let mut startup = Startup::new(4);
+        let remote = SocketAddr::from(([192, 0, 2, 1], 1935));
+        let path = Path { interface: Interface::ANY, remote };
+        for _ in 0..MAX_STARTUP_QUEUE + 7 {
+            startup.push(path, vec![0; 100]);
+        }
+        assert_eq!((startup.queue.len(), startup.dropped()), (MAX_STARTUP_QUEUE, 7));
+        startup.push_paced(Time::ZERO, path, &vec![vec![0; 1000]; MAX_PACED + 5]);
+        // Four go at once, and find no place.
+        assert_eq!((startup.paced.len(), startup.dropped()), (MAX_PACED, 7 + 5));
+    }
+}
