@@ -1,9 +1,9 @@
 //! Keyings that wait for their computation, those of hosts first that have had least computed.
 //!
 //! A keying costs its sender one packet, and this end a power of hundreds of microseconds. Under a flood
-//! more are asked for than can be computed. The sender has shown by a cookie that its address is its own,
-//! so that hosts can be told apart: a host that asks for the first time goes before all that have asked a
-//! lot, and when there is no space, it takes the place of the keying that would be computed last.
+//! more arrive than can be computed. A cookie has shown that the sender's address is its own, so keyings
+//! can be counted by host. The first keying of a host is computed before those of hosts that have sent
+//! many; when there is no space, it takes the place of the keying that would be computed last.
 
 use crate::crypto::Respond;
 use crate::transport::Time;
