@@ -72,6 +72,9 @@ impl Attacker {
         if let Some(sessions) = args.sessions {
             command.args(["--sessions", &sessions.to_string()]);
         }
+        if args.one_by_one {
+            command.arg("--one-by-one");
+        }
         for peer in peers {
             command.args(["--peer", &peer.to_string()]);
         }

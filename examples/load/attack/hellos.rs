@@ -17,6 +17,7 @@ pub(super) struct Hellos {
     /// nobody.
     prepared: Vec<(Vec<u8>, usize)>,
     next: usize,
+    one_by_one: bool,
     random: SeededRandom,
 }
 
@@ -39,16 +40,25 @@ impl Hellos {
             let client = client.map_or_else(|| nobody.clone(), |&peer| Epd::for_fingerprint(peer));
             [hello(&server), hello(&client), hello(&server), hello(&nobody)]
         });
-        Self { prepared: prepared.collect(), next: 0, random: SeededRandom::new(2) }
+        Self {
+            prepared: prepared.collect(),
+            next: 0,
+            one_by_one: setting.one_by_one,
+            random: SeededRandom::new(2),
+        }
     }
 }
 
 impl Attack for Hellos {
     fn burst(&mut self, line: &mut Line) -> anyhow::Result<()> {
-        let from = Line::host(self.random.below(1 << 32) as u32);
+        let mut from = || Line::host(self.random.below(1 << 32) as u32);
         let (run, segment) = &self.prepared[self.next % self.prepared.len()];
         self.next += 1;
-        line.send_run(from, run, *segment);
+        if self.one_by_one {
+            run.chunks(*segment).for_each(|hello| line.send(from(), hello));
+        } else {
+            line.send_run(from(), run, *segment);
+        }
         Ok(())
     }
 }

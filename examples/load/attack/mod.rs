@@ -61,6 +61,9 @@ pub(crate) struct AttackArgs {
     /// Datagrams of the attacker in a second, at most [default: as many as one processor sends]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     rate: Option<u32>,
+    /// Send each hello by itself, from a source of its own, and not 32 at once from one [default: at once]
+    #[arg(long)]
+    one_by_one: bool,
     /// Let the server have processor 0, and clients and attacker another one (Linux)
     #[arg(long)]
     pub(crate) pin: bool,
@@ -104,6 +107,8 @@ struct Setting {
     peers: Vec<Fingerprint>,
     /// How many sessions to open, if it is not what the attack is worth.
     sessions: Option<usize>,
+    /// Send each hello by itself.
+    one_by_one: bool,
 }
 
 /// An attack that is ready to begin.
@@ -159,6 +164,7 @@ impl AttackArgs {
                 uri: target.uri.clone(),
                 peers: self.peer.clone(),
                 sessions: self.sessions.map(|sessions| sessions as usize),
+                one_by_one: self.one_by_one,
             };
             attacker::attack(self.kind, &setting, (target.address, self.rate))?;
             std::process::exit(0);
