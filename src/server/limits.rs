@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// The shortest time between two reports of one limit.
 const SILENCE: Duration = Duration::from_secs(60);
+/// The shortest time between two looks at the counters: under load they change with each datagram.
+const PERIOD: Duration = Duration::from_millis(20);
 
 /// A limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +114,9 @@ pub(super) struct Limits {
     seen: [u64; LIMITS.len()],
     /// Something of this worker has perhaps not been reported yet.
     is_waiting: bool,
+    /// When to look again, and if there is something to look at.
+    next: Time,
+    is_pending: bool,
     /// Reports that have not been polled yet.
     queue: VecDeque<LimitReached>,
 }
@@ -119,7 +124,14 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let reported = Arc::new(Reported(std::array::from_fn(|_| State::default())));
-        Self { reported, seen: [0; LIMITS.len()], is_waiting: false, queue: VecDeque::new() }
+        Self {
+            reported,
+            seen: [0; LIMITS.len()],
+            is_waiting: false,
+            next: Time::ZERO,
+            is_pending: false,
+            queue: VecDeque::new(),
+        }
     }
 }
 
@@ -130,6 +142,20 @@ impl Clone for Limits {
 }
 
 impl Limits {
+    /// True if it is time to [look](Self::look), after counters may have changed.
+    pub(super) fn is_due(&mut self, now: Time) -> bool {
+        self.is_pending = now < self.next;
+        if !self.is_pending {
+            self.next = now + PERIOD;
+        }
+        !self.is_pending
+    }
+
+    /// When it is time to look, if that is to be.
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.is_pending.then_some(self.next)
+    }
+
     /// Looks for limits that were reached meanwhile.
     pub(super) fn look(&mut self, now: Time, stats: &RendezvousStats) {
         let counts = counts(stats);
@@ -175,6 +201,15 @@ mod tests {
         limits.look(Time::from_millis(400_000), &stats);
         assert_eq!(limits.poll().unwrap().times, 29_999);
         assert_eq!(limits.poll(), None);
+    }
+
+    #[test]
+    fn nothing_waits_for_a_look_for_long() {
+        let mut limits = Limits::default();
+        assert!(limits.is_due(Time::from_millis(5)) && limits.poll_timeout().is_none());
+        assert!(!limits.is_due(Time::from_millis(6)));
+        assert_eq!(limits.poll_timeout(), Some(Time::from_millis(25)));
+        assert!(limits.is_due(Time::from_millis(25)) && limits.poll_timeout().is_none());
     }
 
     #[test]

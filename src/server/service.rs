@@ -229,7 +229,7 @@ impl Layer for ServerMachine {
 
     fn poll_own_timeout(&self) -> Option<Time> {
         let report_at = self.reports().then_some(self.report_at);
-        report_at.into_iter().chain(self.save_at).min()
+        report_at.into_iter().chain(self.save_at).chain(self.limits.poll_timeout()).min()
     }
 
     fn handle_own_timeout(&mut self, now: Time) {
@@ -243,8 +243,10 @@ impl Layer for ServerMachine {
     }
 
     fn after_call(&mut self, now: Time) {
-        let counters = self.with_losses(self.rendezvous.counters());
-        self.limits.look(now, &counters);
+        if self.limits.is_due(now) {
+            let counters = self.with_losses(self.rendezvous.counters());
+            self.limits.look(now, &counters);
+        }
         self.send_mail(now);
         self.send_probes();
         self.ask();

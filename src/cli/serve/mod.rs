@@ -28,7 +28,8 @@ use member::{Member, Parts};
 use rtmfp::GroupSpec;
 use rtmfp::driver::{Announced, os_random};
 use rtmfp::server::{
-    ClusterUrl, Ingest, OwnToken, Report, Server, ServerEvent, ServerStats, Settings, StopError,
+    ClusterUrl, Ingest, OwnToken, RendezvousEvent, Report, Server, ServerEvent, ServerStats,
+    Settings, StopError,
 };
 use settings::Running;
 use std::io::{IsTerminal, Write};
@@ -290,7 +291,8 @@ fn reloaded(outcome: &Result<rtmfp::server::Reloaded, String>) -> String {
 async fn follow(mut events: broadcast::Receiver<ServerEvent>, out: Out) {
     loop {
         let event = match events.recv().await {
-            Ok(event) => Report::of(&event),
+            Ok(event) if out.shows(&event) => Report::of(&event),
+            Ok(_) => None,
             Err(RecvError::Lagged(missed)) => Some(Report::Lagged { missed }),
             Err(RecvError::Closed) => return,
         };
@@ -312,6 +314,12 @@ impl Out {
             Some(json) => json.emit(event),
             None => self.print(&words()),
         }
+    }
+
+    /// False for introductions, which are far more than anything else, unless a program reads them.
+    fn shows(&self, event: &ServerEvent) -> bool {
+        self.json.is_some()
+            || !matches!(event, ServerEvent::Rendezvous(RendezvousEvent::Introduced { .. }))
     }
 
     /// Reports an event, unless the log does so already.
