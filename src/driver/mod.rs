@@ -36,7 +36,7 @@
 //! | a job for each processor runs, those of drivers that share [`JobThreads`] together | further jobs wait, oldest first |
 //! | [`MAX_WAITING_JOBS`] jobs wait | the newest is dropped, like a lost packet, and counted in [`NetworkStats::jobs_dropped`] |
 //! | [`POOL_THREADS`] strands of a [`Pool`] run | further strands wait for their turn |
-//! | 50,000 startup packets in a second | the system drops a random part of these, so that those of sessions have space in the socket's buffer (Linux) |
+//! | startup packets in a second that leave a sixth of the time, from 20,000 to 1,000,000 | the system drops a random part of these, so that those of sessions have space in the socket's buffer (Linux) |
 //! | a socket's send buffer is full | what the machine wants sent stays in the machine until there is space |
 //! | datagrams, commands and batches of a turn | other tasks run before the next turn |
 //!

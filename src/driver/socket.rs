@@ -3,7 +3,7 @@
 use super::address::normalize;
 use super::clock::instant_now;
 use super::error::BindError;
-use super::flood;
+use super::flood::{self, Thinning};
 use super::interfaces::NetworkInterface;
 use super::readiness::Watched;
 use super::stats::Counters;
@@ -157,8 +157,8 @@ impl Socket {
         self.local
     }
 
-    pub(super) fn thin_out(&self, one_in: u32) -> io::Result<()> {
-        flood::thin_out(SockRef::from(self.io.socket()), one_in)
+    pub(super) fn thin_out(&self, taken: Thinning) -> io::Result<()> {
+        flood::thin_out(SockRef::from(self.io.socket()), taken)
     }
 
     /// Sends datagrams of `segment` bytes each, the last of which may be shorter. Returns the

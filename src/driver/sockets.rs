@@ -2,6 +2,7 @@
 
 use super::address::{MAX_HOST_ADDRESSES, host_addresses, is_useful, normalize};
 use super::error::BindError;
+use super::flood::Thinning;
 use super::multicast::{self, Listener};
 use super::socket::{Class, Inbound, Socket};
 use super::stats::Counters;
@@ -222,11 +223,11 @@ impl Sockets {
         }
     }
 
-    /// Takes one in `one_in` startup packets from now on; see [`thin_out`](super::flood::thin_out).
-    pub(super) fn thin_out(&self, one_in: u32) {
-        debug!("one in {one_in} startup packets is taken");
+    /// Takes a part of the startup packets from now on; see [`thin_out`](super::flood::thin_out).
+    pub(super) fn thin_out(&self, taken: Thinning) {
+        debug!("one in so many startup packets is taken: {taken:?}");
         for socket in &self.all {
-            if let Err(error) = socket.thin_out(one_in) {
+            if let Err(error) = socket.thin_out(taken) {
                 debug!(local = %socket.local(), "startup packets can't be thinned out: {error}");
             }
         }

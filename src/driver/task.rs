@@ -2,7 +2,7 @@
 
 use super::clock::instant_now;
 use super::error::ShutdownError;
-use super::flood::{FloodGuard, MIN_PACKET};
+use super::flood::{FloodGuard, MIN_PACKET, Startups};
 use super::jobs::Jobs;
 use super::shared::{DROP_GRACE, EVENT_QUEUE, Request, Shared};
 use super::socket::Inbound;
@@ -120,8 +120,9 @@ impl<S: Service> Task<S> {
             if has_more {
                 tokio::task::yield_now().await;
             } else {
-                self.core.flood.note_wait();
+                let begun = instant_now();
                 self.wait().await;
+                self.core.flood.note_wait(instant_now().saturating_duration_since(begun));
             }
         };
         let shared = Arc::clone(&self.core.shared);
@@ -365,9 +366,10 @@ impl<S: Service> Core<S> {
     /// Has the sockets take fewer startup packets in a flood of these, and all of them after it.
     fn thin_out(&mut self) {
         let now = self.clock.now();
-        if let Some(one_in) = self.flood.adjust(now) {
-            self.sockets.thin_out(one_in);
+        if let Some(taken) = self.flood.adjust(now) {
+            self.sockets.thin_out(taken);
             if self.flood.is_news(now) {
+                let one_in = taken.most();
                 warn!(one_in, "flood of hellos: a random part is read");
             }
         }
@@ -432,7 +434,9 @@ impl<S: Service> Core<S> {
 }
 
 /// Startup packets among what has arrived, and what is too short to be a packet.
-fn startups(arrived: &Arrived<'_>) -> usize {
+fn startups(arrived: &Arrived<'_>) -> Startups {
     let all = arrived.bytes.chunks(arrived.segment.max(1));
-    all.filter(|datagram| datagram.len() < MIN_PACKET || session_id(datagram) == Some(0)).count()
+    let is_startup =
+        |datagram: &&[u8]| datagram.len() < MIN_PACKET || session_id(datagram) == Some(0);
+    Startups::joined(all.filter(is_startup).count(), arrived.bytes.len())
 }
