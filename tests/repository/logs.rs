@@ -17,6 +17,7 @@ const SHORT: &[&str] = &[
     "addresses_refused",
     "bound",
     "bytes",
+    "taken",
     "changed",
     "clients",
     "closed",
