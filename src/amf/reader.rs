@@ -46,6 +46,8 @@ pub struct Reader {
     peak: usize,
     /// Size so far with references written out.
     expanded: u64,
+    /// What it may be beyond 16 times the input.
+    growth: u64,
     /// Memory so far, in bytes.
     memory: u64,
     amf0: Vec<Slot>,
@@ -61,6 +63,7 @@ impl Reader {
             depth: 0,
             peak: 0,
             expanded: 0,
+            growth: MAX_EXPANDED,
             memory: 0,
             amf0: Vec::new(),
             amf3: Tables::default(),
@@ -125,10 +128,22 @@ impl Reader {
     /// Adds to the expanded size.
     fn weigh(&mut self, weight: u64) -> Result<(), AmfError> {
         self.expanded = self.expanded.saturating_add(weight);
-        if self.expanded > MAX_EXPANDED.saturating_add(16 * self.input.len() as u64) {
+        if self.grown() > self.growth {
             return Err(AmfError::TooLarge { at: self.at });
         }
         Ok(())
+    }
+
+    /// For values that are to be written with references written out: they may grow to so many bytes
+    /// beyond 16 times the input, in place of [`MAX_EXPANDED`].
+    pub(crate) fn with_growth(mut self, growth: u64) -> Self {
+        self.growth = growth;
+        self
+    }
+
+    /// What the values so far have grown to beyond 16 times the input.
+    pub(crate) fn grown(&self) -> u64 {
+        self.expanded.saturating_sub(16 * self.input.len() as u64)
     }
 
     /// Adds to the memory in use, before it is.

@@ -3,10 +3,15 @@
 use crate::amf::{Encoding, Reader, Value, Writer};
 use bytes::Bytes;
 
+/// Bytes that the values of one message may grow to beyond 16 times their length: AMF0 has no references
+/// to strings and names, so that a short value of AMF3 can be a long one. Longer values are left out.
+pub(super) const MAX_GROWTH: u64 = 1 << 20;
+
 /// The values of a message in AMF0 alone, which is all that clients with object encoding 0 read:
-/// undefined in place of what AMF0 lacks. `None` if they are malformed.
-pub(super) fn in_amf0(values: &Bytes) -> Option<Bytes> {
-    let mut reader = Reader::new(values.clone());
+/// undefined in place of what AMF0 lacks. `None` if they are malformed, or would grow by more than
+/// `growth`, of which it takes what they grow.
+pub(super) fn in_amf0(values: &Bytes, growth: &mut u64) -> Option<Bytes> {
+    let mut reader = Reader::new(values.clone()).with_growth(*growth);
     let mut writer = Writer::new(Encoding::Amf0);
     while !reader.is_empty() {
         let value = match reader.read_value().ok()? {
@@ -20,6 +25,7 @@ pub(super) fn in_amf0(values: &Bytes) -> Option<Bytes> {
         };
         writer.write(&value).ok()?;
     }
+    *growth = growth.saturating_sub(reader.grown());
     Some(writer.into_bytes())
 }
 
@@ -35,7 +41,29 @@ mod tests {
             (b"\x02\0\x09", None),
         ];
         for (values, expected) in cases {
-            assert_eq!(in_amf0(&Bytes::from_static(values)).as_deref(), expected);
+            let converted = in_amf0(&Bytes::from_static(values), &mut 100);
+            assert_eq!(converted.as_deref(), expected);
         }
+    }
+
+    /// An array of a string, and as many references to it as it has bytes.
+    fn references(len: usize) -> Bytes {
+        let vlu = |value: usize| [0x80 | (value >> 6) as u8, ((value << 1) & 0x7f) as u8 | 1];
+        let mut value = [&[0x11, 0x09][..], &vlu(len + 1), &[0x01, 0x06], &vlu(len)].concat();
+        value.extend(vec![b'a'; len]);
+        value.extend([0x06, 0x00].repeat(len));
+        value.into()
+    }
+
+    #[test]
+    fn hostile_references_to_strings_are_not_written_out() {
+        let mut growth = MAX_GROWTH;
+        let short = in_amf0(&references(10), &mut growth);
+        assert_eq!((short.map(|it| it.len()), growth), (Some(5 + 11 * 13), MAX_GROWTH));
+        // Each grows to a million bytes. What one message may grow by is shared by its values.
+        assert!(in_amf0(&references(1000), &mut growth).is_some());
+        assert!(growth < MAX_GROWTH / 8);
+        assert_eq!(in_amf0(&references(1000), &mut growth), None);
+        assert!(in_amf0(&references(10), &mut growth).is_some());
     }
 }

@@ -7,7 +7,7 @@
 use bytes::{Buf, Bytes};
 use std::sync::Arc;
 
-use super::amf0::in_amf0;
+use super::amf0::{MAX_GROWTH, in_amf0};
 use super::{Body, Format, Message, ObjectEncoding};
 
 /// Events in AMF3, behind a format selector, and in AMF0.
@@ -165,12 +165,14 @@ impl SharedObjectMessage {
     }
 
     /// The message for clients with this object encoding, with its type and a timestamp of 0: undefined in
-    /// place of values that the encoding lacks.
+    /// place of values that the encoding lacks. Values that would make it more than 1 MiB beyond 16 times as
+    /// long are left out.
     pub fn encode_for(&self, encoding: ObjectEncoding) -> Bytes {
         let body = match encoding {
             ObjectEncoding::Amf3 => self.encode(Format::Extended),
             ObjectEncoding::Amf0 => {
-                let events = self.events.iter().filter_map(SharedObjectEvent::in_amf0).collect();
+                let mut growth = MAX_GROWTH;
+                let events = self.events.iter().filter_map(|it| it.within(&mut growth)).collect();
                 Self { events, ..self.clone() }.encode(Format::Plain)
             }
         };
@@ -249,13 +251,19 @@ impl SharedObjectEvent {
         out.extend(data);
     }
 
-    /// The event for a client with object encoding 0. `None` if its value is malformed.
+    /// The event for a client with object encoding 0. `None` if its value is malformed, or would be more
+    /// than 1 MiB beyond 16 times as long.
     pub fn in_amf0(&self) -> Option<Self> {
+        self.within(&mut { MAX_GROWTH })
+    }
+
+    /// The same for one of several, which share what they may grow by.
+    fn within(&self, growth: &mut u64) -> Option<Self> {
         Some(match self {
             Self::Change { slot, value } => {
-                Self::Change { slot: slot.clone(), value: in_amf0(value)? }
+                Self::Change { slot: slot.clone(), value: in_amf0(value, growth)? }
             }
-            Self::Send(data) => Self::Send(in_amf0(data)?),
+            Self::Send(data) => Self::Send(in_amf0(data, growth)?),
             other => other.clone(),
         })
     }
