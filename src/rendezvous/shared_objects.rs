@@ -6,6 +6,7 @@
 //! (`shared_objects/across.rs`).
 
 mod across;
+mod answered;
 mod homes;
 mod rehome;
 mod serve;
@@ -13,6 +14,7 @@ mod serve;
 use super::cluster::ClientId;
 use crate::flash::shared_object::{MAX_NAME, SharedObjectEvent, SharedObjectMessage};
 use across::ObjectsElsewhere;
+use answered::Answered;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -185,11 +187,12 @@ impl SharedObjects {
         let (name, persistent) = (message.name.clone(), message.persistent);
         let full = ObjectName { app: app.clone(), name: name.clone(), persistent };
         let (mut answers, mut news) = (Vec::new(), Vec::new());
+        let mut answered = Answered::default();
         let mut out = Outgoing::new();
         for event in &message.events {
             match event {
                 SharedObjectEvent::Use => match self.begin_use(from, &full) {
-                    Some(events) => answers.extend(events),
+                    Some(object) => answered.all_of(object, &mut answers),
                     None => {
                         self.refused += 1;
                         return vec![(vec![from], message.refusal())];
@@ -213,7 +216,8 @@ impl SharedObjects {
                     {
                         changed.insert(full.clone());
                     }
-                    answers.extend(change.answer);
+                    answers
+                        .extend(change.answer.into_iter().filter(|it| answered.is_new(object, it)));
                     news.extend(change.news);
                 }
             }
@@ -231,8 +235,8 @@ impl SharedObjects {
         out
     }
 
-    /// A client wants to use an object: what it is told, if it may.
-    fn begin_use(&mut self, from: ClientId, name: &ObjectName) -> Option<Vec<SharedObjectEvent>> {
+    /// Lets a client use an object, if it may.
+    fn begin_use(&mut self, from: ClientId, name: &ObjectName) -> Option<&Object> {
         let is_new = !self.all.contains_key(name);
         if name.app.len() > MAX_NAME || is_new && self.all.len() >= self.limits.objects {
             return None;
@@ -250,9 +254,7 @@ impl SharedObjects {
         object.is_kept |= is_new && has_changed();
         used.insert(name.clone());
         object.users.insert(from);
-        let mut events = vec![SharedObjectEvent::UseSuccess, SharedObjectEvent::Clear];
-        events.extend(object.changes());
-        Some(events)
+        Some(object)
     }
 
     fn stop_using(&mut self, from: ClientId, name: &ObjectName) {
@@ -527,6 +529,34 @@ mod tests {
         let long: Arc<str> = "a".repeat(MAX_NAME + 1).into();
         let hello = SharedObjectMessage::new("a".into(), true, 0, vec![SharedObjectEvent::Use]);
         assert_eq!(objects.on_message(A, &long, &hello), [(vec![A], hello.refusal())]);
+    }
+
+    #[test]
+    fn hostile_repetitions_are_answered_once() {
+        let mut objects = objects(SharedObjectLimits::default());
+        for user in [A, B] {
+            say(&mut objects, user, 0, vec![SharedObjectEvent::Use]);
+        }
+        say(&mut objects, A, 0, vec![set("x", &[5; 1000])]);
+        let copies = |outgoing: Outgoing| {
+            let events = got(outgoing).swap_remove(0).2;
+            events.into_iter().filter(|it| *it == change("x", &[5; 1000])).count()
+        };
+        assert_eq!(copies(say(&mut objects, B, 0, vec![SharedObjectEvent::Use; 100])), 1);
+        let anew = vec![[SharedObjectEvent::Release, SharedObjectEvent::Use]; 100].concat();
+        assert_eq!(copies(say(&mut objects, B, 0, anew)), 1);
+        assert_eq!(copies(say(&mut objects, B, 0, vec![set("x", b"\x06"); 100])), 1);
+        // Another value is an answer again, and so is an object that is empty by now.
+        let remove = SharedObjectEvent::RequestRemove { slot: "x".into() };
+        let removed = SharedObjectEvent::Remove { slot: "x".into() };
+        let both = vec![set("x", b"\x06"), remove, set("x", b"\x06")];
+        let answers = [change("x", &[5; 1000]), removed, success("x"), success("x")];
+        assert_eq!(got(say(&mut objects, B, 0, both))[0].2, answers);
+        objects.forget(A);
+        let begun = [SharedObjectEvent::UseSuccess, SharedObjectEvent::Clear];
+        let anew = vec![SharedObjectEvent::Use, SharedObjectEvent::Release, SharedObjectEvent::Use];
+        let answers = [&begun[..], &[change("x", b"\x06")], &begun].concat();
+        assert_eq!(got(say(&mut objects, B, 9, anew))[0].2, answers);
     }
 
     #[test]
