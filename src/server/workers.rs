@@ -57,6 +57,7 @@ impl Workers {
         let server = os_random().next_u32().max(1);
         // Nobody would answer.
         config.rendezvous.hooks = config.rendezvous.hooks.filter(|_| config.hooks.is_some());
+        let timeout = config.rendezvous.hooks.as_ref().map(|it| it.timeout).unwrap_or_default();
         if config.workers > 1 && !Sockets::SPREAD {
             warn!("this system does not spread datagrams over sockets: one worker serves all");
             config.workers = 1;
@@ -77,7 +78,8 @@ impl Workers {
             }
             let (mut savers, saving) = keep(kept, std::slice::from_mut(&mut rendezvous))?;
             let saver = savers.pop();
-            let (asking, runner) = config.hooks.map(Runner::new).unzip();
+            let asked = config.hooks.map(|hooks| Runner::new(hooks, timeout, clock));
+            let (asking, runner) = asked.unzip();
             let machine = ServerMachine::new(clock.now(), rendezvous, config.key_log, saver)
                 .with_prober(probing.as_ref().map(Probing::requests))
                 .with_hooks(asking);
@@ -127,7 +129,8 @@ impl Workers {
             let name = format!("rtmfp worker {}", started.len());
             let machine =
                 ServerMachine::new(clock.now(), rendezvous, config.key_log.clone(), savers.next());
-            let (asking, runner) = config.hooks.clone().map(Runner::new).unzip();
+            let asked = config.hooks.clone().map(|hooks| Runner::new(hooks, timeout, clock));
+            let (asking, runner) = asked.unzip();
             let machine = machine
                 .with_post(post.clone())
                 .with_limits(limits.clone())

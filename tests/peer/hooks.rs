@@ -3,9 +3,10 @@
 use rtmfp::amf::Value;
 use rtmfp::peer::{CallError, ConnectError, Connection, PeerConfig};
 use rtmfp::proto::crypto::DhGroup;
-use rtmfp::server::{Caller, ConnectFacts, Decision, Hooks, Server, ServerConfig};
+use rtmfp::server::{Caller, ConnectFacts, Decision, HookKind, Hooks, Server, ServerConfig};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Nothing here takes this long unless it hangs.
 const GRACE: Duration = Duration::from_secs(600);
@@ -136,6 +137,45 @@ async fn clients_of_all_workers_are_decided_about() {
 /// What the owner allows to many is one client's, and the owner learns of the others that they do not
 /// publish.
 #[cfg(target_os = "linux")]
+/// Hooks that answer some calls, and others never.
+struct Silent;
+
+impl Hooks for Silent {
+    async fn on_call(&self, _: &Caller, method: &str, _: &[Value]) -> Decision {
+        match method {
+            "wait" => std::future::pending().await,
+            _ => Decision::Answer(true.into()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn hostile_questions_without_an_answer_do_not_take_all_places() {
+    let mut config = config().with_hooks(Silent);
+    let hooks = config.rendezvous.hooks.as_mut().unwrap();
+    (hooks.events, hooks.timeout) = ([HookKind::Call].into(), Duration::from_millis(200));
+    let server = Server::start(config).await.unwrap();
+    let ann = Arc::new(connect(&server, "chat", vec![]).await.unwrap());
+    // More than are asked at a time.
+    for _ in 0..17 {
+        let mut calls = JoinSet::new();
+        for _ in 0..16 {
+            let ann = Arc::clone(&ann);
+            calls.spawn(async move { ann.call("wait", vec![]).await });
+        }
+        for outcome in calls.join_all().await {
+            assert_eq!(description(outcome), "the server has no answer");
+        }
+    }
+    let mut tries = 0;
+    while ann.call("greet", vec![]).await.is_err() {
+        tries += 1;
+        assert!(tries < 20, "nothing is asked any more");
+    }
+    drop(ann);
+    server.stop(GRACE).await.unwrap();
+}
+
 #[tokio::test]
 async fn of_many_who_may_publish_at_all_workers_one_does() {
     let diary = Diary::default();

@@ -29,9 +29,9 @@ use std::sync::Arc;
 /// The logic of a server's owner. What a method does not decide is allowed, and calls fail.
 ///
 /// A client waits for the answer, and nobody else; so it may take a while, up to
-/// [`HookConfig::timeout`](crate::rendezvous::HookConfig). The methods of one client are called one
-/// after the other, those of several at the same time. What comes from clients is theirs: names,
-/// arguments and URLs may have any content.
+/// [`HookConfig::timeout`](crate::rendezvous::HookConfig). A future that takes longer is dropped. The
+/// methods of one client are called one after the other, those of several at the same time. What comes
+/// from clients is theirs: names, arguments and URLs may have any content.
 ///
 /// ```
 /// use rtmfp::amf::Value;
