@@ -6,6 +6,7 @@
 //! | [`watch`] | a film that is played while it is fetched |
 //! | `asset` | what a browser loads as it is |
 //! | `guard` | which requests are served, headers of all responses |
+//! | `impatient` | connections that end if nobody reads |
 //! | `url` | the URL of what is served |
 //!
 //! What a browser loads is in `assets/`, as it is, and compiled into the program: a page needs no
@@ -14,5 +15,6 @@
 pub mod admin;
 mod asset;
 mod guard;
+mod impatient;
 mod url;
 pub mod watch;

@@ -3,6 +3,8 @@
 use crate::admin::{GROUP, Served};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::TcpStream;
 
 /// Holds the status of a server against its description, and returns it.
 pub fn status(served: &Served) -> Value {
@@ -190,4 +192,31 @@ fn hostile_followers_of_events_are_bounded() {
     assert!(open[0].any(is_free), "the events end");
     drop(open);
     served.stop();
+}
+
+#[test]
+fn hostile_followers_that_read_nothing_hold_nobody_up() {
+    let served = Served::start(&[]);
+    let address = served.url.strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
+    let follow = || {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+        stream
+    };
+    let mut events = served.events();
+    let silent: Vec<_> = (1..32).map(|_| follow()).collect();
+    let mut wait_for =
+        |is_so: &dyn Fn() -> bool| assert!(events.any(|_| is_so()), "the events end");
+    wait_for(&|| served.get("api/v1/events", &[]).status().as_u16() == 503);
+    // Clients come, and the page is read.
+    let mut members = Vec::new();
+    for count in 1..=3 {
+        members.push(served.member("a", GROUP));
+        wait_for(&|| served.json("api/v1/status")["clients"] == count);
+    }
+    assert_eq!(served.get("readyz", &[]).status().as_u16(), 200);
+    // Nor do they keep the server from stopping.
+    drop(events);
+    served.stop();
+    drop(silent);
 }

@@ -17,6 +17,8 @@
 //! | 1,000 entries of a list in one answer | the answer says where the next begins |
 //! | one list is made at a time | others wait |
 //! | 32 responses with events | further ones get status 503 |
+//! | 64 events that wait for a reader | it misses others, and gets their number |
+//! | 30 s in which a reader takes nothing | its connection ends |
 //!
 //! | file | what |
 //! | --- | --- |
@@ -35,6 +37,7 @@ mod router;
 mod shared;
 
 use super::guard::Guard;
+use super::impatient::Impatient;
 use super::url::url_of;
 use crate::server::{ADMIN_PORT, Server};
 use shared::Shared;
@@ -54,6 +57,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// The longest time that responses may take to end when the page is closed.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
+
+/// The longest time in which a reader takes nothing; then its connection ends, and its place is free.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The page of a server, which is served.
 #[derive(Debug)]
@@ -95,6 +101,7 @@ impl Admin {
         let mut closing = shared.closing();
         let end = async move { drop(closing.wait_for(|is_closing| *is_closing).await) };
         let service = router::router(Arc::clone(&shared), guard);
+        let listener = Impatient { listener, patience: PATIENCE };
         let serve = axum::serve(listener, service).with_graceful_shutdown(end);
         Ok(Self { address, shared, task: tokio::spawn(serve.into_future()) })
     }
