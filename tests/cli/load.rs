@@ -119,3 +119,13 @@ fn only_servers_at_private_addresses_are_attacked() {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(errors.contains("only a server of one's own is attacked"), "{errors}");
 }
+
+#[test]
+fn clients_are_served_while_shared_objects_change_without_end() {
+    attack("objects", 8);
+}
+
+#[test]
+fn clients_are_served_while_the_hook_is_slow() {
+    attack("hook", 8);
+}

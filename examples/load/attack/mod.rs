@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | `attacker` | the process that attacks |
 //! | `line`, `packets`, `puppet` | its socket, packets, and sessions |
-//! | `hellos`, `keyings`, `replay`, `ids`, `joins`, `amf`, `readers`, `flows` | the attacks |
+//! | `hellos`, `keyings`, `replay`, `ids`, `joins`, `amf`, `readers`, `flows`, `objects`, `hook` | the attacks |
+//! | `owner` | the hook of the server that `hook` attacks |
 //! | `honest` | the clients beside |
 //! | `gauge` | what the server uses meanwhile |
 //! | `processors` | who runs where |
@@ -18,10 +19,13 @@ mod flows;
 mod gauge;
 mod hellos;
 mod honest;
+mod hook;
 mod ids;
 mod joins;
 mod keyings;
 mod line;
+mod objects;
+mod owner;
 mod packets;
 pub(crate) mod processors;
 mod puppet;
@@ -38,6 +42,7 @@ use clap::{Args, ValueEnum};
 use gauge::{Change, Gauge};
 use honest::{Honest, Served};
 use line::Line;
+use owner::Owner;
 use rtmfp::proto::crypto::Fingerprint;
 use rtmfp::proto::flash::Uri;
 use std::net::{IpAddr, SocketAddr};
@@ -97,6 +102,10 @@ pub(crate) enum Kind {
     Readers,
     /// Flows with gaps, without end, refused; packets of which pieces are missing
     Flows,
+    /// Clients that all use the same shared objects, change them, and take little of what they are told
+    Objects,
+    /// Clients that have the server ask its hook, which is slow, without end
+    Hook,
 }
 
 /// What an attack has to know.
@@ -133,6 +142,8 @@ impl Kind {
             Self::Amf => Box::new(amf::Amf::prepare(setting, line)?),
             Self::Readers => Box::new(readers::Readers::prepare(setting, line)?),
             Self::Flows => Box::new(flows::Flows::prepare(setting, line)?),
+            Self::Objects => Box::new(objects::Objects::prepare(setting, line)?),
+            Self::Hook => Box::new(hook::Hook::prepare(setting, line)?),
         })
     }
 
@@ -178,7 +189,12 @@ impl AttackArgs {
     }
 
     async fn once(&self, common: &Common, report: &mut Report) -> anyhow::Result<()> {
-        let target = processors::server(self.pin, || Target::open_with(&common.target, ""))?;
+        let owner = match self.kind {
+            Kind::Hook => Some(Owner::start().await.context("the hook")?),
+            _ => None,
+        };
+        let settings = owner.as_ref().map(Owner::settings).unwrap_or_default();
+        let target = processors::server(self.pin, || Target::open_with(&common.target, &settings))?;
         ensure!(
             is_own(target.address),
             "{} is not an address of this host or a private network of IPv4: only a server of one's own \
@@ -196,6 +212,9 @@ impl AttackArgs {
         let done = tokio::task::block_in_place(|| attacker.stop())?;
         report.explain("sessions of the attacker", sessions as f64);
         self.explain(report, &done, &before, &during);
+        if let Some(owner) = &owner {
+            report.explain("questions to the hook", owner.asked() as f64);
+        }
         if !self.no_rest {
             let seconds = wait_until_gone(&target, rest.sessions()).await?;
             report.add("gone_s", "seconds until its sessions were gone", seconds);

@@ -68,9 +68,10 @@ pub(super) const fn data<'a>(
 }
 
 /// The message by which a client connects.
-pub(super) fn connect_message(uri: &Uri) -> anyhow::Result<Bytes> {
-    let mut connection =
-        ClientConnection::connect(Time::ZERO, ClientConfig::default(), uri, Vec::new())?;
+pub(super) fn connect_message(uri: &Uri, encoding: ObjectEncoding) -> anyhow::Result<Bytes> {
+    let mut config = ClientConfig::default();
+    config.encoding = encoding;
+    let mut connection = ClientConnection::connect(Time::ZERO, config, uri, Vec::new())?;
     let actions = std::iter::from_fn(|| connection.poll_action());
     let message = actions.filter_map(|action| match action {
         FlowAction::Send { message, .. } => Some(message),

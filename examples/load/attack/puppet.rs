@@ -8,7 +8,7 @@ use rtmfp::proto::crypto::{
     Certificate, Epd, Identity, IdentityConfig, Initiate, Initiated, KeyingRandom, Negotiation,
     Opener, Sealer,
 };
-use rtmfp::proto::flash::{FlowMetadata, Uri};
+use rtmfp::proto::flash::{FlowMetadata, ObjectEncoding, Uri};
 use rtmfp::wire::chunk::{InitiatorHello, InitiatorKeying, RangeAck};
 use rtmfp::wire::multiplex::{SESSION_ID_LEN, session_id};
 use rtmfp::wire::packet::chunks;
@@ -123,9 +123,20 @@ impl Puppets {
         (count, per_host): (usize, usize),
         offer: &Negotiation,
     ) -> anyhow::Result<Self> {
+        Self::connect_with(line, uri, (count, per_host), offer, |_| ObjectEncoding::Amf3)
+    }
+
+    /// The same, each with the object encoding that its number has.
+    pub(super) fn connect_with(
+        line: &mut Line,
+        uri: &Uri,
+        (count, per_host): (usize, usize),
+        offer: &Negotiation,
+        encoding: impl Fn(usize) -> ObjectEncoding,
+    ) -> anyhow::Result<Self> {
         let mut puppets = Self::open(line, uri, (count, per_host), offer)?;
-        let connect = connect_message(uri)?;
         for index in 0..puppets.all.len() {
+            let connect = connect_message(uri, encoding(index))?;
             let puppet = &mut puppets.all[index];
             let packet = puppet.message(CONTROL, 1, Some(FlowMetadata::tc(0)), &connect);
             let at = puppet.at;
