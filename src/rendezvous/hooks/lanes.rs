@@ -3,15 +3,19 @@
 use super::super::access::Rights;
 use super::{Caller, HookConfig, HookEvent, Query, QueryId};
 use crate::flash::{Message, Responder};
+use crate::transport::endpoint::source;
 use crate::transport::{SessionId, Time};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Messages, and bytes of them, that are kept of a client that publishes before it may; further ones
 /// are dropped.
 const MAX_EARLY_MEDIA: usize = 64;
 const MAX_EARLY_MEDIA_BYTES: usize = 64 << 10;
+/// The clients of one host may have this part of the queries that wait, at most.
+const HOST_SHARE: usize = 8;
 
 /// The queries of one client, before and after it is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +87,8 @@ pub(in super::super) struct Lanes {
     /// Those with queries.
     lanes: HashMap<LaneId, VecDeque<Entry>>,
     of_query: HashMap<QueryId, LaneId>,
+    /// How many are of the clients of each host.
+    of_host: HashMap<IpAddr, usize>,
     deadlines: BTreeSet<(Time, QueryId)>,
     outbox: VecDeque<Query>,
     next_lane: u64,
@@ -97,6 +103,7 @@ impl Lanes {
             config,
             lanes: HashMap::new(),
             of_query: HashMap::new(),
+            of_host: HashMap::new(),
             deadlines: BTreeSet::new(),
             outbox: VecDeque::new(),
             next_lane: 0,
@@ -133,8 +140,14 @@ impl Lanes {
     ) -> Result<(), Then> {
         let HookConfig { timeout, per_client, pending, .. } = self.config;
         let waiting = self.lanes.get(&lane).map_or(0, VecDeque::len);
+        let host = source(client.address.ip());
+        let of_host = self.of_host.get(&host).copied().unwrap_or_default();
         let has_space = match event.is_question() {
-            true => waiting < per_client && self.of_query.len() < pending,
+            true => {
+                waiting < per_client
+                    && of_host < (pending / HOST_SHARE).max(per_client)
+                    && self.of_query.len() < pending
+            }
             false => self.of_query.len() < pending + pending / 2,
         };
         if !has_space {
@@ -146,6 +159,7 @@ impl Lanes {
         let entry = Entry { id, session, client, event, then, deadline, is_abandoned };
         self.lanes.entry(lane).or_default().push_back(entry);
         self.of_query.insert(id, lane);
+        *self.of_host.entry(host).or_default() += 1;
         self.deadlines.insert((deadline, id));
         self.ask_next(lane);
         Ok(())
@@ -171,8 +185,19 @@ impl Lanes {
             self.lanes.remove(&lane);
         }
         self.deadlines.remove(&(deadline, id));
+        self.leave(source(client.address.ip()));
         self.ask_next(lane);
         Some(Settled { lane, session, client, then, is_abandoned })
+    }
+
+    /// A query of a client of this host waits no more.
+    fn leave(&mut self, host: IpAddr) {
+        if let Some(count) = self.of_host.get_mut(&host) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_host.remove(&host);
+            }
+        }
     }
 
     /// A message of a client in this NetStream: it comes back if the client does not wait for leave to
@@ -241,8 +266,8 @@ mod tests {
     use crate::crypto::Fingerprint;
     use std::time::Duration;
 
-    fn client() -> Caller {
-        let address = ([10, 0, 0, 1], 1).into();
+    fn client(lane: LaneId) -> Caller {
+        let address = ([10, 0, 0, lane.0 as u8], 1).into();
         Caller { peer: Fingerprint([1; 32]), address, app: "a".into(), name: None }
     }
 
@@ -250,7 +275,7 @@ mod tests {
         let name: Arc<str> = stream.to_string().into();
         let then = Then::Publish { stream, name: name.clone(), record: false, early: Vec::new() };
         let query = (HookEvent::Publish { name }, then);
-        lanes.add(now, (lane, SessionId(7)), client(), query).is_ok()
+        lanes.add(now, (lane, SessionId(7)), client(lane), query).is_ok()
     }
 
     fn asked(lanes: &mut Lanes) -> Vec<(QueryId, String)> {
@@ -285,6 +310,25 @@ mod tests {
     }
 
     #[test]
+    fn hostile_clients_of_one_host_leave_places_to_others() {
+        let config = HookConfig { per_client: 2, pending: 32, ..HookConfig::default() };
+        let mut lanes = Lanes::new(config);
+        let mut add_from = |host: u8| {
+            let (lane, query) = (lanes.new_lane(), HookEvent::Publish { name: "x".into() });
+            let client = Caller { address: ([10, 0, 0, host], 1).into(), ..client(lane) };
+            lanes.add(Time::ZERO, (lane, SessionId(7)), client, (query, Then::Nothing)).is_ok()
+        };
+        assert_eq!((0..20).filter(|_| add_from(1)).count(), 4, "an eighth of 32");
+        assert!(add_from(2));
+        let first = asked(&mut lanes)[0].0;
+        assert!(lanes.settle(first).is_some());
+        assert_eq!(lanes.of_host[&[10, 0, 0, 1].into()], 3);
+        let others: Vec<_> = lanes.of_query.keys().copied().collect();
+        assert!(others.into_iter().all(|id| lanes.settle(id).is_some()));
+        assert!(lanes.is_empty() && lanes.of_host.is_empty());
+    }
+
+    #[test]
     fn hostile_crowds_of_queries_are_bounded() {
         let config = HookConfig { per_client: 3, pending: 4, ..HookConfig::default() };
         let mut lanes = Lanes::new(config);
@@ -296,7 +340,7 @@ mod tests {
         assert_eq!(taken(&mut lanes, b), 1);
         let mut notify = || {
             let query = (HookEvent::Disconnect, Then::Nothing);
-            lanes.add(Time::ZERO, (a, SessionId(7)), client(), query).is_ok()
+            lanes.add(Time::ZERO, (a, SessionId(7)), client(a), query).is_ok()
         };
         assert_eq!((0..10).filter(|_| notify()).count(), 2, "half as many");
         let over = Time::ZERO + Duration::from_secs(5);

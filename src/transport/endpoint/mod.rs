@@ -40,6 +40,7 @@ mod worker;
 
 pub use session_ref::SessionRef;
 pub use table::SESSION_ALLOWANCE;
+pub(crate) use table::source;
 pub use worker::{MAX_WORKERS, Stray, Worker};
 
 use super::buckets::Buckets;

@@ -359,7 +359,7 @@ impl Table {
 
 /// The source that an address counts as: an IPv4 address, or the network of 64 bits that one
 /// subscriber has of IPv6.
-pub(super) fn source(ip: IpAddr) -> IpAddr {
+pub(crate) fn source(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.into(),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
