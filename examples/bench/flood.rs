@@ -224,7 +224,14 @@ async fn run(
     keylog: &KeyLog,
 ) -> anyhow::Result<(Flood, f64)> {
     let group = DhGroup::Modp14;
-    let mut remote = Remote::start(&Peer { mode, echo: false, server: false, group, workers: 1 })?;
+    let mut remote = Remote::start(&Peer {
+        mode,
+        echo: false,
+        server: false,
+        group,
+        workers: 1,
+        workers_last: false,
+    })?;
     let mut config = Config::default();
     config.max_send_queue = QUEUE;
     let config = negotiating(config, mode, group);

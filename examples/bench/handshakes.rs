@@ -30,6 +30,10 @@ pub(crate) struct Handshakes {
     /// Endpoints of the server, each on a thread of its own
     #[arg(long, default_value = "1", value_parser = parse_workers)]
     workers: usize,
+    /// Give the server's workers the time that all others leave: each finds as much to do at a time as one
+    /// of a busy server
+    #[arg(long)]
+    workers_last: bool,
     /// Sockets, and so addresses, of the clients of each processor
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]
     client_sockets: u16,
@@ -112,8 +116,14 @@ impl Handshakes {
 
     async fn once(&self, identities: &[Arc<Identity>], keylog: &KeyLog) -> anyhow::Result<Once> {
         let (mode, group) = (Mode::HmacSseq, self.group);
-        let mut remote =
-            Remote::start(&Peer { mode, echo: false, server: true, group, workers: self.workers })?;
+        let mut remote = Remote::start(&Peer {
+            mode,
+            echo: false,
+            server: true,
+            group,
+            workers: self.workers,
+            workers_last: self.workers_last,
+        })?;
         let crowds = processors().min(self.concurrency as usize);
         let before = remote.sample()?;
         let begun = Instant::now();

@@ -33,11 +33,18 @@ pub(crate) struct Idle {
     /// Endpoints of the server, each on a thread of its own
     #[arg(long, default_value = "1", value_parser = parse_workers)]
     workers: usize,
+    /// Give the server's workers the time that all others leave: each finds as much to do at a time as one
+    /// of a busy server
+    #[arg(long)]
+    workers_last: bool,
     /// Sockets, and so addresses, of the clients of each processor: more make them slower, with fewer equal
     /// session IDs are likely
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(u16).range(1..=256))]
     client_sockets: u16,
-    /// How long to wait when all are open; the clients' keepalives begin after 20 s
+    /// Seconds between two keepalives of a client
+    #[arg(long, default_value = "20", value_parser = parse_seconds)]
+    keepalive: f64,
+    /// How long to wait when all are open; the clients' keepalives begin after --keepalive
     #[arg(long, default_value = "25", value_parser = parse_seconds)]
     settle: f64,
     /// How long the CPU time of each of --runs measurements is counted
@@ -74,10 +81,12 @@ impl Clients {
         let crowds = processors().min(identities.len());
         let (outlet, notes) = mpsc::unbounded_channel();
         let mut handles = Vec::new();
+        let mut config = Config::default();
+        config.keepalive = Duration::from_secs_f64(args.keepalive);
         for part in identities.chunks(identities.len().div_ceil(crowds)) {
             let order = Order {
                 server,
-                config: negotiating(Config::default(), Mode::HmacSseq, args.group),
+                config: negotiating(config.clone(), Mode::HmacSseq, args.group),
                 identities: part.to_vec(),
                 concurrency: (args.concurrency as usize).div_ceil(crowds),
                 hold,
@@ -146,7 +155,14 @@ impl Idle {
         let title = format!("idle: {total} sessions, {} of the server", workers_in_words(workers));
         let mut report = Report::new("idle", title);
         let (mode, group) = (Mode::HmacSseq, self.group);
-        let peer = Peer { mode, echo: false, server: true, group, workers };
+        let peer = Peer {
+            mode,
+            echo: false,
+            server: true,
+            group,
+            workers,
+            workers_last: self.workers_last,
+        };
         let mut remote = Remote::start(&peer)?;
         // Fails at once where memory can't be measured.
         remote.sample_memory()?;

@@ -99,8 +99,14 @@ impl Lossy {
 
     async fn once(&self, run: u64, keylog: &KeyLog, report: &mut Report) -> anyhow::Result<()> {
         let (mode, group) = (self.mode, DhGroup::Modp14);
-        let mut remote =
-            Remote::start(&Peer { mode, echo: false, server: false, group, workers: 1 })?;
+        let mut remote = Remote::start(&Peer {
+            mode,
+            echo: false,
+            server: false,
+            group,
+            workers: 1,
+            workers_last: false,
+        })?;
         let seed = self.seed.wrapping_add(run);
         let link = Link::start(LinkConfig { seed, ..self.link() }, remote.address)?;
         let mut config = Config::default();

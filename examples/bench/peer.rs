@@ -37,6 +37,9 @@ pub(crate) struct Peer {
     /// Endpoints that share the port, each on a thread of its own
     #[arg(long, default_value = "1", value_parser = parse_workers)]
     pub(crate) workers: usize,
+    /// Give the workers the time that all others leave
+    #[arg(long)]
+    pub(crate) workers_last: bool,
 }
 
 /// A number of workers.
@@ -141,6 +144,11 @@ pub(crate) async fn serve(options: &Peer) -> anyhow::Result<()> {
     let identity = identity(KeyStyle::Ephemeral, options.group);
     let app = || Responder { echo: options.echo, ..Responder::default() };
     let all = EndpointService::start_workers(&config, &identity, options.workers, app)?;
+    if options.workers_last {
+        for running in &all {
+            running.call(|_, _, _| process::come_last()).await?;
+        }
+    }
     println!("{}", json!({ "address": all[0].address().to_string() }));
 
     let (lines, mut questions) = tokio::sync::mpsc::channel(1);
@@ -199,6 +207,9 @@ impl Remote {
         command.args(["peer", "--mode", options.mode.name()]);
         command.args(["--group", &(options.group as u16).to_string()]);
         command.args(["--workers", &options.workers.to_string()]);
+        if options.workers_last {
+            command.arg("--workers-last");
+        }
         if options.echo {
             command.arg("--echo");
         }

@@ -1,7 +1,7 @@
 //! Who runs where: the server has a processor of its own, so that its CPU time is not that of its clients.
 //! The attacker shares the other with honest clients, which come first.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use std::process::Command;
 
 /// How much the attacker gives way to honest clients.
@@ -26,10 +26,17 @@ pub(crate) fn clients() -> anyhow::Result<()> {
 /// Moves this process, and so those that it starts from now on, to a processor.
 fn run_on(processor: usize) -> anyhow::Result<()> {
     let (processor, own) = (processor.to_string(), std::process::id().to_string());
-    let moved = Command::new("taskset").args(["-a", "-p", "-c", &processor, &own]).output();
-    let moved = moved.context("--pin needs taskset, of util-linux")?;
-    ensure!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr).trim());
-    Ok(())
+    let mut fault = String::new();
+    // It fails if a thread ends meanwhile.
+    for _ in 0..10 {
+        let moved = Command::new("taskset").args(["-a", "-p", "-c", &processor, &own]).output();
+        let moved = moved.context("--pin needs taskset, of util-linux")?;
+        if moved.status.success() {
+            return Ok(());
+        }
+        fault = String::from_utf8_lossy(&moved.stderr).trim().to_owned();
+    }
+    bail!("{fault}");
 }
 
 /// Lets others on this processor come first.
