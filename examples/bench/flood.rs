@@ -224,14 +224,7 @@ async fn run(
     keylog: &KeyLog,
 ) -> anyhow::Result<(Flood, f64)> {
     let group = DhGroup::Modp14;
-    let mut remote = Remote::start(&Peer {
-        mode,
-        echo: false,
-        server: false,
-        group,
-        workers: 1,
-        workers_last: false,
-    })?;
+    let mut remote = Remote::start(&Peer::new(mode, group))?;
     let mut config = Config::default();
     config.max_send_queue = QUEUE;
     let config = negotiating(config, mode, group);

@@ -99,14 +99,7 @@ impl Lossy {
 
     async fn once(&self, run: u64, keylog: &KeyLog, report: &mut Report) -> anyhow::Result<()> {
         let (mode, group) = (self.mode, DhGroup::Modp14);
-        let mut remote = Remote::start(&Peer {
-            mode,
-            echo: false,
-            server: false,
-            group,
-            workers: 1,
-            workers_last: false,
-        })?;
+        let mut remote = Remote::start(&Peer::new(mode, group))?;
         let seed = self.seed.wrapping_add(run);
         let link = Link::start(LinkConfig { seed, ..self.link() }, remote.address)?;
         let mut config = Config::default();

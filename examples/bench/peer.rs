@@ -42,6 +42,13 @@ pub(crate) struct Peer {
     pub(crate) workers_last: bool,
 }
 
+impl Peer {
+    /// One endpoint, with the settings of a peer.
+    pub(crate) fn new(mode: Mode, group: DhGroup) -> Self {
+        Self { mode, echo: false, server: false, group, workers: 1, workers_last: false }
+    }
+}
+
 /// A number of workers.
 pub(crate) fn parse_workers(text: &str) -> Result<usize, String> {
     let workers = text.parse().ok().filter(|workers| (1..=MAX_WORKERS).contains(workers));

@@ -110,14 +110,7 @@ impl Pingpong {
 
     async fn once(&self, keylog: &KeyLog) -> anyhow::Result<Vec<u64>> {
         let (mode, group) = (self.mode, DhGroup::Modp14);
-        let remote = Remote::start(&Peer {
-            mode,
-            echo: true,
-            server: false,
-            group,
-            workers: 1,
-            workers_last: false,
-        })?;
+        let remote = Remote::start(&Peer { echo: true, ..Peer::new(mode, group) })?;
         let (message, trips) = (vec![7; self.size as usize].into(), Vec::new());
         let duration = Duration::from_secs_f64(self.seconds);
         let (flow, until, sent_at) = (None, None, Time::ZERO);

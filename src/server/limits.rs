@@ -114,8 +114,9 @@ pub(super) struct Limits {
     seen: [u64; LIMITS.len()],
     /// Something of this worker has perhaps not been reported yet.
     is_waiting: bool,
-    /// When to look again, and if there is something to look at.
+    /// The earliest time of the next look.
     next: Time,
+    /// Counters may have changed since the last look.
     is_pending: bool,
     /// Reports that have not been polled yet.
     queue: VecDeque<LimitReached>,
