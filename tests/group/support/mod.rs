@@ -9,6 +9,7 @@ pub mod house;
 pub mod meeting;
 pub mod net;
 pub mod networks;
+pub mod objects;
 pub mod player;
 pub mod publisher;
 pub mod recording;
