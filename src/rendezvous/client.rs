@@ -307,6 +307,13 @@ impl Rendezvous {
         }
     }
 
+    /// Bytes that wait in the flow of a client's NetConnection, until they are acknowledged.
+    pub(super) fn queued_in_control(&self, session: SessionId) -> u64 {
+        let client = self.clients.get(&session);
+        let token = client.and_then(|client| client.connection.control_flow());
+        token.map_or(0, |it| self.flows.queued(&self.endpoint, session, Owner::Connection, it))
+    }
+
     /// The rights of a client that wants to connect, if it may.
     fn admit(&self, request: &ConnectRequest) -> Result<Option<Box<Rights>>, RefusalReason> {
         if !self.config.is_welcome(&request.app) {

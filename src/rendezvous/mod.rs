@@ -427,6 +427,7 @@ impl Rendezvous {
             Event::FlowDone { session, flow } => self.flows.on_flow_done(session, flow),
             Event::Writable { session, flow } => {
                 self.flows.on_writable(&mut self.endpoint, now, session, flow);
+                self.catch_up(now, session);
             }
             _ => {}
         }

@@ -5,7 +5,6 @@
 //! calls that are too long, too many, or for a client that does not take them, are refused.
 
 use super::Rendezvous;
-use super::client::Owner;
 use crate::amf::Value;
 use crate::crypto::Fingerprint;
 use crate::flash::{Call, Responder, call, connectivity};
@@ -160,11 +159,8 @@ impl Rendezvous {
         mut args: Vec<Value>,
     ) -> Result<(), &'static str> {
         let limits = self.config.relay;
+        let queued = self.queued_in_control(far);
         let client = self.clients.get_mut(&far).ok_or("no such peer")?;
-        let queued = client
-            .connection
-            .control_flow()
-            .map_or(0, |token| self.flows.queued(&self.endpoint, far, Owner::Connection, token));
         let refusal = if queued + limits.message as u64 > limits.queue {
             "the peer does not take what it is sent"
         } else if !self.relays.to_client.spend(now, far, 1) {

@@ -7,6 +7,7 @@
 
 mod across;
 mod answered;
+mod behind;
 mod homes;
 mod rehome;
 mod serve;
@@ -15,6 +16,7 @@ use super::cluster::ClientId;
 use crate::flash::shared_object::{MAX_NAME, SharedObjectEvent, SharedObjectMessage};
 use across::ObjectsElsewhere;
 use answered::Answered;
+use behind::Behind;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -38,6 +40,9 @@ pub struct SharedObjectLimits {
     pub bytes: usize,
     /// The same for all objects.
     pub bytes_in_all: usize,
+    /// Bytes that may wait for a client, 64 KiB at least. With more it is sent nothing that others do; later
+    /// it gets all slots anew, and calls are lost.
+    pub queue: u64,
 }
 
 impl Default for SharedObjectLimits {
@@ -49,6 +54,7 @@ impl Default for SharedObjectLimits {
             slots: 1024,
             bytes: 1 << 20,
             bytes_in_all: 64 << 20,
+            queue: 512 << 10,
         }
     }
 }
@@ -92,6 +98,8 @@ pub(super) struct SharedObjects {
     changed: Option<BTreeSet<ObjectName>>,
     /// What clients of this member use that others keep.
     elsewhere: ObjectsElsewhere,
+    /// What its clients have missed.
+    behind: Behind,
     /// Uses that were refused, and changes that were undone, because of a limit.
     refused: u64,
     undone: u64,
@@ -120,8 +128,9 @@ impl SharedObjects {
     /// No objects. With `keeps`, somebody takes those that are persistent and have changed.
     pub(super) fn new(limits: SharedObjectLimits, keeps: bool) -> Self {
         let changed = keeps.then(BTreeSet::new);
-        let (all, used, elsewhere) = (HashMap::new(), BTreeMap::new(), ObjectsElsewhere::default());
-        Self { limits, all, used, bytes: 0, changed, elsewhere, refused: 0, undone: 0 }
+        let (all, used) = (HashMap::new(), BTreeMap::new());
+        let (elsewhere, behind) = (ObjectsElsewhere::default(), Behind::default());
+        Self { limits, all, used, bytes: 0, changed, elsewhere, behind, refused: 0, undone: 0 }
     }
 
     /// An object of an earlier run. False if there is no space for it, or one of its name.
@@ -170,6 +179,11 @@ impl SharedObjects {
     /// Uses that were refused, and changes that were undone, because of a limit.
     pub(super) fn refused(&self) -> (u64, u64) {
         (self.refused, self.undone)
+    }
+
+    /// Messages that were held back from clients for which too much waited.
+    pub(super) fn held_back(&self) -> u64 {
+        self.behind.held_back
     }
 
     /// The number of objects.
@@ -568,6 +582,7 @@ mod tests {
             slots: 2,
             bytes: 300,
             bytes_in_all: 400,
+            ..SharedObjectLimits::default()
         };
         let mut objects = objects(limits);
         let app: Arc<str> = "app".into();

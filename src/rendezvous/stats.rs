@@ -94,6 +94,8 @@ stats! {
     objects_refused: u64,
     /// Changes of shared objects that were undone because of a limit.
     object_changes_undone: u64,
+    /// Messages about shared objects that were not sent to a client because too much waited for it.
+    object_messages_held_back: u64,
     /// Introductions made.
     introductions: u64,
     /// Hellos for peers that are not connected.
@@ -141,6 +143,7 @@ impl Rendezvous {
         }
         if let Some(objects) = &self.shared_objects {
             (stats.objects_refused, stats.object_changes_undone) = objects.refused();
+            stats.object_messages_held_back = objects.held_back();
         }
         if let Some(cluster) = &self.cluster {
             stats.commands_lost += cluster.lost;

@@ -73,6 +73,7 @@ limits! {
         "shared objects refused", objects_refused;
     "shared_objects.slots, shared_objects.bytes, shared_objects.bytes_in_all",
         "changes of shared objects undone", object_changes_undone;
+    "shared_objects.queue", "news of shared objects held back", object_messages_held_back;
     "connectivity.from_host, connectivity.at_once", "connectivity checks refused",
         checks_refused;
     "hooks.pending, hooks.per_client", "questions to the hook not asked", hook_queries_dropped;

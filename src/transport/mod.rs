@@ -67,6 +67,7 @@ pub use machine::{Layer, Machine};
 pub use passwords::Passwords;
 pub use recv_flow::COMPLETE_LINGER;
 pub use rtt::{INITIAL_ERTO, MAX_ECHO_AGE, MAX_ERTO, MIN_ERTO};
+pub(crate) use send_flow::LOW_WATER;
 pub use send_flow::{FlowOptions, MAX_METADATA, MessageOptions, Priority, QueueOrder};
 pub use sequence_set::MAX_RUNS;
 pub use session::{EndpointStats, MIN_KEEPALIVE, SessionStats};

@@ -25,7 +25,7 @@ pub const MAX_METADATA: usize = 512;
 const INITIAL_WINDOW: u64 = 65_536;
 /// A flow whose queue was longer than this is reported writable when it has drained to this many
 /// bytes, unless a message was refused.
-const LOW_WATER: u64 = 65_536;
+pub(crate) const LOW_WATER: u64 = 65_536;
 /// First period between buffer probes (§3.6.2.9.1).
 const PROBE_INITIAL: Duration = Duration::from_secs(1);
 /// Longest period between buffer probes.

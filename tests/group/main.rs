@@ -21,6 +21,7 @@ mod multicast;
 mod natted;
 mod newcomers;
 mod objects_across;
+mod objects_behind;
 mod permits;
 mod playheads;
 mod posting;

@@ -50,6 +50,8 @@ pub(super) struct User {
     pub(super) again: u32,
     /// It has changed something meanwhile, which the slots on the way to it may lack.
     has_changed: bool,
+    /// It gets all slots of this version, perhaps in several messages.
+    pub(super) gets: Option<u32>,
 }
 
 impl ObjectsElsewhere {
@@ -305,6 +307,9 @@ impl Rendezvous {
         self.send_shared_objects(now, &users, &message);
         if let Some(request) = again {
             self.send_parcel(now, from, Lane::Requests, request);
+        }
+        for &session in sessions {
+            self.catch_up(now, session);
         }
     }
 

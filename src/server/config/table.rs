@@ -533,6 +533,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "The same for all objects together."
     ),
     setting!(
+        "shared_objects.queue",
+        size,
+        Restart,
+        shared_objects.limits.queue,
+        "What may wait for a client, 64 KiB at least. With more it gets no news of\n\
+         objects, but all properties when it has taken the rest; calls are lost."
+    ),
+    setting!(
         "connectivity.enabled",
         toggle,
         Restart,

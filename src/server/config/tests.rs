@@ -99,6 +99,7 @@ users = 7
 slots = 7
 bytes = 7
 bytes_in_all = 7
+queue = 7
 [connectivity]
 enabled = false
 port = 7

@@ -151,6 +151,7 @@ fn refusals(out: &mut Out<'_>, stats: &RendezvousStats, network: &NetworkStats) 
             ("stream_cache", stats.caches_cut),
             ("shared_object", stats.objects_refused),
             ("shared_object_change", stats.object_changes_undone),
+            ("shared_object_news", stats.object_messages_held_back),
             ("job", network.jobs_dropped),
             ("startup", network.startups_dropped),
             ("worker_command", stats.commands_lost),
