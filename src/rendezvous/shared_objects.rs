@@ -349,7 +349,8 @@ impl Object {
                 }
             }
             SharedObjectEvent::RequestRemove { slot } => {
-                if let Some(old) = self.slots.remove(slot) {
+                let old = self.slots.remove(slot);
+                if let Some(old) = &old {
                     self.bytes -= cost(slot, &old.value);
                     self.version = self.version.wrapping_add(1);
                 }
@@ -357,7 +358,7 @@ impl Object {
                 // Without success, a client that has deleted the slot itself would wait for ever.
                 let success = SharedObjectEvent::Success { slot: slot.clone() };
                 let answer = vec![removed.clone(), success];
-                Change { answer, news: Some(removed), ..Change::default() }
+                Change { answer, news: old.map(|_| removed), ..Change::default() }
             }
             SharedObjectEvent::Send(_) => {
                 let (answer, news) = (vec![event.clone()], Some(event.clone()));
@@ -448,6 +449,9 @@ mod tests {
         let gone = say(&mut objects, B, 2, vec![remove]);
         let both = [(vec![B], 3, vec![removed.clone(), success("x")]), (vec![A], 3, vec![removed])];
         assert_eq!(got(gone), both);
+        let nothing = SharedObjectEvent::RequestRemove { slot: "x".into() };
+        let answer = vec![SharedObjectEvent::Remove { slot: "x".into() }, success("x")];
+        assert_eq!(got(say(&mut objects, B, 3, vec![nothing])), [(vec![B], 3, answer)]);
         let call = SharedObjectEvent::Send(Bytes::from_static(b"\x02\0\x02hi"));
         let called = say(&mut objects, A, 3, vec![call.clone()]);
         assert_eq!(got(called), [(vec![A], 3, vec![call.clone()]), (vec![B], 3, vec![call])]);
