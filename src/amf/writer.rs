@@ -16,8 +16,13 @@ use amf3::Tables;
 pub enum Encoding {
     /// As AMF0 where it has the type, else as AMF3 behind the marker `11`.
     ///
-    /// Encoding of a `connect` command always, and of a connection with object encoding 0 throughout.
+    /// Encoding of a `connect` command.
     Amf0,
+    /// As AMF0 alone: undefined in place of what it lacks, [`Value::XmlDocument`] in place of
+    /// [`Value::Xml`].
+    ///
+    /// Encoding of a connection with object encoding 0 after `connect`: its readers don't know the marker `11`.
+    Amf0Only,
     /// As AMF3 behind the marker `11`; null, undefined, booleans, numbers and strings stay AMF0.
     ///
     /// Encoding of Flash Player on a connection with object encoding 3 and in groups.

@@ -1,6 +1,6 @@
 //! Values for clients with object encoding 0.
 
-use crate::amf::{Encoding, Reader, Value, Writer};
+use crate::amf::{Encoding, Reader, Writer};
 use bytes::Bytes;
 
 /// Bytes that the values of one message may grow to beyond 16 times their length: AMF0 has no references
@@ -12,18 +12,9 @@ pub(super) const MAX_GROWTH: u64 = 1 << 20;
 /// `growth`, of which it takes what they grow.
 pub(super) fn in_amf0(values: &Bytes, growth: &mut u64) -> Option<Bytes> {
     let mut reader = Reader::new(values.clone()).with_growth(*growth);
-    let mut writer = Writer::new(Encoding::Amf0);
+    let mut writer = Writer::new(Encoding::Amf0Only);
     while !reader.is_empty() {
-        let value = match reader.read_value().ok()? {
-            Value::ByteArray(_)
-            | Value::VectorInt(_)
-            | Value::VectorUint(_)
-            | Value::VectorDouble(_)
-            | Value::VectorObject(_)
-            | Value::Dictionary(_) => Value::Undefined,
-            value => value,
-        };
-        writer.write(&value).ok()?;
+        writer.write(&reader.read_value().ok()?).ok()?;
     }
     *growth = growth.saturating_sub(reader.grown());
     Some(writer.into_bytes())
@@ -35,9 +26,15 @@ mod tests {
 
     #[test]
     fn what_amf0_lacks_is_undefined() {
-        let cases: [(&'static [u8], Option<&'static [u8]>); 3] = [
+        let cases: [(&'static [u8], Option<&'static [u8]>); 5] = [
             (b"\x02\0\x01h\x11\x04\x07", Some(b"\x02\0\x01h\0\x40\x1c\0\0\0\0\0\0")),
             (b"\x11\x0c\x03x\x05", Some(b"\x06\x05")),
+            // An object with a ByteArray, and XML.
+            (
+                b"\x11\x0a\x0b\x01\x03b\x0c\x03x\x03n\x04\x07\x01",
+                Some(b"\x03\0\x01b\x06\0\x01n\0\x40\x1c\0\0\0\0\0\0\0\0\x09"),
+            ),
+            (b"\x11\x0b\x09<a/>\x05", Some(b"\x0f\0\0\0\x04<a/>\x05")),
             (b"\x02\0\x09", None),
         ];
         for (values, expected) in cases {

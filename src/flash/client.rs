@@ -154,7 +154,7 @@ impl ClientConnection {
         }
         let object = command_object(&config, uri);
         let command = Command { object, ..Command::new("connect", CONNECT_TRANSACTION, args) };
-        let body = command.encode(ObjectEncoding::Amf0)?;
+        let body = command.encode_connect()?;
         let mut control = Control::new(now, FIRST_CALL);
         control.encoding = config.encoding;
         control.open_control_flow(None);

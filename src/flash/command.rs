@@ -109,23 +109,37 @@ impl Command {
         Some(Self::new(name, transaction, Vec::new()))
     }
 
-    /// The command as Flash Player sends it on a connection with this encoding.
-    ///
-    /// `connect` and its answer come before the negotiation and are always
-    /// [`ObjectEncoding::Amf0`].
+    /// The command as Flash Player sends it on a connection with this encoding. Clients with
+    /// [`ObjectEncoding::Amf0`] get undefined in place of what AMF0 lacks.
     ///
     /// # Errors
     ///
     /// [`FlashError::Amf`] for a value without an encoding, [`FlashError::TooManyArguments`] or
     /// [`FlashError::CommandTooLong`].
     pub fn encode(&self, encoding: ObjectEncoding) -> Result<Body, FlashError> {
+        self.write(
+            encoding.format(),
+            match encoding {
+                ObjectEncoding::Amf0 => Encoding::Amf0Only,
+                ObjectEncoding::Amf3 => Encoding::Amf3,
+            },
+        )
+    }
+
+    /// `connect` or its answer, which come before the negotiation.
+    ///
+    /// # Errors
+    ///
+    /// As of [`encode`](Self::encode).
+    pub(super) fn encode_connect(&self) -> Result<Body, FlashError> {
+        self.write(ObjectEncoding::Amf0.format(), Encoding::Amf0)
+    }
+
+    fn write(&self, format: Format, encoding: Encoding) -> Result<Body, FlashError> {
         if self.args.len() > MAX_ARGS {
             return Err(FlashError::TooManyArguments);
         }
-        let mut writer = Writer::new(match encoding {
-            ObjectEncoding::Amf0 => Encoding::Amf0,
-            ObjectEncoding::Amf3 => Encoding::Amf3,
-        });
+        let mut writer = Writer::new(encoding);
         writer.write(&Value::String(self.name.clone()))?;
         writer.write(&Value::Number(self.transaction))?;
         writer.write(&self.object)?;
@@ -134,7 +148,7 @@ impl Command {
         }
         let values = writer.into_bytes();
         match values.len() {
-            0..=MAX_COMMAND_LEN => Ok(Body::Command(encoding.format(), values)),
+            0..=MAX_COMMAND_LEN => Ok(Body::Command(format, values)),
             len => Err(FlashError::CommandTooLong(len)),
         }
     }
@@ -167,6 +181,22 @@ mod tests {
             assert_eq!(values(encoding, &command), expected[..]);
         }
         assert_eq!(Command::parse(&Bytes::from_static(expected)), Ok(command));
+    }
+
+    /// A player with object encoding 0 reads nothing behind the marker `11`.
+    #[test]
+    fn clients_with_object_encoding_0_read_on_behind_what_they_lack() {
+        let bytes = || Value::ByteArray(Bytes::from_static(b"x"));
+        let command =
+            Command::new("f", 0.0, vec![bytes(), Value::object([("b", bytes())]), "y".into()]);
+        let plain = values(ObjectEncoding::Amf0, &command);
+        let args = b"\x06\x03\0\x01b\x06\0\0\x09\x02\0\x01y";
+        assert!(plain.ends_with(args), "{plain:?}");
+        assert_eq!(Command::parse(&values(ObjectEncoding::Amf3, &command)), Ok(command.clone()));
+        let Body::Command(Format::Plain, first) = command.encode_connect().unwrap() else {
+            panic!()
+        };
+        assert_eq!(Command::parse(&first), Ok(command));
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl ServerConnection {
             return Err(FlashError::NothingToAnswer);
         };
         let answer = request::acceptance(&self.config, *encoding, *transaction, extra);
-        let answer = answer.encode(ObjectEncoding::Amf0)?;
+        let answer = answer.encode_connect()?;
         self.control.encoding = *encoding;
         self.control.open_control_flow(self.canonical);
         self.control.send(now, answer);
@@ -207,7 +207,7 @@ impl ServerConnection {
         let State::Requested { transaction, .. } = self.state else {
             return Err(FlashError::NothingToAnswer);
         };
-        let answer = request::refusal(rejection, transaction).encode(ObjectEncoding::Amf0)?;
+        let answer = request::refusal(rejection, transaction).encode_connect()?;
         self.control.open_control_flow(self.canonical);
         self.control.send(now, answer);
         self.state = State::Rejected;

@@ -16,7 +16,7 @@ impl Writer {
             Value::String(text) => self.amf0_string(text)?,
             Value::Unsupported => self.out.push(marker::UNSUPPORTED),
             complex => match self.encoding {
-                Encoding::Amf0 => self.amf0_complex(complex)?,
+                Encoding::Amf0 | Encoding::Amf0Only => self.amf0_complex(complex)?,
                 Encoding::Amf3 => self.switched(complex)?,
             },
         }
@@ -65,6 +65,14 @@ impl Writer {
                     Ok(())
                 }
             },
+            Value::Xml(text) if self.encoding == Encoding::Amf0Only => {
+                self.out.push(marker::XML_DOCUMENT);
+                self.long_text("XML document", text)
+            }
+            _ if self.encoding == Encoding::Amf0Only => {
+                self.out.push(marker::UNDEFINED);
+                Ok(())
+            }
             other => self.switched(other),
         }
     }
