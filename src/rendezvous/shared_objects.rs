@@ -10,6 +10,7 @@ mod answered;
 mod behind;
 mod homes;
 mod rehome;
+mod removed;
 mod serve;
 
 use super::cluster::ClientId;
@@ -18,6 +19,7 @@ use across::ObjectsElsewhere;
 use answered::Answered;
 use behind::Behind;
 use bytes::Bytes;
+use removed::Removed;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -109,6 +111,7 @@ pub(super) struct SharedObjects {
 struct Object {
     version: u32,
     slots: BTreeMap<Arc<str>, Slot>,
+    removed: Removed,
     users: BTreeSet<ClientId>,
     bytes: usize,
     /// It was taken: who took it has to learn of its end.
@@ -146,7 +149,7 @@ impl SharedObjects {
         }
         let slot = |value| Slot { value, version, by: None };
         let slots = slots.into_iter().map(|(name, value)| (name, slot(value))).collect();
-        let object = Object { version, slots, users: BTreeSet::new(), bytes, is_kept: true };
+        let object = Object { version, slots, bytes, is_kept: true, ..Object::default() };
         self.bytes += bytes;
         self.all.insert(name, object);
         true
@@ -325,13 +328,18 @@ impl Object {
         match event {
             SharedObjectEvent::RequestChange { slot, value } => {
                 let (old, is_new) = match self.slots.get(slot) {
-                    // Somebody else was first: the client is told what there is, and reports "reject".
-                    Some(it) if it.version > known && it.by != Some(from) => {
-                        return self.undo(slot);
-                    }
                     Some(it) => (cost(slot, &it.value), false),
                     None => (0, true),
                 };
+                if self.is_overtaken(from, known, slot) {
+                    return Change::default();
+                }
+                self.bytes -= self.removed.size();
+                self.removed.forget(slot);
+                if self.bytes - old + cost(slot, value) + self.removed.size() > max_bytes {
+                    self.removed = Removed::default();
+                }
+                self.bytes += self.removed.size();
                 let bytes = self.bytes - old + cost(slot, value);
                 if bytes > max_bytes || is_new && self.slots.len() >= max_slots {
                     return Change { is_beyond: true, ..self.undo(slot) };
@@ -351,20 +359,33 @@ impl Object {
             SharedObjectEvent::RequestRemove { slot } => {
                 let old = self.slots.remove(slot);
                 if let Some(old) = &old {
-                    self.bytes -= cost(slot, &old.value);
                     self.version = self.version.wrapping_add(1);
+                    self.bytes -= cost(slot, &old.value) + self.removed.size();
+                    self.removed.add(slot.clone(), self.version);
+                    self.bytes += self.removed.size();
                 }
-                let removed = SharedObjectEvent::Remove { slot: slot.clone() };
-                // Without success, a client that has deleted the slot itself would wait for ever.
+                // Without success, a client that has deleted the slot itself would wait for ever. Where there
+                // is no slot, its removal would take one that the client has set meanwhile.
+                let news = old.map(|_| SharedObjectEvent::Remove { slot: slot.clone() });
                 let success = SharedObjectEvent::Success { slot: slot.clone() };
-                let answer = vec![removed.clone(), success];
-                Change { answer, news: old.map(|_| removed), ..Change::default() }
+                let answer = news.iter().cloned().chain([success]).collect();
+                Change { answer, news, ..Change::default() }
             }
             SharedObjectEvent::Send(_) => {
                 let (answer, news) = (vec![event.clone()], Some(event.clone()));
                 Change { answer, news, ..Change::default() }
             }
             _ => Change::default(),
+        }
+    }
+
+    /// True for a change by a client that did not know that somebody else had changed the slot, or
+    /// that it is removed. The client needs no answer: what it did not know comes after it has asked,
+    /// and makes it report "reject" or "delete". An answer would reject what it asks for next.
+    fn is_overtaken(&self, from: ClientId, known: u32, slot: &str) -> bool {
+        match self.slots.get(slot) {
+            Some(it) => it.version > known && it.by != Some(from),
+            None => self.removed.find(slot).is_some_and(|version| version > known),
         }
     }
 
@@ -450,26 +471,52 @@ mod tests {
         let both = [(vec![B], 3, vec![removed.clone(), success("x")]), (vec![A], 3, vec![removed])];
         assert_eq!(got(gone), both);
         let nothing = SharedObjectEvent::RequestRemove { slot: "x".into() };
-        let answer = vec![SharedObjectEvent::Remove { slot: "x".into() }, success("x")];
-        assert_eq!(got(say(&mut objects, B, 3, vec![nothing])), [(vec![B], 3, answer)]);
+        assert_eq!(got(say(&mut objects, B, 3, vec![nothing])), [(vec![B], 3, vec![success("x")])]);
         let call = SharedObjectEvent::Send(Bytes::from_static(b"\x02\0\x02hi"));
         let called = say(&mut objects, A, 3, vec![call.clone()]);
         assert_eq!(got(called), [(vec![A], 3, vec![call.clone()]), (vec![B], 3, vec![call])]);
     }
 
     #[test]
-    fn who_is_second_is_told_what_there_is() {
+    fn who_is_second_has_its_answer_in_the_news() {
         let mut objects = objects(SharedObjectLimits::default());
         for user in [A, B] {
             say(&mut objects, user, 0, vec![SharedObjectEvent::Use]);
         }
         say(&mut objects, A, 0, vec![set("x", b"\x05")]);
         let second = say(&mut objects, B, 0, vec![set("x", b"\x06")]);
-        assert_eq!(got(second), [(vec![B], 1, vec![change("x", b"\x05")])]);
+        assert_eq!(got(second), []);
         let own = say(&mut objects, A, 0, vec![set("x", b"\x06")]);
         assert_eq!(got(own)[0].2, [success("x")], "who has set it knows it");
         let informed = say(&mut objects, B, 2, vec![set("x", b"\x05")]);
         assert_eq!(got(informed)[0].2, [success("x")]);
+        // Nor does it bring back what was removed meanwhile.
+        let remove = SharedObjectEvent::RequestRemove { slot: "x".into() };
+        say(&mut objects, A, 3, vec![remove.clone()]);
+        assert_eq!(got(say(&mut objects, B, 3, vec![set("x", b"\x05")])), []);
+        let again = say(&mut objects, B, 4, vec![set("x", b"\x05")]);
+        assert_eq!(got(again)[0].2, [success("x")]);
+        say(&mut objects, B, 5, vec![remove]);
+        assert_eq!(got(say(&mut objects, B, 5, vec![set("x", b"\x05")])), [], "its own removal");
+    }
+
+    #[test]
+    fn hostile_removals_are_bounded() {
+        let limits = SharedObjectLimits { bytes: 4000, ..SharedObjectLimits::default() };
+        let mut objects = objects(limits);
+        say(&mut objects, A, 0, vec![SharedObjectEvent::Use]);
+        for n in 0..1000 {
+            let slot = format!("{n:0200}");
+            let remove = SharedObjectEvent::RequestRemove { slot: slot.as_str().into() };
+            let done = say(&mut objects, A, 0, vec![set(&slot, b"\x05"), remove]);
+            assert_eq!(got(done)[0].2[0], success(&slot), "known removals make room");
+            let removed = &objects.all.values().next().unwrap().removed;
+            assert_eq!((objects.bytes, removed.size() < 4000), (removed.size(), true));
+        }
+        let large: &[u8] = &[5; 3700];
+        assert_eq!(got(say(&mut objects, A, 0, vec![set("x", large)]))[0].2, [success("x")]);
+        objects.forget(A);
+        assert_eq!((objects.len(), objects.bytes), (0, 0));
     }
 
     #[test]
@@ -551,11 +598,13 @@ mod tests {
 
     #[test]
     fn hostile_repetitions_are_answered_once() {
-        let mut objects = objects(SharedObjectLimits::default());
+        let mut objects =
+            objects(SharedObjectLimits { bytes: 1500, ..SharedObjectLimits::default() });
         for user in [A, B] {
             say(&mut objects, user, 0, vec![SharedObjectEvent::Use]);
         }
         say(&mut objects, A, 0, vec![set("x", &[5; 1000])]);
+        let long = || set("x", &[6; 2000]);
         let copies = |outgoing: Outgoing| {
             let events = got(outgoing).swap_remove(0).2;
             events.into_iter().filter(|it| *it == change("x", &[5; 1000])).count()
@@ -563,13 +612,14 @@ mod tests {
         assert_eq!(copies(say(&mut objects, B, 0, vec![SharedObjectEvent::Use; 100])), 1);
         let anew = vec![[SharedObjectEvent::Release, SharedObjectEvent::Use]; 100].concat();
         assert_eq!(copies(say(&mut objects, B, 0, anew)), 1);
-        assert_eq!(copies(say(&mut objects, B, 0, vec![set("x", b"\x06"); 100])), 1);
+        assert_eq!(copies(say(&mut objects, B, 1, vec![long(); 100])), 1);
         // Another value is an answer again, and so is an object that is empty by now.
         let remove = SharedObjectEvent::RequestRemove { slot: "x".into() };
         let removed = SharedObjectEvent::Remove { slot: "x".into() };
-        let both = vec![set("x", b"\x06"), remove, set("x", b"\x06")];
-        let answers = [change("x", &[5; 1000]), removed, success("x"), success("x")];
-        assert_eq!(got(say(&mut objects, B, 0, both))[0].2, answers);
+        let both = vec![long(), remove, long()];
+        let answers = [change("x", &[5; 1000]), removed.clone(), success("x"), removed];
+        assert_eq!(got(say(&mut objects, B, 9, both))[0].2, answers);
+        say(&mut objects, B, 9, vec![set("x", b"\x06")]);
         objects.forget(A);
         let begun = [SharedObjectEvent::UseSuccess, SharedObjectEvent::Clear];
         let anew = vec![SharedObjectEvent::Use, SharedObjectEvent::Release, SharedObjectEvent::Use];

@@ -2,6 +2,7 @@
 //! one member to another.
 
 use super::super::cluster::{ClientId, MemberId, Offer};
+use super::removed::Removed;
 use super::{Object, ObjectName, Outgoing, SharedObjects, Slot, cost};
 use crate::flash::shared_object::{SharedObjectEvent, SharedObjectMessage};
 use crate::transport::SessionId;
@@ -73,6 +74,7 @@ impl SharedObjects {
         self.bytes = self.bytes - old + bytes;
         let object = self.all.entry(full.clone()).or_default();
         (object.version, object.bytes) = (version, bytes);
+        object.removed = Removed::default();
         let kept = |value| Slot { value, version, by: None };
         object.slots = slots.into_iter().map(|(slot, value)| (slot, kept(value))).collect();
         let mut events = vec![SharedObjectEvent::Clear];

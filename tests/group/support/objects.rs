@@ -76,7 +76,10 @@ impl Client {
                         self.waiting.remove(&(object, slot.to_string()));
                         view.slots.insert(slot.to_string(), value);
                     }
-                    SharedObjectEvent::Remove { slot } => drop(view.slots.remove(&*slot)),
+                    SharedObjectEvent::Remove { slot } => {
+                        self.waiting.remove(&(object, slot.to_string()));
+                        view.slots.remove(&*slot);
+                    }
                     SharedObjectEvent::Success { slot } => {
                         let waiting = self.waiting.remove(&(object, slot.to_string()));
                         if let Some(Some(value)) = waiting {
