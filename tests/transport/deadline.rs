@@ -66,14 +66,14 @@ fn check_gaps(events: &[Event], count: u8) {
 fn a_mixture_over_a_bad_network() {
     let kinds =
         [MessageOptions::RELIABLE, MessageOptions::ONCE, STARTED_SOON, FINISHED_SOON, ONCE_SOON];
-    for_seeds(200, |seed| run(seed, Link::bad(), &kinds));
-    for_seeds(60, |seed| run(seed, Link::bad().with_loss(0.25), &kinds));
+    for_seeds(64, |seed| run(seed, Link::bad(), &kinds));
+    for_seeds(20, |seed| run(seed, Link::bad().with_loss(0.25), &kinds));
 }
 
 #[test]
 fn each_kind_alone() {
     for kind in [MessageOptions::ONCE, STARTED_SOON, FINISHED_SOON, ONCE_SOON] {
-        for_seeds(40, |seed| run(seed, Link::bad().with_loss(0.15), &[kind]));
+        for_seeds(16, |seed| run(seed, Link::bad().with_loss(0.15), &[kind]));
     }
 }
 

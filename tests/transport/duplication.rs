@@ -10,7 +10,7 @@ fn doubling() -> Link {
 
 #[test]
 fn messages_arrive_once_and_sessions_open_once() {
-    for_seeds(200, |seed| {
+    for_seeds(64, |seed| {
         let mut pair = Pair::new(seed, doubling());
         let (a, b) = (pair.a, pair.b);
         pair.ask(a, b);

@@ -5,7 +5,7 @@ use rtmfp::proto::sim::{Link, SeededRandom};
 
 #[test]
 fn every_message_once_and_in_order_over_a_bad_network() {
-    for_seeds(200, |seed| {
+    for_seeds(64, |seed| {
         let mut pair = Pair::new(seed, Link::bad());
         let (session, _) = pair.open();
         let (a, b) = (pair.a, pair.b);

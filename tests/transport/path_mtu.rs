@@ -101,7 +101,7 @@ fn a_probe_is_padding_and_a_ping() {
 /// Fragments keep the size to which they were cut; they go in pieces then.
 #[test]
 fn a_path_that_takes_less_than_before_is_found_out() {
-    for_seeds(200, |seed| {
+    for_seeds(64, |seed| {
         let (mut pair, session) = after_search(seed, link(9000), searching(), quick());
         assert_eq!(size(&pair), 1452);
         let (a, b) = (pair.a, pair.b);

@@ -8,7 +8,7 @@ use rtmfp::wire::chunk::{FragmentControl, UserData};
 
 #[test]
 fn many_flows_over_a_network_that_shuffles() {
-    for_seeds(200, |seed| {
+    for_seeds(64, |seed| {
         let link =
             Link { reorder: 0.5, jitter: crate::support::millis(80), loss: 0.02, ..Link::bad() };
         let mut pair = Pair::new(seed, link);

@@ -9,7 +9,7 @@ use rtmfp::wire::chunk::{FragmentControl, UserData};
 
 #[test]
 fn a_paused_flow_stops_its_sender_and_resumes() {
-    for_seeds(200, |seed| {
+    for_seeds(64, |seed| {
         let mut small = quick();
         small.receive_buffer = 20_000;
         let mut pair = Pair::with_configs(seed, Link::bad(), quick(), small);
