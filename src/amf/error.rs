@@ -119,6 +119,12 @@ pub enum AmfError {
         /// Offset at which it would be written.
         at: usize,
     },
+    /// Writing: the output is longer than its [limit](super::Writer::with_limit).
+    #[error("the values take more than the bytes that they may, {at} so far")]
+    Full {
+        /// Offset at which the next value would be written.
+        at: usize,
+    },
     /// Writing: AMF3 has no dynamic member with an empty name (it ends the list).
     #[error("member without a name at byte {at} has no AMF3 encoding")]
     EmptyName {
@@ -144,6 +150,7 @@ impl AmfError {
             | Self::TooMuchMemory { at }
             | Self::Trailing { at, .. }
             | Self::TooLong { at, .. }
+            | Self::Full { at }
             | Self::EmptyName { at } => at,
         }
     }

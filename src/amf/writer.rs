@@ -46,6 +46,8 @@ pub enum Encoding {
 pub struct Writer {
     out: Vec<u8>,
     encoding: Encoding,
+    /// Bytes of output beyond which no further value is begun.
+    limit: usize,
     depth: usize,
     amf0: Identities,
     amf3: Tables,
@@ -90,18 +92,27 @@ impl Writer {
         Self {
             out: header,
             encoding,
+            limit: usize::MAX,
             depth: 0,
             amf0: Identities::default(),
             amf3: Tables::default(),
         }
     }
 
+    /// The same writer, which begins no further value, nor a part of one, when its output is longer than so
+    /// many bytes. A few bytes of AMF3, with references to a long text, can be many of AMF0.
+    #[must_use]
+    pub fn with_limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
     /// Appends a value.
     ///
     /// # Errors
     ///
-    /// [`AmfError::TooDeep`], [`AmfError::TooLong`] or [`AmfError::EmptyName`]; then nothing has
-    /// been appended.
+    /// [`AmfError::TooDeep`], [`AmfError::TooLong`], [`AmfError::Full`] or [`AmfError::EmptyName`]; then
+    /// nothing has been appended.
     pub fn write(&mut self, value: &Value) -> Result<&mut Self, AmfError> {
         self.whole(|writer| writer.amf0_value(value))
     }
@@ -162,6 +173,13 @@ impl Writer {
         body(self)?;
         self.depth -= 1;
         Ok(())
+    }
+
+    fn check_limit(&self) -> Result<(), AmfError> {
+        match self.out.len() <= self.limit {
+            true => Ok(()),
+            false => Err(AmfError::Full { at: self.out.len() }),
+        }
     }
 
     fn too_long(&self, what: &'static str, length: usize) -> AmfError {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::limits::{MAX_ARGS, MAX_COMMAND_LEN};
 use super::{Body, FlashError, Format};
-use crate::amf::{Encoding, Reader, Value, Writer};
+use crate::amf::{AmfError, Encoding, Reader, Value, Writer};
 
 /// A command.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,13 +117,20 @@ impl Command {
     /// [`FlashError::Amf`] for a value without an encoding, [`FlashError::TooManyArguments`] or
     /// [`FlashError::CommandTooLong`].
     pub fn encode(&self, encoding: ObjectEncoding) -> Result<Body, FlashError> {
-        self.write(
-            encoding.format(),
-            match encoding {
-                ObjectEncoding::Amf0 => Encoding::Amf0Only,
-                ObjectEncoding::Amf3 => Encoding::Amf3,
-            },
-        )
+        self.encode_within(MAX_COMMAND_LEN, encoding)
+    }
+
+    /// The same, of no more than `limit` bytes.
+    pub(super) fn encode_within(
+        &self,
+        limit: usize,
+        encoding: ObjectEncoding,
+    ) -> Result<Body, FlashError> {
+        let values = match encoding {
+            ObjectEncoding::Amf0 => Encoding::Amf0Only,
+            ObjectEncoding::Amf3 => Encoding::Amf3,
+        };
+        Ok(Body::Command(encoding.format(), self.values(values, limit)?))
     }
 
     /// `connect` or its answer, which come before the negotiation.
@@ -132,24 +139,26 @@ impl Command {
     ///
     /// As of [`encode`](Self::encode).
     pub(super) fn encode_connect(&self) -> Result<Body, FlashError> {
-        self.write(ObjectEncoding::Amf0.format(), Encoding::Amf0)
+        Ok(Body::Command(Format::Plain, self.values(Encoding::Amf0, MAX_COMMAND_LEN)?))
     }
 
-    fn write(&self, format: Format, encoding: Encoding) -> Result<Body, FlashError> {
+    fn values(&self, encoding: Encoding, limit: usize) -> Result<Bytes, FlashError> {
         if self.args.len() > MAX_ARGS {
             return Err(FlashError::TooManyArguments);
         }
-        let mut writer = Writer::new(encoding);
-        writer.write(&Value::String(self.name.clone()))?;
-        writer.write(&Value::Number(self.transaction))?;
-        writer.write(&self.object)?;
-        for arg in &self.args {
-            writer.write(arg)?;
+        let mut writer = Writer::new(encoding).with_limit(limit);
+        let (name, transaction) = (Value::String(self.name.clone()), self.transaction.into());
+        for value in [&name, &transaction, &self.object].into_iter().chain(&self.args) {
+            match writer.write(value) {
+                Ok(_) => {}
+                Err(AmfError::Full { at }) => return Err(FlashError::CommandTooLong(at)),
+                Err(error) => return Err(error.into()),
+            }
         }
         let values = writer.into_bytes();
-        match values.len() {
-            0..=MAX_COMMAND_LEN => Ok(Body::Command(format, values)),
-            len => Err(FlashError::CommandTooLong(len)),
+        match values.len() <= limit {
+            true => Ok(values),
+            false => Err(FlashError::CommandTooLong(values.len())),
         }
     }
 }
@@ -259,6 +268,14 @@ mod tests {
         assert!(matches!(Command::parse(&array_of_4g), Err(FlashError::Amf(_))));
         let long = Command::new("x", 0.0, vec!["a".repeat(MAX_COMMAND_LEN).into()]);
         assert!(matches!(long.encode(ObjectEncoding::Amf3), Err(FlashError::CommandTooLong(_))));
+        // References, which AMF0 lacks: each would be written out.
+        let text = Value::from("a".repeat(9000).as_str());
+        let references = Command::new("x", 0.0, vec![Value::array(vec![text; 30_000])]);
+        assert!(values(ObjectEncoding::Amf3, &references).len() < 70_000);
+        let Err(FlashError::CommandTooLong(at)) = references.encode(ObjectEncoding::Amf0) else {
+            panic!("too long")
+        };
+        assert!(at < MAX_COMMAND_LEN + 10_000, "{at}");
         let many = Command::new("x", 0.0, vec![Value::Null; MAX_ARGS + 1]);
         assert_eq!(many.encode(ObjectEncoding::Amf3), Err(FlashError::TooManyArguments));
     }

@@ -125,12 +125,7 @@ impl Control {
         name: &str,
         args: Vec<Value>,
     ) -> Result<(), FlashError> {
-        let body = Command::new(name, 0.0, args).encode(self.encoding)?;
-        if let Body::Command(_, values) = &body
-            && values.len() > limit
-        {
-            return Err(FlashError::CommandTooLong(values.len()));
-        }
+        let body = Command::new(name, 0.0, args).encode_within(limit, self.encoding)?;
         self.send(now, body);
         Ok(())
     }

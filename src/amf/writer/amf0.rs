@@ -7,6 +7,7 @@ use crate::amf::{AmfError, Array, Object, Value};
 impl Writer {
     /// A value with its marker.
     pub(super) fn amf0_value(&mut self, value: &Value) -> Result<(), AmfError> {
+        self.check_limit()?;
         match value {
             Value::Undefined => self.out.push(marker::UNDEFINED),
             Value::Null => self.out.push(marker::NULL),

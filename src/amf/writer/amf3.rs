@@ -51,6 +51,7 @@ impl Tables {
 impl Writer {
     /// A value with its marker.
     pub(super) fn amf3_value(&mut self, value: &Value) -> Result<(), AmfError> {
+        self.check_limit()?;
         match value {
             Value::Undefined | Value::Unsupported => self.out.push(marker::UNDEFINED),
             Value::Null => self.out.push(marker::NULL),
