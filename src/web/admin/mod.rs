@@ -37,7 +37,7 @@ mod router;
 mod shared;
 
 use super::guard::Guard;
-use super::impatient::Impatient;
+use super::impatient::{Impatient, Patience};
 use super::url::url_of;
 use crate::server::{ADMIN_PORT, Server};
 use shared::Shared;
@@ -58,8 +58,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The longest time that responses may take to end when the page is closed.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
-/// The longest time in which a reader takes nothing; then its connection ends, and its place is free.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest time in which a reader takes nothing, and in which nothing is to be sent to it: a collector of
+/// metrics may ask once a minute. Then its connection ends, and its place is free.
+const PATIENCE: Patience =
+    Patience { blocked: Duration::from_secs(30), silent: Duration::from_secs(90) };
+/// Connections at a time; further ones wait.
+const CONNECTIONS: usize = 256;
 
 /// The page of a server, which is served.
 #[derive(Debug)]
@@ -101,7 +105,7 @@ impl Admin {
         let mut closing = shared.closing();
         let end = async move { drop(closing.wait_for(|is_closing| *is_closing).await) };
         let service = router::router(Arc::clone(&shared), guard);
-        let listener = Impatient { listener, patience: PATIENCE };
+        let listener = Impatient::new(listener, PATIENCE, CONNECTIONS);
         let serve = axum::serve(listener, service).with_graceful_shutdown(end);
         Ok(Self { address, shared, task: tokio::spawn(serve.into_future()) })
     }
