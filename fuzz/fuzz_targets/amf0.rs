@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
         let _ = format!("{value} {value:?}");
         values.push(value);
     }
-    for encoding in [Encoding::Amf0, Encoding::Amf3] {
+    for encoding in [Encoding::Amf0, Encoding::Amf0Only, Encoding::Amf3] {
         let Some(first) = written(&values, encoding) else { continue };
         let read = Reader::new(first.clone()).read_all().expect("what was written can be read");
         assert_eq!(written(&read, encoding), Some(first));

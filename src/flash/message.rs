@@ -97,10 +97,10 @@ impl Message {
 
     /// A data message with values in AMF0 alone, as the clients with object encoding 0 read it:
     /// undefined in place of what AMF0 lacks. `None` if it is no data message, or malformed, or would
-    /// be more than 1 MiB beyond 16 times as long.
+    /// be more than 1 MiB beyond 16 times as long, or than 1.5 MiB.
     pub fn in_amf0(&self) -> Option<Self> {
         let Body::Data(_, values) = &self.body else { return None };
-        let body = Body::Data(Format::Plain, amf0::in_amf0(values, &mut { amf0::MAX_GROWTH })?);
+        let body = Body::Data(Format::Plain, amf0::in_amf0(values, &mut amf0::Room::default())?);
         Some(Self::new(self.timestamp, body))
     }
 

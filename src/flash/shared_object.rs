@@ -7,7 +7,7 @@
 use bytes::{Buf, Bytes};
 use std::sync::Arc;
 
-use super::amf0::{MAX_GROWTH, in_amf0};
+use super::amf0::{Room, in_amf0};
 use super::{Body, Format, Message, ObjectEncoding};
 
 /// Events in AMF3, behind a format selector, and in AMF0.
@@ -18,6 +18,9 @@ const PLAIN: u8 = 0x13;
 pub const MAX_NAME: usize = 256;
 /// The most events of one message that are read.
 pub const MAX_EVENTS: usize = 1024;
+
+/// Undefined, in AMF0.
+pub(crate) const UNDEFINED: Bytes = Bytes::from_static(&[6]);
 
 /// The flag of an object that outlives those who use it.
 const PERSISTENT: u32 = 2;
@@ -165,14 +168,14 @@ impl SharedObjectMessage {
     }
 
     /// The message for clients with this object encoding, with its type and a timestamp of 0: undefined in
-    /// place of values that the encoding lacks. Values that would make it more than 1 MiB beyond 16 times as
-    /// long are left out.
+    /// place of values that the encoding lacks, or that would make it more than 1 MiB beyond 16 times as long,
+    /// or longer than 1.5 MiB; calls that would are left out.
     pub fn encode_for(&self, encoding: ObjectEncoding) -> Bytes {
         let body = match encoding {
             ObjectEncoding::Amf3 => self.encode(Format::Extended),
             ObjectEncoding::Amf0 => {
-                let mut growth = MAX_GROWTH;
-                let events = self.events.iter().filter_map(|it| it.within(&mut growth)).collect();
+                let mut room = Room::default();
+                let events = self.events.iter().filter_map(|it| it.within(&mut room)).collect();
                 Self { events, ..self.clone() }.encode(Format::Plain)
             }
         };
@@ -251,19 +254,20 @@ impl SharedObjectEvent {
         out.extend(data);
     }
 
-    /// The event for a client with object encoding 0. `None` if its value is malformed, or would be more
-    /// than 1 MiB beyond 16 times as long.
+    /// The event for a client with object encoding 0. A value that is malformed or too long is undefined: who
+    /// waits for the slot gets an answer. `None` for such a call.
     pub fn in_amf0(&self) -> Option<Self> {
-        self.within(&mut { MAX_GROWTH })
+        self.within(&mut Room::default())
     }
 
     /// The same for one of several, which share what they may grow by.
-    fn within(&self, growth: &mut u64) -> Option<Self> {
+    fn within(&self, room: &mut Room) -> Option<Self> {
         Some(match self {
             Self::Change { slot, value } => {
-                Self::Change { slot: slot.clone(), value: in_amf0(value, growth)? }
+                let value = in_amf0(value, room).unwrap_or(UNDEFINED);
+                Self::Change { slot: slot.clone(), value }
             }
-            Self::Send(data) => Self::Send(in_amf0(data, growth)?),
+            Self::Send(data) => Self::Send(in_amf0(data, room)?),
             other => other.clone(),
         })
     }
@@ -353,7 +357,8 @@ mod tests {
         // An AMF3 integer, and a ByteArray, which AMF0 lacks.
         assert_eq!(event(b"\x11\x04\x07").in_amf0(), Some(event(b"\0\x40\x1c\0\0\0\0\0\0")));
         assert_eq!(event(b"\x11\x0c\x03x").in_amf0(), Some(event(b"\x06")));
-        assert_eq!(event(b"\x02\0\x09").in_amf0(), None);
+        assert_eq!(event(b"\x02\0\x09").in_amf0(), Some(event(b"\x06")));
+        assert_eq!(SharedObjectEvent::Send(Bytes::from_static(b"\x02\0\x09")).in_amf0(), None);
         assert_eq!(SharedObjectEvent::Clear.in_amf0(), Some(SharedObjectEvent::Clear));
     }
 

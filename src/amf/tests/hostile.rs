@@ -51,7 +51,7 @@ fn depth_counts_both_formats() {
 #[test]
 fn writer_refuses_what_the_reader_would() {
     let nested = |levels| (0..levels).fold(Value::Null, |value, _| Value::array([value]));
-    for encoding in [Encoding::Amf0, Encoding::Amf3] {
+    for encoding in [Encoding::Amf0, Encoding::Amf0Only, Encoding::Amf3] {
         let mut writer = Writer::new(encoding);
         assert!(writer.write(&nested(MAX_DEPTH)).is_ok());
         let error = writer.write(&nested(MAX_DEPTH + 1)).map(drop).unwrap_err();

@@ -60,8 +60,11 @@ impl Writer {
                 self.long_text("XML document", text)
             }
             Value::Cycle(cycle) => match cycle.upgrade() {
-                Some(enclosing) => self.amf0_value(&enclosing),
-                None => {
+                // Beyond the references that there are, it would be written out again and again.
+                Some(enclosing) if self.amf0.find(&enclosing).is_none_or(is_reference) => {
+                    self.amf0_value(&enclosing)
+                }
+                _ => {
                     self.out.push(marker::NULL);
                     Ok(())
                 }
@@ -155,4 +158,9 @@ impl Writer {
         self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
+}
+
+/// True if a reference to the container with this index can be written.
+fn is_reference(index: usize) -> bool {
+    u16::try_from(index).is_ok()
 }
