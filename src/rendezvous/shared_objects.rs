@@ -42,8 +42,8 @@ pub struct SharedObjectLimits {
     pub bytes: usize,
     /// The same for all objects.
     pub bytes_in_all: usize,
-    /// Bytes that may wait for a client, 64 KiB at least. With more it is sent nothing that others do; later
-    /// it gets all slots anew, and calls are lost.
+    /// Bytes that may wait for a client beside the slots of an object, 128 KiB at least. With more it is sent
+    /// nothing that others do; later it gets all slots anew, and calls are lost.
     pub queue: u64,
 }
 
@@ -112,7 +112,9 @@ struct Object {
     version: u32,
     slots: BTreeMap<Arc<str>, Slot>,
     removed: Removed,
-    users: BTreeSet<ClientId>,
+    /// Who uses it, and the version at which the client was last sent all slots when it used the object
+    /// already; 0 if it never was.
+    users: BTreeMap<ClientId, u32>,
     bytes: usize,
     /// It was taken: who took it has to learn of its end.
     is_kept: bool,
@@ -209,7 +211,10 @@ impl SharedObjects {
         for event in &message.events {
             match event {
                 SharedObjectEvent::Use => match self.begin_use(from, &full) {
-                    Some(object) => answered.all_of(object, &mut answers),
+                    Some(object) => {
+                        object.set_whole(from);
+                        answered.all_of(object, &mut answers);
+                    }
                     None => {
                         self.refused += 1;
                         return vec![(vec![from], message.refusal())];
@@ -219,7 +224,7 @@ impl SharedObjects {
                 event => {
                     let (limits, space) = (self.limits, self.limits.bytes_in_all - self.bytes);
                     let Some(object) = self.all.get_mut(&full) else { continue };
-                    if !object.users.contains(&from) {
+                    if !object.users.contains_key(&from) {
                         continue;
                     }
                     let before = object.bytes;
@@ -246,31 +251,41 @@ impl SharedObjects {
             out.push((vec![from], message(answers)));
         }
         if !news.is_empty() {
-            let others = object.users.iter().copied().filter(|&it| it != from).collect();
+            let others = object.users.keys().copied().filter(|&it| it != from).collect();
             out.push((others, message(news)));
         }
         out
     }
 
+    /// All slots for a client that has used an object for some time.
+    fn whole(&mut self, client: ClientId, name: &ObjectName) -> Option<SharedObjectMessage> {
+        let object = self.all.get_mut(name).filter(|it| it.users.contains_key(&client))?;
+        object.set_whole(client);
+        let events = [SharedObjectEvent::Clear].into_iter().chain(object.changes()).collect();
+        let ObjectName { name, persistent, .. } = name.clone();
+        Some(SharedObjectMessage::new(name, persistent, object.version, events))
+    }
+
     /// Lets a client use an object, if it may.
-    fn begin_use(&mut self, from: ClientId, name: &ObjectName) -> Option<&Object> {
+    fn begin_use(&mut self, from: ClientId, name: &ObjectName) -> Option<&mut Object> {
         let is_new = !self.all.contains_key(name);
         if name.app.len() > MAX_NAME || is_new && self.all.len() >= self.limits.objects {
             return None;
         }
-        let used = self.used.entry(from).or_default();
-        if !used.contains(name) && used.len() >= self.limits.per_client {
+        let used = self.used.get(&from);
+        let uses = used.is_some_and(|names| names.contains(name));
+        if !uses && used.map_or(0, BTreeSet::len) >= self.limits.per_client {
+            return None;
+        }
+        let users = self.all.get(name).map_or(0, |object| object.users.len());
+        if !uses && users >= self.limits.users {
             return None;
         }
         let object = self.all.entry(name.clone()).or_default();
-        if !object.users.contains(&from) && object.users.len() >= self.limits.users {
-            return None;
-        }
         // One of this name was taken, and its end was not.
         let has_changed = || self.changed.as_ref().is_some_and(|names| names.contains(name));
         object.is_kept |= is_new && has_changed();
-        used.insert(name.clone());
-        object.users.insert(from);
+        self.used.entry(from).or_default().insert(name.clone());
         Some(object)
     }
 
@@ -334,17 +349,16 @@ impl Object {
                 if self.is_overtaken(from, known, slot) {
                     return Change::default();
                 }
-                self.bytes -= self.removed.size();
-                self.removed.forget(slot);
-                if self.bytes - old + cost(slot, value) + self.removed.size() > max_bytes {
-                    self.removed = Removed::default();
-                }
-                self.bytes += self.removed.size();
-                let bytes = self.bytes - old + cost(slot, value);
+                // Without what is known of removals, which makes room.
+                let bytes = self.bytes - self.removed.size() - old + cost(slot, value);
                 if bytes > max_bytes || is_new && self.slots.len() >= max_slots {
                     return Change { is_beyond: true, ..self.undo(slot) };
                 }
-                self.bytes = bytes;
+                self.removed.forget(slot);
+                if bytes + self.removed.size() > max_bytes {
+                    self.removed = Removed::default();
+                }
+                self.bytes = bytes + self.removed.size();
                 self.version = self.version.wrapping_add(1);
                 // A copy: a slice would keep the whole message.
                 let value = Bytes::copy_from_slice(value);
@@ -379,10 +393,26 @@ impl Object {
         }
     }
 
+    /// A client gets all slots. If it has used the object for some time, that is a version of its own, so
+    /// that it can be seen what the client has asked for before.
+    fn set_whole(&mut self, client: ClientId) {
+        match self.users.get_mut(&client) {
+            Some(whole) => {
+                self.version = self.version.wrapping_add(1);
+                *whole = self.version;
+            }
+            None => drop(self.users.insert(client, 0)),
+        }
+    }
+
     /// True for a change by a client that did not know that somebody else had changed the slot, or
-    /// that it is removed. The client needs no answer: what it did not know comes after it has asked,
-    /// and makes it report "reject" or "delete". An answer would reject what it asks for next.
+    /// that it is removed, or what it was when all slots were sent. The client needs no answer: what it
+    /// did not know comes after it has asked, and makes it report "reject", "delete" or "clear". An answer
+    /// would reject what it asks for next.
     fn is_overtaken(&self, from: ClientId, known: u32, slot: &str) -> bool {
+        if self.users.get(&from).is_some_and(|whole| *whole > known) {
+            return true;
+        }
         match self.slots.get(slot) {
             Some(it) => it.version > known && it.by != Some(from),
             None => self.removed.find(slot).is_some_and(|version| version > known),
@@ -612,14 +642,14 @@ mod tests {
         assert_eq!(copies(say(&mut objects, B, 0, vec![SharedObjectEvent::Use; 100])), 1);
         let anew = vec![[SharedObjectEvent::Release, SharedObjectEvent::Use]; 100].concat();
         assert_eq!(copies(say(&mut objects, B, 0, anew)), 1);
-        assert_eq!(copies(say(&mut objects, B, 1, vec![long(); 100])), 1);
+        assert_eq!(copies(say(&mut objects, B, 999, vec![long(); 100])), 1);
         // Another value is an answer again, and so is an object that is empty by now.
         let remove = SharedObjectEvent::RequestRemove { slot: "x".into() };
         let removed = SharedObjectEvent::Remove { slot: "x".into() };
         let both = vec![long(), remove, long()];
         let answers = [change("x", &[5; 1000]), removed.clone(), success("x"), removed];
-        assert_eq!(got(say(&mut objects, B, 9, both))[0].2, answers);
-        say(&mut objects, B, 9, vec![set("x", b"\x06")]);
+        assert_eq!(got(say(&mut objects, B, 999, both))[0].2, answers);
+        say(&mut objects, B, 999, vec![set("x", b"\x06")]);
         objects.forget(A);
         let begun = [SharedObjectEvent::UseSuccess, SharedObjectEvent::Clear];
         let anew = vec![SharedObjectEvent::Use, SharedObjectEvent::Release, SharedObjectEvent::Use];

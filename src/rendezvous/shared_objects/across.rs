@@ -14,14 +14,14 @@ use super::super::Rendezvous;
 use super::super::cluster::{ClientId, Command, Confirmed, Lane, Link, MemberId, Parcel, To};
 use super::rehome::Copy;
 use super::{ObjectName, Outgoing, SharedObjects};
-use crate::flash::shared_object::{SharedObjectEvent, SharedObjectMessage};
+use crate::flash::shared_object::{SharedObjectEvent, SharedObjectMessage, UNDEFINED};
 use crate::transport::{SessionId, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Bytes of events in one parcel, if it has several.
 const MAX_PART: usize = 256 << 10;
-/// The longest event that goes to another server, in bytes.
+/// The longest event that goes to another server, in bytes. A longer value is undefined there.
 const MAX_EVENT: usize = 900_000;
 
 /// Objects that clients of this member use, with homes elsewhere, and links to members.
@@ -48,7 +48,9 @@ pub(super) struct Followed {
 pub(super) struct User {
     /// How often it begins to use the object anew, without an answer so far.
     pub(super) again: u32,
-    /// It has changed something meanwhile, which the slots on the way to it may lack.
+    /// What it was sent or has asked for may be lost.
+    pub(super) has_lost: bool,
+    /// It has changed something since, which the slots on the way to it may lack.
     has_changed: bool,
     /// It gets all slots of this version, perhaps in several messages.
     pub(super) gets: Option<u32>,
@@ -153,7 +155,7 @@ impl Rendezvous {
         };
         let followed = objects.elsewhere.used.get_mut(&name);
         if let Some(user) = followed.and_then(|followed| followed.users.get_mut(&session)) {
-            user.has_changed |= user.again > 0 && events.iter().any(is_change);
+            user.has_changed |= user.has_lost && events.iter().any(is_change);
         }
         if !events.is_empty() {
             let message = SharedObjectMessage { events, ..message.clone() };
@@ -296,8 +298,8 @@ impl Rendezvous {
             // The client knows that it uses the object.
             it.again -= 1;
             message.events.remove(at);
-            if it.again == 0 && std::mem::take(&mut it.has_changed) {
-                it.again = 1;
+            if it.again == 0 && std::mem::take(&mut it.has_lost) && it.has_changed {
+                (it.again, it.has_changed) = (1, false);
                 again = Some(name.request(user, SharedObjectEvent::Use));
             }
         }
@@ -305,6 +307,7 @@ impl Rendezvous {
             users.iter().for_each(|&user| elsewhere.leave(user, &name));
         }
         self.send_shared_objects(now, &users, &message);
+        users.iter().for_each(|&user| self.forget_released(user, &name));
         if let Some(request) = again {
             self.send_parcel(now, from, Lane::Requests, request);
         }
@@ -353,7 +356,16 @@ fn is_use_success(event: &SharedObjectEvent) -> bool {
 fn parts(message: &SharedObjectMessage, is_far: bool) -> Vec<SharedObjectMessage> {
     let mut parts = Vec::new();
     let (mut events, mut len) = (Vec::new(), 0);
-    for event in message.events.iter().filter(|event| !is_far || event.weight() <= MAX_EVENT) {
+    for event in &message.events {
+        let shortened;
+        let event = match event {
+            event if !is_far || event.weight() <= MAX_EVENT => event,
+            SharedObjectEvent::Change { slot, .. } => {
+                shortened = SharedObjectEvent::Change { slot: slot.clone(), value: UNDEFINED };
+                &shortened
+            }
+            _ => continue,
+        };
         if len + event.weight() > MAX_PART && !events.is_empty() {
             let events = std::mem::take(&mut events);
             parts.push(SharedObjectMessage { events, ..message.clone() });

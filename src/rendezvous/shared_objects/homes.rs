@@ -40,6 +40,7 @@ impl SharedObjects {
     pub(super) fn hand_over(&mut self, name: &ObjectName) -> Option<(Offer, BTreeSet<ClientId>)> {
         let Object { version, slots, users, bytes, .. } = self.all.remove(name)?;
         self.bytes -= bytes;
+        let users: BTreeSet<ClientId> = users.into_keys().collect();
         for client in &users {
             self.stop_using(*client, name);
         }
@@ -79,7 +80,8 @@ impl SharedObjects {
         object.slots = slots.into_iter().map(|(slot, value)| (slot, kept(value))).collect();
         let mut events = vec![SharedObjectEvent::Clear];
         events.extend(object.changes());
-        let users: Vec<ClientId> = object.users.iter().copied().collect();
+        object.users.values_mut().for_each(|whole| *whole = version);
+        let users: Vec<ClientId> = object.users.keys().copied().collect();
         if let Some(changed) = self.changed.as_mut().filter(|_| persistent) {
             changed.insert(full);
         }

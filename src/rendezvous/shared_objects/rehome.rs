@@ -105,7 +105,7 @@ impl Rendezvous {
             let copy = followed.copy.as_ref().filter(|copy| !copy.slots.is_empty());
             parcels.extend(copy.map(|copy| Parcel::Offer(copy.offer(name))));
             for (&session, user) in &mut followed.users {
-                user.again += 1;
+                (user.again, user.has_lost) = (1, true);
                 parcels.push(name.request(session, SharedObjectEvent::Use));
             }
         }
@@ -174,6 +174,11 @@ impl Rendezvous {
         for name in returned {
             self.return_home(now, &name);
         }
+        // What they waited for may come from here now.
+        let Some(objects) = &self.shared_objects else { return };
+        for session in objects.behind.sessions() {
+            self.catch_up(now, session);
+        }
     }
 
     /// An object that clients of this member use is kept here from now on.
@@ -189,11 +194,12 @@ impl Rendezvous {
             let Some(objects) = &mut self.shared_objects else { return };
             objects.elsewhere.leave(session, name);
             let message = name.message(SharedObjectEvent::Use);
-            let mut outgoing = objects.on_message(client, &name.app, &message);
-            for (_, message) in &mut outgoing {
-                // The client knows that it uses the object.
-                message.events.retain(|event| *event != SharedObjectEvent::UseSuccess);
-            }
+            let refused = objects.on_message(client, &name.app, &message);
+            // The client has used the object for some time.
+            let outgoing = match objects.whole(client, name) {
+                Some(message) => vec![(vec![client], message)],
+                None => refused,
+            };
             self.distribute(now, client, &name.app, outgoing);
         }
     }

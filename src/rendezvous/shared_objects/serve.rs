@@ -1,7 +1,7 @@
 //! Shared objects of clients: what a client sends, and what others are sent for it.
 
 use super::super::Rendezvous;
-use super::behind::answers_in;
+use super::behind::{Passage, answers_in};
 use super::{ObjectName, SharedObjectSnapshot, SharedObjects};
 use crate::flash::ObjectEncoding;
 use crate::flash::shared_object::SharedObjectMessage;
@@ -44,25 +44,22 @@ impl Rendezvous {
         let Some(client) = self.clients.get(&session) else { return };
         let app = client.app.clone();
         let from = self.own(session);
-        // Here and below: what a client releases may be what it waited for.
-        if self.shared_objects.is_some()
-            && let name = ObjectName::of(&app, message)
-            && let Some(home) = self.home_elsewhere(&name)
-        {
-            self.pass_to_home(now, (home, session), name, message);
-            return self.catch_up(now, session);
-        }
-        match &mut self.shared_objects {
-            Some(objects) => {
-                let outgoing = objects.on_message(from, &app, message);
-                self.distribute(now, from, &app, outgoing);
-                self.catch_up(now, session);
-            }
-            None if message.asks_for_use() => {
+        let name = ObjectName::of(&app, message);
+        let home = self.home_elsewhere(&name);
+        let Some(objects) = &mut self.shared_objects else {
+            if message.asks_for_use() {
                 self.send_shared_objects(now, &[session], &message.refusal());
             }
-            None => {}
+            return;
+        };
+        if let Some(home) = home {
+            self.pass_to_home(now, (home, session), name.clone(), message);
+        } else {
+            let outgoing = objects.on_message(from, &app, message);
+            self.distribute(now, from, &app, outgoing);
         }
+        self.forget_released(session, &name);
+        self.catch_up(now, session);
     }
 
     /// A client is gone.
@@ -84,22 +81,26 @@ impl Rendezvous {
         message: &SharedObjectMessage,
     ) {
         let (mut whole, mut part) = (Encoded::default(), Encoded::default());
-        let mut answers = None;
+        let answers = answers_in(message);
+        let has_news = answers.events.len() < message.events.len();
+        let weight = message.events.iter().map(|event| 16 + event.weight() as u64).sum();
         for &session in to {
-            let is_held_back = self.holds_back(session, message);
+            let passage = match has_news {
+                true => self.passage(session, message, weight),
+                false => Passage::Free,
+            };
             let Some(client) = self.clients.get_mut(&session) else { continue };
             let encoding = client.connection.encoding();
-            let bytes = if is_held_back {
-                let answers = answers.get_or_insert_with(|| answers_in(message));
-                if answers.events.is_empty() {
-                    continue;
-                }
-                part.of(encoding, answers)
-            } else {
-                whole.of(encoding, message)
+            let bytes = match passage {
+                Passage::Answers if answers.events.is_empty() => continue,
+                Passage::Answers => part.of(encoding, &answers),
+                Passage::Free | Passage::Slots => whole.of(encoding, message),
             };
             client.connection.send_shared_object(bytes);
             self.carry_out(now, session);
+            if passage == Passage::Slots {
+                self.raise_mark(session);
+            }
         }
     }
 }

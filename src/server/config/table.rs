@@ -537,7 +537,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         size,
         Restart,
         shared_objects.limits.queue,
-        "What may wait for a client, 64 KiB at least. With more it gets no news of\n\
+        "What may wait for a client, 128 KiB at least. With more it gets no news of\n\
          objects, but all properties when it has taken the rest; calls are lost."
     ),
     setting!(
