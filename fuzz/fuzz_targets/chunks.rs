@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rtmfp::wire::chunk::{AckRange, encode_ack, name};
 use rtmfp::wire::chunk::CHUNK_HEADER_LEN;
+use rtmfp::wire::chunk::{AckRange, encode_ack, name};
 use rtmfp::wire::packet::chunks;
 use rtmfp::wire::{Address, Chunk, OptionList};
 

@@ -43,7 +43,8 @@ static INITIATED: LazyLock<Initiated> = LazyLock::new(|| {
     config.groups = vec![DhGroup::Modp2];
     let far = Identity::generate(&config, &mut rng()).certificate().clone();
     let offer = Negotiation::default();
-    let initiate = Initiate { identity: IDENTITY.clone(), far, offer, ours: true, random: random() };
+    let initiate =
+        Initiate { identity: IDENTITY.clone(), far, offer, ours: true, random: random() };
     initiate.run().expect("they have a group in common")
 });
 
@@ -70,8 +71,13 @@ fn certificate(blob: &[u8]) {
     let own = IDENTITY.certificate();
     assert!(certificate.precedes_or_equals(own) || own.precedes_or_equals(&certificate));
     let offer = Negotiation::default();
-    let initiate =
-        Initiate { identity: IDENTITY.clone(), far: certificate, offer, ours: true, random: random() };
+    let initiate = Initiate {
+        identity: IDENTITY.clone(),
+        far: certificate,
+        offer,
+        ours: true,
+        random: random(),
+    };
     let _ = initiate.run();
 }
 

@@ -37,8 +37,9 @@ fn keying() -> (Keyed, Sealer, Sealer) {
     let offer = Negotiation::checksum_only;
     let random = KeyingRandom::from_rng(&mut rng);
     let far = b.certificate().clone();
-    let initiated =
-        Initiate { identity: a.clone(), far, offer: offer(), ours: true, random }.run().expect("keys");
+    let initiated = Initiate { identity: a.clone(), far, offer: offer(), ours: true, random }
+        .run()
+        .expect("keys");
     let skic = initiated.component().to_vec();
     let random = KeyingRandom::from_rng(&mut rng);
     let initiator = a.certificate().clone();

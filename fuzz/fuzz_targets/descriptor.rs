@@ -11,7 +11,8 @@ use std::path::Component;
 fuzz_target!(|data: &[u8]| {
     let Ok(value) = amf::from_bytes(data.to_vec()) else { return };
     let Ok((descriptor, form)) = Descriptor::from_value(&value) else { return };
-    let (again, _) = Descriptor::from_value(&descriptor.to_value(form)).expect("what was read is valid");
+    let (again, _) =
+        Descriptor::from_value(&descriptor.to_value(form)).expect("what was read is valid");
     assert!(form == DescriptorForm::Number || again.digest() == descriptor.digest());
     let Some(files) = descriptor.files else { return };
     let mut taken = HashSet::new();

@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rtmfp::proto::flash::{Body, Command, FlowMetadata, Message, ObjectEncoding, message, peer_info};
+use rtmfp::proto::flash::{
+    Body, Command, FlowMetadata, Message, ObjectEncoding, message, peer_info,
+};
 
 fuzz_target!(|input: &[u8]| {
     if let Some(kind) = FlowMetadata::parse(input) {
