@@ -127,6 +127,8 @@ struct Slot {
     version: u32,
     /// The client that has set it, if that is known.
     by: Option<ClientId>,
+    /// This client is sent the value as news, too.
+    is_news: bool,
 }
 
 impl SharedObjects {
@@ -149,7 +151,7 @@ impl SharedObjects {
         if !fits || is_full || self.all.contains_key(&name) {
             return false;
         }
-        let slot = |value| Slot { value, version, by: None };
+        let slot = |value| Slot { value, version, by: None, is_news: false };
         let slots = slots.into_iter().map(|(name, value)| (name, slot(value))).collect();
         let object = Object { version, slots, bytes, is_kept: true, ..Object::default() };
         self.bytes += bytes;
@@ -362,13 +364,20 @@ impl Object {
                 self.version = self.version.wrapping_add(1);
                 // A copy: a slice would keep the whole message.
                 let value = Bytes::copy_from_slice(value);
-                let kept = Slot { value: value.clone(), version: self.version, by: Some(from) };
+                // All slots were sent since, or a value of this one: the client no longer waits for
+                // success, and gets the value as news.
+                let was_news =
+                    self.slots.get(slot).is_some_and(|it| it.is_news && it.version > known);
+                let is_news = was_news || self.users.get(&from).is_some_and(|whole| *whole > known);
+                let (version, by) = (self.version, Some(from));
+                let kept = Slot { value: value.clone(), version, by, is_news };
                 self.slots.insert(slot.clone(), kept);
-                Change {
-                    answer: vec![SharedObjectEvent::Success { slot: slot.clone() }],
-                    news: Some(SharedObjectEvent::Change { slot: slot.clone(), value }),
-                    ..Change::default()
-                }
+                let news = SharedObjectEvent::Change { slot: slot.clone(), value };
+                let answer = match is_news {
+                    true => news.clone(),
+                    false => SharedObjectEvent::Success { slot: slot.clone() },
+                };
+                Change { answer: vec![answer], news: Some(news), ..Change::default() }
             }
             SharedObjectEvent::RequestRemove { slot } => {
                 let old = self.slots.remove(slot);
@@ -406,13 +415,9 @@ impl Object {
     }
 
     /// True for a change by a client that did not know that somebody else had changed the slot, or
-    /// that it is removed, or what it was when all slots were sent. The client needs no answer: what it
-    /// did not know comes after it has asked, and makes it report "reject", "delete" or "clear". An answer
-    /// would reject what it asks for next.
+    /// that it is removed. The client needs no answer: what it did not know comes after it has asked,
+    /// and makes it report "reject" or "delete". An answer would reject what it asks for next.
     fn is_overtaken(&self, from: ClientId, known: u32, slot: &str) -> bool {
-        if self.users.get(&from).is_some_and(|whole| *whole > known) {
-            return true;
-        }
         match self.slots.get(slot) {
             Some(it) => it.version > known && it.by != Some(from),
             None => self.removed.find(slot).is_some_and(|version| version > known),
@@ -624,6 +629,24 @@ mod tests {
         let long: Arc<str> = "a".repeat(MAX_NAME + 1).into();
         let hello = SharedObjectMessage::new("a".into(), true, 0, vec![SharedObjectEvent::Use]);
         assert_eq!(objects.on_message(A, &long, &hello), [(vec![A], hello.refusal())]);
+    }
+
+    #[test]
+    fn who_was_sent_all_slots_learns_anew_what_it_has_set() {
+        let mut objects = objects(SharedObjectLimits::default());
+        for user in [A, B] {
+            say(&mut objects, user, 0, vec![SharedObjectEvent::Use]);
+        }
+        let name = objects.all.keys().next().cloned().unwrap();
+        assert_eq!(objects.whole(A, &name).unwrap().version, 1);
+        // It was sent before the client has read all slots, and so was the second.
+        let new = vec![change("x", b"\x05")];
+        let crossed = got(say(&mut objects, A, 0, vec![set("x", b"\x05")]));
+        assert_eq!(crossed, [(vec![A], 2, new.clone()), (vec![B], 2, new)]);
+        let second = got(say(&mut objects, A, 1, vec![set("x", b"\x06")]));
+        assert_eq!(second[0].2, [change("x", b"\x06")], "the first is on the way to it");
+        assert_eq!(got(say(&mut objects, B, 2, vec![set("x", b"\x05")])), []);
+        assert_eq!(got(say(&mut objects, A, 3, vec![set("x", b"\x05")]))[0].2, [success("x")]);
     }
 
     #[test]

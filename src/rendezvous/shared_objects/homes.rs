@@ -76,7 +76,7 @@ impl SharedObjects {
         let object = self.all.entry(full.clone()).or_default();
         (object.version, object.bytes) = (version, bytes);
         object.removed = Removed::default();
-        let kept = |value| Slot { value, version, by: None };
+        let kept = |value| Slot { value, version, by: None, is_news: false };
         object.slots = slots.into_iter().map(|(slot, value)| (slot, kept(value))).collect();
         let mut events = vec![SharedObjectEvent::Clear];
         events.extend(object.changes());
