@@ -62,6 +62,11 @@ impl Behind {
 }
 
 impl SharedObjects {
+    /// What may wait for a client that is sent no slots.
+    fn mark(&self, most: u64) -> u64 {
+        self.limits.queue.min(most).max(CERTAIN)
+    }
+
     /// True if a client of this member uses an object, wherever it is kept.
     fn is_used(&self, own: super::ClientId, name: &ObjectName) -> bool {
         let names = self.elsewhere.of_client.get(&own.session);
@@ -79,12 +84,11 @@ impl Rendezvous {
         weight: u64,
     ) -> Passage {
         let queued = self.queued_in_control(session);
-        // A message more than this, and its answers might close the client.
-        let most = self.config.transport.max_send_queue / 8 * 7;
+        let most = self.most_waiting();
         let own = self.own(session);
         let Some(client) = self.clients.get(&session) else { return Passage::Free };
         let Some(objects) = &mut self.shared_objects else { return Passage::Free };
-        let usual = objects.limits.queue.min(most).max(CERTAIN);
+        let usual = objects.mark(most);
         let mark = objects.behind.raised.get(&session).copied().unwrap_or(usual);
         let is_too_long = queued > CERTAIN && queued + weight > most;
         let is_full = queued > mark || is_too_long;
@@ -119,13 +123,16 @@ impl Rendezvous {
     /// A client was sent slots: beside them may wait what may usually, until it has taken nearly everything.
     pub(super) fn raise_mark(&mut self, session: SessionId) {
         let queued = self.queued_in_control(session);
-        let most = self.config.transport.max_send_queue / 8 * 7;
-        if let Some(SharedObjects { behind, limits, .. }) = &mut self.shared_objects
-            && queued > CERTAIN
-        {
-            let usual = limits.queue.min(most).max(CERTAIN);
-            behind.raised.insert(session, (queued + usual).min(most).max(usual));
+        let most = self.most_waiting();
+        if let Some(objects) = self.shared_objects.as_mut().filter(|_| queued > CERTAIN) {
+            let usual = objects.mark(most);
+            objects.behind.raised.insert(session, (queued + usual).min(most).max(usual));
         }
+    }
+
+    /// What may wait for a client at most: with a message more and its answers it might be closed.
+    const fn most_waiting(&self) -> u64 {
+        self.config.transport.max_send_queue / 8 * 7
     }
 
     /// A client may have released an object: it is not sent what it has missed of it.

@@ -1,7 +1,7 @@
 //! Slots of an object that were removed not long ago, so that a change which was on the way meanwhile does
 //! not bring one back.
 
-use super::SLOT_OVERHEAD;
+use super::object::SLOT_OVERHEAD;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
